@@ -1,1 +1,43 @@
-//! Typed, callback-chain Deferreds.
+//! Typed, callback-chain Deferreds: no I/O, no clock, no loop.
+//!
+//! A [`Deferred<T>`] stands for a result that is not there yet. Whoever will have the result keeps the
+//! [`Trigger<T>`]; whoever wants it adds callbacks, which run in order, each on what the one before it
+//! returned, as soon as the trigger fires. An error travels the same chain on its other side, as a
+//! [`Failure`], to the next errback.
+//!
+//! ```
+//! use twistor_deferred::Deferred;
+//!
+//! let (deferred, trigger) = Deferred::<String>::new();
+//! deferred
+//!     .add_callback(|text| Ok(text.parse::<u64>()?))
+//!     .add_errback(|failure| {
+//!         println!("that is no number: {failure}");
+//!         Ok(0)
+//!     })
+//!     .add_callback(|n| println!("twice that is {}", 2 * n));
+//! trigger.callback("21".into()); // prints: twice that is 42
+//! ```
+//!
+//! Firing is synchronous: the callbacks have run when [`Trigger::callback`] returns, and a callback
+//! added to a Deferred that has fired runs before `add_callback` returns. Nothing here needs a reactor.
+
+#[doc = include_str!("../BEHAVIOUR.md")]
+pub mod behaviour {}
+
+mod cancel;
+mod chain;
+mod deferred;
+mod failure;
+mod future;
+mod outcome;
+mod shortcuts;
+mod trigger;
+
+pub use cancel::{Cancelled, Canceller};
+pub use chain::CircularWait;
+pub use deferred::Deferred;
+pub use failure::{Failure, Panicked};
+pub use outcome::Outcome;
+pub use shortcuts::{execute, fail, maybe_deferred, succeed};
+pub use trigger::{Abandoned, Trigger};

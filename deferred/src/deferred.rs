@@ -1,0 +1,276 @@
+//! The reading half: a result that is not there yet, and what is to be done with it.
+
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::chain::{self, Added, Callback, Node, Origin, Settled, Slot, Stage};
+use crate::trigger::Source;
+use crate::{Canceller, Failure, Outcome, Trigger};
+
+/// A result that is not there yet, to which callbacks are added. Twisted's `Deferred`.
+///
+/// [`new`](Deferred::new) gives one together with the [`Trigger`] that fires it. Adding a callback
+/// consumes the handle and returns the next one, because a callback may change the type of the result.
+/// A callback captures what it needs, so there are no extra arguments as Twisted has them.
+///
+/// ```
+/// use twistor_deferred::Deferred;
+///
+/// let (deferred, trigger) = Deferred::<u64>::new();
+/// deferred
+///     .add_callback(|n| Ok(n.to_string()))
+///     .add_callback(|text| println!("it came: {text}"));
+/// trigger.callback(42);
+/// ```
+///
+/// # Ordering
+/// Callbacks run in the order they were added, each on what the one before returned. One added after
+/// the result is there runs at once, before `add_callback` returns.
+///
+/// # Errors and panics
+/// An `Err` that a callback returns, or its panic, goes to the errback of a *later* stage. A stage that
+/// has no callback for the side it gets passes the result on. A failure that nobody handled is logged
+/// with `log::error!` at the moment the last handle to it is dropped.
+///
+/// # Re-entrancy
+/// A callback may do anything: fire, cancel, drop and add to other Deferreds, or to its own. Firing is a
+/// loop, so chains of any length take constant stack.
+///
+/// # Dropping
+/// A handle dropped before the result is there cancels nothing: the callbacks already added still run.
+///
+/// # Threads
+/// A Deferred belongs to its thread:
+/// ```compile_fail,E0277
+/// fn send<T: Send>(_: T) {}
+/// send(twistor_deferred::succeed(1));
+/// ```
+#[must_use = "a failure in a Deferred that is dropped can only be logged; add an errback, or `drop` it to say so"]
+pub struct Deferred<T>(pub(crate) State<T>);
+
+pub(crate) enum State<T> {
+    Fired(Settled<T>),
+    Pending(Pending<T>),
+}
+
+/// The handle of a chain that had not fired when it was last looked at.
+pub(crate) struct Pending<T> {
+    pub(crate) origin: Rc<dyn Origin>,
+    pub(crate) tail: Rc<Node<T, dyn Stage>>,
+}
+
+impl<T: 'static> Deferred<T> {
+    /// A Deferred and the trigger that fires it. Twisted's `Deferred()`.
+    #[allow(clippy::new_ret_no_self)]
+    #[track_caller]
+    pub fn new() -> (Deferred<T>, Trigger<T>) {
+        Deferred::from_source(Source::at(Location::caller(), None))
+    }
+
+    /// A Deferred that knows how to stop what it waits for. Twisted's `Deferred(canceller)`.
+    ///
+    /// `canceller` runs at most once, when the Deferred is cancelled before it fired. It gets a trigger of
+    /// its own, and may fire it, either way; if nothing was fired when it returns, [`Cancelled`] follows.
+    ///
+    /// ```
+    /// use twistor_deferred::{Cancelled, Deferred};
+    ///
+    /// let (deferred, trigger) = Deferred::<u64>::with_canceller(|_| println!("stopping the download"));
+    /// deferred.cancel();
+    /// assert!(!trigger.is_live());
+    /// deferred.add_errback(|failure| failure.trap::<Cancelled>().map(|_| 0));
+    /// ```
+    ///
+    /// [`Cancelled`]: crate::Cancelled
+    #[track_caller]
+    pub fn with_canceller(canceller: impl FnOnce(Trigger<T>) + 'static) -> (Deferred<T>, Trigger<T>) {
+        Deferred::from_source(Source::at(Location::caller(), Some(Box::new(canceller))))
+    }
+
+    fn from_source(source: Rc<Source<T>>) -> (Deferred<T>, Trigger<T>) {
+        let pending = Pending { origin: source.clone(), tail: source.clone() };
+        (Deferred(State::Pending(pending)), Trigger::new(source))
+    }
+
+    #[inline]
+    pub(crate) fn fired(result: Settled<T>) -> Deferred<T> {
+        Deferred(State::Fired(result))
+    }
+
+    pub(crate) fn fired_at(result: Result<T, Failure>, place: &'static Location<'static>) -> Deferred<T> {
+        Deferred::fired(result.map_err(Into::into)).made_at(place)
+    }
+
+    /// Lets a failure in it know where it was.
+    #[inline]
+    pub(crate) fn made_at(mut self, place: &'static Location<'static>) -> Deferred<T> {
+        if let State::Fired(Err(failure)) = &mut self.0 {
+            failure.seen_in(place);
+        }
+        self
+    }
+
+    /// Adds a function for the value; a failure passes it by. Twisted's `addCallback`.
+    ///
+    /// `callback` returns an [`Outcome`]: a `Result`, a Deferred, or nothing.
+    #[inline]
+    #[track_caller]
+    pub fn add_callback<O: Outcome>(self, callback: impl FnOnce(T) -> O + 'static) -> Deferred<O::Value> {
+        self.then(OnValue(callback))
+    }
+
+    /// Adds a function for the failure; a value passes it by. Twisted's `addErrback`.
+    ///
+    /// `errback` returns an [`Outcome`] of the same type: `Ok` brings the chain back to its callbacks, and
+    /// `Err(failure)` goes on to the next errback. [`Failure::trap`] picks the errors to handle.
+    #[inline]
+    #[track_caller]
+    pub fn add_errback<O: Outcome<Value = T>>(
+        self,
+        errback: impl FnOnce(Failure) -> O + 'static,
+    ) -> Deferred<T> {
+        self.then(OnFailure(errback))
+    }
+
+    /// Adds a function for either side, of which one runs. Twisted's `addCallbacks`.
+    ///
+    /// A failure of `callback` goes to the errback of the next stage, not to `errback`.
+    #[inline]
+    #[track_caller]
+    pub fn add_callbacks<O: Outcome, P: Outcome<Value = O::Value>>(
+        self,
+        callback: impl FnOnce(T) -> O + 'static,
+        errback: impl FnOnce(Failure) -> P + 'static,
+    ) -> Deferred<O::Value> {
+        self.then(OnEither(callback, errback))
+    }
+
+    /// Adds one function for both sides. Twisted's `addBoth`.
+    #[inline]
+    #[track_caller]
+    pub fn add_both<O: Outcome>(
+        self,
+        function: impl FnOnce(Result<T, Failure>) -> O + 'static,
+    ) -> Deferred<O::Value> {
+        self.then(OnBoth(function))
+    }
+
+    #[inline]
+    #[track_caller]
+    fn then<C: Callback<T>>(self, callback: C) -> Deferred<C::Value> {
+        let place = Location::caller();
+        match self.0 {
+            State::Fired(input) => chain::guarded(place, || callback.call(input)).made_at(place),
+            State::Pending(pending) => pending.then(callback, place),
+        }
+    }
+
+    /// Whether the result is there, so that a callback would run at once.
+    pub fn is_fired(&self) -> bool {
+        match &self.0 {
+            State::Fired(_) => true,
+            State::Pending(pending) => pending.tail.has_result(),
+        }
+    }
+
+    /// Cancels what the chain waits for. Twisted's `cancel`.
+    ///
+    /// Before it fired: the canceller runs, if there is one, and unless that fires something the chain gets
+    /// [`Cancelled`]. While the chain waits for a Deferred that a callback returned, that one is cancelled,
+    /// and its outcome goes on down the chain. On a Deferred that has its result: nothing.
+    ///
+    /// [`Cancelled`]: crate::Cancelled
+    pub fn cancel(&self) {
+        if let State::Pending(pending) = &self.0 {
+            chain::cancel(pending.origin.clone());
+        }
+    }
+
+    /// Something that cancels this Deferred after the handle was given away.
+    pub fn canceller(&self) -> Canceller {
+        match &self.0 {
+            State::Fired(_) => Canceller::none(),
+            State::Pending(pending) => Canceller::new(Rc::downgrade(&pending.origin)),
+        }
+    }
+}
+
+impl<T: 'static> Pending<T> {
+    fn then<C: Callback<T>>(self, callback: C, place: &'static Location<'static>) -> Deferred<C::Value> {
+        if let Some(input) = self.tail.take_result() {
+            return chain::guarded(place, || callback.call(input)).made_at(place);
+        }
+        let node = Node::new(Added::new(callback, place));
+        self.tail.out.set(Slot::Next(node.clone()));
+        Deferred(State::Pending(Pending { origin: self.origin, tail: node }))
+    }
+}
+
+struct OnValue<F>(F);
+struct OnFailure<F>(F);
+struct OnEither<F, G>(F, G);
+struct OnBoth<F>(F);
+
+impl<T: 'static, O: Outcome, F: FnOnce(T) -> O + 'static> Callback<T> for OnValue<F> {
+    type Value = O::Value;
+
+    #[inline]
+    fn call(self, input: Settled<T>) -> Deferred<O::Value> {
+        match input {
+            Ok(value) => (self.0)(value).into_deferred(),
+            Err(failure) => Deferred::fired(Err(failure)),
+        }
+    }
+}
+
+impl<T: 'static, O: Outcome<Value = T>, F: FnOnce(Failure) -> O + 'static> Callback<T> for OnFailure<F> {
+    type Value = T;
+
+    #[inline]
+    fn call(self, input: Settled<T>) -> Deferred<T> {
+        match input {
+            Ok(value) => Deferred::fired(Ok(value)),
+            Err(failure) => (self.0)(failure.into_failure()).into_deferred(),
+        }
+    }
+}
+
+impl<T, O, P, F, G> Callback<T> for OnEither<F, G>
+where
+    T: 'static,
+    O: Outcome,
+    P: Outcome<Value = O::Value>,
+    F: FnOnce(T) -> O + 'static,
+    G: FnOnce(Failure) -> P + 'static,
+{
+    type Value = O::Value;
+
+    #[inline]
+    fn call(self, input: Settled<T>) -> Deferred<O::Value> {
+        match input {
+            Ok(value) => (self.0)(value).into_deferred(),
+            Err(failure) => (self.1)(failure.into_failure()).into_deferred(),
+        }
+    }
+}
+
+impl<T: 'static, O: Outcome, F: FnOnce(Result<T, Failure>) -> O + 'static> Callback<T> for OnBoth<F> {
+    type Value = O::Value;
+
+    #[inline]
+    fn call(self, input: Settled<T>) -> Deferred<O::Value> {
+        (self.0)(input.map_err(|failure| failure.into_failure())).into_deferred()
+    }
+}
+
+impl<T> fmt::Debug for Deferred<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            State::Fired(Ok(_)) => "Deferred(has its value)",
+            State::Fired(Err(_)) => "Deferred(has failed)",
+            State::Pending(pending) if pending.tail.has_result() => "Deferred(has its result)",
+            State::Pending(_) => "Deferred(waiting)",
+        })
+    }
+}

@@ -1,0 +1,276 @@
+//! An error on its way down a chain.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+
+use crate::Abandoned;
+
+/// An error on its way down a chain: any [`std::error::Error`], and the place where it was made into a
+/// `Failure`. Twisted's `Failure`.
+///
+/// `?` in a callback makes one of any error. A `Failure` is one pointer wide and `Send`.
+///
+/// For people, `{}` prints the context and the error, and `{:#}` the errors beneath it as well. For
+/// programmers, `{:?}` prints all that is known, over several lines.
+///
+/// ```
+/// use twistor_deferred::Failure;
+///
+/// let error = "x".parse::<u64>().unwrap_err();
+/// let failure = Failure::new(error).context("reading the port");
+/// assert_eq!(failure.to_string(), "reading the port: invalid digit found in string");
+/// assert!(failure.is::<std::num::ParseIntError>());
+/// ```
+///
+/// It does not implement [`Error`] itself, since then `?` could not turn every error into one;
+/// [`error`](Failure::error) and `Box<dyn Error>::from` lead back.
+pub struct Failure(Box<Inner>);
+
+struct Inner {
+    error: Box<dyn Error + Send + Sync>,
+    made_at: &'static Location<'static>,
+    deferred_at: Option<&'static Location<'static>>,
+    contexts: Vec<String>,
+}
+
+impl Failure {
+    /// A failure of this error, made here.
+    #[track_caller]
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
+        Failure::made_at(error.into(), Location::caller())
+    }
+
+    #[cold]
+    pub(crate) fn made_at(
+        error: Box<dyn Error + Send + Sync>,
+        made_at: &'static Location<'static>,
+    ) -> Failure {
+        Failure(Box::new(Inner { error, made_at, deferred_at: None, contexts: Vec::new() }))
+    }
+
+    /// Whether the error is an `E`.
+    pub fn is<E: Error + 'static>(&self) -> bool {
+        self.0.error.is::<E>()
+    }
+
+    /// The error, if it is an `E`.
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.0.error.downcast_ref::<E>()
+    }
+
+    /// The first `E` among the error and its sources: what [`is`](Failure::is) looks for at the top only.
+    ///
+    /// An aggregate wraps the failure of its member, a library the error of the library beneath it; this
+    /// finds what is inside. The nearest to Twisted's `Failure.check`.
+    pub fn check<E: Error + 'static>(&self) -> Option<&E> {
+        self.chain().find_map(|error| error.downcast_ref::<E>())
+    }
+
+    /// The error itself if it is an `E`, else the failure unchanged, to return to the chain. Twisted's
+    /// `Failure.trap`.
+    ///
+    /// ```
+    /// use std::num::ParseIntError;
+    /// use twistor_deferred::succeed;
+    ///
+    /// succeed("x")
+    ///     .add_callback(|text| Ok(text.parse::<u64>()?))
+    ///     .add_errback(|failure| failure.trap::<ParseIntError>().map(|_| 0))
+    ///     .add_callback(|n| assert_eq!(n, 0));
+    /// ```
+    ///
+    /// # Errors
+    /// The failure itself, when it is of another kind.
+    pub fn trap<E: Error + 'static>(self) -> Result<E, Failure> {
+        let Inner { error, made_at, deferred_at, contexts } = *self.0;
+        match error.downcast::<E>() {
+            Ok(error) => Ok(*error),
+            Err(error) => Err(Failure(Box::new(Inner { error, made_at, deferred_at, contexts }))),
+        }
+    }
+
+    /// The same failure, saying what was being done: it comes before the error when printed, and changes
+    /// nothing for [`is`](Failure::is) and [`trap`](Failure::trap).
+    #[must_use]
+    pub fn context(mut self, what: impl fmt::Display) -> Failure {
+        self.0.contexts.push(what.to_string());
+        self
+    }
+
+    /// The error.
+    pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.0.error
+    }
+
+    /// The error, the error that caused it, and so on down.
+    pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        let first: &(dyn Error + 'static) = &*self.0.error;
+        std::iter::successors(Some(first), |error| (*error).source())
+    }
+
+    /// Where the error became a failure.
+    pub fn location(&self) -> &'static Location<'static> {
+        self.0.made_at
+    }
+
+    /// Where the Deferred was made whose chain the failure first went down, if it has been in one.
+    pub fn deferred_location(&self) -> Option<&'static Location<'static>> {
+        self.0.deferred_at
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for Failure {
+    #[track_caller]
+    fn from(error: E) -> Failure {
+        Failure::made_at(Box::new(error), Location::caller())
+    }
+}
+
+impl From<Failure> for Box<dyn Error + Send + Sync> {
+    /// The bare error, or, where there is context, an error that prints it.
+    fn from(failure: Failure) -> Self {
+        if failure.0.contexts.is_empty() { failure.0.error } else { Box::new(InContext(failure)) }
+    }
+}
+
+impl From<Failure> for Box<dyn Error> {
+    fn from(failure: Failure) -> Self {
+        Box::<dyn Error + Send + Sync>::from(failure)
+    }
+}
+
+/// A failure with context, as an error for those who take errors.
+#[derive(Debug)]
+struct InContext(Failure);
+
+impl fmt::Display for InContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for InContext {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.error().source()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for context in self.0.contexts.iter().rev() {
+            write!(f, "{context}: ")?;
+        }
+        fmt::Display::fmt(&self.0.error, f)?;
+        if f.alternate() {
+            for cause in self.chain().skip(1) {
+                write!(f, ": {cause}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}\n  error: {:?}\n  made at {}", self.0.error, self.0.made_at)?;
+        if let Some(place) = self.0.deferred_at {
+            write!(f, "\n  in the Deferred made at {place}")?;
+        }
+        for cause in self.chain().skip(1) {
+            write!(f, "\n  caused by: {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The error of a callback that panicked: the panic's message, and where the callback was added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Panicked {
+    message: String,
+    added_at: &'static Location<'static>,
+}
+
+impl Panicked {
+    /// Reads the message out of what `catch_unwind` caught, for the callback that was added at `added_at`.
+    pub fn new(payload: Box<dyn Any + Send>, added_at: &'static Location<'static>) -> Panicked {
+        let message = match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => match payload.downcast_ref::<&str>() {
+                Some(text) => (*text).to_owned(),
+                None => "a value that is not text".to_owned(),
+            },
+        };
+        Panicked { message, added_at }
+    }
+
+    /// What the panic said.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Where the callback that panicked was added.
+    pub fn added_at(&self) -> &'static Location<'static> {
+        self.added_at
+    }
+}
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the callback added at {} panicked: {}", self.added_at, self.message)
+    }
+}
+
+impl Error for Panicked {}
+
+/// A failure inside a chain. Dropping it there means that nothing can handle it any more, so that is
+/// where it is reported; taking it out hands the duty on.
+pub(crate) struct Unhandled(Option<Failure>);
+
+impl Unhandled {
+    /// What is left where a result was taken out.
+    pub(crate) fn taken() -> Unhandled {
+        Unhandled(None)
+    }
+
+    /// The failure, for somebody to handle.
+    #[inline]
+    pub(crate) fn into_failure(mut self) -> Failure {
+        self.0.take().unwrap_or_else(|| Failure::new(Abandoned))
+    }
+
+    /// Remembers where the Deferred was made that this first went down.
+    pub(crate) fn seen_in(&mut self, deferred_at: &'static Location<'static>) {
+        if let Some(failure) = &mut self.0 {
+            failure.0.deferred_at.get_or_insert(deferred_at);
+        }
+    }
+}
+
+impl From<Failure> for Unhandled {
+    #[inline]
+    fn from(failure: Failure) -> Unhandled {
+        Unhandled(Some(failure))
+    }
+}
+
+impl Drop for Unhandled {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(failure) = self.0.take() {
+            report(&failure);
+        }
+    }
+}
+
+#[cold]
+fn report(failure: &Failure) {
+    match failure.deferred_location() {
+        Some(place) => log::error!(
+            "unhandled failure in the Deferred made at {place}: {failure:#} (made at {})",
+            failure.location()
+        ),
+        None => log::error!("unhandled failure: {failure:#} (made at {})", failure.location()),
+    }
+}

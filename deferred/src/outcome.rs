@@ -1,0 +1,59 @@
+//! What a callback may return.
+
+use crate::{Deferred, Failure};
+
+/// What a callback may return: `Result<U, Failure>`, `Deferred<U>`, or nothing.
+///
+/// - `Ok(value)` goes to the next callback, `Err(failure)` to the next errback;
+/// - a `Deferred<U>` suspends the chain until it fires, and its result goes on;
+/// - `()` is the result `()`.
+///
+/// There are these three and no more, because with them Rust infers the type of `Ok(x)`, of `?` and of
+/// a closure that returns a Deferred, without a word from the user.
+///
+/// ```
+/// use twistor_deferred::{Deferred, succeed};
+///
+/// fn double(n: u64) -> Deferred<u64> {
+///     succeed(2 * n)
+/// }
+///
+/// succeed("21")
+///     .add_callback(|text| Ok(text.parse::<u64>()?)) // a Result
+///     .add_callback(double)                          // a Deferred
+///     .add_callback(|n| assert_eq!(n, 42));          // nothing
+/// ```
+pub trait Outcome {
+    /// The type of the result that the next callback gets.
+    type Value: 'static;
+
+    /// The outcome as a Deferred, fired or not.
+    fn into_deferred(self) -> Deferred<Self::Value>;
+}
+
+impl<T: 'static> Outcome for Result<T, Failure> {
+    type Value = T;
+
+    #[inline]
+    fn into_deferred(self) -> Deferred<T> {
+        Deferred::fired(self.map_err(Into::into))
+    }
+}
+
+impl<T: 'static> Outcome for Deferred<T> {
+    type Value = T;
+
+    #[inline]
+    fn into_deferred(self) -> Deferred<T> {
+        self
+    }
+}
+
+impl Outcome for () {
+    type Value = ();
+
+    #[inline]
+    fn into_deferred(self) -> Deferred<()> {
+        Deferred::fired(Ok(()))
+    }
+}

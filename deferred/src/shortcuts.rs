@@ -1,0 +1,60 @@
+//! Deferreds that have fired already.
+
+use std::panic::Location;
+
+use crate::chain::guarded;
+use crate::{Deferred, Failure, Outcome};
+
+/// A Deferred that has fired with `value`. Twisted's `succeed`.
+///
+/// Its callbacks run as they are added.
+///
+/// ```
+/// # use twistor_deferred::succeed;
+/// succeed(20).add_callback(|n| Ok(n + 1)).add_callback(|n| assert_eq!(n, 21));
+/// ```
+#[inline]
+pub fn succeed<T: 'static>(value: T) -> Deferred<T> {
+    Deferred::fired(Ok(value))
+}
+
+/// A Deferred that has failed. Twisted's `fail`.
+///
+/// ```
+/// # use twistor_deferred::{fail, Cancelled};
+/// fail::<u64>(Cancelled).add_errback(|failure| {
+///     assert!(failure.is::<Cancelled>());
+///     Ok(0)
+/// });
+/// ```
+#[track_caller]
+pub fn fail<T: 'static>(failure: impl Into<Failure>) -> Deferred<T> {
+    Deferred::fired_at(Err(failure.into()), Location::caller())
+}
+
+/// Calls `function` and gives its outcome as a Deferred, whatever it is: a value, an error, a Deferred,
+/// or a panic, which becomes the failure [`Panicked`](crate::Panicked). Twisted's `maybeDeferred`.
+///
+/// ```
+/// # use twistor_deferred::{maybe_deferred, Panicked};
+/// maybe_deferred(|| -> Result<u64, _> { panic!("oh") })
+///     .add_errback(|failure| failure.trap::<Panicked>().map(|_| 0));
+/// ```
+#[track_caller]
+pub fn maybe_deferred<O: Outcome>(function: impl FnOnce() -> O) -> Deferred<O::Value> {
+    let place = Location::caller();
+    guarded(place, || function().into_deferred()).made_at(place)
+}
+
+/// Calls `function` and gives its result as a Deferred that has fired. Twisted's `execute`.
+///
+/// It differs from [`maybe_deferred`] in taking only functions that have their result at once.
+///
+/// ```
+/// # use twistor_deferred::execute;
+/// execute(|| Ok("21".parse::<u64>()?)).add_callback(|n| assert_eq!(n, 21));
+/// ```
+#[track_caller]
+pub fn execute<T: 'static>(function: impl FnOnce() -> Result<T, Failure>) -> Deferred<T> {
+    maybe_deferred(function)
+}

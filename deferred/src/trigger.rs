@@ -1,0 +1,148 @@
+//! The firing half.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
+
+use crate::chain::{self, Node, Origin, OriginLink, OriginState, Settled, Stage};
+use crate::failure::Unhandled;
+use crate::{Cancelled, Failure};
+
+type CancelWith<T> = Box<dyn FnOnce(Trigger<T>)>;
+
+/// The start of a chain.
+pub(crate) struct Head<T: 'static> {
+    link: OriginLink,
+    canceller: Cell<Option<CancelWith<T>>>,
+}
+
+pub(crate) type Source<T> = Node<T, Head<T>>;
+
+impl<T: 'static> Source<T> {
+    pub(crate) fn at(made_at: &'static Location<'static>, canceller: Option<CancelWith<T>>) -> Rc<Source<T>> {
+        Node::new(Head { link: OriginLink::new(made_at), canceller: Cell::new(canceller) })
+    }
+
+    fn fire(self: Rc<Self>, result: Settled<T>) {
+        let link = &self.stage.link;
+        link.state.set(OriginState::Fired);
+        drop(self.stage.canceller.take());
+        chain::drive(self.clone(), self, result);
+    }
+
+    fn fail(self: Rc<Self>, mut failure: Unhandled) {
+        failure.seen_in(self.stage.link.made_at);
+        self.fire(Err(failure));
+    }
+}
+
+impl<T: 'static> Stage for Head<T> {}
+
+impl<T: 'static> Origin for Source<T> {
+    fn link(&self) -> &OriginLink {
+        &self.stage.link
+    }
+
+    fn cancel_source(self: Rc<Self>) {
+        let state = &self.stage.link.state;
+        state.set(OriginState::Cancelling);
+        if let Some(canceller) = self.stage.canceller.take() {
+            let trigger = Trigger::new(self.clone());
+            if catch_unwind(AssertUnwindSafe(|| canceller(trigger))).is_err() {
+                log::error!("the canceller of the Deferred made at {} panicked", self.stage.link.made_at);
+            }
+        }
+        if state.get() == OriginState::Cancelling {
+            let failure = Failure::made_at(Box::new(Cancelled), self.stage.link.made_at);
+            self.fail(failure.into());
+        }
+    }
+}
+
+/// Fires a [`Deferred`](crate::Deferred), once: firing consumes it. The half of Twisted's `Deferred` that
+/// has `callback` and `errback`.
+///
+/// # Re-entrancy
+/// Firing is synchronous: the callbacks have run, as far as they can, when it returns.
+///
+/// # Dropping
+/// A trigger dropped unfired fires [`Abandoned`], so that nothing waits for ever in silence; while a
+/// panic unwinds it only drops.
+#[must_use = "a trigger dropped unfired fires `Abandoned`"]
+pub struct Trigger<T: 'static> {
+    source: Rc<Source<T>>,
+}
+
+impl<T: 'static> Trigger<T> {
+    pub(crate) fn new(source: Rc<Source<T>>) -> Trigger<T> {
+        Trigger { source }
+    }
+
+    /// Fires the Deferred with its value. Twisted's `callback`.
+    ///
+    /// Ignored after the Deferred was cancelled.
+    pub fn callback(self, value: T) {
+        self.fire(Ok(value));
+    }
+
+    /// Fires the Deferred with a failure: an error, or a [`Failure`] from elsewhere. Twisted's `errback`.
+    ///
+    /// Ignored after the Deferred was cancelled.
+    #[track_caller]
+    pub fn errback(self, failure: impl Into<Failure>) {
+        self.fire(Err(failure.into()));
+    }
+
+    /// Fires the Deferred with a result that is there as one.
+    ///
+    /// Ignored after the Deferred was cancelled.
+    pub fn fire(self, result: Result<T, Failure>) {
+        if self.is_live() {
+            match result {
+                Ok(value) => self.source.clone().fire(Ok(value)),
+                Err(failure) => self.source.clone().fail(failure.into()),
+            }
+        }
+    }
+
+    /// Whether firing would do anything: false once the Deferred was cancelled.
+    pub fn is_live(&self) -> bool {
+        self.source.stage.link.state.get() != OriginState::Fired
+    }
+}
+
+impl<T: 'static> Drop for Trigger<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.source.stage.link.state.get() == OriginState::Live {
+            abandon(&self.source);
+        }
+    }
+}
+
+#[cold]
+fn abandon<T: 'static>(source: &Rc<Source<T>>) {
+    if !std::thread::panicking() {
+        let failure = Failure::made_at(Box::new(Abandoned), source.stage.link.made_at);
+        source.clone().fail(failure.into());
+    }
+}
+
+impl<T: 'static> fmt::Debug for Trigger<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_live() { "Trigger(live)" } else { "Trigger(of a cancelled Deferred)" })
+    }
+}
+
+/// The error of a Deferred whose trigger was dropped without firing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abandoned;
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("abandoned: the trigger was dropped without firing")
+    }
+}
+
+impl std::error::Error for Abandoned {}
