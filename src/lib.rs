@@ -1,1 +1,24 @@
-//! Twisted's core in Rust.
+//! Twisted's core in Rust: one thread, one reactor on mio, typed Deferreds that the reactor fires
+//! directly, a network layer, and HTTP on top.
+//!
+//! This crate re-exports three, and nothing else; each can be used without those above it:
+//!
+//! - [`deferred`]: results that are not there yet. No I/O, no clock, no loop.
+//! - [`reactor`]: the loop: timers, readiness, threads. Depends on `deferred`.
+//! - [`net`]: transports, protocols, endpoints, HTTP. Depends on both.
+//!
+//! [`prelude`] has what most programs name.
+
+pub use twistor_deferred as deferred;
+pub use twistor_net as net;
+pub use twistor_reactor as reactor;
+
+/// What most programs name: `use twistor::prelude::*;`
+pub mod prelude {
+    pub use twistor_deferred::{Deferred, Failure, Trigger, fail, maybe_deferred, succeed};
+}
+
+/// The README's programs are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
