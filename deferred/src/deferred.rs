@@ -85,7 +85,14 @@ impl<T: 'static> Deferred<T> {
     /// [`Cancelled`]: crate::Cancelled
     #[track_caller]
     pub fn with_canceller(canceller: impl FnOnce(Trigger<T>) + 'static) -> (Deferred<T>, Trigger<T>) {
-        Deferred::from_source(Source::at(Location::caller(), Some(Box::new(canceller))))
+        Deferred::with_canceller_at(canceller, Location::caller())
+    }
+
+    pub(crate) fn with_canceller_at(
+        canceller: impl FnOnce(Trigger<T>) + 'static,
+        made_at: &'static Location<'static>,
+    ) -> (Deferred<T>, Trigger<T>) {
+        Deferred::from_source(Source::at(made_at, Some(Box::new(canceller))))
     }
 
     fn from_source(source: Rc<Source<T>>) -> (Deferred<T>, Trigger<T>) {

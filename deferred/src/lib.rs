@@ -30,6 +30,7 @@ mod chain;
 mod deferred;
 mod failure;
 mod future;
+mod list;
 mod outcome;
 mod shortcuts;
 mod trigger;
@@ -38,6 +39,10 @@ pub use cancel::{Cancelled, Canceller};
 pub use chain::CircularWait;
 pub use deferred::Deferred;
 pub use failure::{Failure, Panicked};
+pub use list::{
+    DeferredList, EarlyMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, Join, Mode,
+    gather_results, join, race,
+};
 pub use outcome::Outcome;
 pub use shortcuts::{execute, fail, maybe_deferred, succeed};
 pub use trigger::{Abandoned, Trigger};

@@ -1,0 +1,118 @@
+//! How a list follows its members.
+
+use std::cell::{Cell, RefCell};
+use std::mem;
+use std::panic::Location;
+use std::rc::Rc;
+
+use super::{Mode, Options};
+use crate::chain::Settled;
+use crate::failure::Unhandled;
+use crate::{Canceller, Deferred, Failure, Trigger};
+
+/// Listens to `members`, and gives the Deferred for their results.
+pub(super) fn start<T: 'static, M: Mode>(
+    members: Vec<Deferred<T>>,
+    options: Options,
+    made_at: &'static Location<'static>,
+) -> Deferred<M::Results<T>> {
+    let cancellers = Rc::new(Cancellers::of(&members));
+    let (deferred, trigger) = {
+        let cancellers = cancellers.clone();
+        Deferred::with_canceller_at(move |_| cancellers.cancel(), made_at)
+    };
+    let gathering = Rc::new(Gathering::<T, M> {
+        trigger: Cell::new(Some(trigger)),
+        results: RefCell::new(members.iter().map(|_| None).collect()),
+        missing: Cell::new(members.len()),
+        cancellers,
+        options,
+    });
+    if members.is_empty() {
+        gathering.complete();
+    }
+    for (index, member) in members.into_iter().enumerate() {
+        let gathering = gathering.clone();
+        drop(member.add_both(move |result| gathering.settle(index, result)));
+    }
+    deferred
+}
+
+/// One list on its way. Its members' callbacks own it together.
+struct Gathering<T: 'static, M: Mode> {
+    /// There until the list fires.
+    trigger: Cell<Option<Trigger<M::Results<T>>>>,
+    results: RefCell<Vec<Option<Settled<T>>>>,
+    missing: Cell<usize>,
+    cancellers: Rc<Cancellers>,
+    options: Options,
+}
+
+impl<T: 'static, M: Mode> Gathering<T, M> {
+    /// A member's result has come.
+    fn settle(&self, index: usize, result: Result<T, Failure>) {
+        self.missing.set(self.missing.get() - 1);
+        match self.trigger.take() {
+            None => self.discard(result),
+            Some(trigger) => match M::decide(index, result) {
+                Ok(decided) => self.decided(trigger, decided),
+                Err(kept) => {
+                    self.trigger.set(Some(trigger));
+                    self.results.borrow_mut()[index] = Some(kept.map_err(Unhandled::from));
+                    if self.missing.get() == 0 {
+                        self.complete();
+                    }
+                }
+            },
+        }
+    }
+
+    fn complete(&self) {
+        if let Some(trigger) = self.trigger.take() {
+            let results = mem::take(&mut *self.results.borrow_mut());
+            trigger.fire(M::complete(
+                results.into_iter().flatten().map(|result| result.map_err(Unhandled::into_failure)),
+            ));
+        }
+    }
+
+    fn decided(&self, trigger: Trigger<M::Results<T>>, result: Result<M::Results<T>, Failure>) {
+        for kept in mem::take(&mut *self.results.borrow_mut()).into_iter().flatten() {
+            self.discard(kept.map_err(Unhandled::into_failure));
+        }
+        if self.options.cancel_others {
+            self.cancellers.cancel();
+        }
+        trigger.fire(result);
+    }
+
+    /// Drops a result that the list has no use for.
+    fn discard(&self, result: Result<T, Failure>) {
+        if let Err(failure) = result {
+            if !self.options.consume_errors && !self.cancellers.used.get() {
+                drop(Unhandled::from(failure));
+            }
+        }
+    }
+}
+
+/// What cancels the members.
+struct Cancellers {
+    members: RefCell<Vec<Canceller>>,
+    used: Cell<bool>,
+}
+
+impl Cancellers {
+    fn of<T: 'static>(members: &[Deferred<T>]) -> Cancellers {
+        let members = members.iter().map(Deferred::canceller).collect();
+        Cancellers { members: RefCell::new(members), used: Cell::new(false) }
+    }
+
+    /// Cancels all that have not fired.
+    fn cancel(&self) {
+        self.used.set(true);
+        for member in self.members.take() {
+            member.cancel();
+        }
+    }
+}
