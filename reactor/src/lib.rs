@@ -1,1 +1,47 @@
-//! The reactor.
+//! The loop: it waits for what comes from outside, and fires [Deferreds](twistor_deferred) with it.
+//!
+//! A [`Reactor`] runs calls when their time has come, calls handlers when their sources are ready, and takes calls and
+//! results from other threads. It is a value, bound to one thread, without globals. Everything that runs in it reaches
+//! it through a cheap [`Handle`] that owns nothing.
+//!
+//! ```
+//! use std::time::Duration;
+//! use twistor_reactor::Reactor;
+//!
+//! let reactor = Reactor::new()?;
+//! let answer = reactor.defer_to_thread(|| Ok(6 * 7));
+//! let answer = reactor.run_until(answer.add_callback(|n| Ok(n.to_string())))?;
+//! assert_eq!(answer, "42");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#[doc = include_str!("../BEHAVIOUR.md")]
+pub mod behaviour {}
+
+mod clock;
+mod core;
+mod delayed_call;
+mod driver;
+mod handle;
+mod lifecycle;
+mod manual_clock;
+mod reactor;
+mod ready;
+mod registration;
+mod remote;
+mod sources;
+mod stats;
+mod threads;
+mod time;
+mod timers;
+
+pub use clock::Clock;
+pub use delayed_call::{DelayedCall, NotPending};
+pub use handle::Handle;
+pub use lifecycle::{Phase, PhaseTrigger};
+pub use manual_clock::ManualClock;
+pub use reactor::{Builder, NotRunning, Reactor, RunError, Stopped};
+pub use ready::{EventHandler, Progress, Ready};
+pub use registration::Registration;
+pub use remote::{ReactorGone, Remote};
+pub use stats::Stats;

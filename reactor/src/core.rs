@@ -1,0 +1,210 @@
+//! What a reactor owns, and its turn.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use twistor_deferred::Panicked;
+
+use crate::delayed_call::TimerQueue;
+use crate::driver::{Driver, Wait};
+use crate::lifecycle::Lifecycle;
+use crate::ready::Progress;
+use crate::remote::{RemoteCall, Shared};
+use crate::sources::Sources;
+use crate::stats::Meter;
+use crate::threads::Threads;
+use crate::time::{Time, nanos};
+use crate::{Handle, RunError};
+
+/// Timers, and calls from other threads, that run in one turn; the rest waits for the next, so that sources get their
+/// share when a million fall due at once.
+const CALLS_A_TURN: usize = 1024;
+
+/// How often what was dropped at the end may set up something new that is dropped in its turn.
+const CLEARANCES: usize = 100;
+
+/// Everything a reactor holds. Owned by the [`Reactor`](crate::Reactor) alone; handles refer to it weakly.
+///
+/// Each field has its own cell, and no borrow of any is held while code of the user's runs or is dropped.
+pub(crate) struct Core {
+    pub(crate) handle: Handle,
+    pub(crate) driver: Driver,
+    pub(crate) timers: Rc<TimerQueue>,
+    pub(crate) sources: RefCell<Sources>,
+    pub(crate) shared: Arc<Shared>,
+    /// Calls fetched from other threads, and not run yet.
+    incoming: RefCell<VecDeque<RemoteCall>>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) threads: Threads,
+    pub(crate) meter: Meter,
+}
+
+impl Core {
+    pub(crate) fn new(driver: Driver, time: Time, threads: usize, slow: Option<Duration>) -> Rc<Core> {
+        let shared = Shared::new(driver.waker());
+        Rc::new_cyclic(|this: &Weak<Core>| Core {
+            handle: Handle::new(this.clone()),
+            driver,
+            timers: TimerQueue::new(time),
+            sources: RefCell::default(),
+            threads: Threads::new(threads, shared.clone()),
+            shared,
+            incoming: RefCell::default(),
+            lifecycle: Lifecycle::default(),
+            meter: Meter::new(slow),
+        })
+    }
+
+    /// One turn; false when it was the last, the reactor has stopped and everything is cleared away.
+    pub(crate) fn turn(&self, max_wait: Option<Duration>) -> Result<bool, RunError> {
+        let turn = Turn::enter(self)?;
+        self.lifecycle.start(self);
+        if let Err(error) = self.wait(max_wait) {
+            drop(turn);
+            self.clear();
+            return Err(RunError::Wait(error));
+        }
+        let mark = self.timers.timers.borrow().mark();
+        self.run_sources();
+        self.run_incoming();
+        self.run_timers(mark);
+        self.meter.turn();
+        let goes_on = self.lifecycle.step(self);
+        drop(turn);
+        if !goes_on {
+            self.clear();
+        }
+        Ok(goes_on)
+    }
+
+    fn wait(&self, max_wait: Option<Duration>) -> std::io::Result<()> {
+        let wait = if self.has_work() { Wait::Not } else { self.longest_wait(max_wait) };
+        {
+            let mut sources = self.sources.borrow_mut();
+            self.driver.wait(&self.timers.time, wait, |token, ready| sources.wake(token, ready))?;
+        }
+        self.shared.begin_turn(&mut self.incoming.borrow_mut());
+        Ok(())
+    }
+
+    /// Whether the next turn has something to do without waiting.
+    pub(crate) fn has_work(&self) -> bool {
+        self.sources.borrow().any_ready()
+            || self.shared.is_pending()
+            || !self.incoming.borrow().is_empty()
+            || self.lifecycle.has_work()
+    }
+
+    fn longest_wait(&self, max_wait: Option<Duration>) -> Wait {
+        let limit = match max_wait {
+            Some(Duration::ZERO) => return Wait::Not,
+            Some(max_wait) => Some(self.timers.time.now().saturating_add(nanos(max_wait))),
+            None => None,
+        };
+        match (limit, self.timers.first()) {
+            (None, None) => Wait::Forever,
+            (Some(time), None) | (None, Some(time)) => Wait::Until(time),
+            (Some(limit), Some(deadline)) => Wait::Until(limit.min(deadline)),
+        }
+    }
+
+    fn run_sources(&self) {
+        let batch = self.sources.borrow_mut().begin_dispatch();
+        for &token in &batch {
+            let Some((handler, ready, place)) = self.sources.borrow_mut().claim(token) else { continue };
+            self.meter.event();
+            match self.call(place, || handler.ready(ready)) {
+                Some(Progress::Drained) => {}
+                Some(Progress::More) => self.sources.borrow_mut().wake(token, ready),
+                None => {
+                    let source = self.sources.borrow_mut().remove(token);
+                    self.discard(place, source);
+                }
+            }
+        }
+        self.sources.borrow_mut().end_dispatch(batch);
+    }
+
+    fn run_incoming(&self) {
+        let snapshot = self.incoming.borrow().len().min(CALLS_A_TURN);
+        for _ in 0..snapshot {
+            let Some(call) = self.incoming.borrow_mut().pop_front() else { break };
+            self.meter.remote_call();
+            self.call(call.place, || (call.run)(&self.handle));
+        }
+    }
+
+    fn run_timers(&self, mark: u64) {
+        if self.timers.first().is_none() {
+            return;
+        }
+        let now = self.timers.time.now();
+        for _ in 0..CALLS_A_TURN {
+            let Some(call) = self.timers.pop_due(now, mark) else { break };
+            self.meter.timer();
+            self.call(call.place, call.run);
+        }
+    }
+
+    /// Runs code of the user's. A panic is logged, with the place that scheduled the code, and gives `None`.
+    pub(crate) fn call<R>(&self, place: &'static Location<'static>, f: impl FnOnce() -> R) -> Option<R> {
+        let started = self.meter.start();
+        let result = catch_unwind(AssertUnwindSafe(f));
+        self.meter.stop(started, place);
+        result.map_err(|payload| log::error!("{}", Panicked::new(payload, place))).ok()
+    }
+
+    /// Drops what is the user's: that, too, is code that may panic.
+    pub(crate) fn discard<T>(&self, place: &'static Location<'static>, value: T) {
+        self.call(place, || drop(value));
+    }
+
+    /// Joins the threads, and drops all sources, timers and jobs. Dropping them may run code that sets up new ones,
+    /// so this goes on until nothing is left.
+    fn clear(&self) {
+        self.threads.join();
+        for _ in 0..CLEARANCES {
+            let sources = self.sources.borrow_mut().take_all();
+            let timers = self.timers.timers.borrow_mut().take_all();
+            let jobs = self.threads.take_jobs();
+            if sources.is_empty() && timers.is_empty() && jobs.is_empty() {
+                return;
+            }
+            sources.into_iter().for_each(|source| self.discard(source.place, source.handler));
+            timers.into_iter().for_each(|call| self.discard(call.place, call.run));
+            jobs.into_iter().for_each(|job| self.discard(job.place, job));
+        }
+        log::error!("the timers and sources left at the end set up new ones for ever; the last are leaked");
+        std::mem::forget(self.sources.borrow_mut().take_all());
+        std::mem::forget(self.timers.timers.borrow_mut().take_all());
+    }
+
+    /// The reactor is being dropped: nothing will run any more.
+    pub(crate) fn close(&self) {
+        for call in self.shared.close().into_iter().chain(self.incoming.take()) {
+            self.discard(call.place, call.run);
+        }
+        self.lifecycle.clear(self);
+        self.clear();
+    }
+}
+
+/// Marks that a turn is going on, for as long as it lives.
+struct Turn<'a>(&'a Core);
+
+impl Turn<'_> {
+    fn enter(core: &Core) -> Result<Turn<'_>, RunError> {
+        if core.timers.in_turn.replace(true) { Err(RunError::AlreadyRunning) } else { Ok(Turn(core)) }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.shared.end_turn();
+        self.0.timers.in_turn.set(false);
+    }
+}

@@ -1,0 +1,69 @@
+//! The one seam to the operating system: waiting, the clock, and waking. Above it, the reactor is the same whether
+//! the system or a simulation is below.
+
+mod alarm;
+mod os;
+mod simulated;
+
+use std::io;
+use std::sync::Weak;
+
+use crate::ready::Ready;
+use crate::sources::Token;
+use crate::time::Time;
+
+pub(crate) use os::Os;
+pub(crate) use simulated::Simulated;
+
+/// How long a turn may wait for something to happen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wait {
+    /// There is work at hand.
+    Not,
+    /// Until this time of the reactor's clock.
+    Until(u64),
+    /// No timer is set.
+    Forever,
+}
+
+#[derive(Debug)]
+pub(crate) enum Driver {
+    Os(Os),
+    Simulated(Simulated),
+}
+
+impl Driver {
+    /// Waits, and tells which sources became ready. Interruption by a signal counts as nothing found.
+    pub(crate) fn wait(&self, time: &Time, wait: Wait, found: impl FnMut(Token, Ready)) -> io::Result<()> {
+        match self {
+            Driver::Os(os) => os.wait(time, wait, found),
+            Driver::Simulated(simulated) => simulated.wait(time, wait),
+        }
+    }
+
+    /// Where sources of the operating system are registered; a simulation has none.
+    pub(crate) fn registry(&self) -> io::Result<&mio::Registry> {
+        match self {
+            Driver::Os(os) => Ok(os.registry()),
+            Driver::Simulated(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "a simulated reactor cannot watch a source of the operating system",
+            )),
+        }
+    }
+
+    /// What ends a wait from another thread.
+    pub(crate) fn waker(&self) -> Weak<mio::Waker> {
+        match self {
+            Driver::Os(os) => os.waker(),
+            Driver::Simulated(_) => Weak::new(),
+        }
+    }
+
+    pub(crate) fn simulated(&self) -> Option<&Simulated> {
+        match self {
+            Driver::Os(_) => None,
+            Driver::Simulated(simulated) => Some(simulated),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! No operating system: the clock jumps to the next deadline whenever nothing is at hand.
+
+use std::cell::Cell;
+use std::io;
+
+use super::Wait;
+use crate::time::Time;
+
+#[derive(Debug)]
+pub(crate) struct Simulated {
+    /// The state of the random numbers that everything in the simulation is drawn from.
+    random: Cell<u64>,
+}
+
+impl Simulated {
+    pub(crate) fn new(seed: u64) -> Simulated {
+        Simulated { random: Cell::new(seed) }
+    }
+
+    pub(crate) fn wait(&self, time: &Time, wait: Wait) -> io::Result<()> {
+        match wait {
+            Wait::Not => Ok(()),
+            Wait::Until(deadline) => {
+                time.advance_to(deadline);
+                Ok(())
+            }
+            Wait::Forever => Err(io::Error::new(
+                io::ErrorKind::Deadlock,
+                "the simulation has come to rest: no timer is set, and nothing else can happen",
+            )),
+        }
+    }
+
+    /// The next random number (SplitMix64).
+    pub(crate) fn random(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}

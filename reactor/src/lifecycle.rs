@@ -1,0 +1,223 @@
+//! Starting and stopping, each in three phases.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::Location;
+use std::rc::{Rc, Weak};
+
+use twistor_deferred::{Deferred, Outcome, maybe_deferred, succeed};
+
+use crate::core::Core;
+
+/// When a startup or shutdown trigger runs. Those of one phase run in the order in which they were added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// First. What these return is waited for: the loop goes on turning until every Deferred among it has fired.
+    Before,
+    /// While it happens: connections are closed in this phase of the shutdown.
+    During,
+    /// When it has happened.
+    After,
+}
+
+/// A startup or shutdown trigger, for taking it back. Dropping this leaves the trigger in place.
+pub struct PhaseTrigger {
+    core: Weak<Core>,
+    event: Event,
+    id: u64,
+}
+
+impl PhaseTrigger {
+    /// A trigger of a reactor that is gone.
+    pub(crate) fn dead(event: Event) -> PhaseTrigger {
+        PhaseTrigger { core: Weak::new(), event, id: 0 }
+    }
+
+    /// Takes the trigger back; false when it has run already, or is gone with its reactor.
+    /// Twisted's `removeSystemEventTrigger`.
+    pub fn remove(self) -> bool {
+        let Some(core) = self.core.upgrade() else { return false };
+        let call = core.lifecycle.triggers(self.event).borrow_mut().remove(self.id);
+        call.is_some()
+    }
+}
+
+impl fmt::Debug for PhaseTrigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PhaseTrigger").field("event", &self.event).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Startup,
+    Shutdown,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Idle,
+    /// Waiting for what the triggers before the startup returned.
+    Starting,
+    Running,
+    /// Waiting for what the triggers before the shutdown returned.
+    Stopping,
+}
+
+struct PhaseCall {
+    id: u64,
+    phase: Phase,
+    place: &'static Location<'static>,
+    run: Box<dyn FnOnce() -> Deferred<()>>,
+}
+
+/// The triggers of one event.
+#[derive(Default)]
+struct Triggers {
+    calls: VecDeque<PhaseCall>,
+    next_id: u64,
+}
+
+impl Triggers {
+    fn remove(&mut self, id: u64) -> Option<PhaseCall> {
+        let at = self.calls.iter().position(|call| call.id == id)?;
+        self.calls.remove(at)
+    }
+
+    fn pop(&mut self, phase: Phase) -> Option<PhaseCall> {
+        let at = self.calls.iter().position(|call| call.phase == phase)?;
+        self.calls.remove(at)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Lifecycle {
+    state: Cell<State>,
+    /// `stop` was called, and this turn is to be the last before the shutdown.
+    stop: Cell<bool>,
+    startup: RefCell<Triggers>,
+    shutdown: RefCell<Triggers>,
+    /// How many Deferreds the phase before is waiting for. Each start and each stop counts for itself, so that a
+    /// Deferred of an earlier one, fired late, is not taken for one of a later.
+    waiting: RefCell<Rc<Cell<usize>>>,
+}
+
+impl Lifecycle {
+    pub(crate) fn is_running(&self) -> bool {
+        self.state.get() == State::Running
+    }
+
+    /// Whether there is a run to stop, and nobody has yet.
+    pub(crate) fn request_stop(&self) -> bool {
+        match self.state.get() {
+            State::Starting | State::Running => !self.stop.replace(true),
+            State::Idle | State::Stopping => false,
+        }
+    }
+
+    pub(crate) fn add<O: Outcome>(
+        &self,
+        core: Weak<Core>,
+        event: Event,
+        phase: Phase,
+        f: impl FnOnce() -> O + 'static,
+        place: &'static Location<'static>,
+    ) -> PhaseTrigger {
+        let run = Box::new(move || maybe_deferred(f).add_callback(|_| ()));
+        let mut triggers = self.triggers(event).borrow_mut();
+        let id = triggers.next_id;
+        triggers.next_id += 1;
+        triggers.calls.push_back(PhaseCall { id, phase, place, run });
+        PhaseTrigger { core, event, id }
+    }
+
+    fn triggers(&self, event: Event) -> &RefCell<Triggers> {
+        match event {
+            Event::Startup => &self.startup,
+            Event::Shutdown => &self.shutdown,
+        }
+    }
+
+    /// Whether the next turn moves on to another phase.
+    pub(crate) fn has_work(&self) -> bool {
+        match self.state.get() {
+            State::Idle => true,
+            State::Starting | State::Stopping => self.waited() || self.stop.get(),
+            State::Running => self.stop.get(),
+        }
+    }
+
+    fn waited(&self) -> bool {
+        self.waiting.borrow().get() == 0
+    }
+
+    /// Starts, if this is the first turn.
+    pub(crate) fn start(&self, core: &Core) {
+        if self.state.get() == State::Idle {
+            self.stop.set(false);
+            self.state.set(State::Starting);
+            self.run_before(core, Event::Startup);
+            self.finish_start(core);
+        }
+    }
+
+    fn finish_start(&self, core: &Core) {
+        if self.state.get() == State::Starting && self.waited() {
+            self.state.set(State::Running);
+            self.run(core, Event::Startup, Phase::During);
+            self.run(core, Event::Startup, Phase::After);
+        }
+    }
+
+    /// At the end of a turn: does what has become due. False when the reactor has stopped.
+    pub(crate) fn step(&self, core: &Core) -> bool {
+        self.finish_start(core);
+        if self.stop.replace(false) {
+            self.state.set(State::Stopping);
+            self.run_before(core, Event::Shutdown);
+        }
+        if self.state.get() == State::Stopping && self.waited() {
+            self.run(core, Event::Shutdown, Phase::During);
+            self.run(core, Event::Shutdown, Phase::After);
+            self.state.set(State::Idle);
+            return false;
+        }
+        true
+    }
+
+    fn run_before(&self, core: &Core, event: Event) {
+        let waiting = Rc::new(Cell::new(0));
+        self.waiting.replace(waiting.clone());
+        while let Some(deferred) = self.run_next(core, event, Phase::Before) {
+            waiting.set(waiting.get() + 1);
+            let waiting = waiting.clone();
+            // A failure passes on, to be logged when the Deferred that add_both returns is dropped.
+            drop(deferred.add_both(move |result| {
+                waiting.set(waiting.get() - 1);
+                result
+            }));
+        }
+    }
+
+    fn run(&self, core: &Core, event: Event, phase: Phase) {
+        while let Some(deferred) = self.run_next(core, event, phase) {
+            drop(deferred);
+        }
+    }
+
+    fn run_next(&self, core: &Core, event: Event, phase: Phase) -> Option<Deferred<()>> {
+        let call = self.triggers(event).borrow_mut().pop(phase)?;
+        core.call(call.place, call.run).or_else(|| Some(succeed(())))
+    }
+
+    /// Drops all triggers without running them.
+    pub(crate) fn clear(&self, core: &Core) {
+        for event in [Event::Startup, Event::Shutdown] {
+            for call in std::mem::take(&mut *self.triggers(event).borrow_mut()).calls {
+                core.discard(call.place, call.run);
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A clock for tests.
+
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::delayed_call::{Call, TimerQueue};
+use crate::time::{Time, nanos};
+use crate::{Clock, DelayedCall};
+
+/// A clock that stands still until it is told to move, so that what waits for time is tested without waiting.
+/// Twisted's `task.Clock`.
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor_reactor::{Clock, ManualClock};
+///
+/// let clock = ManualClock::new();
+/// let call = clock.call_later(Duration::from_secs(60), || println!("a minute has passed"));
+/// clock.advance(Duration::from_secs(59));
+/// assert!(call.active());
+/// clock.advance(Duration::from_secs(1));
+/// assert!(!call.active());
+/// ```
+///
+/// # Dropping
+///
+/// Clones are the same clock, and own it: a call that captured one stays, and keeps the clock, until it has run or
+/// was cancelled.
+#[derive(Clone)]
+pub struct ManualClock {
+    queue: Rc<TimerQueue>,
+}
+
+impl ManualClock {
+    /// A clock on which nothing is scheduled.
+    pub fn new() -> ManualClock {
+        ManualClock { queue: TimerQueue::new(Time::manual()) }
+    }
+
+    /// Moves the time forward, stopping at each deadline on the way to run the calls that are due then, with the time
+    /// at their deadline. Calls that these make run as well, if they are due before the end of the advance.
+    ///
+    /// # Panics
+    ///
+    /// When a call does: unlike a reactor, it lets a test see that. The clock stands at that call's deadline then.
+    pub fn advance(&self, by: Duration) {
+        let end = self.queue.time.now().saturating_add(nanos(by));
+        while let Some(deadline) = self.queue.first().filter(|&deadline| deadline <= end) {
+            self.queue.time.advance_to(deadline);
+            if let Some(call) = self.queue.pop_due(deadline, u64::MAX) {
+                (call.run)();
+            }
+        }
+        self.queue.time.advance_to(end);
+    }
+
+    /// Advances by each of these, one after the other.
+    ///
+    /// # Panics
+    ///
+    /// As [`advance`](ManualClock::advance).
+    pub fn pump(&self, steps: impl IntoIterator<Item = Duration>) {
+        steps.into_iter().for_each(|step| self.advance(step));
+    }
+
+    /// How many calls wait for their time. Twisted's `getDelayedCalls`, for asserting that nothing is left over.
+    pub fn pending(&self) -> usize {
+        self.queue.timers.borrow().len()
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> ManualClock {
+        ManualClock::new()
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Instant {
+        self.queue.time.instant(self.queue.time.now())
+    }
+
+    fn schedule(
+        &self,
+        delay: Duration,
+        run: Box<dyn FnOnce()>,
+        place: &'static Location<'static>,
+    ) -> DelayedCall {
+        self.queue.call_later(delay, Call { run, place })
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManualClock").field("pending", &self.pending()).finish()
+    }
+}

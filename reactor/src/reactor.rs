@@ -1,0 +1,323 @@
+//! The owner.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_deferred::{Deferred, Failure};
+
+use crate::Handle;
+use crate::core::Core;
+use crate::delayed_call::HostHook;
+use crate::driver::{Driver, Os, Simulated};
+use crate::time::Time;
+
+/// A loop that fires Deferreds: it runs calls when their time has come, calls handlers when their sources are ready,
+/// and takes calls from other threads.
+///
+/// A reactor is a value. A program may have several, one a thread, and each can be run again after it stopped. The
+/// value owns everything: dropping it, whether it has run or not, drops every callback, source and timer, although
+/// they captured [`Handle`]s to it. It dereferences to its handle, which has the methods that callbacks use.
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor_reactor::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// let handle = reactor.clone(); // a Handle
+/// reactor.call_later(Duration::from_millis(2), move || {
+///     println!("two milliseconds later");
+///     handle.stop();
+/// });
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Ordering
+///
+/// A turn waits until something is ready or due; calls the handlers of the sources that are ready, each once; runs
+/// the calls that came from other threads; and runs the timers that are due. What these add (a zero-delay call, a
+/// call from a thread, a readiness) is for a later turn, so nothing starves.
+///
+/// # Panics
+///
+/// A panic in a callback is logged with the place that scheduled it, and costs that one call or source.
+///
+/// # Threads
+///
+/// A reactor stays in the thread that made it; a [`Remote`](crate::Remote) reaches it from others.
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>(_: T) {}
+/// send(twistor_reactor::Reactor::new().unwrap());
+/// ```
+///
+/// # Dropping
+///
+/// The selector, the waker and the timer of the operating system (four descriptors on Linux) are the value's, and are
+/// closed with it. Everything else of a run's is gone when [`run`](Reactor::run) returns.
+pub struct Reactor {
+    core: Rc<Core>,
+}
+
+impl Reactor {
+    /// A reactor with the defaults of the [`Builder`].
+    ///
+    /// # Errors
+    ///
+    /// When the operating system gives no selector: when there are too many open files, mostly.
+    pub fn new() -> io::Result<Reactor> {
+        Reactor::builder().build()
+    }
+
+    /// A reactor to be set up.
+    pub fn builder() -> Builder {
+        Builder { threads: 10, slow_callback: None, host_hook: None }
+    }
+
+    /// A reactor without an operating system: its clock jumps to the next deadline whenever nothing else is to be
+    /// done, and whatever is left to chance in a run is drawn from the seed. The same program gives the same run for
+    /// the same seed, and a day of it passes in milliseconds.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use twistor_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::simulated(1);
+    /// let (start, handle) = (reactor.now(), reactor.clone());
+    /// reactor.call_later(Duration::from_secs(86_400), move || handle.stop());
+    /// reactor.run()?;
+    /// assert_eq!(reactor.now() - start, Duration::from_secs(86_400));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn simulated(seed: u64) -> Reactor {
+        Reactor::builder().build_with(Driver::Simulated(Simulated::new(seed)), Time::manual())
+    }
+
+    /// Runs until [`stop`](Handle::stop) is called, and then through the shutdown. Twisted's `run`.
+    ///
+    /// When it returns, all sources are taken out, all timers are dropped and all threads are joined. Calls from other
+    /// threads that came too late wait for the next run.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::AlreadyRunning`] from inside a callback of the same reactor; [`RunError::Wait`] when the operating
+    /// system's selector fails, or when a simulation has come to rest.
+    pub fn run(&self) -> Result<(), RunError> {
+        while self.core.turn(None)? {}
+        Ok(())
+    }
+
+    /// Runs until the Deferred has fired, then stops, and gives its result. Twisted's `task.react`.
+    ///
+    /// If the reactor is stopped before that, the Deferred is cancelled at the end of the shutdown, and its outcome is
+    /// the result. If the Deferred has fired already, its result is given without a turn.
+    ///
+    /// # Errors
+    ///
+    /// The Deferred's failure; a [`RunError`]; [`Stopped`] if cancelling did not make the Deferred fire.
+    pub fn run_until<T: 'static>(&self, deferred: Deferred<T>) -> Result<T, Failure> {
+        let slot = Rc::new(Cell::new(None));
+        let canceller = deferred.canceller();
+        let (result, handle) = (slot.clone(), Handle::clone(self));
+        drop(deferred.add_both(move |outcome| {
+            result.set(Some(outcome));
+            handle.stop();
+        }));
+        if let Some(outcome) = slot.take() {
+            return outcome;
+        }
+        let ran = self.run();
+        canceller.cancel();
+        match (slot.take(), ran) {
+            (Some(outcome), Ok(())) => outcome,
+            (_, Err(error)) => Err(error.into()),
+            (None, Ok(())) => Err(Stopped.into()),
+        }
+    }
+
+    /// One turn: waits until something is ready or due, but no longer than `max_wait` (`None` is for ever, zero not at
+    /// all), and runs what is. For hosts that have a loop of their own, and for tests. Twisted's `iterate`.
+    ///
+    /// The first turn starts the reactor. After [`stop`](Handle::stop), turns lead through the shutdown; the last one
+    /// returns false and leaves nothing behind, and the next would start anew.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twistor_reactor::Reactor;
+    /// let reactor = Reactor::new()?;
+    /// let handle = reactor.clone();
+    /// reactor.call_later(Duration::ZERO, move || handle.stop());
+    /// while reactor.turn(Some(Duration::from_millis(2)))? {
+    ///     // draw a frame
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Reactor::run).
+    pub fn turn(&self, max_wait: Option<Duration>) -> Result<bool, RunError> {
+        self.core.turn(max_wait)
+    }
+}
+
+impl Deref for Reactor {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.core.handle
+    }
+}
+
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        self.core.close();
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for Reactor {
+    /// As `as_fd`.
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsFd::as_fd(self).as_raw_fd()
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for Reactor {
+    /// The selector: readable when a source is ready or another thread has called, so that a host can watch it in its
+    /// own loop. It tells nothing of timers, for which there is [`next_deadline`](Handle::next_deadline).
+    ///
+    /// # Panics
+    ///
+    /// On a simulated reactor, which has no descriptor.
+    #[allow(clippy::expect_used)]
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.core.driver.registry().expect("a simulated reactor has no descriptor").as_fd()
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor")
+            .field("running", &self.is_running())
+            .field("timers", &self.core.timers.timers.borrow().len())
+            .field("sources", &self.core.sources.borrow().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sets up a [`Reactor`].
+#[must_use]
+pub struct Builder {
+    threads: usize,
+    slow_callback: Option<Duration>,
+    host_hook: Option<HostHook>,
+}
+
+impl Builder {
+    /// The most threads that [`defer_to_thread`](Handle::defer_to_thread) uses at once; 10 by default, at least 1.
+    pub fn threads(mut self, most: usize) -> Builder {
+        self.threads = most;
+        self
+    }
+
+    /// Warns through `log` of every callback that holds the loop longer than this, with the place that scheduled it,
+    /// and has [`Stats`](crate::Stats) tell the longest.
+    pub fn slow_callback(mut self, limit: Duration) -> Builder {
+        self.slow_callback = Some(limit);
+        self
+    }
+
+    /// Has `hook` called whenever the reactor wants a turn sooner than its host was told: when the earliest deadline
+    /// moves forward while no turn is going on, and when another thread has called, in that thread.
+    ///
+    /// For hosts that cannot watch a descriptor: the hook wakes the host's loop, which then takes a turn.
+    pub fn host_hook(mut self, hook: impl Fn() + Send + Sync + 'static) -> Builder {
+        self.host_hook = Some(std::sync::Arc::new(hook));
+        self
+    }
+
+    /// The reactor.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system gives no selector: when there are too many open files, mostly.
+    pub fn build(self) -> io::Result<Reactor> {
+        Ok(self.build_with(Driver::Os(Os::new()?), Time::system()))
+    }
+
+    fn build_with(self, driver: Driver, time: Time) -> Reactor {
+        let core = Core::new(driver, time, self.threads, self.slow_callback);
+        if let Some(hook) = self.host_hook {
+            let _ = core.shared.hook.set(hook.clone());
+            let _ = core.timers.hook.set(hook);
+        }
+        Reactor { core }
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("threads", &self.threads)
+            .field("slow_callback", &self.slow_callback)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a reactor could not run, or not go on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The reactor is in the middle of a turn: this was called from inside one of its callbacks.
+    AlreadyRunning,
+    /// Waiting for events failed.
+    Wait(io::Error),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::AlreadyRunning => f.write_str("the reactor is already running"),
+            RunError::Wait(error) => write!(f, "the reactor cannot wait for events: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            RunError::AlreadyRunning => None,
+            RunError::Wait(error) => Some(error),
+        }
+    }
+}
+
+/// There was no run to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotRunning;
+
+impl fmt::Display for NotRunning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the reactor is not running, or is stopping already")
+    }
+}
+
+impl std::error::Error for NotRunning {}
+
+/// The reactor was stopped before the Deferred that it ran for had fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the reactor was stopped before the Deferred had fired")
+    }
+}
+
+impl std::error::Error for Stopped {}

@@ -1,0 +1,72 @@
+//! A source's place in the reactor.
+
+use std::fmt;
+use std::io;
+use std::rc::Weak;
+
+use crate::core::Core;
+use crate::ready::Ready;
+use crate::sources::Token;
+
+/// A source's place in the reactor, as given by [`register`](crate::Handle::register) and
+/// [`attach`](crate::Handle::attach).
+///
+/// # Dropping
+///
+/// Dropping it takes the handler out, as [`deregister`](Registration::deregister) does: the handler is never called
+/// again, even if an event for it was already fetched. The operating system, though, goes on watching a source that
+/// was registered until the source is closed; only `deregister` ends that for one that stays open.
+pub struct Registration {
+    core: Weak<Core>,
+    token: Token,
+}
+
+impl Registration {
+    pub(crate) fn new(core: Weak<Core>, token: Token) -> Registration {
+        Registration { core, token }
+    }
+
+    /// Has the handler called with this readiness in the next turn, or in this one if it was to be called anyway:
+    /// for going on after a pause, and for trying again.
+    pub fn wake(&self, ready: Ready) {
+        if let Some(core) = self.core.upgrade() {
+            core.wake(self.token, ready);
+        }
+    }
+
+    /// Whether the handler is still in place: not deregistered, not gone with its reactor, and it did not panic.
+    pub fn is_active(&self) -> bool {
+        self.core.upgrade().is_some_and(|core| core.sources.borrow().contains(self.token))
+    }
+
+    /// Takes the handler out, and ends the watch over the source it was registered with. The handler is never called
+    /// again, even if an event for it was already fetched.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says; for instance that it does not watch this source.
+    pub fn deregister(&self, source: &mut (impl mio::event::Source + ?Sized)) -> io::Result<()> {
+        let Some(core) = self.core.upgrade() else { return Ok(()) };
+        self.take_out(&core);
+        core.driver.registry()?.deregister(source)
+    }
+
+    fn take_out(&self, core: &Core) {
+        let source = core.sources.borrow_mut().remove(self.token);
+        drop(source);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(core) = self.core.upgrade() {
+            self.take_out(&core);
+        }
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").field("active", &self.is_active()).finish()
+    }
+}

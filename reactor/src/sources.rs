@@ -1,0 +1,133 @@
+//! The sources, by token, and the list of those that are to be called.
+
+use std::panic::Location;
+use std::rc::Rc;
+
+use slab::Slab;
+
+use crate::ready::{EventHandler, Ready};
+
+/// Names a source: its slot, and a generation so that an event fetched for a closed source never reaches the one that
+/// took its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token(usize);
+
+const INDEX_BITS: u32 = usize::BITS / 2;
+const INDEX_MASK: usize = usize::MAX >> (usize::BITS - INDEX_BITS);
+/// As many sources as an index can name, less one: the driver keeps the last index for itself.
+const MOST: usize = INDEX_MASK;
+
+impl Token {
+    fn new(index: usize, generation: usize) -> Token {
+        Token(generation << INDEX_BITS | index)
+    }
+
+    fn index(self) -> usize {
+        self.0 & INDEX_MASK
+    }
+}
+
+impl From<Token> for mio::Token {
+    fn from(token: Token) -> mio::Token {
+        mio::Token(token.0)
+    }
+}
+
+impl From<mio::Token> for Token {
+    fn from(token: mio::Token) -> Token {
+        Token(token.0)
+    }
+}
+
+pub(crate) struct Source {
+    token: Token,
+    pub(crate) handler: Rc<dyn EventHandler>,
+    /// What it is to be called with.
+    pending: Ready,
+    /// Whether it stands in the ready list.
+    queued: bool,
+    pub(crate) place: &'static Location<'static>,
+}
+
+/// The table. Nothing in here calls or drops a handler: what is taken out is handed to the caller.
+#[derive(Default)]
+pub(crate) struct Sources {
+    table: Slab<Source>,
+    generation: usize,
+    ready: Vec<Token>,
+    spare: Vec<Token>,
+}
+
+impl Sources {
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// `None`, with the handler given up, when every token is taken.
+    pub(crate) fn insert(
+        &mut self,
+        handler: Rc<dyn EventHandler>,
+        place: &'static Location<'static>,
+    ) -> Result<Token, Rc<dyn EventHandler>> {
+        if self.table.len() >= MOST {
+            return Err(handler);
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let token = Token::new(self.table.vacant_key(), self.generation);
+        self.table.insert(Source { token, handler, pending: Ready::NONE, queued: false, place });
+        Ok(token)
+    }
+
+    pub(crate) fn contains(&self, token: Token) -> bool {
+        self.table.get(token.index()).is_some_and(|source| source.token == token)
+    }
+
+    fn get(&mut self, token: Token) -> Option<&mut Source> {
+        self.table.get_mut(token.index()).filter(|source| source.token == token)
+    }
+
+    pub(crate) fn remove(&mut self, token: Token) -> Option<Source> {
+        self.contains(token).then(|| self.table.remove(token.index()))
+    }
+
+    pub(crate) fn take_all(&mut self) -> Vec<Source> {
+        self.ready.clear();
+        std::mem::take(&mut self.table).into_iter().map(|(_, source)| source).collect()
+    }
+
+    /// Has the source called in the next dispatch.
+    pub(crate) fn wake(&mut self, token: Token, ready: Ready) {
+        let Some(source) = self.get(token) else { return };
+        source.pending |= ready;
+        if !source.queued {
+            source.queued = true;
+            self.ready.push(token);
+        }
+    }
+
+    pub(crate) fn any_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Those to call in this turn; what is woken from here on is for the next.
+    pub(crate) fn begin_dispatch(&mut self) -> Vec<Token> {
+        std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare))
+    }
+
+    /// Gives the list's memory back for the next turn.
+    pub(crate) fn end_dispatch(&mut self, mut list: Vec<Token>) {
+        list.clear();
+        self.spare = list;
+    }
+
+    /// The handler and what to call it with, unless the source has gone since.
+    pub(crate) fn claim(
+        &mut self,
+        token: Token,
+    ) -> Option<(Rc<dyn EventHandler>, Ready, &'static Location<'static>)> {
+        let source = self.get(token)?;
+        source.queued = false;
+        let ready = std::mem::take(&mut source.pending);
+        Some((source.handler.clone(), ready, source.place))
+    }
+}

@@ -1,0 +1,50 @@
+//! Time as the queues count it: nanoseconds since a queue's own beginning, in a `u64` that lasts for 584 years.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// Where a timer queue takes its time from.
+#[derive(Debug)]
+pub(crate) struct Time {
+    epoch: Instant,
+    /// The time of a clock that only moves when it is told to; `None` is the system's monotonic clock.
+    manual: Option<Cell<u64>>,
+}
+
+impl Time {
+    pub(crate) fn system() -> Time {
+        Time { epoch: Instant::now(), manual: None }
+    }
+
+    pub(crate) fn manual() -> Time {
+        Time { epoch: Instant::now(), manual: Some(Cell::new(0)) }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        match &self.manual {
+            Some(now) => now.get(),
+            None => nanos(self.epoch.elapsed()),
+        }
+    }
+
+    /// Moves a manual clock forward; it never goes back, and the system's clock stays as it is.
+    pub(crate) fn advance_to(&self, time: u64) {
+        if let Some(now) = &self.manual {
+            now.set(now.get().max(time));
+        }
+    }
+
+    pub(crate) fn instant(&self, time: u64) -> Instant {
+        let offset = Duration::from_nanos(time);
+        // Where an Instant cannot hold the sum, a century stands for "never".
+        const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+        self.epoch
+            .checked_add(offset)
+            .unwrap_or_else(|| self.epoch.checked_add(CENTURY).unwrap_or(self.epoch))
+    }
+}
+
+/// A duration in nanoseconds; past 584 years it is "never".
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
+}

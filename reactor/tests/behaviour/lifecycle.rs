@@ -1,0 +1,217 @@
+//! Starting and stopping.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_deferred::{Cancelled, Deferred, fail, succeed};
+use twistor_reactor::{Handle, Phase, Reactor, Stopped};
+
+use crate::support::{Record, keep_log, logged, reactor, run};
+
+fn stop_when_running(reactor: &Reactor) {
+    let handle: Handle = (*reactor).clone();
+    reactor.call_when_running(move || handle.stop());
+}
+
+#[test]
+fn startup_calls_run_once_the_loop_runs_and_at_once_when_it_does() {
+    // R3
+    let reactor = reactor();
+    let record = Record::new();
+    reactor.call_when_running(record.adder("first"));
+    let (handle, seen) = (reactor.clone(), record.clone());
+    reactor.call_when_running(move || {
+        assert!(handle.is_running());
+        handle.call_when_running(seen.adder("at once"));
+        seen.add("then");
+        handle.stop();
+    });
+    assert_eq!(record.len(), 0);
+    run(&reactor);
+    assert_eq!(record.take(), ["first", "at once", "then"]);
+    run_again_calls_nothing(&reactor, &record);
+}
+
+fn run_again_calls_nothing(reactor: &Reactor, record: &Record<&'static str>) {
+    stop_when_running(reactor);
+    run(reactor);
+    assert_eq!(record.len(), 0);
+}
+
+#[test]
+fn the_phases_come_in_order_each_first_in_first_out() {
+    // R2
+    let reactor = reactor();
+    let record = Record::new();
+    let phases = [(Phase::After, "after"), (Phase::During, "during"), (Phase::Before, "before")];
+    for round in ["1", "2"] {
+        for (phase, name) in phases {
+            reactor.on_shutdown(phase, record.adder(format!("stop: {name} {round}")));
+            reactor.on_startup(phase, record.adder(format!("start: {name} {round}")));
+        }
+    }
+    stop_when_running(&reactor);
+    run(&reactor);
+    let expected: Vec<String> = ["start", "stop"]
+        .iter()
+        .flat_map(|event| {
+            ["before 1", "before 2", "during 1", "during 2", "after 1", "after 2"]
+                .map(|rest| format!("{event}: {rest}"))
+        })
+        .collect();
+    assert_eq!(record.take(), expected);
+}
+
+#[test]
+fn the_shutdown_waits_for_what_the_triggers_before_it_return() {
+    // R2
+    let reactor = reactor();
+    let record = Record::new();
+    for (n, millis) in [(1, 2), (2, 1)] {
+        let (handle, seen) = (reactor.clone(), record.clone());
+        reactor.on_shutdown(Phase::Before, move || {
+            let (deferred, trigger) = Deferred::new();
+            handle.call_later(Duration::from_millis(millis), move || {
+                seen.add(n);
+                trigger.callback(());
+            });
+            deferred
+        });
+    }
+    reactor.on_shutdown(Phase::During, record.adder(3));
+    stop_when_running(&reactor);
+    run(&reactor);
+    assert_eq!(record.take(), [2, 1, 3]);
+}
+
+#[test]
+fn the_start_waits_for_what_the_triggers_before_it_return() {
+    // R3
+    let reactor = reactor();
+    let record = Record::new();
+    let (handle, seen) = (reactor.clone(), record.clone());
+    reactor.on_startup(Phase::Before, move || {
+        let (deferred, trigger) = Deferred::<()>::new();
+        let later = handle.clone();
+        handle.call_later(Duration::from_millis(1), move || {
+            seen.add(later.is_running());
+            trigger.callback(());
+        });
+        deferred
+    });
+    let (handle, seen) = (reactor.clone(), record.clone());
+    reactor.call_when_running(move || {
+        seen.add(handle.is_running());
+        handle.stop();
+    });
+    run(&reactor);
+    assert_eq!(record.take(), [false, true]);
+}
+
+#[test]
+fn a_failing_trigger_is_logged_and_the_rest_go_on() {
+    // R2
+    keep_log();
+    let reactor = reactor();
+    let record = Record::new();
+    for phase in [Phase::Before, Phase::During, Phase::After] {
+        reactor.on_shutdown(phase, || -> () { panic!("out of cheese") });
+        reactor.on_shutdown(phase, || fail::<()>(Cancelled));
+        reactor.on_shutdown(phase, record.adder(phase));
+    }
+    stop_when_running(&reactor);
+    run(&reactor);
+    assert_eq!(record.take(), [Phase::Before, Phase::During, Phase::After]);
+    assert_eq!(logged().len(), 6);
+}
+
+#[test]
+fn a_trigger_can_be_taken_back_until_it_has_run() {
+    // R2
+    let reactor = reactor();
+    let record = Record::new();
+    let taken_back = reactor.on_shutdown(Phase::During, record.adder("taken back"));
+    let left = reactor.on_shutdown(Phase::During, record.adder("left"));
+    assert!(taken_back.remove());
+    stop_when_running(&reactor);
+    run(&reactor);
+    assert_eq!(record.take(), ["left"]);
+    assert!(!left.remove());
+}
+
+#[test]
+fn stop_acts_at_the_end_of_the_turn() {
+    // R2
+    let reactor = reactor();
+    let record = Record::new();
+    let handle = reactor.clone();
+    reactor.call_later(Duration::ZERO, move || handle.stop());
+    reactor.call_later(Duration::ZERO, record.adder("same turn"));
+    reactor.on_shutdown(Phase::Before, record.adder("shutdown"));
+    run(&reactor);
+    assert_eq!(record.take(), ["same turn", "shutdown"]);
+}
+
+#[test]
+fn a_reactor_stopped_while_it_starts_shuts_down() {
+    let reactor = reactor();
+    let record = Record::new();
+    let never: Rc<Cell<Option<_>>> = Rc::default();
+    let (slot, handle) = (never.clone(), reactor.clone());
+    reactor.on_startup(Phase::Before, move || {
+        let (deferred, trigger) = Deferred::<()>::new();
+        slot.set(Some(trigger));
+        handle.stop();
+        deferred
+    });
+    reactor.call_when_running(record.adder("never runs"));
+    reactor.on_shutdown(Phase::During, record.adder("shutdown"));
+    run(&reactor);
+    assert_eq!(record.take(), ["shutdown"]);
+}
+
+#[test]
+fn a_reactor_can_be_run_again() {
+    // R4
+    let reactor = reactor();
+    for round in 0..3 {
+        let record = Record::new();
+        let handle = reactor.clone();
+        reactor.on_shutdown(Phase::After, record.adder("shutdown"));
+        reactor.call_later(Duration::from_millis(1), move || handle.stop());
+        let text = reactor.defer_to_thread(move || Ok(round));
+        let seen = record.clone();
+        reactor.call_when_running(move || drop(text.add_callback(move |_| seen.add("thread"))));
+        run(&reactor);
+        let mut seen = record.take();
+        seen.sort_unstable();
+        assert!(seen.contains(&"shutdown"));
+    }
+}
+
+#[test]
+fn run_until_gives_the_deferreds_result_after_an_orderly_stop() {
+    let reactor = reactor();
+    let record = Record::new();
+    reactor.on_shutdown(Phase::Before, record.adder("shutdown"));
+    let (deferred, trigger) = Deferred::new();
+    reactor.call_later(Duration::from_millis(1), move || trigger.callback(42));
+    assert_eq!(reactor.run_until(deferred).unwrap(), 42);
+    assert_eq!(record.take(), ["shutdown"]);
+    assert!(!reactor.is_running());
+    let (deferred, trigger) = Deferred::<()>::new();
+    reactor.call_later(Duration::from_millis(1), move || trigger.errback(Cancelled));
+    assert!(reactor.run_until(deferred).unwrap_err().is::<Cancelled>());
+    assert_eq!(reactor.run_until(succeed(1)).unwrap(), 1);
+}
+
+#[test]
+fn run_until_on_a_reactor_that_is_stopped_cancels_the_deferred() {
+    let reactor = reactor();
+    stop_when_running(&reactor);
+    let (deferred, trigger) = Deferred::<()>::new();
+    assert!(reactor.run_until(deferred).unwrap_err().is::<Cancelled>());
+    assert!(!trigger.is_live());
+    assert_eq!(Stopped.to_string(), "the reactor was stopped before the Deferred had fired");
+}

@@ -1,0 +1,12 @@
+//! What the reactor does, statement by statement: the comments name those of BEHAVIOUR.md.
+
+#![allow(clippy::unwrap_used)]
+
+mod lifecycle;
+mod manual_clock;
+mod sources;
+mod support;
+mod teardown;
+mod threads;
+mod time;
+mod turns;

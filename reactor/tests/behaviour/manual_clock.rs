@@ -1,0 +1,92 @@
+//! The clock for tests.
+
+use std::time::Duration;
+
+use twistor_reactor::{Clock, DelayedCall, ManualClock, NotPending};
+
+use crate::support::{Record, keep_log, logged};
+
+const S: Duration = Duration::from_secs(1);
+
+fn noting(
+    clock: &ManualClock,
+    record: &Record<(&'static str, u64)>,
+    after: u64,
+    name: &'static str,
+) -> DelayedCall {
+    let (clock_inside, record, start) = (clock.clone(), record.clone(), clock.now());
+    clock.call_later(after as u32 * S, move || record.add((name, (clock_inside.now() - start).as_secs())))
+}
+
+#[test]
+fn advancing_stops_at_each_deadline_on_the_way() {
+    // T2
+    let (clock, record) = (ManualClock::new(), Record::new());
+    for (after, name) in [(3, "c"), (1, "a"), (2, "b"), (5, "e")] {
+        noting(&clock, &record, after, name);
+    }
+    let start = clock.now();
+    clock.advance(4 * S);
+    assert_eq!(record.take(), [("a", 1), ("b", 2), ("c", 3)]);
+    assert_eq!((clock.now() - start, clock.pending()), (4 * S, 1));
+    clock.pump([S / 2, S / 2]);
+    assert_eq!(record.take(), [("e", 5)]);
+}
+
+#[test]
+fn calls_made_during_an_advance_run_in_it_if_they_are_due() {
+    // T2
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let (inner, seen) = (clock.clone(), record.clone());
+    clock.call_later(S, move || {
+        seen.add("outer");
+        inner.call_later(Duration::ZERO, seen.adder("at once"));
+        inner.call_later(S, seen.adder("a second later"));
+        inner.call_later(2 * S, seen.adder("too late"));
+        seen.add("end of outer");
+    });
+    clock.call_later(S, record.adder("tie"));
+    clock.advance(2 * S);
+    assert_eq!(record.take(), ["outer", "end of outer", "tie", "at once", "a second later"]);
+}
+
+#[test]
+fn a_call_may_advance_the_clock_itself() {
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let (inner, seen) = (clock.clone(), record.clone());
+    clock.call_later(S, move || {
+        inner.advance(5 * S);
+        seen.add("first");
+    });
+    clock.call_later(2 * S, record.adder("second"));
+    let start = clock.now();
+    clock.advance(S);
+    assert_eq!(record.take(), ["second", "first"]);
+    assert_eq!(clock.now() - start, 6 * S);
+}
+
+#[test]
+fn calls_on_a_manual_clock_can_be_moved_and_cancelled() {
+    // T3
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let (a, b, c) =
+        (noting(&clock, &record, 1, "a"), noting(&clock, &record, 2, "b"), noting(&clock, &record, 3, "c"));
+    a.delay(3 * S).unwrap();
+    b.cancel().unwrap();
+    clock.advance(2 * S);
+    c.reset(S + S / 2).unwrap();
+    clock.advance(2 * S);
+    assert_eq!(record.take(), [("c", 3), ("a", 4)]);
+    assert_eq!(b.cancel(), Err(NotPending));
+    drop(clock);
+    assert_eq!(a.reset(S), Err(NotPending));
+}
+
+#[test]
+fn a_panic_in_a_call_reaches_the_test() {
+    keep_log();
+    let clock = ManualClock::new();
+    clock.call_later(S, || panic!("out of cheese"));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| clock.advance(S))).is_err());
+    assert_eq!((clock.pending(), logged().len()), (0, 0));
+}

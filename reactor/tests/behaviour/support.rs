@@ -1,0 +1,114 @@
+//! A run that cannot hang, a record of what happened, and the log.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Debug;
+use std::rc::Rc;
+use std::sync::Once;
+use std::time::Duration;
+
+use twistor_reactor::Reactor;
+
+/// Runs the reactor; fails if nothing stops it.
+pub(crate) fn run(reactor: &Reactor) {
+    let hung = Rc::new(Cell::new(false));
+    let (flag, handle) = (hung.clone(), (*reactor).clone());
+    let watchdog = reactor.call_later(Duration::from_secs(30), move || {
+        flag.set(true);
+        handle.stop();
+    });
+    reactor.run().unwrap();
+    let _ = watchdog.cancel();
+    assert!(!hung.get(), "nothing stopped the reactor");
+}
+
+pub(crate) fn reactor() -> Reactor {
+    Reactor::new().unwrap()
+}
+
+/// What happened, in order.
+pub(crate) struct Record<T>(Rc<RefCell<Vec<T>>>);
+
+impl<T> Clone for Record<T> {
+    fn clone(&self) -> Record<T> {
+        Record(self.0.clone())
+    }
+}
+
+impl<T: Clone + PartialEq + Debug> Record<T> {
+    pub(crate) fn new() -> Record<T> {
+        Record(Rc::default())
+    }
+
+    pub(crate) fn add(&self, item: T) {
+        self.0.borrow_mut().push(item);
+    }
+
+    /// A callback that adds the item.
+    pub(crate) fn adder(&self, item: T) -> impl FnOnce() + use<T> {
+        let record = Record(self.0.clone());
+        move || record.add(item)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    pub(crate) fn take(&self) -> Vec<T> {
+        self.0.take()
+    }
+}
+
+thread_local! {
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LOGGED.with_borrow_mut(|lines| lines.push(record.args().to_string()));
+    }
+
+    fn flush(&self) {}
+}
+
+/// Begins to keep this thread's log lines.
+pub(crate) fn keep_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Logger).unwrap();
+        log::set_max_level(log::LevelFilter::Warn);
+    });
+    logged();
+}
+
+/// The lines this thread has logged since they were last asked for.
+pub(crate) fn logged() -> Vec<String> {
+    LOGGED.take()
+}
+
+/// Counts how often it was dropped.
+#[derive(Clone, Default)]
+pub(crate) struct Drops(Rc<Cell<usize>>);
+
+impl Drops {
+    pub(crate) fn count(&self) -> usize {
+        self.0.get()
+    }
+
+    pub(crate) fn token(&self) -> DropToken {
+        DropToken(self.0.clone())
+    }
+}
+
+pub(crate) struct DropToken(Rc<Cell<usize>>);
+
+impl Drop for DropToken {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}

@@ -1,0 +1,143 @@
+//! What is left when a run, or a reactor, is over.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::rc::Rc;
+use std::time::Duration;
+
+use mio::Interest;
+use mio::unix::pipe;
+use twistor_deferred::{Abandoned, Deferred};
+use twistor_reactor::{EventHandler, Handle, Phase, Progress, Reactor, Ready, Registration};
+
+use crate::support::{DropToken, Drops, Record, reactor, run};
+
+/// A connection as net makes them: its own handler, owning its source, its registration and a handle.
+struct Connection {
+    receiver: RefCell<pipe::Receiver>,
+    registration: RefCell<Option<Registration>>,
+    handle: Handle,
+    _token: DropToken,
+}
+
+impl EventHandler for Connection {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        self.handle.stop();
+        Progress::Drained
+    }
+}
+
+fn connection(reactor: &Reactor, token: DropToken) -> pipe::Sender {
+    let (sender, receiver) = pipe::new().unwrap();
+    let connection = Rc::new(Connection {
+        receiver: RefCell::new(receiver),
+        registration: RefCell::default(),
+        handle: (*reactor).clone(),
+        _token: token,
+    });
+    let registration = {
+        let mut source = connection.receiver.borrow_mut();
+        reactor.register(&mut *source, Interest::READABLE, connection.clone()).unwrap()
+    };
+    connection.registration.replace(Some(registration));
+    sender
+}
+
+/// Fills a reactor with everything that can hold something; gives how many tokens are in it.
+fn fill(reactor: &Reactor, drops: &Drops) -> (usize, pipe::Sender) {
+    let handle: Handle = (*reactor).clone();
+    let (a, h) = (drops.token(), handle.clone());
+    reactor.call_later(Duration::from_secs(3600), move || drop((a, h)));
+    let sender = connection(reactor, drops.token());
+    let (c, h) = (drops.token(), handle.clone());
+    drop(reactor.defer_to_thread(|| Ok(())).add_both(move |_| {
+        drop((c, h));
+        Ok(())
+    }));
+    (3, sender)
+}
+
+#[test]
+fn a_reactor_dropped_without_a_run_drops_all_it_held_although_it_captured_handles() {
+    // R8
+    let drops = Drops::default();
+    let reactor = reactor();
+    let (held, _sender) = fill(&reactor, &drops);
+    let (token, handle) = (drops.token(), reactor.clone());
+    reactor.call_when_running(move || drop((token, handle)));
+    let (token, handle) = (drops.token(), reactor.clone());
+    reactor.on_shutdown(Phase::Before, move || drop((token, handle)));
+    assert_eq!(drops.count(), 0);
+    drop(reactor);
+    assert_eq!(drops.count(), held + 2);
+}
+
+#[test]
+fn a_run_leaves_no_source_timer_or_job_behind() {
+    // R4
+    let drops = Drops::default();
+    let reactor = reactor();
+    let (held, mut sender) = fill(&reactor, &drops);
+    sender.write_all(b"x").unwrap();
+    run(&reactor);
+    assert_eq!(drops.count(), held);
+}
+
+#[test]
+fn a_reactor_dropped_between_two_turns_drops_everything() {
+    // R8
+    let drops = Drops::default();
+    let reactor = reactor();
+    let (held, _sender) = fill(&reactor, &drops);
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    drop(reactor);
+    assert_eq!(drops.count(), held);
+}
+
+#[test]
+fn what_is_dropped_at_the_end_may_schedule_anew_and_that_is_dropped_too() {
+    // R8
+    let drops = Drops::default();
+    let reactor = reactor();
+    let (deferred, trigger) = Deferred::<()>::new();
+    reactor.call_later(Duration::from_secs(1), move || trigger.callback(()));
+    let (handle, token, record) = (reactor.clone(), drops.token(), Record::new());
+    let seen = record.clone();
+    drop(deferred.add_errback(move |failure| {
+        seen.add(failure.is::<Abandoned>());
+        handle.call_later(Duration::from_secs(1), move || drop(token));
+        Ok(())
+    }));
+    drop(reactor);
+    assert_eq!(record.take(), [true]);
+    assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn a_retry_that_is_abandoned_at_the_end_and_retries_for_ever_does_not_hang() {
+    // R8
+    fn retry(handle: Handle) {
+        let (deferred, trigger) = Deferred::<()>::new();
+        handle.call_later(Duration::from_secs(1), move || trigger.callback(()));
+        drop(deferred.add_both(move |_| retry(handle)));
+    }
+    let reactor = reactor();
+    retry((*reactor).clone());
+    drop(reactor);
+}
+
+#[test]
+fn a_handle_to_a_reactor_that_is_gone_does_nothing_and_says_so() {
+    // R8
+    let reactor = reactor();
+    let handle: Handle = (*reactor).clone();
+    drop(reactor);
+    let drops = Drops::default();
+    let token = drops.token();
+    assert!(!handle.call_later(Duration::ZERO, move || drop(token)).active());
+    assert_eq!(drops.count(), 1);
+    assert!(handle.try_stop().is_err() && !handle.is_running() && handle.next_deadline().is_none());
+    handle.call_when_running(|| panic!("it does not"));
+    assert!(!handle.on_shutdown(Phase::During, || ()).remove());
+    let _ = handle.now();
+}

@@ -1,0 +1,248 @@
+//! Delayed calls.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_reactor::{DelayedCall, NotPending, Reactor};
+
+use crate::support::{Drops, Record, reactor, run};
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn calls_run_by_deadline_and_ties_in_the_order_they_were_made() {
+    // T1
+    let reactor = Reactor::simulated(0);
+    let record = Record::new();
+    for (delay, name) in [(3, "c1"), (1, "a1"), (2, "b1"), (1, "a2"), (3, "c2"), (2, "b2"), (1, "a3")] {
+        reactor.call_later(delay * MS, record.adder(name));
+    }
+    let handle = reactor.clone();
+    reactor.call_later(4 * MS, move || handle.stop());
+    run(&reactor);
+    assert_eq!(record.take(), ["a1", "a2", "a3", "b1", "b2", "c1", "c2"]);
+}
+
+#[test]
+fn a_call_never_runs_before_its_time_by_the_systems_clock() {
+    // T1
+    let reactor = reactor();
+    let record = Record::new();
+    for micros in [0, 50, 100, 999, 1000, 1001, 5300] {
+        let delay = Duration::from_micros(micros);
+        let (due, handle, record) = (reactor.now() + delay, reactor.clone(), record.clone());
+        reactor.call_later(delay, move || record.add(handle.now() >= due));
+    }
+    let handle = reactor.clone();
+    reactor.call_later(6 * MS, move || handle.stop());
+    run(&reactor);
+    assert_eq!(record.take(), [true; 7]);
+}
+
+#[test]
+fn delays_of_centuries_and_for_ever_are_kept_and_do_not_overflow() {
+    // T1
+    let reactor = reactor();
+    let century = Duration::from_secs(100 * 365 * 86_400);
+    let calls: Vec<DelayedCall> = [century, 10 * century, Duration::from_secs(u64::MAX), Duration::MAX]
+        .into_iter()
+        .map(|delay| reactor.call_later(delay, || panic!("that cannot be now")))
+        .collect();
+    for call in &calls {
+        call.delay(Duration::MAX).unwrap();
+        call.reset(Duration::MAX).unwrap();
+        assert!(call.time().unwrap() > reactor.now());
+    }
+    let handle = reactor.clone();
+    reactor.call_later(Duration::ZERO, move || handle.stop());
+    reactor.run().unwrap();
+    assert!(calls.iter().all(|call| !call.active()));
+}
+
+#[test]
+fn a_zero_delay_call_made_in_a_call_runs_in_the_next_turn() {
+    // T2
+    let reactor = reactor();
+    let record = Record::new();
+    let (handle, inner) = (reactor.clone(), record.clone());
+    reactor.call_later(Duration::ZERO, move || {
+        inner.add("first");
+        handle.call_later(Duration::ZERO, inner.adder("second"));
+    });
+    reactor.turn(Some(MS)).unwrap();
+    assert_eq!(record.take(), ["first"]);
+    reactor.turn(Some(MS)).unwrap();
+    assert_eq!(record.take(), ["second"]);
+}
+
+#[test]
+fn reset_counts_from_now_and_delay_from_the_deadline() {
+    // T3
+    let reactor = Reactor::simulated(0);
+    let start = reactor.now();
+    let (reset, delayed) = (reactor.call_later(10 * MS, || ()), reactor.call_later(10 * MS, || ()));
+    let (handle, calls) = (reactor.clone(), (reset.clone(), delayed.clone()));
+    reactor.call_later(4 * MS, move || {
+        calls.0.reset(10 * MS).unwrap();
+        calls.1.delay(10 * MS).unwrap();
+        assert_eq!(calls.0.time().unwrap() - start, 14 * MS);
+        assert_eq!(calls.1.time().unwrap() - start, 20 * MS);
+        calls.0.reset(MS).unwrap();
+        assert_eq!(calls.0.time().unwrap() - start, 5 * MS);
+        handle.stop();
+    });
+    run(&reactor);
+    assert!(reactor.now() - start == 4 * MS && !reset.active() && !delayed.active());
+}
+
+#[test]
+fn a_moved_call_stands_behind_those_already_due_at_the_same_time() {
+    // T1
+    let reactor = Reactor::simulated(0);
+    let record = Record::new();
+    let first = reactor.call_later(MS, record.adder("moved"));
+    reactor.call_later(2 * MS, record.adder("stayed"));
+    first.delay(MS).unwrap();
+    let handle = reactor.clone();
+    reactor.call_later(2 * MS, move || handle.stop());
+    run(&reactor);
+    assert_eq!(record.take(), ["stayed", "moved"]);
+}
+
+#[test]
+fn changing_a_call_that_has_run_or_was_cancelled_is_an_error_value() {
+    // T3
+    let reactor = reactor();
+    let cancelled = reactor.call_later(MS, || panic!("it was cancelled"));
+    cancelled.cancel().unwrap();
+    let own = Rc::new(RefCell::new(None::<DelayedCall>));
+    let from_within = Rc::new(Cell::new(false));
+    let (slot, seen) = (own.clone(), from_within.clone());
+    let called = reactor.call_later(Duration::ZERO, move || {
+        let call = slot.take().unwrap();
+        assert!(!call.active() && call.time().is_none());
+        assert_eq!(call.cancel(), Err(NotPending));
+        assert_eq!(call.reset(MS), Err(NotPending));
+        assert_eq!(call.delay(MS), Err(NotPending));
+        seen.set(true);
+    });
+    own.replace(Some(called.clone()));
+    reactor.turn(Some(MS)).unwrap();
+    assert!(from_within.get());
+    for call in [&cancelled, &called] {
+        assert!(!call.active());
+        assert_eq!(call.cancel(), Err(NotPending));
+        assert_eq!(call.reset(MS), Err(NotPending));
+        assert_eq!(call.delay(MS), Err(NotPending));
+    }
+}
+
+#[test]
+fn a_stale_call_never_touches_the_one_that_took_its_place() {
+    // T3
+    let reactor = reactor();
+    let old = reactor.call_later(MS, || ());
+    old.cancel().unwrap();
+    let new = reactor.call_later(MS, || ());
+    assert_eq!(old.cancel(), Err(NotPending));
+    assert!(new.active());
+}
+
+#[test]
+fn cancelling_drops_the_callback_at_once_and_may_cancel_others_meanwhile() {
+    let reactor = reactor();
+    let drops = Drops::default();
+    struct CancelsAnother(Option<DelayedCall>);
+    impl Drop for CancelsAnother {
+        fn drop(&mut self) {
+            if let Some(call) = self.0.take() {
+                call.cancel().unwrap();
+            }
+        }
+    }
+    let token = drops.token();
+    let inner = reactor.call_later(MS, move || drop(token));
+    let dropped_with_it = CancelsAnother(Some(inner));
+    let outer = reactor.call_later(MS, move || drop(dropped_with_it));
+    outer.cancel().unwrap();
+    assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn a_call_due_in_this_turn_can_still_be_cancelled_by_an_earlier_one() {
+    // T3
+    let reactor = reactor();
+    let slot = Rc::new(RefCell::new(None::<DelayedCall>));
+    let cell = slot.clone();
+    reactor.call_later(Duration::ZERO, move || cell.take().unwrap().cancel().unwrap());
+    slot.replace(Some(reactor.call_later(Duration::ZERO, || panic!("it was cancelled"))));
+    let record = Record::new();
+    reactor.call_later(Duration::ZERO, record.adder("others run"));
+    reactor.turn(Some(MS)).unwrap();
+    assert_eq!(record.take(), ["others run"]);
+}
+
+#[test]
+fn many_calls_at_random_with_random_changes_run_in_exact_order() {
+    // T1: against a plain sorted list.
+    let reactor = Reactor::simulated(0);
+    let record = Record::new();
+    let mut random = 12345_u64;
+    let mut next = |below: u64| {
+        random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (random >> 33) % below
+    };
+    // (deadline, order of scheduling, name)
+    let mut model: Vec<(u64, usize, u64)> = Vec::new();
+    let mut calls = Vec::new();
+    for name in 0..5000 {
+        let delay = next(500) + 1;
+        calls.push(reactor.call_later(delay as u32 * MS, record.adder(name)));
+        model.push((delay, model.len(), name));
+    }
+    for order in 5000..15_000 {
+        let name = next(5000);
+        let call = &calls[name as usize];
+        match next(4) {
+            0 => {
+                if call.cancel().is_ok() {
+                    model.retain(|entry| entry.2 != name);
+                }
+            }
+            kind => {
+                let by = next(300) + 1;
+                if let Some(entry) = model.iter_mut().find(|entry| entry.2 == name) {
+                    if kind == 1 {
+                        call.reset(by as u32 * MS).unwrap();
+                        *entry = (by, order, name);
+                    } else {
+                        call.delay(by as u32 * MS).unwrap();
+                        *entry = (entry.0 + by, order, name);
+                    }
+                } else {
+                    assert_eq!(call.reset(MS), Err(NotPending));
+                }
+            }
+        }
+    }
+    model.sort();
+    let handle = reactor.clone();
+    reactor.call_later(Duration::from_secs(3600), move || handle.stop());
+    reactor.run().unwrap();
+    assert_eq!(record.take(), model.iter().map(|entry| entry.2).collect::<Vec<_>>());
+}
+
+#[test]
+fn more_calls_than_a_turn_takes_all_run_in_order_before_later_ones() {
+    // T1
+    let reactor = reactor();
+    let record = Record::new();
+    for n in 0..5000 {
+        reactor.call_later(Duration::ZERO, record.adder(n));
+    }
+    let handle = reactor.clone();
+    reactor.call_later(Duration::ZERO, move || handle.stop());
+    run(&reactor);
+    assert!(record.take().into_iter().eq(0..5000));
+}

@@ -1,0 +1,139 @@
+//! Turns, and what a panic costs.
+
+use std::time::Duration;
+
+use twistor_reactor::{NotRunning, Reactor, RunError};
+
+use crate::support::{Record, keep_log, logged, reactor, run};
+
+#[test]
+fn a_panic_in_a_call_is_logged_with_its_place_and_costs_nothing_else() {
+    keep_log();
+    let reactor = reactor();
+    let record = Record::new();
+    let line = line!() + 1;
+    reactor.call_later(Duration::ZERO, || panic!("out of cheese"));
+    reactor.call_later(Duration::ZERO, record.adder("went on"));
+    let handle = reactor.clone();
+    reactor.call_later(Duration::ZERO, move || handle.stop());
+    run(&reactor);
+    assert_eq!(record.take(), ["went on"]);
+    let lines = logged();
+    assert_eq!(lines.len(), 1);
+    assert!(
+        lines[0].contains("out of cheese") && lines[0].contains(&format!("turns.rs:{line}")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn running_inside_a_run_is_an_error_and_so_is_a_turn_inside_a_turn() {
+    let reactor = std::rc::Rc::new(reactor());
+    let record = Record::new();
+    let (inner, results) = (std::rc::Rc::downgrade(&reactor), record.clone());
+    reactor.call_later(Duration::ZERO, move || {
+        let reactor = inner.upgrade().unwrap();
+        results.add(matches!(reactor.run(), Err(RunError::AlreadyRunning)));
+        results.add(matches!(reactor.turn(None), Err(RunError::AlreadyRunning)));
+        reactor.stop();
+    });
+    run(&reactor);
+    assert_eq!(record.take(), [true, true]);
+}
+
+#[test]
+fn stopping_twice_or_without_a_run_is_an_error_value() {
+    let reactor = reactor();
+    assert_eq!(reactor.try_stop(), Err(NotRunning));
+    let (record, handle) = (Record::new(), reactor.clone());
+    let results = record.clone();
+    reactor.call_when_running(move || {
+        results.add(handle.try_stop());
+        results.add(handle.try_stop());
+    });
+    run(&reactor);
+    assert_eq!(record.take(), [Ok(()), Err(NotRunning)]);
+    assert_eq!(reactor.try_stop(), Err(NotRunning));
+}
+
+#[test]
+fn a_call_that_reschedules_itself_for_ever_starves_nobody() {
+    let reactor = reactor();
+    fn again(handle: twistor_reactor::Handle) {
+        let next = handle.clone();
+        handle.call_later(Duration::ZERO, move || again(next));
+    }
+    again((*reactor).clone());
+    let remote = reactor.remote();
+    let handle = reactor.clone();
+    reactor.call_later(Duration::from_millis(1), move || {
+        remote.call_from_thread(|handle| handle.stop()).unwrap();
+        assert!(handle.is_running());
+    });
+    run(&reactor);
+}
+
+#[test]
+fn two_reactors_on_two_threads_talk_through_their_remotes() {
+    let here = reactor();
+    let back = here.remote();
+    let there = std::thread::spawn(move || {
+        let there = reactor();
+        let remote = there.remote();
+        back.call_from_thread(move |here| {
+            let stop_here = here.remote();
+            remote
+                .call_from_thread(move |there| {
+                    there.stop();
+                    stop_here.stop().unwrap();
+                })
+                .unwrap();
+        })
+        .unwrap();
+        run(&there);
+    });
+    run(&here);
+    there.join().unwrap();
+}
+
+#[test]
+fn fifty_reactors_run_side_by_side() {
+    let threads: Vec<_> = (0..50)
+        .map(|n| {
+            std::thread::spawn(move || {
+                let reactor = reactor();
+                let deferred = reactor.defer_to_thread(move || Ok(n));
+                let (handle, record) = (reactor.clone(), Record::new());
+                let result = record.clone();
+                drop(deferred.add_callback(move |n| {
+                    result.add(n);
+                    handle.stop();
+                }));
+                run(&reactor);
+                assert_eq!(record.take(), [n]);
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn a_simulation_in_which_nothing_more_can_happen_says_so() {
+    let reactor = Reactor::simulated(7);
+    assert!(
+        matches!(reactor.run(), Err(RunError::Wait(error)) if error.kind() == std::io::ErrorKind::Deadlock)
+    );
+}
+
+#[test]
+fn a_slow_callback_is_told_with_the_place_that_scheduled_it() {
+    keep_log();
+    let reactor = Reactor::builder().slow_callback(Duration::ZERO).build().unwrap();
+    let line = line!() + 1;
+    reactor.call_later(Duration::ZERO, || ());
+    reactor.turn(Some(Duration::from_millis(1))).unwrap();
+    assert!(logged()[0].contains(&format!("turns.rs:{line}")));
+    let stats = reactor.stats();
+    assert_eq!((stats.turns, stats.timers, stats.slow_callbacks), (1, 1, 1));
+    assert_eq!(stats.longest.unwrap().1.line(), line);
+}
