@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_deferred::{Deferred, Failure};
+use twistor_deferred::{Failure, Outcome};
 
 use crate::Handle;
 use crate::core::Core;
@@ -111,7 +111,8 @@ impl Reactor {
         Ok(())
     }
 
-    /// Runs until the Deferred has fired, then stops, and gives its result. Twisted's `task.react`.
+    /// Runs until the Deferred (or the `DeferredList`, or whatever else is an [`Outcome`]) has fired, then stops, and
+    /// gives its result. Twisted's `task.react`.
     ///
     /// If the reactor is stopped before that, the Deferred is cancelled at the end of the shutdown, and its outcome is
     /// the result. If the Deferred has fired already, its result is given without a turn.
@@ -119,7 +120,8 @@ impl Reactor {
     /// # Errors
     ///
     /// The Deferred's failure; a [`RunError`]; [`Stopped`] if cancelling did not make the Deferred fire.
-    pub fn run_until<T: 'static>(&self, deferred: Deferred<T>) -> Result<T, Failure> {
+    pub fn run_until<O: Outcome>(&self, outcome: O) -> Result<O::Value, Failure> {
+        let deferred = outcome.into_deferred();
         let slot = Rc::new(Cell::new(None));
         let canceller = deferred.canceller();
         let (result, handle) = (slot.clone(), Handle::clone(self));
