@@ -1,1 +1,74 @@
-//! The network layer.
+//! Transports, protocols and endpoints on the [reactor](twistor_reactor), and HTTP on top of them.
+//!
+//! A [`ServerEndpoint`] listens and a [`ClientEndpoint`] connects; either way a [`Protocol`] of the program's says
+//! what happens on the connection, and a [`Transport`] is its way to answer.
+//!
+//! ```
+//! use twistor_net::{ClientEndpoint, Failure, Protocol, ServerEndpoint, Transport};
+//! use twistor_reactor::{Handle, Reactor};
+//!
+//! struct Echo;
+//!
+//! impl Protocol for Echo {
+//!     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+//!         transport.write(data);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! struct Greeter(Handle);
+//!
+//! impl Protocol for Greeter {
+//!     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+//!         transport.write(b"hello");
+//!         Ok(())
+//!     }
+//!
+//!     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+//!         println!("the echo: {}", String::from_utf8_lossy(data));
+//!         transport.lose_connection();
+//!         Ok(())
+//!     }
+//!
+//!     fn connection_lost(&mut self, reason: Failure) {
+//!         println!("{reason}");
+//!         self.0.stop();
+//!     }
+//! }
+//!
+//! let reactor = Reactor::new()?;
+//! let port = ServerEndpoint::tcp("127.0.0.1:0".parse()?).listen(&reactor, |_peer| Echo)?;
+//! let client = ClientEndpoint::tcp("127.0.0.1", port.address().port().unwrap_or(0));
+//! drop(client.connect(&reactor, Greeter(reactor.clone())));
+//! reactor.run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod address;
+mod connect;
+mod connection;
+mod endpoint;
+mod errors;
+pub mod framing;
+mod listener;
+mod outgoing;
+mod producer;
+mod protocol;
+mod resolver;
+mod scratch;
+mod socket;
+mod transport;
+
+pub use twistor_deferred::Failure;
+
+pub use address::Address;
+pub use endpoint::{ClientEndpoint, EndpointError, ServerEndpoint};
+pub use errors::{
+    CannotListen, ConnectFailed, ConnectRefused, ConnectTimedOut, ConnectionAborted, ConnectionDone, ConnectionLost,
+    DnsLookupError, HandlerPanicked, NoRoute,
+};
+pub use listener::ListeningPort;
+pub use producer::{Producer, ProducerRefused};
+pub use protocol::{Factory, Protocol};
+pub use resolver::{Resolver, SystemResolver};
+pub use transport::Transport;

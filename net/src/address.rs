@@ -1,0 +1,57 @@
+//! Where a transport ends.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// One end of a connection: a socket address, or the path of a UNIX socket. Twisted: `IPv4Address`, `IPv6Address`,
+/// `UNIXAddress`.
+///
+/// Prints as `127.0.0.1:80`, `[::1]:80`, `/run/x.sock` or `unnamed socket`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Address {
+    /// An IP address and port.
+    Ip(SocketAddr),
+    /// A UNIX socket's path; none for the client's end of most connections.
+    Unix(Option<PathBuf>),
+}
+
+impl Address {
+    /// The IP address and port, unless this is a UNIX socket.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Ip(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
+    }
+
+    /// The port; none for a UNIX socket.
+    pub fn port(&self) -> Option<u16> {
+        self.ip().map(|address| address.port())
+    }
+
+    /// The path of a UNIX socket, if this is one with a name.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Address::Unix(path) => path.as_deref(),
+            Address::Ip(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        Address::Ip(address)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(address) => address.fmt(f),
+            Address::Unix(Some(path)) => path.display().fmt(f),
+            Address::Unix(None) => f.write_str("unnamed socket"),
+        }
+    }
+}

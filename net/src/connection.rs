@@ -1,0 +1,415 @@
+//! One stream connection: the socket, what waits to be sent, and the protocol, in one allocation.
+//!
+//! Everything happens in [`Connection::ready`], called by the loop, in this order: send what waits, resume and read,
+//! then see whether that was all. What a user's call asks for (`lose_connection`, `pause_producing`, a failed write)
+//! is written down in [`State`], and the loop is asked to come by. So no user code runs inside a user's call, except
+//! a producer's `pause_producing`; and no borrow is held while any runs.
+
+mod requests;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use mio::Interest;
+use twistor_deferred::Failure;
+use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
+
+use crate::outgoing::{Outgoing, Producing, SHORT_WRITE_FILLS};
+use crate::scratch::Scratch;
+use crate::socket::Socket;
+use crate::{
+    ConnectionAborted, ConnectionDone, ConnectionLost, HandlerPanicked, Protocol, Transport,
+};
+
+/// Reads per turn and connection, each of up to a [`Scratch`]: what one flooding peer may take of a turn.
+const READS_PER_TURN: usize = 4;
+
+/// Bytes sent from the queue per turn and connection.
+const SENT_PER_TURN: usize = 1024 * 1024;
+
+/// Times a pull producer is resumed per turn.
+const PULLS_PER_TURN: usize = 16;
+
+/// Whether a read that gave less than there was room for has emptied the socket: see [`SHORT_WRITE_FILLS`].
+const SHORT_READ_DRAINS: bool = SHORT_WRITE_FILLS;
+
+/// What has been asked for and what has come to pass, one bit each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct State(u16);
+
+impl State {
+    /// `connection_lost` was called, or is about to be: nothing happens any more.
+    pub(crate) const LOST: State = State(1);
+    /// The connection ends now, with the reason that was written down.
+    pub(crate) const DOOMED: State = State(1 << 1);
+    /// Writing failed: the connection ends once what the peer has sent is read.
+    pub(crate) const BROKEN: State = State(1 << 2);
+    /// The connection ends once all is sent and the producer is done. What comes in is thrown away.
+    pub(crate) const CLOSING: State = State(1 << 3);
+    /// The writing half ends once all is sent and the producer is done.
+    pub(crate) const SHUTTING: State = State(1 << 4);
+    /// The writing half has ended.
+    pub(crate) const SHUT: State = State(1 << 5);
+    /// The peer has ended its half.
+    pub(crate) const ENDED: State = State(1 << 6);
+    /// An end or an error was announced: a short read is no reason to stop reading.
+    pub(crate) const END_NEAR: State = State(1 << 7);
+    /// Reading is paused.
+    pub(crate) const PAUSED: State = State(1 << 8);
+    /// The protocol is to be told that reading goes on.
+    pub(crate) const RESUMED: State = State(1 << 9);
+    /// A pull producer has written since it was resumed.
+    pub(crate) const PULLED: State = State(1 << 10);
+
+    pub(crate) const fn or(self, other: State) -> State {
+        State(self.0 | other.0)
+    }
+}
+
+struct Io {
+    socket: Socket,
+    outgoing: Option<Box<Outgoing>>,
+}
+
+/// A connection; `P` is unsized to `dyn Protocol` as soon as it is made, so that none of this is compiled again for
+/// each protocol.
+pub(crate) struct Connection<P: Protocol + ?Sized> {
+    io: RefCell<Io>,
+    registration: OnceCell<Registration>,
+    state: Cell<State>,
+    /// Borrowed while a method of it runs. Nobody but `enter` asks for it, and the loop does not re-enter itself.
+    protocol: RefCell<P>,
+}
+
+impl<P: Protocol> EventHandler for Connection<P> {
+    fn ready(self: Rc<Self>, ready: Ready) -> Progress {
+        let connection: Rc<Connection<dyn Protocol>> = self;
+        connection.ready(ready)
+    }
+}
+
+impl Connection<dyn Protocol> {
+    /// Puts a connected socket in the loop's hands and calls `connection_made`. To be called from the loop.
+    pub(crate) fn start<P: Protocol>(handle: &Handle, socket: Socket, protocol: P) -> io::Result<Transport> {
+        let connection = Rc::new(Connection {
+            io: RefCell::new(Io { socket, outgoing: None }),
+            registration: OnceCell::new(),
+            state: Cell::new(State(0)),
+            protocol: RefCell::new(protocol),
+        });
+        let registration = handle.register(
+            &mut connection.io.borrow_mut().socket,
+            Interest::READABLE | Interest::WRITABLE,
+            connection.clone(),
+        )?;
+        let _ = connection.registration.set(registration);
+        let connection: Rc<Connection<dyn Protocol>> = connection;
+        let transport = Transport::new(&connection);
+        connection.enter("connection_made", |protocol| protocol.connection_made(&transport));
+        Ok(transport)
+    }
+
+    fn ready(self: &Rc<Self>, ready: Ready) -> Progress {
+        if self.is(State::LOST) {
+            return Progress::Drained;
+        }
+        if ready.is_read_closed() || ready.is_error() {
+            self.set(State::END_NEAR);
+        }
+        let mut progress = Progress::Drained;
+        if ready.writable() && self.send() == Progress::More {
+            progress = Progress::More;
+        }
+        if self.is(State::RESUMED) {
+            self.clear(State::RESUMED);
+            if !self.is(State::CLOSING.or(State::BROKEN).or(State::DOOMED)) {
+                let transport = Transport::new(self);
+                self.enter("reading_resumed", |protocol| protocol.reading_resumed(&transport));
+            }
+        }
+        if ready.readable()
+            && !self.is(State::PAUSED.or(State::ENDED).or(State::DOOMED))
+            && self.receive() == Progress::More
+        {
+            progress = Progress::More;
+        }
+        // Paused, it will not read, but a reset should not wait for that.
+        if ready.is_error() && !self.is(State::DOOMED) {
+            if let Some(error) = self.socket_error() {
+                self.doom(ConnectionLost::new(error).into());
+            }
+        }
+        self.settle(progress);
+        progress
+    }
+
+    /// Sends what waits.
+    fn send(&self) -> Progress {
+        let mut io = self.io.borrow_mut();
+        let Io { socket, outgoing: Some(outgoing) } = &mut *io else { return Progress::Drained };
+        match outgoing.queue.send(socket, SENT_PER_TURN) {
+            Ok(true) => Progress::Drained,
+            Ok(false) => Progress::More,
+            Err(error) => {
+                drop(io);
+                self.break_off(ConnectionLost::new(error).into());
+                Progress::Drained
+            }
+        }
+    }
+
+    /// Reads a bounded share and hands it to the protocol.
+    fn receive(self: &Rc<Self>) -> Progress {
+        let transport = Transport::new(self);
+        let mut scratch = Scratch::take();
+        for _ in 0..READS_PER_TURN {
+            let outcome = self.io.borrow_mut().socket.read(&mut scratch);
+            match outcome {
+                Ok(0) => {
+                    self.set(State::ENDED);
+                    if !self.is(State::CLOSING.or(State::BROKEN)) {
+                        self.enter("read_connection_lost", |protocol| protocol.read_connection_lost(&transport));
+                    }
+                    return Progress::Drained;
+                }
+                Ok(count) => {
+                    if !self.is(State::CLOSING) {
+                        self.enter("data_received", |protocol| {
+                            protocol.data_received(&transport, &scratch[..count])
+                        });
+                    }
+                    let drained = SHORT_READ_DRAINS && count < scratch.len() && !self.is(State::END_NEAR);
+                    if drained || self.is(State::PAUSED.or(State::DOOMED)) {
+                        return Progress::Drained;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Drained,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.doom(ConnectionLost::new(error).into());
+                    return Progress::Drained;
+                }
+            }
+        }
+        Progress::More
+    }
+
+    /// Does what was waiting for everything to be sent, and ends the connection if its time has come.
+    fn settle(self: &Rc<Self>, progress: Progress) {
+        if self.is(State::DOOMED) || (self.is(State::BROKEN) && progress == Progress::Drained) {
+            return self.lose();
+        }
+        if self.io.borrow().outgoing.is_some() {
+            self.sent();
+        }
+        if !self.is(State::CLOSING.or(State::SHUTTING)) || self.is(State::LOST) {
+            return;
+        }
+        {
+            let io = self.io.borrow();
+            if io.outgoing.as_ref().is_some_and(|out| !out.queue.is_empty() || out.producing.is_some()) {
+                return;
+            }
+            if !self.is(State::CLOSING.or(State::SHUT)) {
+                // Fails only when the connection is gone already, which an event will tell.
+                let _ = io.socket.shutdown_write();
+                self.set(State::SHUT);
+            }
+        }
+        if self.is(State::CLOSING.or(State::ENDED)) {
+            self.lose();
+        }
+    }
+
+    /// When all is sent: resumes the producer, tells those who wait, frees the memory.
+    fn sent(self: &Rc<Self>) {
+        for _ in 0..PULLS_PER_TURN {
+            let producer = {
+                let mut io = self.io.borrow_mut();
+                let Some(outgoing) = &mut io.outgoing else { return };
+                if !outgoing.queue.is_empty() {
+                    return;
+                }
+                match &mut outgoing.producing {
+                    Some(producing) if producing.paused || (producing.pull && self.is(State::PULLED)) => {
+                        producing.paused = false;
+                        producing.producer.clone()
+                    }
+                    _ => break,
+                }
+            };
+            self.clear(State::PULLED);
+            self.guard("resume_producing", || producer.resume_producing());
+        }
+        let waiting = {
+            let mut io = self.io.borrow_mut();
+            let Some(outgoing) = &mut io.outgoing else { return };
+            if !outgoing.queue.is_empty() {
+                return;
+            }
+            let waiting = std::mem::take(&mut outgoing.waiting);
+            if outgoing.is_idle() {
+                io.outgoing = None;
+            }
+            waiting
+        };
+        for trigger in waiting {
+            trigger.callback(());
+        }
+        if self.is(State::PULLED) {
+            self.wake(Ready::WRITABLE);
+        }
+    }
+}
+
+/// What is needed to end a connection, also when it is dropped.
+impl<P: Protocol + ?Sized> Connection<P> {
+    /// The end: frees everything, then tells the producer, those who wait, and the protocol.
+    fn lose(&self) {
+        if self.is(State::LOST) {
+            return;
+        }
+        self.set(State::LOST);
+        let (mut socket, outgoing) = {
+            let mut io = self.io.borrow_mut();
+            (std::mem::replace(&mut io.socket, Socket::Closed), io.outgoing.take())
+        };
+        if let Some(registration) = self.registration.get() {
+            // It fails when the reactor is gone; the socket is closed either way.
+            let _ = registration.deregister(&mut socket);
+        }
+        drop(socket);
+        let mut reason = None;
+        if let Some(outgoing) = outgoing {
+            let Outgoing { queue, producing, reason: written_down, waiting, .. } = *outgoing;
+            drop(queue);
+            let reset = written_down.as_ref().is_some_and(|reason| reason.is::<ConnectionAborted>());
+            reason = written_down;
+            if let Some(Producing { producer, .. }) = producing {
+                self.guard("stop_producing", || producer.stop_producing());
+            }
+            for trigger in waiting {
+                if reset {
+                    trigger.errback(ConnectionAborted);
+                } else {
+                    trigger.errback(ConnectionLost::new(io::ErrorKind::BrokenPipe.into()));
+                }
+            }
+        }
+        let reason = reason.unwrap_or_else(|| ConnectionDone.into());
+        self.enter("connection_lost", |protocol| {
+            protocol.connection_lost(reason);
+            Ok(())
+        });
+    }
+
+    /// Calls the protocol, and takes what goes wrong in it as the reason to close.
+    #[inline]
+    fn enter(&self, method: &'static str, call: impl FnOnce(&mut P) -> Result<(), Failure>) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| call(&mut *self.protocol.borrow_mut())));
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => self.close_because(failure),
+            Err(payload) => self.panicked(HandlerPanicked::new(method, payload)),
+        }
+    }
+
+    /// Calls a producer.
+    fn guard(&self, method: &'static str, call: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
+            self.panicked(HandlerPanicked::new(method, payload));
+        }
+    }
+
+    #[cold]
+    fn panicked(&self, panic: HandlerPanicked) {
+        if self.is(State::LOST) {
+            log::error!("while a connection was being lost, {panic}");
+        } else {
+            self.doom(panic.into());
+        }
+    }
+
+    /// Ends the connection for a reason once what was written is sent; the producer is told to stop.
+    #[cold]
+    fn close_because(&self, reason: Failure) {
+        if self.is(State::LOST.or(State::DOOMED)) {
+            return;
+        }
+        self.write_down(reason);
+        let producing = self.io.borrow_mut().outgoing.as_mut().and_then(|outgoing| outgoing.producing.take());
+        if let Some(Producing { producer, .. }) = producing {
+            self.guard("stop_producing", || producer.stop_producing());
+        }
+        self.set(State::CLOSING);
+        self.wake(Ready::WRITABLE);
+    }
+
+    /// Ends the connection at once, that is, the next time the loop comes by.
+    #[cold]
+    fn doom(&self, reason: Failure) {
+        self.write_down(reason);
+        self.set(State::DOOMED);
+        self.wake(Ready::WRITABLE);
+    }
+
+    /// Remembers why the connection ends; the first reason counts.
+    fn write_down(&self, reason: Failure) {
+        let mut io = self.io.borrow_mut();
+        let written_down = &mut io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new())).reason;
+        if written_down.is_none() {
+            *written_down = Some(reason);
+        }
+    }
+
+    /// Ends the connection when what the peer has sent is read.
+    #[cold]
+    fn break_off(&self, reason: Failure) {
+        self.write_down(reason);
+        self.forget_queue();
+        self.set(State::BROKEN.or(State::END_NEAR));
+        self.wake(Ready::READABLE);
+    }
+
+    /// Throws away what waits to be sent.
+    fn forget_queue(&self) {
+        if let Some(outgoing) = &mut self.io.borrow_mut().outgoing {
+            outgoing.queue = Default::default();
+        }
+    }
+
+    fn socket_error(&self) -> Option<io::Error> {
+        self.io.borrow().socket.take_error()
+    }
+
+    #[inline]
+    pub(crate) fn is(&self, any: State) -> bool {
+        self.state.get().0 & any.0 != 0
+    }
+
+    fn set(&self, state: State) {
+        self.state.set(self.state.get().or(state));
+    }
+
+    fn clear(&self, state: State) {
+        self.state.set(State(self.state.get().0 & !state.0));
+    }
+
+    fn wake(&self, ready: Ready) {
+        if let Some(registration) = self.registration.get() {
+            registration.wake(ready);
+        }
+    }
+}
+
+/// A connection that is dropped was not lost by itself: its reactor has stopped, or was dropped.
+impl<P: Protocol + ?Sized> Drop for Connection<P> {
+    fn drop(&mut self) {
+        if !self.is(State::LOST) && self.registration.get().is_some() {
+            self.write_down(ConnectionLost::new(io::Error::other("the reactor has stopped")).into());
+            self.lose();
+        }
+    }
+}

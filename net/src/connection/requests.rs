@@ -1,0 +1,244 @@
+//! What a user's call on a transport does at once: write, or write down for the loop.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use twistor_deferred::{Deferred, fail, succeed};
+use twistor_reactor::Ready;
+
+use super::{Connection, State};
+use crate::outgoing::{Outgoing, Producing, Queue, SHORT_WRITE_FILLS};
+use crate::socket::Socket;
+use crate::{ConnectionAborted, ConnectionLost, Producer, ProducerRefused, Protocol};
+
+/// This many slices go into one system call.
+const SLICES_PER_CALL: usize = 16;
+
+/// Over, one way or the other.
+const OVER: State = State::LOST.or(State::DOOMED).or(State::BROKEN);
+
+impl Connection<dyn Protocol> {
+    /// Sends at once what the socket takes, and keeps the rest.
+    #[inline]
+    pub(crate) fn write(&self, data: &[u8]) -> bool {
+        if data.is_empty() {
+            return self.takes_writes();
+        }
+        match self.offer(|socket| socket.write(data)) {
+            Some(sent) if sent == data.len() => true,
+            Some(sent) => self.keep(|queue| queue.push(&data[sent..])),
+            None => false,
+        }
+    }
+
+    /// As `write`, without copying what is kept.
+    pub(crate) fn write_vec(&self, data: Vec<u8>) -> bool {
+        if data.is_empty() {
+            return self.takes_writes();
+        }
+        match self.offer(|socket| socket.write(&data)) {
+            Some(sent) if sent == data.len() => true,
+            Some(sent) => self.keep(|queue| queue.push_vec(data, sent)),
+            None => false,
+        }
+    }
+
+    /// As one `write` of all slices behind one another.
+    pub(crate) fn write_slices(&self, slices: &[&[u8]]) -> bool {
+        if !self.takes_writes() {
+            return false;
+        }
+        for group in slices.chunks(SLICES_PER_CALL) {
+            let length: usize = group.iter().map(|slice| slice.len()).sum();
+            if length == 0 {
+                continue;
+            }
+            let mut io_slices = [IoSlice::new(&[]); SLICES_PER_CALL];
+            for (slot, slice) in io_slices.iter_mut().zip(group) {
+                *slot = IoSlice::new(slice);
+            }
+            let Some(mut sent) = self.offer(|socket| socket.write_vectored(&io_slices[..group.len()])) else {
+                return false;
+            };
+            if sent < length {
+                self.keep(|queue| {
+                    for slice in group {
+                        let skipped = sent.min(slice.len());
+                        sent -= skipped;
+                        queue.push(&slice[skipped..]);
+                    }
+                });
+            }
+        }
+        true
+    }
+
+    /// Whether something written now would be sent.
+    pub(crate) fn takes_writes(&self) -> bool {
+        let ending = OVER.or(State::CLOSING).or(State::SHUTTING);
+        !self.is(ending) || (!self.is(OVER) && self.has_producer())
+    }
+
+    /// Writes to the socket unless earlier bytes wait. How many bytes it took; `None`: the connection takes none.
+    #[inline]
+    fn offer(&self, mut write: impl FnMut(&mut Socket) -> io::Result<usize>) -> Option<usize> {
+        if !self.takes_writes() {
+            return None;
+        }
+        let mut io = self.io.borrow_mut();
+        if let Some(outgoing) = &io.outgoing {
+            if outgoing.producing.as_ref().is_some_and(|producing| producing.pull) {
+                self.set(State::PULLED);
+                self.wake(Ready::WRITABLE);
+            }
+            if !outgoing.queue.is_empty() {
+                return Some(0);
+            }
+        }
+        loop {
+            match write(&mut io.socket) {
+                Ok(sent) => return Some(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(0),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    drop(io);
+                    self.break_off(ConnectionLost::new(error).into());
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Queues what the socket did not take; pauses the producer when that makes too much.
+    fn keep(&self, push: impl FnOnce(&mut Queue)) -> bool {
+        let too_much = {
+            let mut io = self.io.borrow_mut();
+            let outgoing = io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new()));
+            push(&mut outgoing.queue);
+            let full = outgoing.queue.len() > outgoing.high_water;
+            match &mut outgoing.producing {
+                Some(producing) if full && !producing.pull && !producing.paused => {
+                    producing.paused = true;
+                    Some(producing.producer.clone())
+                }
+                _ => None,
+            }
+        };
+        if !SHORT_WRITE_FILLS {
+            self.wake(Ready::WRITABLE);
+        }
+        if let Some(producer) = too_much {
+            self.guard("pause_producing", || producer.pause_producing());
+        }
+        true
+    }
+
+    pub(crate) fn lose_connection(&self) {
+        if !self.is(OVER.or(State::CLOSING)) {
+            self.set(State::CLOSING);
+            self.wake(Ready::WRITABLE);
+        }
+    }
+
+    pub(crate) fn lose_write_connection(&self) {
+        if !self.is(OVER.or(State::CLOSING).or(State::SHUTTING)) {
+            self.set(State::SHUTTING);
+            self.wake(Ready::WRITABLE);
+        }
+    }
+
+    pub(crate) fn abort_connection(&self) {
+        if !self.is(State::LOST.or(State::DOOMED)) {
+            self.forget_queue();
+            self.io.borrow().socket.reset_on_close();
+            self.doom(ConnectionAborted.into());
+        }
+    }
+
+    pub(crate) fn pause_reading(&self) {
+        self.clear(State::RESUMED);
+        self.set(State::PAUSED);
+    }
+
+    pub(crate) fn resume_reading(&self) {
+        if self.is(State::PAUSED) {
+            self.clear(State::PAUSED);
+            self.set(State::RESUMED);
+            self.wake(Ready::READABLE);
+        }
+    }
+
+    pub(crate) fn register_producer(
+        &self,
+        producer: Rc<dyn Producer>,
+        pull: bool,
+    ) -> Result<(), ProducerRefused> {
+        if self.is(OVER.or(State::CLOSING).or(State::SHUTTING)) {
+            return Err(ProducerRefused::Closed);
+        }
+        let pause = {
+            let mut io = self.io.borrow_mut();
+            let outgoing = io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new()));
+            if outgoing.producing.is_some() {
+                return Err(ProducerRefused::AlreadyRegistered);
+            }
+            let full = !pull && outgoing.queue.len() > outgoing.high_water;
+            outgoing.producing = Some(Producing { producer: producer.clone(), pull, paused: full || pull });
+            full
+        };
+        if pull {
+            self.wake(Ready::WRITABLE);
+        } else if pause {
+            self.guard("pause_producing", || producer.pause_producing());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unregister_producer(&self) {
+        let producing = self.io.borrow_mut().outgoing.as_mut().and_then(|outgoing| outgoing.producing.take());
+        if producing.is_some() {
+            self.clear(State::PULLED);
+            self.wake(Ready::WRITABLE);
+        }
+    }
+
+    fn has_producer(&self) -> bool {
+        self.io.borrow().outgoing.as_ref().is_some_and(|outgoing| outgoing.producing.is_some())
+    }
+
+    pub(crate) fn set_high_water_mark(&self, bytes: usize) {
+        if self.is(State::LOST) {
+            return;
+        }
+        let mut io = self.io.borrow_mut();
+        io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new())).high_water = bytes;
+        self.wake(Ready::WRITABLE);
+    }
+
+    pub(crate) fn buffered(&self) -> usize {
+        self.io.borrow().outgoing.as_ref().map_or(0, |outgoing| outgoing.queue.len())
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.io.borrow().outgoing.as_ref().is_some_and(|outgoing| outgoing.queue.len() > outgoing.high_water)
+    }
+
+    pub(crate) fn drained(&self) -> Deferred<()> {
+        if self.is(OVER) {
+            return fail(ConnectionLost::new(io::ErrorKind::NotConnected.into()));
+        }
+        match &mut self.io.borrow_mut().outgoing {
+            Some(outgoing) if !outgoing.queue.is_empty() => {
+                let (deferred, trigger) = Deferred::new();
+                outgoing.waiting.push(trigger);
+                deferred
+            }
+            _ => succeed(()),
+        }
+    }
+
+    /// Looks at the socket; after the loss there is none.
+    pub(crate) fn with_socket<T>(&self, look: impl FnOnce(&Socket) -> T) -> T {
+        look(&self.io.borrow().socket)
+    }
+}

@@ -1,0 +1,206 @@
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::str::FromStr;
+use std::time::Duration;
+
+use twistor_deferred::{Deferred, Failure};
+use twistor_reactor::Handle;
+
+use super::EndpointError;
+use super::description::{Description, quote};
+use crate::connect;
+use crate::connection::Connection;
+use crate::socket::Socket;
+use crate::{DnsLookupError, Protocol, Resolver, SystemResolver, Transport};
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What to connect to. Twisted: `IStreamClientEndpoint`; `TCP4ClientEndpoint`, `HostnameEndpoint`,
+/// `UNIXClientEndpoint`, and `clientFromString` through [`FromStr`].
+///
+/// # Endpoint strings
+///
+/// `tcp:HOST:PORT`, `unix:PATH`. Then, or instead, arguments by name: `host`, `port`, `path`, `timeout` in seconds,
+/// `bindAddress`. A backslash takes the meaning from the colon, equals sign or backslash behind it, as in
+/// `tcp:\:\:1:80`.
+///
+/// # Examples
+///
+/// ```no_run
+/// use twistor_net::{ClientEndpoint, Failure, Protocol, Transport};
+/// use twistor_reactor::Reactor;
+///
+/// struct Shout;
+///
+/// impl Protocol for Shout {
+///     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+///         transport.write(b"hello\r\n");
+///         transport.lose_connection();
+///         Ok(())
+///     }
+///     fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+///         Ok(())
+///     }
+/// }
+///
+/// let reactor = Reactor::new()?;
+/// let endpoint: ClientEndpoint = "tcp:localhost:7:timeout=5".parse()?;
+/// let handle = reactor.clone();
+/// endpoint
+///     .connect(&reactor, Shout)
+///     .add_callback(|transport| println!("connected: {transport:?}"))
+///     .add_errback(|failure| Ok(eprintln!("error: {failure}")))
+///     .add_callback(move |()| handle.stop());
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientEndpoint {
+    target: Target,
+    timeout: Duration,
+    bind: Option<IpAddr>,
+    resolver: Rc<dyn Resolver>,
+}
+
+#[derive(Clone, Debug)]
+enum Target {
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    #[cfg(unix)]
+    Unix(PathBuf),
+}
+
+impl ClientEndpoint {
+    /// A TCP port of a host, given by name or IP address.
+    pub fn tcp(host: impl Into<String>, port: u16) -> ClientEndpoint {
+        ClientEndpoint::new(Target::Tcp { host: host.into(), port })
+    }
+
+    /// A UNIX socket.
+    #[cfg(unix)]
+    pub fn unix(path: impl Into<PathBuf>) -> ClientEndpoint {
+        ClientEndpoint::new(Target::Unix(path.into()))
+    }
+
+    fn new(target: Target) -> ClientEndpoint {
+        ClientEndpoint { target, timeout: DEFAULT_TIMEOUT, bind: None, resolver: Rc::new(SystemResolver) }
+    }
+
+    /// Sets how long connecting may take, looking the name up included; 30 seconds if never set.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> ClientEndpoint {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the local address to connect from.
+    #[must_use]
+    pub fn bind_address(mut self, address: IpAddr) -> ClientEndpoint {
+        self.bind = Some(address);
+        self
+    }
+
+    /// Sets who looks names up; the operating system if never set.
+    #[must_use]
+    pub fn resolver(mut self, resolver: Rc<dyn Resolver>) -> ClientEndpoint {
+        self.resolver = resolver;
+        self
+    }
+
+    /// Connects, and runs `protocol` on the connection. Twisted: `connectProtocol`.
+    ///
+    /// Each call makes a connection of its own. All addresses of a name are tried: the next when the last has failed
+    /// or been quiet for 250 ms, with IPv6 and IPv4 taking turns.
+    ///
+    /// # Ordering
+    ///
+    /// `connection_made` has run when the Deferred fires, always from the loop.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectRefused`](crate::ConnectRefused), [`ConnectTimedOut`](crate::ConnectTimedOut),
+    /// [`DnsLookupError`], [`NoRoute`](crate::NoRoute), [`Cancelled`](twistor_deferred::Cancelled) when the Deferred
+    /// is cancelled, else [`ConnectFailed`](crate::ConnectFailed). Then the protocol is dropped, and was not called.
+    #[track_caller]
+    pub fn connect<P: Protocol>(&self, handle: &Handle, protocol: P) -> Deferred<Transport> {
+        let connected = match &self.target {
+            Target::Tcp { host, port } => self.connect_tcp(handle, host, *port),
+            #[cfg(unix)]
+            Target::Unix(path) => connect::attempt_unix(handle, path.clone()),
+        };
+        let starter = handle.clone();
+        connect::within(handle, connected, self.timeout, self.to_string())
+            .add_callback(move |socket| Ok(Connection::start(&starter, socket, protocol)?))
+    }
+
+    fn connect_tcp(&self, handle: &Handle, host: &str, port: u16) -> Deferred<Socket> {
+        let bind = self.bind;
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return connect::attempt(handle, SocketAddr::new(address, port), bind);
+        }
+        let (handle, host, resolver) = (handle.clone(), host.to_owned(), self.resolver.clone());
+        resolver
+            .resolve(&handle, &host)
+            .add_callback(move |addresses| {
+                if addresses.is_empty() {
+                    return Err(Failure::from(DnsLookupError { host, source: None }));
+                }
+                Ok(addresses)
+            })
+            .add_callback(move |addresses| {
+                let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port));
+                connect::connect_any(&handle, addresses.collect(), bind)
+            })
+    }
+}
+
+/// The endpoint as a string.
+impl fmt::Display for ClientEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Target::Tcp { host, port } => write!(f, "tcp:{}:{port}", quote(host))?,
+            #[cfg(unix)]
+            Target::Unix(path) => write!(f, "unix:{}", quote(&path.to_string_lossy()))?,
+        }
+        if self.timeout != DEFAULT_TIMEOUT {
+            write!(f, ":timeout={}", self.timeout.as_secs_f64())?;
+        }
+        if let Some(address) = self.bind {
+            write!(f, ":bindAddress={}", quote(&address.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for ClientEndpoint {
+    type Err = EndpointError;
+
+    fn from_str(source: &str) -> Result<ClientEndpoint, EndpointError> {
+        let mut description = Description::parse(source)?;
+        let mut endpoint = match description.kind.text.as_str() {
+            "tcp" => {
+                let host = description.require("host")?;
+                let port = description.require("port")?;
+                ClientEndpoint::tcp(host.text, description.read(&port, "a port number")?)
+            }
+            #[cfg(unix)]
+            "unix" => ClientEndpoint::unix(description.require("path")?.text),
+            _ => return Err(description.unknown_kind("tcp, unix")),
+        };
+        if let Some(timeout) = description.take_named("timeout") {
+            let seconds: f64 = description.read(&timeout, "a number of seconds")?;
+            endpoint.timeout = Duration::try_from_secs_f64(seconds)
+                .map_err(|error| description.error(timeout.at, error.to_string()))?;
+        }
+        if matches!(endpoint.target, Target::Tcp { .. }) {
+            endpoint.bind = description.read_named("bindAddress", "an IP address")?;
+        }
+        description.finish()?;
+        Ok(endpoint)
+    }
+}

@@ -1,0 +1,163 @@
+//! The syntax of endpoint strings: `kind:argument:name=value`, with backslash escapes.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Why a string is not an endpoint.
+///
+/// Prints what is wrong, the byte at which it starts (counted from 0), and the string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointError {
+    what: String,
+    at: usize,
+    description: String,
+}
+
+impl EndpointError {
+    /// The byte of the string at which the faulty part starts.
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+}
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {} of endpoint {:?}", self.what, self.at, self.description)
+    }
+}
+
+impl std::error::Error for EndpointError {}
+
+/// A piece of the string with its escapes undone.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub(super) text: String,
+    pub(super) at: usize,
+}
+
+/// An endpoint string taken apart. The `take_` methods remove arguments; [`finish`](Description::finish) refuses what
+/// is left.
+#[derive(Debug)]
+pub(super) struct Description {
+    source: String,
+    pub(super) kind: Piece,
+    positional: std::collections::VecDeque<Piece>,
+    named: Vec<(Piece, Piece)>,
+}
+
+impl Description {
+    pub(super) fn parse(source: &str) -> Result<Description, EndpointError> {
+        let mut arguments: Vec<(Option<Piece>, Piece)> = Vec::new();
+        let mut name = None;
+        let mut piece = Piece { text: String::new(), at: 0 };
+        let mut characters = source.char_indices();
+        while let Some((at, character)) = characters.next() {
+            match character {
+                '\\' => match characters.next() {
+                    Some((_, escaped)) => piece.text.push(escaped),
+                    None => return Err(error(source, at, "a backslash with nothing behind it")),
+                },
+                ':' => {
+                    let next = Piece { text: String::new(), at: at + 1 };
+                    arguments.push((name.take(), std::mem::replace(&mut piece, next)));
+                }
+                '=' if name.is_none() && !arguments.is_empty() => {
+                    let next = Piece { text: String::new(), at: at + 1 };
+                    name = Some(std::mem::replace(&mut piece, next));
+                }
+                other => piece.text.push(other),
+            }
+        }
+        arguments.push((name, piece));
+
+        let mut arguments = arguments.into_iter();
+        let kind = match arguments.next() {
+            Some((_, kind)) => kind,
+            None => Piece { text: String::new(), at: 0 },
+        };
+        let mut description =
+            Description { source: source.to_owned(), kind, positional: Default::default(), named: Vec::new() };
+        for (name, value) in arguments {
+            match name {
+                None if description.named.is_empty() => description.positional.push_back(value),
+                None => return Err(description.error(value.at, "an argument without a name behind one with a name")),
+                Some(name) if description.named.iter().any(|(other, _)| other.text == name.text) => {
+                    return Err(description.error(name.at, format!("a second {:?}", name.text)));
+                }
+                Some(name) => description.named.push((name, value)),
+            }
+        }
+        Ok(description)
+    }
+
+    pub(super) fn error(&self, at: usize, what: impl Into<String>) -> EndpointError {
+        error(&self.source, at, what)
+    }
+
+    pub(super) fn unknown_kind(&self, known: &str) -> EndpointError {
+        self.error(self.kind.at, format!("unknown kind {:?} (known: {known})", self.kind.text))
+    }
+
+    /// The argument of this name, or else the next without a name.
+    pub(super) fn take(&mut self, name: &str) -> Option<Piece> {
+        self.take_named(name).or_else(|| self.positional.pop_front())
+    }
+
+    /// The argument of this name.
+    pub(super) fn take_named(&mut self, name: &str) -> Option<Piece> {
+        let index = self.named.iter().position(|(other, _)| other.text == name)?;
+        Some(self.named.remove(index).1)
+    }
+
+    pub(super) fn require(&mut self, name: &str) -> Result<Piece, EndpointError> {
+        match self.take(name) {
+            Some(piece) if !piece.text.is_empty() => Ok(piece),
+            Some(piece) => Err(self.error(piece.at, format!("an empty {name}"))),
+            None => Err(self.error(self.source.len(), format!("no {name}"))),
+        }
+    }
+
+    /// Reads a piece as a value; `what` it has to be goes into the error.
+    pub(super) fn read<T: FromStr>(&self, piece: &Piece, what: &str) -> Result<T, EndpointError> {
+        piece.text.parse().map_err(|_| self.error(piece.at, format!("{:?} is not {what}", piece.text)))
+    }
+
+    /// Reads the argument of this name, if it is there.
+    pub(super) fn read_named<T: FromStr>(
+        &mut self,
+        name: &str,
+        what: &str,
+    ) -> Result<Option<T>, EndpointError> {
+        match self.take_named(name) {
+            Some(piece) => self.read(&piece, what).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Refuses arguments that nobody took.
+    pub(super) fn finish(self) -> Result<(), EndpointError> {
+        if let Some((name, _)) = self.named.first() {
+            return Err(self.error(name.at, format!("{} endpoints have no argument {:?}", self.kind.text, name.text)));
+        }
+        if let Some(piece) = self.positional.front() {
+            return Err(self.error(piece.at, format!("one argument too many, {:?}", piece.text)));
+        }
+        Ok(())
+    }
+}
+
+fn error(source: &str, at: usize, what: impl Into<String>) -> EndpointError {
+    EndpointError { what: what.into(), at, description: source.to_owned() }
+}
+
+/// Writes an argument so that it reads back as it is. Twisted: `quoteStringArgument`.
+pub(super) fn quote(argument: &str) -> String {
+    let mut quoted = String::with_capacity(argument.len());
+    for character in argument.chars() {
+        if matches!(character, '\\' | ':' | '=') {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted
+}

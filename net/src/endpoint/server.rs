@@ -1,0 +1,218 @@
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use mio::net::TcpListener;
+use socket2::{Domain, Socket, Type};
+use twistor_reactor::Handle;
+
+use super::EndpointError;
+use super::description::{Description, quote};
+use crate::listener::{self, Acceptor};
+use crate::{Address, CannotListen, Factory, ListeningPort};
+
+const DEFAULT_BACKLOG: u32 = 1024;
+
+/// Where to listen. Twisted: `IStreamServerEndpoint`; `TCP4ServerEndpoint`, `TCP6ServerEndpoint`,
+/// `UNIXServerEndpoint`, and `serverFromString` through [`FromStr`].
+///
+/// # Endpoint strings
+///
+/// `tcp:PORT`, with `interface` (an IP address; all of IPv4 if left out) and `reusePort` (`1` or `0`); `unix:PATH`,
+/// with `mode` (octal permissions of the socket's file). Both take `backlog`. Each also by name: `port`, `path`.
+/// A backslash takes the meaning from the colon, equals sign or backslash behind it: `tcp:80:interface=\:\:`.
+///
+/// # Examples
+///
+/// ```
+/// use twistor_net::{Failure, Protocol, ServerEndpoint, Transport};
+/// use twistor_reactor::Reactor;
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+///         transport.write(data);
+///         Ok(())
+///     }
+/// }
+///
+/// let reactor = Reactor::new()?;
+/// let endpoint: ServerEndpoint = "tcp:0:interface=127.0.0.1".parse()?;
+/// let port = endpoint.listen(&reactor, |_peer| Echo)?;
+/// println!("listening on {}", port.address());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ServerEndpoint {
+    place: Place,
+    backlog: u32,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Tcp {
+        address: SocketAddr,
+        reuse_port: bool,
+    },
+    #[cfg(unix)]
+    Unix {
+        path: PathBuf,
+        mode: Option<u32>,
+    },
+}
+
+impl ServerEndpoint {
+    /// A TCP port of an interface, such as `127.0.0.1:8080`; port 0 is any free one.
+    pub fn tcp(address: SocketAddr) -> ServerEndpoint {
+        ServerEndpoint { place: Place::Tcp { address, reuse_port: false }, backlog: DEFAULT_BACKLOG }
+    }
+
+    /// A UNIX socket. Its file is made, and removed when the listener stops. One that a dead process left is
+    /// replaced.
+    #[cfg(unix)]
+    pub fn unix(path: impl Into<PathBuf>) -> ServerEndpoint {
+        ServerEndpoint { place: Place::Unix { path: path.into(), mode: None }, backlog: DEFAULT_BACKLOG }
+    }
+
+    /// Sets how many connections may wait to be accepted; 1,024 if never set. The operating system has a limit of
+    /// its own.
+    #[must_use]
+    pub fn backlog(mut self, connections: u32) -> ServerEndpoint {
+        self.backlog = connections;
+        self
+    }
+
+    /// Lets several sockets listen on one TCP port, the operating system sharing the connections out among them
+    /// (SO_REUSEPORT): one reactor per core. Nothing happens on a UNIX socket.
+    #[must_use]
+    pub fn reuse_port(mut self, on: bool) -> ServerEndpoint {
+        if let Place::Tcp { reuse_port, .. } = &mut self.place {
+            *reuse_port = on;
+        }
+        self
+    }
+
+    /// Sets the permissions of a UNIX socket's file, such as `0o660`. Nothing happens on a TCP port.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn mode(mut self, permissions: u32) -> ServerEndpoint {
+        if let Place::Unix { mode, .. } = &mut self.place {
+            *mode = Some(permissions);
+        }
+        self
+    }
+
+    /// Listens, and runs a protocol from `factory` on each connection.
+    ///
+    /// When it returns, connections wait to be accepted; the reactor accepts them as it runs. Running out of
+    /// descriptors does not stop it: it looks again after a moment.
+    ///
+    /// # Errors
+    ///
+    /// [`CannotListen`], with what the operating system says.
+    pub fn listen<F: Factory>(&self, handle: &Handle, factory: F) -> Result<ListeningPort, CannotListen> {
+        let wanted = match &self.place {
+            Place::Tcp { address, .. } => Address::Ip(*address),
+            #[cfg(unix)]
+            Place::Unix { path, .. } => Address::Unix(Some(path.clone())),
+        };
+        self.open(wanted.clone())
+            .and_then(|(acceptor, address)| listener::listen(handle, acceptor, address, factory))
+            .map_err(|source| CannotListen { address: wanted, source })
+    }
+
+    fn open(&self, wanted: Address) -> io::Result<(Acceptor, Address)> {
+        let backlog = i32::try_from(self.backlog).unwrap_or(i32::MAX);
+        match &self.place {
+            Place::Tcp { address, reuse_port } => {
+                let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
+                // On Windows it would let others take the port over.
+                #[cfg(unix)]
+                socket.set_reuse_address(true)?;
+                #[cfg(unix)]
+                if *reuse_port {
+                    socket.set_reuse_port(true)?;
+                }
+                #[cfg(not(unix))]
+                let _ = reuse_port;
+                socket.set_nonblocking(true)?;
+                socket.bind(&(*address).into())?;
+                socket.listen(backlog)?;
+                let listener = TcpListener::from_std(socket.into());
+                let address = listener.local_addr()?;
+                Ok((Acceptor::Tcp(listener), Address::Ip(address)))
+            }
+            #[cfg(unix)]
+            Place::Unix { path, mode } => {
+                let acceptor = Acceptor::unix(path, *mode, backlog)?;
+                Ok((acceptor, wanted))
+            }
+        }
+    }
+}
+
+/// The endpoint as a string.
+impl fmt::Display for ServerEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Tcp { address, reuse_port } => {
+                write!(f, "tcp:{}:interface={}", address.port(), quote(&address.ip().to_string()))?;
+                if *reuse_port {
+                    f.write_str(":reusePort=1")?;
+                }
+            }
+            #[cfg(unix)]
+            Place::Unix { path, mode } => {
+                write!(f, "unix:{}", quote(&path.to_string_lossy()))?;
+                if let Some(mode) = mode {
+                    write!(f, ":mode={mode:o}")?;
+                }
+            }
+        }
+        if self.backlog != DEFAULT_BACKLOG {
+            write!(f, ":backlog={}", self.backlog)?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for ServerEndpoint {
+    type Err = EndpointError;
+
+    fn from_str(source: &str) -> Result<ServerEndpoint, EndpointError> {
+        let mut description = Description::parse(source)?;
+        let mut endpoint = match description.kind.text.as_str() {
+            "tcp" => {
+                let port = description.require("port")?;
+                let port = description.read(&port, "a port number")?;
+                let interface = description.read_named("interface", "an IP address")?;
+                let interface: IpAddr = interface.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+                let reuse: u8 = description.read_named("reusePort", "1 or 0")?.unwrap_or(0);
+                ServerEndpoint::tcp(SocketAddr::new(interface, port)).reuse_port(reuse != 0)
+            }
+            #[cfg(unix)]
+            "unix" => {
+                let endpoint = ServerEndpoint::unix(description.require("path")?.text);
+                match description.take_named("mode") {
+                    Some(mode) => endpoint.mode(
+                        u32::from_str_radix(&mode.text, 8)
+                            .ok()
+                            .filter(|mode| *mode <= 0o7777)
+                            .ok_or_else(|| description.error(mode.at, format!("{:?} is not octal permissions", mode.text)))?,
+                    ),
+                    None => endpoint,
+                }
+            }
+            _ => return Err(description.unknown_kind("tcp, unix")),
+        };
+        if let Some(backlog) = description.read_named("backlog", "a number of connections")? {
+            endpoint.backlog = backlog;
+        }
+        description.finish()?;
+        Ok(endpoint)
+    }
+}

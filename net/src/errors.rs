@@ -1,0 +1,234 @@
+//! Why connections end, and why they do not come to be.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::time::Duration;
+
+use twistor_deferred::{Failure, Panicked};
+
+use crate::Address;
+
+/// The connection was closed in order: by the peer, or by `lose_connection`. Twisted: `ConnectionDone`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionDone;
+
+impl fmt::Display for ConnectionDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connection was closed cleanly")
+    }
+}
+
+impl Error for ConnectionDone {}
+
+/// The connection was reset by this side's `abort_connection`. Twisted: `ConnectionAborted`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionAborted;
+
+impl fmt::Display for ConnectionAborted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connection was aborted by this side")
+    }
+}
+
+impl Error for ConnectionAborted {}
+
+/// The connection broke: the peer reset it, or the network did. The source says how. Twisted: `ConnectionLost`.
+#[derive(Debug)]
+pub struct ConnectionLost {
+    source: io::Error,
+}
+
+impl ConnectionLost {
+    /// A loss for the reason that the operating system gave.
+    pub fn new(source: io::Error) -> ConnectionLost {
+        ConnectionLost { source }
+    }
+
+    /// What the operating system said, such as [`io::ErrorKind::ConnectionReset`].
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
+    }
+}
+
+impl fmt::Display for ConnectionLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection was lost: {}", self.source)
+    }
+}
+
+impl Error for ConnectionLost {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// A method of a protocol, factory or producer panicked; its connection was closed for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandlerPanicked {
+    handler: &'static str,
+    message: String,
+}
+
+impl HandlerPanicked {
+    pub(crate) fn new(handler: &'static str, payload: Box<dyn Any + Send>) -> HandlerPanicked {
+        let message = Panicked::new(payload, Location::caller()).message().to_owned();
+        HandlerPanicked { handler, message }
+    }
+
+    /// The method that panicked, such as `data_received`.
+    pub fn handler(&self) -> &'static str {
+        self.handler
+    }
+
+    /// What the panic said.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for HandlerPanicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} panicked: {}", self.handler, self.message)
+    }
+}
+
+impl Error for HandlerPanicked {}
+
+/// Nobody listens at the address. Twisted: `ConnectionRefusedError`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectRefused {
+    /// The address that refused.
+    pub address: Address,
+}
+
+impl fmt::Display for ConnectRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection to {} refused", self.address)
+    }
+}
+
+impl Error for ConnectRefused {}
+
+/// No connection came to be in the time allowed. Twisted: `TimeoutError`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectTimedOut {
+    /// What was to be connected to.
+    pub target: String,
+    /// The time allowed; none when the operating system gave up first.
+    pub after: Option<Duration>,
+}
+
+impl fmt::Display for ConnectTimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connecting to {} timed out", self.target)?;
+        match self.after {
+            Some(after) => write!(f, " after {after:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for ConnectTimedOut {}
+
+/// There is no way to the address from here. Twisted: `NoRouteError`.
+#[derive(Debug)]
+pub struct NoRoute {
+    /// The address that cannot be reached.
+    pub address: Address,
+    /// What the operating system said.
+    pub source: io::Error,
+}
+
+impl fmt::Display for NoRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no route to {}: {}", self.address, self.source)
+    }
+}
+
+impl Error for NoRoute {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// The name has no address, or could not be looked up. Twisted: `DNSLookupError`.
+#[derive(Debug)]
+pub struct DnsLookupError {
+    /// The name.
+    pub host: String,
+    /// What the look-up said; none when it gave an empty list.
+    pub source: Option<io::Error>,
+}
+
+impl fmt::Display for DnsLookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot resolve {:?}: ", self.host)?;
+        match &self.source {
+            Some(source) => source.fmt(f),
+            None => f.write_str("the name has no addresses"),
+        }
+    }
+}
+
+impl Error for DnsLookupError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+/// Connecting failed in a way that has no error of its own: no descriptor left, the local address taken, no such
+/// UNIX socket. Twisted: `ConnectError`.
+#[derive(Debug)]
+pub struct ConnectFailed {
+    /// What was to be connected to.
+    pub address: Address,
+    /// What the operating system said.
+    pub source: io::Error,
+}
+
+impl fmt::Display for ConnectFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot connect to {}: {}", self.address, self.source)
+    }
+}
+
+impl Error for ConnectFailed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// The failure for what the operating system says about connecting to `address`.
+pub(crate) fn connect_failure(address: Address, source: io::Error) -> Failure {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+    match source.kind() {
+        ConnectionRefused => ConnectRefused { address }.into(),
+        TimedOut => ConnectTimedOut { target: address.to_string(), after: None }.into(),
+        HostUnreachable | NetworkUnreachable => NoRoute { address, source }.into(),
+        _ => ConnectFailed { address, source }.into(),
+    }
+}
+
+/// The address cannot be listened on. Twisted: `CannotListenError`.
+#[derive(Debug)]
+pub struct CannotListen {
+    /// The address.
+    pub address: Address,
+    /// What the operating system said.
+    pub source: io::Error,
+}
+
+impl fmt::Display for CannotListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.address, self.source)
+    }
+}
+
+impl Error for CannotListen {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}

@@ -1,0 +1,66 @@
+use super::{Found, FrameError, Framing};
+
+/// Frames with their length in front, big-endian, in 1, 2 or 4 bytes. Twisted: `Int8StringReceiver`,
+/// `Int16StringReceiver`, `Int32StringReceiver`.
+///
+/// The default limit is Twisted's 99,999 bytes, or what the prefix can say where that is less.
+#[derive(Clone, Debug)]
+pub struct Prefixed {
+    width: usize,
+    max_length: usize,
+}
+
+impl Prefixed {
+    /// A length of one byte: frames of up to 255 bytes.
+    pub fn int8() -> Prefixed {
+        Prefixed::new(1)
+    }
+
+    /// A length of two bytes: frames of up to 65,535 bytes.
+    pub fn int16() -> Prefixed {
+        Prefixed::new(2)
+    }
+
+    /// A length of four bytes: frames of up to 99,999 bytes, unless [`max_length`](Prefixed::max_length) says
+    /// otherwise.
+    pub fn int32() -> Prefixed {
+        Prefixed::new(4)
+    }
+
+    /// Sets the longest payload allowed, in bytes; at most what the prefix can say.
+    #[must_use]
+    pub fn max_length(mut self, bytes: usize) -> Prefixed {
+        self.max_length = bytes.min(self.ceiling());
+        self
+    }
+
+    fn new(width: usize) -> Prefixed {
+        Prefixed { width, max_length: usize::MAX }.max_length(99_999)
+    }
+
+    fn ceiling(&self) -> usize {
+        u32::MAX.checked_shr(32 - 8 * self.width as u32).unwrap_or(u32::MAX) as usize
+    }
+}
+
+impl Framing for Prefixed {
+    fn find(&mut self, input: &[u8]) -> Result<Option<Found>, FrameError> {
+        let Some(prefix) = input.get(..self.width) else { return Ok(None) };
+        let length = prefix.iter().fold(0usize, |length, &byte| (length << 8) | usize::from(byte));
+        if length > self.max_length {
+            return Err(FrameError::TooLong { limit: self.max_length });
+        }
+        let end = self.width + length;
+        Ok((input.len() >= end).then_some(Found { start: self.width, end, consumed: end }))
+    }
+
+    fn encode(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+        if payload.len() > self.max_length {
+            return Err(FrameError::TooLong { limit: self.max_length });
+        }
+        let length = (payload.len() as u32).to_be_bytes();
+        out.extend_from_slice(&length[length.len() - self.width..]);
+        out.extend_from_slice(payload);
+        Ok(())
+    }
+}

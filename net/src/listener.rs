@@ -1,0 +1,304 @@
+//! Accepting connections.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::io;
+#[cfg(unix)]
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::TcpListener;
+#[cfg(unix)]
+use mio::net::UnixListener;
+use mio::{Interest, Registry, Token};
+#[cfg(unix)]
+use socket2::{Domain, SockAddr, Type};
+use twistor_deferred::{Deferred, succeed};
+use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
+
+use crate::connection::Connection;
+use crate::socket::Socket;
+use crate::{Address, Factory, HandlerPanicked};
+
+/// Connections accepted per turn and listener: what a storm of them may take of a turn.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// How long a listener that ran out of descriptors or memory waits before it tries again. Those who connect
+/// meanwhile wait in the operating system's queue; nothing announces them anew, so it has to look by itself.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// A listening socket.
+pub(crate) enum Acceptor {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener, SocketFile),
+}
+
+impl Acceptor {
+    /// Binds and listens; replaces the file of a listener that is dead.
+    #[cfg(unix)]
+    pub(crate) fn unix(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<Acceptor> {
+        let address = SockAddr::unix(path)?;
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        match socket.bind(&address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && SocketFile::is_dead(path) => {
+                std::fs::remove_file(path)?;
+                socket.bind(&address)?;
+            }
+            outcome => outcome?,
+        }
+        let file = SocketFile::new(path)?;
+        if let Some(mode) = mode {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        }
+        socket.listen(backlog)?;
+        Ok(Acceptor::Unix(UnixListener::from_std(socket.into()), file))
+    }
+
+    fn accept(&self) -> io::Result<(Socket, Address)> {
+        match self {
+            Acceptor::Tcp(listener) => {
+                listener.accept().map(|(stream, peer)| (Socket::Tcp(stream), Address::Ip(peer)))
+            }
+            #[cfg(unix)]
+            Acceptor::Unix(listener, _) => listener
+                .accept()
+                .map(|(stream, peer)| (Socket::Unix(stream), crate::socket::unix_address(peer))),
+        }
+    }
+}
+
+/// The file of a listening UNIX socket, removed with it.
+#[cfg(unix)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: should another have taken the path meanwhile, it is not ours to remove.
+    identity: (u64, u64),
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<SocketFile> {
+        Ok(SocketFile { path: path.to_owned(), identity: SocketFile::identity(path)? })
+    }
+
+    fn identity(path: &Path) -> io::Result<(u64, u64)> {
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+
+    /// Whether there is a socket's file that nobody listens on.
+    fn is_dead(path: &Path) -> bool {
+        let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+        let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        is_socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if SocketFile::identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Source for Acceptor {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        match self {
+            Acceptor::Tcp(listener) => listener.register(registry, token, interests),
+            #[cfg(unix)]
+            Acceptor::Unix(listener, _) => listener.register(registry, token, interests),
+        }
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        match self {
+            Acceptor::Tcp(listener) => listener.reregister(registry, token, interests),
+            #[cfg(unix)]
+            Acceptor::Unix(listener, _) => listener.reregister(registry, token, interests),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Acceptor::Tcp(listener) => listener.deregister(registry),
+            #[cfg(unix)]
+            Acceptor::Unix(listener, _) => listener.deregister(registry),
+        }
+    }
+}
+
+/// A listening port, as given by [`ServerEndpoint::listen`](crate::ServerEndpoint::listen). Twisted: `IListeningPort`.
+///
+/// # Dropping
+///
+/// Dropping the handle does not stop the listener; the reactor owns it.
+#[derive(Clone)]
+pub struct ListeningPort {
+    listener: Weak<dyn Stop>,
+    address: Address,
+}
+
+impl ListeningPort {
+    /// The address listened on, with the port that was chosen where 0 was asked for. Twisted: `getHost`.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Stops accepting and closes the listening socket, before this returns; connections made already live on. The
+    /// Deferred has fired. Once stopped, it does nothing more. Twisted: `stopListening`.
+    pub fn stop_listening(&self) -> Deferred<()> {
+        if let Some(listener) = self.listener.upgrade() {
+            listener.stop();
+        }
+        succeed(())
+    }
+
+    /// Whether it still accepts connections.
+    pub fn is_listening(&self) -> bool {
+        self.listener.upgrade().is_some_and(|listener| listener.is_listening())
+    }
+}
+
+impl fmt::Debug for ListeningPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ListeningPort({}, listening: {})", self.address, self.is_listening())
+    }
+}
+
+/// What a [`ListeningPort`] needs of a listener, whatever its factory.
+trait Stop {
+    fn stop(&self);
+    fn is_listening(&self) -> bool;
+}
+
+struct Listener<F> {
+    acceptor: RefCell<Option<Acceptor>>,
+    registration: OnceCell<Registration>,
+    /// Borrowed while it builds a protocol. Only the loop asks for it, and that does not re-enter itself.
+    factory: RefCell<F>,
+    handle: Handle,
+    address: Address,
+    /// Accepting fails for want of resources; said once in the log.
+    starved: Cell<bool>,
+}
+
+/// Starts to accept on a socket that listens already.
+pub(crate) fn listen<F: Factory>(
+    handle: &Handle,
+    acceptor: Acceptor,
+    address: Address,
+    factory: F,
+) -> io::Result<ListeningPort> {
+    let listener = Rc::new(Listener {
+        acceptor: RefCell::new(Some(acceptor)),
+        registration: OnceCell::new(),
+        factory: RefCell::new(factory),
+        handle: handle.clone(),
+        address: address.clone(),
+        starved: Cell::new(false),
+    });
+    if let Some(acceptor) = &mut *listener.acceptor.borrow_mut() {
+        let registration = handle.register(acceptor, Interest::READABLE, listener.clone())?;
+        let _ = listener.registration.set(registration);
+    }
+    let listener: Rc<dyn Stop> = listener;
+    Ok(ListeningPort { listener: Rc::downgrade(&listener), address })
+}
+
+impl<F: Factory> EventHandler for Listener<F> {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let accepted = match &*self.acceptor.borrow() {
+                Some(acceptor) => acceptor.accept(),
+                None => return Progress::Drained,
+            };
+            match accepted {
+                Ok((socket, peer)) => {
+                    self.starved.set(false);
+                    self.connected(socket, peer);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Drained,
+                Err(error) if concerns_one_connection(&error) => {
+                    log::debug!("a connection to {} was lost while accepting: {error}", self.address);
+                }
+                Err(error) => {
+                    self.back_off(&error);
+                    return Progress::Drained;
+                }
+            }
+        }
+        Progress::More
+    }
+}
+
+impl<F: Factory> Listener<F> {
+    fn connected(&self, socket: Socket, peer: Address) {
+        let built = catch_unwind(AssertUnwindSafe(|| self.factory.borrow_mut().build_protocol(peer)));
+        match built {
+            Ok(Some(protocol)) => {
+                if let Err(error) = Connection::start(&self.handle, socket, protocol) {
+                    log::error!("cannot serve a connection to {}: {error}", self.address);
+                }
+            }
+            Ok(None) => {}
+            Err(payload) => {
+                let panic = HandlerPanicked::new("build_protocol", payload);
+                log::error!("a connection to {} was closed: {panic}", self.address);
+            }
+        }
+    }
+
+    fn back_off(self: &Rc<Self>, error: &io::Error) {
+        if !self.starved.replace(true) {
+            log::warn!("{} accepts no connections until resources are free: {error}", self.address);
+        }
+        let listener = Rc::downgrade(self);
+        self.handle.call_later(BACK_OFF, move || {
+            let listener = listener.upgrade();
+            if let Some(registration) = listener.as_ref().and_then(|listener| listener.registration.get()) {
+                registration.wake(Ready::READABLE);
+            }
+        });
+    }
+}
+
+impl<F: Factory> Stop for Listener<F> {
+    fn stop(&self) {
+        let acceptor = self.acceptor.borrow_mut().take();
+        if let (Some(mut acceptor), Some(registration)) = (acceptor, self.registration.get()) {
+            // It fails when the reactor is gone; the socket is closed either way.
+            let _ = registration.deregister(&mut acceptor);
+        }
+    }
+
+    fn is_listening(&self) -> bool {
+        self.acceptor.borrow().is_some()
+    }
+}
+
+/// Whether an error of accept is about the one connection that was to be accepted (see accept(2)), so that the next
+/// may do better. The others are about resources: without waiting, they would come again at once.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::ConnectionRefused
+            | Kind::HostUnreachable
+            | Kind::Interrupted
+            | Kind::NetworkDown
+            | Kind::NetworkUnreachable
+            | Kind::PermissionDenied
+            | Kind::TimedOut
+    )
+}

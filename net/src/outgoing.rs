@@ -1,0 +1,163 @@
+//! What waits to be sent, and who waits for that.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use twistor_deferred::{Failure, Trigger};
+
+use crate::Producer;
+use crate::socket::Socket;
+
+/// A buffered transport pauses its producer above this many bytes, unless told otherwise. Twisted: `bufferSize`.
+pub(crate) const DEFAULT_HIGH_WATER: usize = 64 * 1024;
+
+/// Small writes are gathered in chunks of this size.
+const CHUNK: usize = 16 * 1024;
+
+/// At most this many chunks go into one system call.
+const CHUNKS_PER_CALL: usize = 32;
+
+/// The part of a connection that exists only while there is something to remember: a connection whose peer keeps up,
+/// without a producer, has none.
+pub(crate) struct Outgoing {
+    pub(crate) queue: Queue,
+    pub(crate) high_water: usize,
+    pub(crate) producing: Option<Producing>,
+    /// Why the connection is about to be lost; none: closed in order.
+    pub(crate) reason: Option<Failure>,
+    /// They wait for the queue to be empty.
+    pub(crate) waiting: Vec<Trigger<()>>,
+}
+
+pub(crate) struct Producing {
+    pub(crate) producer: Rc<dyn Producer>,
+    /// A pull producer writes one piece each time it is resumed; a push producer goes on until paused.
+    pub(crate) pull: bool,
+    /// It is to be resumed when the queue is empty.
+    pub(crate) paused: bool,
+}
+
+impl Outgoing {
+    pub(crate) fn new() -> Outgoing {
+        Outgoing {
+            queue: Queue::default(),
+            high_water: DEFAULT_HIGH_WATER,
+            producing: None,
+            reason: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.high_water == DEFAULT_HIGH_WATER
+            && self.producing.is_none()
+            && self.reason.is_none()
+            && self.waiting.is_empty()
+    }
+}
+
+/// Bytes in the order they were written.
+#[derive(Default)]
+pub(crate) struct Queue {
+    chunks: VecDeque<Vec<u8>>,
+    /// Bytes of the first chunk that were sent already.
+    sent: usize,
+    len: usize,
+}
+
+impl Queue {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn push(&mut self, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
+        self.len += data.len();
+        if let Some(last) = self.chunks.back_mut() {
+            // A chunk never grows past its capacity or CHUNK: no large piece is copied again to make room.
+            if last.len() + data.len() <= last.capacity().max(CHUNK) {
+                last.extend_from_slice(data);
+                return;
+            }
+        }
+        self.chunks.push_back(data.to_vec());
+    }
+
+    /// Takes `data` without copying it; its first `sent` bytes have gone out already.
+    pub(crate) fn push_vec(&mut self, data: Vec<u8>, sent: usize) {
+        if sent >= data.len() {
+            return;
+        }
+        self.len += data.len() - sent;
+        if self.chunks.is_empty() {
+            self.sent = sent;
+            self.chunks.push_back(data);
+        } else if sent == 0 {
+            self.chunks.push_back(data);
+        } else {
+            self.chunks.push_back(data[sent..].to_vec());
+        }
+    }
+
+    /// Sends as much as the socket takes, `budget` bytes or a little more. `Ok(true)`: the socket is full, or all is
+    /// sent; `Ok(false)`: the budget is used up.
+    pub(crate) fn send(&mut self, socket: &mut Socket, budget: usize) -> io::Result<bool> {
+        let mut total = 0;
+        while !self.is_empty() {
+            if total >= budget {
+                return Ok(false);
+            }
+            let mut slices = [IoSlice::new(&[]); CHUNKS_PER_CALL];
+            let mut offered = 0;
+            let mut count = 0;
+            for (slot, chunk) in slices.iter_mut().zip(&self.chunks) {
+                let unsent = if count == 0 { &chunk[self.sent..] } else { &chunk[..] };
+                *slot = IoSlice::new(unsent);
+                offered += unsent.len();
+                count += 1;
+            }
+            match socket.write_vectored(&slices[..count]) {
+                Ok(taken) => {
+                    self.forget(taken);
+                    total += taken;
+                    if taken < offered && SHORT_WRITE_FILLS {
+                        return Ok(true);
+                    }
+                    if taken == 0 {
+                        return Err(io::ErrorKind::WriteZero.into());
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Drops `taken` bytes from the front.
+    fn forget(&mut self, taken: usize) {
+        self.len -= taken;
+        self.sent += taken;
+        while let Some(first) = self.chunks.front() {
+            if self.sent < first.len() {
+                return;
+            }
+            self.sent -= first.len();
+            self.chunks.pop_front();
+        }
+    }
+}
+
+/// Whether a write that took less than offered has filled the socket, so that the next edge will come without asking
+/// for "would block" once more. True where readiness comes from the kernel's own edges; mio's emulation on Windows
+/// arms the next event only when it sees the refusal.
+pub(crate) const SHORT_WRITE_FILLS: bool = cfg!(unix);

@@ -1,0 +1,131 @@
+//! What a program says about one connection.
+
+use twistor_deferred::Failure;
+
+use crate::{Address, ConnectionDone, Transport};
+
+/// What happens on one connection: the program's side of a [`Transport`]. Twisted: `Protocol`.
+///
+/// One value serves one connection. Only [`data_received`](Protocol::data_received) has to be written.
+///
+/// ```
+/// use twistor_net::{Failure, Protocol, Transport};
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+///         transport.write(data);
+///         Ok(())
+///     }
+/// }
+/// ```
+///
+/// # Ordering
+///
+/// `connection_made` comes first and once, `connection_lost` last and once. All that the peer sent before it closed
+/// comes before the end of the data, and that before the loss.
+///
+/// # Errors
+///
+/// An `Err` from a method closes this connection, and is the reason that `connection_lost` gets. What was written
+/// before is sent first, so a protocol can say goodbye; nothing more is read. `?` turns any error into a [`Failure`].
+///
+/// # Panics
+///
+/// A panic closes this connection at once, with [`HandlerPanicked`](crate::HandlerPanicked) as the reason. All others
+/// live on.
+///
+/// # Re-entrancy
+///
+/// All methods are called from the loop, never from inside one another or inside a call on the transport. So they
+/// may call anything, also on their own transport. A protocol may keep a clone of the transport; that keeps nothing
+/// alive.
+///
+/// # Dropping
+///
+/// The protocol is dropped after `connection_lost`. When the reactor itself is dropped, its protocols are dropped
+/// without being called.
+pub trait Protocol: 'static {
+    /// The connection is there.
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let _ = transport;
+        Ok(())
+    }
+
+    /// Some bytes came: at least one, in the order they were sent, cut anywhere.
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure>;
+
+    /// Reading goes on after [`pause_producing`](Transport::pause_producing) and
+    /// [`resume_producing`](Transport::resume_producing). For protocols that kept back what they had got already:
+    /// this comes before any new data.
+    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let _ = transport;
+        Ok(())
+    }
+
+    /// The peer has sent all it will; writing still works (a half-close). Twisted: `readConnectionLost`.
+    ///
+    /// Unless this is overridden, the connection is closed: it returns [`ConnectionDone`], so what was written is
+    /// still sent. One that is overridden and returns `Ok(())` leaves the connection open for writing, until
+    /// `lose_connection`.
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let _ = transport;
+        Err(ConnectionDone.into())
+    }
+
+    /// The connection is gone. The reason is [`ConnectionDone`] when it was closed in order, else what went wrong:
+    /// [`ConnectionLost`](crate::ConnectionLost), [`ConnectionAborted`](crate::ConnectionAborted), or the failure of
+    /// one of these methods.
+    ///
+    /// A panic here is logged.
+    fn connection_lost(&mut self, reason: Failure) {
+        let _ = reason;
+    }
+}
+
+impl<P: Protocol + ?Sized> Protocol for Box<P> {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        (**self).connection_made(transport)
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        (**self).data_received(transport, data)
+    }
+
+    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
+        (**self).reading_resumed(transport)
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        (**self).read_connection_lost(transport)
+    }
+
+    fn connection_lost(&mut self, reason: Failure) {
+        (**self).connection_lost(reason);
+    }
+}
+
+/// Makes a protocol for each connection that a listener accepts. Twisted: `Factory`.
+///
+/// A closure that takes the peer's [`Address`] and returns a protocol is one: `|_peer| Echo`. Implement the trait to
+/// refuse connections, or to choose among kinds of protocols (with `Box<dyn Protocol>`).
+///
+/// # Panics
+///
+/// A panic in `build_protocol` closes the connection that it was for; it is logged, and the listener goes on.
+pub trait Factory: 'static {
+    /// The protocol of its connections.
+    type Protocol: Protocol;
+
+    /// A protocol for a connection from `peer`; `None` closes it.
+    fn build_protocol(&mut self, peer: Address) -> Option<Self::Protocol>;
+}
+
+impl<P: Protocol, F: FnMut(Address) -> P + 'static> Factory for F {
+    type Protocol = P;
+
+    fn build_protocol(&mut self, peer: Address) -> Option<P> {
+        Some(self(peer))
+    }
+}

@@ -1,0 +1,239 @@
+//! A program's handle on one connection.
+
+use std::fmt;
+use std::io;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use twistor_deferred::{Deferred, fail};
+
+use crate::connection::{Connection, State};
+use crate::socket::Socket;
+use crate::{Address, ConnectionLost, Producer, ProducerRefused, Protocol};
+
+/// A connection, as those who write to it see it. Twisted: `ITransport`, `ITCPTransport`.
+///
+/// It is cheap to clone and owns nothing: the reactor keeps the connection, until that is lost. After the loss, all
+/// methods do nothing, and say so where they return something.
+///
+/// # Ordering
+///
+/// Bytes are sent in the order in which they were written. No method waits: what the socket does not take at once is
+/// kept, without bound (see [`register_producer`](Transport::register_producer) and
+/// [`drained`](Transport::drained)), and sent as the peer reads.
+///
+/// # Re-entrancy
+///
+/// No method calls into a protocol. So each may be called anywhere, also in the protocol's own methods.
+///
+/// # Dropping
+///
+/// Dropping a handle, even the last, changes nothing about the connection.
+#[derive(Clone)]
+pub struct Transport {
+    connection: Weak<Connection<dyn Protocol>>,
+}
+
+impl Transport {
+    #[inline]
+    pub(crate) fn new(connection: &Rc<Connection<dyn Protocol>>) -> Transport {
+        Transport { connection: Rc::downgrade(connection) }
+    }
+
+    /// Sends bytes. Whether they were taken: false after [`lose_connection`](Transport::lose_connection) (unless a
+    /// registered producer is still at it), after the half-close, and after the loss; then they are ignored.
+    ///
+    /// Bytes that were taken can still be lost with the connection.
+    #[inline]
+    pub fn write(&self, data: &[u8]) -> bool {
+        self.connection.upgrade().is_some_and(|connection| connection.write(data))
+    }
+
+    /// Sends bytes it is given to keep: what cannot be sent at once is not copied. Returns what
+    /// [`write`](Transport::write) does.
+    pub fn write_vec(&self, data: Vec<u8>) -> bool {
+        self.connection.upgrade().is_some_and(|connection| connection.write_vec(data))
+    }
+
+    /// Sends several pieces behind one another with one system call where possible, such as a head and a body.
+    /// Returns what [`write`](Transport::write) does. Twisted: `writeSequence`.
+    pub fn write_all(&self, slices: &[&[u8]]) -> bool {
+        self.connection.upgrade().is_some_and(|connection| connection.write_slices(slices))
+    }
+
+    /// Closes the connection once everything written is sent and a registered producer has unregistered. What the
+    /// peer sends from now on is thrown away. Twisted: `loseConnection`.
+    ///
+    /// A peer that never reads keeps it open; [`abort_connection`](Transport::abort_connection) does not wait.
+    pub fn lose_connection(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.lose_connection();
+        }
+    }
+
+    /// Ends the connection now, and throws away what was not sent. TCP tells the peer by a reset. Twisted:
+    /// `abortConnection`.
+    ///
+    /// `connection_lost` follows from the loop, with [`ConnectionAborted`](crate::ConnectionAborted).
+    pub fn abort_connection(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.abort_connection();
+        }
+    }
+
+    /// Ends the writing half once everything written is sent and a registered producer has unregistered: the peer
+    /// sees the end of the data. Reading goes on until the peer ends its half too. Twisted: `loseWriteConnection`.
+    pub fn lose_write_connection(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.lose_write_connection();
+        }
+    }
+
+    /// Stops reading: no more data comes until [`resume_producing`](Transport::resume_producing), and the peer will
+    /// be held up. A reset is still noticed, the end of the data is not. Twisted: `pauseProducing`.
+    pub fn pause_producing(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.pause_reading();
+        }
+    }
+
+    /// Reads again: the loop calls [`reading_resumed`](Protocol::reading_resumed), then gives it data. Twisted:
+    /// `resumeProducing`.
+    pub fn resume_producing(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.resume_reading();
+        }
+    }
+
+    /// Whether reading is paused.
+    pub fn is_paused(&self) -> bool {
+        self.connection.upgrade().is_some_and(|connection| connection.is(State::PAUSED))
+    }
+
+    /// Whether the connection is being closed by this side, or is lost: nothing more will be received.
+    pub fn is_closing(&self) -> bool {
+        let closing = State::CLOSING.or(State::DOOMED).or(State::BROKEN).or(State::LOST);
+        self.connection.upgrade().is_none_or(|connection| connection.is(closing))
+    }
+
+    /// Whether the connection is lost.
+    pub fn is_lost(&self) -> bool {
+        self.connection.upgrade().is_none_or(|connection| connection.is(State::LOST))
+    }
+
+    /// Has `producer` paused when more than the high-water mark waits to be sent, and resumed when all is sent.
+    /// Twisted: `registerProducer(producer, streaming=True)`.
+    ///
+    /// A connection that is being closed stays open until the producer is unregistered.
+    ///
+    /// # Errors
+    ///
+    /// [`ProducerRefused`] when there is a producer already, or the connection is closing.
+    pub fn register_producer(&self, producer: impl Producer) -> Result<(), ProducerRefused> {
+        self.register(Rc::new(producer), false)
+    }
+
+    /// Has `producer` resumed, from the loop, whenever nothing waits to be sent; each time it writes one piece, and
+    /// unregisters after the last. Twisted: `registerProducer(producer, streaming=False)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`register_producer`](Transport::register_producer).
+    pub fn register_pull_producer(&self, producer: impl Producer) -> Result<(), ProducerRefused> {
+        self.register(Rc::new(producer), true)
+    }
+
+    fn register(&self, producer: Rc<dyn Producer>, pull: bool) -> Result<(), ProducerRefused> {
+        let connection = self.connection.upgrade().ok_or(ProducerRefused::Closed)?;
+        connection.register_producer(producer, pull)
+    }
+
+    /// The producer has nothing more to say. Without one, nothing happens. Twisted: `unregisterProducer`.
+    pub fn unregister_producer(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.unregister_producer();
+        }
+    }
+
+    /// Sets how many bytes may wait to be sent before a producer is paused; 65,536 if never set.
+    pub fn set_high_water_mark(&self, bytes: usize) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.set_high_water_mark(bytes);
+        }
+    }
+
+    /// How many bytes wait to be sent, in this process; what the operating system holds is not counted.
+    pub fn buffered(&self) -> usize {
+        self.connection.upgrade().map_or(0, |connection| connection.buffered())
+    }
+
+    /// Whether more than the high-water mark waits to be sent.
+    pub fn is_full(&self) -> bool {
+        self.connection.upgrade().is_some_and(|connection| connection.is_full())
+    }
+
+    /// Fires when the operating system has taken everything written so far; at once if nothing waits.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionLost`] or [`ConnectionAborted`](crate::ConnectionAborted), when the connection ends before.
+    pub fn drained(&self) -> Deferred<()> {
+        match self.connection.upgrade() {
+            Some(connection) => connection.drained(),
+            None => fail(ConnectionLost::new(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// The peer's end; `None` after the loss. Twisted: `getPeer`.
+    pub fn peer(&self) -> Option<Address> {
+        self.with_socket(Socket::peer).ok()
+    }
+
+    /// This end; `None` after the loss. Twisted: `getHost`.
+    pub fn host(&self) -> Option<Address> {
+        self.with_socket(Socket::host).ok()
+    }
+
+    /// Sends small writes at once instead of gathering them while earlier ones are under way (TCP_NODELAY). Off
+    /// unless set; nothing happens on a UNIX socket. Twisted: `setTcpNoDelay`.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.with_socket(|socket| socket.tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(on)))
+    }
+
+    /// Has the operating system ask an idle peer whether it is still there, after this time and then at its own
+    /// pace; `None` turns that off. Off unless set; nothing happens on a UNIX socket. Twisted: `setTcpKeepAlive`.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
+        self.with_socket(|socket| {
+            let Some(tcp) = socket.tcp() else { return Ok(()) };
+            let socket = socket2::SockRef::from(tcp);
+            match idle {
+                Some(idle) => socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle)),
+                None => socket.set_keepalive(false),
+            }
+        })
+    }
+
+    fn with_socket<T>(&self, look: impl FnOnce(&Socket) -> io::Result<T>) -> io::Result<T> {
+        match self.connection.upgrade() {
+            Some(connection) => connection.with_socket(look),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer() {
+            Some(peer) => write!(f, "Transport(to {peer})"),
+            None => f.write_str("Transport(lost)"),
+        }
+    }
+}

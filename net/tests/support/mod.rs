@@ -1,0 +1,266 @@
+//! What the tests of this crate share: a reactor with a deadline, a protocol made of closures that keeps a diary, and
+//! blocking peers on the reactor's threads.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_deferred::{Deferred, Trigger};
+use twistor_net::{Address, Failure, ListeningPort, Protocol, ServerEndpoint, Transport};
+use twistor_reactor::{Handle, Reactor};
+
+/// No test takes longer; it fails instead.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Runs until the Deferred that `test` returns has fired, and gives its value.
+#[track_caller]
+pub fn run<T: 'static>(test: impl FnOnce(&Reactor) -> Deferred<T>) -> T {
+    let reactor = Reactor::new().unwrap();
+    let late = Rc::new(Cell::new(false));
+    let (is_late, handle) = (late.clone(), Handle::clone(&reactor));
+    reactor.call_later(DEADLINE, move || {
+        is_late.set(true);
+        handle.stop();
+    });
+    let deferred = test(&reactor);
+    let result = reactor.run_until(deferred);
+    assert!(!late.get(), "the test took longer than {DEADLINE:?}");
+    match result {
+        Ok(value) => value,
+        Err(failure) => panic!("{failure:?}"),
+    }
+}
+
+/// A listener on a free port of the loopback.
+pub fn listen<F: twistor_net::Factory>(handle: &Handle, factory: F) -> ListeningPort {
+    ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap()).listen(handle, factory).unwrap()
+}
+
+/// Where a listener listens.
+pub fn address(port: &ListeningPort) -> SocketAddr {
+    port.address().ip().unwrap()
+}
+
+/// A blocking peer in a thread: connects, and does what `f` says. Its reads and writes fail after the deadline.
+pub fn peer<T: Send + 'static>(
+    handle: &Handle,
+    address: SocketAddr,
+    f: impl FnOnce(TcpStream) -> std::io::Result<T> + Send + 'static,
+) -> Deferred<T> {
+    handle.defer_to_thread(move || {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        Ok(f(stream)?)
+    })
+}
+
+/// Makes the coming close of a blocking peer a reset.
+pub fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// What happened on a connection, in order, as `made`, `data TEXT`, `resumed`, `end`, `lost REASON`; and Deferreds that
+/// wait for it.
+#[derive(Clone, Default)]
+pub struct Diary {
+    entries: Rc<RefCell<Vec<String>>>,
+    received: Rc<RefCell<Vec<u8>>>,
+    lost: Rc<RefCell<Option<Failure>>>,
+    waiting: Rc<RefCell<Vec<(usize, Trigger<()>)>>>,
+    waiting_for_loss: Rc<RefCell<Vec<Trigger<()>>>>,
+    inside: Rc<Cell<bool>>,
+}
+
+impl Diary {
+    pub fn new() -> Diary {
+        Diary::default()
+    }
+
+    pub fn entries(&self) -> Vec<String> {
+        self.entries.borrow().clone()
+    }
+
+    /// All data so far.
+    pub fn received(&self) -> Vec<u8> {
+        self.received.borrow().clone()
+    }
+
+    pub fn losses(&self) -> usize {
+        self.entries.borrow().iter().filter(|entry| entry.starts_with("lost")).count()
+    }
+
+    /// The reason of the loss.
+    #[track_caller]
+    pub fn reason(&self) -> Failure {
+        self.lost.borrow_mut().take().expect("the connection was not lost")
+    }
+
+    /// Fires when at least so many bytes have come.
+    pub fn when_received(&self, bytes: usize) -> Deferred<()> {
+        let (deferred, trigger) = Deferred::new();
+        if self.received.borrow().len() >= bytes {
+            trigger.callback(());
+        } else {
+            self.waiting.borrow_mut().push((bytes, trigger));
+        }
+        deferred
+    }
+
+    pub fn when_lost(&self) -> Deferred<()> {
+        let (deferred, trigger) = Deferred::new();
+        if self.losses() > 0 {
+            trigger.callback(());
+        } else {
+            self.waiting_for_loss.borrow_mut().push(trigger);
+        }
+        deferred
+    }
+
+    fn write(&self, entry: impl Into<String>) {
+        self.entries.borrow_mut().push(entry.into());
+    }
+
+    /// Every method of a protocol goes through here: none may be entered from inside another. // P1
+    fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
+        assert!(!self.inside.replace(true), "a protocol was entered from inside one of its own calls");
+        let result = f();
+        self.inside.set(false);
+        result
+    }
+}
+
+type Hook<A> = Box<dyn FnMut(&Transport, A) -> Result<(), Failure>>;
+type DataHook = Box<dyn FnMut(&Transport, &[u8]) -> Result<(), Failure>>;
+
+/// A protocol made of closures, which writes a diary.
+pub struct Scripted {
+    diary: Diary,
+    made: Hook<()>,
+    data: DataHook,
+    resumed: Hook<()>,
+    end: Option<Hook<()>>,
+}
+
+/// A protocol that does nothing but keep the diary.
+pub fn scripted(diary: &Diary) -> Scripted {
+    Scripted {
+        diary: diary.clone(),
+        made: Box::new(|_, ()| Ok(())),
+        data: Box::new(|_, _| Ok(())),
+        resumed: Box::new(|_, ()| Ok(())),
+        end: None,
+    }
+}
+
+impl Scripted {
+    pub fn on_made(mut self, mut f: impl FnMut(&Transport) -> Result<(), Failure> + 'static) -> Self {
+        self.made = Box::new(move |transport, ()| f(transport));
+        self
+    }
+
+    pub fn on_data(mut self, f: impl FnMut(&Transport, &[u8]) -> Result<(), Failure> + 'static) -> Self {
+        self.data = Box::new(f);
+        self
+    }
+
+    pub fn on_resumed(mut self, mut f: impl FnMut(&Transport) -> Result<(), Failure> + 'static) -> Self {
+        self.resumed = Box::new(move |transport, ()| f(transport));
+        self
+    }
+
+    pub fn on_end(mut self, mut f: impl FnMut(&Transport) -> Result<(), Failure> + 'static) -> Self {
+        self.end = Some(Box::new(move |transport, ()| f(transport)));
+        self
+    }
+}
+
+impl Protocol for Scripted {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let diary = self.diary.clone();
+        diary.write("made");
+        diary.enter(|| (self.made)(transport, ()))
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        let diary = self.diary.clone();
+        if data.len() < 100 {
+            diary.write(format!("data {}", String::from_utf8_lossy(data)));
+        }
+        diary.received.borrow_mut().extend_from_slice(data);
+        let result = diary.enter(|| (self.data)(transport, data));
+        let got = diary.received.borrow().len();
+        let (ripe, rest) = diary.waiting.take().into_iter().partition(|(bytes, _)| got >= *bytes);
+        diary.waiting.replace(rest);
+        for (_, trigger) in ripe {
+            trigger.callback(());
+        }
+        result
+    }
+
+    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let diary = self.diary.clone();
+        diary.write("resumed");
+        diary.enter(|| (self.resumed)(transport, ()))
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let diary = self.diary.clone();
+        diary.write("end");
+        match &mut self.end {
+            Some(end) => diary.enter(|| end(transport, ())),
+            None => Err(twistor_net::ConnectionDone.into()),
+        }
+    }
+
+    fn connection_lost(&mut self, reason: Failure) {
+        self.diary.enter(|| ());
+        self.diary.write(format!("lost {reason}"));
+        self.diary.lost.replace(Some(reason));
+        for trigger in self.diary.waiting_for_loss.take() {
+            trigger.callback(());
+        }
+    }
+}
+
+/// Sends back what comes.
+pub struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        transport.write(data);
+        Ok(())
+    }
+}
+
+/// For factories of one connection: gives the protocol out once, then closes what comes.
+pub struct Once<P>(pub Option<P>);
+
+impl<P: Protocol> twistor_net::Factory for Once<P> {
+    type Protocol = P;
+
+    fn build_protocol(&mut self, _: Address) -> Option<P> {
+        self.0.take()
+    }
+}
+
+/// A listener for one connection.
+pub fn listen_once<P: Protocol>(handle: &Handle, protocol: P) -> ListeningPort {
+    listen(handle, Once(Some(protocol)))
+}
+
+/// Bytes without a pattern that a shift would keep.
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect()
+}
