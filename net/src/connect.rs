@@ -223,7 +223,7 @@ impl Race {
             self.next.set(Some(call));
         }
         let race = self.clone();
-        deferred.add_both(move |result| race.finished(address, result));
+        drop(deferred.add_both(move |result| race.finished(address, result)));
     }
 
     fn finished(self: &Rc<Self>, address: SocketAddr, result: Result<Socket, Failure>) {

@@ -19,9 +19,7 @@ use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 use crate::outgoing::{Outgoing, Producing, SHORT_WRITE_FILLS};
 use crate::scratch::Scratch;
 use crate::socket::Socket;
-use crate::{
-    ConnectionAborted, ConnectionDone, ConnectionLost, HandlerPanicked, Protocol, Transport,
-};
+use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, HandlerPanicked, Protocol, Transport};
 
 /// Reads per turn and connection, each of up to a [`Scratch`]: what one flooding peer may take of a turn.
 const READS_PER_TURN: usize = 4;
@@ -170,7 +168,9 @@ impl Connection<dyn Protocol> {
                 Ok(0) => {
                     self.set(State::ENDED);
                     if !self.is(State::CLOSING.or(State::BROKEN)) {
-                        self.enter("read_connection_lost", |protocol| protocol.read_connection_lost(&transport));
+                        self.enter("read_connection_lost", |protocol| {
+                            protocol.read_connection_lost(&transport)
+                        });
                     }
                     return Progress::Drained;
                 }

@@ -49,6 +49,7 @@ mod connect;
 mod connection;
 mod endpoint;
 mod errors;
+mod framed;
 pub mod framing;
 mod listener;
 mod outgoing;
@@ -64,9 +65,10 @@ pub use twistor_deferred::Failure;
 pub use address::Address;
 pub use endpoint::{ClientEndpoint, EndpointError, ServerEndpoint};
 pub use errors::{
-    CannotListen, ConnectFailed, ConnectRefused, ConnectTimedOut, ConnectionAborted, ConnectionDone, ConnectionLost,
-    DnsLookupError, HandlerPanicked, NoRoute,
+    CannotListen, ConnectFailed, ConnectRefused, ConnectTimedOut, ConnectionAborted, ConnectionDone,
+    ConnectionLost, DnsLookupError, HandlerPanicked, NoRoute,
 };
+pub use framed::{FrameReceiver, Framed};
 pub use listener::ListeningPort;
 pub use producer::{Producer, ProducerRefused};
 pub use protocol::{Factory, Protocol};

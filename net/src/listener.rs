@@ -36,7 +36,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub(crate) enum Acceptor {
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix(UnixListener, SocketFile),
+    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] SocketFile),
 }
 
 impl Acceptor {
@@ -95,7 +95,8 @@ impl SocketFile {
 
     /// Whether there is a socket's file that nobody listens on.
     fn is_dead(path: &Path) -> bool {
-        let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+        let is_socket =
+            std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
         let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
         is_socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
     }

@@ -135,7 +135,8 @@ fn a_reset_while_reading_is_paused_is_noticed() {
             stream.write_all(b"x")?;
             Ok(stream)
         });
-        peer.add_callback(move |stream| paused.add_callback(move |()| reset(stream))).add_callback(move |()| lost)
+        peer.add_callback(move |stream| paused.add_callback(move |()| reset(stream)))
+            .add_callback(move |()| lost)
     });
     assert_eq!(diary.losses(), 1);
     assert!(diary.reason().is::<ConnectionLost>());
@@ -227,12 +228,12 @@ fn write_after_the_loss_is_ignored_and_says_so() {
     let transport = run(|reactor| {
         let port = listen(reactor, |_| Echo);
         let lost = diary.when_lost();
-        ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, scripted(&diary)).add_callback(
-            move |transport| {
+        ClientEndpoint::tcp("127.0.0.1", address(&port).port())
+            .connect(reactor, scripted(&diary))
+            .add_callback(move |transport| {
                 transport.lose_connection();
                 lost.add_callback(move |()| Ok(transport))
-            },
-        )
+            })
     });
     assert!(!transport.write(b"x") && transport.is_lost() && transport.is_closing());
     transport.lose_connection();
@@ -282,7 +283,9 @@ fn abort_connection_resets_and_throws_the_rest_away() {
             Ok(())
         });
         let port = listen_once(reactor, server);
-        peer(reactor, address(&port), |mut stream| Ok(stream.read_to_end(&mut Vec::new()).unwrap_err().kind()))
+        peer(reactor, address(&port), |mut stream| {
+            Ok(stream.read_to_end(&mut Vec::new()).unwrap_err().kind())
+        })
     });
     assert_eq!(error, std::io::ErrorKind::ConnectionReset);
     assert!(diary.reason().is::<ConnectionAborted>());
@@ -382,10 +385,7 @@ fn a_half_close_is_told_to_those_who_ask_and_they_can_answer() {
         })
     });
     assert_eq!(got, "answer");
-    assert_eq!(
-        diary.entries(),
-        ["made", "data question", "end", "lost connection was closed cleanly"]
-    );
+    assert_eq!(diary.entries(), ["made", "data question", "end", "lost connection was closed cleanly"]);
 }
 
 // P3: our own half-close
@@ -452,11 +452,7 @@ fn a_panic_in_a_handler_closes_that_connection_and_no_other() {
     run(|reactor| {
         let (bad, first) = (diary.clone(), Cell::new(true));
         let port = listen(reactor, move |_| -> Box<dyn twistor_net::Protocol> {
-            if first.replace(false) {
-                Box::new(Panicking(bad.clone()))
-            } else {
-                Box::new(Echo)
-            }
+            if first.replace(false) { Box::new(Panicking(bad.clone())) } else { Box::new(Echo) }
         });
         let bad = peer(reactor, address(&port), |mut stream| {
             stream.write_all(b"x")?;

@@ -75,12 +75,20 @@ impl Description {
             Some((_, kind)) => kind,
             None => Piece { text: String::new(), at: 0 },
         };
-        let mut description =
-            Description { source: source.to_owned(), kind, positional: Default::default(), named: Vec::new() };
+        let mut description = Description {
+            source: source.to_owned(),
+            kind,
+            positional: Default::default(),
+            named: Vec::new(),
+        };
         for (name, value) in arguments {
             match name {
                 None if description.named.is_empty() => description.positional.push_back(value),
-                None => return Err(description.error(value.at, "an argument without a name behind one with a name")),
+                None => {
+                    return Err(
+                        description.error(value.at, "an argument without a name behind one with a name")
+                    );
+                }
                 Some(name) if description.named.iter().any(|(other, _)| other.text == name.text) => {
                     return Err(description.error(name.at, format!("a second {:?}", name.text)));
                 }
@@ -137,7 +145,9 @@ impl Description {
     /// Refuses arguments that nobody took.
     pub(super) fn finish(self) -> Result<(), EndpointError> {
         if let Some((name, _)) = self.named.first() {
-            return Err(self.error(name.at, format!("{} endpoints have no argument {:?}", self.kind.text, name.text)));
+            return Err(
+                self.error(name.at, format!("{} endpoints have no argument {:?}", self.kind.text, name.text))
+            );
         }
         if let Some(piece) = self.positional.front() {
             return Err(self.error(piece.at, format!("one argument too many, {:?}", piece.text)));

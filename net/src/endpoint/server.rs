@@ -199,10 +199,12 @@ impl FromStr for ServerEndpoint {
                 let endpoint = ServerEndpoint::unix(description.require("path")?.text);
                 match description.take_named("mode") {
                     Some(mode) => endpoint.mode(
-                        u32::from_str_radix(&mode.text, 8)
-                            .ok()
-                            .filter(|mode| *mode <= 0o7777)
-                            .ok_or_else(|| description.error(mode.at, format!("{:?} is not octal permissions", mode.text)))?,
+                        u32::from_str_radix(&mode.text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(
+                            || {
+                                description
+                                    .error(mode.at, format!("{:?} is not octal permissions", mode.text))
+                            },
+                        )?,
                     ),
                     None => endpoint,
                 }

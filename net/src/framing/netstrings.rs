@@ -51,9 +51,10 @@ impl Framing for Netstrings {
                     return match input.get(end) {
                         None => Ok(None),
                         Some(b',') => Ok(Some(Found { start, end, consumed: end + 1 })),
-                        Some(_) => {
-                            Err(FrameError::Malformed { what: "no comma behind a netstring's payload", at: end })
-                        }
+                        Some(_) => Err(FrameError::Malformed {
+                            what: "no comma behind a netstring's payload",
+                            at: end,
+                        }),
                     };
                 }
                 _ => return Err(FrameError::Malformed { what: "no digit in a netstring's length", at }),

@@ -2,6 +2,11 @@
 //! blocking peers on the reactor's threads.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "it is test code, which clippy knows only inside #[test]"
+)]
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpStream};
@@ -70,7 +75,7 @@ pub struct Diary {
     entries: Rc<RefCell<Vec<String>>>,
     received: Rc<RefCell<Vec<u8>>>,
     lost: Rc<RefCell<Option<Failure>>>,
-    waiting: Rc<RefCell<Vec<(usize, Trigger<()>)>>>,
+    waiting: Rc<RefCell<Waiting>>,
     waiting_for_loss: Rc<RefCell<Vec<Trigger<()>>>>,
     inside: Rc<Cell<bool>>,
 }
@@ -132,6 +137,9 @@ impl Diary {
         result
     }
 }
+
+/// Who waits for how many bytes.
+type Waiting = Vec<(usize, Trigger<()>)>;
 
 type Hook<A> = Box<dyn FnMut(&Transport, A) -> Result<(), Failure>>;
 type DataHook = Box<dyn FnMut(&Transport, &[u8]) -> Result<(), Failure>>;

@@ -1,0 +1,140 @@
+//! A protocol that works in frames.
+
+use std::fmt;
+
+use twistor_deferred::Failure;
+
+use crate::framing::{FrameBuffer, FrameError, Framing};
+use crate::{ConnectionDone, Protocol, Transport};
+
+/// What happens on a connection that carries frames: lines, netstrings, length-prefixed messages. Twisted:
+/// `lineReceived`, `stringReceived`.
+///
+/// Run it with [`Framed`]. The rules of [`Protocol`] hold: the same errors, panics, ordering and re-entrancy. Pausing
+/// the transport takes effect after the frame at hand, even if more have been read already.
+pub trait FrameReceiver: 'static {
+    /// The connection is there.
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let _ = transport;
+        Ok(())
+    }
+
+    /// A whole frame came: its payload, without delimiter or length.
+    fn frame_received(&mut self, transport: &Transport, frame: &[u8]) -> Result<(), Failure>;
+
+    /// What came is no frame, or one beyond the limit. Whatever this returns, the connection is closed: with the
+    /// error, unless it returns another reason. What it writes is still sent.
+    fn frame_refused(&mut self, transport: &Transport, error: FrameError) -> Result<(), Failure> {
+        let _ = transport;
+        Err(error.into())
+    }
+
+    /// The peer has sent all it will: see [`Protocol::read_connection_lost`]. A frame that was not whole is dropped.
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let _ = transport;
+        Err(ConnectionDone.into())
+    }
+
+    /// The connection is gone.
+    fn connection_lost(&mut self, reason: Failure) {
+        let _ = reason;
+    }
+}
+
+/// A [`Protocol`] that cuts frames off what comes, for a [`FrameReceiver`]. Twisted: `LineReceiver`,
+/// `NetstringReceiver`, `Int32StringReceiver` and their like.
+///
+/// # Examples
+///
+/// ```
+/// use twistor_net::framing::Lines;
+/// use twistor_net::{Failure, FrameReceiver, Framed, ServerEndpoint, Transport};
+/// use twistor_reactor::Reactor;
+///
+/// struct Shout;
+///
+/// impl FrameReceiver for Shout {
+///     fn frame_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
+///         transport.write_all(&[&line.to_ascii_uppercase(), b"\r\n"]);
+///         Ok(())
+///     }
+/// }
+///
+/// let reactor = Reactor::new()?;
+/// let endpoint = ServerEndpoint::tcp("127.0.0.1:0".parse()?);
+/// endpoint.listen(&reactor, |_peer| Framed::new(Lines::new().max_length(1000), Shout))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Framed<F, R> {
+    buffer: FrameBuffer<F>,
+    receiver: R,
+}
+
+impl<F: Framing, R: FrameReceiver> Framed<F, R> {
+    /// A protocol with this framing for this receiver.
+    pub fn new(framing: F, receiver: R) -> Framed<F, R> {
+        Framed { buffer: FrameBuffer::new(framing), receiver }
+    }
+
+    fn deliver(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        let receiver = &mut self.receiver;
+        let delivered = self.buffer.drain(data, |frame| {
+            receiver.frame_received(transport, frame)?;
+            Ok(!transport.is_paused() && !transport.is_closing())
+        });
+        match delivered {
+            Ok(()) => Ok(()),
+            Err(Stop::Failed(failure)) => Err(failure),
+            Err(Stop::Refused(error)) => {
+                self.receiver.frame_refused(transport, error.clone())?;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// Why frames are no longer delivered.
+enum Stop {
+    Failed(Failure),
+    Refused(FrameError),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Failed(failure)
+    }
+}
+
+impl From<FrameError> for Stop {
+    fn from(error: FrameError) -> Stop {
+        Stop::Refused(error)
+    }
+}
+
+impl<F: Framing, R: FrameReceiver> Protocol for Framed<F, R> {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.receiver.connection_made(transport)
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        self.deliver(transport, data)
+    }
+
+    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.deliver(transport, &[])
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.receiver.read_connection_lost(transport)
+    }
+
+    fn connection_lost(&mut self, reason: Failure) {
+        self.receiver.connection_lost(reason);
+    }
+}
+
+impl<F: fmt::Debug, R> fmt::Debug for Framed<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Framed").field("buffer", &self.buffer).finish_non_exhaustive()
+    }
+}
