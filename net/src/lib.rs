@@ -51,6 +51,8 @@ mod endpoint;
 mod errors;
 mod framed;
 pub mod framing;
+#[cfg(feature = "http")]
+pub mod http;
 mod listener;
 mod outgoing;
 mod producer;

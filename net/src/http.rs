@@ -1,0 +1,35 @@
+//! HTTP/1.1.
+//!
+//! At the bottom are machines that know nothing of sockets: [`ResponseDecoder`] and
+//! [`RequestDecoder`] take bytes apart as they come, in pieces of any size, and [`HeadWriter`] and
+//! [`ChunkWriter`] put them together. They are strict (RFC 9110 and 9112): what two parsers could
+//! read differently is refused, and nothing is written that could be read as more than was meant.
+
+mod body;
+mod chunked;
+mod diagnose;
+mod encode;
+mod error;
+mod fields;
+mod framing;
+mod head;
+mod limits;
+mod redirect;
+mod request;
+mod response;
+mod target;
+mod url;
+
+pub use body::BodyLength;
+pub use encode::{ChunkWriter, EncodeError, HeadWriter};
+pub use error::{
+    BodyTooLarge, DecodeError, Fault, HeadTooLarge, Malformed, Place, TargetTooLong, TooManyHeaders,
+    TrailersTooLarge,
+};
+pub use fields::{Fields, Headers};
+pub use limits::Limits;
+pub use redirect::{Hop, InsecureRedirect, RedirectError, RedirectLoop, Redirects, TooManyRedirects};
+pub use request::{RequestDecoder, RequestEvent, RequestHead};
+pub use response::{Eof, ResponseDecoder, ResponseEvent, ResponseHead};
+pub use target::Target;
+pub use url::{InvalidUrl, Origin, Scheme, Url};

@@ -1,0 +1,106 @@
+//! A body as it arrives: by length, chunked, or to the end of the connection.
+
+use super::chunked::{ChunkStep, Chunked};
+use super::error::{BodyTooLarge, DecodeError};
+use super::head::{Block, BlockReader, Kind};
+use super::limits::Limits;
+
+/// How the end of a body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is no body.
+    Empty,
+    /// That many bytes; may be zero.
+    Known(u64),
+    /// In chunks, the last of them empty.
+    Chunked,
+    /// All that comes before the connection ends. Responses only.
+    ToEnd,
+}
+
+#[derive(Debug)]
+pub(crate) enum Body {
+    Known { left: u64, length: u64 },
+    Chunked(Chunked),
+    ToEnd { received: u64 },
+}
+
+/// What came.
+#[derive(Debug)]
+pub(crate) enum BodyStep<'a> {
+    More,
+    Data(&'a [u8]),
+    End(Option<Block>),
+}
+
+impl Body {
+    pub(crate) fn new(length: BodyLength, limits: &Limits) -> Result<Body, DecodeError> {
+        Ok(match length {
+            BodyLength::Empty => Body::Known { left: 0, length: 0 },
+            BodyLength::Known(length) if length > limits.body_size => {
+                return Err(BodyTooLarge { limit: limits.body_size }.into());
+            }
+            BodyLength::Known(length) => Body::Known { left: length, length },
+            BodyLength::Chunked => Body::Chunked(Chunked::new()),
+            BodyLength::ToEnd => Body::ToEnd { received: 0 },
+        })
+    }
+
+    /// Bytes handed out, and how many there should be, where that was told.
+    pub(crate) fn progress(&self) -> (u64, Option<u64>) {
+        match self {
+            Body::Known { left, length } => (length - left, Some(*length)),
+            Body::Chunked(chunked) => (chunked.received(), None),
+            Body::ToEnd { received } => (*received, None),
+        }
+    }
+
+    /// Takes the next piece from `input`.
+    pub(crate) fn step<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        reader: &mut BlockReader,
+        limits: &Limits,
+    ) -> Result<BodyStep<'a>, DecodeError> {
+        match self {
+            Body::Known { left: 0, .. } => Ok(BodyStep::End(None)),
+            Body::Known { left, .. } => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                *left -= count as u64;
+                Ok(data(input, count))
+            }
+            Body::ToEnd { received } => {
+                // What fits is handed out first, at whatever places the input was split.
+                let room = limits.body_size - (*received).min(limits.body_size);
+                if room == 0 && !input.is_empty() {
+                    return Err(BodyTooLarge { limit: limits.body_size }.into());
+                }
+                let count = usize::try_from(room).unwrap_or(usize::MAX).min(input.len());
+                *received += count as u64;
+                Ok(data(input, count))
+            }
+            Body::Chunked(chunked) => match chunked.step(input, limits)? {
+                ChunkStep::More => Ok(BodyStep::More),
+                ChunkStep::Data(count) => Ok(data(input, count)),
+                ChunkStep::Trailers => {
+                    if !reader.is_started() && input.starts_with(b"\r\n") {
+                        *input = &input[2..];
+                        return Ok(BodyStep::End(None));
+                    }
+                    let block =
+                        reader.read(Kind::Trailers, input, limits.trailer_bytes(), limits.header_count)?;
+                    Ok(block.map_or(BodyStep::More, |block| BodyStep::End(Some(block))))
+                }
+            },
+        }
+    }
+}
+
+fn data<'a>(input: &mut &'a [u8], count: usize) -> BodyStep<'a> {
+    if count == 0 {
+        return BodyStep::More;
+    }
+    let (piece, rest) = input.split_at(count);
+    *input = rest;
+    BodyStep::Data(piece)
+}

@@ -1,0 +1,158 @@
+//! The chunked transfer coding, taken apart (RFC 9112, section 7.1).
+//!
+//! Written here rather than left to httparse, whose reader of chunk sizes lets anything pass in
+//! extensions, bare line feeds among it, and white space around the size.
+
+use super::error::{BodyTooLarge, DecodeError, Fault, Malformed, Place};
+use super::limits::Limits;
+
+/// What chunk lines may come to beyond twice the data they announce.
+const EXCESS: u64 = 16 << 10;
+/// A line of that length is free: a size, its line end and the one after the data.
+const FREE_LINE: u64 = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Size,
+    /// White space after the size, which only an extension may follow.
+    SizeSpace,
+    Extension,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    Trailers,
+}
+
+/// What a step found at the front of the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChunkStep {
+    /// The input is used up.
+    More,
+    /// That many bytes of data, for the caller to take.
+    Data(usize),
+    /// The last chunk is over; a trailer section begins.
+    Trailers,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Chunked {
+    state: State,
+    digits: u8,
+    /// The size being read, then what is left of the chunk.
+    size: u64,
+    line: usize,
+    excess: u64,
+    /// Data announced so far.
+    total: u64,
+    /// Bytes of the coded body before the input.
+    at: u64,
+}
+
+impl Chunked {
+    pub(crate) fn new() -> Chunked {
+        Chunked { state: State::Size, digits: 0, size: 0, line: 0, excess: 0, total: 0, at: 0 }
+    }
+
+    /// Data handed out so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.total - if self.state == State::Data { self.size } else { 0 }
+    }
+
+    /// Goes on to the next data. Takes the lines between from `input`, and leaves the data there.
+    pub(crate) fn step(&mut self, input: &mut &[u8], limits: &Limits) -> Result<ChunkStep, DecodeError> {
+        loop {
+            match self.state {
+                State::Data => {
+                    let count = usize::try_from(self.size).unwrap_or(usize::MAX).min(input.len());
+                    if count == 0 {
+                        return Ok(ChunkStep::More);
+                    }
+                    self.size -= count as u64;
+                    self.at += count as u64;
+                    if self.size == 0 {
+                        self.state = State::DataCr;
+                    }
+                    return Ok(ChunkStep::Data(count));
+                }
+                State::Trailers => return Ok(ChunkStep::Trailers),
+                _ => {}
+            }
+            let Some((&byte, rest)) = input.split_first() else { return Ok(ChunkStep::More) };
+            self.byte(byte, limits)?;
+            self.at += 1;
+            *input = rest;
+        }
+    }
+
+    /// One byte of a line.
+    fn byte(&mut self, byte: u8, limits: &Limits) -> Result<(), DecodeError> {
+        match (self.state, byte) {
+            (State::DataCr, b'\r') => self.state = State::DataLf,
+            (State::DataLf, b'\n') => self.state = State::Size,
+            (State::DataCr | State::DataLf, _) => return self.fault(Fault::MissingChunkEnd),
+            _ => {
+                self.line += 1;
+                if self.line > limits.chunk_line_size {
+                    return self.fault(Fault::OversizedChunkExtensions);
+                }
+                self.line_byte(byte, limits)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn line_byte(&mut self, byte: u8, limits: &Limits) -> Result<(), DecodeError> {
+        match (self.state, byte) {
+            (State::SizeLf, b'\n') => return self.line_done(limits),
+            (State::SizeLf, _) => return self.fault(Fault::BareCr),
+            (_, b'\n') => return self.fault(Fault::BareLf),
+            (_, 0) => return self.fault(Fault::Nul),
+            (State::Extension, b'\r') => self.state = State::SizeLf,
+            (State::Extension, byte) if byte == b'\t' || (byte >= b' ' && byte != 0x7f) => {}
+            (State::Extension, _) => return self.fault(Fault::InvalidChunkExtension),
+            (State::Size, byte) if byte.is_ascii_hexdigit() && self.digits < 16 => {
+                self.digits += 1;
+                self.size = self.size << 4 | u64::from(hex(byte));
+            }
+            (State::Size, b'\r') if self.digits > 0 => self.state = State::SizeLf,
+            (State::Size | State::SizeSpace, b';') if self.digits > 0 => self.state = State::Extension,
+            (State::Size | State::SizeSpace, b' ' | b'\t') if self.digits > 0 => {
+                self.state = State::SizeSpace
+            }
+            _ => return self.fault(Fault::InvalidChunkSize),
+        }
+        Ok(())
+    }
+
+    fn line_done(&mut self, limits: &Limits) -> Result<(), DecodeError> {
+        let line = self.line as u64;
+        self.excess =
+            (self.excess + line).saturating_sub(FREE_LINE.saturating_add(self.size.saturating_mul(2)));
+        if self.excess > EXCESS {
+            return self.fault(Fault::OversizedChunkExtensions);
+        }
+        (self.line, self.digits) = (0, 0);
+        if self.size == 0 {
+            self.state = State::Trailers;
+            return Ok(());
+        }
+        match self.total.checked_add(self.size) {
+            Some(total) if total <= limits.body_size => self.total = total,
+            _ => return Err(BodyTooLarge { limit: limits.body_size }.into()),
+        }
+        self.state = State::Data;
+        Ok(())
+    }
+
+    fn fault<T>(&self, fault: Fault) -> Result<T, DecodeError> {
+        Err(Malformed { fault, place: Place::Body, at: self.at }.into())
+    }
+}
+
+fn hex(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => byte - b'0',
+        _ => (byte | 0x20) - b'a' + 10,
+    }
+}

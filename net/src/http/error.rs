@@ -1,0 +1,253 @@
+//! What can be wrong with a message.
+
+use std::error::Error;
+use std::fmt;
+
+use ::http::StatusCode;
+use twistor_deferred::Failure;
+
+/// Why a message was refused.
+///
+/// Every variant holds a type of its own, so that a [`Failure`](twistor_deferred::Failure) made of
+/// it (by [`DecodeError::into_failure`]) is told apart with `check::<BodyTooLarge>()` and the like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// It breaks the rules of the standard, or could be read in two ways.
+    Malformed(Malformed),
+    /// Its head is larger than allowed.
+    HeadTooLarge(HeadTooLarge),
+    /// Its head or trailer section has more fields than allowed.
+    TooManyHeaders(TooManyHeaders),
+    /// A request's target is longer than allowed.
+    TargetTooLong(TargetTooLong),
+    /// Its body is larger than allowed.
+    BodyTooLarge(BodyTooLarge),
+    /// Its trailer section is larger than allowed.
+    TrailersTooLarge(TrailersTooLarge),
+}
+
+impl DecodeError {
+    /// The status with which a server answers a request refused for this (W4).
+    pub fn status(&self) -> StatusCode {
+        match self {
+            DecodeError::Malformed(malformed) => malformed.fault.status(),
+            DecodeError::HeadTooLarge(_)
+            | DecodeError::TooManyHeaders(_)
+            | DecodeError::TrailersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            DecodeError::TargetTooLong(_) => StatusCode::URI_TOO_LONG,
+            DecodeError::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        }
+    }
+
+    /// The failure of the type within, so that `check::<Malformed>()` and the like find it.
+    #[track_caller]
+    pub fn into_failure(self) -> Failure {
+        match self {
+            DecodeError::Malformed(error) => error.into(),
+            DecodeError::HeadTooLarge(error) => error.into(),
+            DecodeError::TooManyHeaders(error) => error.into(),
+            DecodeError::TargetTooLong(error) => error.into(),
+            DecodeError::BodyTooLarge(error) => error.into(),
+            DecodeError::TrailersTooLarge(error) => error.into(),
+        }
+    }
+
+    fn inner(&self) -> &(dyn Error + 'static) {
+        match self {
+            DecodeError::Malformed(error) => error,
+            DecodeError::HeadTooLarge(error) => error,
+            DecodeError::TooManyHeaders(error) => error,
+            DecodeError::TargetTooLong(error) => error,
+            DecodeError::BodyTooLarge(error) => error,
+            DecodeError::TrailersTooLarge(error) => error,
+        }
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.inner(), f)
+    }
+}
+
+impl Error for DecodeError {}
+
+macro_rules! limit_errors {
+    ($($(#[$doc:meta])* $name:ident($number:ty): $message:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $name {
+            /// The bound that was passed.
+            pub limit: $number,
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, $message, self.limit)
+            }
+        }
+
+        impl Error for $name {}
+
+        impl From<$name> for DecodeError {
+            fn from(error: $name) -> DecodeError {
+                DecodeError::$name(error)
+            }
+        }
+    )*};
+}
+
+limit_errors! {
+    /// A head passed [`Limits::head_size`](super::Limits::head_size).
+    HeadTooLarge(usize): "the head of the message is larger than {} bytes";
+    /// A head or trailer section passed [`Limits::header_count`](super::Limits::header_count).
+    TooManyHeaders(usize): "the message has more than {} header fields";
+    /// A request's target passed [`Limits::target_size`](super::Limits::target_size).
+    TargetTooLong(usize): "the target of the request is longer than {} bytes";
+    /// A body passed [`Limits::body_size`](super::Limits::body_size).
+    BodyTooLarge(u64): "the body of the message is larger than {} bytes";
+    /// A trailer section passed [`Limits::trailers_size`](super::Limits::trailers_size).
+    TrailersTooLarge(usize): "the trailer section of the message is larger than {} bytes";
+}
+
+/// The part of a message in which a fault was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place {
+    /// The start line and the header fields.
+    Head,
+    /// The body with its chunk lines.
+    Body,
+    /// The fields after the last chunk.
+    Trailers,
+}
+
+/// A message that breaks the rules: what is wrong, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// What is wrong.
+    pub fault: Fault,
+    /// In which part.
+    pub place: Place,
+    /// How many bytes of that part come before the fault.
+    pub at: u64,
+}
+
+impl Malformed {
+    pub(crate) fn new(fault: Fault, place: Place, at: usize) -> Malformed {
+        Malformed { fault, place, at: at as u64 }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match self.place {
+            Place::Head => "head",
+            Place::Body => "body",
+            Place::Trailers => "trailers",
+        };
+        write!(f, "malformed message: {} at byte {} of the {place}", self.fault, self.at)
+    }
+}
+
+impl Error for Malformed {}
+
+impl From<Malformed> for DecodeError {
+    fn from(error: Malformed) -> DecodeError {
+        DecodeError::Malformed(error)
+    }
+}
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident = $message:literal;)*) => {
+        /// What is wrong with a malformed message.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Fault {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl fmt::Display for Fault {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Fault::$name => $message,)* })
+            }
+        }
+    };
+}
+
+faults! {
+    /// A carriage return without a line feed after it.
+    BareCr = "a carriage return without its line feed";
+    /// A line feed without a carriage return before it. RFC 9112 lets a recipient take it for a
+    /// line end; peers that differ in this read different messages, so it is refused everywhere.
+    BareLf = "a line feed without its carriage return";
+    /// A NUL byte.
+    Nul = "a NUL byte";
+    /// A method that is not a token.
+    InvalidMethod = "an invalid method";
+    /// A target that is empty, has characters no URL has, or a form its method does not allow.
+    InvalidTarget = "an invalid request target";
+    /// Neither `HTTP/1.1` nor any other version where the version belongs.
+    InvalidVersion = "no valid HTTP version";
+    /// A version other than 1.0 and 1.1.
+    UnsupportedVersion = "an unsupported HTTP version";
+    /// A status line that does not begin with `HTTP/`, a version and three digits.
+    InvalidStatusLine = "an invalid status line";
+    /// A field name that is not a token.
+    InvalidHeaderName = "an invalid header name";
+    /// White space in or after a field name.
+    SpaceInHeaderName = "white space in or after a header name";
+    /// A field line without a colon.
+    MissingColon = "a header line without a colon";
+    /// A control character in a field value.
+    InvalidHeaderValue = "an invalid byte in a header value";
+    /// A field line that begins with white space: folded onto the one before, or hiding.
+    FoldedHeader = "a header line that begins with white space";
+    /// A `Content-Length` that is not a decimal number, or too large for 64 bits.
+    InvalidContentLength = "an invalid content-length";
+    /// More than one `Content-Length` in a request, or in a response more than one value.
+    RepeatedContentLength = "a repeated content-length";
+    /// `Content-Length` together with `Transfer-Encoding`.
+    LengthWithTransferEncoding = "content-length together with transfer-encoding";
+    /// `Transfer-Encoding` in an HTTP/1.0 message.
+    TransferEncodingInHttp10 = "transfer-encoding in an HTTP/1.0 message";
+    /// A `Transfer-Encoding` that is empty, or has `chunked` twice, with parameters, or not last.
+    InvalidTransferEncoding = "an invalid transfer-encoding";
+    /// A transfer coding other than `chunked`.
+    UnsupportedTransferCoding = "an unsupported transfer coding";
+    /// An HTTP/1.1 request without `Host`.
+    MissingHost = "no host header";
+    /// More than one `Host`.
+    RepeatedHost = "a repeated host header";
+    /// A `Host` that is not a host with an optional port.
+    InvalidHost = "an invalid host header";
+    /// An `Expect` other than `100-continue`.
+    UnsupportedExpectation = "an unsupported expectation";
+    /// A chunk size that is not one to sixteen hexadecimal digits.
+    InvalidChunkSize = "an invalid chunk size";
+    /// A control character in a chunk extension.
+    InvalidChunkExtension = "an invalid byte in a chunk extension";
+    /// A chunk's size line longer than allowed, or too much of the body made of such lines.
+    OversizedChunkExtensions = "oversized chunk extensions";
+    /// A chunk whose data is not followed by a line end.
+    MissingChunkEnd = "a chunk that does not end where its size says";
+    /// More interim responses than allowed.
+    TooManyInterim = "too many interim responses";
+    /// 101 Switching Protocols without having asked for it.
+    UnexpectedUpgrade = "a switch of protocols that was not asked for";
+}
+
+impl Fault {
+    /// The status with which a server answers a request that has this fault.
+    ///
+    /// 501 for transfer codings, 505 for versions, 417 for expectations, else 400.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Fault::UnsupportedVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Fault::UnsupportedTransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Fault::UnsupportedExpectation => StatusCode::EXPECTATION_FAILED,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}

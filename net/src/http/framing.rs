@@ -1,0 +1,172 @@
+//! What the fields of a head say about the message: its length, whether the connection stays, and
+//! whom a request is for (RFC 9112, sections 3.2, 6 and 9.3).
+
+use super::error::{DecodeError, Fault, Malformed, Place};
+use super::fields::{Fields, Span};
+
+/// The fields that matter, read in one pass.
+#[derive(Debug, Default)]
+pub(crate) struct Facts<'a> {
+    pub(crate) length: Option<u64>,
+    pub(crate) chunked: bool,
+    pub(crate) close: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) host: Option<&'a [u8]>,
+    pub(crate) expect_continue: bool,
+}
+
+/// Who sent the head: servers get the stricter reading, and the fields of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    Client,
+    Server,
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) fn read(
+        sender: Sender,
+        http11: bool,
+        block: &'a [u8],
+        spans: &'a [Span],
+    ) -> Result<Facts<'a>, DecodeError> {
+        let mut facts = Facts::default();
+        let mut codings = Codings::default();
+        let mut transfer_encoding = None;
+        for ((name, value), span) in Fields::new(block, spans).iter().zip(spans) {
+            let at = span.value.0 as usize;
+            match name.len() {
+                4 if sender == Sender::Client && name.eq_ignore_ascii_case("host") => {
+                    if facts.host.replace(value).is_some() {
+                        return fault(Fault::RepeatedHost, at);
+                    }
+                    if !is_host(value) {
+                        return fault(Fault::InvalidHost, at);
+                    }
+                }
+                6 if sender == Sender::Client && http11 && name.eq_ignore_ascii_case("expect") => {
+                    if !value.eq_ignore_ascii_case(b"100-continue") {
+                        return fault(Fault::UnsupportedExpectation, at);
+                    }
+                    facts.expect_continue = true;
+                }
+                10 if name.eq_ignore_ascii_case("connection") => {
+                    for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                        facts.close |= option.eq_ignore_ascii_case(b"close");
+                        facts.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    }
+                }
+                14 if name.eq_ignore_ascii_case("content-length") => {
+                    facts.add_length(sender, value).map_err(|fault| malformed(fault, at))?;
+                }
+                17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                    transfer_encoding.get_or_insert(at);
+                    codings.add(value).map_err(|fault| malformed(fault, at))?;
+                }
+                _ => {}
+            }
+        }
+        if let Some(at) = transfer_encoding {
+            codings.check().map_err(|fault| malformed(fault, at))?;
+            if facts.length.is_some() {
+                return fault(Fault::LengthWithTransferEncoding, at);
+            }
+            if !http11 {
+                return fault(Fault::TransferEncodingInHttp10, at);
+            }
+            facts.chunked = true;
+        }
+        Ok(facts)
+    }
+
+    /// A client may take several values that are all the same for one (RFC 9112, section 6.3); a
+    /// server takes one.
+    fn add_length(&mut self, sender: Sender, value: &[u8]) -> Result<(), Fault> {
+        for value in value.split(|&byte| byte == b',') {
+            // White space is the list's; around a single value it was taken off before.
+            let length = decimal(value.trim_ascii()).ok_or(Fault::InvalidContentLength)?;
+            match self.length.replace(length) {
+                Some(_) if sender == Sender::Client => return Err(Fault::RepeatedContentLength),
+                Some(other) if other != length => return Err(Fault::RepeatedContentLength),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the connection can carry another message after this one.
+    pub(crate) fn persists(&self, http11: bool) -> bool {
+        !self.close && (http11 || self.keep_alive)
+    }
+}
+
+/// The transfer codings named so far, over all the fields.
+#[derive(Debug, Default)]
+struct Codings {
+    chunked: bool,
+    other: bool,
+}
+
+impl Codings {
+    fn add(&mut self, value: &[u8]) -> Result<(), Fault> {
+        for coding in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            // Nothing follows chunked, neither another coding nor an empty place in the list.
+            if coding.is_empty() || self.chunked {
+                return Err(Fault::InvalidTransferEncoding);
+            }
+            if coding.eq_ignore_ascii_case(b"chunked") {
+                self.chunked = true;
+            } else if is_chunked_with_more(coding) {
+                return Err(Fault::InvalidTransferEncoding);
+            } else {
+                self.other = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        if self.other || !self.chunked { Err(Fault::UnsupportedTransferCoding) } else { Ok(()) }
+    }
+}
+
+/// `chunked` with parameters, which it does not have.
+fn is_chunked_with_more(coding: &[u8]) -> bool {
+    let name = coding.split(|&byte| byte == b';').next().unwrap_or_default();
+    name.len() < coding.len() && name.trim_ascii().eq_ignore_ascii_case(b"chunked")
+}
+
+/// Digits alone: no sign, no white space, no underscore; and no more than 64 bits hold.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, &digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// A host with an optional port, or nothing, as in `Host` and in targets.
+pub(crate) fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value.iter().rposition(|&byte| byte == b':') {
+        Some(colon) if !value[colon..].contains(&b']') => (&value[..colon], &value[colon + 1..]),
+        _ => (value, &b""[..]),
+    };
+    if !port.is_empty() && decimal(port).is_none_or(|port| port > u64::from(u16::MAX)) {
+        return false;
+    }
+    if let Some(literal) = host.strip_prefix(b"[") {
+        let Some(literal) = literal.strip_suffix(b"]") else { return false };
+        return std::str::from_utf8(literal).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
+    }
+    (!host.is_empty() || value.is_empty())
+        && host.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte))
+}
+
+fn malformed(fault: Fault, at: usize) -> DecodeError {
+    Malformed::new(fault, Place::Head, at).into()
+}
+
+fn fault<T>(fault: Fault, at: usize) -> Result<T, DecodeError> {
+    Err(malformed(fault, at))
+}

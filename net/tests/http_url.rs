@@ -1,0 +1,278 @@
+//! URLs: reading them, joining them, and where redirects lead.
+
+#![cfg(feature = "http")]
+
+use http::{Method, StatusCode};
+use twistor_net::http::{
+    InsecureRedirect, InvalidUrl, RedirectError, RedirectLoop, Redirects, Scheme, TooManyRedirects, Url,
+};
+
+fn url(text: &str) -> Url {
+    Url::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+#[test]
+fn urls_are_taken_apart() {
+    // H1
+    for (text, host, port, authority, target, fragment) in [
+        ("http://h", "h", 80, "h", "/", None),
+        ("http://h/", "h", 80, "h", "/", None),
+        ("http://h?a", "h", 80, "h", "/?a", None),
+        ("http://h#f", "h", 80, "h", "/", Some("f")),
+        ("http://h/?", "h", 80, "h", "/?", None),
+        ("http://h:/a", "h", 80, "h", "/a", None),
+        ("http://h:080/a", "h", 80, "h", "/a", None),
+        ("http://H.Example:8080/A/../B?c#d?e", "h.example", 8080, "h.example:8080", "/A/../B?c", Some("d?e")),
+        ("https://h:443/", "h", 443, "h", "/", None),
+        ("https://h:80/", "h", 80, "h:80", "/", None),
+        ("http://127.0.0.1:81", "127.0.0.1", 81, "127.0.0.1:81", "/", None),
+        ("http://[::1]/a", "::1", 80, "[::1]", "/a", None),
+        ("http://[2001:DB8::1]:81/a", "2001:db8::1", 81, "[2001:db8::1]:81", "/a", None),
+        ("http://u:p@h/a", "h", 80, "h", "/a", None),
+        ("http://h/caf\u{e9}?\u{fc}#\u{df}", "h", 80, "h", "/caf%C3%A9?%C3%BC", Some("%C3%9F")),
+        ("http://h//a//b/", "h", 80, "h", "//a//b/", None),
+        ("http://xn--bcher-kva.example/", "xn--bcher-kva.example", 80, "xn--bcher-kva.example", "/", None),
+    ] {
+        let url = url(text);
+        let parts = (url.host(), url.port(), url.authority(), url.target(), url.fragment());
+        assert_eq!(parts, (host, port, authority, target, fragment), "{text}");
+        assert_eq!(Url::parse(&url.to_string()).map(|again| again.to_string()), Ok(url.to_string()));
+    }
+    assert_eq!(url("HTTPS://h").scheme(), Scheme::Https);
+    assert_eq!(url("https://[::1]/").origin().to_string(), "https://[::1]:443");
+    assert!(url("http://h/a").same_origin(&url("HTTP://H:80/b")));
+    for other in ["https://h/", "http://h:81/", "http://i/"] {
+        assert!(!url("http://h/a").same_origin(&url(other)));
+        assert_ne!(url("http://h/a").origin(), url(other).origin());
+    }
+}
+
+#[test]
+fn what_is_no_url_of_a_page_is_refused() {
+    // H7
+    for text in [
+        "http://h/a b",
+        " http://h/",
+        "http://h/\r\nX: y",
+        "http://h/\n",
+        "http://h/\0",
+        "http://h/\t",
+        "http://h\u{a0}",
+    ] {
+        let error = Url::parse(text).unwrap_err();
+        assert!(matches!(error, InvalidUrl::Character { .. }), "{text:?}: {error}");
+    }
+    for text in [
+        "http://h/<a>",
+        "http://h/a|b",
+        "http://h/\"",
+        "http://h/%zz",
+        "http://h/%4",
+        "http://[::1",
+        "http://[::g]/",
+        "http://h/[a]",
+        "http://a[b]/",
+        "http://h:x/",
+    ] {
+        let error = Url::parse(text).unwrap_err();
+        assert!(matches!(error, InvalidUrl::Syntax { .. }), "{text:?}: {error}");
+    }
+    for text in ["", "h/a", "/a", "//h/a", "?a", "\u{e9}"] {
+        let error = Url::parse(text).unwrap_err();
+        assert!(matches!(error, InvalidUrl::Relative { .. }), "{text:?}: {error}");
+    }
+    for text in ["ftp://h/", "file:///etc/passwd", "javascript:alert(1)", "h:80/a", "mailto:a@b"] {
+        let error = Url::parse(text).unwrap_err();
+        assert!(matches!(error, InvalidUrl::UnsupportedScheme { .. }), "{text:?}: {error}");
+    }
+    for text in ["http:", "http:a", "http:/a", "http://", "http:///a", "http://:80/", "http://u@/"] {
+        assert_eq!(Url::parse(text), Err(InvalidUrl::NoHost), "{text:?}");
+    }
+    for text in ["http://b\u{fc}cher.example/", "http://h%41/", "http://[v1.a]/"] {
+        let error = Url::parse(text).unwrap_err();
+        assert!(matches!(error, InvalidUrl::InvalidHost { .. }), "{text:?}: {error}");
+    }
+    for text in ["http://h:0/", "http://h:65536/", "http://h:99999999999999999999/"] {
+        let error = Url::parse(text).unwrap_err();
+        assert!(matches!(error, InvalidUrl::InvalidPort { .. }), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn user_information_becomes_basic_credentials_and_shows_nowhere_else() {
+    // H3
+    for (text, value) in [
+        ("http://h/", None),
+        ("http://@h/", None),
+        ("http://u@h/", Some("Basic dTo=")),
+        ("http://u:@h/", Some("Basic dTo=")),
+        ("http://u:p@h/", Some("Basic dTpw")),
+        ("http://Aladdin:open%20sesame@h/", Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")),
+        ("http://u%40x:p%3Aq%2B1@h/", Some("Basic dUB4OnA6cSsx")),
+        ("http://\u{fc}:\u{e9}@h/", Some("Basic w7w6w6k=")),
+    ] {
+        let url = url(text);
+        assert_eq!(url.basic_credentials().as_deref(), value, "{text}");
+        for shown in [url.to_string(), format!("{url:?}"), url.authority().to_owned()] {
+            assert!(!shown.contains('@'), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn references_are_resolved_by_the_rules_of_the_standard() {
+    // H3: the examples of RFC 3986, section 5.4, as far as they stay on http
+    let base = url("http://a/b/c/d;p?q");
+    for (reference, due) in [
+        ("g", "http://a/b/c/g"),
+        ("./g", "http://a/b/c/g"),
+        ("g/", "http://a/b/c/g/"),
+        ("/g", "http://a/g"),
+        ("//g", "http://g/"),
+        ("?y", "http://a/b/c/d;p?y"),
+        ("g?y", "http://a/b/c/g?y"),
+        ("#s", "http://a/b/c/d;p?q#s"),
+        ("g#s", "http://a/b/c/g#s"),
+        ("g?y#s", "http://a/b/c/g?y#s"),
+        (";x", "http://a/b/c/;x"),
+        ("g;x?y#s", "http://a/b/c/g;x?y#s"),
+        ("", "http://a/b/c/d;p?q"),
+        (".", "http://a/b/c/"),
+        ("./", "http://a/b/c/"),
+        ("..", "http://a/b/"),
+        ("../g", "http://a/b/g"),
+        ("../..", "http://a/"),
+        ("../../g", "http://a/g"),
+        ("../../../g", "http://a/g"),
+        ("../../../../g", "http://a/g"),
+        ("/./g", "http://a/g"),
+        ("/../g", "http://a/g"),
+        ("g.", "http://a/b/c/g."),
+        ("..g", "http://a/b/c/..g"),
+        ("./../g", "http://a/b/g"),
+        ("g/./h", "http://a/b/c/g/h"),
+        ("g/../h", "http://a/b/c/h"),
+        ("g;x=1/../y", "http://a/b/c/y"),
+        ("g?y/../x", "http://a/b/c/g?y/../x"),
+        ("g#s/../x", "http://a/b/c/g#s/../x"),
+        ("https://h:444/x", "https://h:444/x"),
+        ("//u@h:81/x", "http://h:81/x"),
+    ] {
+        let joined = base.join(reference.as_bytes());
+        assert_eq!(joined.map(|url| url.to_string()), Ok(due.to_owned()), "{reference}");
+    }
+}
+
+#[test]
+fn a_location_that_is_no_reference_is_tidied_first() {
+    // H3
+    let base = url("http://a/b");
+    for (location, due) in [
+        (&b"/a b"[..], "http://a/a%20b"),
+        (b"/caf\xc3\xa9", "http://a/caf%C3%A9"),
+        (b"/caf\xe9", "http://a/caf%E9"),
+        (b"/a|b\\c\"<>^`{}", "http://a/a%7Cb%5Cc%22%3C%3E%5E%60%7B%7D"),
+        (b"/100%", "http://a/100%25"),
+        (b"/%zz%41", "http://a/%25zz%41"),
+        (b"/a[1]", "http://a/a%5B1%5D"),
+        (b"/a#b#c", "http://a/a#b%23c"),
+        (b"http://[::1]:81/a b", "http://[::1]:81/a%20b"),
+    ] {
+        let joined = base.join(location);
+        assert_eq!(joined.map(|url| url.to_string()), Ok(due.to_owned()), "{}", location.escape_ascii());
+    }
+    for location in
+        [&b"http://"[..], b"http://h:99999/", b"ftp://h/", b"javascript:alert(1)", b"http://a b/", b"//:80"]
+    {
+        assert!(base.join(location).is_err(), "{}", location.escape_ascii());
+    }
+}
+
+#[test]
+fn a_joined_url_keeps_fragment_and_user_where_they_belong() {
+    // H3
+    let base = url("http://u:p@a/b#top");
+    assert_eq!(base.join(b"c").unwrap().to_string(), "http://a/c#top");
+    assert_eq!(base.join(b"c#new").unwrap().to_string(), "http://a/c#new");
+    assert!(base.join(b"c").unwrap().basic_credentials().is_some());
+    assert!(base.join(b"http://a:80/c").unwrap().basic_credentials().is_some());
+    for elsewhere in ["http://b/c", "https://a/c", "http://a:81/c", "//b/c"] {
+        assert_eq!(base.join(elsewhere.as_bytes()).unwrap().basic_credentials(), None, "{elsewhere}");
+    }
+}
+
+#[test]
+fn method_and_body_go_along_as_the_status_says() {
+    // H3
+    let from = url("http://a/b");
+    for (status, method, due, body) in [
+        (301, "GET", "GET", true),
+        (301, "POST", "GET", false),
+        (301, "PUT", "PUT", true),
+        (301, "HEAD", "HEAD", true),
+        (302, "POST", "GET", false),
+        (302, "DELETE", "DELETE", true),
+        (303, "POST", "GET", false),
+        (303, "PUT", "GET", false),
+        (303, "HEAD", "HEAD", true),
+        (307, "POST", "POST", true),
+        (308, "POST", "POST", true),
+        (308, "PATCH", "PATCH", true),
+    ] {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let status = StatusCode::from_u16(status).unwrap();
+        let hop = Redirects::new(1).follow(&from, &method, status, Some(b"/c")).unwrap().unwrap();
+        assert_eq!((hop.method.as_str(), hop.keep_body), (due, body), "{status} {method}");
+        assert!(hop.same_origin);
+    }
+    for status in [200, 201, 300, 304, 305, 306, 404] {
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(Redirects::new(1).follow(&from, &Method::GET, status, Some(b"/c")), Ok(None));
+    }
+    assert_eq!(Redirects::new(1).follow(&from, &Method::GET, StatusCode::FOUND, None), Ok(None));
+}
+
+#[test]
+fn redirects_have_a_limit_and_loops_are_told() {
+    // H3
+    let mut redirects = Redirects::new(2);
+    let mut from = url("http://a/0");
+    for next in ["/1", "/2"] {
+        from = redirects
+            .follow(&from, &Method::GET, StatusCode::FOUND, Some(next.as_bytes()))
+            .unwrap()
+            .unwrap()
+            .url;
+    }
+    let error = redirects.follow(&from, &Method::GET, StatusCode::FOUND, Some(b"/3")).unwrap_err();
+    assert_eq!(error, RedirectError::TooMany(TooManyRedirects { limit: 2 }));
+    let error = Redirects::new(0).follow(&from, &Method::GET, StatusCode::FOUND, Some(b"/3")).unwrap_err();
+    assert_eq!(error, RedirectError::TooMany(TooManyRedirects { limit: 0 }));
+
+    let mut redirects = Redirects::new(20);
+    let start = url("http://a/0");
+    let hop = redirects.follow(&start, &Method::GET, StatusCode::FOUND, Some(b"/1")).unwrap().unwrap();
+    let error = redirects.follow(&hop.url, &hop.method, StatusCode::FOUND, Some(b"/0#other")).unwrap_err();
+    assert_eq!(error, RedirectError::Loop(RedirectLoop { url: url("http://a/0#other") }));
+    let itself = Redirects::new(20).follow(&start, &Method::GET, StatusCode::FOUND, Some(b"")).unwrap_err();
+    assert!(matches!(itself, RedirectError::Loop(_)));
+    // With another method it is another request.
+    assert!(
+        Redirects::new(20).follow(&start, &Method::POST, StatusCode::SEE_OTHER, Some(b"")).unwrap().is_some()
+    );
+}
+
+#[test]
+fn a_redirect_from_https_to_http_is_refused_unless_allowed() {
+    // H3
+    let from = url("https://a/");
+    let to = Some(&b"http://a/"[..]);
+    let error = Redirects::new(20).follow(&from, &Method::GET, StatusCode::FOUND, to).unwrap_err();
+    assert_eq!(error, RedirectError::Insecure(InsecureRedirect { url: url("http://a/") }));
+    let mut redirects = Redirects::new(20).allow_insecure(true);
+    let hop = redirects.follow(&from, &Method::GET, StatusCode::FOUND, to).unwrap().unwrap();
+    assert!(!hop.same_origin);
+    let error =
+        Redirects::new(20).follow(&from, &Method::GET, StatusCode::FOUND, Some(b"ftp://a/")).unwrap_err();
+    assert!(matches!(error, RedirectError::Invalid(_)));
+}
