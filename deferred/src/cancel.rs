@@ -3,7 +3,7 @@
 use std::fmt;
 use std::rc::Weak;
 
-use crate::chain::{self, Origin};
+use crate::origin::{self, Origin};
 
 /// Cancels a Deferred whose handle was given away; made by [`Deferred::canceller`](crate::Deferred::canceller).
 ///
@@ -38,7 +38,7 @@ impl Canceller {
     /// has its result, or when it is gone.
     pub fn cancel(&self) {
         if let Some(origin) = self.origin.as_ref().and_then(Weak::upgrade) {
-            chain::cancel(origin);
+            origin::cancel(origin);
         }
     }
 }

@@ -17,11 +17,12 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::Waker;
 
 use crate::deferred::{Pending, State};
 use crate::failure::Unhandled;
+use crate::origin::{self, Origin};
 use crate::{Deferred, Failure, Panicked};
 
 /// A result inside a chain: dropped there, a failure is reported.
@@ -85,6 +86,11 @@ pub(crate) trait Stage {
 /// Something that takes a result of type `T`.
 pub(crate) trait Input<T> {
     fn run(self: Rc<Self>, input: Settled<T>, run: &mut Run);
+
+    /// If this is nothing but a boundary that nobody needs any more: what comes after it.
+    fn beyond_boundary(&self, _run: &mut Run) -> Option<Slot<T>> {
+        None
+    }
 
     /// The same, for taking a chain apart that never fired.
     fn into_link(self: Rc<Self>) -> Rc<dyn Unlink>;
@@ -183,77 +189,9 @@ impl<T: 'static> Input<T> for Node<T, Awaited> {
     }
 }
 
-/// Where a chain starts: what can be cancelled.
-pub(crate) trait Origin {
-    fn link(&self) -> &OriginLink;
-
-    /// Cancels this source, if it has not fired.
-    fn cancel_source(self: Rc<Self>);
-}
-
-/// How the sources of chains that wait on one another hang together.
-pub(crate) struct OriginLink {
-    pub(crate) made_at: &'static Location<'static>,
-    pub(crate) state: Cell<OriginState>,
-    /// The source whose result this chain waits for, after its own has fired.
-    waiting_on: Cell<Option<Weak<dyn Origin>>>,
-    /// The chain that waits for this one, having had it returned from a callback.
-    waited_by: Cell<Option<Rc<dyn Origin>>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OriginState {
-    Live,
-    Cancelling,
-    Fired,
-}
-
-impl OriginLink {
-    pub(crate) fn new(made_at: &'static Location<'static>) -> OriginLink {
-        OriginLink {
-            made_at,
-            state: Cell::new(OriginState::Live),
-            waiting_on: Cell::new(None),
-            waited_by: Cell::new(None),
-        }
-    }
-
-    fn waiting_on(&self) -> Option<Rc<dyn Origin>> {
-        let waiting = self.waiting_on.take();
-        let origin = waiting.as_ref().and_then(Weak::upgrade);
-        self.waiting_on.set(waiting);
-        origin
-    }
-}
-
-impl Drop for OriginLink {
-    /// One after the other, not one inside the other.
-    fn drop(&mut self) {
-        let mut next = self.waited_by.take();
-        while let Some(origin) = next {
-            next = if Rc::strong_count(&origin) == 1 { origin.link().waited_by.take() } else { None };
-        }
-    }
-}
-
-/// Cancels whatever the chain that starts at `origin` is waiting for now.
-pub(crate) fn cancel(origin: Rc<dyn Origin>) {
-    let mut origin = origin;
-    loop {
-        match origin.link().state.get() {
-            OriginState::Live => return origin.cancel_source(),
-            OriginState::Cancelling => return,
-            OriginState::Fired => match origin.link().waiting_on() {
-                Some(inner) => origin = inner,
-                None => return,
-            },
-        }
-    }
-}
-
 /// One walk of a result down its chain.
 pub(crate) struct Run {
-    /// The source of the chain the result is in: the outermost of those that wait on one another.
+    /// The source of the chain the result is in; see [`origin`].
     root: Rc<dyn Origin>,
     depth: u32,
     parked: Option<Parked>,
@@ -263,12 +201,7 @@ type Parked = Box<dyn FnOnce(&mut Run)>;
 
 /// Runs `result`, which comes from `origin`, from `node` down to where the chain ends or waits.
 pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, node: Rc<Node<T, dyn Stage>>, result: Settled<T>) {
-    let mut root = origin;
-    while let Some(outer) = root.link().waited_by.take() {
-        root = outer;
-    }
-    root.link().waiting_on.set(None);
-    let mut run = Run { root, depth: 0, parked: None };
+    let mut run = Run { root: origin::root_of(origin), depth: 0, parked: None };
     deliver(node, result, &mut run);
     while let Some(rest) = run.parked.take() {
         run.depth = 0;
@@ -324,17 +257,64 @@ fn splice<T: 'static, S: Stage + 'static>(node: Rc<Node<T, S>>, inner: Pending<T
     if let Some(result) = inner.tail.take_result() {
         return deliver(node, result, run);
     }
-    if std::ptr::eq(inner.origin.link(), run.root.link()) {
+    if origin::waits_for(&inner.origin, &run.root) {
         let error = Failure::made_at(Box::new(CircularWait), run.root.link().made_at);
         return deliver(node, Err(error.into()), run);
     }
-    let to = match node.out.replace(Slot::Open) {
+    let mut to = match node.out.replace(Slot::Open) {
         Slot::Open => Slot::Forward(node),
         next => next,
     };
-    inner.origin.link().waited_by.set(Some(run.root.clone()));
-    run.root.link().waiting_on.set(Some(Rc::downgrade(&inner.origin)));
-    inner.tail.out.set(to);
+    while let Slot::Next(next) = &to {
+        match next.beyond_boundary(run) {
+            Some(beyond) => to = beyond,
+            None => break,
+        }
+    }
+    inner.end_in(to, &run.root);
+}
+
+impl<T: 'static> Pending<T> {
+    /// Lets the result go on to `to`, in the chain of `outer`, which waits for it.
+    fn end_in(self, mut to: Slot<T>, outer: &Rc<dyn Origin>) {
+        let bounded = origin::is_watched(&self.origin);
+        if bounded {
+            to = Slot::Next(Rc::new(Node { out: Cell::new(to), stage: Boundary }));
+        }
+        origin::wait(outer, &self.origin, bounded);
+        self.tail.out.set(to);
+    }
+
+    /// The end of the chain of `outer`, whose last callback returned this after the chain had its result.
+    pub(crate) fn waited_for_by(self, outer: Rc<dyn Origin>) -> Pending<T> {
+        // Without a `Canceller` that was made before, nobody can tell the two chains apart.
+        if !origin::is_watched(&outer) || self.tail.has_result() {
+            return self;
+        }
+        let end: Rc<Node<T, dyn Stage>> = Node::new(Awaited::default());
+        self.end_in(Slot::Forward(end.clone()), &outer);
+        Pending { origin: outer, tail: end }
+    }
+}
+
+/// Stands where a chain ends that can be cancelled by itself, and the one that waits for it goes on.
+struct Boundary;
+
+impl Stage for Boundary {}
+
+impl<T: 'static> Input<T> for Node<T, Boundary> {
+    fn run(self: Rc<Self>, input: Settled<T>, run: &mut Run) {
+        run.root = origin::leave(run.root.clone());
+        deliver(self, input, run);
+    }
+
+    fn beyond_boundary(&self, run: &mut Run) -> Option<Slot<T>> {
+        origin::leave_unwatched(&mut run.root).then(|| self.out.replace(Slot::Open))
+    }
+
+    fn into_link(self: Rc<Self>) -> Rc<dyn Unlink> {
+        self
+    }
 }
 
 /// The error of a chain whose callback returned a Deferred that waits for that same chain.

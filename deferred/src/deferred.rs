@@ -4,7 +4,8 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::chain::{self, Added, Callback, Node, Origin, Settled, Slot, Stage};
+use crate::chain::{self, Added, Callback, Node, Settled, Slot, Stage};
+use crate::origin::{self, Origin};
 use crate::trigger::Source;
 use crate::{Canceller, Failure, Outcome, Trigger};
 
@@ -190,7 +191,7 @@ impl<T: 'static> Deferred<T> {
     /// [`Cancelled`]: crate::Cancelled
     pub fn cancel(&self) {
         if let State::Pending(pending) = &self.0 {
-            chain::cancel(pending.origin.clone());
+            origin::cancel(pending.origin.clone());
         }
     }
 
@@ -206,7 +207,11 @@ impl<T: 'static> Deferred<T> {
 impl<T: 'static> Pending<T> {
     fn then<C: Callback<T>>(self, callback: C, place: &'static Location<'static>) -> Deferred<C::Value> {
         if let Some(input) = self.tail.take_result() {
-            return chain::guarded(place, || callback.call(input)).made_at(place);
+            let made_at = self.origin.link().made_at;
+            return match chain::guarded(place, || callback.call(input)).made_at(made_at).0 {
+                State::Pending(inner) => Deferred(State::Pending(inner.waited_for_by(self.origin))),
+                fired => Deferred(fired),
+            };
         }
         let node = Node::new(Added::new(callback, place));
         self.tail.out.set(Slot::Next(node.clone()));

@@ -195,14 +195,7 @@ pub struct Panicked {
 impl Panicked {
     /// Reads the message out of what `catch_unwind` caught, for the callback that was added at `added_at`.
     pub fn new(payload: Box<dyn Any + Send>, added_at: &'static Location<'static>) -> Panicked {
-        let message = match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(payload) => match payload.downcast_ref::<&str>() {
-                Some(text) => (*text).to_owned(),
-                None => "a value that is not text".to_owned(),
-            },
-        };
-        Panicked { message, added_at }
+        Panicked { message: panic_message(payload), added_at }
     }
 
     /// What the panic said.
@@ -223,6 +216,17 @@ impl fmt::Display for Panicked {
 }
 
 impl Error for Panicked {}
+
+/// What a panic said.
+pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> String {
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => match payload.downcast_ref::<&str>() {
+            Some(text) => (*text).to_owned(),
+            None => "a value that is not text".to_owned(),
+        },
+    }
+}
 
 /// A failure inside a chain. Dropping it there means that nothing can handle it any more, so that is
 /// where it is reported; taking it out hands the duty on.

@@ -31,6 +31,7 @@ mod deferred;
 mod failure;
 mod future;
 mod list;
+mod origin;
 mod outcome;
 mod shortcuts;
 mod trigger;

@@ -5,8 +5,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
-use crate::chain::{self, Node, Origin, OriginLink, OriginState, Settled, Stage};
-use crate::failure::Unhandled;
+use crate::chain::{self, Node, Settled, Stage};
+use crate::failure::{Unhandled, panic_message};
+use crate::origin::{Origin, OriginLink, OriginState};
 use crate::{Cancelled, Failure};
 
 type CancelWith<T> = Box<dyn FnOnce(Trigger<T>)>;
@@ -26,7 +27,7 @@ impl<T: 'static> Source<T> {
 
     fn fire(self: Rc<Self>, result: Settled<T>) {
         let link = &self.stage.link;
-        link.state.set(OriginState::Fired);
+        link.enter(OriginState::Fired);
         drop(self.stage.canceller.take());
         chain::drive(self.clone(), self, result);
     }
@@ -45,16 +46,17 @@ impl<T: 'static> Origin for Source<T> {
     }
 
     fn cancel_source(self: Rc<Self>) {
-        let state = &self.stage.link.state;
-        state.set(OriginState::Cancelling);
+        let link = &self.stage.link;
+        link.enter(OriginState::Cancelling);
         if let Some(canceller) = self.stage.canceller.take() {
             let trigger = Trigger::new(self.clone());
-            if catch_unwind(AssertUnwindSafe(|| canceller(trigger))).is_err() {
-                log::error!("the canceller of the Deferred made at {} panicked", self.stage.link.made_at);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| canceller(trigger))) {
+                let message = panic_message(payload);
+                log::error!("the canceller of the Deferred made at {} panicked: {message}", link.made_at);
             }
         }
-        if state.get() == OriginState::Cancelling {
-            let failure = Failure::made_at(Box::new(Cancelled), self.stage.link.made_at);
+        if link.state() == OriginState::Cancelling {
+            let failure = Failure::made_at(Box::new(Cancelled), link.made_at);
             self.fail(failure.into());
         }
     }
@@ -108,14 +110,14 @@ impl<T: 'static> Trigger<T> {
 
     /// Whether firing would do anything: false once the Deferred was cancelled.
     pub fn is_live(&self) -> bool {
-        self.source.stage.link.state.get() != OriginState::Fired
+        self.source.stage.link.state() != OriginState::Fired
     }
 }
 
 impl<T: 'static> Drop for Trigger<T> {
     #[inline]
     fn drop(&mut self) {
-        if self.source.stage.link.state.get() == OriginState::Live {
+        if self.source.stage.link.state() == OriginState::Live {
             abandon(&self.source);
         }
     }

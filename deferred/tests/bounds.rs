@@ -1,0 +1,295 @@
+//! A million of everything on a stack of 256 KiB: D7.
+
+mod support;
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+
+use support::{failure_of, logged, on_a_small_stack, value_of};
+use twistor_deferred::{Abandoned, Cancelled, Canceller, Deferred, Trigger, gather_results, race, succeed};
+
+const MILLION: usize = 1_000_000;
+
+/// A chain of a million callbacks, not fired.
+fn long_chain() -> (Deferred<usize>, Trigger<usize>) {
+    let (mut deferred, trigger) = Deferred::new();
+    for _ in 0..MILLION {
+        deferred = deferred.add_callback(|n| Ok(n + 1));
+    }
+    (deferred, trigger)
+}
+
+/// A million Deferreds, of which each will wait for the next once it has fired, and the handle of the first.
+fn ladder() -> (Deferred<usize>, Vec<Trigger<usize>>) {
+    ladder_with(|_| ())
+}
+
+fn ladder_with(mut look: impl FnMut(&Deferred<usize>)) -> (Deferred<usize>, Vec<Trigger<usize>>) {
+    let mut triggers = Vec::with_capacity(MILLION);
+    let (mut next, trigger) = Deferred::new();
+    triggers.push(trigger);
+    for _ in 1..MILLION {
+        look(&next);
+        let (deferred, trigger) = Deferred::new();
+        let waited_for = next;
+        next = deferred.add_callback(move |_| waited_for).add_callback(|n| Ok(n + 1));
+        triggers.push(trigger);
+    }
+    (next, triggers)
+}
+
+/// A million callbacks that each return a Deferred which has fired.
+fn fired_returns() -> (Deferred<usize>, Trigger<usize>) {
+    let (mut deferred, trigger) = Deferred::new();
+    for _ in 0..MILLION / 2 {
+        let (inner, inner_trigger) = Deferred::new();
+        inner_trigger.callback(1);
+        deferred = deferred.add_callback(move |n| inner.add_callback(move |m| Ok(n + m)));
+        deferred = deferred.add_callback(|n| succeed(n + 1));
+    }
+    (deferred, trigger)
+}
+
+/// Drops a trigger as a panic would: without firing it.
+fn drop_unwinding<T>(triggers: T) {
+    let unwound = catch_unwind(AssertUnwindSafe(move || {
+        let _triggers = triggers;
+        resume_unwind(Box::new(()));
+    }));
+    assert!(unwound.is_err());
+}
+
+// D7
+#[test]
+fn a_chain_of_a_million_callbacks_runs() {
+    on_a_small_stack(|| {
+        let (deferred, trigger) = long_chain();
+        trigger.callback(0);
+        assert_eq!(value_of(deferred), MILLION);
+
+        let (deferred, trigger) = long_chain();
+        let end = Rc::new(Cell::new(0));
+        let seen = end.clone();
+        drop(deferred.add_callback(move |n| seen.set(n)));
+        trigger.callback(0);
+        assert_eq!(end.get(), MILLION);
+
+        let (deferred, _trigger) = long_chain();
+        deferred.cancel();
+        assert!(failure_of(deferred).is::<Cancelled>());
+    });
+}
+
+// D7
+#[test]
+fn a_chain_of_a_million_callbacks_is_dropped_unfired_from_either_end() {
+    on_a_small_stack(|| {
+        let (deferred, trigger) = long_chain();
+        drop(trigger);
+        assert!(failure_of(deferred).is::<Abandoned>());
+
+        let (deferred, trigger) = long_chain();
+        drop(deferred);
+        assert_eq!(logged(|| drop(trigger)).len(), 1);
+
+        let (deferred, trigger) = long_chain();
+        drop_unwinding(trigger);
+        drop(deferred);
+
+        let (deferred, trigger) = long_chain();
+        drop(deferred);
+        drop_unwinding(trigger);
+    });
+}
+
+// D7
+#[test]
+fn a_million_deferreds_that_each_wait_on_the_next_fire_from_the_first() {
+    on_a_small_stack(|| {
+        let (deferred, triggers) = ladder();
+        for trigger in triggers.into_iter().rev() {
+            trigger.callback(0);
+        }
+        assert_eq!(value_of(deferred), MILLION - 1);
+    });
+}
+
+// D7
+#[test]
+fn a_million_deferreds_that_each_wait_on_the_next_fire_from_the_last() {
+    on_a_small_stack(|| {
+        let (deferred, triggers) = ladder();
+        for trigger in triggers {
+            trigger.callback(0);
+        }
+        assert_eq!(value_of(deferred), MILLION - 1);
+    });
+}
+
+// D7: all but the last wait, each having had the next returned to it at its own last stage, which a handle
+// or the chain before holds.
+#[test]
+fn a_million_deferreds_that_wait_at_their_last_stage_fire_from_either_end() {
+    fn tail_ladder() -> (Deferred<usize>, Vec<Trigger<usize>>) {
+        let mut triggers = Vec::with_capacity(MILLION);
+        let (mut next, trigger) = Deferred::new();
+        triggers.push(trigger);
+        for _ in 1..MILLION {
+            let (deferred, trigger) = Deferred::<usize>::new();
+            let waited_for = next;
+            next = deferred.add_callback(move |_| waited_for);
+            triggers.push(trigger);
+        }
+        (next, triggers)
+    }
+    on_a_small_stack(|| {
+        let (deferred, triggers) = tail_ladder();
+        triggers.into_iter().for_each(|trigger| trigger.callback(1));
+        assert_eq!(value_of(deferred), 1);
+
+        let (deferred, triggers) = tail_ladder();
+        triggers.into_iter().rev().for_each(|trigger| trigger.callback(1));
+        assert_eq!(value_of(deferred), 1);
+
+        // All wait on the last, whose trigger then goes.
+        let (deferred, mut triggers) = tail_ladder();
+        triggers.drain(1..).for_each(|trigger| trigger.callback(1));
+        deferred.cancel();
+        assert!(failure_of(deferred).is::<Cancelled>());
+
+        let (deferred, mut triggers) = tail_ladder();
+        triggers.drain(1..).rev().for_each(|trigger| trigger.callback(1));
+        drop_unwinding(triggers);
+        drop(deferred);
+    });
+}
+
+// D7
+#[test]
+fn a_million_deferreds_that_each_wait_on_the_next_may_all_be_cancelled_one_by_one() {
+    fn watched_ladder() -> (Deferred<usize>, Vec<Trigger<usize>>, Vec<Canceller>) {
+        let mut cancellers = Vec::with_capacity(MILLION);
+        let (deferred, triggers) = ladder_with(|deferred| cancellers.push(deferred.canceller()));
+        (deferred, triggers, cancellers)
+    }
+    on_a_small_stack(|| {
+        // Whoever holds their cancellers keeps the million chains apart.
+        let (deferred, triggers, cancellers) = watched_ladder();
+        triggers.into_iter().rev().for_each(|trigger| trigger.callback(0));
+        assert_eq!(value_of(deferred), MILLION - 1);
+        drop(cancellers);
+
+        let (deferred, triggers, cancellers) = watched_ladder();
+        triggers.into_iter().for_each(|trigger| trigger.callback(0));
+        assert_eq!(value_of(deferred), MILLION - 1);
+        drop(cancellers);
+
+        // Cancelled in the middle: the failure goes through all of those that wait.
+        let (deferred, mut triggers, cancellers) = watched_ladder();
+        triggers.drain(1..).rev().for_each(|trigger| trigger.callback(0));
+        cancellers[MILLION / 2].cancel();
+        assert!(!triggers[0].is_live());
+        assert!(failure_of(deferred).is::<Cancelled>());
+
+        let (deferred, mut triggers, _cancellers) = watched_ladder();
+        triggers.drain(1..).rev().for_each(|trigger| trigger.callback(0));
+        drop(deferred);
+        drop_unwinding(triggers);
+    });
+}
+
+// D7
+#[test]
+fn a_million_deferreds_that_wait_on_one_another_are_dropped_unfired_in_either_order() {
+    on_a_small_stack(|| {
+        let (deferred, triggers) = ladder();
+        drop(deferred);
+        logged(|| drop(triggers));
+
+        let (deferred, mut triggers) = ladder();
+        logged(|| {
+            triggers.reverse();
+            drop(triggers);
+        });
+        assert!(failure_of(deferred).is::<Abandoned>());
+
+        // All wait on the last, and that one is dropped.
+        let (deferred, mut triggers) = ladder();
+        triggers.drain(1..).rev().for_each(|trigger| trigger.callback(0));
+        drop(triggers);
+        assert!(failure_of(deferred).is::<Abandoned>());
+
+        let (deferred, mut triggers) = ladder();
+        triggers.drain(1..).rev().for_each(|trigger| trigger.callback(0));
+        drop_unwinding(triggers);
+        drop(deferred);
+    });
+}
+
+// D7
+#[test]
+fn a_million_callbacks_that_each_return_a_fired_deferred_run_and_drop() {
+    on_a_small_stack(|| {
+        let (deferred, trigger) = fired_returns();
+        trigger.callback(0);
+        assert_eq!(value_of(deferred), MILLION);
+
+        let (deferred, trigger) = fired_returns();
+        drop(deferred);
+        logged(|| drop(trigger));
+
+        let (deferred, trigger) = fired_returns();
+        drop_unwinding(trigger);
+        drop(deferred);
+    });
+}
+
+// D7, D8
+#[test]
+fn a_million_rounds_of_a_loop_whose_callback_returns_the_next_deferred() {
+    fn step(n: usize) -> Deferred<usize> {
+        if n == MILLION { succeed(n) } else { succeed(n + 1).add_callback(step) }
+    }
+    // Fired Deferreds in a row are the user's own recursion; waiting ones are not.
+    fn waiting_step(n: usize, triggers: &Rc<Cell<Option<Trigger<usize>>>>) -> Deferred<usize> {
+        if n == MILLION {
+            return succeed(n);
+        }
+        let (deferred, trigger) = Deferred::new();
+        triggers.set(Some(trigger));
+        let triggers = triggers.clone();
+        deferred.add_callback(move |n| waiting_step(n, &triggers))
+    }
+    on_a_small_stack(|| {
+        assert_eq!(value_of(step(MILLION - 100)), MILLION);
+        let triggers = Rc::new(Cell::new(None));
+        let end = waiting_step(0, &triggers);
+        let mut n = 0;
+        while let Some(trigger) = triggers.take() {
+            n += 1;
+            trigger.callback(n);
+        }
+        assert_eq!(value_of(end), MILLION);
+    });
+}
+
+// D7
+#[test]
+fn a_million_members_fire_in_either_order_and_lose_a_race() {
+    fn members() -> (Vec<Deferred<usize>>, Vec<Trigger<usize>>) {
+        (0..MILLION).map(|_| Deferred::new()).unzip()
+    }
+    on_a_small_stack(|| {
+        let (deferreds, triggers) = members();
+        let all = gather_results(deferreds);
+        triggers.into_iter().rev().for_each(|trigger| trigger.callback(1));
+        assert_eq!(value_of(all).len(), MILLION);
+
+        let (deferreds, mut triggers) = members();
+        let first = race(deferreds);
+        triggers.pop().unwrap().callback(1);
+        assert!(!triggers[0].is_live());
+        assert_eq!(value_of(first), (MILLION - 1, 1));
+    });
+}

@@ -1,0 +1,96 @@
+//! A Deferred can be awaited.
+
+mod support;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use support::value_of;
+use twistor_deferred::{Abandoned, Cancelled, Deferred, Failure, succeed};
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Woken {
+    fn times(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+fn poll<F: Future + Unpin>(future: &mut F, woken: &Arc<Woken>) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(&Waker::from(woken.clone())))
+}
+
+#[test]
+fn a_fired_deferred_is_ready() {
+    let woken = Arc::default();
+    let Poll::Ready(Ok(n)) = poll(&mut succeed(1), &woken) else { panic!("not ready") };
+    assert_eq!(n, 1);
+}
+
+#[test]
+fn firing_wakes_whoever_awaits_once_and_the_result_is_there() {
+    let woken = Arc::default();
+    let (deferred, trigger) = Deferred::<u64>::new();
+    let mut deferred = deferred.add_callback(|n| Ok(n + 1));
+    assert!(poll(&mut deferred, &woken).is_pending());
+    assert!(poll(&mut deferred, &woken).is_pending());
+    assert_eq!(woken.times(), 0);
+    trigger.callback(1);
+    assert_eq!(woken.times(), 1);
+    assert!(matches!(poll(&mut deferred, &woken), Poll::Ready(Ok(2))));
+}
+
+#[test]
+fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
+    let (first, last) = (Arc::default(), Arc::default());
+    let (mut deferred, trigger) = Deferred::<u64>::new();
+    assert!(poll(&mut deferred, &first).is_pending());
+    assert!(poll(&mut deferred, &last).is_pending());
+    trigger.errback(Cancelled);
+    assert_eq!((first.times(), last.times()), (0, 1));
+    assert!(matches!(poll(&mut deferred, &last), Poll::Ready(Err(failure)) if failure.is::<Cancelled>()));
+}
+
+#[test]
+fn a_deferred_that_was_polled_still_takes_callbacks() {
+    let woken = Arc::default();
+    let (mut deferred, trigger) = Deferred::<u64>::new();
+    assert!(poll(&mut deferred, &woken).is_pending());
+    let deferred = deferred.add_callback(|n| Ok(n + 1));
+    trigger.callback(1);
+    assert_eq!(value_of(deferred), 2);
+}
+
+#[test]
+fn a_deferred_polled_after_its_result_was_taken_fails_and_does_not_hang() {
+    let woken = Arc::default();
+    let mut deferred = succeed(1);
+    assert!(poll(&mut deferred, &woken).is_ready());
+    assert!(matches!(poll(&mut deferred, &woken), Poll::Ready(Err(failure)) if failure.is::<Abandoned>()));
+}
+
+#[test]
+fn an_async_function_reads_like_the_chain_it_replaces() {
+    async fn sum(a: Deferred<u64>, b: Deferred<u64>) -> Result<u64, Failure> {
+        Ok(a.await? + b.await?)
+    }
+    let woken = Arc::default();
+    let (a, trigger_a) = Deferred::new();
+    let (b, trigger_b) = Deferred::new();
+    let mut sum = Box::pin(sum(a, b));
+    assert!(poll(&mut sum, &woken).is_pending());
+    trigger_b.callback(2);
+    assert!(poll(&mut sum, &woken).is_pending());
+    trigger_a.callback(1);
+    assert!(matches!(poll(&mut sum, &woken), Poll::Ready(Ok(3))));
+}

@@ -1,0 +1,138 @@
+//! What Deferreds cost in memory: D8, and one allocation a stage.
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use allocation_counter::measure;
+use support::value_of;
+use twistor_deferred::{Canceller, Deferred, Trigger, succeed};
+
+const ROUNDS: usize = 1_000_000;
+
+#[derive(Default)]
+struct Loop {
+    next: Cell<Option<Trigger<usize>>>,
+    current: RefCell<Option<Canceller>>,
+}
+
+impl Loop {
+    fn fire(&self, n: usize) -> bool {
+        self.next.take().map(|trigger| trigger.callback(n)).is_some()
+    }
+
+    fn wait(&self) -> Deferred<usize> {
+        let (deferred, trigger) = Deferred::new();
+        self.next.set(Some(trigger));
+        deferred
+    }
+}
+
+/// A loop in which each callback returns the next Deferred; `wait` makes the one a round waits for.
+fn spin(wait: fn(&Rc<Loop>) -> Deferred<usize>, state: &Rc<Loop>) -> Deferred<usize> {
+    let next = state.clone();
+    wait(state).add_callback(move |n| if n < ROUNDS { spin(wait, &next) } else { succeed(n) })
+}
+
+/// The most bytes in use at once, over a million rounds.
+fn peak(start: impl FnOnce(&Rc<Loop>) -> Option<Deferred<usize>>) -> u64 {
+    let state = Rc::new(Loop::default());
+    let handle = Rc::new(Cell::new(None));
+    let memory = measure(|| {
+        let held = start(&state);
+        let mut n = 0;
+        while state.fire(n) {
+            n += 1;
+        }
+        assert_eq!(n, ROUNDS + 1);
+        handle.set(held);
+    });
+    if let Some(held) = handle.take() {
+        assert_eq!(value_of(held), ROUNDS);
+    }
+    memory.bytes_max
+}
+
+const A_FEW_NODES: u64 = 4096;
+
+// D8
+#[test]
+fn an_endless_loop_that_nobody_holds_takes_constant_memory() {
+    let bytes = peak(|state| {
+        drop(spin(|state| state.wait(), state));
+        None
+    });
+    assert!(bytes < A_FEW_NODES, "{bytes} bytes");
+}
+
+// D8
+#[test]
+fn an_endless_loop_whose_outer_handle_is_held_takes_constant_memory() {
+    let bytes = peak(|state| Some(spin(|state| state.wait(), state)));
+    assert!(bytes < A_FEW_NODES, "{bytes} bytes");
+}
+
+// D8
+#[test]
+fn an_endless_loop_with_callbacks_waiting_for_its_end_takes_constant_memory() {
+    let bytes = peak(|state| Some(spin(|state| state.wait(), state).add_callback(Ok).add_errback(Err)));
+    assert!(bytes < A_FEW_NODES, "{bytes} bytes");
+}
+
+// D8
+#[test]
+fn an_endless_loop_of_several_stages_a_round_takes_constant_memory() {
+    let bytes = peak(|state| {
+        let rounds = |state: &Rc<Loop>| state.wait().add_errback(Err).add_callback(|n| Ok(n.max(1)));
+        Some(spin(rounds, state).add_callback(Ok))
+    });
+    assert!(bytes < A_FEW_NODES, "{bytes} bytes");
+}
+
+// D8: a timeout holds a canceller of each round until that round has its result.
+#[test]
+fn an_endless_loop_whose_current_round_can_be_cancelled_takes_constant_memory() {
+    let watched = |state: &Rc<Loop>| {
+        let deferred = state.wait();
+        state.current.replace(Some(deferred.canceller()));
+        deferred
+    };
+    let bytes = peak(|state| Some(spin(watched, state).add_callback(Ok)));
+    assert!(bytes < A_FEW_NODES, "{bytes} bytes");
+    let bytes = peak(|state| Some(spin(watched, state)));
+    assert!(bytes < A_FEW_NODES, "{bytes} bytes");
+}
+
+// D8: a whole loop of which somebody can cancel the outermost.
+#[test]
+fn an_endless_loop_that_can_be_cancelled_as_a_whole_takes_constant_memory() {
+    let bytes = peak(|state| {
+        let inner = spin(|state| state.wait(), state);
+        state.current.replace(Some(inner.canceller()));
+        Some(succeed(()).add_callback(move |()| inner))
+    });
+    assert!(bytes < A_FEW_NODES, "{bytes} bytes");
+}
+
+// Design, section 2: one allocation a callback on a pending chain, none on a fired one.
+#[test]
+fn a_pending_stage_is_one_allocation_and_a_fired_one_none() {
+    let chain = |deferred: Deferred<u64>| {
+        let mut deferred = deferred;
+        for n in 0..10 {
+            deferred = deferred.add_callback(move |m| Ok(n + m));
+        }
+        deferred
+    };
+    let pending = measure(|| {
+        let (deferred, trigger) = Deferred::new();
+        let deferred = chain(deferred);
+        trigger.callback(1);
+        drop(deferred);
+    });
+    assert_eq!(pending.count_total, 1 + 10);
+    assert_eq!(pending.count_current, 0);
+    let fired = measure(|| drop(chain(succeed(1))));
+    assert_eq!(fired.count_total, 0);
+}

@@ -1,0 +1,197 @@
+//! What happens to failures that nobody handles: D11.
+
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use support::logged;
+use twistor_deferred::{
+    Abandoned, Cancelled, Deferred, DeferredList, Failure, fail, gather_results, race, succeed,
+};
+
+#[track_caller]
+fn nothing_logged(f: impl FnOnce()) {
+    assert_eq!(logged(f), Vec::<String>::new());
+}
+
+#[track_caller]
+fn logged_once(f: impl FnOnce()) -> String {
+    let mut lines = logged(f);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    lines.remove(0)
+}
+
+// D11
+#[test]
+fn a_failure_is_logged_when_its_last_handle_is_dropped_not_before() {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    let deferred = deferred.add_callback(|n| Ok(n + 1));
+    nothing_logged(|| trigger.errback(Cancelled));
+    let line = logged_once(|| drop(deferred));
+    assert!(line.starts_with("ERROR: unhandled failure"), "{line}");
+    assert!(line.contains("cancelled"), "{line}");
+}
+
+// D11
+#[test]
+fn a_failure_is_logged_as_it_comes_when_no_handle_is_left() {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    drop(deferred.add_callback(|n| Ok(n + 1)));
+    logged_once(|| trigger.errback(Cancelled));
+}
+
+// D11
+#[test]
+fn the_log_line_says_where_the_deferred_and_the_failure_were_made() {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    let made_at = line!() - 1;
+    drop(deferred.add_callback(Ok));
+    let failed_at = line!() + 1;
+    let line = logged_once(|| trigger.errback(Cancelled));
+    assert!(line.contains(&format!("the Deferred made at {}:{made_at}:", file!())), "{line}");
+    assert!(line.contains(&format!("(made at {}:{failed_at}:", file!())), "{line}");
+}
+
+// D11
+#[test]
+fn the_log_line_names_the_chain_where_an_error_of_a_late_callback_was_made() {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    let made_at = line!() - 1;
+    trigger.callback(1);
+    let line =
+        logged_once(|| drop(deferred.add_callback(|_| -> Result<u64, Failure> { Err(Cancelled.into()) })));
+    assert!(line.contains(&format!("the Deferred made at {}:{made_at}:", file!())), "{line}");
+}
+
+// D11
+#[test]
+fn a_handled_failure_is_not_logged() {
+    nothing_logged(|| {
+        let (deferred, trigger) = Deferred::<u64>::new();
+        drop(deferred.add_errback(|_| Ok(0)));
+        trigger.errback(Cancelled);
+        drop(fail::<u64>(Cancelled).add_both(|_| ()));
+        drop(fail::<u64>(Cancelled).add_callbacks(|_| (), |_| ()));
+    });
+}
+
+// D11
+#[test]
+fn a_failure_passed_on_by_an_errback_is_logged_once_at_the_end() {
+    logged_once(|| {
+        let (deferred, trigger) = Deferred::<u64>::new();
+        drop(deferred.add_errback(Err).add_errback(|failure| failure.trap::<Abandoned>().map(|_| 0)));
+        trigger.errback(Cancelled);
+    });
+}
+
+// D5, D11
+#[test]
+fn a_failure_that_moved_into_another_chain_is_that_chains_to_handle() {
+    nothing_logged(|| {
+        let (inner, trigger) = Deferred::<u64>::new();
+        let outer = succeed(()).add_callback(move |()| inner);
+        trigger.errback(Cancelled);
+        drop(outer.add_errback(|_| Ok(0)));
+    });
+    logged_once(|| {
+        let (inner, trigger) = Deferred::<u64>::new();
+        let outer = succeed(()).add_callback(move |()| inner);
+        trigger.errback(Cancelled);
+        drop(outer);
+    });
+}
+
+// D9, D11
+#[test]
+fn an_abandoned_deferred_that_nobody_waits_for_is_logged() {
+    let line = logged_once(|| drop(Deferred::<u64>::new()));
+    assert!(line.contains("abandoned"), "{line}");
+}
+
+// D11
+#[test]
+fn a_panic_nobody_handled_is_logged_with_its_message() {
+    let line = logged_once(|| {
+        drop(succeed(1).add_callback(|_| -> Result<u64, Failure> { panic!("the disk is on fire") }))
+    });
+    assert!(line.contains("the disk is on fire"), "{line}");
+}
+
+// D11
+#[test]
+fn an_awaited_failure_belongs_to_who_awaited_it() {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    nothing_logged(|| {
+        let future = pin!(async { fail::<u64>(Cancelled).await });
+        let polled = future.poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(polled, Poll::Ready(Err(_))));
+    });
+}
+
+// D11
+#[test]
+fn failures_in_a_deferred_captured_by_a_callback_that_never_ran_are_logged() {
+    logged_once(|| {
+        let failed = fail::<u64>(Cancelled);
+        let (deferred, trigger) = Deferred::<u64>::new();
+        drop(deferred.add_callback(move |_| failed).add_errback(|_| Ok(0)));
+        trigger.errback(Abandoned);
+    });
+}
+
+// D11, L1
+#[test]
+fn the_failures_in_a_list_of_results_are_for_its_receiver() {
+    nothing_logged(|| {
+        drop(DeferredList::new([fail::<u64>(Cancelled)]).add_callback(drop));
+    });
+}
+
+// D11, L1
+#[test]
+fn a_list_that_never_fires_logs_the_failures_it_was_keeping() {
+    logged_once(|| {
+        let (waiting, trigger) = Deferred::<u64>::new();
+        drop(DeferredList::new([fail(Cancelled), waiting]).into_deferred());
+        // A trigger that unwinds only drops: the list is gone without having fired.
+        let unwound = catch_unwind(AssertUnwindSafe(move || {
+            let _trigger = trigger;
+            resume_unwind(Box::new(()));
+        }));
+        assert!(unwound.is_err());
+    });
+}
+
+// D11, L2
+#[test]
+fn failures_after_the_first_are_logged_unless_consumed() {
+    let both = || [fail::<u64>(Cancelled), fail(Abandoned)];
+    let line = logged_once(|| drop(gather_results(both()).add_errback(|_| Ok(vec![]))));
+    assert!(line.contains("abandoned"), "{line}");
+    nothing_logged(|| {
+        let list = DeferredList::new(both()).fire_on_one_errback().consume_errors();
+        drop(list.add_errback(|_| Ok(vec![])));
+    });
+}
+
+// D11, L1
+#[test]
+fn failures_beside_the_first_value_are_logged_unless_consumed() {
+    let three = || [fail::<u64>(Cancelled), succeed(1), fail(Abandoned)];
+    assert_eq!(logged(|| drop(DeferredList::new(three()).fire_on_one_callback().into_deferred())).len(), 2);
+    nothing_logged(|| {
+        drop(DeferredList::new(three()).fire_on_one_callback().consume_errors().into_deferred());
+    });
+}
+
+// D11, L4
+#[test]
+fn losing_a_race_is_not_logged() {
+    nothing_logged(|| {
+        let (slow, _trigger) = Deferred::<u64>::new();
+        drop(race([fail(Cancelled), succeed(1), slow]).add_callback(|_| ()));
+    });
+}

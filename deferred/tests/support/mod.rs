@@ -1,0 +1,136 @@
+//! What the tests of this crate share.
+#![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
+#![allow(clippy::expect_used, reason = "a test may")]
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Once;
+
+use twistor_deferred::{Deferred, Failure};
+
+/// The words that a test's callbacks said, in order.
+#[derive(Clone, Default, Debug)]
+pub struct Diary(Rc<RefCell<Vec<String>>>);
+
+impl Diary {
+    pub fn note(&self, word: impl ToString) {
+        self.0.borrow_mut().push(word.to_string());
+    }
+
+    /// What was said since the last time it was read, joined by spaces.
+    pub fn read(&self) -> String {
+        self.0.take().join(" ")
+    }
+}
+
+/// What the failures and values that came out of a Deferred were.
+pub fn outcome<T: ToString + 'static>(deferred: Deferred<T>) -> Rc<Cell<Option<Result<String, String>>>> {
+    let seen = Rc::new(Cell::new(None));
+    let seen_here = seen.clone();
+    drop(deferred.add_both(move |result: Result<T, Failure>| {
+        seen_here.set(Some(result.map(|value| value.to_string()).map_err(|failure| failure.to_string())));
+    }));
+    seen
+}
+
+/// Takes the result of a Deferred that has it.
+#[track_caller]
+pub fn result_of<T: 'static>(deferred: Deferred<T>) -> Result<T, Failure> {
+    let seen = Rc::new(Cell::new(None));
+    let seen_here = seen.clone();
+    drop(deferred.add_both(move |result| seen_here.set(Some(result))));
+    seen.take().expect("the Deferred has not fired")
+}
+
+/// Takes the value of a Deferred that has it.
+#[track_caller]
+pub fn value_of<T: 'static>(deferred: Deferred<T>) -> T {
+    result_of(deferred).unwrap_or_else(|failure| panic!("the Deferred failed: {failure:?}"))
+}
+
+/// Takes the failure of a Deferred that has failed.
+#[track_caller]
+pub fn failure_of<T: 'static>(deferred: Deferred<T>) -> Failure {
+    result_of(deferred).err().expect("the Deferred did not fail")
+}
+
+thread_local! {
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Capture;
+
+impl log::Log for Capture {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LOGGED.with_borrow_mut(|logged| {
+            // A test that drops a million failures is not about their text.
+            if logged.len() < 100 {
+                logged.push(format!("{}: {}", record.level(), record.args()));
+            }
+        });
+    }
+
+    fn flush(&self) {}
+}
+
+/// Runs `f` and gives what this thread logged meanwhile.
+pub fn logged(f: impl FnOnce()) -> Vec<String> {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        log::set_logger(&Capture).expect("no other logger");
+        log::set_max_level(log::LevelFilter::Trace);
+    });
+    LOGGED.take();
+    f();
+    LOGGED.take()
+}
+
+/// Runs `f` on a thread that has 256 KiB of stack.
+pub fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(f).expect("a thread");
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Counts how often it was made and dropped, and notices a second drop.
+#[derive(Clone, Default)]
+pub struct Ledger {
+    made: Rc<Cell<u64>>,
+    dropped: Rc<Cell<u64>>,
+}
+
+impl Ledger {
+    pub fn item(&self) -> Item {
+        self.made.set(self.made.get() + 1);
+        Item { ledger: self.clone(), gone: false }
+    }
+
+    pub fn alive(&self) -> u64 {
+        self.made.get() - self.dropped.get()
+    }
+
+    /// Panics unless `made` items were made and each was dropped.
+    #[track_caller]
+    pub fn settle(&self, made: u64) {
+        assert_eq!((self.made.get(), self.dropped.get()), (made, made), "(made, dropped)");
+    }
+}
+
+/// One entry in a [`Ledger`].
+pub struct Item {
+    ledger: Ledger,
+    gone: bool,
+}
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        assert!(!self.gone, "dropped twice");
+        self.gone = true;
+        self.ledger.dropped.set(self.ledger.dropped.get() + 1);
+    }
+}
