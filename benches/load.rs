@@ -1,0 +1,17 @@
+//! The load: one program for all echo servers, on a core of its own.
+
+mod bulk;
+mod connect;
+mod echo;
+mod idle;
+
+use crate::runner::child::Arguments;
+
+pub fn find(peer: &str, role: &str) -> Option<fn(&Arguments<'_>)> {
+    match (peer, role) {
+        ("load", "echo") => Some(echo::run),
+        ("load", "bulk") => Some(bulk::run),
+        ("load", "idle") => Some(idle::run),
+        _ => None,
+    }
+}

@@ -1,0 +1,106 @@
+//! One folder a peer. A peer is asked for by name and role; each role is a program of its own, run in a child process.
+
+mod late;
+pub mod nginx;
+mod random;
+mod remote_plan;
+mod timer_plan;
+
+mod calloop {
+    pub mod echo;
+    pub mod lateness;
+    pub mod remote_calls;
+    pub mod timers;
+    pub mod turn;
+}
+mod hyper {
+    pub mod http_client;
+    pub mod http_server;
+}
+mod libcurl {
+    pub mod http_client;
+}
+mod mio {
+    pub mod echo;
+    pub mod http_client;
+    pub mod http_server;
+    pub mod lateness;
+    pub mod remote_calls;
+    pub mod turn;
+}
+mod reqwest {
+    pub mod http_client;
+}
+mod std {
+    pub mod timers;
+}
+mod tokio {
+    pub mod delay_queue;
+    pub mod echo;
+    pub mod fetch;
+    pub mod lateness;
+    pub mod remote_calls;
+    pub mod runtime;
+    pub mod timers;
+    pub mod turn;
+}
+mod twistor {
+    pub mod lateness;
+    pub mod remote_calls;
+    pub mod timers;
+    pub mod turn;
+}
+
+use crate::runner::child::Arguments;
+
+/// The length of every page that a client fetches.
+pub const PAGE: usize = 1024;
+
+pub fn find(peer: &str, role: &str) -> Option<fn(&Arguments<'_>)> {
+    Some(match (peer, role) {
+        ("calloop", "echo") => calloop::echo::serve,
+        ("calloop", "lateness") => calloop::lateness::run,
+        ("calloop", "remote-flood") => calloop::remote_calls::flood,
+        ("calloop", "remote-ping") => calloop::remote_calls::ping,
+        ("calloop", "timers-churn") => calloop::timers::churn,
+        ("calloop", "timers-fire") => calloop::timers::fire,
+        ("calloop", "turn") => calloop::turn::run,
+        ("hyper", "http-client") => hyper::http_client::run,
+        ("hyper", "http-server") => hyper::http_server::serve,
+        ("libcurl", "http-client") => libcurl::http_client::run,
+        ("mio", "echo") => mio::echo::serve,
+        ("mio", "http-client") => mio::http_client::run,
+        ("mio", "http-server") => mio::http_server::serve,
+        ("mio", "http-server-closing") => mio::http_server::serve_closing,
+        ("mio", "lateness") => mio::lateness::run,
+        ("mio", "remote-flood") => mio::remote_calls::flood,
+        ("mio", "remote-ping") => mio::remote_calls::ping,
+        ("mio", "turn") => mio::turn::run,
+        ("reqwest", "http-client") => reqwest::http_client::run,
+        ("std", "timers-cancel") => std::timers::cancel,
+        ("std", "timers-churn") => std::timers::churn,
+        ("std", "timers-fire") => std::timers::fire,
+        ("tokio", "delay-queue-cancel") => tokio::delay_queue::cancel,
+        ("tokio", "delay-queue-churn") => tokio::delay_queue::churn,
+        ("tokio", "delay-queue-fire") => tokio::delay_queue::fire,
+        ("tokio", "echo") => tokio::echo::serve,
+        ("tokio", "echo-shared") => tokio::echo::serve_shared,
+        ("tokio", "lateness") => tokio::lateness::run,
+        ("tokio", "remote-flood") => tokio::remote_calls::flood,
+        ("tokio", "remote-ping") => tokio::remote_calls::ping,
+        ("tokio", "remote-spawn-flood") => tokio::remote_calls::spawn_flood,
+        ("tokio", "remote-spawn-ping") => tokio::remote_calls::spawn_ping,
+        ("tokio", "timers-cancel") => tokio::timers::cancel,
+        ("tokio", "timers-churn") => tokio::timers::churn,
+        ("tokio", "timers-fire") => tokio::timers::fire,
+        ("tokio", "turn") => tokio::turn::run,
+        ("twistor", "lateness") => twistor::lateness::run,
+        ("twistor", "remote-flood") => twistor::remote_calls::flood,
+        ("twistor", "remote-ping") => twistor::remote_calls::ping,
+        ("twistor", "timers-cancel") => twistor::timers::cancel,
+        ("twistor", "timers-churn") => twistor::timers::churn,
+        ("twistor", "timers-fire") => twistor::timers::fire,
+        ("twistor", "turn") => twistor::turn::run,
+        _ => return None,
+    })
+}

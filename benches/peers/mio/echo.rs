@@ -1,0 +1,82 @@
+//! An echo server on mio and nothing else: connections in a slab, one buffer for all of them, edges drained as mio asks.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use crate::runner::child::{Arguments, say_listening};
+
+const LISTENER: Token = Token(usize::MAX);
+const BUFFER: usize = 64 * 1024;
+
+struct Connection {
+    stream: TcpStream,
+    /// Read, and not yet written.
+    pending: Vec<u8>,
+}
+
+pub fn serve(_: &Arguments<'_>) {
+    let mut poll = Poll::new().expect("poll");
+    let mut listener = TcpListener::bind("127.0.0.1:0".parse().expect("an address")).expect("bind");
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE).expect("register");
+    say_listening(listener.local_addr().expect("its address"));
+    let mut connections = Slab::new();
+    let mut buffer = vec![0; BUFFER];
+    let mut events = Events::with_capacity(1024);
+    loop {
+        poll.poll(&mut events, None).expect("poll");
+        for event in &events {
+            match event.token() {
+                LISTENER => accept(&listener, &poll, &mut connections),
+                Token(number) => {
+                    if !matches!(echo(&mut connections[number], &mut buffer), Ok(true)) {
+                        connections.remove(number);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Slab<Connection>) {
+    while let Ok((mut stream, _)) = listener.accept() {
+        stream.set_nodelay(true).expect("nodelay");
+        let entry = connections.vacant_entry();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Token(entry.key()), interest).expect("register");
+        entry.insert(Connection { stream, pending: Vec::new() });
+    }
+}
+
+/// Goes on until the socket would block; false at the end of the stream.
+fn echo(connection: &mut Connection, buffer: &mut [u8]) -> io::Result<bool> {
+    loop {
+        if !connection.pending.is_empty() {
+            let Some(sent) = unless_blocked(connection.stream.write(&connection.pending))? else {
+                return Ok(true);
+            };
+            connection.pending.drain(..sent);
+            continue;
+        }
+        let Some(count) = unless_blocked(connection.stream.read(buffer))? else { return Ok(true) };
+        if count == 0 {
+            return Ok(false);
+        }
+        let sent = unless_blocked(connection.stream.write(&buffer[..count]))?.unwrap_or(0);
+        if sent < count {
+            connection.pending.extend_from_slice(&buffer[sent..count]);
+        } else if count < buffer.len() {
+            return Ok(true); // drained: the next bytes bring the next event
+        }
+    }
+}
+
+fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}

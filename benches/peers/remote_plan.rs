@@ -1,0 +1,45 @@
+//! The other thread of the remote calls, the same for all peers: it sends closures, in a box each where the peer wants one type.
+
+use std::cell::Cell;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use crate::runner::child::{Core, pin_thread};
+
+thread_local! {
+    static DONE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What every call does when the loop's thread runs it.
+pub fn count() {
+    DONE.set(DONE.get() + 1);
+}
+
+/// How many calls this thread has run.
+pub fn done() -> u64 {
+    DONE.get()
+}
+
+/// Sends `calls` closures as fast as it can; each is to run [`count`] and no more.
+pub fn flood(calls: u64, mut send: impl FnMut() + Send + 'static) -> JoinHandle<()> {
+    pin_thread(Core::Measured);
+    std::thread::spawn(move || {
+        pin_thread(Core::Load);
+        for _ in 0..calls {
+            send();
+        }
+    })
+}
+
+/// Sends `calls` closures, each when the one before has answered; each is to run [`count`] and send on the channel.
+pub fn ping(calls: u64, mut send: impl FnMut(mpsc::Sender<()>) + Send + 'static) -> JoinHandle<()> {
+    pin_thread(Core::Measured);
+    std::thread::spawn(move || {
+        pin_thread(Core::Load);
+        let (answer, answers) = mpsc::channel();
+        for _ in 0..calls {
+            send(answer.clone());
+            answers.recv().expect("an answer");
+        }
+    })
+}

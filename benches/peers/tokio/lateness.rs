@@ -1,0 +1,19 @@
+//! `sleep`, one after the other.
+
+use std::time::Instant;
+
+use super::runtime::current_thread;
+use crate::peers::late::Late;
+use crate::runner::child::Arguments;
+
+pub fn run(arguments: &Arguments<'_>) {
+    let mut late = Late::new(arguments);
+    current_thread().block_on(async {
+        while !late.is_complete() {
+            let asked = Instant::now();
+            tokio::time::sleep(late.delay).await;
+            late.ran(asked);
+        }
+    });
+    late.report();
+}

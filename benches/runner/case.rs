@@ -1,0 +1,34 @@
+//! What a workload tells the runner.
+
+use super::sample::{Metric, Sample};
+
+/// One workload: its name on the command line, what it does, and its cases (shorter ones where `quick` is set).
+pub struct Workload {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub cases: fn(quick: bool) -> Vec<Case>,
+}
+
+/// One table: peers that do the same work. The first peer is the baseline.
+pub struct Case {
+    pub title: String,
+    pub metrics: &'static [Metric],
+    pub peers: Vec<Peer>,
+}
+
+/// One row of it; `run` does the work once.
+pub struct Peer {
+    pub name: &'static str,
+    pub run: Box<dyn Fn() -> Result<Sample, String>>,
+}
+
+impl Peer {
+    pub fn new(name: &'static str, run: impl Fn() -> Result<Sample, String> + 'static) -> Peer {
+        Peer { name, run: Box::new(run) }
+    }
+
+    /// A peer that cannot do this work, and why.
+    pub fn skipped(name: &'static str, reason: &'static str) -> Peer {
+        Peer::new(name, move || Err(reason.to_owned()))
+    }
+}

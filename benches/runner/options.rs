@@ -1,0 +1,58 @@
+//! The command line.
+
+use crate::workloads;
+
+pub const HELP: &str = "\
+Usage: cargo run --release --manifest-path benches/Cargo.toml -- [OPTION…] [WORKLOAD…]
+
+  --quick            short runs, two rounds: shows that all works, measures nothing
+  --rounds N         rounds (5)
+  --peer NAME        only this peer beside the baseline; may be repeated
+  --help             this text
+
+Workloads (all of them where none is named):
+";
+
+pub struct Options {
+    pub quick: bool,
+    pub rounds: usize,
+    peers: Vec<String>,
+    workloads: Vec<String>,
+}
+
+impl Options {
+    /// `None`: help was asked for.
+    pub fn parse(arguments: &[String]) -> Result<Option<Options>, String> {
+        let mut options = Options { quick: false, rounds: 0, peers: Vec::new(), workloads: Vec::new() };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--help" | "-h" => return Ok(None),
+                "--quick" => options.quick = true,
+                "--rounds" => {
+                    options.rounds = value()?.parse().map_err(|_| "--rounds takes a number".to_owned())?
+                }
+                "--peer" => options.peers.push(value()?.clone()),
+                name if workloads::ALL.iter().any(|workload| workload.name == name) => {
+                    options.workloads.push(name.to_owned())
+                }
+                other => return Err(format!("{other:?} is neither an option nor a workload; see --help")),
+            }
+        }
+        if options.rounds == 0 {
+            options.rounds = if options.quick { 2 } else { 5 };
+        }
+        Ok(Some(options))
+    }
+
+    pub fn wants_workload(&self, name: &str) -> bool {
+        self.workloads.is_empty() || self.workloads.iter().any(|wanted| wanted == name)
+    }
+
+    /// A peer's variants have its name as their first word.
+    pub fn wants_peer(&self, name: &str) -> bool {
+        self.peers.is_empty()
+            || self.peers.iter().any(|wanted| name == wanted || name.split([' ', ',']).next() == Some(wanted))
+    }
+}

@@ -1,0 +1,33 @@
+//! Round trips through an echo server.
+
+use super::{CPU_AND_RATE, arguments};
+use crate::runner::case::{Case, Peer, Workload};
+use crate::runner::child::{self, Core, Server};
+
+pub const WORKLOAD: Workload =
+    Workload { name: "echo", about: "round trips of 64 bytes through an echo server on TCP", cases };
+
+/// What a tokio task reads into; the others share one buffer among all connections.
+const TOKIO_BUFFER: u64 = 4096;
+
+fn cases(quick: bool) -> Vec<Case> {
+    let milliseconds: u64 = if quick { 300 } else { 2_000 };
+    [1_u64, 50, 1_000]
+        .map(|connections| {
+            let peer = |name| {
+                Peer::new(name, move || {
+                    let server = Server::start(Core::Measured, name, "echo", &arguments([&TOKIO_BUFFER]))?;
+                    let load = arguments([&server.address, &server.pid(), &connections, &milliseconds]);
+                    child::sample(Core::Load, "load", "echo", &load)
+                })
+            };
+            Case {
+                title: format!(
+                    "{connections} connections, each with one message on its way; the server's processor time"
+                ),
+                metrics: CPU_AND_RATE,
+                peers: vec![peer("mio"), peer("tokio"), peer("calloop")],
+            }
+        })
+        .into()
+}

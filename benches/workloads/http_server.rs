@@ -1,0 +1,62 @@
+//! HTTP servers under wrk.
+
+use super::CPU_AND_RATE;
+use super::arguments;
+use crate::peers::nginx;
+use crate::runner::case::{Case, Peer, Workload};
+use crate::runner::child::{self, Core, Running, Server};
+use crate::runner::sample::{Sample, processor_time_of};
+
+pub const WORKLOAD: Workload =
+    Workload { name: "http_server", about: "GET / of 13 bytes under wrk -t1 -c64", cases };
+
+fn cases(quick: bool) -> Vec<Case> {
+    let seconds: u64 = if quick { 1 } else { 4 };
+    let peer = |name, program: &'static str| {
+        Peer::new(name, move || {
+            under_wrk(seconds, || {
+                Server::start(Core::Measured, program, "http-server", &arguments([&"Hello, world!"]))
+            })
+        })
+    };
+    vec![Case {
+        title: format!("{seconds} seconds, keep-alive; the server's processor time per request"),
+        metrics: CPU_AND_RATE,
+        peers: vec![
+            peer("mio, fixed bytes", "mio"),
+            peer("hyper on tokio", "hyper"),
+            Peer::new("nginx, one worker", move || under_wrk(seconds, || nginx::start("Hello, world!"))),
+        ],
+    }]
+}
+
+/// One load for all of them; its processor is not counted.
+fn under_wrk(seconds: u64, start: impl FnOnce() -> Result<Server, String>) -> Result<Sample, String> {
+    if !child::is_installed("wrk") {
+        return Err("wrk is not installed".into());
+    }
+    let server = start()?;
+    let before = processor_time_of(server.pid())?;
+    let url = format!("http://{}/", server.address);
+    let text = Running::start(
+        Core::Load,
+        "exec",
+        "wrk",
+        &arguments([&"-t1", &"-c64", &format!("-d{seconds}s"), &url]),
+    )?
+    .all()?;
+    let cpu = processor_time_of(server.pid())?.saturating_sub(before);
+    let (requests, rate) = figures_of_wrk(&text).ok_or(format!("wrk said: {text}"))?;
+    Ok(Sample::default().with("cpu", cpu.as_nanos() as f64 / requests).with("rate", rate))
+}
+
+/// Its count of requests and its rate; nothing if any request failed.
+fn figures_of_wrk(text: &str) -> Option<(f64, f64)> {
+    if text.contains("Socket errors") || text.contains("Non-2xx") {
+        return None;
+    }
+    let number_in = |line: &str| line.split_whitespace().find_map(|word| word.parse::<f64>().ok());
+    let requests = text.lines().find(|line| line.contains(" requests in ")).and_then(number_in)?;
+    let rate = text.lines().find(|line| line.starts_with("Requests/sec:")).and_then(number_in)?;
+    Some((requests, rate))
+}

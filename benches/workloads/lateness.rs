@@ -1,0 +1,40 @@
+//! How late a timer is.
+
+use super::arguments;
+use crate::runner::case::{Case, Peer, Workload};
+use crate::runner::child::{self, Core};
+use crate::runner::sample::{Metric, Unit};
+
+pub const WORKLOAD: Workload = Workload {
+    name: "lateness",
+    about: "how long after its deadline one timer runs, in an otherwise idle loop",
+    cases,
+};
+
+const METRICS: &[Metric] = &[
+    Metric { key: "late", title: "median late", unit: Unit::Nanoseconds },
+    Metric { key: "late90", title: "90th late", unit: Unit::Nanoseconds },
+];
+
+fn cases(quick: bool) -> Vec<Case> {
+    let times: u64 = if quick { 30 } else { 200 };
+    [100_u64, 1_000, 5_300]
+        .map(|delay| {
+            let peer = |name, program| {
+                Peer::new(name, move || {
+                    child::sample(Core::Measured, program, "lateness", &arguments([&delay, &times]))
+                })
+            };
+            Case {
+                title: format!("a timer after {delay} µs, {times} times"),
+                metrics: METRICS,
+                peers: vec![
+                    peer("mio poll(timeout)", "mio"),
+                    peer("twistor", "twistor"),
+                    peer("tokio", "tokio"),
+                    peer("calloop", "calloop"),
+                ],
+            }
+        })
+        .into()
+}
