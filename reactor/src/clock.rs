@@ -1,9 +1,10 @@
 //! Where time comes from: what the reactor and a clock for tests have in common.
 
 use std::panic::Location;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::{DelayedCall, Handle};
+use crate::{DelayedCall, Handle, Reactor};
 
 /// A source of time: the reactor, through its [`Handle`], or a [`ManualClock`](crate::ManualClock) in tests.
 ///
@@ -20,6 +21,9 @@ pub trait Clock {
         call: Box<dyn FnOnce()>,
         place: &'static Location<'static>,
     ) -> DelayedCall;
+
+    /// The same clock, to keep: for what schedules again and again.
+    fn shared(&self) -> Rc<dyn Clock>;
 
     /// Has `call` run after `delay`, which may be anything from zero to for ever.
     #[track_caller]
@@ -43,5 +47,28 @@ impl Clock for Handle {
         place: &'static Location<'static>,
     ) -> DelayedCall {
         self.schedule_at(delay, call, place)
+    }
+
+    fn shared(&self) -> Rc<dyn Clock> {
+        Rc::new(Handle::clone(self))
+    }
+}
+
+impl Clock for Reactor {
+    fn now(&self) -> Instant {
+        Handle::now(self)
+    }
+
+    fn schedule(
+        &self,
+        delay: Duration,
+        call: Box<dyn FnOnce()>,
+        place: &'static Location<'static>,
+    ) -> DelayedCall {
+        self.schedule_at(delay, call, place)
+    }
+
+    fn shared(&self) -> Rc<dyn Clock> {
+        Rc::new(Handle::clone(self))
     }
 }

@@ -19,16 +19,20 @@
 pub mod behaviour {}
 
 mod clock;
+mod cooperator;
 mod core;
 mod delayed_call;
+mod delays;
 mod driver;
 mod handle;
 mod lifecycle;
+mod looping_call;
 mod manual_clock;
 mod reactor;
 mod ready;
 mod registration;
 mod remote;
+mod shared_iterator;
 mod sources;
 mod stats;
 mod threads;
@@ -36,12 +40,16 @@ mod time;
 mod timers;
 
 pub use clock::Clock;
+pub use cooperator::{CooperativeTask, Cooperator, SchedulerStopped, TaskError, TaskFailed, TaskStopped};
 pub use delayed_call::{DelayedCall, NotPending};
+pub use delays::{AddTimeout, TimedOut, defer_later};
 pub use handle::Handle;
 pub use lifecycle::{Phase, PhaseTrigger};
+pub use looping_call::{AlreadyLooping, LoopingCall};
 pub use manual_clock::ManualClock;
 pub use reactor::{Builder, NotRunning, Reactor, RunError, Stopped};
 pub use ready::{EventHandler, Progress, Ready};
 pub use registration::Registration;
 pub use remote::{ReactorGone, Remote};
+pub use shared_iterator::SharedIterator;
 pub use stats::Stats;

@@ -90,6 +90,10 @@ impl Clock for ManualClock {
     ) -> DelayedCall {
         self.queue.call_later(delay, Call { run, place })
     }
+
+    fn shared(&self) -> Rc<dyn Clock> {
+        Rc::new(self.clone())
+    }
 }
 
 impl fmt::Debug for ManualClock {

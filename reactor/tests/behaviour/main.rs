@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cooperator;
+mod delays;
 mod lifecycle;
+mod looping_call;
 mod manual_clock;
 mod sources;
 mod support;

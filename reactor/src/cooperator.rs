@@ -1,0 +1,459 @@
+//! Long work in short steps, beside everything else.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::panic::Location;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use twistor_deferred::{Deferred, Failure, Outcome, Trigger, maybe_deferred, succeed};
+
+use crate::{Clock, DelayedCall};
+
+/// Works off iterators a step at a time, in turn, and lets the loop go on in between. Twisted's `task.Cooperator`.
+///
+/// An iterator is a task: each item is a step. An item that is a Deferred pauses its task until it fires; an item
+/// that is an `Err`, or a Deferred that fails, fails the task, and so does a panic.
+///
+/// ```
+/// use twistor_reactor::{Cooperator, Reactor};
+///
+/// let reactor = Reactor::new()?;
+/// let cooperator = Cooperator::new(&reactor);
+/// let steps = (1..=3).map(|n| println!("step {n}"));
+/// reactor.run_until(cooperator.coiterate(steps))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Ordering
+///
+/// Round robin, in the order in which the tasks came: one step a task. The first step is made in a later turn. Steps
+/// are made for 10 milliseconds a turn, or 10 000 of them, whichever comes first;
+/// [`with_slice`](Cooperator::with_slice) sets other bounds.
+///
+/// # Dropping
+///
+/// Clones are the same cooperator. Dropping them all leaves the tasks running. With no task left to step, no timer is
+/// left in the clock.
+#[derive(Clone)]
+pub struct Cooperator {
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    clock: Rc<dyn Clock>,
+    slice: (Duration, usize),
+    place: &'static Location<'static>,
+    /// All that are not finished, also those that are paused.
+    tasks: RefCell<BTreeMap<u64, Rc<Task>>>,
+    next_id: Cell<u64>,
+    /// Those that can be stepped.
+    runnable: RefCell<VecDeque<Rc<Task>>>,
+    next_slice: RefCell<Option<DelayedCall>>,
+    in_slice: Cell<bool>,
+    stopped: Cell<bool>,
+}
+
+impl Cooperator {
+    /// A cooperator that makes its steps on this clock.
+    #[track_caller]
+    pub fn new(clock: &(impl Clock + ?Sized)) -> Cooperator {
+        Cooperator::with_slice(clock, Duration::from_millis(10), 10_000)
+    }
+
+    /// A cooperator that works no longer than `time` in a turn, and makes no more than `steps` steps; but one.
+    #[track_caller]
+    pub fn with_slice(clock: &(impl Clock + ?Sized), time: Duration, steps: usize) -> Cooperator {
+        Cooperator {
+            shared: Rc::new(Shared {
+                clock: clock.shared(),
+                slice: (time, steps),
+                place: Location::caller(),
+                tasks: RefCell::default(),
+                next_id: Cell::new(0),
+                runnable: RefCell::default(),
+                next_slice: RefCell::default(),
+                in_slice: Cell::new(false),
+                stopped: Cell::new(false),
+            }),
+        }
+    }
+
+    /// Works the iterator off; the Deferred fires when it has ended. Twisted's `coiterate`.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskFailed`], with the failure of a step; [`SchedulerStopped`].
+    pub fn coiterate<I>(&self, iterator: I) -> Deferred<()>
+    where
+        I: IntoIterator,
+        I::IntoIter: 'static,
+        I::Item: Outcome,
+    {
+        self.cooperate(iterator).when_done()
+    }
+
+    /// Works the iterator off, and gives a task to pause, stop and watch it with. Twisted's `cooperate`.
+    pub fn cooperate<I>(&self, iterator: I) -> CooperativeTask
+    where
+        I: IntoIterator,
+        I::IntoIter: 'static,
+        I::Item: Outcome,
+    {
+        let mut iterator = iterator.into_iter();
+        let step = move || iterator.next().map(|item| item.into_deferred().add_callback(|_| ()));
+        let id = self.shared.next_id.replace(self.shared.next_id.get() + 1);
+        let task = Rc::new(Task {
+            id,
+            cooperator: Rc::downgrade(&self.shared),
+            step: Cell::new(Some(Box::new(step))),
+            pauses: Cell::new(0),
+            waits: Cell::new(false),
+            queued: Cell::new(false),
+            waiters: RefCell::default(),
+            end: RefCell::default(),
+            observed: Cell::new(false),
+        });
+        if self.shared.stopped.get() {
+            task.finish(End::SchedulerStopped);
+        } else {
+            self.shared.tasks.borrow_mut().insert(id, task.clone());
+            self.shared.enqueue(task.clone());
+        }
+        CooperativeTask { task }
+    }
+
+    /// Fails all tasks with [`SchedulerStopped`], and from here on every new one at once. Twisted's `stop`.
+    pub fn stop(&self) {
+        self.shared.stopped.set(true);
+        let tasks = self.shared.tasks.take();
+        tasks.into_values().for_each(|task| task.finish(End::SchedulerStopped));
+    }
+
+    /// Whether it takes tasks: it was not stopped.
+    pub fn is_running(&self) -> bool {
+        !self.shared.stopped.get()
+    }
+}
+
+impl Shared {
+    fn enqueue(self: &Rc<Self>, task: Rc<Task>) {
+        if !task.queued.replace(true) {
+            self.runnable.borrow_mut().push_back(task);
+            self.schedule();
+        }
+    }
+
+    fn schedule(self: &Rc<Self>) {
+        // A clock may have dropped its calls without running them: a reactor does between two runs.
+        let scheduled = self.next_slice.borrow().as_ref().is_some_and(DelayedCall::active);
+        if scheduled || self.in_slice.get() {
+            return;
+        }
+        let this = self.clone();
+        let next = self.clock.schedule(Duration::ZERO, Box::new(move || this.run_slice()), self.place);
+        self.next_slice.replace(Some(next));
+    }
+
+    fn dequeue(&self, task: &Task) {
+        if !task.queued.replace(false) {
+            return;
+        }
+        let idle = {
+            let mut runnable = self.runnable.borrow_mut();
+            // The caller holds the task, so nothing is dropped in here.
+            runnable.retain(|queued| queued.id != task.id);
+            runnable.is_empty()
+        };
+        if idle {
+            if let Some(next) = self.next_slice.take() {
+                let _ = next.cancel();
+            }
+        }
+    }
+
+    fn run_slice(self: &Rc<Self>) {
+        let (time, most) = self.slice;
+        let end = self.clock.now().checked_add(time);
+        self.in_slice.set(true);
+        for made in 0.. {
+            let over = made > 0 && (made >= most || end.is_some_and(|end| self.clock.now() >= end));
+            if over {
+                break;
+            }
+            let Some(task) = self.runnable.borrow_mut().pop_front() else { break };
+            task.queued.set(false);
+            task.make_step();
+        }
+        self.in_slice.set(false);
+        let more = !self.runnable.borrow().is_empty();
+        if more {
+            self.schedule();
+        }
+    }
+}
+
+type Step = Box<dyn FnMut() -> Option<Deferred<()>>>;
+
+struct Task {
+    id: u64,
+    cooperator: Weak<Shared>,
+    /// Taken out while it runs, and when the task is finished.
+    step: Cell<Option<Step>>,
+    /// How often it was paused and not resumed.
+    pauses: Cell<usize>,
+    /// A step's Deferred has not fired yet.
+    waits: Cell<bool>,
+    /// It stands among the runnable ones.
+    queued: Cell<bool>,
+    waiters: RefCell<Vec<Trigger<()>>>,
+    end: RefCell<Option<End>>,
+    /// Somebody was told, or will be told, how it ended.
+    observed: Cell<bool>,
+}
+
+#[derive(Clone)]
+enum End {
+    Done,
+    Failed(Arc<Failure>),
+    Stopped,
+    SchedulerStopped,
+}
+
+impl End {
+    fn result(&self) -> Result<(), Failure> {
+        match self {
+            End::Done => Ok(()),
+            End::Failed(failure) => Err(TaskFailed(failure.clone()).into()),
+            End::Stopped => Err(TaskStopped.into()),
+            End::SchedulerStopped => Err(SchedulerStopped.into()),
+        }
+    }
+}
+
+impl Task {
+    fn is_finished(&self) -> bool {
+        self.end.borrow().is_some()
+    }
+
+    fn make_step(self: Rc<Self>) {
+        let Some(mut step) = self.step.take() else { return };
+        let mut over = false;
+        let outcome = maybe_deferred(|| {
+            step().unwrap_or_else(|| {
+                over = true;
+                succeed(())
+            })
+        });
+        if over {
+            drop(step);
+            return self.finish(End::Done);
+        }
+        if !self.is_finished() {
+            self.step.set(Some(step));
+        }
+        self.waits.set(true);
+        drop(outcome.add_both(move |result| {
+            self.waits.set(false);
+            match result {
+                Ok(()) => self.run_on(),
+                Err(failure) => self.finish(End::Failed(Arc::new(failure))),
+            }
+        }));
+    }
+
+    /// Stands in line for the next step, if nothing holds it.
+    fn run_on(self: Rc<Self>) {
+        if self.pauses.get() == 0 && !self.waits.get() && !self.is_finished() {
+            if let Some(cooperator) = self.cooperator.upgrade() {
+                cooperator.enqueue(self);
+            }
+        }
+    }
+
+    /// The first end counts.
+    fn finish(self: &Rc<Self>, end: End) {
+        if self.is_finished() {
+            return;
+        }
+        self.end.replace(Some(end.clone()));
+        let step = self.step.take();
+        if let Some(cooperator) = self.cooperator.upgrade() {
+            cooperator.dequeue(self);
+            // Dropped when the borrow has ended.
+            let _task = cooperator.tasks.borrow_mut().remove(&self.id);
+        }
+        drop(step);
+        for waiter in self.waiters.take() {
+            waiter.fire(end.result());
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let (Some(End::Failed(failure)), false) = (&*self.end.borrow(), self.observed.get()) {
+            log::error!(
+                "unhandled failure in a cooperative task: {failure:#} (made at {})",
+                failure.location()
+            );
+        }
+    }
+}
+
+/// A task of a [`Cooperator`]'s. Twisted's `CooperativeTask`.
+///
+/// Clones are the same task. Dropping them leaves it running.
+#[derive(Clone)]
+pub struct CooperativeTask {
+    task: Rc<Task>,
+}
+
+impl CooperativeTask {
+    /// Makes no more steps until [`resume`](CooperativeTask::resume) was called as often as this.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Finished`].
+    pub fn pause(&self) -> Result<(), TaskError> {
+        self.check()?;
+        self.task.pauses.set(self.task.pauses.get() + 1);
+        if let Some(cooperator) = self.task.cooperator.upgrade() {
+            cooperator.dequeue(&self.task);
+        }
+        Ok(())
+    }
+
+    /// Undoes one [`pause`](CooperativeTask::pause).
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::NotPaused`], [`TaskError::Finished`].
+    pub fn resume(&self) -> Result<(), TaskError> {
+        self.check()?;
+        let pauses = self.task.pauses.get().checked_sub(1).ok_or(TaskError::NotPaused)?;
+        self.task.pauses.set(pauses);
+        self.task.clone().run_on();
+        Ok(())
+    }
+
+    /// Ends the task: what waits for it fails with [`TaskStopped`].
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Finished`].
+    pub fn stop(&self) -> Result<(), TaskError> {
+        self.check()?;
+        self.task.finish(End::Stopped);
+        Ok(())
+    }
+
+    /// A Deferred that fires when the task has ended; another one each time it is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskFailed`], with the failure of a step; [`TaskStopped`]; [`SchedulerStopped`].
+    pub fn when_done(&self) -> Deferred<()> {
+        self.task.observed.set(true);
+        let (deferred, trigger) = Deferred::new();
+        let end = self.task.end.borrow().clone();
+        match end {
+            Some(end) => trigger.fire(end.result()),
+            None => self.task.waiters.borrow_mut().push(trigger),
+        }
+        deferred
+    }
+
+    fn check(&self) -> Result<(), TaskError> {
+        if self.task.is_finished() { Err(TaskError::Finished) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for CooperativeTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CooperativeTask")
+            .field("finished", &self.task.is_finished())
+            .field("pauses", &self.task.pauses.get())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Cooperator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cooperator")
+            .field("tasks", &self.shared.tasks.borrow().len())
+            .field("running", &self.is_running())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The failure of a task's step, for all who wait for the task.
+/// [`Failure::check`](twistor_deferred::Failure::check) finds the error in it.
+#[derive(Clone, Debug)]
+pub struct TaskFailed(Arc<Failure>);
+
+impl TaskFailed {
+    /// The step's failure.
+    pub fn failure(&self) -> &Failure {
+        &self.0
+    }
+}
+
+impl fmt::Display for TaskFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a step of the task failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for TaskFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.0.error())
+    }
+}
+
+/// The error of waiting for a task that was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskStopped;
+
+impl fmt::Display for TaskStopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the task was stopped")
+    }
+}
+
+impl std::error::Error for TaskStopped {}
+
+/// The error of waiting for a task whose cooperator was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchedulerStopped;
+
+impl fmt::Display for SchedulerStopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the cooperator was stopped")
+    }
+}
+
+impl std::error::Error for SchedulerStopped {}
+
+/// What cannot be done with a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// It has ended already.
+    Finished,
+    /// It cannot be resumed, because it is not paused.
+    NotPaused,
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TaskError::Finished => "the task has ended already",
+            TaskError::NotPaused => "the task is not paused",
+        })
+    }
+}
+
+impl std::error::Error for TaskError {}

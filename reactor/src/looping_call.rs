@@ -1,0 +1,259 @@
+//! Calling a function again and again.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use twistor_deferred::{Deferred, Failure, Outcome, Trigger, fail, maybe_deferred};
+
+use crate::time::nanos;
+use crate::{Clock, DelayedCall};
+
+/// Calls a function at regular intervals. Twisted's `task.LoopingCall`.
+///
+/// Calls stand on a grid: `start + k * interval`. If the function, or something else in the loop, takes longer than
+/// an interval, the slots that were missed are left out, and the next call is on the grid again; a function made with
+/// [`with_count`](LoopingCall::with_count) is told how many slots its call stands for. With an interval of zero, the
+/// function is called once in every turn.
+///
+/// If the function returns a Deferred, the next call waits for it. A failure stops the calls.
+///
+/// ```
+/// use std::time::Duration;
+/// use twistor_reactor::{LoopingCall, ManualClock};
+///
+/// let clock = ManualClock::new();
+/// let tick = LoopingCall::new(&clock, || println!("tick"));
+/// let stopped = tick.start(Duration::from_secs(1)).add_callback(|()| println!("no more ticks"));
+/// clock.advance(Duration::from_secs(3)); // four ticks: at 0, 1, 2 and 3
+/// tick.stop();
+/// # drop(stopped);
+/// ```
+///
+/// # Dropping
+///
+/// Clones are the same loop. Dropping them all does not stop the calls; they end with the clock.
+#[derive(Clone)]
+pub struct LoopingCall {
+    task: Rc<Task>,
+}
+
+struct Task {
+    clock: Rc<dyn Clock>,
+    place: &'static Location<'static>,
+    /// Taken out while it runs.
+    function: Cell<Option<Function>>,
+    run: RefCell<Option<Rc<Run>>>,
+}
+
+type Function = Box<dyn FnMut(u64) -> Deferred<()>>;
+
+/// From one `start` to its end.
+struct Run {
+    interval: Duration,
+    /// Where the grid begins.
+    origin: Cell<Instant>,
+    /// How many slots of the grid have been accounted for.
+    counted: Cell<u64>,
+    /// The next call, unless one is under way.
+    next: Cell<Option<DelayedCall>>,
+    /// Fires the Deferred of `start`.
+    end: Cell<Option<Trigger<()>>>,
+    stopped: Cell<bool>,
+}
+
+impl LoopingCall {
+    /// A loop that is not running yet.
+    #[track_caller]
+    pub fn new<O: Outcome>(clock: &(impl Clock + ?Sized), mut f: impl FnMut() -> O + 'static) -> LoopingCall {
+        LoopingCall::with_count(clock, move |_| f())
+    }
+
+    /// As [`new`](LoopingCall::new), with a function that is told how many slots of the grid have passed since its
+    /// last call: one, if it keeps up. The counts of a run add up to the slots that have passed.
+    /// Twisted's `LoopingCall.withCount`.
+    #[track_caller]
+    pub fn with_count<O: Outcome>(
+        clock: &(impl Clock + ?Sized),
+        mut f: impl FnMut(u64) -> O + 'static,
+    ) -> LoopingCall {
+        let function: Function = Box::new(move |count| f(count).into_deferred().add_callback(|_| ()));
+        LoopingCall {
+            task: Rc::new(Task {
+                clock: clock.shared(),
+                place: Location::caller(),
+                function: Cell::new(Some(function)),
+                run: RefCell::default(),
+            }),
+        }
+    }
+
+    /// Makes the first call at once, and the others every `interval` from now. Twisted's `start(interval)`.
+    ///
+    /// The Deferred fires when the loop is stopped, or with the failure that stopped it. Cancelling it stops the
+    /// loop as well.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyLooping`], if it is.
+    pub fn start(&self, interval: Duration) -> Deferred<()> {
+        self.begin(interval, true)
+    }
+
+    /// As [`start`](LoopingCall::start), with the first call after one interval. Twisted's `start(interval, now=False)`.
+    ///
+    /// # Errors
+    ///
+    /// [`AlreadyLooping`], if it is.
+    pub fn start_later(&self, interval: Duration) -> Deferred<()> {
+        self.begin(interval, false)
+    }
+
+    fn begin(&self, interval: Duration, at_once: bool) -> Deferred<()> {
+        if self.is_running() {
+            return fail(AlreadyLooping);
+        }
+        let task = Rc::downgrade(&self.task);
+        let (deferred, end) = Deferred::with_canceller(move |_| {
+            if let Some(task) = task.upgrade() {
+                task.stop(|run| drop(run.end.take()));
+            }
+        });
+        let run = Rc::new(Run {
+            interval,
+            origin: Cell::new(self.task.clock.now()),
+            counted: Cell::new(if at_once { 0 } else { 1 }),
+            next: Cell::default(),
+            end: Cell::new(Some(end)),
+            stopped: Cell::new(false),
+        });
+        self.task.run.replace(Some(run.clone()));
+        if at_once {
+            self.task.call(run);
+        } else {
+            self.task.schedule(run);
+        }
+        deferred
+    }
+
+    /// Ends the loop: at once, if it is between two calls, else when what the function returned has fired. Does
+    /// nothing if it is not running.
+    pub fn stop(&self) {
+        self.task.stop(|_| ());
+    }
+
+    /// Begins the grid anew: the next call comes one interval from now. Does nothing if it is not running.
+    pub fn reset(&self) {
+        let Some(run) = self.task.run.borrow().clone() else { return };
+        run.origin.set(self.task.clock.now());
+        run.counted.set(1);
+        if let Some(next) = run.next.take() {
+            let _ = next.cancel();
+            self.task.schedule(run);
+        }
+    }
+
+    /// Whether it was started, and neither stopped nor has failed.
+    pub fn is_running(&self) -> bool {
+        self.task.run.borrow().is_some()
+    }
+}
+
+impl Task {
+    fn stop(&self, before: impl FnOnce(&Run)) {
+        let Some(run) = self.run.take() else { return };
+        before(&run);
+        run.stopped.set(true);
+        if let Some(next) = run.next.take() {
+            let _ = next.cancel();
+            run.finish(Ok(()));
+        }
+    }
+
+    /// Makes a call, and waits for what it returns.
+    fn call(self: &Rc<Self>, run: Rc<Run>) {
+        let Some(mut function) = self.function.take() else {
+            // The function itself started the loop again. It cannot be entered twice; the next turn will do.
+            self.call_after(run, Duration::ZERO);
+            return;
+        };
+        let count = run.count(self.clock.now());
+        let outcome = maybe_deferred(|| function(count));
+        self.function.set(Some(function));
+        let task = self.clone();
+        drop(outcome.add_both(move |result| task.done(run, result)));
+    }
+
+    fn done(self: &Rc<Self>, run: Rc<Run>, result: Result<(), Failure>) {
+        if result.is_ok() && !run.stopped.get() {
+            return self.schedule(run);
+        }
+        let current = self.run.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, &run));
+        if current {
+            self.run.replace(None);
+        }
+        run.finish(result);
+    }
+
+    fn schedule(self: &Rc<Self>, run: Rc<Run>) {
+        let delay = run.until_next(self.clock.now());
+        self.call_after(run, delay);
+    }
+
+    fn call_after(self: &Rc<Self>, run: Rc<Run>, delay: Duration) {
+        let (task, this) = (self.clone(), run.clone());
+        let call = move || {
+            this.next.take();
+            task.call(this);
+        };
+        run.next.set(Some(self.clock.schedule(delay, Box::new(call), self.place)));
+    }
+}
+
+impl Run {
+    /// How many slots have passed by `now`, beyond those accounted for.
+    fn count(&self, now: Instant) -> u64 {
+        let Some(passed) = self.elapsed(now).checked_div(nanos(self.interval)) else { return 1 };
+        let due = passed.saturating_add(1);
+        due - self.counted.replace(due).min(due)
+    }
+
+    /// From `now` to the next slot on the grid.
+    fn until_next(&self, now: Instant) -> Duration {
+        let elapsed = self.elapsed(now);
+        match elapsed.checked_rem(nanos(self.interval)) {
+            Some(into_slot) => self.interval - Duration::from_nanos(into_slot),
+            None => Duration::ZERO,
+        }
+    }
+
+    fn elapsed(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(self.origin.get()))
+    }
+
+    fn finish(&self, result: Result<(), Failure>) {
+        if let Some(end) = self.end.take() {
+            end.fire(result);
+        }
+    }
+}
+
+impl fmt::Debug for LoopingCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopingCall").field("running", &self.is_running()).finish_non_exhaustive()
+    }
+}
+
+/// The error of starting a [`LoopingCall`] that is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlreadyLooping;
+
+impl fmt::Display for AlreadyLooping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the looping call is already running")
+    }
+}
+
+impl std::error::Error for AlreadyLooping {}

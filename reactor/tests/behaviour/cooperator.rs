@@ -1,0 +1,257 @@
+//! T5: working iterators off in turn.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_deferred::{Cancelled, Deferred, Failure, Trigger, fail, succeed};
+use twistor_reactor::{
+    CooperativeTask, Cooperator, ManualClock, Reactor, SchedulerStopped, SharedIterator, TaskError,
+    TaskStopped, defer_later,
+};
+
+use crate::support::{Record, keep_log, logged, reactor, run};
+
+const TICK: Duration = Duration::from_millis(1);
+
+fn noting(
+    record: &Record<(&'static str, u32)>,
+    name: &'static str,
+    steps: u32,
+) -> impl Iterator<Item = ()> + use<> {
+    let record = record.clone();
+    (1..=steps).map(move |n| record.add((name, n)))
+}
+
+fn ended(deferred: Deferred<()>) -> Record<String> {
+    let record = Record::new();
+    let seen = record.clone();
+    drop(deferred.add_both(move |result| {
+        seen.add(result.map_or_else(|failure| failure.to_string(), |()| "done".to_owned()));
+    }));
+    record
+}
+
+/// An endless iterator that waits at each step for a trigger.
+fn waiting(triggers: &Rc<RefCell<Vec<Trigger<()>>>>) -> impl Iterator<Item = Deferred<()>> + use<> {
+    let triggers = triggers.clone();
+    std::iter::repeat_with(move || {
+        let (deferred, trigger) = Deferred::new();
+        triggers.borrow_mut().push(trigger);
+        deferred
+    })
+}
+
+#[test]
+fn tasks_take_turns_one_step_each() {
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let cooperator = Cooperator::new(&clock);
+    let a = ended(cooperator.coiterate(noting(&record, "a", 3)));
+    let b = ended(cooperator.coiterate(noting(&record, "b", 2)));
+    assert_eq!(record.len(), 0, "the first step is made later");
+    clock.advance(TICK);
+    assert_eq!(record.take(), [("a", 1), ("b", 1), ("a", 2), ("b", 2), ("a", 3)]);
+    assert_eq!((a.take(), b.take()), (vec!["done".to_owned()], vec!["done".to_owned()]));
+    assert_eq!(clock.pending(), 0, "no task, no timer");
+}
+
+#[test]
+fn a_slice_is_bounded_and_the_rest_is_for_later_turns() {
+    let reactor = Reactor::simulated(0);
+    let (steps, turns) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let cooperator = Cooperator::with_slice(&reactor, Duration::from_secs(1), 100);
+    let count = steps.clone();
+    let done = cooperator.coiterate((0..1000).map(move |_| count.set(count.get() + 1)));
+    fn every_turn(handle: twistor_reactor::Handle, turns: Rc<Cell<u32>>) {
+        turns.set(turns.get() + 1);
+        handle.clone().call_later(Duration::ZERO, move || every_turn(handle, turns));
+    }
+    every_turn((*reactor).clone(), turns.clone());
+    reactor.run_until(done).unwrap();
+    assert_eq!(steps.get(), 1000);
+    assert!((10..=12).contains(&turns.get()), "{turns:?}");
+}
+
+#[test]
+fn an_endless_iterator_does_not_keep_the_loop_from_anything() {
+    let reactor = reactor();
+    let cooperator = Cooperator::with_slice(&reactor, TICK, usize::MAX);
+    let task = cooperator.cooperate(std::iter::repeat_with(|| ()));
+    let handle = reactor.clone();
+    reactor.call_later(3 * TICK, move || {
+        task.stop().unwrap();
+        handle.stop();
+    });
+    run(&reactor);
+}
+
+#[test]
+fn a_deferred_pauses_its_task_alone() {
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let cooperator = Cooperator::new(&clock);
+    let triggers = Rc::default();
+    let waits = ended(cooperator.coiterate(waiting(&triggers).take(2)));
+    let runs = ended(cooperator.coiterate(noting(&record, "b", 5)));
+    clock.advance(TICK);
+    assert_eq!((record.len(), runs.len(), triggers.borrow().len(), clock.pending()), (5, 1, 1, 0));
+    let trigger = triggers.borrow_mut().pop().unwrap();
+    trigger.callback(());
+    assert_eq!(clock.pending(), 1);
+    clock.advance(TICK);
+    let trigger = triggers.borrow_mut().pop().unwrap();
+    trigger.callback(());
+    clock.advance(TICK);
+    assert_eq!((waits.take(), clock.pending()), (vec!["done".to_owned()], 0));
+}
+
+#[test]
+fn a_failure_ends_its_task_and_all_who_wait_are_told_the_error() {
+    keep_log();
+    let clock = ManualClock::new();
+    let cooperator = Cooperator::new(&clock);
+    let task = cooperator.cooperate([succeed(()), fail(Cancelled), succeed(())]);
+    let record = Record::new();
+    for _ in 0..3 {
+        let seen = record.clone();
+        drop(
+            task.when_done()
+                .add_errback(move |failure: Failure| seen.add(failure.check::<Cancelled>().is_some())),
+        );
+    }
+    let panics = ended(cooperator.coiterate((0..3).map(|n| assert!(n < 1, "out of cheese"))));
+    let errs = ended(cooperator.coiterate(["1", "x"].map(|text| Ok(text.parse::<u32>()?))));
+    clock.advance(TICK);
+    assert_eq!(record.take(), [true; 3]);
+    assert!(panics.take()[0].contains("out of cheese") && errs.take()[0].contains("invalid digit"));
+    assert_eq!(task.stop(), Err(TaskError::Finished));
+    assert_eq!((logged(), clock.pending()), (vec![], 0));
+    let unwatched = cooperator.cooperate([fail::<()>(Cancelled)]);
+    clock.advance(TICK);
+    drop(unwatched);
+    assert_eq!(logged().len(), 1);
+}
+
+#[test]
+fn pauses_are_counted() {
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let cooperator = Cooperator::with_slice(&clock, TICK, 1);
+    let task = cooperator.cooperate(noting(&record, "a", 2));
+    task.pause().unwrap();
+    task.pause().unwrap();
+    assert_eq!(clock.pending(), 0, "no task to step, no timer");
+    task.resume().unwrap();
+    clock.advance(TICK);
+    assert_eq!(record.len(), 0);
+    task.resume().unwrap();
+    assert_eq!(task.resume(), Err(TaskError::NotPaused));
+    clock.advance(TICK);
+    assert_eq!(record.len(), 2);
+    assert_eq!([task.pause(), task.resume(), task.stop()], [Err(TaskError::Finished); 3]);
+}
+
+#[test]
+fn pausing_while_a_step_waits_adds_up() {
+    let clock = ManualClock::new();
+    let cooperator = Cooperator::new(&clock);
+    let triggers = Rc::default();
+    let task = cooperator.cooperate(waiting(&triggers));
+    clock.advance(TICK);
+    task.pause().unwrap();
+    let trigger = triggers.borrow_mut().pop().unwrap();
+    trigger.callback(());
+    clock.advance(TICK);
+    assert_eq!(triggers.borrow().len(), 0);
+    task.resume().unwrap();
+    assert_eq!(task.resume(), Err(TaskError::NotPaused), "waiting for a step is no pause of the user's");
+    clock.advance(TICK);
+    assert_eq!(triggers.borrow().len(), 1);
+    task.stop().unwrap();
+}
+
+#[test]
+fn a_stopped_task_says_so_to_all_who_wait_also_later() {
+    let clock = ManualClock::new();
+    let cooperator = Cooperator::new(&clock);
+    let task = cooperator.cooperate([(); 5]);
+    let before = ended(task.when_done());
+    task.stop().unwrap();
+    let after = ended(task.when_done());
+    assert_eq!([before.take(), after.take()], [[TaskStopped.to_string()], [TaskStopped.to_string()]]);
+    assert_eq!(clock.pending(), 0);
+}
+
+#[test]
+fn a_step_may_stop_pause_and_add_tasks() {
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let cooperator = Cooperator::new(&clock);
+    let own: Rc<RefCell<Option<CooperativeTask>>> = Rc::default();
+    let (slot, others, seen) = (own.clone(), cooperator.clone(), record.clone());
+    let task = cooperator.cooperate((1..).map(move |n| {
+        seen.add(("a", n));
+        let task = slot.borrow().clone().unwrap();
+        match n {
+            1 => drop(others.coiterate(noting(&seen, "b", 1))),
+            2 => {
+                task.pause().unwrap();
+                task.resume().unwrap();
+            }
+            _ => task.stop().unwrap(),
+        }
+    }));
+    let end = ended(task.when_done());
+    own.replace(Some(task));
+    clock.advance(TICK);
+    assert_eq!(record.take(), [("a", 1), ("b", 1), ("a", 2), ("a", 3)]);
+    assert_eq!((end.take(), clock.pending()), (vec![TaskStopped.to_string()], 0));
+    own.take();
+}
+
+#[test]
+fn stopping_the_cooperator_fails_every_task_and_refuses_new_ones() {
+    let clock = ManualClock::new();
+    let cooperator = Cooperator::new(&clock);
+    let running = ended(cooperator.coiterate(std::iter::repeat(())));
+    let task = cooperator.cooperate(std::iter::repeat(()));
+    task.pause().unwrap();
+    let paused = ended(task.when_done());
+    cooperator.stop();
+    let refused = ended(cooperator.coiterate([()]));
+    for end in [running, paused, refused] {
+        assert_eq!(end.take(), [SchedulerStopped.to_string()]);
+    }
+    assert!(!cooperator.is_running() && clock.pending() == 0);
+}
+
+#[test]
+fn workers_that_share_an_iterator_bound_how_much_is_under_way() {
+    let reactor = Reactor::simulated(0);
+    let (now, most, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (handle, counts) = ((*reactor).clone(), (now.clone(), most.clone(), done.clone()));
+    let work = SharedIterator::new((0..100).map(move |_| {
+        let (now, most, done) = counts.clone();
+        now.set(now.get() + 1);
+        most.set(most.get().max(now.get()));
+        defer_later(&handle, TICK, move || {
+            now.set(now.get() - 1);
+            done.set(done.get() + 1);
+        })
+    }));
+    let cooperator = Cooperator::new(&reactor);
+    let workers: Vec<_> = (0..7).map(|_| cooperator.coiterate(work.clone())).collect();
+    reactor.run_until(twistor_deferred::gather_results(workers)).unwrap();
+    assert_eq!((now.get(), most.get(), done.get()), (0, 7, 100));
+}
+
+#[test]
+fn a_cooperator_goes_on_in_the_next_run() {
+    // R4 takes its timer away at the end of the first.
+    let reactor = reactor();
+    let cooperator = Cooperator::new(&reactor);
+    let handle = reactor.clone();
+    let task = cooperator.cooperate(std::iter::repeat_with(move || handle.stop()));
+    run(&reactor);
+    task.pause().unwrap();
+    task.resume().unwrap();
+    run(&reactor);
+    task.stop().unwrap();
+}

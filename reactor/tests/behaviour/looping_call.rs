@@ -1,0 +1,224 @@
+//! T4: calling again and again.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use twistor_deferred::{Cancelled, Deferred, Trigger, fail, succeed};
+use twistor_reactor::{AlreadyLooping, Clock, LoopingCall, ManualClock, Reactor};
+
+use crate::support::{Record, keep_log, logged, run};
+
+const S: Duration = Duration::from_secs(1);
+
+fn seconds(start: Instant, now: Instant) -> u64 {
+    (now - start).as_secs()
+}
+
+/// A loop that notes the second of each call, and its count.
+fn noting(clock: &ManualClock, record: &Record<(u64, u64)>) -> LoopingCall {
+    let (inner, record, start) = (clock.clone(), record.clone(), clock.now());
+    LoopingCall::with_count(clock, move |count| record.add((seconds(start, inner.now()), count)))
+}
+
+/// Notes how the loop ended.
+fn ended(deferred: Deferred<()>) -> Record<String> {
+    let record = Record::new();
+    let seen = record.clone();
+    drop(deferred.add_both(move |result| {
+        seen.add(result.map_or_else(|failure| failure.to_string(), |()| "stopped".to_owned()));
+    }));
+    record
+}
+
+#[test]
+fn calls_come_at_once_and_then_at_every_interval() {
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let looping = noting(&clock, &record);
+    let end = ended(looping.start(2 * S));
+    assert_eq!(record.take(), [(0, 1)]);
+    clock.pump([S; 6]);
+    assert_eq!(record.take(), [(2, 1), (4, 1), (6, 1)]);
+    looping.stop();
+    assert_eq!((end.take(), clock.pending()), (vec!["stopped".to_owned()], 0));
+    assert!(!looping.is_running());
+    clock.advance(10 * S);
+    assert_eq!(record.len(), 0);
+}
+
+#[test]
+fn the_first_call_can_wait_for_the_first_interval() {
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let looping = noting(&clock, &record);
+    drop(looping.start_later(2 * S));
+    assert_eq!(record.len(), 0);
+    clock.pump([S; 4]);
+    assert_eq!(record.take(), [(2, 1), (4, 1)]);
+    looping.stop();
+}
+
+#[test]
+fn missed_slots_are_skipped_and_the_counts_add_up() {
+    // A clock that the function itself moves, as slow work would.
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let (inner, seen, start) = (clock.clone(), record.clone(), clock.now());
+    let work = Rc::new(RefCell::new(vec![0, 5, 0, 7, 3, 2, 0]));
+    let looping = LoopingCall::with_count(&clock, move |count| {
+        seen.add((seconds(start, inner.now()), count));
+        let takes = work.borrow_mut().pop().unwrap_or(0);
+        inner.advance(takes * S);
+    });
+    drop(looping.start(2 * S));
+    clock.pump([S; 30]);
+    looping.stop();
+    let calls = record.take();
+    assert_eq!(calls[..6], [(0, 1), (2, 1), (6, 2), (10, 2), (18, 4), (20, 1)]);
+    let (last, _) = *calls.last().unwrap();
+    assert_eq!(calls.iter().map(|(_, count)| count).sum::<u64>(), last / 2 + 1);
+}
+
+#[test]
+fn a_billion_missed_slots_take_no_longer_than_one() {
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let (inner, seen) = (clock.clone(), record.clone());
+    let looping = LoopingCall::with_count(&clock, move |count| {
+        seen.add(count);
+        if count == 1 {
+            inner.advance(Duration::from_secs(1_000_000));
+        }
+    });
+    drop(looping.start(Duration::from_micros(1)));
+    clock.advance(Duration::from_micros(1));
+    assert_eq!(record.take(), [1, 1_000_000_000_001]);
+    looping.stop();
+}
+
+#[test]
+fn a_zero_interval_calls_once_a_turn() {
+    let reactor = Reactor::simulated(0);
+    let calls = Rc::new(Cell::new(0));
+    let (count, handle) = (calls.clone(), reactor.clone());
+    let looping = LoopingCall::with_count(&reactor, move |slots| {
+        assert_eq!(slots, 1);
+        count.set(count.get() + 1);
+        if count.get() == 100 {
+            handle.stop();
+        }
+    });
+    drop(looping.start(Duration::ZERO));
+    run(&reactor);
+    assert_eq!((calls.get(), reactor.stats().timers), (100, 99));
+}
+
+#[test]
+fn the_next_call_waits_for_the_deferred_that_the_function_returns() {
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let (inner, seen, start) = (clock.clone(), record.clone(), clock.now());
+    let under_way: Rc<RefCell<Option<Trigger<()>>>> = Rc::default();
+    let slot = under_way.clone();
+    let looping = LoopingCall::with_count(&clock, move |count| {
+        seen.add((seconds(start, inner.now()), count));
+        let (deferred, trigger) = Deferred::new();
+        slot.replace(Some(trigger));
+        deferred
+    });
+    let end = ended(looping.start(2 * S));
+    clock.pump([S; 5]);
+    assert_eq!((record.take(), clock.pending()), (vec![(0, 1)], 0));
+    under_way.take().unwrap().callback(());
+    clock.pump([S; 2]);
+    assert_eq!(record.take(), [(6, 3)]);
+    looping.stop();
+    assert_eq!(end.len(), 0, "a call is under way");
+    under_way.take().unwrap().callback(());
+    assert_eq!((end.take(), clock.pending()), (vec!["stopped".to_owned()], 0));
+}
+
+#[test]
+fn a_failure_stops_the_loop_and_is_the_deferreds() {
+    keep_log();
+    let clock = ManualClock::new();
+    for how in ["error", "deferred", "panic"] {
+        let calls = Rc::new(Cell::new(0));
+        let count = calls.clone();
+        let looping = LoopingCall::new(&clock, move || {
+            count.set(count.get() + 1);
+            match (count.get(), how) {
+                (1, _) => succeed(()),
+                (_, "error") => fail("x".parse::<u32>().unwrap_err()),
+                (_, "deferred") => fail(Cancelled),
+                _ => panic!("out of cheese"),
+            }
+        });
+        let end = ended(looping.start(S));
+        clock.pump([S; 5]);
+        assert_eq!((calls.get(), end.len(), looping.is_running(), clock.pending()), (2, 1, false, 0));
+        // It can be started again.
+        drop(looping.start_later(S));
+        looping.stop();
+    }
+    assert_eq!(logged(), [""; 0]);
+}
+
+#[test]
+fn reset_begins_the_grid_anew() {
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let looping = noting(&clock, &record);
+    drop(looping.start(3 * S));
+    clock.advance(2 * S);
+    looping.reset();
+    clock.pump([S; 6]);
+    assert_eq!(record.take(), [(0, 1), (5, 1), (8, 1)]);
+    looping.stop();
+    looping.reset();
+    assert_eq!(clock.pending(), 0);
+}
+
+#[test]
+fn the_function_may_stop_reset_and_start_its_own_loop() {
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let own: Rc<RefCell<Option<LoopingCall>>> = Rc::default();
+    let (slot, inner, seen, start) = (own.clone(), clock.clone(), record.clone(), clock.now());
+    let looping = LoopingCall::new(&clock, move || {
+        seen.add(seconds(start, inner.now()));
+        let looping = slot.borrow().clone().unwrap();
+        match seen.len() {
+            2 => {
+                looping.stop();
+                drop(looping.start(5 * S));
+            }
+            4 => looping.stop(),
+            _ => looping.reset(),
+        }
+    });
+    own.replace(Some(looping.clone()));
+    let end = ended(looping.start(2 * S));
+    clock.pump([S; 20]);
+    assert_eq!((record.take(), end.take()), (vec![0, 2, 2, 7], vec!["stopped".to_owned()]));
+    own.take();
+}
+
+#[test]
+fn starting_twice_is_an_error_and_cancelling_stops() {
+    let clock = ManualClock::new();
+    let looping = LoopingCall::new(&clock, || ());
+    let first = looping.start(S);
+    assert_eq!(ended(looping.start(S)).take(), [AlreadyLooping.to_string()]);
+    let canceller = first.canceller();
+    let end = ended(first);
+    canceller.cancel();
+    assert_eq!((end.take(), looping.is_running(), clock.pending()), (vec!["cancelled".to_owned()], false, 0));
+}
+
+#[test]
+fn a_day_of_calls_passes_at_once_in_a_simulation() {
+    let reactor = Reactor::simulated(0);
+    let calls = Rc::new(Cell::new(0_u32));
+    let count = calls.clone();
+    let looping = LoopingCall::new(&reactor, move || count.set(count.get() + 1));
+    drop(looping.start(S));
+    let handle = reactor.clone();
+    reactor.call_later(86_400 * S - S / 2, move || handle.stop());
+    reactor.run().unwrap();
+    assert_eq!(calls.get(), 86_400);
+}
