@@ -44,6 +44,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[doc = include_str!("../BEHAVIOUR.md")]
+pub mod behaviour {}
+
 mod address;
 mod connect;
 mod connection;

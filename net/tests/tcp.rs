@@ -1,5 +1,7 @@
 //! TCP connections: what a protocol sees, in which order, and how it ends. Statements P1 to P4.
 
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
 mod support;
 
 use std::cell::{Cell, RefCell};

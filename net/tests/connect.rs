@@ -1,0 +1,264 @@
+//! Connecting, and how it fails. Statement P6.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::time::Duration;
+
+use support::*;
+use twistor_deferred::{Cancelled, Deferred, Failure, fail, succeed};
+use twistor_net::{
+    ClientEndpoint, ConnectFailed, ConnectRefused, ConnectTimedOut, DnsLookupError, Resolver, Transport,
+};
+use twistor_reactor::Handle;
+
+/// The failure of a connect whose protocol must not be called.
+fn failure(connect: impl FnOnce(&Handle, Scripted) -> Deferred<Transport>) -> Failure {
+    let diary = Diary::new();
+    let failure = run(|reactor| {
+        connect(reactor, scripted(&diary)).add_both(|result| match result {
+            Ok(transport) => panic!("connected: {transport:?}"),
+            Err(failure) => Ok(failure),
+        })
+    });
+    assert!(diary.entries().is_empty());
+    failure
+}
+
+/// A port of the loopback that nobody listens on.
+fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A listener whose queue is full, so that it answers no one who asks to connect.
+struct Mute {
+    address: SocketAddr,
+    _held: (socket2::Socket, Vec<socket2::Socket>),
+}
+
+fn mute() -> Mute {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let fill = (0..4).map(|_| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.connect(&address.into());
+        socket
+    });
+    let fill = fill.collect();
+    Mute { address, _held: (listener, fill) }
+}
+
+#[derive(Debug)]
+struct Names(Vec<IpAddr>);
+
+impl Resolver for Names {
+    fn resolve(&self, _: &Handle, host: &str) -> Deferred<Vec<IpAddr>> {
+        assert_eq!(host, "some.name");
+        succeed(self.0.clone())
+    }
+}
+
+fn named(addresses: &[&str], port: u16) -> ClientEndpoint {
+    let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    ClientEndpoint::tcp("some.name", port).resolver(Rc::new(Names(addresses)))
+}
+
+// P6
+#[test]
+fn a_closed_port_is_connect_refused() {
+    let port = closed_port();
+    let failure =
+        failure(|handle, protocol| ClientEndpoint::tcp("127.0.0.1", port).connect(handle, protocol));
+    assert!(failure.is::<ConnectRefused>());
+    assert_eq!(failure.to_string(), format!("connection to 127.0.0.1:{port} refused"));
+}
+
+// P6
+#[test]
+fn a_peer_that_never_answers_is_timed_out() {
+    let mute = mute();
+    let failure = failure(|handle, protocol| {
+        ClientEndpoint::tcp("127.0.0.1", mute.address.port())
+            .timeout(Duration::from_millis(20))
+            .connect(handle, protocol)
+    });
+    let error = failure.downcast_ref::<ConnectTimedOut>().unwrap();
+    assert_eq!(error.after, Some(Duration::from_millis(20)));
+}
+
+// P6
+#[test]
+fn a_cancelled_connect_is_cancelled_at_every_stage() {
+    let mute = mute();
+    let failure_of = |endpoint: ClientEndpoint| {
+        failure(|handle, protocol| {
+            let connecting = endpoint.connect(handle, protocol);
+            let canceller = connecting.canceller();
+            handle.call_later(Duration::from_millis(1), move || {
+                canceller.cancel();
+                canceller.cancel();
+            });
+            connecting
+        })
+    };
+    #[derive(Debug)]
+    struct Never(Rc<Cell<bool>>);
+    impl Resolver for Never {
+        fn resolve(&self, _: &Handle, _: &str) -> Deferred<Vec<IpAddr>> {
+            let cancelled = self.0.clone();
+            let (deferred, trigger) = Deferred::with_canceller(move |_| cancelled.set(true));
+            std::mem::forget(trigger);
+            deferred
+        }
+    }
+    let told = Rc::new(Cell::new(false));
+    let resolving = ClientEndpoint::tcp("some.name", 1).resolver(Rc::new(Never(told.clone())));
+    assert!(failure_of(resolving).is::<Cancelled>());
+    assert!(told.get());
+    assert!(failure_of(ClientEndpoint::tcp("127.0.0.1", mute.address.port())).is::<Cancelled>());
+    assert!(failure_of(named(&["127.0.0.1", "127.0.0.2"], mute.address.port())).is::<Cancelled>());
+}
+
+// P6, C6: the time allowed counts the look-up in
+#[test]
+fn a_look_up_that_hangs_is_timed_out() {
+    #[derive(Debug)]
+    struct Hangs(RefCell<Vec<twistor_deferred::Trigger<Vec<IpAddr>>>>);
+    impl Resolver for Hangs {
+        fn resolve(&self, _: &Handle, _: &str) -> Deferred<Vec<IpAddr>> {
+            let (deferred, trigger) = Deferred::new();
+            self.0.borrow_mut().push(trigger);
+            deferred
+        }
+    }
+    let resolver = Rc::new(Hangs(RefCell::default()));
+    let endpoint =
+        ClientEndpoint::tcp("some.name", 1).resolver(resolver.clone()).timeout(Duration::from_millis(5));
+    let failure = failure(|handle, protocol| endpoint.connect(handle, protocol));
+    assert!(failure.is::<ConnectTimedOut>());
+    // An answer that comes too late is ignored.
+    for trigger in resolver.0.take() {
+        trigger.callback(vec!["127.0.0.1".parse().unwrap()]);
+    }
+}
+
+// P6
+#[test]
+fn a_name_without_addresses_is_a_dns_lookup_error() {
+    let unresolved = failure(|handle, protocol| named(&[], 1).connect(handle, protocol));
+    assert!(unresolved.is::<DnsLookupError>());
+    assert_eq!(unresolved.to_string(), "cannot resolve \"some.name\": the name has no addresses");
+    // RFC 6761: never a name of anything.
+    let nowhere = ClientEndpoint::tcp("nowhere.invalid", 1);
+    let unresolved = failure(|handle, protocol| nowhere.connect(handle, protocol));
+    assert!(unresolved.is::<DnsLookupError>(), "{unresolved:?}");
+}
+
+// P6
+#[test]
+fn a_failing_resolver_has_the_last_word() {
+    #[derive(Debug)]
+    struct Fails;
+    impl Resolver for Fails {
+        fn resolve(&self, _: &Handle, _: &str) -> Deferred<Vec<IpAddr>> {
+            fail(std::io::Error::other("on strike"))
+        }
+    }
+    let endpoint = ClientEndpoint::tcp("some.name", 1).resolver(Rc::new(Fails));
+    let failure = failure(|handle, protocol| endpoint.connect(handle, protocol));
+    assert_eq!(failure.to_string(), "on strike");
+}
+
+// P6
+#[test]
+fn what_has_no_error_of_its_own_is_connect_failed() {
+    // Not an address of this machine.
+    let endpoint = ClientEndpoint::tcp("127.0.0.1", 1).bind_address("192.0.2.1".parse().unwrap());
+    let failure = failure(|handle, protocol| endpoint.connect(handle, protocol));
+    assert!(failure.is::<ConnectFailed>(), "{failure:?}");
+}
+
+// P6
+#[test]
+fn the_bind_address_is_what_the_peer_sees() {
+    let peer = run(|reactor| {
+        let (deferred, trigger) = Deferred::new();
+        let trigger = Cell::new(Some(trigger));
+        let port = listen(reactor, move |peer: twistor_net::Address| {
+            if let Some(trigger) = trigger.take() {
+                trigger.callback(peer);
+            }
+            Echo
+        });
+        ClientEndpoint::tcp("127.0.0.1", address(&port).port())
+            .bind_address("127.0.0.2".parse().unwrap())
+            .connect(reactor, Echo)
+            .add_callback(move |transport| {
+                let host = transport.host().unwrap();
+                deferred.add_callback(move |peer| {
+                    assert_eq!(peer, host);
+                    Ok(peer)
+                })
+            })
+    });
+    assert_eq!(peer.ip().unwrap().ip(), "127.0.0.2".parse::<IpAddr>().unwrap());
+}
+
+/// Where a named endpoint arrives, with a listener at 127.0.0.1.
+fn arrives(addresses: &'static [&'static str]) -> IpAddr {
+    run(|reactor| {
+        let port = listen(reactor, |_| Echo);
+        named(addresses, address(&port).port())
+            .connect(reactor, Echo)
+            .add_callback(|transport| Ok(transport.peer().unwrap().ip().unwrap().ip()))
+    })
+}
+
+// P6: all of a name's addresses are tried
+#[test]
+fn the_next_address_is_tried_when_one_refuses() {
+    assert_eq!(arrives(&["127.0.0.9", "127.0.0.1"]).to_string(), "127.0.0.1");
+    assert_eq!(arrives(&["127.0.0.9", "127.0.0.8", "::1", "127.0.0.1"]).to_string(), "127.0.0.1");
+}
+
+// P6: happy eyeballs
+#[test]
+fn the_next_address_is_tried_beside_one_that_keeps_quiet() {
+    // The first address takes no connections and says nothing; the second is a listener on the same port.
+    let mute = mute();
+    let arrived = run(|reactor| {
+        let second: SocketAddr = SocketAddr::new("127.0.0.2".parse().unwrap(), mute.address.port());
+        let port = twistor_net::ServerEndpoint::tcp(second).listen(reactor, |_| Echo).unwrap();
+        named(&["127.0.0.1", "127.0.0.2"], address(&port).port())
+            .timeout(Duration::from_secs(10))
+            .connect(reactor, Echo)
+            .add_callback(|transport| Ok(transport.peer().unwrap().ip().unwrap().ip()))
+    });
+    assert_eq!(arrived.to_string(), "127.0.0.2");
+}
+
+// P6
+#[test]
+fn when_all_addresses_fail_the_most_telling_failure_is_given() {
+    let port = closed_port();
+    let refused = failure(|handle, protocol| {
+        named(&["127.0.0.3", "127.0.0.2", "127.0.0.1"], port).connect(handle, protocol)
+    });
+    assert!(refused.is::<ConnectRefused>(), "{refused:?}");
+}
+
+// P6
+#[test]
+fn localhost_is_looked_up_on_a_thread() {
+    run(|reactor| {
+        let port = listen(reactor, |_| Echo);
+        ClientEndpoint::tcp("localhost", address(&port).port()).connect(reactor, Echo)
+    });
+}

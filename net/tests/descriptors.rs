@@ -1,0 +1,73 @@
+//! Running out of descriptors. Statement P7. In a file of its own, because the limit is the whole process's.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+mod support;
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+
+use support::*;
+
+/// Lets this process have so many descriptors more than it has now; `None` where that is not possible.
+fn leave(more: usize) -> Option<()> {
+    let listing = std::fs::read_dir("/proc/self/fd").ok()?;
+    let open: HashSet<u64> =
+        listing.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // The listing's own is among those taken, and free again by now.
+    let last = (0..).filter(|descriptor| !open.contains(descriptor)).nth(more - 2)?;
+    let status = Command::new("prlimit")
+        .arg(format!("--pid={}", std::process::id()))
+        .arg(format!("--nofile={}:", last + 1))
+        .status();
+    status.ok()?.success().then_some(())
+}
+
+// P7, A1
+#[test]
+fn a_listener_survives_running_out_of_descriptors_and_recovers_without_a_new_connection() {
+    let turns = run(|reactor| {
+        let made = Rc::new(Cell::new(0));
+        let count = made.clone();
+        let port = listen(reactor, move |_| {
+            count.set(count.get() + 1);
+            Echo
+        });
+        let handle = (**reactor).clone();
+        // The first work makes a thread and what that needs, before there is nothing left to make it of.
+        let ready = reactor.defer_to_thread(|| Ok(()));
+        ready.add_callback(move |()| {
+            // All are connected as far as they can tell; none is accepted before the next turn.
+            let clients: Vec<TcpStream> =
+                (0..40).map(|_| TcpStream::connect(address(&port)).unwrap()).collect();
+            if leave(5).is_none() {
+                println!("not shown: prlimit and /proc are needed to lower the limit");
+                return twistor_deferred::succeed(0);
+            }
+            let (waited, trigger) = twistor_deferred::Deferred::new();
+            let (before, meter) = (handle.stats().turns, handle.clone());
+            handle.call_later(Duration::from_millis(450), move || {
+                trigger.callback(meter.stats().turns - before);
+            });
+            waited.add_callback(move |turns| {
+                assert_eq!(made.get(), 5, "connections were accepted");
+                handle.defer_to_thread(move || {
+                    // The five that were accepted are served, and make room for others as they leave.
+                    for mut client in clients {
+                        client.set_read_timeout(Some(DEADLINE))?;
+                        client.write_all(b"x")?;
+                        client.read_exact(&mut [0])?;
+                    }
+                    Ok(turns)
+                })
+            })
+        })
+    });
+    // One turn for each time it looked again, and a few for the rest: no spinning.
+    assert!(turns < 20, "{turns} turns while there was nothing to do");
+}

@@ -1,0 +1,79 @@
+//! Endpoints from strings, with Twisted's syntax.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+use twistor_net::{ClientEndpoint, ServerEndpoint};
+
+/// A client endpoint, read and printed.
+fn client(text: &str) -> String {
+    text.parse::<ClientEndpoint>().unwrap().to_string()
+}
+
+fn server(text: &str) -> String {
+    text.parse::<ServerEndpoint>().unwrap().to_string()
+}
+
+#[track_caller]
+fn refused<T: std::str::FromStr<Err = twistor_net::EndpointError>>(text: &str, message: &str, offset: usize) {
+    let Err(error) = text.parse::<T>() else { panic!("{text:?} was taken") };
+    assert_eq!(error.to_string(), format!("{message} at byte {offset} of endpoint {text:?}"));
+    assert_eq!(error.offset(), offset);
+}
+
+#[test]
+fn client_arguments_come_by_place_and_by_name() {
+    assert_eq!(client("tcp:example.com:80"), "tcp:example.com:80");
+    assert_eq!(client("tcp:example.com:port=80"), "tcp:example.com:80");
+    assert_eq!(client("tcp:port=80:host=example.com"), "tcp:example.com:80");
+    assert_eq!(
+        client("tcp:example.com:80:timeout=1.5:bindAddress=127.0.0.1"),
+        "tcp:example.com:80:timeout=1.5:bindAddress=127.0.0.1"
+    );
+    assert_eq!(client("unix:/run/x.sock"), "unix:/run/x.sock");
+    assert_eq!(client("unix:path=/run/x.sock:timeout=3"), "unix:/run/x.sock:timeout=3");
+}
+
+#[test]
+fn a_backslash_takes_the_meaning_from_what_follows() {
+    assert_eq!(client(r"tcp:\:\:1:80"), r"tcp:\:\:1:80");
+    assert_eq!(client(r"unix:/a\:b\\c\=d"), r"unix:/a\:b\\c\=d");
+    assert_eq!(client(r"unix:path=/a=b"), r"unix:/a\=b");
+    assert_eq!(server(r"tcp:80:interface=\:\:1"), r"tcp:80:interface=\:\:1");
+}
+
+#[test]
+fn server_arguments_have_defaults() {
+    assert_eq!(server("tcp:8080"), "tcp:8080:interface=0.0.0.0");
+    assert_eq!(server("tcp:port=8080:backlog=5"), "tcp:8080:interface=0.0.0.0:backlog=5");
+    assert_eq!(server("tcp:1:reusePort=1"), "tcp:1:interface=0.0.0.0:reusePort=1");
+    assert_eq!(server("unix:/run/x:mode=660"), "unix:/run/x:mode=660");
+}
+
+#[test]
+fn errors_name_what_is_wrong_and_where() {
+    refused::<ClientEndpoint>("", "unknown kind \"\" (known: tcp, unix)", 0);
+    refused::<ClientEndpoint>("udp:x", "unknown kind \"udp\" (known: tcp, unix)", 0);
+    refused::<ClientEndpoint>("tcp", "no host", 3);
+    refused::<ClientEndpoint>("tcp::80", "an empty host", 4);
+    refused::<ClientEndpoint>("tcp:h", "no port", 5);
+    refused::<ClientEndpoint>("tcp:h:http", "\"http\" is not a port number", 6);
+    refused::<ClientEndpoint>("tcp:h:65536", "\"65536\" is not a port number", 6);
+    refused::<ClientEndpoint>("tcp:h:80:90", "one argument too many, \"90\"", 9);
+    refused::<ClientEndpoint>("tcp:h:80:colour=red", "tcp endpoints have no argument \"colour\"", 9);
+    refused::<ClientEndpoint>("tcp:h:80:timeout=1:timeout=2", "a second \"timeout\"", 19);
+    refused::<ClientEndpoint>("tcp:port=80:h", "an argument without a name behind one with a name", 12);
+    refused::<ClientEndpoint>("tcp:h:80:timeout=soon", "\"soon\" is not a number of seconds", 17);
+    refused::<ClientEndpoint>(
+        "tcp:h:80:timeout=-1",
+        "cannot convert float seconds to Duration: value is negative",
+        17,
+    );
+    refused::<ClientEndpoint>("tcp:h\\", "a backslash with nothing behind it", 5);
+    refused::<ServerEndpoint>("tcp:80:interface=localhost", "\"localhost\" is not an IP address", 17);
+    refused::<ServerEndpoint>("unix:/x:mode=999", "\"999\" is not octal permissions", 13);
+    refused::<ServerEndpoint>(
+        "unix:/x:interface=::",
+        "an argument without a name behind one with a name",
+        19,
+    );
+}

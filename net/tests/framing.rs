@@ -1,0 +1,235 @@
+//! Frames out of a stream, however it was cut. Statement P8.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
+use std::rc::Rc;
+
+use support::*;
+use twistor_net::framing::{FrameBuffer, FrameError, Framing, Lines, Netstrings, Prefixed};
+use twistor_net::{Failure, FrameReceiver, Framed, Transport};
+
+/// All frames of `input`, fed in pieces of `piece` bytes.
+fn frames<F: Framing>(framing: F, input: &[u8], piece: usize) -> Result<Vec<Vec<u8>>, FrameError> {
+    let mut buffer = FrameBuffer::new(framing);
+    let mut frames = Vec::new();
+    for piece in input.chunks(piece) {
+        buffer.feed(piece);
+        while let Some(frame) = buffer.next_frame()? {
+            frames.push(frame.to_vec());
+        }
+    }
+    Ok(frames)
+}
+
+fn encoded(framing: &impl Framing, payloads: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for payload in payloads {
+        framing.encode(payload, &mut bytes).unwrap();
+    }
+    bytes
+}
+
+/// What was encoded is found again at every cut, and nothing before it is whole.
+fn survives_every_split<F: Framing + Clone>(framing: &F) {
+    let payloads: [&[u8]; 6] = [b"", b"one", b"\r", b"two and more", b"\n\n\x00", b"x"];
+    let bytes = encoded(framing, &payloads);
+    for piece in 1..=bytes.len() {
+        assert_eq!(frames(framing.clone(), &bytes, piece).unwrap(), payloads, "in pieces of {piece}");
+    }
+    let cut = &bytes[..bytes.len() - 1];
+    assert_eq!(frames(framing.clone(), cut, cut.len()).unwrap(), payloads[..5]);
+}
+
+// P8
+#[test]
+fn frames_survive_every_split() {
+    survives_every_split(&Lines::new());
+    survives_every_split(&Lines::new().delimiter("<end of it>"));
+    survives_every_split(&Netstrings::new());
+    survives_every_split(&Prefixed::int8());
+    survives_every_split(&Prefixed::int16());
+    survives_every_split(&Prefixed::int32());
+}
+
+// P8
+#[test]
+fn a_line_of_the_longest_length_is_taken_and_a_longer_one_refused() {
+    let lines = Lines::new().max_length(5);
+    for piece in 1..10 {
+        assert_eq!(frames(lines.clone(), b"12345\r\n", piece).unwrap(), [b"12345"]);
+        assert_eq!(frames(lines.clone(), b"123456\r\n", piece), Err(FrameError::TooLong { limit: 5 }));
+    }
+}
+
+// P8: no delimiter, no end
+#[test]
+fn a_line_that_does_not_end_is_refused_as_soon_as_it_is_too_long() {
+    let mut buffer = FrameBuffer::new(Lines::new().max_length(5));
+    buffer.feed(b"12345\r");
+    assert_eq!(buffer.next_frame(), Ok(None));
+    buffer.feed(b"x");
+    assert_eq!(buffer.next_frame(), Err(FrameError::TooLong { limit: 5 }));
+}
+
+// P8
+#[test]
+fn a_delimiter_that_begins_twice_is_found() {
+    assert_eq!(frames(Lines::new(), b"a\r\r\nb\r\n", 1).unwrap(), [&b"a\r"[..], b"b"]);
+    assert_eq!(frames(Lines::new().delimiter("aab"), b"xaaab", 1).unwrap(), [b"xa"]);
+}
+
+// P8
+#[test]
+fn a_line_cannot_be_made_of_what_holds_its_delimiter() {
+    let mut out = b"kept".to_vec();
+    let error = Lines::new().encode(b"a\r\nb", &mut out).unwrap_err();
+    assert_eq!(error.to_string(), "malformed frame: the delimiter inside a line at byte 1");
+    assert_eq!(out, b"kept");
+}
+
+// P8
+#[test]
+fn malformed_netstrings_are_refused_and_say_where() {
+    let cases: [(&[u8], &str); 5] = [
+        (b"x", "malformed frame: no digit in a netstring's length at byte 0"),
+        (b":,", "malformed frame: no digit in a netstring's length at byte 0"),
+        (b"01:x,", "malformed frame: a leading zero in a netstring's length at byte 1"),
+        (b"1:xy", "malformed frame: no comma behind a netstring's payload at byte 3"),
+        (b"-1:,", "malformed frame: no digit in a netstring's length at byte 0"),
+    ];
+    for (input, message) in cases {
+        for piece in 1..=input.len() {
+            assert_eq!(frames(Netstrings::new(), input, piece).unwrap_err().to_string(), message);
+        }
+    }
+}
+
+// P8
+#[test]
+fn a_length_beyond_the_limit_is_refused_before_its_payload() {
+    let too_long = Err(FrameError::TooLong { limit: 100 });
+    assert_eq!(frames(Netstrings::new().max_length(100), b"101", 1), too_long);
+    assert_eq!(frames(Netstrings::new().max_length(100), &[b'9'; 1000], 1), too_long);
+    assert_eq!(frames(Prefixed::int8().max_length(100), &[101], 1), too_long);
+    assert_eq!(frames(Prefixed::int32().max_length(100), &[0, 0, 0, 101], 1), too_long);
+    assert!(frames(Prefixed::int32(), &[0xff; 4], 1).is_err());
+}
+
+// P8
+#[test]
+fn a_prefix_limits_what_can_be_sent() {
+    let mut out = Vec::new();
+    assert!(Prefixed::int8().encode(&[0; 256], &mut out).is_err());
+    assert!(Prefixed::int16().encode(&[0; 65_536], &mut out).is_err());
+    assert!(out.is_empty());
+    Prefixed::int16().encode(&[7; 300], &mut out).unwrap();
+    assert_eq!(out[..3], [1, 44, 7]);
+}
+
+// P8
+#[test]
+fn the_rest_behind_the_frames_can_be_taken_raw() {
+    let mut buffer = FrameBuffer::new(Lines::new());
+    buffer.feed(b"head\r\nraw \r\n bytes");
+    assert_eq!(buffer.next_frame(), Ok(Some(&b"head"[..])));
+    assert_eq!(buffer.take_rest(), b"raw \r\n bytes");
+    assert!(buffer.is_empty());
+}
+
+struct Collect {
+    frames: Rc<RefCell<Vec<Vec<u8>>>>,
+    each: Box<dyn FnMut(&Transport)>,
+    reason: Rc<RefCell<Option<Failure>>>,
+}
+
+impl FrameReceiver for Collect {
+    fn frame_received(&mut self, transport: &Transport, frame: &[u8]) -> Result<(), Failure> {
+        assert!(!transport.is_paused(), "a frame while paused");
+        self.frames.borrow_mut().push(frame.to_vec());
+        (self.each)(transport);
+        Ok(())
+    }
+
+    fn frame_refused(&mut self, transport: &Transport, error: FrameError) -> Result<(), Failure> {
+        transport.write(error.to_string().as_bytes());
+        Ok(())
+    }
+
+    fn connection_lost(&mut self, reason: Failure) {
+        self.reason.replace(Some(reason));
+    }
+}
+
+// P8
+#[test]
+fn pausing_stops_in_the_middle_of_a_buffer_and_resuming_goes_on() {
+    let frames = Rc::new(RefCell::new(Vec::new()));
+    let got = run(|reactor| {
+        let handle = (**reactor).clone();
+        let pauses = Rc::new(Cell::new(0));
+        let server = Collect {
+            frames: frames.clone(),
+            each: Box::new(move |transport| {
+                transport.pause_producing();
+                pauses.set(pauses.get() + 1);
+                let (transport, pauses) = (transport.clone(), pauses.clone());
+                handle.call_later(std::time::Duration::ZERO, move || {
+                    assert!(pauses.get() > 0);
+                    transport.resume_producing();
+                });
+            }),
+            reason: Rc::default(),
+        };
+        let port = listen_once(reactor, Framed::new(Lines::new(), server));
+        peer(reactor, address(&port), |mut stream| {
+            stream.write_all(b"one\r\ntwo\r\nthree\r\nfour\r\nno line")?;
+            stream.shutdown(std::net::Shutdown::Write)?;
+            stream.read(&mut [0])
+        })
+    });
+    assert_eq!(got, 0);
+    assert_eq!(*frames.borrow(), [&b"one"[..], b"two", b"three", b"four"]);
+}
+
+// P8: told and closed
+#[test]
+fn a_line_too_long_is_told_and_closes_the_connection() {
+    let frames = Rc::new(RefCell::new(Vec::new()));
+    let reason = Rc::new(RefCell::new(None));
+    let got = run(|reactor| {
+        let server = Collect { frames: frames.clone(), each: Box::new(|_| {}), reason: reason.clone() };
+        let port = listen_once(reactor, Framed::new(Lines::new().max_length(10), server));
+        peer(reactor, address(&port), |mut stream| {
+            stream.write_all(b"short\r\nfar too long a line\r\nnever\r\n")?;
+            let mut got = String::new();
+            stream.read_to_string(&mut got)?;
+            Ok(got)
+        })
+    });
+    assert_eq!(got, "frame longer than the limit of 10 bytes");
+    assert_eq!(*frames.borrow(), [b"short"]);
+    assert!(reason.take().unwrap().is::<FrameError>());
+}
+
+// P8: after lose_connection, frames that were read already are not delivered either
+#[test]
+fn no_frame_comes_after_lose_connection() {
+    let frames = Rc::new(RefCell::new(Vec::new()));
+    run(|reactor| {
+        let server = Collect {
+            frames: frames.clone(),
+            each: Box::new(Transport::lose_connection),
+            reason: Rc::default(),
+        };
+        let port = listen_once(reactor, Framed::new(Netstrings::new(), server));
+        peer(reactor, address(&port), |mut stream| {
+            stream.write_all(b"3:one,3:two,")?;
+            stream.read(&mut [0])
+        })
+    });
+    assert_eq!(*frames.borrow(), [b"one"]);
+}

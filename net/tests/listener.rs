@@ -1,0 +1,236 @@
+//! Listening: many connections, factories that fail, stopping. Statements P4 and P7.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::rc::Rc;
+
+use support::*;
+use twistor_net::{Address, CannotListen, Factory, ListeningPort, ServerEndpoint, Transport};
+
+fn echoed(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"x")?;
+    stream.read_exact(&mut [0])
+}
+
+/// The peer's connection was closed without a byte.
+fn closed(mut stream: TcpStream) -> std::io::Result<usize> {
+    stream.read(&mut [0])
+}
+
+// P7, A3: more connections at once than are accepted in a turn
+#[test]
+fn a_burst_of_connections_is_accepted_over_several_turns() {
+    let made = Rc::new(Cell::new(0));
+    run(|reactor| {
+        let count = made.clone();
+        let port = listen(reactor, move |_| {
+            count.set(count.get() + 1);
+            Echo
+        });
+        let address = address(&port);
+        // They wait in the queue, all of them, before the loop runs.
+        let clients: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(address).unwrap()).collect();
+        reactor.defer_to_thread(move || {
+            for client in clients {
+                client.set_read_timeout(Some(DEADLINE))?;
+                echoed(client)?;
+            }
+            Ok(())
+        })
+    });
+    assert_eq!(made.get(), 300);
+}
+
+struct Fickle(u32);
+
+impl Factory for Fickle {
+    type Protocol = Echo;
+
+    fn build_protocol(&mut self, _: Address) -> Option<Echo> {
+        self.0 += 1;
+        match self.0 {
+            1 => None,
+            2 => panic!("on purpose"),
+            _ => Some(Echo),
+        }
+    }
+}
+
+// P4, A5
+#[test]
+fn a_factory_that_refuses_or_panics_closes_that_connection_and_the_listener_lives() {
+    run(|reactor| {
+        let port = listen(reactor, Fickle(0));
+        let (handle, at) = ((**reactor).clone(), address(&port));
+        let (second, third) = (handle.clone(), handle.clone());
+        peer(&handle, at, closed)
+            .add_callback(move |count| {
+                assert_eq!(count, 0);
+                peer(&second, at, closed)
+            })
+            .add_callback(move |count| {
+                assert_eq!(count, 0);
+                peer(&third, at, echoed)
+            })
+    });
+}
+
+// A4
+#[test]
+fn a_listener_stopped_by_its_own_factory_accepts_no_more() {
+    let made = Rc::new(Cell::new(0));
+    run(|reactor| {
+        let (count, kept) = (made.clone(), Rc::new(RefCell::new(None::<ListeningPort>)));
+        let own = kept.clone();
+        let port = listen(reactor, move |_| {
+            count.set(count.get() + 1);
+            drop(own.borrow().as_ref().unwrap().stop_listening());
+            Echo
+        });
+        let clients: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(address(&port)).unwrap()).collect();
+        kept.replace(Some(port.clone()));
+        reactor.defer_to_thread(move || {
+            let mut clients = clients.into_iter();
+            let first = clients.next().unwrap();
+            first.set_read_timeout(Some(DEADLINE))?;
+            echoed(first)?;
+            for client in clients {
+                client.set_read_timeout(Some(DEADLINE))?;
+                // Closed or reset with the listener.
+                assert_eq!(closed(client).unwrap_or(0), 0);
+            }
+            Ok(())
+        })
+    });
+    assert_eq!(made.get(), 1);
+}
+
+// P7
+#[test]
+fn stop_listening_frees_the_port_at_once_and_keeps_the_connections() {
+    run(|reactor| {
+        let port = listen(reactor, |_| Echo);
+        let at = address(&port);
+        let (handle, stopped) = ((**reactor).clone(), port.clone());
+        peer(reactor, at, |mut stream| {
+            stream.write_all(b"x")?;
+            stream.read_exact(&mut [0])?;
+            Ok(stream)
+        })
+        .add_callback(move |stream| {
+            assert!(stopped.is_listening());
+            let done = stopped.stop_listening();
+            assert!(done.is_fired() && !stopped.is_listening());
+            assert!(stopped.stop_listening().is_fired());
+            ServerEndpoint::tcp(at).listen(&handle, |_| Echo).unwrap();
+            handle.defer_to_thread(move || Ok(echoed(stream)?))
+        })
+    });
+}
+
+// P7
+#[test]
+fn an_address_in_use_cannot_be_listened_on() {
+    run(|reactor| {
+        let port = listen(reactor, |_| Echo);
+        let error: CannotListen = ServerEndpoint::tcp(address(&port)).listen(reactor, |_| Echo).unwrap_err();
+        assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
+        assert!(error.to_string().starts_with(&format!("cannot listen on {}: ", port.address())));
+        twistor_deferred::succeed(())
+    });
+}
+
+// P7
+#[cfg(target_os = "linux")]
+#[test]
+fn two_listeners_share_a_port_with_reuse_port() {
+    run(|reactor| {
+        let endpoint = ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap()).reuse_port(true);
+        let port = endpoint.listen(reactor, |_| Echo).unwrap();
+        let same = ServerEndpoint::tcp(address(&port)).reuse_port(true);
+        let second = same.listen(reactor, |_| Echo).unwrap();
+        assert_eq!(port.address(), second.address());
+        peer(reactor, address(&port), echoed)
+    });
+}
+
+// A2: connections that are gone before they are accepted
+#[test]
+fn peers_that_reset_before_they_are_accepted_do_no_harm() {
+    run(|reactor| {
+        let port = listen(reactor, |_| Echo);
+        for _ in 0..200 {
+            reset(TcpStream::connect(address(&port)).unwrap());
+        }
+        peer(reactor, address(&port), echoed)
+    });
+}
+
+// P5, B8: a flood does not hold up the others
+#[test]
+fn a_peer_that_floods_gets_a_bounded_share_of_each_turn() {
+    let most = Rc::new(Cell::new(0));
+    run(|reactor| {
+        let (seen, turn, in_turn) = (most.clone(), Rc::new(Cell::new(0)), Rc::new(Cell::new(0_usize)));
+        let handle = (**reactor).clone();
+        let diary = Diary::new();
+        let server = scripted(&diary).on_data(move |_: &Transport, data| {
+            let now = handle.stats().turns;
+            if turn.replace(now) != now {
+                in_turn.set(0);
+            }
+            in_turn.set(in_turn.get() + data.len());
+            seen.set(seen.get().max(in_turn.get()));
+            Ok(())
+        });
+        let port = listen_once(reactor, server);
+        let peer = peer(reactor, address(&port), |mut stream| stream.write_all(&vec![b'x'; 32 << 20]));
+        let lost = diary.when_lost();
+        peer.add_callback(move |()| lost)
+    });
+    assert!(most.get() > 0 && most.get() <= 256 * 1024, "{} bytes in one turn", most.get());
+}
+
+// P7
+#[cfg(unix)]
+#[test]
+fn a_unix_listener_removes_its_file_and_replaces_a_dead_one() {
+    use twistor_net::ClientEndpoint;
+
+    let folder = std::env::temp_dir().join(format!("twistor-net-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("a:socket");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let diary = Diary::new();
+    run(|reactor| {
+        let endpoint = ServerEndpoint::unix(&path).mode(0o600);
+        let port = endpoint.listen(reactor, |_| Echo).unwrap();
+        assert_eq!(port.address().path(), Some(&*path));
+        // A living one is not replaced.
+        assert!(endpoint.listen(reactor, |_| Echo).is_err());
+        let client: ClientEndpoint = ClientEndpoint::unix(&path).to_string().parse().unwrap();
+        let client_side = scripted(&diary)
+            .on_made(|transport| {
+                assert!(transport.write(b"hello"));
+                assert!(transport.peer().unwrap().path().is_some());
+                Ok(())
+            })
+            .on_data(|transport, _| {
+                transport.lose_connection();
+                Ok(())
+            });
+        let (lost, file) = (diary.when_lost(), path.clone());
+        client.connect(reactor, client_side).add_callback(move |_| lost).add_callback(move |()| {
+            assert!(file.exists());
+            port.stop_listening()
+        })
+    });
+    assert_eq!(diary.entries(), ["made", "data hello", "lost connection was closed cleanly"]);
+    assert!(!path.exists());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
