@@ -131,10 +131,15 @@ impl Diary {
 
     /// Every method of a protocol goes through here: none may be entered from inside another. // P1
     fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
+        struct Leave<'a>(&'a Cell<bool>);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
         assert!(!self.inside.replace(true), "a protocol was entered from inside one of its own calls");
-        let result = f();
-        self.inside.set(false);
-        result
+        let _leave = Leave(&self.inside);
+        f()
     }
 }
 
