@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use twistor_deferred::{Abandoned, Cancelled, Panicked};
-use twistor_reactor::{Handle, Reactor, ReactorGone};
+use twistor_reactor::{Handle, Phase, Reactor, ReactorGone};
 
 use crate::support::{Record, keep_log, logged, reactor, run};
 
@@ -178,20 +178,17 @@ fn stopping_waits_for_work_under_way_and_abandons_what_has_not_begun() {
     // R4
     keep_log();
     let reactor = Reactor::builder().threads(1).build().unwrap();
-    let (begun, has_begun) = mpsc::channel::<()>();
-    let (finished, ran) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (begun, has_begun) = mpsc::channel();
+    let (go, may_end) = mpsc::channel::<()>();
+    let under_way = reactor.defer_to_thread(move || {
+        begun.send(())?;
+        may_end.recv()?;
+        Ok(())
+    });
+    let waiting = reactor.defer_to_thread(|| Ok(()));
     let record = Record::new();
-    for n in 0..2 {
-        let (begun, finished, ran, seen) = (begun.clone(), finished.clone(), ran.clone(), record.clone());
-        let work = reactor.defer_to_thread(move || {
-            ran.fetch_add(1, Ordering::SeqCst);
-            begun.send(())?;
-            for _ in 0..1000 {
-                std::thread::yield_now();
-            }
-            finished.fetch_add(1, Ordering::SeqCst);
-            Ok(())
-        });
+    for (n, work) in [under_way, waiting].into_iter().enumerate() {
+        let seen = record.clone();
         drop(work.add_errback(move |failure| {
             seen.add((n, failure.is::<Abandoned>()));
             Ok(())
@@ -202,8 +199,9 @@ fn stopping_waits_for_work_under_way_and_abandons_what_has_not_begun() {
         has_begun.recv().unwrap();
         handle.stop();
     });
+    // The last thing before the threads are joined.
+    reactor.on_shutdown(Phase::After, move || go.send(()).unwrap());
     run(&reactor);
-    assert_eq!(finished.load(Ordering::SeqCst), ran.load(Ordering::SeqCst));
     assert_eq!(record.take(), [(0, true), (1, true)]);
     assert_eq!(logged(), [""; 0]);
 }
