@@ -33,8 +33,12 @@ mod future;
 mod list;
 mod origin;
 mod outcome;
+mod pool;
+mod queue;
+mod semaphore;
 mod shortcuts;
 mod trigger;
+mod waiters;
 
 pub use cancel::{Cancelled, Canceller};
 pub use chain::CircularWait;
@@ -45,5 +49,8 @@ pub use list::{
     gather_results, join, race,
 };
 pub use outcome::Outcome;
+pub use pool::DeferredPool;
+pub use queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
+pub use semaphore::{DeferredLock, DeferredSemaphore, NoSlots, Permit};
 pub use shortcuts::{execute, fail, maybe_deferred, succeed};
 pub use trigger::{Abandoned, Trigger};

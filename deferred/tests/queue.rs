@@ -1,0 +1,152 @@
+//! Items for those who wait: S1.
+
+mod support;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use support::{Diary, failure_of, on_a_small_stack, outcome, value_of};
+use twistor_deferred::{Abandoned, Cancelled, DeferredQueue, QueueOverflow, QueueUnderflow};
+
+// S1
+#[test]
+fn items_and_waiters_go_first_in_first_out() {
+    let queue = DeferredQueue::new();
+    queue.put(1).unwrap();
+    queue.put(2).unwrap();
+    assert_eq!(value_of(queue.get()), 1);
+    assert_eq!(value_of(queue.get()), 2);
+    let (first, second) = (outcome(queue.get()), outcome(queue.get()));
+    assert_eq!(queue.waiting(), 2);
+    queue.put(3).unwrap();
+    assert_eq!((first.take(), second.take()), (Some(Ok("3".into())), None));
+    queue.put(4).unwrap();
+    assert_eq!(second.take(), Some(Ok("4".into())));
+    assert!(queue.is_empty());
+}
+
+// S1
+#[test]
+fn put_past_the_size_gives_the_item_back() {
+    let queue = DeferredQueue::new().size(1);
+    queue.put("kept".to_owned()).unwrap();
+    let QueueOverflow(item) = queue.put("too much".to_owned()).unwrap_err();
+    assert_eq!(item, "too much");
+    assert_eq!(queue.len(), 1);
+    assert_eq!(value_of(queue.get()), "kept");
+    queue.put("again".to_owned()).unwrap();
+}
+
+// S1
+#[test]
+fn get_past_the_backlog_is_underflow() {
+    let queue = DeferredQueue::<u64>::new().backlog(1);
+    let waiting = queue.get();
+    assert!(failure_of(queue.get()).is::<QueueUnderflow>());
+    queue.put(1).unwrap();
+    assert_eq!(value_of(waiting), 1);
+}
+
+// S1
+#[test]
+fn zero_is_a_valid_limit_on_either_side() {
+    let nothing_kept = DeferredQueue::new().size(0);
+    assert_eq!(nothing_kept.put(1), Err(QueueOverflow(1)));
+    let waiting = nothing_kept.get();
+    nothing_kept.put(2).unwrap();
+    assert_eq!(value_of(waiting), 2);
+
+    let nobody_waits = DeferredQueue::new().backlog(0);
+    assert!(failure_of(nobody_waits.get()).is::<QueueUnderflow>());
+    nobody_waits.put(3).unwrap();
+    assert_eq!(value_of(nobody_waits.get()), 3);
+}
+
+// S1
+#[test]
+fn a_cancelled_get_gives_up_its_place_and_loses_no_item() {
+    let queue = DeferredQueue::new().backlog(2);
+    let (given_up, next) = (queue.get(), queue.get());
+    given_up.cancel();
+    assert!(failure_of(given_up).is::<Cancelled>());
+    assert_eq!(queue.waiting(), 1);
+    let last = queue.get();
+    queue.put(1).unwrap();
+    queue.put(2).unwrap();
+    assert_eq!((value_of(next), value_of(last)), (1, 2));
+}
+
+// S1, C3
+#[test]
+fn a_get_cancelled_after_its_item_came_keeps_it() {
+    let queue = DeferredQueue::new();
+    let got = queue.get();
+    queue.put(1).unwrap();
+    got.cancel();
+    assert_eq!(value_of(got), 1);
+}
+
+// S1, D6
+#[test]
+fn a_callback_may_put_and_get_on_its_own_queue() {
+    let queue = DeferredQueue::new();
+    let diary = Diary::default();
+    let (again, first, second) = (queue.clone(), diary.clone(), diary.clone());
+    drop(queue.get().add_callback(move |n: u64| {
+        first.note(format!("got {n}"));
+        again.put(n + 1).unwrap();
+        let next = again.get();
+        first.note("put");
+        next
+    }));
+    drop(queue.get().add_callback(move |n| second.note(format!("second got {n}"))));
+    queue.put(1).unwrap();
+    assert_eq!(diary.read(), "got 1 second got 2 put");
+    assert_eq!(queue.waiting(), 1);
+}
+
+// S1, D9
+#[test]
+fn who_waits_on_a_queue_that_goes_away_is_told() {
+    let queue = DeferredQueue::<u64>::new();
+    let waiting = queue.get();
+    drop(queue.clone());
+    assert!(!waiting.is_fired());
+    drop(queue);
+    assert!(failure_of(waiting).is::<Abandoned>());
+}
+
+// S1
+#[test]
+fn a_million_waiters_get_their_items_or_give_up() {
+    on_a_small_stack(|| {
+        let queue = DeferredQueue::new();
+        let sum = Rc::new(RefCell::new(0_u64));
+        let mut waiting = Vec::new();
+        for n in 0..1_000_000 {
+            let sum = sum.clone();
+            let get = queue.get().add_both(move |item| {
+                if let Ok(item) = item {
+                    *sum.borrow_mut() += item;
+                }
+            });
+            if n % 2 == 0 {
+                waiting.push(get);
+            }
+        }
+        waiting.iter().for_each(|get| get.cancel());
+        assert_eq!(queue.waiting(), 500_000);
+        for _ in 0..500_000 {
+            queue.put(2).unwrap();
+        }
+        assert_eq!(*sum.borrow(), 1_000_000);
+        assert!(queue.is_empty());
+    });
+}
+
+#[test]
+fn the_errors_say_what_was_wrong() {
+    assert_eq!(QueueOverflow(()).to_string(), "the queue is full");
+    assert_eq!(QueueUnderflow.to_string(), "the queue is empty, and as many wait for an item as may");
+    assert_eq!(format!("{:?}", DeferredQueue::<()>::new()), "DeferredQueue(0 items, 0 waiting)");
+}
