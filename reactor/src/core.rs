@@ -16,6 +16,7 @@ use crate::ready::Progress;
 use crate::remote::{RemoteCall, Shared};
 use crate::sources::Sources;
 use crate::stats::Meter;
+use crate::tasks::Tasks;
 use crate::threads::Threads;
 use crate::time::{Time, nanos};
 use crate::{Handle, RunError};
@@ -38,6 +39,7 @@ pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     /// Calls fetched from other threads, and not run yet.
     incoming: RefCell<VecDeque<RemoteCall>>,
+    pub(crate) tasks: Tasks,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) threads: Threads,
     pub(crate) meter: Meter,
@@ -54,6 +56,7 @@ impl Core {
             threads: Threads::new(threads, shared.clone()),
             shared,
             incoming: RefCell::default(),
+            tasks: Tasks::default(),
             lifecycle: Lifecycle::default(),
             meter: Meter::new(slow),
         })
@@ -72,6 +75,7 @@ impl Core {
         self.run_sources();
         self.run_incoming();
         self.run_timers(mark);
+        self.run_tasks();
         self.meter.turn();
         let goes_on = self.lifecycle.step(self);
         drop(turn);
@@ -87,8 +91,13 @@ impl Core {
             let mut sources = self.sources.borrow_mut();
             self.driver.wait(&self.timers.time, wait, |token, ready| sources.wake(token, ready))?;
         }
-        self.shared.begin_turn(&mut self.incoming.borrow_mut());
+        self.fetch();
         Ok(())
+    }
+
+    /// Takes in what other threads and wakers have sent.
+    pub(crate) fn fetch(&self) {
+        self.shared.fetch(&mut self.incoming.borrow_mut(), &mut self.tasks.woken.borrow_mut());
     }
 
     /// Whether the next turn has something to do without waiting.
@@ -96,6 +105,7 @@ impl Core {
         self.sources.borrow().any_ready()
             || self.shared.is_pending()
             || !self.incoming.borrow().is_empty()
+            || !self.tasks.woken.borrow().is_empty()
             || self.lifecycle.has_work()
     }
 
@@ -171,16 +181,19 @@ impl Core {
             let sources = self.sources.borrow_mut().take_all();
             let timers = self.timers.timers.borrow_mut().take_all();
             let jobs = self.threads.take_jobs();
-            if sources.is_empty() && timers.is_empty() && jobs.is_empty() {
+            let tasks = self.tasks.take_all();
+            if sources.is_empty() && timers.is_empty() && jobs.is_empty() && tasks.is_empty() {
                 return;
             }
             sources.into_iter().for_each(|source| self.discard(source.place, source.handler));
             timers.into_iter().for_each(|call| self.discard(call.place, call.run));
             jobs.into_iter().for_each(|job| self.discard(job.place, job));
+            tasks.into_iter().for_each(|task| self.discard(task.place, task.run));
         }
         log::error!("the timers and sources left at the end set up new ones for ever; the last are leaked");
         std::mem::forget(self.sources.borrow_mut().take_all());
         std::mem::forget(self.timers.timers.borrow_mut().take_all());
+        std::mem::forget(self.tasks.take_all());
     }
 
     /// The reactor is being dropped: nothing will run any more.

@@ -39,8 +39,9 @@ use crate::time::Time;
 /// # Ordering
 ///
 /// A turn waits until something is ready or due; calls the handlers of the sources that are ready, each once; runs
-/// the calls that came from other threads; and runs the timers that are due. What these add (a zero-delay call, a
-/// call from a thread, a readiness) is for a later turn, so nothing starves.
+/// the calls that came from other threads; runs the timers that are due; and runs the [tasks](Handle::spawn) that
+/// were woken. What these add (a zero-delay call, a call from a thread, a readiness, a wake by a task) is for a later
+/// turn, so nothing starves.
 ///
 /// # Panics
 ///

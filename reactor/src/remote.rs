@@ -9,6 +9,7 @@ use std::thread::{self, ThreadId};
 
 use crate::Handle;
 use crate::delayed_call::HostHook;
+use crate::tasks::Ring;
 
 /// The reactor that was called from another thread is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,8 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Queue {
     calls: VecDeque<RemoteCall>,
+    /// Tasks whose wakers were called.
+    tasks: VecDeque<Arc<Ring>>,
     closed: bool,
 }
 
@@ -142,10 +145,26 @@ impl Shared {
             }
             queue.calls.push_back(call);
         }
+        self.announce();
+        Ok(())
+    }
+
+    pub(crate) fn wake_task(&self, task: Arc<Ring>) {
+        {
+            let mut queue = self.queue();
+            if queue.closed {
+                return;
+            }
+            queue.tasks.push_back(task);
+        }
+        self.announce();
+    }
+
+    /// Has the loop look at the queue.
+    fn announce(&self) {
         if self.state.fetch_or(PENDING, Ordering::AcqRel) == 0 {
             self.wake();
         }
-        Ok(())
     }
 
     fn wake(&self) {
@@ -164,15 +183,13 @@ impl Shared {
         self.state.load(Ordering::Acquire) & PENDING != 0
     }
 
-    /// From here on, calls are seen without a wake-up. Moves those that are there behind the ones in `calls`.
-    pub(crate) fn begin_turn(&self, calls: &mut VecDeque<RemoteCall>) {
+    /// From here on, and until the turn ends, the queue is seen without a wake-up. Moves what is in it behind what
+    /// was fetched before.
+    pub(crate) fn fetch(&self, calls: &mut VecDeque<RemoteCall>, tasks: &mut VecDeque<Arc<Ring>>) {
         if self.state.swap(AWAKE, Ordering::AcqRel) & PENDING != 0 {
             let mut queue = self.queue();
-            if calls.is_empty() {
-                std::mem::swap(&mut queue.calls, calls);
-            } else {
-                calls.append(&mut queue.calls);
-            }
+            move_behind(calls, &mut queue.calls);
+            move_behind(tasks, &mut queue.tasks);
         }
     }
 
@@ -184,6 +201,15 @@ impl Shared {
     pub(crate) fn close(&self) -> VecDeque<RemoteCall> {
         let mut queue = self.queue();
         queue.closed = true;
+        queue.tasks.clear();
         std::mem::take(&mut queue.calls)
+    }
+}
+
+fn move_behind<T>(these: &mut VecDeque<T>, those: &mut VecDeque<T>) {
+    if these.is_empty() {
+        std::mem::swap(these, those);
+    } else {
+        these.append(those);
     }
 }

@@ -4,6 +4,7 @@
 
 mod cooperator;
 mod delays;
+mod futures;
 mod lifecycle;
 mod looping_call;
 mod manual_clock;

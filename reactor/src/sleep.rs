@@ -1,0 +1,106 @@
+//! Waiting for a time, in a future.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use twistor_deferred::Failure;
+
+use crate::{DelayedCall, Handle, ReactorGone};
+
+impl Handle {
+    /// A future that is ready after `delay`, counted from now. Twisted's `deferLater`, for those who await.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let reactor = twistor_reactor::Reactor::new()?;
+    /// let handle = reactor.clone();
+    /// let done = reactor.spawn(async move { handle.sleep(Duration::from_millis(1)).await });
+    /// reactor.run_until(done)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Awaiting it gives [`ReactorGone`] when the run has ended, or the reactor is gone, before its time.
+    #[track_caller]
+    pub fn sleep(&self, delay: Duration) -> Sleep {
+        let state = Rc::new(Cell::new(State::Waiting(None)));
+        let end = End(state.clone());
+        let call = self.schedule_at(delay, Box::new(move || end.set(State::Over)), Location::caller());
+        Sleep { state, call }
+    }
+}
+
+/// The future that [`Handle::sleep`] gives.
+///
+/// # Dropping
+///
+/// Dropping it takes its timer back, so a sleep that lost a race costs nothing more.
+#[must_use = "a sleep does nothing unless it is awaited"]
+pub struct Sleep {
+    state: Rc<Cell<State>>,
+    call: DelayedCall,
+}
+
+enum State {
+    Waiting(Option<Waker>),
+    Over,
+    Lost,
+}
+
+/// The timer's side: dropped without a call, it tells that the time will not come.
+struct End(Rc<Cell<State>>);
+
+impl End {
+    fn set(self, state: State) {
+        if let State::Waiting(Some(waker)) = self.0.replace(state) {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        match self.0.replace(State::Lost) {
+            State::Waiting(Some(waker)) => waker.wake(),
+            State::Waiting(None) | State::Lost => {}
+            State::Over => self.0.set(State::Over),
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = Result<(), Failure>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.state.replace(State::Over) {
+            State::Waiting(_) => {
+                self.state.set(State::Waiting(Some(context.waker().clone())));
+                Poll::Pending
+            }
+            State::Over => Poll::Ready(Ok(())),
+            State::Lost => Poll::Ready(Err(ReactorGone.into())),
+        }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        // Nobody is to be woken by what follows.
+        self.state.set(State::Over);
+        // It may be over already.
+        let _ = self.call.cancel();
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep").field("until", &self.call.time()).finish()
+    }
+}

@@ -1,0 +1,228 @@
+//! Futures that the reactor runs.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use slab::Slab;
+use twistor_deferred::{Deferred, Failure, Outcome, Panicked, Trigger, fail};
+
+use crate::core::Core;
+use crate::remote::Shared;
+use crate::{Handle, ReactorGone};
+
+/// Tasks that run in one turn; the rest waits for the next, so that sources and timers get their share.
+const TASKS_A_TURN: usize = 1024;
+
+impl Handle {
+    /// Runs a future in the reactor's thread, and gives its result as a Deferred. Twisted's `ensureDeferred` and
+    /// `Deferred.fromCoroutine`, except that nothing of the future runs before this returns.
+    ///
+    /// The future's output is an [`Outcome`], like a callback's: a `Result` with a [`Failure`], a Deferred that is
+    /// then waited for, or nothing. The future may wait for Deferreds, for [`sleep`](Handle::sleep), and for whatever
+    /// else tells it by its waker, from any thread.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use twistor_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let handle = reactor.clone();
+    /// let sum = reactor.spawn(async move {
+    ///     let number = handle.defer_to_thread(|| Ok("41".parse::<u64>()?)).await?;
+    ///     handle.sleep(Duration::from_millis(1)).await?;
+    ///     Ok(number + 1)
+    /// });
+    /// assert_eq!(reactor.run_until(sum)?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Ordering
+    ///
+    /// A task that was spawned or woken runs at the end of the same turn, after the timers; those of one turn in the
+    /// order in which they were woken. One that wakes itself, or another while tasks run, goes on in the next turn,
+    /// and no task runs twice in one.
+    ///
+    /// # Errors
+    ///
+    /// The future's own; [`Panicked`] if it panics; [`ReactorGone`]. When the run ends, a task that is not done is
+    /// dropped and its Deferred fires [`Abandoned`](twistor_deferred::Abandoned).
+    ///
+    /// # Dropping
+    ///
+    /// Cancelling the Deferred drops the future at once, or as soon as it returns if it is being polled. Dropping the
+    /// Deferred cancels nothing. The future is dropped before the callbacks get its result.
+    #[track_caller]
+    pub fn spawn<O: Outcome + 'static>(
+        &self,
+        future: impl Future<Output = O> + 'static,
+    ) -> Deferred<O::Value> {
+        let Some(core) = self.core() else { return fail(ReactorGone) };
+        let place = Location::caller();
+        let id = core.tasks.next_id();
+        let (deferred, trigger) = Deferred::with_canceller({
+            let handle = self.clone();
+            move |_| handle.drop_task(id)
+        });
+        core.tasks.insert(id, place, Box::new(Running { place, job: Some((Box::pin(future), trigger)) }));
+        core.shared.wake_task(Ring::new(id, core.shared.clone()));
+        deferred.add_callback(|outcome| outcome)
+    }
+
+    fn drop_task(&self, id: TaskId) {
+        let Some(core) = self.core() else { return };
+        let task = core.tasks.remove(id);
+        if let Some(task) = task {
+            core.discard(task.place, task.run);
+        }
+    }
+}
+
+/// A task's slot in the table, and a number that no other task has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct TaskId {
+    key: usize,
+    number: u64,
+}
+
+/// What a task's wakers hold.
+pub(crate) struct Ring {
+    id: TaskId,
+    shared: Arc<Shared>,
+    /// Stands in the list of those that were woken.
+    queued: AtomicBool,
+}
+
+impl Ring {
+    /// A new task's: it is about to be queued.
+    fn new(id: TaskId, shared: Arc<Shared>) -> Arc<Ring> {
+        Arc::new(Ring { id, shared, queued: AtomicBool::new(true) })
+    }
+}
+
+impl Wake for Ring {
+    fn wake(self: Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            let shared = self.shared.clone();
+            shared.wake_task(self);
+        }
+    }
+}
+
+pub(crate) struct Task {
+    id: TaskId,
+    pub(crate) place: &'static Location<'static>,
+    /// `None` while it is being polled.
+    pub(crate) run: Option<Box<dyn Run>>,
+}
+
+/// The table, and the list of those to run. Nothing in here polls or drops a future.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    table: RefCell<Slab<Task>>,
+    spawned: Cell<u64>,
+    /// Woken, and not run yet.
+    pub(crate) woken: RefCell<VecDeque<Arc<Ring>>>,
+}
+
+impl Tasks {
+    fn next_id(&self) -> TaskId {
+        let number = self.spawned.replace(self.spawned.get() + 1);
+        TaskId { key: self.table.borrow().vacant_key(), number }
+    }
+
+    fn insert(&self, id: TaskId, place: &'static Location<'static>, run: Box<dyn Run>) {
+        self.table.borrow_mut().insert(Task { id, place, run: Some(run) });
+    }
+
+    fn remove(&self, id: TaskId) -> Option<Task> {
+        let mut table = self.table.borrow_mut();
+        let present = table.get(id.key).is_some_and(|task| task.id == id);
+        present.then(|| table.remove(id.key))
+    }
+
+    pub(crate) fn take_all(&self) -> Vec<Task> {
+        self.table.take().into_iter().map(|(_, task)| task).collect()
+    }
+
+    /// Takes out what is to be polled, unless the task is gone.
+    fn begin(&self, id: TaskId) -> Option<(Box<dyn Run>, &'static Location<'static>)> {
+        let mut table = self.table.borrow_mut();
+        let task = table.get_mut(id.key).filter(|task| task.id == id)?;
+        Some((task.run.take()?, task.place))
+    }
+
+    /// Puts it back; returns it if the task was cancelled meanwhile.
+    fn put_back(&self, id: TaskId, run: Box<dyn Run>) -> Option<Box<dyn Run>> {
+        match self.table.borrow_mut().get_mut(id.key).filter(|task| task.id == id) {
+            Some(task) => task.run.replace(run),
+            None => Some(run),
+        }
+    }
+}
+
+impl Core {
+    /// Runs the tasks that have been woken, each once. Those that are woken from here on wait for the next turn.
+    pub(crate) fn run_tasks(&self) {
+        self.fetch();
+        let snapshot = self.tasks.woken.borrow().len().min(TASKS_A_TURN);
+        for _ in 0..snapshot {
+            let Some(ring) = self.tasks.woken.borrow_mut().pop_front() else { break };
+            self.run_task(ring);
+        }
+    }
+
+    fn run_task(&self, ring: Arc<Ring>) {
+        let id = ring.id;
+        // First, so that it can wake itself.
+        ring.queued.store(false, Ordering::Release);
+        let Some((mut run, place)) = self.tasks.begin(id) else { return };
+        let waker = Waker::from(ring);
+        let polled = self.call(place, || run.poll(&mut Context::from_waker(&waker)));
+        let done = match polled {
+            Some(Poll::Pending) => self.tasks.put_back(id, run),
+            Some(Poll::Ready(())) | None => {
+                drop(self.tasks.remove(id));
+                Some(run)
+            }
+        };
+        if done.is_some() {
+            self.discard(place, done);
+        }
+    }
+}
+
+/// A task, whatever it results in.
+pub(crate) trait Run {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
+}
+
+struct Running<F, O: 'static> {
+    place: &'static Location<'static>,
+    job: Option<(Pin<Box<F>>, Trigger<O>)>,
+}
+
+impl<O, F: Future<Output = O>> Run for Running<F, O> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some((future, _)) = &mut self.job else { return Poll::Ready(()) };
+        let result = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(payload) => Err(Failure::new(Panicked::new(payload, self.place))),
+        };
+        if let Some((future, trigger)) = self.job.take() {
+            // What it holds is free by the time its result is told.
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
+            if let Err(payload) = dropped {
+                log::error!("{}", Panicked::new(payload, self.place));
+            }
+            trigger.fire(result);
+        }
+        Poll::Ready(())
+    }
+}

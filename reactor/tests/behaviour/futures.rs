@@ -1,0 +1,412 @@
+//! Futures run by the reactor.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, pending, poll_fn};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use twistor_deferred::{Abandoned, Cancelled, Deferred, Panicked, succeed};
+use twistor_reactor::{Handle, Reactor, ReactorGone};
+
+use crate::support::{Drops, Record, keep_log, logged, reactor, run};
+
+/// A future that is ready when it is polled for the second time, and wakes itself.
+async fn next_turn() {
+    let mut polled = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut polled, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[test]
+fn a_future_gives_its_result_as_a_deferred() {
+    // R9
+    let reactor = reactor();
+    let sum = reactor.spawn(async {
+        let text = succeed("41").await?;
+        Ok(text.parse::<u64>()? + 1)
+    });
+    assert_eq!(reactor.run_until(sum).unwrap(), 42);
+    let error = reactor.spawn(async { Ok("x".parse::<u64>()?) });
+    assert!(reactor.run_until(error).unwrap_err().is::<std::num::ParseIntError>());
+    reactor.run_until(reactor.spawn(async {})).unwrap();
+}
+
+#[test]
+#[allow(clippy::async_yields_async)]
+fn a_future_that_gives_a_deferred_is_followed_and_cancelled_through_it() {
+    // R9
+    let reactor = reactor();
+    let (inner, trigger) = Deferred::new();
+    let outer = reactor.spawn(async { inner });
+    reactor.call_later(Duration::from_millis(1), move || trigger.callback(7));
+    assert_eq!(reactor.run_until(outer).unwrap(), 7);
+
+    let (inner, trigger) = Deferred::<u64>::new();
+    let outer = reactor.spawn(async { inner });
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    outer.cancel();
+    assert!(outer.is_fired() && !trigger.is_live());
+    drop(outer.add_errback(|failure| failure.trap::<Cancelled>().map(|_| 0)));
+}
+
+#[test]
+fn nothing_of_a_future_runs_before_spawn_returns_and_it_runs_in_the_same_turn() {
+    // R9
+    let reactor = reactor();
+    let record = Record::new();
+    let (handle, seen) = (reactor.clone(), record.clone());
+    reactor.call_later(Duration::ZERO, move || {
+        let inside = seen.clone();
+        drop(handle.spawn(async move { inside.add("inside") }));
+        seen.add("spawned");
+    });
+    reactor.turn(None).unwrap();
+    assert_eq!(record.take(), ["spawned", "inside"]);
+}
+
+#[test]
+fn futures_run_in_the_order_in_which_they_were_woken() {
+    // R9
+    let reactor = reactor();
+    let record = Record::new();
+    let mut triggers = Vec::new();
+    for n in 0..3 {
+        let (deferred, trigger) = Deferred::<()>::new();
+        triggers.push(trigger);
+        let seen = record.clone();
+        drop(reactor.spawn(async move {
+            deferred.await?;
+            seen.add(n);
+            Ok(())
+        }));
+    }
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    triggers.into_iter().rev().for_each(|trigger| trigger.callback(()));
+    reactor.turn(None).unwrap();
+    assert_eq!(record.take(), [2, 1, 0]);
+}
+
+#[test]
+fn a_future_is_woken_from_any_thread_also_after_it_is_done() {
+    // R9
+    let reactor = reactor();
+    let (send, receive) = mpsc::channel::<Waker>();
+    let rung = Arc::new(AtomicUsize::new(0));
+    let bell = rung.clone();
+    let thread = std::thread::spawn(move || {
+        let waker = receive.recv().unwrap();
+        bell.store(1, Ordering::Release);
+        waker.wake_by_ref();
+        waker
+    });
+    let done = reactor.spawn(poll_fn(move |context| {
+        if rung.load(Ordering::Acquire) == 1 {
+            return Poll::Ready(Ok("rung"));
+        }
+        send.send(context.waker().clone()).unwrap();
+        Poll::Pending
+    }));
+    assert_eq!(reactor.run_until(done).unwrap(), "rung");
+    let waker = thread.join().unwrap();
+    waker.wake_by_ref();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    drop(reactor);
+    waker.wake();
+}
+
+#[test]
+fn a_waker_of_a_task_that_is_gone_does_not_poll_the_one_in_its_place() {
+    // R9
+    let reactor = reactor();
+    let slot = Rc::new(RefCell::new(None));
+    let waker = slot.clone();
+    drop(reactor.spawn(poll_fn(move |context| {
+        waker.replace(Some(context.waker().clone()));
+        Poll::Ready(())
+    })));
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    let polls = Rc::new(Cell::new(0));
+    let count = polls.clone();
+    drop(reactor.spawn(poll_fn(move |_| {
+        count.set(count.get() + 1);
+        Poll::<()>::Pending
+    })));
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    slot.take().unwrap().wake();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(polls.get(), 1);
+}
+
+#[test]
+fn a_future_that_keeps_waking_itself_runs_once_a_turn_and_starves_nobody() {
+    // R9
+    let reactor = reactor();
+    let polls = Rc::new(Cell::new(0));
+    let count = polls.clone();
+    drop(reactor.spawn(async move {
+        loop {
+            count.set(count.get() + 1);
+            next_turn().await;
+        }
+        #[allow(unreachable_code)]
+        ()
+    }));
+    for turn in 1..=10 {
+        reactor.turn(None).unwrap();
+        assert_eq!(polls.get(), turn);
+    }
+    let handle = reactor.clone();
+    reactor.call_later(Duration::from_millis(1), move || handle.stop());
+    run(&reactor);
+}
+
+#[test]
+fn many_wakes_before_a_turn_are_one_poll() {
+    // R9
+    let reactor = reactor();
+    let (polls, slot) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None)));
+    let (count, waker) = (polls.clone(), slot.clone());
+    drop(reactor.spawn(poll_fn(move |context| {
+        count.set(count.get() + 1);
+        waker.replace(Some(context.waker().clone()));
+        Poll::<()>::Pending
+    })));
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    for _ in 0..100 {
+        slot.borrow().as_ref().unwrap().wake_by_ref();
+    }
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(polls.get(), 2);
+}
+
+#[test]
+fn cancelling_the_deferred_drops_the_future_at_once() {
+    // R9
+    let reactor = reactor();
+    let drops = Drops::default();
+    let token = drops.token();
+    let deferred = reactor.spawn(async move {
+        let _token = token;
+        pending::<()>().await;
+    });
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(drops.count(), 0);
+    deferred.cancel();
+    assert_eq!(drops.count(), 1);
+    assert!(reactor.run_until(deferred).unwrap_err().is::<Cancelled>());
+}
+
+#[test]
+fn a_future_may_cancel_itself_and_is_dropped_when_it_returns() {
+    // R9
+    let reactor = reactor();
+    let drops = Drops::default();
+    let token = drops.token();
+    let canceller = Rc::new(RefCell::new(None));
+    let own = canceller.clone();
+    let (record, count) = (Record::new(), drops.clone());
+    let seen = record.clone();
+    let deferred = reactor.spawn(async move {
+        let _token = token;
+        let canceller: twistor_deferred::Canceller = own.take().unwrap();
+        canceller.cancel();
+        seen.add(count.count());
+        pending::<()>().await;
+    });
+    canceller.replace(Some(deferred.canceller()));
+    assert!(reactor.run_until(deferred).unwrap_err().is::<Cancelled>());
+    assert_eq!((record.take(), drops.count()), (vec![0], 1));
+}
+
+#[test]
+fn a_deferred_that_is_dropped_leaves_the_future_running() {
+    // R9
+    let reactor = reactor();
+    let handle = reactor.clone();
+    drop(reactor.spawn(async move {
+        next_turn().await;
+        handle.stop();
+    }));
+    run(&reactor);
+}
+
+#[test]
+fn a_future_that_panics_fails_its_deferred_alone() {
+    // R9
+    let reactor = reactor();
+    let line = line!() + 1;
+    let deferred = reactor.spawn(async {
+        next_turn().await;
+        panic!("out of cheese");
+        #[allow(unreachable_code)]
+        ()
+    });
+    let failure = reactor.run_until(deferred).unwrap_err();
+    let panicked = failure.downcast_ref::<Panicked>().unwrap();
+    assert_eq!((panicked.message(), panicked.added_at().line()), ("out of cheese", line));
+}
+
+#[test]
+fn a_failure_of_a_future_that_nobody_waits_for_is_logged_with_its_place() {
+    // R9, D11
+    keep_log();
+    let reactor = reactor();
+    let line = line!() + 1;
+    drop(reactor.spawn(async { Ok("x".parse::<u64>()?) }));
+    reactor.turn(None).unwrap();
+    let lines = logged();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains(&format!("futures.rs:{line}")), "{lines:?}");
+}
+
+#[test]
+fn what_a_future_held_is_dropped_before_its_result_is_told() {
+    // R9
+    let reactor = reactor();
+    let drops = Drops::default();
+    let (token, count) = (drops.token(), drops.clone());
+    let deferred = reactor.spawn(async move {
+        let _token = token;
+        next_turn().await;
+    });
+    reactor.run_until(deferred.add_callback(move |()| assert_eq!(count.count(), 1))).unwrap();
+}
+
+#[test]
+fn a_reactor_that_is_dropped_drops_its_futures_although_they_captured_handles() {
+    // R8, R9
+    let reactor = reactor();
+    let (drops, record) = (Drops::default(), Record::new());
+    for turn in [true, false] {
+        let (token, handle, seen): (_, Handle, _) = (drops.token(), reactor.clone(), record.clone());
+        let deferred = reactor.spawn(async move {
+            let _token = token;
+            handle.sleep(Duration::from_secs(3600)).await
+        });
+        drop(deferred.add_errback(move |failure| {
+            seen.add(failure.is::<Abandoned>());
+            Ok(())
+        }));
+        if turn {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+    }
+    drop(reactor);
+    assert_eq!((drops.count(), record.take()), (2, vec![true, true]));
+}
+
+#[test]
+fn a_run_that_ends_drops_the_futures_that_are_not_done() {
+    // R4, R9
+    let reactor = reactor();
+    let drops = Drops::default();
+    let token = drops.token();
+    let abandoned = reactor.spawn(async move {
+        let _token = token;
+        pending::<()>().await;
+    });
+    let handle = reactor.clone();
+    reactor.call_later(Duration::ZERO, move || handle.stop());
+    run(&reactor);
+    assert_eq!(drops.count(), 1);
+    assert!(reactor.run_until(abandoned).unwrap_err().is::<Abandoned>());
+}
+
+#[test]
+fn a_reactor_that_is_gone_takes_no_future() {
+    // R8, R9
+    let handle: Handle = {
+        let reactor = reactor();
+        (*reactor).clone()
+    };
+    let drops = Drops::default();
+    let token = drops.token();
+    let refused = handle.spawn(async move { drop(token) });
+    assert_eq!(drops.count(), 1);
+    let other = reactor();
+    assert!(other.run_until(refused).unwrap_err().is::<ReactorGone>());
+    let lost = other.spawn(async move { handle.sleep(Duration::ZERO).await });
+    assert!(other.run_until(lost).unwrap_err().is::<ReactorGone>());
+}
+
+#[test]
+fn ten_thousand_futures_that_wait_for_one_another_all_finish() {
+    // R9
+    let reactor = reactor();
+    let mut last = reactor.spawn(async { Ok(0) });
+    for _ in 0..10_000 {
+        last = reactor.spawn(async { Ok(last.await? + 1) });
+    }
+    assert_eq!(reactor.run_until(last).unwrap(), 10_000);
+}
+
+#[test]
+fn a_sleep_ends_at_its_time() {
+    // R9
+    let reactor = Reactor::simulated(1);
+    let start = reactor.now();
+    let handle = reactor.clone();
+    let slept = reactor.spawn(async move {
+        handle.sleep(Duration::from_secs(60)).await?;
+        let second = handle.sleep(Duration::from_secs(2));
+        handle.sleep(Duration::from_secs(5)).await?;
+        second.await?;
+        Ok(handle.now())
+    });
+    assert_eq!(reactor.run_until(slept).unwrap() - start, Duration::from_secs(65));
+}
+
+#[test]
+fn a_sleep_that_is_dropped_takes_its_timer_back_and_wakes_nobody() {
+    // R9
+    let reactor = reactor();
+    let polls = Rc::new(Cell::new(0));
+    let (handle, count) = (reactor.clone(), polls.clone());
+    let mut sleep = Some(Box::pin(handle.sleep(Duration::from_secs(3600))));
+    drop(reactor.spawn(poll_fn(move |context| {
+        count.set(count.get() + 1);
+        if let Some(mut sleep) = sleep.take() {
+            assert!(sleep.as_mut().poll(context).is_pending());
+        }
+        Poll::<()>::Pending
+    })));
+    assert!(reactor.next_deadline().is_some());
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert!(reactor.next_deadline().is_none());
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(polls.get(), 1);
+}
+
+#[test]
+fn a_host_is_told_of_a_wake_outside_a_turn_and_not_of_one_inside() {
+    // R9, R11
+    let rung = Arc::new(AtomicUsize::new(0));
+    let bell = rung.clone();
+    let reactor =
+        Reactor::builder().host_hook(move || _ = bell.fetch_add(1, Ordering::Relaxed)).build().unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    let (deferred, trigger) = Deferred::<()>::new();
+    drop(reactor.spawn(async move {
+        deferred.await?;
+        next_turn().await;
+        Ok(())
+    }));
+    assert_eq!(rung.load(Ordering::Relaxed), 1);
+    reactor.turn(None).unwrap();
+    trigger.callback(());
+    assert_eq!(rung.load(Ordering::Relaxed), 2);
+    reactor.turn(None).unwrap();
+    reactor.turn(None).unwrap();
+    assert_eq!(rung.load(Ordering::Relaxed), 2);
+    assert!(reactor.next_deadline().is_none());
+}
