@@ -45,6 +45,7 @@ mod tokio {
     pub mod turn;
 }
 mod twistor {
+    pub mod echo;
     pub mod lateness;
     pub mod remote_calls;
     pub mod timers;
@@ -94,6 +95,7 @@ pub fn find(peer: &str, role: &str) -> Option<fn(&Arguments<'_>)> {
         ("tokio", "timers-churn") => tokio::timers::churn,
         ("tokio", "timers-fire") => tokio::timers::fire,
         ("tokio", "turn") => tokio::turn::run,
+        ("twistor", "echo") => twistor::echo::serve,
         ("twistor", "lateness") => twistor::lateness::run,
         ("twistor", "remote-flood") => twistor::remote_calls::flood,
         ("twistor", "remote-ping") => twistor::remote_calls::ping,

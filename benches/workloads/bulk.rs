@@ -32,7 +32,7 @@ fn cases(quick: bool) -> Vec<Case> {
                     "{connections} connections, each with up to 1 MiB on its way; the server's processor time"
                 ),
                 metrics: METRICS,
-                peers: vec![peer("mio"), peer("tokio"), peer("calloop")],
+                peers: vec![peer("mio"), peer("twistor"), peer("tokio"), peer("calloop")],
             }
         })
         .into()

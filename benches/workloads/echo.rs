@@ -26,7 +26,7 @@ fn cases(quick: bool) -> Vec<Case> {
                     "{connections} connections, each with one message on its way; the server's processor time"
                 ),
                 metrics: CPU_AND_RATE,
-                peers: vec![peer("mio"), peer("tokio"), peer("calloop")],
+                peers: vec![peer("mio"), peer("twistor"), peer("tokio"), peer("calloop")],
             }
         })
         .into()

@@ -30,6 +30,7 @@ fn cases(quick: bool) -> Vec<Case> {
         metrics: METRICS,
         peers: vec![
             peer("mio", "mio", "echo", 0),
+            peer("twistor", "twistor", "echo", 0),
             peer("tokio, 1 KiB buffer", "tokio", "echo", 1024),
             peer("tokio, shared buffer", "tokio", "echo-shared", 0),
             peer("calloop", "calloop", "echo", 0),
