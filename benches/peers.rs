@@ -4,6 +4,7 @@ mod late;
 pub mod nginx;
 mod random;
 mod remote_plan;
+mod tally;
 mod timer_plan;
 
 mod calloop {

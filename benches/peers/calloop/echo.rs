@@ -9,6 +9,7 @@ use calloop::{
     EventLoop, EventSource, Interest, LoopHandle, Mode, Poll, PostAction, Readiness, Token, TokenFactory,
 };
 
+use crate::peers::tally::Tally;
 use crate::runner::child::{Arguments, say_listening};
 
 thread_local! {
@@ -27,8 +28,11 @@ pub fn serve(_: &Arguments<'_>) {
         while let Ok((stream, _)) = listener.accept() {
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true)?;
-            let connection =
-                Connection { stream: Generic::new(stream, Interest::READ, Mode::Level), pending: Vec::new() };
+            let connection = Connection {
+                stream: Generic::new(stream, Interest::READ, Mode::Level),
+                pending: Vec::new(),
+                tally: Tally::default(),
+            };
             handle.insert_source(connection, |_, _, _| {}).expect("insert");
         }
         Ok(PostAction::Continue)
@@ -44,10 +48,16 @@ struct Connection {
     stream: Generic<TcpStream>,
     /// Read, and not yet written. While there is some, the source waits to write, and does not read.
     pending: Vec<u8>,
+    tally: Tally,
 }
 
 impl Connection {
-    fn echo(pending: &mut Vec<u8>, mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<bool> {
+    fn echo(
+        pending: &mut Vec<u8>,
+        tally: &mut Tally,
+        mut stream: &TcpStream,
+        buffer: &mut [u8],
+    ) -> io::Result<bool> {
         if !pending.is_empty() {
             let sent = or_zero(stream.write(pending))?;
             pending.drain(..sent);
@@ -57,6 +67,7 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
             other => other?,
         };
+        tally.count(&buffer[..count]);
         let sent = or_zero(stream.write(&buffer[..count]))?;
         pending.extend_from_slice(&buffer[sent..count]);
         Ok(count > 0)
@@ -82,11 +93,12 @@ impl EventSource for Connection {
         token: Token,
         _: F,
     ) -> io::Result<PostAction> {
-        let pending = &mut self.pending;
+        let (pending, tally) = (&mut self.pending, &mut self.tally);
         let mut lives = false;
         let waited_to_write = !pending.is_empty();
         self.stream.process_events(readiness, token, |_, stream| {
-            lives = BUFFER.with_borrow_mut(|buffer| Self::echo(pending, stream, buffer)).unwrap_or(false);
+            lives =
+                BUFFER.with_borrow_mut(|buffer| Self::echo(pending, tally, stream, buffer)).unwrap_or(false);
             Ok(PostAction::Continue)
         })?;
         let waits_to_write = !self.pending.is_empty();

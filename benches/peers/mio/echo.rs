@@ -6,6 +6,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use crate::peers::tally::Tally;
 use crate::runner::child::{Arguments, say_listening};
 
 const LISTENER: Token = Token(usize::MAX);
@@ -15,6 +16,7 @@ struct Connection {
     stream: TcpStream,
     /// Read, and not yet written.
     pending: Vec<u8>,
+    tally: Tally,
 }
 
 pub fn serve(_: &Arguments<'_>) {
@@ -46,7 +48,7 @@ fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Slab<Connection
         let entry = connections.vacant_entry();
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(entry.key()), interest).expect("register");
-        entry.insert(Connection { stream, pending: Vec::new() });
+        entry.insert(Connection { stream, pending: Vec::new(), tally: Tally::default() });
     }
 }
 
@@ -64,6 +66,7 @@ fn echo(connection: &mut Connection, buffer: &mut [u8]) -> io::Result<bool> {
         if count == 0 {
             return Ok(false);
         }
+        connection.tally.count(&buffer[..count]);
         let sent = unless_blocked(connection.stream.write(&buffer[..count]))?.unwrap_or(0);
         if sent < count {
             connection.pending.extend_from_slice(&buffer[sent..count]);

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::runtime::current_thread;
+use crate::peers::tally::Tally;
 use crate::runner::child::{Arguments, say_listening};
 
 /// `BUFFER`: the size of each task's buffer.
@@ -30,11 +31,13 @@ async fn listen() -> TcpListener {
 async fn echo(mut stream: TcpStream, size: usize) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; size];
+    let mut tally = Tally::default();
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {
             return Ok(());
         }
+        tally.count(&buffer[..count]);
         stream.write_all(&buffer[..count]).await?;
     }
 }
@@ -56,9 +59,12 @@ pub fn serve_shared(_: &Arguments<'_>) {
 
 async fn echo_shared(mut stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let mut tally = Tally::default();
     loop {
         stream.readable().await?;
-        let Some(pending) = BUFFER.with_borrow_mut(|buffer| step(&stream, buffer))? else { return Ok(()) };
+        let Some(pending) = BUFFER.with_borrow_mut(|buffer| step(&stream, buffer, &mut tally))? else {
+            return Ok(());
+        };
         if !pending.is_empty() {
             stream.write_all(&pending).await?;
         }
@@ -66,13 +72,14 @@ async fn echo_shared(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// Reads once and writes what goes at once; gives the rest, or nothing at the end of the stream.
-fn step(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<Vec<u8>>> {
+fn step(stream: &TcpStream, buffer: &mut [u8], tally: &mut Tally) -> io::Result<Option<Vec<u8>>> {
     let count = match stream.try_read(buffer) {
         Ok(0) => return Ok(None),
         Ok(count) => count,
         Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(Vec::new())),
         Err(error) => return Err(error),
     };
+    tally.count(&buffer[..count]);
     let sent = match stream.try_write(&buffer[..count]) {
         Ok(sent) => sent,
         Err(error) if error.kind() == ErrorKind::WouldBlock => 0,

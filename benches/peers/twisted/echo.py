@@ -6,10 +6,15 @@ from twisted.internet import protocol, reactor
 
 
 class Echo(protocol.Protocol):
+    messages = 0
+    bytes = 0
+
     def connectionMade(self):
         self.transport.setTcpNoDelay(True)
 
     def dataReceived(self, data):
+        self.messages += 1
+        self.bytes += len(data)
         self.transport.write(data)
 
 

@@ -3,14 +3,11 @@
 use twistor::net::{Failure, Protocol, ServerEndpoint, Transport};
 use twistor::reactor::Reactor;
 
+use crate::peers::tally::Tally;
 use crate::runner::child::{Arguments, say_listening};
 
-/// Sixteen bytes, as a small protocol has.
 #[derive(Default)]
-struct Echo {
-    messages: u64,
-    bytes: u64,
-}
+struct Echo(Tally);
 
 impl Protocol for Echo {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
@@ -18,8 +15,7 @@ impl Protocol for Echo {
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        self.messages += 1;
-        self.bytes += data.len() as u64;
+        self.0.count(data);
         transport.write(data);
         Ok(())
     }
