@@ -12,18 +12,27 @@ use crate::ready::{EventHandler, Ready};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token(usize);
 
+#[cfg(target_pointer_width = "64")]
+type Generation = u32;
+#[cfg(not(target_pointer_width = "64"))]
+type Generation = u16;
+
 const INDEX_BITS: u32 = usize::BITS / 2;
 const INDEX_MASK: usize = usize::MAX >> (usize::BITS - INDEX_BITS);
 /// As many sources as an index can name, less one: the driver keeps the last index for itself.
 const MOST: usize = INDEX_MASK;
 
 impl Token {
-    fn new(index: usize, generation: usize) -> Token {
-        Token(generation << INDEX_BITS | index)
+    fn new(index: usize, generation: Generation) -> Token {
+        Token((generation as usize) << INDEX_BITS | index)
     }
 
     fn index(self) -> usize {
         self.0 & INDEX_MASK
+    }
+
+    fn generation(self) -> Generation {
+        (self.0 >> INDEX_BITS) as Generation
     }
 }
 
@@ -40,8 +49,9 @@ impl From<mio::Token> for Token {
 }
 
 pub(crate) struct Source {
-    token: Token,
     pub(crate) handler: Rc<dyn EventHandler>,
+    /// The slot's index is known to whoever looks it up; kept without it, a source takes 32 bytes.
+    generation: Generation,
     /// What it is to be called with.
     pending: Ready,
     /// Whether it stands in the ready list.
@@ -53,7 +63,7 @@ pub(crate) struct Source {
 #[derive(Default)]
 pub(crate) struct Sources {
     table: Slab<Source>,
-    generation: usize,
+    generation: Generation,
     ready: Vec<Token>,
     spare: Vec<Token>,
 }
@@ -74,16 +84,22 @@ impl Sources {
         }
         self.generation = self.generation.wrapping_add(1);
         let token = Token::new(self.table.vacant_key(), self.generation);
-        self.table.insert(Source { token, handler, pending: Ready::NONE, queued: false, place });
+        self.table.insert(Source {
+            handler,
+            generation: self.generation,
+            pending: Ready::NONE,
+            queued: false,
+            place,
+        });
         Ok(token)
     }
 
     pub(crate) fn contains(&self, token: Token) -> bool {
-        self.table.get(token.index()).is_some_and(|source| source.token == token)
+        self.table.get(token.index()).is_some_and(|source| source.generation == token.generation())
     }
 
     fn get(&mut self, token: Token) -> Option<&mut Source> {
-        self.table.get_mut(token.index()).filter(|source| source.token == token)
+        self.table.get_mut(token.index()).filter(|source| source.generation == token.generation())
     }
 
     pub(crate) fn remove(&mut self, token: Token) -> Option<Source> {
