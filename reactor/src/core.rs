@@ -41,6 +41,8 @@ pub(crate) struct Core {
     incoming: RefCell<VecDeque<RemoteCall>>,
     pub(crate) tasks: Tasks,
     pub(crate) lifecycle: Lifecycle,
+    #[cfg(all(unix, feature = "signals"))]
+    pub(crate) signals: crate::signals::Signals,
     pub(crate) threads: Threads,
     pub(crate) meter: Meter,
 }
@@ -58,6 +60,8 @@ impl Core {
             incoming: RefCell::default(),
             tasks: Tasks::default(),
             lifecycle: Lifecycle::default(),
+            #[cfg(all(unix, feature = "signals"))]
+            signals: Default::default(),
             meter: Meter::new(slow),
         })
     }

@@ -33,6 +33,8 @@ mod ready;
 mod registration;
 mod remote;
 mod shared_iterator;
+#[cfg(all(unix, feature = "signals"))]
+mod signals;
 mod sleep;
 mod sources;
 mod stats;
@@ -54,5 +56,7 @@ pub use ready::{EventHandler, Progress, Ready};
 pub use registration::Registration;
 pub use remote::{ReactorGone, Remote};
 pub use shared_iterator::SharedIterator;
+#[cfg(all(unix, feature = "signals"))]
+pub use signals::{SignalCallback, signal};
 pub use sleep::Sleep;
 pub use stats::Stats;

@@ -76,7 +76,13 @@ impl Reactor {
 
     /// A reactor to be set up.
     pub fn builder() -> Builder {
-        Builder { threads: 10, slow_callback: None, host_hook: None }
+        Builder {
+            threads: 10,
+            slow_callback: None,
+            host_hook: None,
+            #[cfg(all(unix, feature = "signals"))]
+            signals: None,
+        }
     }
 
     /// A reactor without an operating system: its clock jumps to the next deadline whenever nothing else is to be
@@ -103,11 +109,15 @@ impl Reactor {
     /// When it returns, all sources are taken out, all timers are dropped and all threads are joined. Calls from other
     /// threads that came too late wait for the next run.
     ///
+    /// With the feature `signals`, Ctrl-C and SIGTERM stop a run in the program's main thread: see `Builder::signals`.
+    ///
     /// # Errors
     ///
     /// [`RunError::AlreadyRunning`] from inside a callback of the same reactor; [`RunError::Wait`] when the operating
     /// system's selector fails, or when a simulation has come to rest.
     pub fn run(&self) -> Result<(), RunError> {
+        #[cfg(all(unix, feature = "signals"))]
+        self.core.signals.begin_run(&self.core);
         while self.core.turn(None)? {}
         Ok(())
     }
@@ -220,6 +230,8 @@ pub struct Builder {
     threads: usize,
     slow_callback: Option<Duration>,
     host_hook: Option<HostHook>,
+    #[cfg(all(unix, feature = "signals"))]
+    pub(crate) signals: Option<bool>,
 }
 
 impl Builder {
@@ -260,6 +272,8 @@ impl Builder {
             let _ = core.shared.hook.set(hook.clone());
             let _ = core.timers.hook.set(hook);
         }
+        #[cfg(all(unix, feature = "signals"))]
+        core.signals.take.set(self.signals);
         Reactor { core }
     }
 }

@@ -1,0 +1,72 @@
+//! Giving a signal back to the process.
+//!
+//! A signal handler, once installed, stays: taking out what it does leaves a process that ignores the signal. So the
+//! first thing it ever does, for each signal that some reactor has taken, is what the signal does by default, if
+//! nobody has taken it now.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The process's signals that were ever taken. Signals are the process's, so this is too.
+static TAKEN: Mutex<BTreeMap<i32, Taken>> = Mutex::new(BTreeMap::new());
+
+struct Taken {
+    claims: usize,
+    /// Whether the signal does what it does by default.
+    by_default: Arc<AtomicBool>,
+}
+
+fn taken() -> MutexGuard<'static, BTreeMap<i32, Taken>> {
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Somebody handles this signal, for as long as this lives.
+pub(super) struct Claim {
+    signal: i32,
+    by_default: Arc<AtomicBool>,
+}
+
+impl Claim {
+    pub(super) fn new(signal: i32) -> io::Result<Claim> {
+        let mut taken = taken();
+        let entry = entry(&mut taken, signal)?;
+        if entry.claims == 0 {
+            entry.by_default.store(false, Ordering::SeqCst);
+        }
+        entry.claims += 1;
+        Ok(Claim { signal, by_default: entry.by_default.clone() })
+    }
+
+    /// Set, it has the signal do what it does by default, until all claims are gone and a new one is made.
+    pub(super) fn by_default(&self) -> Arc<AtomicBool> {
+        self.by_default.clone()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(entry) = taken().get_mut(&self.signal) {
+            entry.claims -= 1;
+            if entry.claims == 0 {
+                entry.by_default.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+fn entry(taken: &mut BTreeMap<i32, Taken>, signal: i32) -> io::Result<&mut Taken> {
+    use std::collections::btree_map::Entry;
+    match taken.entry(signal) {
+        Entry::Occupied(entry) => Ok(entry.into_mut()),
+        Entry::Vacant(entry) => {
+            let by_default = Arc::new(AtomicBool::new(true));
+            // Of signals that have no name, as the real-time ones, it is not known what they do.
+            if signal_hook::low_level::signal_name(signal).is_some() {
+                signal_hook::flag::register_conditional_default(signal, by_default.clone())?;
+            }
+            Ok(entry.insert(Taken { claims: 0, by_default }))
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What the reactor does with signals: children are started that are this program, and signals are sent to them.
+
+#![allow(clippy::unwrap_used)]
+
+#[cfg(unix)]
+mod signals {
+    mod child;
+    mod parent;
+
+    pub(crate) fn main() {
+        match std::env::args().nth(1).as_deref() {
+            Some("child") => child::main(&std::env::args().nth(2).unwrap()),
+            // Test runners ask for a list.
+            Some("--list") => {}
+            _ => parent::main(),
+        }
+    }
+}
+
+fn main() {
+    #[cfg(unix)]
+    signals::main();
+}

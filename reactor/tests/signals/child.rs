@@ -1,0 +1,161 @@
+//! The programs that get the signals. Each says what it does on its standard output.
+
+use std::time::Duration;
+
+use twistor_deferred::Deferred;
+use twistor_reactor::{Phase, Reactor, signal};
+
+pub(crate) fn main(program: &str) {
+    // Whatever goes wrong, no child outlives its test for long.
+    std::thread::spawn(|| {
+        std::thread::park_timeout(Duration::from_secs(30));
+        std::process::exit(99);
+    });
+    match program {
+        "orderly" => orderly(),
+        "stuck-trigger" => stuck_trigger(),
+        "stuck-loop" => stuck_loop(),
+        "twice" => twice(),
+        "other-thread" => other_thread(),
+        "turned-off" => turned_off(),
+        "host" => host(),
+        "callbacks" => callbacks(),
+        "two" => two(),
+        other => panic!("no program {other}"),
+    }
+}
+
+fn ready(reactor: &Reactor) {
+    reactor.call_when_running(|| println!("ready"));
+}
+
+fn orderly() {
+    let reactor = Reactor::new().unwrap();
+    ready(&reactor);
+    let handle = reactor.clone();
+    reactor.on_shutdown(Phase::Before, move || {
+        let (deferred, trigger) = Deferred::<()>::new();
+        handle.call_later(Duration::from_millis(1), move || trigger.callback(()));
+        deferred.add_callback(|()| println!("before"))
+    });
+    reactor.on_shutdown(Phase::After, || println!("after"));
+    reactor.run().unwrap();
+    println!("returned");
+}
+
+fn stuck_trigger() {
+    let reactor = Reactor::new().unwrap();
+    ready(&reactor);
+    reactor.on_shutdown(Phase::Before, || {
+        println!("stuck");
+        let (deferred, trigger) = Deferred::<()>::new();
+        std::mem::forget(trigger);
+        deferred
+    });
+    reactor.run().unwrap();
+}
+
+fn stuck_loop() {
+    let reactor = Reactor::new().unwrap();
+    reactor.call_when_running(|| {
+        println!("ready");
+        loop {
+            std::hint::spin_loop();
+        }
+    });
+    reactor.run().unwrap();
+}
+
+fn twice() {
+    let reactor = Reactor::new().unwrap();
+    for run in 1..=2 {
+        ready(&reactor);
+        reactor.run().unwrap();
+        println!("returned {run}");
+    }
+    // Nobody handles signals now.
+    loop {
+        std::thread::park();
+    }
+}
+
+fn other_thread() {
+    std::thread::spawn(|| {
+        let reactor = Reactor::new().unwrap();
+        ready(&reactor);
+        reactor.run().unwrap();
+    })
+    .join()
+    .unwrap();
+}
+
+fn turned_off() {
+    let reactor = Reactor::builder().signals(false).build().unwrap();
+    ready(&reactor);
+    reactor.run().unwrap();
+}
+
+fn host() {
+    let reactor = Reactor::new().unwrap();
+    ready(&reactor);
+    while reactor.turn(None).unwrap() {}
+}
+
+fn callbacks() {
+    let reactor = Reactor::builder().signals(false).build().unwrap();
+    reactor.on_signal(signal::SIGUSR1, || println!("usr1 first")).unwrap();
+    let mut panics = false;
+    let panicking = reactor
+        .on_signal(signal::SIGUSR1, move || assert!(!std::mem::replace(&mut panics, true), "once is enough"))
+        .unwrap();
+    reactor.on_signal(signal::SIGUSR1, || println!("usr1 last")).unwrap();
+    let handle = reactor.clone();
+    let hup = reactor.on_signal(signal::SIGHUP, || println!("hup")).unwrap();
+    let (mut hup, mut panicking) = (Some(hup), Some(panicking));
+    let mut count = 0;
+    reactor
+        .on_signal(signal::SIGINT, move || {
+            count += 1;
+            println!("int {count}");
+            match count {
+                2 => println!("panicking one is there: {}", panicking.take().unwrap().remove()),
+                3 => println!("hup removed: {}", hup.take().unwrap().remove()),
+                4 => handle.stop(),
+                _ => {}
+            }
+        })
+        .unwrap();
+    assert_eq!(
+        reactor.on_signal(signal::SIGKILL, || ()).unwrap_err().kind(),
+        std::io::ErrorKind::InvalidInput
+    );
+    assert!(reactor.on_signal(-1, || ()).is_err());
+    ready(&reactor);
+    reactor.run().unwrap();
+    println!("returned");
+    reactor.on_signal(signal::SIGUSR1, || println!("usr1 again")).unwrap();
+    reactor.call_when_running(|| println!("ready"));
+    let handle = reactor.clone();
+    reactor.on_signal(signal::SIGUSR2, move || handle.stop()).unwrap();
+    reactor.run().unwrap();
+}
+
+fn two() {
+    let started = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let started = started.clone();
+            std::thread::spawn(move || {
+                let reactor = Reactor::builder().signals(true).build().unwrap();
+                reactor.call_when_running(move || {
+                    if started.wait().is_leader() {
+                        println!("ready");
+                    }
+                });
+                reactor.run().unwrap();
+                println!("returned");
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}

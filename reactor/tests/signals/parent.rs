@@ -1,0 +1,178 @@
+//! The tests, in sentences.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ChildStdout, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+pub(crate) fn main() {
+    let tests: [(&str, fn()); 9] = [
+        ("either_signal_stops_a_run_in_order", either_signal_stops_a_run_in_order),
+        ("a_second_interrupt_ends_the_process", a_second_interrupt_ends_the_process),
+        (
+            "an_interrupt_after_a_request_to_terminate_ends_the_process",
+            an_interrupt_after_a_request_to_terminate,
+        ),
+        (
+            "a_second_interrupt_ends_a_process_whose_loop_hangs",
+            a_second_interrupt_ends_a_process_whose_loop_hangs,
+        ),
+        (
+            "signals_are_taken_with_each_run_and_given_back_after_it",
+            signals_are_taken_with_each_run_and_given_back,
+        ),
+        (
+            "a_reactor_in_another_thread_leaves_the_signals_alone",
+            a_reactor_in_another_thread_leaves_the_signals_alone,
+        ),
+        ("hosts_keep_their_signals", hosts_keep_their_signals),
+        ("callbacks_run_in_order_until_they_are_removed", callbacks_run_in_order_until_they_are_removed),
+        ("all_reactors_that_take_the_signals_stop", all_reactors_that_take_the_signals_stop),
+    ];
+    for (name, test) in tests {
+        test();
+        println!("test {name} ... ok");
+    }
+}
+
+struct Child {
+    child: std::process::Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Child {
+    fn start(program: &str) -> Child {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["child", program])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut child = Child { child, lines };
+        child.says(&["ready"]);
+        child
+    }
+
+    #[track_caller]
+    fn says(&mut self, lines: &[&str]) {
+        for line in lines {
+            assert_eq!(self.lines.next().and_then(Result::ok).as_deref(), Some(*line));
+        }
+    }
+
+    fn gets(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    #[track_caller]
+    fn ends(mut self) -> ExitStatus {
+        let status = self.child.wait().unwrap();
+        assert!(self.lines.next().is_none());
+        status
+    }
+
+    #[track_caller]
+    fn killed_by(self, signal: Signal) {
+        assert_eq!(self.ends().signal(), Some(signal.as_raw()));
+    }
+}
+
+// R10
+fn either_signal_stops_a_run_in_order() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut child = Child::start("orderly");
+        child.gets(signal);
+        child.says(&["before", "after", "returned"]);
+        assert!(child.ends().success());
+    }
+}
+
+// R7
+fn a_second_interrupt_ends_the_process() {
+    let mut child = Child::start("stuck-trigger");
+    child.gets(Signal::INT);
+    child.says(&["stuck"]);
+    child.gets(Signal::INT);
+    child.killed_by(Signal::INT);
+}
+
+// R7
+fn an_interrupt_after_a_request_to_terminate() {
+    let mut child = Child::start("stuck-trigger");
+    child.gets(Signal::TERM);
+    child.says(&["stuck"]);
+    child.gets(Signal::TERM);
+    child.gets(Signal::INT);
+    child.killed_by(Signal::INT);
+}
+
+// R7
+fn a_second_interrupt_ends_a_process_whose_loop_hangs() {
+    let mut child = Child::start("stuck-loop");
+    // One that comes before the one before it was delivered is lost, and nothing tells when it was delivered.
+    while child.child.try_wait().unwrap().is_none() {
+        child.gets(Signal::INT);
+    }
+    child.killed_by(Signal::INT);
+}
+
+// R10
+fn signals_are_taken_with_each_run_and_given_back() {
+    let mut child = Child::start("twice");
+    child.gets(Signal::INT);
+    child.says(&["returned 1", "ready"]);
+    child.gets(Signal::TERM);
+    child.says(&["returned 2"]);
+    child.gets(Signal::TERM);
+    child.killed_by(Signal::TERM);
+}
+
+// R10
+fn a_reactor_in_another_thread_leaves_the_signals_alone() {
+    let child = Child::start("other-thread");
+    child.gets(Signal::INT);
+    child.killed_by(Signal::INT);
+}
+
+// R10
+fn hosts_keep_their_signals() {
+    for program in ["turned-off", "host"] {
+        let child = Child::start(program);
+        child.gets(Signal::TERM);
+        child.killed_by(Signal::TERM);
+    }
+}
+
+// R10
+fn callbacks_run_in_order_until_they_are_removed() {
+    let mut child = Child::start("callbacks");
+    child.gets(Signal::USR1);
+    child.says(&["usr1 first", "usr1 last"]);
+    child.gets(Signal::USR1);
+    child.says(&["usr1 first", "usr1 last"]);
+    child.gets(Signal::INT);
+    child.says(&["int 1"]);
+    child.gets(Signal::INT);
+    child.says(&["int 2", "panicking one is there: false"]);
+    child.gets(Signal::HUP);
+    child.says(&["hup"]);
+    child.gets(Signal::INT);
+    child.says(&["int 3", "hup removed: true"]);
+    child.gets(Signal::INT);
+    child.says(&["int 4", "returned", "ready"]);
+    child.gets(Signal::USR1);
+    child.says(&["usr1 again"]);
+    // Nobody handles this one any more.
+    child.gets(Signal::HUP);
+    child.killed_by(Signal::HUP);
+}
+
+// R10
+fn all_reactors_that_take_the_signals_stop() {
+    let mut child = Child::start("two");
+    child.gets(Signal::INT);
+    child.says(&["returned", "returned"]);
+    assert!(child.ends().success());
+}
