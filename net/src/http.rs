@@ -1,5 +1,8 @@
 //! HTTP/1.1.
 //!
+//! [`get_page`] fetches a page; [`Request`] says more about how, and an [`Agent`] keeps connections and hands out
+//! bodies piece by piece.
+//!
 //! At the bottom are machines that know nothing of sockets: [`ResponseDecoder`] and
 //! [`RequestDecoder`] take bytes apart as they come, in pieces of any size, and [`HeadWriter`] and
 //! [`ChunkWriter`] put them together. They are strict (RFC 9110 and 9112): what two parsers could
@@ -7,6 +10,7 @@
 
 mod body;
 mod chunked;
+mod client;
 mod diagnose;
 mod encode;
 mod error;
@@ -21,6 +25,10 @@ mod target;
 mod url;
 
 pub use body::BodyLength;
+pub use client::{
+    Agent, HttpError, IdleTimedOut, NoResponse, Page, PartialDownload, Request, RequestTimedOut, Response,
+    ResponseBody, TlsUnavailable, get_page,
+};
 pub use encode::{ChunkWriter, EncodeError, HeadWriter};
 pub use error::{
     BodyTooLarge, DecodeError, Fault, HeadTooLarge, Malformed, Place, TargetTooLong, TooManyHeaders,

@@ -11,6 +11,8 @@ use super::diagnose::{is_token, is_value};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeError {
+    /// A method that is not a token.
+    InvalidMethod,
     /// A target that is empty, or has a space, a control or a non-ASCII character.
     InvalidTarget {
         /// The bytes before that character.
@@ -44,6 +46,7 @@ pub enum EncodeError {
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            EncodeError::InvalidMethod => f.write_str("invalid method"),
             EncodeError::InvalidTarget { at } => write!(f, "invalid character at byte {at} of the target"),
             EncodeError::InvalidReason { at } => write!(f, "invalid character at byte {at} of the reason"),
             EncodeError::InvalidHeaderName { name } => write!(f, "invalid header name \"{name}\""),

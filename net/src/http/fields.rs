@@ -1,7 +1,7 @@
 //! Header fields: a borrowed view of a parsed block, and one that keeps it.
 
-use std::cell::OnceCell;
 use std::fmt;
+use std::sync::OnceLock;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -67,7 +67,7 @@ impl<'a> Fields<'a> {
 
     /// A copy that stands on its own.
     pub fn to_headers(&self) -> Headers {
-        Headers { block: self.block.into(), spans: self.spans.into(), map: OnceCell::new() }
+        Headers { block: self.block.into(), spans: self.spans.into(), map: OnceLock::new() }
     }
 
     /// A copy as the `http` crate's map.
@@ -118,7 +118,7 @@ impl fmt::Debug for Fields<'_> {
 pub struct Headers {
     block: Box<[u8]>,
     spans: Box<[Span]>,
-    map: OnceCell<HeaderMap>,
+    map: OnceLock<HeaderMap>,
 }
 
 impl Headers {

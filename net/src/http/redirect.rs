@@ -41,6 +41,7 @@ pub struct Hop {
 #[derive(Clone, Debug)]
 pub struct Redirects {
     limit: usize,
+    ignored: bool,
     allow_insecure: bool,
     seen: Vec<(Method, Url)>,
 }
@@ -48,7 +49,12 @@ pub struct Redirects {
 impl Redirects {
     /// At most that many, none from https to http.
     pub fn new(limit: usize) -> Redirects {
-        Redirects { limit, allow_insecure: false, seen: Vec::new() }
+        Redirects { limit, ignored: false, allow_insecure: false, seen: Vec::new() }
+    }
+
+    /// Takes no response for a redirect.
+    pub fn none() -> Redirects {
+        Redirects { ignored: true, ..Redirects::new(0) }
     }
 
     /// Also follows redirects from https to http.
@@ -72,6 +78,9 @@ impl Redirects {
         let (Some(location), 301 | 302 | 303 | 307 | 308) = (location, status.as_u16()) else {
             return Ok(None);
         };
+        if self.ignored {
+            return Ok(None);
+        }
         if self.seen.len() >= self.limit {
             return Err(TooManyRedirects { limit: self.limit }.into());
         }

@@ -1,0 +1,16 @@
+//! The client: pages, responses, and the connections they come over.
+
+mod agent;
+mod connection;
+mod errors;
+mod fetch;
+mod outgoing;
+mod page;
+mod pool;
+mod stream;
+
+pub use agent::Agent;
+pub use errors::{HttpError, IdleTimedOut, NoResponse, PartialDownload, RequestTimedOut, TlsUnavailable};
+pub use outgoing::Request;
+pub use page::{Page, get_page};
+pub use stream::{Response, ResponseBody};

@@ -1,0 +1,128 @@
+//! A client that keeps its connections.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_deferred::Deferred;
+use twistor_reactor::Handle;
+
+use super::outgoing::Request;
+use super::page::{self, Page};
+use super::pool::Pool;
+use super::stream::{self, Response};
+
+/// A client whose requests share connections. Twisted: `Agent` with an `HTTPConnectionPool`.
+///
+/// A connection is kept after a response that allows it, and serves the next request to its origin (scheme, host and
+/// port), the one used last first. No more than a bound are open to an origin; further requests wait for one, first
+/// come first served. A request on a kept connection that turns out to be closed is sent once more, on a new one,
+/// if its method may be repeated.
+///
+/// Cloning gives another handle on the same connections.
+///
+/// # Dropping
+///
+/// With the last handle, and when the requests under way are done, the connections are closed.
+///
+/// # Examples
+///
+/// ```no_run
+/// use twistor_net::http::{Agent, Request};
+/// use twistor_reactor::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// let agent = Agent::new(&reactor).max_connections(4);
+/// let length = agent
+///     .request(Request::get("http://localhost:8080/large"))
+///     .add_callback(|response| {
+///         println!("{} {}", response.status(), response.reason());
+///         response.into_body().deliver(|piece| Ok(println!("{} bytes", piece.len())))
+///     });
+/// reactor.run_until(length)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Agent {
+    handle: Handle,
+    pool: Rc<Pool>,
+}
+
+impl Agent {
+    /// An agent without connections yet.
+    pub fn new(handle: &Handle) -> Agent {
+        Agent { handle: handle.clone(), pool: Pool::new(handle) }
+    }
+
+    /// Sets how many connections may be open to one origin; 64 if never set. At least one.
+    #[must_use]
+    pub fn max_connections(self, count: usize) -> Agent {
+        self.pool.max_open.set(count.max(1));
+        self
+    }
+
+    /// Sets how many idle connections are kept for one origin; 16 if never set. With 0 none is kept.
+    #[must_use]
+    pub fn max_idle(self, count: usize) -> Agent {
+        self.pool.max_idle.set(count);
+        self
+    }
+
+    /// Sets how long an idle connection is kept; 60 seconds if never set.
+    #[must_use]
+    pub fn keep_idle(self, time: Duration) -> Agent {
+        self.pool.idle_timeout.set(time);
+        self
+    }
+
+    /// Sets how old a connection may become and still be used again; an hour if never set.
+    #[must_use]
+    pub fn max_age(self, age: Duration) -> Agent {
+        self.pool.max_age.set(age);
+        self
+    }
+
+    /// Sends a request. Fires with the head of the response; its body is then asked for.
+    ///
+    /// Every status is a response, those of redirects only with [`Request::keep_redirects`]. A limit on the body's
+    /// size, and the timeouts, hold to its end.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get_page`](super::get_page), without [`HttpError`](super::HttpError).
+    ///
+    /// # Dropping
+    ///
+    /// The Deferred dropped, the request goes on; a [`Response`] that nobody takes closes its connection.
+    #[track_caller]
+    pub fn request(&self, request: Request) -> Deferred<Response> {
+        stream::fetch(&self.handle, Some(self.pool.clone()), request)
+    }
+
+    /// Sends a request and collects the response, as [`get_page`](super::get_page) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get_page`](super::get_page).
+    #[track_caller]
+    pub fn get_page(&self, request: Request) -> Deferred<Page> {
+        page::fetch(&self.handle, Some(self.pool.clone()), request)
+    }
+
+    /// Closes the connections that are idle now. Twisted: `closeCachedConnections`.
+    pub fn close_idle(&self) {
+        self.pool.close_idle();
+    }
+
+    /// How many connections are open, or being opened, and how many of them are idle.
+    pub fn connections(&self) -> (usize, usize) {
+        self.pool.count()
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, idle) = self.connections();
+        write!(f, "Agent({open} connections, {idle} of them idle)")
+    }
+}

@@ -1,0 +1,127 @@
+//! Why a page did not come. What is wrong with a message, a URL or a redirect is told by the errors of those.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use ::http::StatusCode;
+
+use crate::http::Headers;
+
+/// The server answered with a status that is no success (2xx). Twisted: `twisted.web.error.Error`.
+#[derive(Clone)]
+pub struct HttpError {
+    /// The status.
+    pub status: StatusCode,
+    /// The server's words for it, or the usual ones if it sent none.
+    pub reason: String,
+    /// The header fields.
+    pub headers: Headers,
+    /// The page that came with it.
+    pub body: Vec<u8>,
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status.as_str(), self.reason)
+    }
+}
+
+impl fmt::Debug for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpError({self}, {} bytes)", self.body.len())
+    }
+}
+
+impl Error for HttpError {}
+
+/// The body ended before its end. Twisted: `PartialDownloadError`, `ResponseFailed`.
+#[derive(Clone)]
+pub struct PartialDownload {
+    /// What came, where it was kept.
+    pub body: Vec<u8>,
+    /// How many bytes came.
+    pub received: u64,
+    /// How many were due, where the server had said.
+    pub expected: Option<u64>,
+    /// What happened to the connection.
+    pub cause: String,
+}
+
+impl fmt::Display for PartialDownload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "partial download: {} bytes", self.received)?;
+        if let Some(expected) = self.expected {
+            write!(f, " of {expected}")?;
+        }
+        write!(f, ": {}", self.cause)
+    }
+}
+
+impl fmt::Debug for PartialDownload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PartialDownload({self})")
+    }
+}
+
+impl Error for PartialDownload {}
+
+/// The connection ended before the head of the response was whole. Twisted: `ResponseNeverReceived`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoResponse {
+    /// Whether a part of the head had come.
+    pub partial: bool,
+    /// What happened to the connection.
+    pub cause: String,
+}
+
+impl fmt::Display for NoResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.partial { "only part of a response head" } else { "no response" };
+        write!(f, "{what}: {}", self.cause)
+    }
+}
+
+impl Error for NoResponse {}
+
+/// The whole took longer than [`Request::timeout`](super::Request::timeout) allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestTimedOut {
+    /// The time allowed.
+    pub after: Duration,
+}
+
+impl fmt::Display for RequestTimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request timed out after {:?}", self.after)
+    }
+}
+
+impl Error for RequestTimedOut {}
+
+/// Nothing came for longer than [`Request::idle_timeout`](super::Request::idle_timeout) allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdleTimedOut {
+    /// The time allowed.
+    pub after: Duration,
+}
+
+impl fmt::Display for IdleTimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nothing came for {:?}", self.after)
+    }
+}
+
+impl Error for IdleTimedOut {}
+
+/// The URL is an `https` one, and this build speaks no TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsUnavailable;
+
+impl fmt::Display for TlsUnavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("https is not available: built without TLS")
+    }
+}
+
+impl Error for TlsUnavailable {}

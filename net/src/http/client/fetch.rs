@@ -1,0 +1,345 @@
+//! One request, with its redirects, its retry and its time limits.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use twistor_deferred::{Canceller, Failure};
+use twistor_reactor::{DelayedCall, Handle};
+
+use super::connection::{ClientProtocol, Connection};
+use super::errors::{IdleTimedOut, NoResponse, RequestTimedOut, TlsUnavailable};
+use super::outgoing::{Parts, Request, Settings};
+use super::pool::{Found, Pool};
+use crate::ClientEndpoint;
+use crate::http::{BodyLength, Hop, ResponseHead, Scheme, Url};
+
+/// The body of a redirect is read up to here, to keep the connection; a larger one costs the connection.
+const SKIPPED_BODY: u64 = 64 << 10;
+
+/// Where the final response goes. None of its methods may hold a borrow while user code runs.
+pub(super) trait Destination {
+    /// The head of the final response came.
+    fn head(
+        self: Rc<Self>,
+        head: &ResponseHead<'_>,
+        url: &Url,
+        connection: &Rc<Connection>,
+    ) -> Result<(), Failure>;
+    /// The next bytes of its body.
+    fn data(&self, data: &[u8]) -> Result<(), Failure>;
+    /// It is over, one way or the other. The last call.
+    fn ended(&self, ending: Ending);
+    /// Whether it has asked the connection to wait, so that silence is not the server's.
+    fn is_paused(&self) -> bool {
+        false
+    }
+}
+
+/// How a response ends.
+pub(super) enum Ending {
+    Complete,
+    /// Its body is cut.
+    Cut {
+        expected: Option<u64>,
+        cause: String,
+    },
+    /// There was none; `stale` if the connection was one that the server may have closed meanwhile.
+    NoResponse {
+        partial: bool,
+        stale: bool,
+        cause: String,
+    },
+    Failed(Failure),
+}
+
+pub(super) struct Fetch {
+    handle: Handle,
+    pool: Option<Rc<Pool>>,
+    settings: RefCell<Settings>,
+    parts: RefCell<Parts>,
+    destination: Rc<dyn Destination>,
+    stage: RefCell<Stage>,
+    /// The redirect whose own body is being passed over.
+    hop: RefCell<Option<(Hop, u64)>>,
+    /// Whether a head was handed on: then the response is the answer, whatever happens.
+    answered: Cell<bool>,
+    retried: Cell<bool>,
+    done: Cell<bool>,
+    heard: Cell<Instant>,
+    whole: RefCell<Option<DelayedCall>>,
+    idle: RefCell<Option<DelayedCall>>,
+}
+
+enum Stage {
+    New,
+    /// Waiting for a connection.
+    Waiting(Canceller),
+    Exchanging(Rc<Connection>),
+}
+
+impl Fetch {
+    /// Starts the request; its end comes to `destination`, perhaps before this returns.
+    pub(super) fn start(
+        handle: &Handle,
+        pool: Option<Rc<Pool>>,
+        request: Request,
+        destination: Rc<dyn Destination>,
+    ) -> Option<Rc<Fetch>> {
+        let Request { parts, settings } = request;
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(failure) => {
+                destination.ended(Ending::Failed(failure));
+                return None;
+            }
+        };
+        let timeout = settings.timeout;
+        let fetch = Rc::new(Fetch {
+            handle: handle.clone(),
+            pool,
+            settings: RefCell::new(settings),
+            parts: RefCell::new(parts),
+            destination,
+            stage: RefCell::new(Stage::New),
+            hop: RefCell::new(None),
+            answered: Cell::new(false),
+            retried: Cell::new(false),
+            done: Cell::new(false),
+            heard: Cell::new(handle.now()),
+            whole: RefCell::new(None),
+            idle: RefCell::new(None),
+        });
+        if let Some(after) = timeout {
+            let weak = Rc::downgrade(&fetch);
+            let call = handle.call_later(after, move || fail_later(&weak, RequestTimedOut { after }));
+            fetch.whole.replace(Some(call));
+        }
+        Some(fetch)
+    }
+
+    /// Looks for a connection, and sends the request on it.
+    pub(super) fn attempt(self: &Rc<Self>, fresh: bool) {
+        let (origin, timeout) = {
+            let (parts, settings) = (self.parts.borrow(), self.settings.borrow());
+            if parts.url.scheme() == Scheme::Https {
+                drop((parts, settings));
+                return self.fail(TlsUnavailable.into());
+            }
+            (parts.url.origin(), settings.connect_timeout)
+        };
+        let found = match &self.pool {
+            Some(pool) => pool.find(origin, timeout, fresh),
+            None => {
+                let connection = Connection::new(None, self.handle.now());
+                let endpoint = ClientEndpoint::tcp(origin.host, origin.port).timeout(timeout);
+                let connected = endpoint.connect(&self.handle, ClientProtocol::new(connection.clone()));
+                Found::Later(connected.add_callback(move |_| Ok(connection)))
+            }
+        };
+        let later = match found {
+            Found::Now(connection) => return self.send(connection),
+            Found::Later(later) => later,
+        };
+        self.stage.replace(Stage::Waiting(later.canceller()));
+        let (fetch, failing) = (self.clone(), self.clone());
+        drop(later.add_callbacks(
+            move |connection| fetch.send(connection),
+            move |failure| Ok(failing.fail(failure)),
+        ));
+    }
+
+    fn send(self: &Rc<Self>, connection: Rc<Connection>) {
+        if self.done.get() {
+            return connection.unwanted();
+        }
+        let (request, method, limits) = {
+            let (parts, settings) = (self.parts.borrow(), self.settings.borrow());
+            (parts.encode(connection.is_pooled()), parts.method.clone(), settings.limits.clone())
+        };
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => {
+                connection.unwanted();
+                return self.fail(error.into());
+            }
+        };
+        self.touch();
+        self.watch();
+        self.stage.replace(Stage::Exchanging(connection.clone()));
+        if !connection.send(self.clone(), method, limits, request) {
+            drop(connection.detach());
+            connection.abort();
+            let cause = "the connection was closed".to_owned();
+            self.ended(Ending::NoResponse { partial: false, stale: true, cause });
+        }
+    }
+
+    /// Something came.
+    pub(super) fn touch(&self) {
+        self.heard.set(self.handle.now());
+    }
+
+    /// Sees to it that silence is noticed. The timer is not moved for every byte: when it rings, it looks how long
+    /// ago the last one came.
+    fn watch(self: &Rc<Self>) {
+        let Some(after) = self.settings.borrow().idle_timeout else { return };
+        if self.idle.borrow().is_none() {
+            self.ring(after, after);
+        }
+    }
+
+    fn ring(self: &Rc<Self>, delay: Duration, after: Duration) {
+        let weak = Rc::downgrade(self);
+        let call = self.handle.call_later(delay, move || {
+            let Some(fetch) = weak.upgrade().filter(|fetch| !fetch.done.get()) else { return };
+            let waiting = !matches!(*fetch.stage.borrow(), Stage::Exchanging(_));
+            if waiting || fetch.destination.is_paused() {
+                fetch.touch();
+            }
+            match after.checked_sub(fetch.handle.now().saturating_duration_since(fetch.heard.get())) {
+                Some(left) if !left.is_zero() => fetch.ring(left, after),
+                _ => fetch.fail(IdleTimedOut { after }.into()),
+            }
+        });
+        self.idle.replace(Some(call));
+    }
+
+    pub(super) fn head(self: &Rc<Self>, connection: &Rc<Connection>, head: &ResponseHead<'_>) {
+        self.touch();
+        let followed = {
+            let (parts, mut settings) = (self.parts.borrow(), self.settings.borrow_mut());
+            settings.redirects.follow(&parts.url, &parts.method, head.status, head.headers.get("location"))
+        };
+        match followed {
+            Ok(None) => {
+                self.answered.set(true);
+                let url = self.parts.borrow().url.clone();
+                if let Err(failure) = self.destination.clone().head(head, &url, connection) {
+                    self.fail(failure);
+                }
+            }
+            Ok(Some(hop)) => {
+                let short = match head.body {
+                    BodyLength::Empty => true,
+                    BodyLength::Known(length) => length <= SKIPPED_BODY,
+                    BodyLength::Chunked => true,
+                    BodyLength::ToEnd => false,
+                };
+                if connection.is_pooled() && head.keep_alive && short {
+                    self.hop.replace(Some((hop, SKIPPED_BODY)));
+                } else {
+                    drop(connection.detach());
+                    connection.close();
+                    self.follow(hop);
+                }
+            }
+            Err(error) => self.fail(error.into_failure()),
+        }
+    }
+
+    pub(super) fn data(self: &Rc<Self>, data: &[u8]) {
+        self.touch();
+        if self.answered.get() {
+            if let Err(failure) = self.destination.data(data) {
+                self.fail(failure);
+            }
+            return;
+        }
+        let mut skipping = self.hop.borrow_mut();
+        let Some((_, left)) = skipping.as_mut() else { return };
+        *left = left.saturating_sub(data.len() as u64);
+        if *left > 0 {
+            return;
+        }
+        let hop = skipping.take();
+        drop(skipping);
+        if let (Stage::Exchanging(connection), Some((hop, _))) = (self.stage.replace(Stage::New), hop) {
+            drop(connection.detach());
+            connection.abort();
+            self.follow(hop);
+        }
+    }
+
+    fn follow(self: &Rc<Self>, hop: Hop) {
+        self.stage.replace(Stage::New);
+        self.parts.borrow_mut().redirect(hop);
+        self.retried.set(false);
+        self.attempt(false);
+    }
+
+    /// The exchange on the connection is over, and the connection forgotten.
+    pub(super) fn ended(self: &Rc<Self>, ending: Ending) {
+        if self.done.get() {
+            return;
+        }
+        self.stage.replace(Stage::New);
+        let hop = self.hop.borrow_mut().take();
+        match (ending, hop) {
+            // Where it leads is known, however the page that says so ends.
+            (Ending::Complete | Ending::Cut { .. }, Some((hop, _))) => self.follow(hop),
+            (Ending::NoResponse { stale: true, .. }, _) if self.may_retry() => {
+                self.retried.set(true);
+                self.attempt(true);
+            }
+            (ending, _) => {
+                self.finish();
+                self.destination.ended(ending);
+            }
+        }
+    }
+
+    fn may_retry(&self) -> bool {
+        !self.retried.get() && self.parts.borrow().is_idempotent()
+    }
+
+    /// Gives up, and tells why.
+    pub(super) fn fail(self: &Rc<Self>, failure: Failure) {
+        if self.abandon() {
+            self.destination.ended(Ending::Failed(failure));
+        }
+    }
+
+    /// Gives up: closes the connection or gives up waiting for one. False if there is nothing to give up.
+    pub(super) fn abandon(&self) -> bool {
+        if self.done.get() {
+            return false;
+        }
+        self.finish();
+        match self.stage.replace(Stage::New) {
+            Stage::New => {}
+            Stage::Waiting(canceller) => canceller.cancel(),
+            Stage::Exchanging(connection) => {
+                drop(connection.detach());
+                connection.abort();
+            }
+        }
+        true
+    }
+
+    fn finish(&self) {
+        self.done.set(true);
+        for timer in [&self.whole, &self.idle] {
+            if let Some(call) = timer.borrow_mut().take() {
+                let _ = call.cancel();
+            }
+        }
+    }
+}
+
+impl Ending {
+    /// The failure of an ending that is none of a body.
+    pub(super) fn into_failure(self) -> Option<Failure> {
+        match self {
+            Ending::Complete | Ending::Cut { .. } => None,
+            Ending::NoResponse { partial, cause, .. } => Some(NoResponse { partial, cause }.into()),
+            Ending::Failed(failure) => Some(failure),
+        }
+    }
+}
+
+fn fail_later(fetch: &Weak<Fetch>, failure: impl Into<Failure>) {
+    if let Some(fetch) = fetch.upgrade() {
+        fetch.fail(failure.into());
+    }
+}

@@ -1,0 +1,194 @@
+//! A response collected: the page.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::{Rc, Weak};
+
+use ::http::{HeaderMap, StatusCode};
+use twistor_deferred::{Deferred, Failure, Trigger};
+use twistor_reactor::Handle;
+
+use super::connection::Connection;
+use super::errors::{HttpError, PartialDownload};
+use super::fetch::{Destination, Ending, Fetch};
+use super::outgoing::Request;
+use super::pool::Pool;
+use crate::http::{BodyLength, Headers, ResponseHead, Url};
+
+/// A body is given room for what its length says, up to here; beyond, it grows with what comes.
+const TRUSTED_LENGTH: u64 = 1 << 20;
+
+/// Fetches a page. Twisted: `getPage`.
+///
+/// The page comes over a connection of its own, closed afterwards. Redirects are followed, up to 20.
+/// [`Request`] is the long form, with method, headers, body, timeouts and limits; an [`Agent`](super::Agent) keeps
+/// connections.
+///
+/// # Errors
+///
+/// - [`InvalidUrl`](crate::http::InvalidUrl), before anything is done.
+/// - [`HttpError`]: a status other than 2xx, with the page that came with it.
+/// - [`ConnectRefused`](crate::ConnectRefused), [`ConnectTimedOut`](crate::ConnectTimedOut),
+///   [`DnsLookupError`](crate::DnsLookupError), [`NoRoute`](crate::NoRoute), [`ConnectFailed`](crate::ConnectFailed).
+/// - [`Malformed`](crate::http::Malformed), [`HeadTooLarge`](crate::http::HeadTooLarge),
+///   [`TooManyHeaders`](crate::http::TooManyHeaders), [`BodyTooLarge`](crate::http::BodyTooLarge),
+///   [`TrailersTooLarge`](crate::http::TrailersTooLarge): what the server sent is refused.
+/// - [`NoResponse`](super::NoResponse), [`PartialDownload`]: the connection ended early.
+/// - [`RequestTimedOut`](super::RequestTimedOut), [`IdleTimedOut`](super::IdleTimedOut).
+/// - [`TooManyRedirects`](crate::http::TooManyRedirects), [`RedirectLoop`](crate::http::RedirectLoop),
+///   [`InsecureRedirect`](crate::http::InsecureRedirect).
+/// - [`Cancelled`](twistor_deferred::Cancelled): the Deferred was cancelled, which closes the connection.
+///
+/// # Examples
+///
+/// ```no_run
+/// use twistor_net::http::get_page;
+/// use twistor_reactor::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// let page = reactor.run_until(get_page(&reactor, "http://example.org/"))?;
+/// println!("{} with {} bytes", page.status(), page.body().len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn get_page(handle: &Handle, url: impl AsRef<str>) -> Deferred<Page> {
+    Request::get(url).get_page(handle)
+}
+
+/// A page that came whole, with a status of success.
+#[derive(Clone)]
+pub struct Page {
+    status: StatusCode,
+    reason: String,
+    headers: Headers,
+    url: Url,
+    body: Vec<u8>,
+}
+
+impl Page {
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body, to keep.
+    pub fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+
+    /// The body as text: UTF-8, with a replacement character for what is none.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
+    }
+
+    /// The status, between 200 and 299.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The server's words for the status, or the usual ones if it sent none.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The header fields, as a map that is made when first asked for.
+    pub fn headers(&self) -> &HeaderMap {
+        self.headers.map()
+    }
+
+    /// The value of the first header of that name, if it is text. Makes no map.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// Where the page was found, after redirects.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Page({} {} from {}, {} bytes)",
+            self.status.as_str(),
+            self.reason,
+            self.url,
+            self.body.len()
+        )
+    }
+}
+
+/// Sends a request and collects the response.
+#[track_caller]
+pub(super) fn fetch(handle: &Handle, pool: Option<Rc<Pool>>, request: Request) -> Deferred<Page> {
+    let canceller: Rc<RefCell<Weak<Fetch>>> = Rc::default();
+    let cancelled = canceller.clone();
+    let (deferred, trigger) = Deferred::with_canceller(move |_| {
+        let fetch = cancelled.borrow().upgrade();
+        if let Some(fetch) = fetch {
+            fetch.abandon();
+        }
+    });
+    let collector =
+        Collector { trigger: Cell::new(Some(trigger)), start: RefCell::new(None), body: RefCell::default() };
+    if let Some(fetch) = Fetch::start(handle, pool, request, Rc::new(collector)) {
+        canceller.replace(Rc::downgrade(&fetch));
+        fetch.attempt(false);
+    }
+    deferred
+}
+
+struct Collector {
+    trigger: Cell<Option<Trigger<Page>>>,
+    start: RefCell<Option<(StatusCode, String, Headers, Url)>>,
+    body: RefCell<Vec<u8>>,
+}
+
+impl Destination for Collector {
+    fn head(self: Rc<Self>, head: &ResponseHead<'_>, url: &Url, _: &Rc<Connection>) -> Result<(), Failure> {
+        if let BodyLength::Known(length) = head.body {
+            self.body.borrow_mut().reserve_exact(length.min(TRUSTED_LENGTH) as usize);
+        }
+        self.start.replace(Some((head.status, reason(head), head.headers.to_headers(), url.clone())));
+        Ok(())
+    }
+
+    fn data(&self, data: &[u8]) -> Result<(), Failure> {
+        self.body.borrow_mut().extend_from_slice(data);
+        Ok(())
+    }
+
+    fn ended(&self, ending: Ending) {
+        let Some(trigger) = self.trigger.take() else { return };
+        let (start, body) = (self.start.take(), self.body.take());
+        let (ending, (status, reason, headers, url)) = match (ending, start) {
+            (ending @ (Ending::Complete | Ending::Cut { .. }), Some(start)) => (ending, start),
+            (ending, _) => {
+                return match ending.into_failure() {
+                    Some(failure) => trigger.errback(failure),
+                    None => drop(trigger),
+                };
+            }
+        };
+        if let Ending::Cut { expected, cause } = ending {
+            let received = body.len() as u64;
+            trigger.errback(PartialDownload { body, received, expected, cause });
+        } else if status.is_success() {
+            trigger.callback(Page { status, reason, headers, url, body });
+        } else {
+            trigger.errback(HttpError { status, reason, headers, body });
+        }
+    }
+}
+
+/// The server's words for its status, or the usual ones.
+pub(super) fn reason(head: &ResponseHead<'_>) -> String {
+    if head.reason.is_empty() {
+        head.status.canonical_reason().unwrap_or_default().to_owned()
+    } else {
+        String::from_utf8_lossy(head.reason).into_owned()
+    }
+}

@@ -1,0 +1,245 @@
+//! Connections kept for the next request, origin by origin.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use twistor_deferred::{Deferred, Trigger};
+use twistor_reactor::{DelayedCall, Handle};
+
+use super::connection::{ClientProtocol, Connection};
+use crate::ClientEndpoint;
+use crate::http::Origin;
+
+pub(super) struct Pool {
+    handle: Handle,
+    pub(super) max_open: Cell<usize>,
+    pub(super) max_idle: Cell<usize>,
+    pub(super) idle_timeout: Cell<Duration>,
+    pub(super) max_age: Cell<Duration>,
+    places: RefCell<HashMap<Origin, Rc<Place>>>,
+    sweep: RefCell<Option<DelayedCall>>,
+}
+
+/// What one origin has.
+pub(super) struct Place {
+    pool: Weak<Pool>,
+    origin: Origin,
+    /// Idle ones with the time since when, the longest first.
+    idle: RefCell<VecDeque<(Rc<Connection>, Instant)>>,
+    /// Open or being opened, the idle ones included.
+    open: Cell<usize>,
+    waiting: RefCell<VecDeque<Waiting>>,
+}
+
+struct Waiting {
+    trigger: Trigger<Rc<Connection>>,
+    connect_timeout: Duration,
+}
+
+/// A connection, now or later.
+pub(super) enum Found {
+    Now(Rc<Connection>),
+    Later(Deferred<Rc<Connection>>),
+}
+
+impl Pool {
+    pub(super) fn new(handle: &Handle) -> Rc<Pool> {
+        Rc::new(Pool {
+            handle: handle.clone(),
+            max_open: Cell::new(64),
+            max_idle: Cell::new(16),
+            idle_timeout: Cell::new(Duration::from_secs(60)),
+            max_age: Cell::new(Duration::from_secs(3600)),
+            places: RefCell::default(),
+            sweep: RefCell::new(None),
+        })
+    }
+
+    /// A connection for a request: an idle one unless it must be `fresh`, else a new one where the bound allows
+    /// it, else the next that is free, first come first served.
+    pub(super) fn find(self: &Rc<Self>, origin: Origin, connect_timeout: Duration, fresh: bool) -> Found {
+        let place = self.place(origin);
+        let now = self.handle.now();
+        loop {
+            let Some((connection, since)) = place.idle.borrow_mut().pop_back() else { break };
+            if fresh || !connection.is_usable() || self.is_over(&connection, since, now) {
+                // Gives its place free, and a fresh request room.
+                connection.close();
+            } else {
+                return Found::Now(connection);
+            }
+        }
+        if place.open.get() < self.max_open.get() {
+            return Found::Later(place.connect(self, connect_timeout));
+        }
+        let (deferred, trigger) = Deferred::new();
+        place.waiting.borrow_mut().push_back(Waiting { trigger, connect_timeout });
+        Found::Later(deferred)
+    }
+
+    fn place(self: &Rc<Self>, origin: Origin) -> Rc<Place> {
+        let mut places = self.places.borrow_mut();
+        let place = places.entry(origin).or_insert_with_key(|origin| {
+            Rc::new(Place {
+                pool: Rc::downgrade(self),
+                origin: origin.clone(),
+                idle: RefCell::default(),
+                open: Cell::new(0),
+                waiting: RefCell::default(),
+            })
+        });
+        place.clone()
+    }
+
+    fn is_over(&self, connection: &Connection, since: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(since) >= self.idle_timeout.get()
+            || now.saturating_duration_since(connection.opened) >= self.max_age.get()
+    }
+
+    /// Closes all connections that carry no request.
+    pub(super) fn close_idle(&self) {
+        let places: Vec<Rc<Place>> = self.places.borrow().values().cloned().collect();
+        for place in places {
+            let idle = place.idle.take();
+            idle.iter().for_each(|(connection, _)| connection.close());
+        }
+    }
+
+    /// How many connections are open, and how many of these are idle.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let places = self.places.borrow();
+        places
+            .values()
+            .fold((0, 0), |(open, idle), place| (open + place.open.get(), idle + place.idle.borrow().len()))
+    }
+
+    /// Sees to it that connections that stay idle are closed.
+    fn sweep_later(self: &Rc<Self>, after: Duration) {
+        let mut sweep = self.sweep.borrow_mut();
+        if sweep.is_none() {
+            let weak = Rc::downgrade(self);
+            *sweep = Some(self.handle.call_later(after, move || {
+                if let Some(pool) = weak.upgrade() {
+                    pool.sweep();
+                }
+            }));
+        }
+    }
+
+    fn sweep(self: &Rc<Self>) {
+        self.sweep.replace(None);
+        let now = self.handle.now();
+        let mut next: Option<Duration> = None;
+        let places: Vec<Rc<Place>> = self.places.borrow().values().cloned().collect();
+        for place in places {
+            loop {
+                let first =
+                    place.idle.borrow().front().map(|(connection, since)| (connection.clone(), *since));
+                let Some((connection, since)) = first else { break };
+                let idle = now.saturating_duration_since(since);
+                match self.idle_timeout.get().checked_sub(idle) {
+                    Some(left) if !left.is_zero() => {
+                        next = Some(next.map_or(left, |next| next.min(left)));
+                        break;
+                    }
+                    _ => connection.close(),
+                }
+            }
+        }
+        if let Some(after) = next {
+            self.sweep_later(after);
+        }
+    }
+}
+
+impl Drop for Pool {
+    /// The connections belong to the reactor; without a pool nobody uses them.
+    fn drop(&mut self) {
+        self.close_idle();
+        if let Some(sweep) = self.sweep.take() {
+            let _ = sweep.cancel();
+        }
+    }
+}
+
+impl Place {
+    fn connect(self: &Rc<Self>, pool: &Pool, timeout: Duration) -> Deferred<Rc<Connection>> {
+        self.open.set(self.open.get() + 1);
+        let connection = Connection::new(Some(Rc::downgrade(self)), pool.handle.now());
+        let endpoint = ClientEndpoint::tcp(self.origin.host.clone(), self.origin.port).timeout(timeout);
+        let failed = connection.clone();
+        endpoint.connect(&pool.handle, ClientProtocol::new(connection.clone())).add_callbacks(
+            move |_| Ok(connection),
+            move |failure| {
+                failed.close();
+                Err(failure)
+            },
+        )
+    }
+
+    /// A connection is free: the first that waits gets it, else it is kept.
+    pub(super) fn release(self: &Rc<Self>, connection: Rc<Connection>) {
+        let Some(pool) = self.pool.upgrade() else { return connection.close() };
+        let now = pool.handle.now();
+        if pool.is_over(&connection, now, now) {
+            return connection.close();
+        }
+        if let Some(waiting) = self.next_waiting() {
+            return waiting.trigger.callback(connection);
+        }
+        self.idle.borrow_mut().push_back((connection, now));
+        if self.idle.borrow().len() > pool.max_idle.get() {
+            let oldest = self.idle.borrow_mut().pop_front();
+            if let Some((oldest, _)) = oldest {
+                oldest.close();
+            }
+        }
+        pool.sweep_later(pool.idle_timeout.get());
+    }
+
+    /// A connection is gone, or did not come to be: somebody else may open one.
+    pub(super) fn closed(self: &Rc<Self>, connection: &Connection) {
+        self.idle.borrow_mut().retain(|(idle, _)| !std::ptr::eq(&**idle, connection));
+        self.open.set(self.open.get() - 1);
+        let Some(pool) = self.pool.upgrade() else { return };
+        if self.waiting.borrow().is_empty() {
+            if self.open.get() == 0 {
+                pool.places.borrow_mut().remove(&self.origin);
+            }
+            return;
+        }
+        // From the loop: this may be inside a user's call, or inside the failure of another's connection.
+        let place = self.clone();
+        pool.handle.call_later(Duration::ZERO, move || place.serve());
+    }
+
+    fn serve(self: &Rc<Self>) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        while self.open.get() < pool.max_open.get() {
+            let Some(waiting) = self.next_waiting() else { break };
+            let place = self.clone();
+            drop(self.connect(&pool, waiting.connect_timeout).add_both(move |result| {
+                match result {
+                    // Cancelled meanwhile: somebody else will want it.
+                    Ok(connection) if !waiting.trigger.is_live() => place.release(connection),
+                    result => waiting.trigger.fire(result),
+                }
+            }));
+        }
+        if self.open.get() == 0 && self.waiting.borrow().is_empty() {
+            pool.places.borrow_mut().remove(&self.origin);
+        }
+    }
+
+    /// The first that waits still; those cancelled meanwhile give up their place.
+    fn next_waiting(&self) -> Option<Waiting> {
+        loop {
+            let waiting = self.waiting.borrow_mut().pop_front()?;
+            if waiting.trigger.is_live() {
+                return Some(waiting);
+            }
+        }
+    }
+}
