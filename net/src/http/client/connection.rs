@@ -205,6 +205,7 @@ impl Protocol for ClientProtocol {
 impl Drop for ClientProtocol {
     /// The reactor went away: the request and its connection hold each other.
     fn drop(&mut self) {
+        self.connection.gone();
         drop(self.connection.detach());
     }
 }

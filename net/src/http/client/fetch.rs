@@ -143,10 +143,12 @@ impl Fetch {
         };
         self.stage.replace(Stage::Waiting(later.canceller()));
         let (fetch, failing) = (self.clone(), self.clone());
-        drop(later.add_callbacks(
-            move |connection| fetch.send(connection),
-            move |failure| Ok(failing.fail(failure)),
-        ));
+        drop(
+            later.add_callbacks(
+                move |connection| fetch.send(connection),
+                move |failure| failing.fail(failure),
+            ),
+        );
     }
 
     fn send(self: &Rc<Self>, connection: Rc<Connection>) {

@@ -211,8 +211,8 @@ impl Place {
             return;
         }
         // From the loop: this may be inside a user's call, or inside the failure of another's connection.
-        let place = self.clone();
-        pool.handle.call_later(Duration::ZERO, move || place.serve());
+        let soon = Soon(Some(self.clone()));
+        pool.handle.call_later(Duration::ZERO, move || soon.serve());
     }
 
     fn serve(self: &Rc<Self>) {
@@ -240,6 +240,25 @@ impl Place {
             if waiting.trigger.is_live() {
                 return Some(waiting);
             }
+        }
+    }
+}
+
+/// A call to come. If it never does, the reactor is gone, and nobody who waits will be served.
+struct Soon(Option<Rc<Place>>);
+
+impl Soon {
+    fn serve(mut self) {
+        if let Some(place) = self.0.take() {
+            place.serve();
+        }
+    }
+}
+
+impl Drop for Soon {
+    fn drop(&mut self) {
+        if let Some(place) = self.0.take() {
+            drop(place.waiting.take());
         }
     }
 }
