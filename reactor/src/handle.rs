@@ -239,9 +239,19 @@ impl Handle {
         interest: Interest,
         handler: Rc<dyn EventHandler>,
     ) -> io::Result<Registration> {
+        self.register_at(source, interest, handler, Location::caller())
+    }
+
+    pub(crate) fn register_at(
+        &self,
+        source: &mut (impl Source + ?Sized),
+        interest: Interest,
+        handler: Rc<dyn EventHandler>,
+        place: &'static Location<'static>,
+    ) -> io::Result<Registration> {
         let core = self.core().ok_or_else(|| io::Error::other(ReactorGone))?;
         let registry = core.driver.registry()?;
-        let token = insert(&core, handler, Location::caller())?;
+        let token = insert(&core, handler, place)?;
         // Taken out again when registering fails.
         let registration = Registration::new(self.core.clone(), token);
         registry.register(source, token.into(), interest)?;

@@ -29,6 +29,8 @@ mod lifecycle;
 mod looping_call;
 mod manual_clock;
 mod reactor;
+#[cfg(unix)]
+mod readable;
 mod ready;
 mod registration;
 mod remote;
@@ -42,6 +44,7 @@ mod tasks;
 mod threads;
 mod time;
 mod timers;
+mod watch;
 
 pub use clock::Clock;
 pub use cooperator::{CooperativeTask, Cooperator, SchedulerStopped, TaskError, TaskFailed, TaskStopped};
@@ -60,3 +63,4 @@ pub use shared_iterator::SharedIterator;
 pub use signals::{SignalCallback, signal};
 pub use sleep::Sleep;
 pub use stats::Stats;
+pub use watch::Watch;

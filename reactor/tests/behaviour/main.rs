@@ -4,6 +4,7 @@
 
 mod cooperator;
 mod delays;
+mod embedding;
 mod futures;
 mod lifecycle;
 mod looping_call;
@@ -14,3 +15,4 @@ mod teardown;
 mod threads;
 mod time;
 mod turns;
+mod watch;

@@ -1,0 +1,103 @@
+//! Readiness as Deferreds.
+
+use std::cell::Cell;
+use std::os::fd::{AsFd, AsRawFd};
+use std::panic::Location;
+use std::rc::Rc;
+
+use mio::Interest;
+use mio::unix::SourceFd;
+use twistor_deferred::{Deferred, Trigger, fail};
+
+use crate::{EventHandler, Handle, Progress, Ready, Registration};
+
+impl Handle {
+    /// Fires when a read from `io` will not block, and gives `io` back with it. For anything with a descriptor that
+    /// the selector can watch, and that is not registered already; an `Rc` or `Arc` of one will do.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    /// use twistor_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (here, mut there) = UnixStream::pair()?;
+    /// there.write_all(b"hello")?;
+    /// let _here = reactor.run_until(reactor.readable(here))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Cancelling ends the watch and drops `io`.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says: `PermissionDenied` for a plain file, which is always ready, and
+    /// `AlreadyExists` for what is registered already.
+    #[track_caller]
+    pub fn readable<F: AsFd + 'static>(&self, io: F) -> Deferred<F> {
+        self.once_ready(io, Interest::READABLE, Location::caller())
+    }
+
+    /// Fires when a write to `io` will not block, and gives `io` back with it; otherwise as
+    /// [`readable`](Handle::readable).
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Handle::readable).
+    #[track_caller]
+    pub fn writable<F: AsFd + 'static>(&self, io: F) -> Deferred<F> {
+        self.once_ready(io, Interest::WRITABLE, Location::caller())
+    }
+
+    fn once_ready<F: AsFd + 'static>(
+        &self,
+        io: F,
+        interest: Interest,
+        place: &'static Location<'static>,
+    ) -> Deferred<F> {
+        let waiter = Rc::new(Waiter { waiting: Cell::new(None) });
+        let number = io.as_fd().as_raw_fd();
+        let registration = match self.register_at(&mut SourceFd(&number), interest, waiter.clone(), place) {
+            Ok(registration) => registration,
+            Err(error) => return fail(error),
+        };
+        let this = Rc::downgrade(&waiter);
+        let (deferred, trigger) = Deferred::with_canceller(move |_| {
+            if let Some(waiter) = this.upgrade() {
+                drop(waiter.end());
+            }
+        });
+        waiter.waiting.set(Some((io, trigger, registration)));
+        deferred
+    }
+}
+
+struct Waiter<F: AsFd + 'static> {
+    waiting: Cell<Option<(F, Trigger<F>, Registration)>>,
+}
+
+impl<F: AsFd + 'static> Waiter<F> {
+    /// Ends the watch, and gives back what waited.
+    fn end(&self) -> Option<(F, Trigger<F>)> {
+        let (io, trigger, registration) = self.waiting.take()?;
+        if let Err(error) = registration.deregister(&mut SourceFd(&io.as_fd().as_raw_fd())) {
+            log::debug!("cannot take a descriptor out of the selector: {error}");
+        }
+        Some((io, trigger))
+    }
+}
+
+impl<F: AsFd + 'static> EventHandler for Waiter<F> {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        if let Some((io, trigger)) = self.end() {
+            trigger.callback(io);
+        }
+        Progress::Drained
+    }
+}
+
+impl<F: AsFd + 'static> Drop for Waiter<F> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,163 @@
+//! Sources with closures, and readiness as Deferreds.
+
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use mio::Interest;
+use mio::unix::pipe;
+use twistor_deferred::{Abandoned, Cancelled};
+use twistor_reactor::{Progress, Reactor, Ready, Watch};
+
+use crate::support::{Drops, Record, keep_log, logged, reactor};
+
+fn turn(reactor: &Reactor) {
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+}
+
+#[test]
+fn a_callback_that_has_not_drained_its_source_is_called_again_next_turn() {
+    // R6: edge-triggered below, but nobody has to know.
+    let reactor = reactor();
+    let record = Record::new();
+    let seen = record.clone();
+    let (mut sender, receiver) = pipe::new().unwrap();
+    sender.write_all(b"abc").unwrap();
+    reactor
+        .add_source(receiver, Interest::READABLE, move |receiver, ready| {
+            assert!(ready.readable());
+            let mut byte = [0];
+            receiver.read_exact(&mut byte)?;
+            seen.add(byte[0]);
+            Ok(Progress::More)
+        })
+        .unwrap();
+    for _ in 0..6 {
+        turn(&reactor);
+    }
+    assert_eq!(record.take(), b"abc");
+    assert_eq!(reactor.stats().events, 4, "the fourth call found nothing, and was the last");
+    sender.write_all(b"d").unwrap();
+    turn(&reactor);
+    assert_eq!(record.take(), b"d");
+}
+
+#[test]
+fn a_source_that_fails_is_logged_and_closed() {
+    keep_log();
+    let reactor = reactor();
+    let drops = Drops::default();
+    let token = drops.token();
+    let (mut sender, receiver) = pipe::new().unwrap();
+    sender.write_all(b"x").unwrap();
+    reactor
+        .add_source(receiver, Interest::READABLE, move |_, _| {
+            let _alive = &token;
+            Err(io::Error::other("out of cheese"))
+        })
+        .unwrap();
+    turn(&reactor);
+    assert_eq!(drops.count(), 1);
+    assert!(sender.write_all(b"x").is_err(), "the other end is closed");
+    let lines = logged();
+    assert!(
+        lines.len() == 1 && lines[0].contains("watch.rs") && lines[0].contains("out of cheese"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_watch_can_be_removed_from_outside_and_from_inside_its_callback() {
+    // R5
+    let reactor = reactor();
+    let drops = Drops::default();
+    let own: Rc<RefCell<Option<Watch>>> = Rc::default();
+    let (slot, token) = (own.clone(), drops.token());
+    let (mut sender, receiver) = pipe::new().unwrap();
+    sender.write_all(b"x").unwrap();
+    let watch = reactor
+        .add_source(receiver, Interest::READABLE, move |_, _| {
+            let _alive = &token;
+            slot.borrow().as_ref().unwrap().remove();
+            Ok(Progress::More)
+        })
+        .unwrap();
+    own.replace(Some(watch.clone()));
+    turn(&reactor);
+    assert_eq!(drops.count(), 1);
+    watch.remove();
+    watch.wake(Ready::READABLE);
+    turn(&reactor);
+    assert_eq!(reactor.stats().events, 1);
+
+    let (mut sender, receiver) = pipe::new().unwrap();
+    let watch = reactor.add_source(receiver, Interest::READABLE, |_, _| panic!("it was removed")).unwrap();
+    sender.write_all(b"x").unwrap();
+    watch.remove();
+    turn(&reactor);
+    assert_eq!(reactor.stats().events, 1);
+}
+
+#[test]
+fn readable_and_writable_fire_once_and_give_the_descriptor_back() {
+    let reactor = reactor();
+    let (here, mut there) = UnixStream::pair().unwrap();
+    let here = reactor.run_until(reactor.writable(here)).unwrap();
+    let waiting = reactor.readable(here);
+    turn(&reactor);
+    assert!(!waiting.is_fired());
+    there.write_all(b"hello").unwrap();
+    let mut here = reactor.run_until(waiting).unwrap();
+    let mut text = [0; 5];
+    here.read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"hello");
+}
+
+#[test]
+fn cancelling_a_wait_for_readiness_ends_the_watch() {
+    let reactor = reactor();
+    let (here, mut there) = UnixStream::pair().unwrap();
+    let here = Rc::new(here);
+    let waiting = reactor.readable(here.clone());
+    assert!(reactor.readable(here.clone()).add_errback(Err).is_fired());
+    waiting.cancel();
+    assert_eq!(Rc::strong_count(&here), 1);
+    drop(waiting.add_errback(|failure| {
+        assert!(failure.is::<Cancelled>());
+        Err(failure)
+    }));
+    there.write_all(b"x").unwrap();
+    turn(&reactor);
+    assert_eq!(reactor.stats().events, 0);
+}
+
+#[test]
+fn what_cannot_be_watched_is_a_failure() {
+    let reactor = reactor();
+    let plain = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+    let failure = reactor.run_until(reactor.readable(plain)).unwrap_err();
+    assert_eq!(failure.downcast_ref::<io::Error>().unwrap().kind(), io::ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn waits_and_watches_left_at_the_end_free_their_descriptors_for_the_next_run() {
+    // R4
+    let reactor = reactor();
+    let (here, _there) = UnixStream::pair().unwrap();
+    let here = Rc::new(here);
+    for _ in 0..3 {
+        let record = Record::new();
+        let seen = record.clone();
+        drop(reactor.readable(here.clone()).add_both(move |result| {
+            seen.add(result.unwrap_err().is::<Abandoned>());
+            Ok(())
+        }));
+        let handle = reactor.clone();
+        reactor.call_when_running(move || handle.stop());
+        reactor.run().unwrap();
+        assert_eq!(record.take(), [true]);
+    }
+    assert_eq!(Rc::strong_count(&here), 1);
+}
