@@ -20,9 +20,10 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::deferred::{Pending, State};
+use crate::deferred::{Pending, State, Tail};
 use crate::failure::Unhandled;
 use crate::origin::{self, Origin};
+use crate::trigger::Source;
 use crate::{Deferred, Failure, Panicked};
 
 /// A result inside a chain: dropped there, a failure is reported.
@@ -33,8 +34,10 @@ const DEPTH: u32 = 32;
 
 /// Where the result of a node is, or where it goes.
 pub(crate) enum Slot<T> {
-    /// No result yet, and nobody to take it.
+    /// No result yet, and nothing to take it but a handle.
     Open,
+    /// No result yet, and the handle is gone.
+    Closed,
     /// The next stage takes it.
     Next(Rc<dyn Input<T>>),
     /// It is the result of that node, whose callback returned the Deferred that ends here.
@@ -221,7 +224,8 @@ fn deliver<T: 'static, S: Stage + ?Sized>(node: Rc<Node<T, S>>, result: Settled<
             drop(node);
             forward(to, result, run);
         }
-        Slot::Open | Slot::Done(_) => node.out.set(Slot::Done(result)),
+        Slot::Open => node.out.set(Slot::Done(result)),
+        Slot::Closed | Slot::Done(_) => node.out.set(Slot::Closed),
     }
 }
 
@@ -234,7 +238,8 @@ fn forward<T: 'static>(mut node: Rc<Node<T, dyn Stage>>, result: Settled<T>, run
                 return advance(next, result, run);
             }
             Slot::Forward(to) => node = to,
-            Slot::Open | Slot::Done(_) => return node.out.set(Slot::Done(result)),
+            Slot::Open => return node.out.set(Slot::Done(result)),
+            Slot::Closed | Slot::Done(_) => return node.out.set(Slot::Closed),
         }
     }
 }
@@ -284,16 +289,44 @@ impl<T: 'static> Pending<T> {
         origin::wait(outer, &self.origin, bounded);
         self.tail.out.set(to);
     }
+}
 
-    /// The end of the chain of `outer`, whose last callback returned this after the chain had its result.
-    pub(crate) fn waited_for_by(self, outer: Rc<dyn Origin>) -> Pending<T> {
-        // Without a `Canceller` that was made before, nobody can tell the two chains apart.
-        if !origin::is_watched(&outer) || self.tail.has_result() {
-            return self;
+impl<T: 'static> Pending<T> {
+    /// What a callback returned that was added after its chain had its result, where it was added: the rest
+    /// of that chain. `origin` is the chain's, if it is still known.
+    #[cold]
+    pub(crate) fn returned_late(
+        self,
+        origin: Option<Rc<dyn Origin>>,
+        place: &'static Location<'static>,
+    ) -> Deferred<T> {
+        if let Some(result) = self.tail.take_result() {
+            return Deferred::fired(result).in_chain_of(origin);
         }
+        // Without a `Canceller` of either, nobody can tell the two chains apart.
+        if !origin.as_ref().is_some_and(origin::is_watched) && !origin::is_watched(&self.origin) {
+            return Deferred(State::Pending(self));
+        }
+        let origin = origin.unwrap_or_else(|| Source::<T>::fired_at(place));
         let end: Rc<Node<T, dyn Stage>> = Node::new(Awaited::default());
-        self.end_in(Slot::Forward(end.clone()), &outer);
-        Pending { origin: outer, tail: end }
+        self.end_in(Slot::Forward(end.clone()), &origin);
+        Deferred(State::Pending(Pending { origin, tail: Tail(end) }))
+    }
+}
+
+impl<T: 'static> Deferred<T> {
+    /// Keeps a result in its chain for as long as somebody has a [`Canceller`](crate::Canceller) of that, who
+    /// can then reach what callbacks added later wait for.
+    #[inline]
+    pub(crate) fn in_chain_of(self, origin: Option<Rc<dyn Origin>>) -> Deferred<T> {
+        match (self.0, origin) {
+            (State::Fired(result), Some(origin)) if origin::is_watched(&origin) => {
+                let end: Rc<Node<T, dyn Stage>> = Node::new(Awaited::default());
+                end.out.set(Slot::Done(result));
+                Deferred(State::Pending(Pending { origin, tail: Tail(end) }))
+            }
+            (state, _) => Deferred(state),
+        }
     }
 }
 
@@ -348,7 +381,7 @@ fn unlinked<T>(slot: &Cell<Slot<T>>) -> Option<Rc<dyn Unlink>> {
         match taken {
             Slot::Next(next) => return Some(next.into_link()),
             Slot::Forward(node) if Rc::strong_count(&node) == 1 => taken = node.out.replace(Slot::Open),
-            Slot::Forward(_) | Slot::Open | Slot::Done(_) => return None,
+            Slot::Forward(_) | Slot::Open | Slot::Closed | Slot::Done(_) => return None,
         }
     }
 }
@@ -357,7 +390,7 @@ impl<T, S: ?Sized> Drop for Node<T, S> {
     /// One node after the other, not one inside the other: a chain may be a million long.
     #[inline]
     fn drop(&mut self) {
-        if !matches!(self.out.get_mut(), Slot::Open) {
+        if matches!(self.out.get_mut(), Slot::Next(_) | Slot::Forward(_)) {
             take_apart(&self.out);
         }
     }

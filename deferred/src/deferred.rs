@@ -1,6 +1,7 @@
 //! The reading half: a result that is not there yet, and what is to be done with it.
 
 use std::fmt;
+use std::ops::Deref;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -58,7 +59,31 @@ pub(crate) enum State<T> {
 /// The handle of a chain that had not fired when it was last looked at.
 pub(crate) struct Pending<T> {
     pub(crate) origin: Rc<dyn Origin>,
-    pub(crate) tail: Rc<Node<T, dyn Stage>>,
+    pub(crate) tail: Tail<T>,
+}
+
+/// The end of a chain, in the hands of the one who may read its result.
+pub(crate) struct Tail<T>(pub(crate) Rc<Node<T, dyn Stage>>);
+
+impl<T> Deref for Tail<T> {
+    type Target = Node<T, dyn Stage>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<T> Drop for Tail<T> {
+    /// A result that nobody can read any more goes at once, although the trigger of a Deferred that was
+    /// cancelled may hold the node for longer.
+    #[inline]
+    fn drop(&mut self) {
+        match self.out.replace(Slot::Closed) {
+            next @ (Slot::Next(_) | Slot::Forward(_)) => self.out.set(next),
+            Slot::Open | Slot::Done(_) | Slot::Closed => {}
+        }
+    }
 }
 
 impl<T: 'static> Deferred<T> {
@@ -97,7 +122,7 @@ impl<T: 'static> Deferred<T> {
     }
 
     fn from_source(source: Rc<Source<T>>) -> (Deferred<T>, Trigger<T>) {
-        let pending = Pending { origin: source.clone(), tail: source.clone() };
+        let pending = Pending { origin: source.clone(), tail: Tail(source.clone()) };
         (Deferred(State::Pending(pending)), Trigger::new(source))
     }
 
@@ -169,7 +194,10 @@ impl<T: 'static> Deferred<T> {
     fn then<C: Callback<T>>(self, callback: C) -> Deferred<C::Value> {
         let place = Location::caller();
         match self.0 {
-            State::Fired(input) => chain::guarded(place, || callback.call(input)).made_at(place),
+            State::Fired(input) => match chain::guarded(place, || callback.call(input)).0 {
+                State::Pending(inner) => inner.returned_late(None, place),
+                fired => Deferred(fired).made_at(place),
+            },
             State::Pending(pending) => pending.then(callback, place),
         }
     }
@@ -208,14 +236,14 @@ impl<T: 'static> Pending<T> {
     fn then<C: Callback<T>>(self, callback: C, place: &'static Location<'static>) -> Deferred<C::Value> {
         if let Some(input) = self.tail.take_result() {
             let made_at = self.origin.link().made_at;
-            return match chain::guarded(place, || callback.call(input)).made_at(made_at).0 {
-                State::Pending(inner) => Deferred(State::Pending(inner.waited_for_by(self.origin))),
-                fired => Deferred(fired),
+            return match chain::guarded(place, || callback.call(input)).0 {
+                State::Pending(inner) => inner.returned_late(Some(self.origin), place),
+                fired => Deferred(fired).made_at(made_at).in_chain_of(Some(self.origin)),
             };
         }
         let node = Node::new(Added::new(callback, place));
         self.tail.out.set(Slot::Next(node.clone()));
-        Deferred(State::Pending(Pending { origin: self.origin, tail: node }))
+        Deferred(State::Pending(Pending { origin: self.origin, tail: Tail(node) }))
     }
 }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::chain::{Awaited, Node, Slot, Stage};
-use crate::deferred::{Pending, State};
+use crate::deferred::{Pending, State, Tail};
 use crate::failure::Unhandled;
 use crate::{Deferred, Failure};
 
@@ -50,6 +50,6 @@ impl<T: 'static> Pending<T> {
         let end = Node::new(Awaited::default());
         end.stage.set_waker(cx.waker());
         self.tail.out.set(Slot::Next(end.clone()));
-        Pending { origin: self.origin, tail: end }
+        Pending { origin: self.origin, tail: Tail(end) }
     }
 }

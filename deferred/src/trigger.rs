@@ -25,6 +25,13 @@ impl<T: 'static> Source<T> {
         Node::new(Head { link: OriginLink::new(made_at), canceller: Cell::new(canceller) })
     }
 
+    /// A source that has fired, for a chain that has none of its own any more.
+    pub(crate) fn fired_at(made_at: &'static Location<'static>) -> Rc<dyn Origin> {
+        let source = Source::<T>::at(made_at, None);
+        source.stage.link.enter(OriginState::Fired);
+        source
+    }
+
     fn fire(self: Rc<Self>, result: Settled<T>) {
         let link = &self.stage.link;
         link.enter(OriginState::Fired);

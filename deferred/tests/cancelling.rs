@@ -328,3 +328,23 @@ fn a_callback_may_cancel_another_chain_and_see_it_done() {
     }));
     assert!(seen.get());
 }
+
+// C3, C4
+#[test]
+fn a_canceller_of_what_a_late_callback_returned_does_not_reach_what_comes_after_it() {
+    for made_before_firing in [true, false] {
+        let (inner, inner_trigger) = Deferred::<u64>::new();
+        let canceller = inner.canceller();
+        let (after, after_trigger) = Deferred::<u64>::new();
+        let (outer, outer_trigger) = Deferred::<()>::new();
+        let outer = if made_before_firing { outer } else { succeed(()) };
+        outer_trigger.callback(());
+        let outer = outer.add_callback(move |()| inner).add_callback(move |_| after);
+        inner_trigger.callback(1);
+        canceller.cancel();
+        assert!(after_trigger.is_live());
+        outer.cancel();
+        assert!(!after_trigger.is_live());
+        assert!(failure_of(outer).is::<Cancelled>());
+    }
+}

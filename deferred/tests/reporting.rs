@@ -195,3 +195,15 @@ fn losing_a_race_is_not_logged() {
         drop(race([fail(Cancelled), succeed(1), slow]).add_callback(|_| ()));
     });
 }
+
+// D11
+#[test]
+fn a_failure_nobody_can_read_is_logged_although_the_dead_trigger_is_held() {
+    let (deferred, _trigger) = Deferred::<u64>::new();
+    deferred.cancel();
+    logged_once(|| drop(deferred));
+    let (deferred, _trigger) = Deferred::<u64>::new();
+    let canceller = deferred.canceller();
+    drop(deferred);
+    logged_once(|| canceller.cancel());
+}

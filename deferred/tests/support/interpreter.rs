@@ -1,0 +1,291 @@
+//! What a program should do: each chain a list, each statement of BEHAVIOUR.md a line or two.
+
+use std::collections::VecDeque;
+
+use super::program::{Act, CHAINS, Canceller, On, Op, Stage};
+
+type Outcome = Result<usize, String>;
+
+pub(crate) fn run(program: &[Op]) -> Vec<String> {
+    let mut model = Model::default();
+    for op in program {
+        model.perform(op);
+    }
+    model.events
+}
+
+#[derive(Default)]
+struct Model {
+    chains: Vec<Chain>,
+    /// By the slot of the program: which chain's handle, trigger, canceller is at hand.
+    handles: [Option<usize>; CHAINS],
+    triggers: [Option<usize>; CHAINS],
+    cancellers: [Option<usize>; CHAINS],
+    events: Vec<String>,
+}
+
+struct Chain {
+    name: usize,
+    source: Source,
+    canceller: Canceller,
+    result: Option<Outcome>,
+    stages: VecDeque<Pending>,
+    running: bool,
+    waits_on: Option<usize>,
+    waited_by: Option<usize>,
+    dropped: bool,
+}
+
+#[derive(PartialEq)]
+enum Source {
+    Live,
+    Cancelling,
+    Fired,
+}
+
+/// A stage, and the chains whose handles its functions captured.
+struct Pending {
+    stage: Stage,
+    captured: [Option<usize>; 2],
+}
+
+enum Given {
+    Now(Outcome),
+    Handle(usize),
+}
+
+impl Model {
+    fn perform(&mut self, op: &Op) {
+        match op {
+            Op::New(slot, canceller) => {
+                // What was in the slot goes first, the trigger before the handle.
+                self.perform(&Op::DropTrigger(*slot));
+                self.perform(&Op::DropHandle(*slot));
+                self.chains.push(Chain {
+                    name: *slot,
+                    source: Source::Live,
+                    canceller: *canceller,
+                    result: None,
+                    stages: VecDeque::new(),
+                    running: false,
+                    waits_on: None,
+                    waited_by: None,
+                    dropped: false,
+                });
+                let chain = self.chains.len() - 1;
+                // Replacing one that a callback of the drops above put there drops that.
+                self.perform(&Op::DropTrigger(*slot));
+                self.perform(&Op::DropHandle(*slot));
+                self.triggers[*slot] = Some(chain);
+                self.handles[*slot] = Some(chain);
+                self.cancellers[*slot] = Some(chain);
+            }
+            Op::Add(slot, stage) => {
+                let Some(chain) = self.handles[*slot].take() else { return };
+                let captured = match &stage.on {
+                    On::Value(a) | On::Failure(a) | On::Both(a) => [self.capture(a), None],
+                    On::Either(a, b) => [self.capture(a), self.capture(b)],
+                };
+                self.chains[chain].stages.push_back(Pending { stage: stage.clone(), captured });
+                self.run(chain);
+                self.put_back(*slot, chain);
+            }
+            Op::Fire(slot, ok) => {
+                if let Some(chain) = self.triggers[*slot].take() {
+                    self.fire(chain, if *ok { Ok(1) } else { Err(format!("oops {slot}")) });
+                }
+            }
+            Op::DropTrigger(slot) => {
+                if let Some(chain) = self.triggers[*slot].take() {
+                    if self.chains[chain].source == Source::Live {
+                        self.fire(chain, Err("abandoned".into()));
+                    }
+                }
+            }
+            Op::Cancel(slot) => {
+                if let Some(chain) = self.cancellers[*slot] {
+                    self.cancel(chain);
+                }
+            }
+            Op::CancelHandle(slot) => {
+                if let Some(chain) = self.handles[*slot].take() {
+                    self.cancel(chain);
+                    self.put_back(*slot, chain);
+                }
+            }
+            Op::DropHandle(slot) => {
+                if let Some(chain) = self.handles[*slot].take() {
+                    self.drop_handle(chain);
+                }
+            }
+            Op::DropCanceller(slot) => self.cancellers[*slot] = None,
+        }
+    }
+
+    fn capture(&mut self, act: &Act) -> Option<usize> {
+        match act {
+            Act::Capture(slot) => self.handles[*slot].take(),
+            _ => None,
+        }
+    }
+
+    /// A handle that was in use comes back, and one that took its place meanwhile goes.
+    fn put_back(&mut self, slot: usize, chain: usize) {
+        if let Some(other) = self.handles[slot].replace(chain) {
+            self.drop_handle(other);
+        }
+    }
+
+    fn drop_handle(&mut self, chain: usize) {
+        self.chains[chain].dropped = true;
+        self.settle(chain);
+    }
+
+    fn fire(&mut self, chain: usize, result: Outcome) {
+        // C1
+        if self.chains[chain].source != Source::Fired {
+            self.chains[chain].source = Source::Fired;
+            self.chains[chain].result = Some(result);
+            self.run(chain);
+        }
+    }
+
+    fn cancel(&mut self, chain: usize) {
+        match self.chains[chain].source {
+            Source::Cancelling => {}
+            // C3, C4
+            Source::Fired => {
+                if let Some(inner) = self.chains[chain].waits_on {
+                    self.cancel(inner);
+                }
+            }
+            // C1, C2
+            Source::Live => {
+                self.chains[chain].source = Source::Cancelling;
+                let name = self.chains[chain].name;
+                let canceller = self.chains[chain].canceller;
+                if canceller != Canceller::Absent {
+                    self.events.push(format!("canceller {name}"));
+                }
+                match canceller {
+                    Canceller::Absent | Canceller::Idle => {}
+                    Canceller::Fires(true) => self.fire(chain, Ok(2)),
+                    Canceller::Fires(false) => self.fire(chain, Err(format!("oops {name}"))),
+                    // C5
+                    Canceller::Panics => self.events.push(format!("logged: boom {name}")),
+                }
+                if self.chains[chain].source == Source::Cancelling {
+                    self.fire(chain, Err("cancelled".into()));
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, chain: usize) {
+        if self.chains[chain].running {
+            return;
+        }
+        self.chains[chain].running = true;
+        // D1, D2
+        while self.chains[chain].waits_on.is_none() && !self.chains[chain].stages.is_empty() {
+            let Some(result) = self.chains[chain].result.take() else { break };
+            let Some(pending) = self.chains[chain].stages.pop_front() else { break };
+            match self.call(pending, result) {
+                Given::Now(result) => self.chains[chain].result = Some(result),
+                Given::Handle(inner) => self.wait(chain, inner),
+            }
+        }
+        self.chains[chain].running = false;
+        self.settle(chain);
+    }
+
+    /// D5: what a chain that has come to its end does with its result.
+    fn settle(&mut self, chain: usize) {
+        let this = &mut self.chains[chain];
+        if this.running || this.waits_on.is_some() || !this.stages.is_empty() {
+            return;
+        }
+        if let Some(outer) = this.waited_by {
+            let Some(result) = this.result.take() else { return };
+            this.waited_by = None;
+            self.chains[outer].waits_on = None;
+            self.chains[outer].result = Some(result);
+            self.run(outer);
+        } else if this.dropped {
+            // D10, D11
+            if let Some(Err(error)) = this.result.take() {
+                self.events.push(format!("logged: {error}"));
+            }
+        }
+    }
+
+    /// D5
+    fn wait(&mut self, chain: usize, inner: usize) {
+        let mut at = Some(inner);
+        while let Some(next) = at {
+            if next == chain {
+                self.chains[chain].result = Some(Err("circular".into()));
+                return self.drop_handle(inner);
+            }
+            at = self.chains[next].waits_on;
+        }
+        self.chains[chain].waits_on = Some(inner);
+        self.chains[inner].waited_by = Some(chain);
+        let inner = &mut self.chains[inner];
+        if !inner.running && inner.waits_on.is_none() {
+            if let Some(result) = inner.result.take() {
+                inner.waited_by = None;
+                self.chains[chain].waits_on = None;
+                self.chains[chain].result = Some(result);
+            }
+        }
+    }
+
+    /// D3, D4
+    fn call(&mut self, pending: Pending, result: Outcome) -> Given {
+        let Pending { stage, captured: [first, second] } = pending;
+        let (act, captured, passed_over) = match (&stage.on, &result) {
+            (On::Value(act), Ok(_)) | (On::Failure(act), Err(_)) | (On::Both(act), _) => {
+                (Some(act), first, None)
+            }
+            (On::Value(_), Err(_)) | (On::Failure(_), Ok(_)) => (None, None, first),
+            (On::Either(act, _), Ok(_)) => (Some(act), first, second),
+            (On::Either(_, act), Err(_)) => (Some(act), second, first),
+        };
+        let given = match act {
+            None => Given::Now(result),
+            Some(act) => {
+                self.events.push(format!("{} {}", stage.id, show(&result)));
+                let value = stage.id + result.unwrap_or(0);
+                match act {
+                    Act::Value => Given::Now(Ok(value)),
+                    Act::Fail => Given::Now(Err(format!("oops {}", stage.id))),
+                    Act::Panic => Given::Now(Err(format!("boom {}", stage.id))),
+                    Act::Return(slot) => match self.handles[*slot].take() {
+                        Some(chain) => Given::Handle(chain),
+                        None => Given::Now(Ok(value)),
+                    },
+                    Act::Capture(_) => match captured {
+                        Some(chain) => Given::Handle(chain),
+                        None => Given::Now(Ok(value)),
+                    },
+                    Act::Do(op) => {
+                        self.perform(op);
+                        Given::Now(Ok(value))
+                    }
+                }
+            }
+        };
+        if let Some(handle) = passed_over {
+            self.drop_handle(handle);
+        }
+        given
+    }
+}
+
+fn show(result: &Outcome) -> String {
+    match result {
+        Ok(n) => n.to_string(),
+        Err(error) => error.clone(),
+    }
+}

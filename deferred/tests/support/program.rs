@@ -1,0 +1,134 @@
+//! A program: what is done to a handful of chains, as data.
+
+use fastrand::Rng;
+
+pub(crate) const CHAINS: usize = 6;
+
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    New(usize, Canceller),
+    /// Adds a stage to the chain whose handle is at hand.
+    Add(usize, Stage),
+    Fire(usize, bool),
+    DropTrigger(usize),
+    Cancel(usize),
+    CancelHandle(usize),
+    DropHandle(usize),
+    DropCanceller(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Canceller {
+    Absent,
+    Idle,
+    Fires(bool),
+    Panics,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Stage {
+    pub(crate) id: usize,
+    pub(crate) on: On,
+    /// Whether its functions return a Result where they can, or a Deferred always.
+    pub(crate) plain: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum On {
+    Value(Act),
+    Failure(Act),
+    Either(Act, Act),
+    Both(Act),
+}
+
+/// What a callback does.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    Value,
+    Fail,
+    Panic,
+    /// Returns the handle of that chain, if it is at hand when it runs.
+    Return(usize),
+    /// Captures the handle of that chain, if it is at hand when it is added, and returns it.
+    Capture(usize),
+    /// Does that, then gives a value.
+    Do(Box<Op>),
+}
+
+pub(crate) fn random(seed: u64) -> Vec<Op> {
+    let mut random = Random { rng: Rng::with_seed(seed), stages: 0 };
+    let length = random.rng.usize(5..40);
+    let mut program: Vec<Op> =
+        (0..random.rng.usize(2..=CHAINS)).map(|chain| random.new_chain(chain)).collect();
+    program.extend((0..length).map(|_| random.op(0)));
+    // In the end all is dropped, handles first or triggers first.
+    let mut rest: Vec<Op> = (0..CHAINS).map(Op::DropHandle).collect();
+    rest.extend((0..CHAINS).map(Op::DropTrigger));
+    if random.rng.bool() {
+        rest.reverse();
+    }
+    program.extend(rest);
+    program
+}
+
+struct Random {
+    rng: Rng,
+    stages: usize,
+}
+
+impl Random {
+    fn chain(&mut self) -> usize {
+        self.rng.usize(..CHAINS)
+    }
+
+    fn new_chain(&mut self, chain: usize) -> Op {
+        Op::New(
+            chain,
+            match self.rng.u8(..8) {
+                0 => Canceller::Idle,
+                1 => Canceller::Fires(true),
+                2 => Canceller::Fires(false),
+                3 => Canceller::Panics,
+                _ => Canceller::Absent,
+            },
+        )
+    }
+
+    fn op(&mut self, depth: usize) -> Op {
+        let chain = self.chain();
+        match self.rng.u8(..20) {
+            0 => self.new_chain(chain),
+            1..=9 => Op::Add(chain, self.stage(depth)),
+            10..=13 => Op::Fire(chain, self.rng.u8(..4) > 0),
+            14 => Op::DropTrigger(chain),
+            15 | 16 => Op::Cancel(chain),
+            17 => Op::CancelHandle(chain),
+            18 => Op::DropCanceller(chain),
+            _ => Op::DropHandle(chain),
+        }
+    }
+
+    fn stage(&mut self, depth: usize) -> Stage {
+        self.stages += 1;
+        let id = self.stages;
+        let on = match self.rng.u8(..8) {
+            0..=3 => On::Value(self.act(depth)),
+            4 | 5 => On::Failure(self.act(depth)),
+            6 => On::Either(self.act(depth), self.act(depth)),
+            _ => On::Both(self.act(depth)),
+        };
+        Stage { id, on, plain: self.rng.bool() }
+    }
+
+    fn act(&mut self, depth: usize) -> Act {
+        match self.rng.u8(..16) {
+            0..=3 => Act::Value,
+            4 => Act::Fail,
+            5 => Act::Panic,
+            6..=8 => Act::Return(self.chain()),
+            9..=11 => Act::Capture(self.chain()),
+            _ if depth < 3 => Act::Do(Box::new(self.op(depth + 1))),
+            _ => Act::Value,
+        }
+    }
+}
