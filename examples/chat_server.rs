@@ -1,0 +1,109 @@
+//! cargo run --example chat_server -- [--listen ADDRESS]
+//!
+//! A chat over lines: the first line is one's name, each further one goes to all the others. Try it with
+//! `telnet 127.0.0.1 8000` from two terminals.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use twistor::net::framing::{FrameError, Lines};
+use twistor::net::{FrameReceiver, Framed, ServerEndpoint, Transport};
+use twistor::prelude::*;
+use twistor::reactor::Reactor;
+
+/// Those who have a name, by it.
+type Room = Rc<RefCell<HashMap<String, Transport>>>;
+
+/// Someone who is connected.
+struct Guest {
+    room: Room,
+    name: Option<String>,
+}
+
+impl Guest {
+    /// To all but oneself.
+    fn tell(&self, text: &str) {
+        for (name, transport) in &*self.room.borrow() {
+            if Some(name) != self.name.as_ref() {
+                // Someone who does not read is not waited for: what he cannot take is not kept for ever.
+                if transport.buffered() > 1 << 20 {
+                    transport.abort_connection();
+                } else {
+                    transport.write_all(&[text.as_bytes(), b"\r\n"]);
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, transport: &Transport, name: String) {
+        if name.is_empty() || self.room.borrow().contains_key(&name) {
+            transport.write(b"That name is taken; another one, please.\r\n");
+            return;
+        }
+        transport.write_all(&[b"Welcome, ", name.as_bytes(), b"!\r\n"]);
+        self.room.borrow_mut().insert(name.clone(), transport.clone());
+        self.name = Some(name);
+        self.tell(&format!("{} is here", self.name.as_deref().unwrap_or_default()));
+    }
+}
+
+impl FrameReceiver for Guest {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        transport.write(b"Who are you?\r\n");
+        Ok(())
+    }
+
+    fn frame_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
+        let text = String::from_utf8_lossy(line).trim().to_owned();
+        match &self.name {
+            None => self.enter(transport, text),
+            Some(name) => self.tell(&format!("<{name}> {text}")),
+        }
+        Ok(())
+    }
+
+    fn frame_refused(&mut self, transport: &Transport, error: FrameError) -> Result<(), Failure> {
+        transport.write(b"That was too long a line. Good bye.\r\n");
+        Err(error.into())
+    }
+
+    fn connection_lost(&mut self, reason: Failure) {
+        if let Some(name) = &self.name {
+            self.room.borrow_mut().remove(name);
+            self.tell(&format!("{name} has left ({reason})"));
+        }
+    }
+}
+
+fn serve(listen: &str) -> Result<(), Failure> {
+    let reactor = Reactor::new()?;
+    let room = Room::default();
+    let port = ServerEndpoint::tcp(listen.parse()?).listen(&reactor, move |_peer| {
+        let lines = Lines::new().delimiter("\n").max_length(1000);
+        Framed::new(lines, Guest { room: room.clone(), name: None })
+    })?;
+    println!("listening on {}", port.address());
+    Ok(reactor.run()?)
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let listen = match arguments[..] {
+        [] => "127.0.0.1:8000",
+        ["--listen", address] => address,
+        _ => {
+            eprintln!("usage: chat_server [--listen ADDRESS]");
+            return ExitCode::from(2);
+        }
+    };
+    match serve(listen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

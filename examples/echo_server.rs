@@ -1,0 +1,63 @@
+//! cargo run --example echo_server -- [--listen ADDRESS]
+//!
+//! Sends back whatever it is sent, to any number of clients at once. ADDRESS is an IP address and port, as
+//! `127.0.0.1:8000` (the default), or an endpoint string, as `unix:/tmp/echo.sock`.
+
+use std::process::ExitCode;
+
+use twistor::net::{ListeningPort, Protocol, ServerEndpoint, Transport};
+use twistor::prelude::*;
+use twistor::reactor::Reactor;
+
+/// One per connection; it has nothing to remember.
+struct Echo;
+
+impl Protocol for Echo {
+    /// What the transport cannot send at once it keeps. So that a peer who sends but does not read cannot make it
+    /// keep ever more, the connection is registered as a producer for itself: it is read no faster than it is sent.
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        Ok(transport.register_producer(transport.clone())?)
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        transport.write(data);
+        Ok(())
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        transport.unregister_producer();
+        transport.lose_connection();
+        Ok(())
+    }
+}
+
+fn serve(listen: &str) -> Result<(), Failure> {
+    let endpoint = match listen.parse() {
+        Ok(address) => ServerEndpoint::tcp(address),
+        Err(_) => listen.parse()?,
+    };
+    let reactor = Reactor::new()?;
+    let port: ListeningPort = endpoint.listen(&reactor, |_peer| Echo)?;
+    println!("listening on {}", port.address());
+    Ok(reactor.run()?)
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let listen = match arguments[..] {
+        [] => "127.0.0.1:8000",
+        ["--listen", address] => address,
+        _ => {
+            eprintln!("usage: echo_server [--listen ADDRESS]");
+            return ExitCode::from(2);
+        }
+    };
+    match serve(listen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
