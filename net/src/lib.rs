@@ -50,6 +50,7 @@ pub mod behaviour {}
 mod address;
 mod connect;
 mod connection;
+mod conversation;
 mod endpoint;
 mod errors;
 mod framed;
@@ -68,6 +69,7 @@ mod transport;
 pub use twistor_deferred::Failure;
 
 pub use address::Address;
+pub use conversation::{Conversation, EndOfData, conversations};
 pub use endpoint::{ClientEndpoint, EndpointError, ServerEndpoint};
 pub use errors::{
     CannotListen, ConnectFailed, ConnectRefused, ConnectTimedOut, ConnectionAborted, ConnectionDone,

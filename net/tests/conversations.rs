@@ -1,0 +1,199 @@
+//! Conversations: reads answered in order, from whatever has come. Statement P8 for those who ask.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+mod support;
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::rc::Rc;
+
+use support::*;
+use twistor_deferred::{Cancelled, Deferred, Failure};
+use twistor_net::framing::FrameError;
+use twistor_net::{ClientEndpoint, ConnectionLost, Conversation, EndOfData, conversations};
+use twistor_reactor::Reactor;
+
+/// Has a conversation with a peer that sends `text` in pieces of `piece` bytes and closes.
+fn converse<T: 'static>(
+    text: &'static [u8],
+    piece: usize,
+    talk: impl FnOnce(Conversation) -> Deferred<T> + 'static,
+) -> Result<T, Failure> {
+    run(|reactor| {
+        let (deferred, trigger) = Deferred::new();
+        let once = RefCell::new(Some((talk, trigger)));
+        let port = listen(
+            reactor,
+            conversations(move |conversation| {
+                if let Some((talk, trigger)) = once.borrow_mut().take() {
+                    drop(talk(conversation).add_both(move |result| trigger.callback(result)));
+                }
+            }),
+        );
+        let peer = peer(reactor, address(&port), move |mut stream| {
+            stream.set_nodelay(true)?;
+            for piece in text.chunks(piece) {
+                stream.write_all(piece)?;
+            }
+            Ok(stream)
+        });
+        peer.add_callback(move |stream| {
+            drop(stream);
+            deferred
+        })
+    })
+}
+
+fn all(reads: Vec<Deferred<Vec<u8>>>) -> Deferred<Vec<Vec<u8>>> {
+    let mut sum = twistor_deferred::succeed(Vec::new());
+    for read in reads {
+        sum = sum.add_callback(move |mut got: Vec<Vec<u8>>| {
+            read.add_callback(move |next| {
+                got.push(next);
+                Ok(got)
+            })
+        });
+    }
+    sum
+}
+
+// P8
+#[test]
+fn reads_are_answered_in_order_however_the_data_is_cut() {
+    for piece in [1, 2, 3, 100] {
+        let got = converse(b"one\r\ntwo\n123456rest", piece, |peer| {
+            all(vec![peer.read_line(10), peer.read_line(10), peer.read_exact(6), peer.read_to_end(10)])
+        });
+        assert_eq!(got.unwrap(), [&b"one"[..], b"two", b"123456", b"rest"]);
+    }
+}
+
+// P8
+#[test]
+fn the_end_before_what_was_asked_for_gives_back_what_came() {
+    let error = converse(b"half a line", 100, |peer| peer.read_line(100)).unwrap_err();
+    assert_eq!(error.trap::<EndOfData>().unwrap().left, b"half a line");
+    let error = converse(b"123", 100, |peer| peer.read_exact(4)).unwrap_err();
+    assert_eq!(error.trap::<EndOfData>().unwrap().left, b"123");
+    assert_eq!(converse(b"", 1, |peer| peer.read_some()).unwrap(), b"");
+}
+
+// P8
+#[test]
+fn a_line_too_long_is_an_error_and_stays_to_be_read() {
+    let got = converse(b"far too long\n", 100, |peer| {
+        peer.read_line(5).add_both(move |result| {
+            assert!(result.unwrap_err().is::<FrameError>());
+            peer.read_line(100)
+        })
+    });
+    assert_eq!(got.unwrap(), b"far too long");
+}
+
+// P8
+#[test]
+fn a_cancelled_read_takes_nothing() {
+    let got = converse(b"one\ntwo\n", 1, |peer| {
+        let (first, second) = (peer.read_line(10), peer.read_line(10));
+        first.cancel();
+        first.add_both(move |result| {
+            assert!(result.unwrap_err().is::<Cancelled>());
+            second
+        })
+    });
+    assert_eq!(got.unwrap(), b"one");
+}
+
+// P1
+#[test]
+fn a_reset_fails_the_reads_that_wait() {
+    let error = run(|reactor| {
+        let (deferred, trigger) = Deferred::new();
+        let trigger = RefCell::new(Some(trigger));
+        let port = listen(
+            reactor,
+            conversations(move |peer: Conversation| {
+                let trigger = trigger.borrow_mut().take().unwrap();
+                drop(peer.read_exact(10).add_both(move |result| trigger.callback(result.unwrap_err())));
+            }),
+        );
+        peer(reactor, address(&port), |mut stream| {
+            stream.write_all(b"x")?;
+            reset(stream);
+            Ok(())
+        })
+        .add_callback(move |()| deferred)
+    });
+    assert!(error.is::<ConnectionLost>(), "{error:?}");
+}
+
+// P5: a peer that is not listened to is held up
+#[test]
+fn a_conversation_reads_a_bounded_amount_ahead() {
+    let total = 32 << 20;
+    let got = run(|reactor: &Reactor| {
+        let port = listen_once(reactor, {
+            struct Pour;
+            impl twistor_net::Protocol for Pour {
+                fn connection_made(&mut self, transport: &twistor_net::Transport) -> Result<(), Failure> {
+                    transport.write(&vec![b'x'; 32 << 20]);
+                    transport.lose_connection();
+                    Ok(())
+                }
+                fn data_received(&mut self, _: &twistor_net::Transport, _: &[u8]) -> Result<(), Failure> {
+                    Ok(())
+                }
+            }
+            Pour
+        });
+        fn rest(peer: Rc<Conversation>, sum: usize) -> Deferred<usize> {
+            peer.clone().read_some().add_callback(move |some| {
+                assert!(some.len() <= 2 * 64 * 1024);
+                if some.is_empty() { twistor_deferred::succeed(sum) } else { rest(peer, sum + some.len()) }
+            })
+        }
+        ClientEndpoint::tcp("127.0.0.1", address(&port).port())
+            .converse(reactor)
+            .add_callback(|peer| rest(Rc::new(peer), 0))
+    });
+    assert_eq!(got, total);
+}
+
+// P2
+#[test]
+fn dropping_a_conversation_sends_the_rest_and_closes() {
+    let got = run(|reactor| {
+        let port = listen(
+            reactor,
+            conversations(|peer: Conversation| {
+                peer.write(&vec![b'x'; 8 << 20]);
+            }),
+        );
+        peer(reactor, address(&port), |mut stream| {
+            let mut got = Vec::new();
+            stream.read_to_end(&mut got)
+        })
+    });
+    assert_eq!(got, 8 << 20);
+}
+
+// P2, C1: nobody wants anything any more
+#[test]
+fn a_dropped_conversation_closes_when_its_last_read_is_cancelled() {
+    let got = run(|reactor| {
+        let handle = (**reactor).clone();
+        let port = listen(
+            reactor,
+            conversations(move |peer: Conversation| {
+                let read = peer.read_line(100);
+                drop(peer);
+                let canceller = read.canceller();
+                handle.call_later(std::time::Duration::ZERO, move || canceller.cancel());
+                read.add_both(|result| assert!(result.unwrap_err().is::<Cancelled>()))
+            }),
+        );
+        peer(reactor, address(&port), |mut stream| stream.read(&mut [0]))
+    });
+    assert_eq!(got, 0);
+}
