@@ -1,0 +1,46 @@
+//! cargo run --example fetch_pages [-- URL…]
+//!
+//! Fetches several pages at once and prints who succeeded, who failed and why, in the order in which they
+//! finish. Without URLs it serves itself four good pages, one that is not found, a port that refuses, and a
+//! page that never answers.
+//!
+//! The exit status is 0 if all pages came, else 1; without URLs, 0 if the four good ones came.
+
+mod pages;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use twistor::prelude::*;
+
+/// Fetches a page and tells how that went: whether it came.
+fn fetch(reactor: &Handle, url: String) -> Deferred<bool> {
+    let (good, bad) = (url.clone(), url.clone());
+    PageRequest::get(&url).timeout(Duration::from_secs(2)).send(reactor).add_callbacks(
+        move |page| {
+            println!("{good}: {} bytes", page.body().len());
+            Ok(true)
+        },
+        move |failure| {
+            println!("{bad}: {failure}");
+            Ok(false)
+        },
+    )
+}
+
+fn main() -> Result<ExitCode, Failure> {
+    let reactor = Reactor::new()?;
+    let mut urls: Vec<String> = std::env::args().skip(1).collect();
+    let mut expected = urls.len();
+    if urls.is_empty() {
+        let site = pages::serve(&reactor)?;
+        urls.extend(site.urls());
+        expected = urls.len();
+        urls.extend([site.url("/missing"), pages::refused()?, site.url("/never")]);
+    }
+    let fetched = urls.into_iter().map(|url| fetch(&reactor, url));
+    let came = reactor.run_until(gather_results(fetched))?;
+    let count = came.iter().filter(|came| **came).count();
+    println!("{count} of {} pages came", came.len());
+    Ok(if count >= expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
