@@ -15,7 +15,11 @@ pub use twistor_reactor as reactor;
 
 /// What most programs name: `use twistor::prelude::*;`
 pub mod prelude {
-    pub use twistor_deferred::{Deferred, Failure, Trigger, fail, maybe_deferred, succeed};
+    pub use twistor_deferred::{
+        Canceller, Deferred, DeferredList, Failure, Outcome, Trigger, execute, fail, gather_results, join, maybe_deferred, race,
+        succeed,
+    };
+    pub use twistor_reactor::{DelayedCall, Handle, Reactor, Remote};
 }
 
 /// The README's programs are compiled with the tests.
