@@ -14,7 +14,7 @@ fn list_callback(results: Vec<Result<Page, Failure>>) {
 fn main() -> Result<(), Failure> {
     let reactor = Reactor::new()?;
     let site = pages::serve(&reactor)?;
-    let d1 = get_page(&reactor, &site.url("/google"));
-    let d2 = get_page(&reactor, &site.url("/yahoo"));
+    let d1 = get_page(&reactor, site.url("/google"));
+    let d2 = get_page(&reactor, site.url("/yahoo"));
     reactor.run_until(DeferredList::new([d1, d2]).add_callback(list_callback))
 }

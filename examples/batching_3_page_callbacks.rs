@@ -18,7 +18,7 @@ fn list_callback(results: Vec<Result<usize, Failure>>) {
 fn main() -> Result<(), Failure> {
     let reactor = Reactor::new()?;
     let site = pages::serve(&reactor)?;
-    let d1 = get_page(&reactor, &site.url("/google")).add_callback(page_callback);
-    let d2 = get_page(&reactor, &site.url("/yahoo")).add_callback(page_callback);
+    let d1 = get_page(&reactor, site.url("/google")).add_callback(page_callback);
+    let d2 = get_page(&reactor, site.url("/yahoo")).add_callback(page_callback);
     reactor.run_until(DeferredList::new([d1, d2]).add_callback(list_callback))
 }

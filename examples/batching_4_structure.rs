@@ -7,7 +7,6 @@ mod pages;
 
 use twistor::prelude::*;
 
-#[derive(Debug)]
 struct Summary {
     length: usize,
     content: String,
@@ -19,14 +18,14 @@ fn page_callback(page: Page) -> Result<Summary, Failure> {
 
 fn list_callback(summaries: Vec<Summary>) {
     for summary in summaries {
-        println!("{summary:#?}");
+        println!("{} bytes, beginning with {:?}", summary.length, summary.content);
     }
 }
 
 fn main() -> Result<(), Failure> {
     let reactor = Reactor::new()?;
     let site = pages::serve(&reactor)?;
-    let d1 = get_page(&reactor, &site.url("/google")).add_callback(page_callback);
-    let d2 = get_page(&reactor, &site.url("/yahoo")).add_callback(page_callback);
+    let d1 = get_page(&reactor, site.url("/google")).add_callback(page_callback);
+    let d2 = get_page(&reactor, site.url("/yahoo")).add_callback(page_callback);
     reactor.run_until(gather_results([d1, d2]).add_callback(list_callback))
 }

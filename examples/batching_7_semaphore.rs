@@ -21,10 +21,10 @@ fn list_callback(lengths: Vec<usize>) {
 fn main() -> Result<(), Failure> {
     let reactor = Reactor::new()?;
     let site = pages::serve(&reactor)?;
-    let semaphore = DeferredSemaphore::new(MAX_RUN);
+    let semaphore = DeferredSemaphore::new(MAX_RUN)?;
     let pages = site.urls().map(|url| {
         let reactor = reactor.clone();
-        semaphore.run(move || get_page(&reactor, &url)).add_callback(page_callback)
+        semaphore.run(move || get_page(&reactor, url)).add_callback(page_callback)
     });
     reactor.run_until(gather_results(pages).add_callback(list_callback))
 }

@@ -22,7 +22,8 @@ fn main() -> Result<(), Failure> {
     let reactor = Reactor::new()?;
     let site = pages::serve(&reactor)?;
     let handle = reactor.clone();
-    let work = share(site.urls().map(move |url| get_page(&handle, &url).add_callback(page_callback)));
+    let work =
+        SharedIterator::new(site.urls().map(move |url| get_page(&handle, url).add_callback(page_callback)));
 
     let cooperator = Cooperator::new(&reactor);
     let workers = (0..MAX_RUN).map(|_| cooperator.coiterate(work.clone()));

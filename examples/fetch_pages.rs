@@ -16,7 +16,7 @@ use twistor::prelude::*;
 /// Fetches a page and tells how that went: whether it came.
 fn fetch(reactor: &Handle, url: String) -> Deferred<bool> {
     let (good, bad) = (url.clone(), url.clone());
-    PageRequest::get(&url).timeout(Duration::from_secs(2)).send(reactor).add_callbacks(
+    Request::get(url).timeout(Duration::from_secs(2)).get_page(reactor).add_callbacks(
         move |page| {
             println!("{good}: {} bytes", page.body().len());
             Ok(true)

@@ -16,10 +16,16 @@ pub use twistor_reactor as reactor;
 /// What most programs name: `use twistor::prelude::*;`
 pub mod prelude {
     pub use twistor_deferred::{
-        Canceller, Deferred, DeferredList, Failure, Outcome, Trigger, execute, fail, gather_results, join, maybe_deferred, race,
-        succeed,
+        Canceller, Deferred, DeferredList, DeferredLock, DeferredPool, DeferredQueue, DeferredSemaphore,
+        Failure, Outcome, Trigger, execute, fail, gather_results, join, maybe_deferred, race, succeed,
     };
-    pub use twistor_reactor::{DelayedCall, Handle, Reactor, Remote};
+    #[cfg(feature = "http")]
+    pub use twistor_net::http::{Page, Request, get_page};
+    pub use twistor_net::{ClientEndpoint, Protocol, ServerEndpoint, Transport};
+    pub use twistor_reactor::{
+        AddTimeout, Clock, Cooperator, DelayedCall, Handle, LoopingCall, ManualClock, Reactor, Remote,
+        SharedIterator, defer_later,
+    };
 }
 
 /// The README's programs are compiled with the tests.

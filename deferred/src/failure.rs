@@ -162,10 +162,15 @@ impl fmt::Display for Failure {
         for context in self.0.contexts.iter().rev() {
             write!(f, "{context}: ")?;
         }
-        fmt::Display::fmt(&self.0.error, f)?;
+        let mut told = self.0.error.to_string();
+        f.write_str(&told)?;
         if f.alternate() {
-            for cause in self.chain().skip(1) {
-                write!(f, ": {cause}")?;
+            for cause in self.chain().skip(1).map(ToString::to_string) {
+                // Many an error tells its cause already.
+                if !told.ends_with(&cause) {
+                    write!(f, ": {cause}")?;
+                }
+                told = cause;
             }
         }
         Ok(())

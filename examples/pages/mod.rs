@@ -1,7 +1,7 @@
 //! The little web that the examples fetch their pages from: it runs in the same reactor as they do.
 
 // Each example uses some of it.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ pub struct Site {
 pub fn serve(reactor: &Handle) -> Result<Site, Failure> {
     let handle = reactor.clone();
     let endpoint = ServerEndpoint::tcp("127.0.0.1:0".parse()?);
-    let port = endpoint.listen(reactor, move |_peer| Visit { reactor: handle.clone(), request: Vec::new() })?;
+    let port =
+        endpoint.listen(reactor, move |_peer| Visit { reactor: handle.clone(), request: Vec::new() })?;
     Ok(Site { port })
 }
 
@@ -64,7 +65,9 @@ fn answer(reactor: &Handle, transport: Transport, path: &str) {
         return;
     }
     let (status, delay, body) = match PAGES.iter().find(|page| page.0 == path) {
-        Some((_, delay, length)) => ("200 OK", *delay, "All work and no play. ".chars().cycle().take(*length).collect()),
+        Some((_, delay, length)) => {
+            ("200 OK", *delay, "All work and no play. ".chars().cycle().take(*length).collect())
+        }
         None => ("404 Not Found", Duration::ZERO, "There is no such page here.".to_owned()),
     };
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());

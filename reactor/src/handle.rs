@@ -34,6 +34,12 @@ impl Handle {
         Handle { core }
     }
 
+    /// Another handle to the same reactor, for a callback to capture: what `clone` gives, by a name that says so on a
+    /// reactor too.
+    pub fn handle(&self) -> Handle {
+        self.clone()
+    }
+
     pub(crate) fn core(&self) -> Option<Rc<Core>> {
         self.core.upgrade()
     }

@@ -1,6 +1,6 @@
 //! What the tests that cross crates share: a folder of their own, peers that are not ours, a deadline.
 
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs the reactor until the Deferred has fired; a test that hangs fails instead.
 pub fn run<O: Outcome>(reactor: &Reactor, outcome: O) -> Result<O::Value, Failure> {
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(DEADLINE, move || handle.stop());
     reactor.run_until(outcome)
 }
@@ -87,7 +87,8 @@ pub fn python_http_server(root: &Path) -> Option<Peer> {
     // It prints: Serving HTTP on 127.0.0.1 port 40123 (http://127.0.0.1:40123/) ...
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let port = line.split_whitespace().skip_while(|word| *word != "port").nth(1).and_then(|port| port.parse().ok());
+    let port =
+        line.split_whitespace().skip_while(|word| *word != "port").nth(1).and_then(|port| port.parse().ok());
     match port {
         Some(port) => Some(Peer { child, address: SocketAddr::from(([127, 0, 0, 1], port)) }),
         None => panic!("python's http.server said {line:?}"),
@@ -96,7 +97,9 @@ pub fn python_http_server(root: &Path) -> Option<Peer> {
 
 /// nginx with one worker, or the reason why not.
 pub fn nginx(root: &Path, state: &Path) -> Option<Peer> {
-    let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"].into_iter().find(|path| Path::new(path).exists());
+    let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"]
+        .into_iter()
+        .find(|path| Path::new(path).exists());
     let Some(program) = program else { return skip("nginx", "it is not installed") };
     let address = free_port();
     let (root, state_dir) = (root.display(), state.display());

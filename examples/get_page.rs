@@ -1,0 +1,82 @@
+//! cargo run --example get_page -- [--timeout SECONDS] [--max-body BYTES] [--max-redirects N] [--head] [--output FILE] URL
+//!
+//! One page, for use in scripts: its body and nothing else on standard output, or in FILE; with `--head`
+//! its status line and headers instead. Any failure is one line on standard error, and exit status 1; bad
+//! usage is exit status 2.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use twistor::prelude::*;
+
+/// Gets one page.
+#[derive(Parser)]
+struct Options {
+    /// How long the whole may take
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+    /// How long the body may be
+    #[arg(long, value_name = "BYTES")]
+    max_body: Option<u64>,
+    /// How many redirects to follow
+    #[arg(long, value_name = "N")]
+    max_redirects: Option<usize>,
+    /// Ask for the headers only, and print them
+    #[arg(long)]
+    head: bool,
+    /// Where to put the body
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    url: String,
+}
+
+fn seconds(text: &str) -> Result<Duration, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(Duration::try_from_secs_f64(text.parse()?)?)
+}
+
+fn main() -> ExitCode {
+    match fetch(Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // One line, whatever a server or a file system put into its message.
+            eprintln!("error: {}", failure.to_string().replace(|c: char| c.is_control(), " "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn fetch(options: Options) -> Result<(), Failure> {
+    let reactor = Reactor::new()?;
+    let mut request = if options.head { Request::head(&options.url) } else { Request::get(&options.url) };
+    if let Some(timeout) = options.timeout {
+        request = request.timeout(timeout);
+    }
+    if let Some(bytes) = options.max_body {
+        request = request.max_body(bytes);
+    }
+    if let Some(count) = options.max_redirects {
+        request = request.max_redirects(count);
+    }
+    let page = reactor.run_until(request.get_page(&reactor))?;
+    let text = if options.head { head(&page) } else { page.into_body() };
+    match options.output {
+        Some(file) => {
+            std::fs::write(&file, text).map_err(|error| Failure::from(error).context(file.display()))
+        }
+        None => {
+            let mut out = std::io::stdout().lock();
+            Ok(out.write_all(&text).and_then(|()| out.flush())?)
+        }
+    }
+}
+
+fn head(page: &Page) -> Vec<u8> {
+    let mut text = format!("HTTP/1.1 {} {}\n", page.status().as_str(), page.reason()).into_bytes();
+    for (name, value) in page.headers() {
+        text.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
+    }
+    text
+}

@@ -1,0 +1,226 @@
+//! Every example that runs by itself: what it prints, and how it ends.
+
+mod support;
+
+use std::process::{Command, Output, Stdio};
+
+/// The example as `cargo test` has built it.
+fn example(name: &str) -> Command {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    let mut command = Command::new(path.join("examples").join(name));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {command:?} (cargo build --examples makes it): {error}"))
+}
+
+/// What it prints, with the addresses of this run taken out.
+#[track_caller]
+fn prints(name: &str) -> String {
+    let output = run(&mut example(name));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} ended with {}: {errors}", output.status);
+    assert!(errors.is_empty(), "{name} complained: {errors}");
+    without_ports(&String::from_utf8(output.stdout).unwrap())
+}
+
+fn without_ports(text: &str) -> String {
+    let mut parts = text.split("127.0.0.1:");
+    let mut clean = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        clean.push_str("SITE");
+        clean.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    clean
+}
+
+/// As `prints`, for lines that come in the order of the network.
+#[track_caller]
+fn prints_in_any_order(name: &str, lines: &[&str]) {
+    let text = prints(name);
+    let mut printed: Vec<&str> = text.lines().collect();
+    let mut expected = lines.to_vec();
+    printed.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(printed, expected, "{name} printed {text}");
+}
+
+#[test]
+fn print_later_prints_once_and_print_later_twice_twice() {
+    assert_eq!(prints("print_later"), "The future is now!\n");
+    assert_eq!(prints("print_later_twice"), "The future is now!\nThe future is now!\n");
+}
+
+#[test]
+fn blocking_input_saves_the_good_pages_and_reports_the_bad_one() {
+    let lines = [
+        "Failed to download `a_bad_url`.",
+        "Successfully downloaded `http://SITE/google`.",
+        "Successfully downloaded `http://SITE/python`.",
+        "Successfully downloaded `http://SITE/twisted`.",
+        "Successfully downloaded `http://SITE/yahoo`.",
+        "4 pages were saved.",
+    ];
+    prints_in_any_order("blocking_input", &lines);
+}
+
+#[test]
+fn deferred_queue_hands_over_each_letter_when_it_is_put() {
+    let expected = "putting a letter\ngot a letter\nputting another\ngot another\nputting the last one\ngot the last one\n";
+    assert_eq!(prints("deferred_queue"), expected);
+}
+
+#[test]
+fn deferred_lock_lets_the_clerks_sign_one_after_the_other() {
+    let text = prints("deferred_lock");
+    let lines: Vec<&str> = text.lines().collect();
+    let expected = [
+        "Ada asks for the pen",
+        "Ada has the pen",
+        "Grace asks for the pen",
+        "Edsger asks for the pen",
+        "Ada has signed",
+        "Grace has the pen",
+        "Grace has signed",
+        "Edsger has the pen",
+        "Edsger has signed",
+        "all have signed",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn the_first_two_batches_print_the_results_of_the_list() {
+    assert_eq!(
+        prints("batching_1_list"),
+        "[Ok(Page(200 OK from http://SITE/google, 12000 bytes)), Ok(Page(200 OK from http://SITE/yahoo, 70000 bytes))]\n"
+    );
+    assert_eq!(
+        prints("batching_2_results"),
+        "Successful? true\nContent Length: 12000\nSuccessful? true\nContent Length: 70000\n"
+    );
+}
+
+#[test]
+fn the_next_three_batches_print_what_the_page_callbacks_returned() {
+    assert_eq!(prints("batching_3_page_callbacks"), "[Ok(12000), Ok(70000)]\n");
+    let text = prints("batching_4_structure");
+    assert!(text.starts_with("12000 bytes, beginning with \"All work and no play."), "{text}");
+    assert_eq!(text.lines().count(), 2);
+    assert_eq!(
+        prints("batching_5_arguments"),
+        "http://SITE/google has 12000 bytes\nhttp://SITE/yahoo has 70000 bytes\n"
+    );
+}
+
+#[test]
+fn the_sixth_batch_tells_of_the_missing_page_and_of_the_name_that_does_not_resolve() {
+    let text = prints("batching_6_errors");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..2], ["http://SITE/google has 12000 bytes", "http://SITE/yahoo has 70000 bytes"]);
+    assert_eq!(lines[2], "http://SITE/a-page-that-is-not-there failed: 404 Not Found");
+    let unresolved = "http://no-such-name.invalid/ failed: cannot resolve \"no-such-name.invalid\"";
+    assert!(lines[3].starts_with(unresolved), "{}", lines[3]);
+}
+
+#[test]
+fn the_seventh_batch_fetches_two_at_a_time_and_all_in_the_end() {
+    let lines = [
+        "a page of 12000 bytes",
+        "a page of 20000 bytes",
+        "a page of 70000 bytes",
+        "a page of 9000 bytes",
+        "in all 111000 bytes",
+    ];
+    prints_in_any_order("batching_7_semaphore", &lines);
+}
+
+#[test]
+fn fetch_pages_tells_who_succeeded_and_who_failed_and_why() {
+    let lines = [
+        "http://SITE/google: 12000 bytes",
+        "http://SITE/yahoo: 70000 bytes",
+        "http://SITE/python: 20000 bytes",
+        "http://SITE/twisted: 9000 bytes",
+        "http://SITE/missing: 404 Not Found",
+        "http://SITE/: connection to SITE refused",
+        "http://SITE/never: request timed out after 2s",
+        "4 of 7 pages came",
+    ];
+    prints_in_any_order("fetch_pages", &lines);
+}
+
+#[test]
+fn fetch_pages_with_a_page_that_does_not_come_exits_with_one() {
+    let output = run(example("fetch_pages").arg("http://no-such-name.invalid/"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("0 of 1 pages came\n"));
+}
+
+#[test]
+fn get_page_prints_the_body_and_nothing_else() {
+    let folder = support::Folder::new();
+    let bytes = folder.random_file("random", 100_000);
+    let Some(peer) = support::python_http_server(folder.path()) else { return };
+    let url = format!("http://{}/random", peer.address);
+    let output = run(example("get_page").arg(&url));
+    assert!(output.status.success() && output.stdout == bytes && output.stderr.is_empty());
+
+    let file = folder.path().join("copy");
+    let output = run(example("get_page").arg("--output").arg(&file).arg(&url));
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(std::fs::read(file).unwrap() == bytes);
+
+    let output = run(example("get_page").arg("--head").arg(&url));
+    let head = String::from_utf8(output.stdout).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\n") && head.contains("\ncontent-length: 100000\n"), "{head}");
+
+    for options in [vec!["--max-body", "99999"], vec!["--timeout", "0"]] {
+        fails_in_one_line(example("get_page").args(options).arg(&url));
+    }
+    fails_in_one_line(example("get_page").arg(format!("http://{}/missing", peer.address)));
+}
+
+#[track_caller]
+fn fails_in_one_line(command: &mut Command) {
+    let output = run(command);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(output.stdout.is_empty());
+    assert!(errors.starts_with("error: ") && errors.lines().count() == 1, "{errors}");
+}
+
+#[test]
+fn get_page_says_what_was_wrong_with_its_usage_and_exits_with_two() {
+    for usage in [
+        vec![],
+        vec!["--no-such-option", "http://a/"],
+        vec!["--timeout", "soon", "http://a/"],
+        vec!["--timeout"],
+    ] {
+        let output = run(example("get_page").args(&usage));
+        assert_eq!(output.status.code(), Some(2), "{usage:?}");
+        assert!(output.stdout.is_empty() && String::from_utf8_lossy(&output.stderr).starts_with("error: "));
+    }
+}
+
+#[test]
+fn get_page_fails_in_one_line_whatever_the_url_is() {
+    for url in [
+        "a_bad_url",
+        "ftp://127.0.0.1/",
+        "http://",
+        "http://[::1",
+        "http://127.0.0.1:1/",
+        "http://a b/",
+        "http://\r\n/",
+    ] {
+        fails_in_one_line(example("get_page").arg(url));
+    }
+}
