@@ -21,7 +21,7 @@ fn main() -> Result<(), Failure> {
         let queue = queue.clone();
         reactor.call_later(Duration::from_millis(100 * tenths), move || {
             println!("putting {letter}");
-            queue.put(letter).unwrap() // only a queue with a limit says no
+            let _ = queue.put(letter); // only a queue with a limit says no
         });
     }
     reactor.run_until(read_letters(queue))
