@@ -1,5 +1,7 @@
 //! Every example that runs by itself: what it prints, and how it ends.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::process::{Command, Output, Stdio};

@@ -1,5 +1,7 @@
 //! `get_page` against servers that are not ours, and against servers that misbehave.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::cell::Cell;
