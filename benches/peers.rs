@@ -47,6 +47,7 @@ mod tokio {
 }
 mod twistor {
     pub mod echo;
+    pub mod http_client;
     pub mod lateness;
     pub mod remote_calls;
     pub mod timers;
@@ -97,6 +98,7 @@ pub fn find(peer: &str, role: &str) -> Option<fn(&Arguments<'_>)> {
         ("tokio", "timers-fire") => tokio::timers::fire,
         ("tokio", "turn") => tokio::turn::run,
         ("twistor", "echo") => twistor::echo::serve,
+        ("twistor", "http-client") => twistor::http_client::run,
         ("twistor", "lateness") => twistor::lateness::run,
         ("twistor", "remote-flood") => twistor::remote_calls::flood,
         ("twistor", "remote-ping") => twistor::remote_calls::ping,

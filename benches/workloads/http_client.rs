@@ -38,6 +38,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 metrics: CPU_AND_RATE,
                 peers: vec![
                     peer("mio, bare", "mio"),
+                    peer("twistor", "twistor"),
                     peer("hyper-util on tokio", "hyper"),
                     peer("reqwest on tokio", "reqwest"),
                     peer("libcurl multi", "libcurl"),
