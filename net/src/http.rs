@@ -27,7 +27,7 @@ mod url;
 pub use body::BodyLength;
 pub use client::{
     Agent, HttpError, IdleTimedOut, NoResponse, Page, PartialDownload, Request, RequestTimedOut, Response,
-    ResponseBody, TlsUnavailable, get_page,
+    ResponseBody, TlsUnavailable, download_page, get_page,
 };
 pub use encode::{ChunkWriter, EncodeError, HeadWriter};
 pub use error::{

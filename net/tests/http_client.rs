@@ -19,7 +19,7 @@ use twistor_deferred::{Cancelled, Deferred, DeferredList, Trigger};
 use twistor_net::http::{
     Agent, BodyTooLarge, EncodeError, Fault, HeadTooLarge, HttpError, IdleTimedOut, InvalidUrl, Malformed,
     NoResponse, Page, PartialDownload, RedirectLoop, Request, RequestTimedOut, TlsUnavailable,
-    TooManyHeaders, TooManyRedirects, get_page,
+    TooManyHeaders, TooManyRedirects, download_page, get_page,
 };
 use twistor_net::{ConnectRefused, Failure, ListeningPort, Protocol, Transport};
 use twistor_reactor::Handle;
@@ -940,6 +940,96 @@ fn a_body_can_be_delivered_collected_or_dropped() {
             drop(response);
             assert_eq!(agent.connections(), (0, 0));
             server.when_lost(1).add_callback(move |()| drop((server, agent)))
+        })
+    });
+}
+
+/// A folder that goes when the test does.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("twistor-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let names = std::fs::read_dir(&self.0).unwrap();
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_download_takes_its_name_when_it_is_whole() {
+    // H8
+    run(|reactor| {
+        let folder = Folder::new("whole");
+        let large: String = (0..200_000u32).map(|number| format!("{number:06}")).collect();
+        let answer = ok(&large);
+        let server = Server::new(reactor, move |_| Keep(answer.clone()));
+        let path = folder.0.join("page");
+        std::fs::write(&path, "old").unwrap();
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let (telling, watched) = (told.clone(), path.clone());
+        let progress = move |received, expected| {
+            // Until the end, the old file is there.
+            assert_eq!(std::fs::read(&watched).unwrap(), b"old");
+            assert_eq!(expected, Some(1_200_000));
+            telling.borrow_mut().push(received);
+        };
+        Request::get(server.url("/")).download_page(reactor, &path, progress).add_callback(move |bytes| {
+            assert_eq!((bytes, told.borrow().last()), (1_200_000, Some(&1_200_000)));
+            assert!(told.borrow().is_sorted());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), large);
+            assert_eq!(folder.names(), ["page"]);
+            drop(server);
+        })
+    });
+}
+
+#[test]
+fn a_failed_download_leaves_the_old_file_as_it_was() {
+    // H8
+    run(|reactor| {
+        let folder = Folder::new("failed");
+        let path = folder.0.join("page");
+        std::fs::write(&path, "old").unwrap();
+        let server = Server::new(reactor, |request| {
+            Close(text(match request.split(' ').nth(1).unwrap() {
+                "/short" => "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHello",
+                "/bad" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nx",
+                _ => "HTTP/1.1 404 No\r\nContent-Length: 4\r\n\r\nnone",
+            }))
+        });
+        let short = download_page(reactor, server.url("/short"), &path).fails::<PartialDownload>();
+        let bad = download_page(reactor, server.url("/bad"), &path).fails::<Malformed>();
+        let none = download_page(reactor, server.url("/none"), &path)
+            .fails::<HttpError>()
+            .add_callback(|error| assert_eq!(error.body, b"none"));
+        let cancelled = download_page(reactor, server.url("/short"), &path);
+        cancelled.cancel();
+        let nowhere = folder.0.join("no folder").join("page");
+        let nowhere = download_page(reactor, server.url("/short"), nowhere).fails::<std::io::Error>();
+        let all = [
+            short.add_callback(|_| ()),
+            bad.add_callback(|_| ()),
+            none,
+            cancelled.fails::<Cancelled>().add_callback(|_| ()),
+            nowhere.add_callback(|_| ()),
+        ];
+        DeferredList::new(all).into_deferred().add_callback(move |results| {
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+            assert_eq!(std::fs::read(&path).unwrap(), b"old");
+            assert_eq!(folder.names(), ["page"]);
+            drop(server);
         })
     });
 }

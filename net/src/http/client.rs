@@ -2,6 +2,7 @@
 
 mod agent;
 mod connection;
+mod download;
 mod errors;
 mod fetch;
 mod outgoing;
@@ -10,6 +11,7 @@ mod pool;
 mod stream;
 
 pub use agent::Agent;
+pub use download::download_page;
 pub use errors::{HttpError, IdleTimedOut, NoResponse, PartialDownload, RequestTimedOut, TlsUnavailable};
 pub use outgoing::Request;
 pub use page::{Page, get_page};

@@ -27,6 +27,17 @@ pub struct ResponseHead<'a> {
     pub keep_alive: bool,
 }
 
+impl ResponseHead<'_> {
+    /// How many bytes the body has, where the head says.
+    pub fn length(&self) -> Option<u64> {
+        match self.body {
+            BodyLength::Empty => Some(0),
+            BodyLength::Known(length) => Some(length),
+            BodyLength::Chunked | BodyLength::ToEnd => None,
+        }
+    }
+}
+
 /// A part of a response.
 #[derive(Clone, Copy, Debug)]
 pub enum ResponseEvent<'a> {

@@ -1,5 +1,6 @@
 //! A request to be sent, and how.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ::http::header::{
@@ -10,6 +11,7 @@ use ::http::{HeaderMap, Method};
 use twistor_deferred::{Deferred, Failure};
 use twistor_reactor::Handle;
 
+use super::download;
 use super::page::{self, Page};
 use crate::http::{EncodeError, HeadWriter, Hop, Limits, Redirects, Url};
 
@@ -194,6 +196,23 @@ impl Request {
     #[track_caller]
     pub fn get_page(self, handle: &Handle) -> Deferred<Page> {
         page::fetch(handle, None, self)
+    }
+
+    /// Sends the request over a connection of its own, and saves the response as
+    /// [`download_page`](super::download_page) does. `progress` is told, whenever a piece has been written, how many
+    /// bytes there are, and how many there will be where the server has said.
+    ///
+    /// # Errors
+    ///
+    /// See [`download_page`](super::download_page).
+    #[track_caller]
+    pub fn download_page(
+        self,
+        handle: &Handle,
+        path: impl AsRef<Path>,
+        progress: impl FnMut(u64, Option<u64>) + 'static,
+    ) -> Deferred<u64> {
+        download::fetch(handle, self, path.as_ref(), Box::new(progress))
     }
 }
 

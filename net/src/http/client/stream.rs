@@ -16,7 +16,7 @@ use super::outgoing::Request;
 use super::page::reason;
 use super::pool::Pool;
 use crate::Transport;
-use crate::http::{BodyLength, Headers, ResponseHead, Url};
+use crate::http::{Headers, ResponseHead, Url};
 
 /// A response: its head is there, its body is still coming. Twisted: `IResponse`.
 ///
@@ -26,7 +26,7 @@ pub struct Response {
     reason: String,
     headers: Headers,
     url: Url,
-    length: BodyLength,
+    length: Option<u64>,
     body: ResponseBody,
 }
 
@@ -58,11 +58,7 @@ impl Response {
 
     /// How long the body will be, where the server says.
     pub fn length(&self) -> Option<u64> {
-        match self.length {
-            BodyLength::Empty => Some(0),
-            BodyLength::Known(length) => Some(length),
-            BodyLength::Chunked | BodyLength::ToEnd => None,
-        }
+        self.length
     }
 
     /// The body.
@@ -290,7 +286,7 @@ impl Destination for Stream {
             reason: reason(head),
             headers: head.headers.to_headers(),
             url: url.clone(),
-            length: head.body,
+            length: head.length(),
             body: ResponseBody { stream: self.clone(), delivered: false },
         });
         let (waiting, consumer) = (self.waiting.take(), self.consumer.take());
