@@ -1,11 +1,11 @@
 //! What a reactor owns, and its turn.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use twistor_deferred::Panicked;
 
@@ -45,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) signals: crate::signals::Signals,
     pub(crate) threads: Threads,
     pub(crate) meter: Meter,
+    /// Whether code of the user's has run since this was last cleared.
+    busy: Cell<bool>,
 }
 
 impl Core {
@@ -63,15 +65,15 @@ impl Core {
             #[cfg(all(unix, feature = "signals"))]
             signals: Default::default(),
             meter: Meter::new(slow),
+            busy: Cell::new(false),
         })
     }
 
     /// One turn; false when it was the last, the reactor has stopped and everything is cleared away.
     pub(crate) fn turn(&self, max_wait: Option<Duration>) -> Result<bool, RunError> {
-        let turn = Turn::enter(self)?;
-        self.lifecycle.start(self);
+        let _turn = Turn::enter(self)?;
+        self.start();
         if let Err(error) = self.wait(max_wait) {
-            drop(turn);
             self.clear();
             return Err(RunError::Wait(error));
         }
@@ -82,11 +84,35 @@ impl Core {
         self.run_tasks();
         self.meter.turn();
         let goes_on = self.lifecycle.step(self);
-        drop(turn);
         if !goes_on {
             self.clear();
         }
         Ok(goes_on)
+    }
+
+    /// Turns that do not wait, until one finds nothing to do or the time is up.
+    pub(crate) fn turns(&self, budget: Duration) -> Result<bool, RunError> {
+        let begun = Instant::now();
+        loop {
+            self.busy.set(false);
+            if !self.turn(Some(Duration::ZERO))? {
+                return Ok(false);
+            }
+            let idle = !self.busy.get() && !self.has_work();
+            if idle || begun.elapsed() >= budget {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Starts the reactor, if this is its first turn.
+    fn start(&self) {
+        if self.lifecycle.is_idle() {
+            // What the startup does is part of a turn, although nothing has been waited for.
+            self.fetch();
+            self.lifecycle.start(self);
+            self.shared.end_turn();
+        }
     }
 
     fn wait(&self, max_wait: Option<Duration>) -> std::io::Result<()> {
@@ -166,6 +192,7 @@ impl Core {
 
     /// Runs code of the user's. A panic is logged, with the place that scheduled the code, and gives `None`.
     pub(crate) fn call<R>(&self, place: &'static Location<'static>, f: impl FnOnce() -> R) -> Option<R> {
+        self.busy.set(true);
         let started = self.meter.start();
         let result = catch_unwind(AssertUnwindSafe(f));
         self.meter.stop(started, place);

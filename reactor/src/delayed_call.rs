@@ -131,25 +131,25 @@ impl TimerQueue {
 
     pub(crate) fn call_later(self: &Rc<TimerQueue>, delay: Duration, call: Call) -> DelayedCall {
         let deadline = self.time.now().saturating_add(nanos(delay));
+        let first = self.first();
         let id = self.timers.borrow_mut().insert(deadline, call);
-        self.tell_host(deadline);
+        self.tell_host(first, deadline);
         DelayedCall { queue: Rc::downgrade(self), id }
     }
 
     fn reschedule(&self, id: TimerId, deadline: u64) -> Result<(), NotPending> {
+        let first = self.first();
         if !self.timers.borrow_mut().reschedule(id, deadline) {
             return Err(NotPending);
         }
-        self.tell_host(deadline);
+        self.tell_host(first, deadline);
         Ok(())
     }
 
     /// A host that sleeps until the earliest deadline has to hear of an earlier one. Within a turn it does not sleep.
-    fn tell_host(&self, deadline: u64) {
-        if let Some(hook) = self.hook.get() {
-            if !self.in_turn.get() && self.first() == Some(deadline) {
-                hook();
-            }
+    fn tell_host(&self, first: Option<u64>, deadline: u64) {
+        if first.is_none_or(|first| deadline < first) {
+            self.tell_host_now();
         }
     }
 

@@ -117,7 +117,17 @@ impl Handle {
     /// [`NotRunning`] when the reactor is not running, or is stopping already.
     pub fn try_stop(&self) -> Result<(), NotRunning> {
         let core = self.core().ok_or(NotRunning)?;
-        if core.lifecycle.request_stop() { Ok(()) } else { Err(NotRunning) }
+        if !core.lifecycle.request_stop() {
+            return Err(NotRunning);
+        }
+        core.timers.tell_host_now();
+        Ok(())
+    }
+
+    pub(crate) fn tell_host_now(&self) {
+        if let Some(core) = self.core() {
+            core.timers.tell_host_now();
+        }
     }
 
     /// Whether the reactor has started and not begun to stop.

@@ -109,6 +109,10 @@ impl Lifecycle {
         self.state.get() == State::Running
     }
 
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state.get() == State::Idle
+    }
+
     /// Whether there is a run to stop, and nobody has yet.
     pub(crate) fn request_stop(&self) -> bool {
         match self.state.get() {
@@ -153,14 +157,11 @@ impl Lifecycle {
         self.waiting.borrow().get() == 0
     }
 
-    /// Starts, if this is the first turn.
     pub(crate) fn start(&self, core: &Core) {
-        if self.state.get() == State::Idle {
-            self.stop.set(false);
-            self.state.set(State::Starting);
-            self.run_before(core, Event::Startup);
-            self.finish_start(core);
-        }
+        self.stop.set(false);
+        self.state.set(State::Starting);
+        self.run_before(core, Event::Startup);
+        self.finish_start(core);
     }
 
     fn finish_start(&self, core: &Core) {
@@ -192,10 +193,13 @@ impl Lifecycle {
         self.waiting.replace(waiting.clone());
         while let Some(deferred) = self.run_next(core, event, Phase::Before) {
             waiting.set(waiting.get() + 1);
-            let waiting = waiting.clone();
+            let (waiting, handle) = (waiting.clone(), core.handle.clone());
             // A failure passes on, to be logged when the Deferred that add_both returns is dropped.
             drop(deferred.add_both(move |result| {
                 waiting.set(waiting.get() - 1);
+                if waiting.get() == 0 {
+                    handle.tell_host_now();
+                }
                 result
             }));
         }

@@ -176,6 +176,33 @@ impl Reactor {
     pub fn turn(&self, max_wait: Option<Duration>) -> Result<bool, RunError> {
         self.core.turn(max_wait)
     }
+
+    /// Turns that do not wait, one after another, until there is nothing to do or `budget` is used up: for hosts that
+    /// give the reactor a share of their time, as games do. At least one turn, so with a budget of zero it is one.
+    ///
+    /// The time is looked at between turns. A turn is not broken off, but it is bounded: each source has its share,
+    /// and of a great many timers some wait for the next.
+    ///
+    /// Returns false when the reactor has stopped, as [`turn`](Reactor::turn) does.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use twistor_reactor::Reactor;
+    /// let reactor = Reactor::new()?;
+    /// reactor.spawn(async { println!("now") });
+    /// while reactor.next_deadline().is_some() {
+    ///     reactor.turns(Duration::from_millis(2))?;
+    ///     // draw a frame
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Reactor::run).
+    pub fn turns(&self, budget: Duration) -> Result<bool, RunError> {
+        self.core.turns(budget)
+    }
 }
 
 impl Deref for Reactor {
@@ -249,9 +276,13 @@ impl Builder {
     }
 
     /// Has `hook` called whenever the reactor wants a turn sooner than its host was told: when the earliest deadline
-    /// moves forward while no turn is going on, and when another thread has called, in that thread.
+    /// moves forward, and when work comes about (a source or a task is woken, another thread calls, the run is
+    /// stopped). It is called in the thread in which that happens, and never from inside a turn, after which a host
+    /// asks for the [`next_deadline`](Handle::next_deadline) anyway.
     ///
-    /// For hosts that cannot watch a descriptor: the hook wakes the host's loop, which then takes a turn.
+    /// A host that waits for the [descriptor](Reactor#impl-AsFd-for-Reactor) hears of sources and of other threads from
+    /// that, and needs the hook only if code of its own uses the reactor while it waits. What the hook does is to end
+    /// the host's waiting; it must not take a turn itself.
     pub fn host_hook(mut self, hook: impl Fn() + Send + Sync + 'static) -> Builder {
         self.host_hook = Some(std::sync::Arc::new(hook));
         self

@@ -4,6 +4,7 @@
 
 mod cooperator;
 mod delays;
+#[cfg(unix)]
 mod embedding;
 mod futures;
 mod lifecycle;

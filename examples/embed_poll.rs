@@ -1,0 +1,109 @@
+//! cargo run --example embed_poll
+//!
+//! A program that has a loop already, a bare `poll(2)` over its own descriptors, and carries a reactor in it: the
+//! reactor's descriptor is one more in the list, and its next deadline is one more limit of the wait.
+//!
+//! Here the program's own business is a socket that gets a line from a thread twice a second. The reactor's is an
+//! echo server, a client of it, and a clock.
+
+use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use twistor::deferred::Failure;
+use twistor::net::{ClientEndpoint, Protocol, ServerEndpoint, Transport};
+use twistor::reactor::{Handle, Reactor};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // The program, as it was before it had a reactor.
+    let mut lines = BufReader::new(feed()?);
+
+    // What is new. Nothing of it runs until a turn is taken.
+    let reactor = Reactor::new()?;
+    serve(&reactor)?;
+    let handle = reactor.clone();
+    reactor.call_later(Duration::from_millis(1700), move || {
+        println!("reactor: time to stop");
+        handle.stop();
+    });
+
+    let mut waits = 0;
+    loop {
+        waits += 1;
+        let timeout = reactor.next_deadline().map(until);
+        let (host_ready, reactor_ready) = {
+            let mut fds = [
+                PollFd::new(lines.get_ref(), PollFlags::IN),
+                PollFd::from_borrowed_fd(reactor.as_fd(), PollFlags::IN),
+            ];
+            poll(&mut fds, timeout.as_ref())?;
+            (!fds[0].revents().is_empty(), !fds[1].revents().is_empty())
+        };
+        if host_ready {
+            let mut line = String::new();
+            lines.read_line(&mut line)?;
+            print!("host:    {line}");
+        }
+        let due = reactor.next_deadline().is_some_and(|deadline| deadline <= Instant::now());
+        if (reactor_ready || due) && !reactor.turn(Some(Duration::ZERO))? {
+            break;
+        }
+    }
+    println!("host:    the reactor has stopped, after {waits} waits; on with the rest of the program");
+    Ok(())
+}
+
+fn until(deadline: Instant) -> Timespec {
+    let left = deadline.saturating_duration_since(Instant::now());
+    Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() }
+}
+
+/// The program's own descriptor.
+fn feed() -> std::io::Result<UnixStream> {
+    let (reader, mut writer) = UnixStream::pair()?;
+    std::thread::spawn(move || {
+        for n in 1.. {
+            std::thread::sleep(Duration::from_millis(500));
+            if writeln!(writer, "line {n} of the program's own").is_err() {
+                break;
+            }
+        }
+    });
+    Ok(reader)
+}
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        transport.write(data);
+        Ok(())
+    }
+}
+
+/// Says something, and something more a while after each answer.
+struct Client(Handle);
+
+impl Protocol for Client {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        transport.write(b"hello");
+        Ok(())
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        println!("reactor: the echo says {}", String::from_utf8_lossy(data));
+        let transport = transport.clone();
+        self.0.call_later(Duration::from_millis(300), move || _ = transport.write(b"hello again"));
+        Ok(())
+    }
+}
+
+fn serve(reactor: &Reactor) -> Result<(), Box<dyn Error>> {
+    let port = ServerEndpoint::tcp("127.0.0.1:0".parse()?).listen(reactor, |_peer| Echo)?;
+    let client = ClientEndpoint::tcp("127.0.0.1", port.address().port().unwrap_or(0));
+    drop(client.connect(reactor, Client(Handle::clone(reactor))));
+    Ok(())
+}
