@@ -23,6 +23,7 @@ use std::task::Waker;
 use crate::deferred::{Pending, State, Tail};
 use crate::failure::Unhandled;
 use crate::origin::{self, Origin};
+use crate::slot::{Out, Slot, Unlink};
 use crate::trigger::Source;
 use crate::{Deferred, Failure, Panicked};
 
@@ -32,49 +33,18 @@ pub(crate) type Settled<T> = Result<T, Unhandled>;
 /// How many stages run one inside the other before the rest is parked.
 const DEPTH: u32 = 32;
 
-/// Where the result of a node is, or where it goes.
-pub(crate) enum Slot<T> {
-    /// No result yet, and nothing to take it but a handle.
-    Open,
-    /// No result yet, and the handle is gone.
-    Closed,
-    /// The next stage takes it.
-    Next(Rc<dyn Input<T>>),
-    /// It is the result of that node, whose callback returned the Deferred that ends here.
-    Forward(Rc<Node<T, dyn Stage>>),
-    /// The result, for the handle to pick up.
-    Done(Settled<T>),
-}
-
 pub(crate) struct Node<T, S: ?Sized> {
-    pub(crate) out: Cell<Slot<T>>,
+    pub(crate) out: Out<T>,
     pub(crate) stage: S,
 }
 
 impl<T, S> Node<T, S> {
     pub(crate) fn new(stage: S) -> Rc<Self> {
-        Rc::new(Node { out: Cell::new(Slot::Open), stage })
-    }
-}
-
-impl<T, S: ?Sized> Node<T, S> {
-    /// The result, if it is there.
-    #[inline]
-    pub(crate) fn take_result(&self) -> Option<Settled<T>> {
-        match self.out.replace(Slot::Open) {
-            Slot::Done(result) => Some(result),
-            other => {
-                self.out.set(other);
-                None
-            }
-        }
+        Node::with(Slot::Open, stage)
     }
 
-    pub(crate) fn has_result(&self) -> bool {
-        let slot = self.out.replace(Slot::Open);
-        let done = matches!(slot, Slot::Done(_));
-        self.out.set(slot);
-        done
+    pub(crate) fn with(slot: Slot<T>, stage: S) -> Rc<Self> {
+        Rc::new(Node { out: Out::new(slot), stage })
     }
 }
 
@@ -205,7 +175,7 @@ type Parked = Box<dyn FnOnce(&mut Run)>;
 /// Runs `result`, which comes from `origin`, from `node` down to where the chain ends or waits.
 pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, node: Rc<Node<T, dyn Stage>>, result: Settled<T>) {
     let mut run = Run { root: origin::root_of(origin), depth: 0, parked: None };
-    deliver(node, result, &mut run);
+    forward(node, result, &mut run);
     while let Some(rest) = run.parked.take() {
         run.depth = 0;
         rest(&mut run);
@@ -214,32 +184,31 @@ pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, node: Rc<Node<T, dyn Sta
 
 /// Hands on what came out of `node`.
 #[inline]
-fn deliver<T: 'static, S: Stage + ?Sized>(node: Rc<Node<T, S>>, result: Settled<T>, run: &mut Run) {
-    match node.out.replace(Slot::Open) {
+fn deliver<T: 'static, S: Stage + 'static>(node: Rc<Node<T, S>>, result: Settled<T>, run: &mut Run) {
+    match node.out.take() {
         Slot::Next(next) => {
             drop(node);
             advance(next, result, run);
         }
-        Slot::Forward(to) => {
-            drop(node);
-            forward(to, result, run);
+        slot => {
+            node.out.put(slot);
+            forward(node, result, run);
         }
-        Slot::Open => node.out.set(Slot::Done(result)),
-        Slot::Closed | Slot::Done(_) => node.out.set(Slot::Closed),
     }
 }
 
 /// As [`deliver`], along the nodes that were left waiting on one another.
+#[inline(never)]
 fn forward<T: 'static>(mut node: Rc<Node<T, dyn Stage>>, result: Settled<T>, run: &mut Run) {
     loop {
-        match node.out.replace(Slot::Open) {
+        match node.out.take() {
             Slot::Next(next) => {
                 drop(node);
                 return advance(next, result, run);
             }
             Slot::Forward(to) => node = to,
-            Slot::Open => return node.out.set(Slot::Done(result)),
-            Slot::Closed | Slot::Done(_) => return node.out.set(Slot::Closed),
+            Slot::Open => return node.out.put(Slot::Done(result)),
+            Slot::Closed | Slot::Done(_) => return node.out.put(Slot::Closed),
         }
     }
 }
@@ -250,8 +219,14 @@ fn advance<T: 'static>(next: Rc<dyn Input<T>>, result: Settled<T>, run: &mut Run
         run.depth += 1;
         next.run(result, run);
     } else {
-        run.parked = Some(Box::new(move |run| next.run(result, run)));
+        park(next, result, run);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn park<T: 'static>(next: Rc<dyn Input<T>>, result: Settled<T>, run: &mut Run) {
+    run.parked = Some(Box::new(move |run| next.run(result, run)));
 }
 
 /// The callback of `node` returned `inner`, which has not fired: what comes out of that is to come out
@@ -266,7 +241,7 @@ fn splice<T: 'static, S: Stage + 'static>(node: Rc<Node<T, S>>, inner: Pending<T
         let error = Failure::made_at(Box::new(CircularWait), run.root.link().made_at);
         return deliver(node, Err(error.into()), run);
     }
-    let mut to = match node.out.replace(Slot::Open) {
+    let mut to = match node.out.take() {
         Slot::Open => Slot::Forward(node),
         next => next,
     };
@@ -284,10 +259,10 @@ impl<T: 'static> Pending<T> {
     fn end_in(self, mut to: Slot<T>, outer: &Rc<dyn Origin>) {
         let bounded = origin::is_watched(&self.origin);
         if bounded {
-            to = Slot::Next(Rc::new(Node { out: Cell::new(to), stage: Boundary }));
+            to = Slot::Next(Node::with(to, Boundary));
         }
         origin::wait(outer, &self.origin, bounded);
-        self.tail.out.set(to);
+        self.tail.lead_to(to);
     }
 }
 
@@ -310,7 +285,7 @@ impl<T: 'static> Pending<T> {
         let origin = origin.unwrap_or_else(|| Source::<T>::fired_at(place));
         let end: Rc<Node<T, dyn Stage>> = Node::new(Awaited::default());
         self.end_in(Slot::Forward(end.clone()), &origin);
-        Deferred(State::Pending(Pending { origin, tail: Tail(end) }))
+        Deferred(State::Pending(Pending { origin, tail: Tail::new(end) }))
     }
 }
 
@@ -321,9 +296,8 @@ impl<T: 'static> Deferred<T> {
     pub(crate) fn in_chain_of(self, origin: Option<Rc<dyn Origin>>) -> Deferred<T> {
         match (self.0, origin) {
             (State::Fired(result), Some(origin)) if origin::is_watched(&origin) => {
-                let end: Rc<Node<T, dyn Stage>> = Node::new(Awaited::default());
-                end.out.set(Slot::Done(result));
-                Deferred(State::Pending(Pending { origin, tail: Tail(end) }))
+                let end = Node::with(Slot::Done(result), Awaited::default());
+                Deferred(State::Pending(Pending { origin, tail: Tail::new(end) }))
             }
             (state, _) => Deferred(state),
         }
@@ -342,7 +316,7 @@ impl<T: 'static> Input<T> for Node<T, Boundary> {
     }
 
     fn beyond_boundary(&self, run: &mut Run) -> Option<Slot<T>> {
-        origin::leave_unwatched(&mut run.root).then(|| self.out.replace(Slot::Open))
+        origin::leave_unwatched(&mut run.root).then(|| self.out.take())
     }
 
     fn into_link(self: Rc<Self>) -> Rc<dyn Unlink> {
@@ -361,45 +335,3 @@ impl std::fmt::Display for CircularWait {
 }
 
 impl std::error::Error for CircularWait {}
-
-/// A piece of a chain, to be taken apart.
-pub(crate) trait Unlink {
-    /// What comes next, if nobody else holds this piece.
-    fn unlink(self: Rc<Self>) -> Option<Rc<dyn Unlink>>;
-}
-
-impl<T, S> Unlink for Node<T, S> {
-    fn unlink(self: Rc<Self>) -> Option<Rc<dyn Unlink>> {
-        if Rc::strong_count(&self) == 1 { unlinked(&self.out) } else { None }
-    }
-}
-
-/// Empties a slot that is about to be dropped.
-fn unlinked<T>(slot: &Cell<Slot<T>>) -> Option<Rc<dyn Unlink>> {
-    let mut taken = slot.replace(Slot::Open);
-    loop {
-        match taken {
-            Slot::Next(next) => return Some(next.into_link()),
-            Slot::Forward(node) if Rc::strong_count(&node) == 1 => taken = node.out.replace(Slot::Open),
-            Slot::Forward(_) | Slot::Open | Slot::Closed | Slot::Done(_) => return None,
-        }
-    }
-}
-
-impl<T, S: ?Sized> Drop for Node<T, S> {
-    /// One node after the other, not one inside the other: a chain may be a million long.
-    #[inline]
-    fn drop(&mut self) {
-        if matches!(self.out.get_mut(), Slot::Next(_) | Slot::Forward(_)) {
-            take_apart(&self.out);
-        }
-    }
-}
-
-#[cold]
-fn take_apart<T>(slot: &Cell<Slot<T>>) {
-    let mut next = unlinked(slot);
-    while let Some(link) = next {
-        next = link.unlink();
-    }
-}

@@ -1,12 +1,13 @@
 //! The reading half: a result that is not there yet, and what is to be done with it.
 
 use std::fmt;
-use std::ops::Deref;
 use std::panic::Location;
 use std::rc::Rc;
+use std::task::Waker;
 
-use crate::chain::{self, Added, Callback, Node, Settled, Slot, Stage};
+use crate::chain::{self, Added, Callback, Node, Settled, Stage};
 use crate::origin::{self, Origin};
+use crate::slot::Slot;
 use crate::trigger::Source;
 use crate::{Canceller, Failure, Outcome, Trigger};
 
@@ -62,15 +63,35 @@ pub(crate) struct Pending<T> {
     pub(crate) tail: Tail<T>,
 }
 
-/// The end of a chain, in the hands of the one who may read its result.
-pub(crate) struct Tail<T>(pub(crate) Rc<Node<T, dyn Stage>>);
+/// The end of a chain, in the hands of the one who may read its result; there until it leads elsewhere.
+pub(crate) struct Tail<T>(Option<Rc<Node<T, dyn Stage>>>);
 
-impl<T> Deref for Tail<T> {
-    type Target = Node<T, dyn Stage>;
+impl<T> Tail<T> {
+    pub(crate) fn new(end: Rc<Node<T, dyn Stage>>) -> Tail<T> {
+        Tail(Some(end))
+    }
 
+    /// Lets the result, which has not come, go there.
     #[inline]
-    fn deref(&self) -> &Self::Target {
-        &self.0
+    pub(crate) fn lead_to(mut self, slot: Slot<T>) {
+        if let Some(end) = self.0.take() {
+            end.out.put(slot);
+        }
+    }
+
+    /// The result, if it is there.
+    #[inline]
+    pub(crate) fn take_result(&self) -> Option<Settled<T>> {
+        self.0.as_ref()?.out.take_result()
+    }
+
+    pub(crate) fn has_result(&self) -> bool {
+        self.0.as_ref().is_some_and(|end| end.out.has_result())
+    }
+
+    /// Has `waker` woken when the result comes; false if there is no place for it yet.
+    pub(crate) fn set_waker(&self, waker: &Waker) -> bool {
+        self.0.as_ref().is_some_and(|end| end.stage.set_waker(waker))
     }
 }
 
@@ -79,9 +100,8 @@ impl<T> Drop for Tail<T> {
     /// cancelled may hold the node for longer.
     #[inline]
     fn drop(&mut self) {
-        match self.out.replace(Slot::Closed) {
-            next @ (Slot::Next(_) | Slot::Forward(_)) => self.out.set(next),
-            Slot::Open | Slot::Done(_) | Slot::Closed => {}
+        if let Some(end) = &self.0 {
+            end.out.close();
         }
     }
 }
@@ -122,7 +142,7 @@ impl<T: 'static> Deferred<T> {
     }
 
     fn from_source(source: Rc<Source<T>>) -> (Deferred<T>, Trigger<T>) {
-        let pending = Pending { origin: source.clone(), tail: Tail(source.clone()) };
+        let pending = Pending { origin: source.clone(), tail: Tail::new(source.clone()) };
         (Deferred(State::Pending(pending)), Trigger::new(source))
     }
 
@@ -235,15 +255,25 @@ impl<T: 'static> Deferred<T> {
 impl<T: 'static> Pending<T> {
     fn then<C: Callback<T>>(self, callback: C, place: &'static Location<'static>) -> Deferred<C::Value> {
         if let Some(input) = self.tail.take_result() {
-            let made_at = self.origin.link().made_at;
-            return match chain::guarded(place, || callback.call(input)).0 {
-                State::Pending(inner) => inner.returned_late(Some(self.origin), place),
-                fired => Deferred(fired).made_at(made_at).in_chain_of(Some(self.origin)),
-            };
+            return late(self.origin, input, callback, place);
         }
         let node = Node::new(Added::new(callback, place));
-        self.tail.out.set(Slot::Next(node.clone()));
-        Deferred(State::Pending(Pending { origin: self.origin, tail: Tail(node) }))
+        self.tail.lead_to(Slot::Next(node.clone()));
+        Deferred(State::Pending(Pending { origin: self.origin, tail: Tail::new(node) }))
+    }
+}
+
+/// Runs a callback that was added after the chain of `origin` had its result.
+#[cold]
+fn late<T: 'static, C: Callback<T>>(
+    origin: Rc<dyn Origin>,
+    input: Settled<T>,
+    callback: C,
+    place: &'static Location<'static>,
+) -> Deferred<C::Value> {
+    match chain::guarded(place, || callback.call(input)).0 {
+        State::Pending(inner) => inner.returned_late(Some(origin), place),
+        fired => Deferred(fired).made_at(origin.link().made_at).in_chain_of(Some(origin)),
     }
 }
 

@@ -5,9 +5,10 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::chain::{Awaited, Node, Slot, Stage};
+use crate::chain::{Awaited, Node, Stage};
 use crate::deferred::{Pending, State, Tail};
 use crate::failure::Unhandled;
+use crate::slot::Slot;
 use crate::{Deferred, Failure};
 
 /// Nothing in a Deferred is pinned: it moves freely between polls.
@@ -44,12 +45,12 @@ impl<T: 'static> Future for Deferred<T> {
 
 impl<T: 'static> Pending<T> {
     fn awaited(self, cx: &Context<'_>) -> Pending<T> {
-        if self.tail.stage.set_waker(cx.waker()) {
+        if self.tail.set_waker(cx.waker()) {
             return self;
         }
         let end = Node::new(Awaited::default());
         end.stage.set_waker(cx.waker());
-        self.tail.out.set(Slot::Next(end.clone()));
-        Pending { origin: self.origin, tail: Tail(end) }
+        self.tail.lead_to(Slot::Next(end.clone()));
+        Pending { origin: self.origin, tail: Tail::new(end) }
     }
 }

@@ -37,6 +37,7 @@ mod pool;
 mod queue;
 mod semaphore;
 mod shortcuts;
+mod slot;
 mod trigger;
 mod waiters;
 

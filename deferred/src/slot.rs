@@ -1,0 +1,121 @@
+//! Where the result of a stage is, or where it goes.
+
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
+use std::rc::Rc;
+
+use crate::chain::{Input, Node, Settled, Stage};
+
+pub(crate) enum Slot<T> {
+    /// No result yet, and nothing to take it but a handle.
+    Open,
+    /// No result yet, and the handle is gone.
+    Closed,
+    /// The next stage takes it.
+    Next(Rc<dyn Input<T>>),
+    /// It is the result of that node, whose callback returned the Deferred that ends here.
+    Forward(Rc<Node<T, dyn Stage>>),
+    /// The result, for the handle to pick up.
+    Done(Settled<T>),
+}
+
+/// The slot of a node.
+///
+/// The cell drops nothing by itself: on the way of a result most slots are empty when something is put into
+/// them and when they go, and to find that out over and over costs as much as all the rest.
+pub(crate) struct Out<T>(Cell<ManuallyDrop<Slot<T>>>);
+
+impl<T> Out<T> {
+    #[inline]
+    pub(crate) fn new(slot: Slot<T>) -> Out<T> {
+        Out(Cell::new(ManuallyDrop::new(slot)))
+    }
+
+    /// Takes what is there, and leaves it open.
+    #[inline]
+    pub(crate) fn take(&self) -> Slot<T> {
+        self.replace(Slot::Open)
+    }
+
+    /// Fills the slot, which is empty.
+    #[inline]
+    pub(crate) fn put(&self, slot: Slot<T>) {
+        self.0.set(ManuallyDrop::new(slot));
+    }
+
+    #[inline]
+    fn replace(&self, slot: Slot<T>) -> Slot<T> {
+        ManuallyDrop::into_inner(self.0.replace(ManuallyDrop::new(slot)))
+    }
+
+    /// The result, if it is there.
+    #[inline]
+    pub(crate) fn take_result(&self) -> Option<Settled<T>> {
+        match self.take() {
+            Slot::Done(result) => Some(result),
+            other => {
+                self.put(other);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn has_result(&self) -> bool {
+        let slot = self.take();
+        let done = matches!(slot, Slot::Done(_));
+        self.put(slot);
+        done
+    }
+
+    /// Nobody will read the result from here any more.
+    #[inline]
+    pub(crate) fn close(&self) {
+        match self.replace(Slot::Closed) {
+            next @ (Slot::Next(_) | Slot::Forward(_)) => self.put(next),
+            Slot::Done(result) => drop(result),
+            Slot::Open | Slot::Closed => {}
+        }
+    }
+
+    /// What comes next, of a slot that is about to be dropped.
+    fn unlinked(&self) -> Option<Rc<dyn Unlink>> {
+        let mut taken = self.take();
+        loop {
+            match taken {
+                Slot::Next(next) => return Some(next.into_link()),
+                Slot::Forward(node) if Rc::strong_count(&node) == 1 => taken = node.out.take(),
+                Slot::Forward(_) | Slot::Open | Slot::Closed | Slot::Done(_) => return None,
+            }
+        }
+    }
+
+    #[cold]
+    fn take_apart(&self) {
+        let mut next = self.unlinked();
+        while let Some(link) = next {
+            next = link.unlink();
+        }
+    }
+}
+
+impl<T> Drop for Out<T> {
+    /// One node after the other, not one inside the other: a chain may be a million long.
+    #[inline]
+    fn drop(&mut self) {
+        if !matches!(**self.0.get_mut(), Slot::Open | Slot::Closed) {
+            self.take_apart();
+        }
+    }
+}
+
+/// A piece of a chain, to be taken apart.
+pub(crate) trait Unlink {
+    /// What comes next, if nobody else holds this piece.
+    fn unlink(self: Rc<Self>) -> Option<Rc<dyn Unlink>>;
+}
+
+impl<T, S> Unlink for Node<T, S> {
+    fn unlink(self: Rc<Self>) -> Option<Rc<dyn Unlink>> {
+        if Rc::strong_count(&self) == 1 { self.out.unlinked() } else { None }
+    }
+}
