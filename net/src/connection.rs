@@ -61,6 +61,9 @@ impl State {
     /// A pull producer has written since it was resumed.
     pub(crate) const PULLED: State = State(1 << 10);
 
+    /// All is sent, the writing half has ended, and the peer's end is waited for.
+    pub(crate) const LINGERING: State = State(1 << 11);
+
     pub(crate) const fn or(self, other: State) -> State {
         State(self.0 | other.0)
     }
@@ -91,10 +94,11 @@ impl<P: Protocol> EventHandler for Connection<P> {
 impl Connection<dyn Protocol> {
     /// Puts a connected socket in the loop's hands and calls `connection_made`. To be called from the loop.
     pub(crate) fn start<P: Protocol>(handle: &Handle, socket: Socket, protocol: P) -> io::Result<Transport> {
+        let in_pieces = socket.reads_in_pieces();
         let connection = Rc::new(Connection {
             io: RefCell::new(Io { socket, outgoing: None }),
             registration: OnceCell::new(),
-            state: Cell::new(State(0)),
+            state: Cell::new(if in_pieces { State::END_NEAR } else { State(0) }),
             protocol: RefCell::new(protocol),
         });
         let registration = handle.register(
@@ -103,6 +107,9 @@ impl Connection<dyn Protocol> {
             connection.clone(),
         )?;
         let _ = connection.registration.set(registration);
+        if in_pieces {
+            connection.wake(Ready::READABLE);
+        }
         let connection: Rc<Connection<dyn Protocol>> = connection;
         let transport = Transport::new(&connection);
         connection.enter("connection_made", |protocol| protocol.connection_made(&transport));
@@ -136,7 +143,7 @@ impl Connection<dyn Protocol> {
         // Paused, it will not read, but a reset should not wait for that.
         if ready.is_error() && !self.is(State::DOOMED) {
             if let Some(error) = self.socket_error() {
-                self.doom(ConnectionLost::new(error).into());
+                self.failed(error);
             }
         }
         self.settle(progress);
@@ -146,8 +153,12 @@ impl Connection<dyn Protocol> {
     /// Sends what waits.
     fn send(&self) -> Progress {
         let mut io = self.io.borrow_mut();
-        let Io { socket, outgoing: Some(outgoing) } = &mut *io else { return Progress::Drained };
-        match outgoing.queue.send(socket, SENT_PER_TURN) {
+        let Io { socket, outgoing } = &mut *io;
+        let sent = socket.flush().and_then(|flushed| match outgoing {
+            Some(outgoing) if flushed => outgoing.queue.send(socket, SENT_PER_TURN),
+            _ => Ok(true),
+        });
+        match sent {
             Ok(true) => Progress::Drained,
             Ok(false) => Progress::More,
             Err(error) => {
@@ -188,12 +199,24 @@ impl Connection<dyn Protocol> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Drained,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.doom(ConnectionLost::new(error).into());
+                    self.failed(error);
                     return Progress::Drained;
                 }
             }
         }
         Progress::More
+    }
+
+    /// The socket says that the connection is broken.
+    #[cold]
+    fn failed(&self, error: io::Error) {
+        let cut_off = error.kind() == io::ErrorKind::UnexpectedEof;
+        if self.is(State::LINGERING) || (cut_off && self.is(State::CLOSING)) {
+            // All that was to be sent is sent, or can be; what will not come would have been thrown away.
+            self.set(State::ENDED);
+        } else {
+            self.doom(lost_for(error));
+        }
     }
 
     /// Does what was waiting for everything to be sent, and ends the connection if its time has come.
@@ -208,15 +231,36 @@ impl Connection<dyn Protocol> {
             return;
         }
         {
-            let io = self.io.borrow();
+            let mut io = self.io.borrow_mut();
             if io.outgoing.as_ref().is_some_and(|out| !out.queue.is_empty() || out.producing.is_some()) {
                 return;
             }
-            if !self.is(State::CLOSING.or(State::SHUT)) {
+            // An error means that there is nobody left to tell.
+            if matches!(io.socket.finish(), Ok(false)) {
+                return;
+            }
+            if self.is(State::CLOSING) && !self.is(State::ENDED.or(State::LINGERING)) {
+                let connection = Rc::downgrade(self);
+                let expired = move || {
+                    if let Some(connection) = connection.upgrade() {
+                        connection.set(State::ENDED);
+                        connection.wake(Ready::WRITABLE);
+                    }
+                };
+                if io.socket.linger(expired) {
+                    self.clear(State::PAUSED.or(State::RESUMED));
+                    self.set(State::LINGERING);
+                    self.wake(Ready::READABLE);
+                }
+            }
+            if self.is(State::LINGERING.or(State::SHUTTING)) && !self.is(State::SHUT) {
                 // Fails only when the connection is gone already, which an event will tell.
                 let _ = io.socket.shutdown_write();
                 self.set(State::SHUT);
             }
+        }
+        if self.is(State::LINGERING) && !self.is(State::ENDED) {
+            return;
         }
         if self.is(State::CLOSING.or(State::ENDED)) {
             self.lose();
@@ -228,8 +272,8 @@ impl Connection<dyn Protocol> {
         for _ in 0..PULLS_PER_TURN {
             let producer = {
                 let mut io = self.io.borrow_mut();
-                let Some(outgoing) = &mut io.outgoing else { return };
-                if !outgoing.queue.is_empty() {
+                let Io { socket, outgoing: Some(outgoing) } = &mut *io else { return };
+                if !outgoing.queue.is_empty() || !socket.is_flushed() {
                     return;
                 }
                 match &mut outgoing.producing {
@@ -245,8 +289,8 @@ impl Connection<dyn Protocol> {
         }
         let waiting = {
             let mut io = self.io.borrow_mut();
-            let Some(outgoing) = &mut io.outgoing else { return };
-            if !outgoing.queue.is_empty() {
+            let Io { socket, outgoing: Some(outgoing) } = &mut *io else { return };
+            if !outgoing.queue.is_empty() || !socket.is_flushed() {
                 return;
             }
             let waiting = std::mem::take(&mut outgoing.waiting);
@@ -262,6 +306,18 @@ impl Connection<dyn Protocol> {
             self.wake(Ready::WRITABLE);
         }
     }
+}
+
+/// Why a connection ends on which reading failed.
+#[cold]
+fn lost_for(error: io::Error) -> Failure {
+    #[cfg(feature = "tls")]
+    if let Some(truncated) =
+        error.get_ref().and_then(|inner| inner.downcast_ref::<crate::tls::TlsTruncated>())
+    {
+        return (*truncated).into();
+    }
+    ConnectionLost::new(error).into()
 }
 
 /// What is needed to end a connection, also when it is dropped.
@@ -408,7 +464,9 @@ impl<P: Protocol + ?Sized> Connection<P> {
 impl<P: Protocol + ?Sized> Drop for Connection<P> {
     fn drop(&mut self) {
         if !self.is(State::LOST) && self.registration.get().is_some() {
-            self.write_down(ConnectionLost::new(io::Error::other("the reactor has stopped")).into());
+            if !self.is(State::LINGERING) {
+                self.write_down(ConnectionLost::new(io::Error::other("the reactor has stopped")).into());
+            }
             self.lose();
         }
     }

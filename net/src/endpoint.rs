@@ -2,8 +2,13 @@
 
 mod client;
 mod description;
+#[cfg(feature = "tls")]
+mod secured;
 mod server;
 
 pub use client::ClientEndpoint;
 pub use description::EndpointError;
 pub use server::ServerEndpoint;
+
+/// The kinds of endpoint strings, for those who ask for another.
+const KINDS: &str = if cfg!(feature = "tls") { "tcp, tls, ssl, unix" } else { "tcp, unix" };

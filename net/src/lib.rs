@@ -64,6 +64,8 @@ mod protocol;
 mod resolver;
 mod scratch;
 mod socket;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod transport;
 
 pub use twistor_deferred::Failure;

@@ -39,6 +39,15 @@ pub(crate) enum Acceptor {
     Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] SocketFile),
 }
 
+/// What is done with a connection between accepting it and giving it to its protocol.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Security {
+    #[default]
+    None,
+    #[cfg(feature = "tls")]
+    Tls(crate::tls::ServerTls),
+}
+
 impl Acceptor {
     /// Binds and listens; replaces the file of a listener that is dead.
     #[cfg(unix)]
@@ -186,6 +195,7 @@ struct Listener<F> {
     registration: OnceCell<Registration>,
     /// Borrowed while it builds a protocol. Only the loop asks for it, and that does not re-enter itself.
     factory: RefCell<F>,
+    security: Security,
     handle: Handle,
     address: Address,
     /// Accepting fails for want of resources; said once in the log.
@@ -197,12 +207,14 @@ pub(crate) fn listen<F: Factory>(
     handle: &Handle,
     acceptor: Acceptor,
     address: Address,
+    security: Security,
     factory: F,
 ) -> io::Result<ListeningPort> {
     let listener = Rc::new(Listener {
         acceptor: RefCell::new(Some(acceptor)),
         registration: OnceCell::new(),
         factory: RefCell::new(factory),
+        security,
         handle: handle.clone(),
         address: address.clone(),
         starved: Cell::new(false),
@@ -242,20 +254,53 @@ impl<F: Factory> EventHandler for Listener<F> {
 }
 
 impl<F: Factory> Listener<F> {
-    fn connected(&self, socket: Socket, peer: Address) {
-        let built = catch_unwind(AssertUnwindSafe(|| self.factory.borrow_mut().build_protocol(peer)));
+    fn connected(self: &Rc<Self>, socket: Socket, peer: Address) {
+        let built = catch_unwind(AssertUnwindSafe(|| self.factory.borrow_mut().build_protocol(peer.clone())));
         match built {
-            Ok(Some(protocol)) => {
-                if let Err(error) = Connection::start(&self.handle, socket, protocol) {
-                    log::error!("cannot serve a connection to {}: {error}", self.address);
-                }
-            }
+            Ok(Some(protocol)) => match &self.security {
+                Security::None => self.start(socket, protocol),
+                #[cfg(feature = "tls")]
+                Security::Tls(tls) => self.secure(tls, socket, peer, protocol),
+            },
             Ok(None) => {}
             Err(payload) => {
                 let panic = HandlerPanicked::new("build_protocol", payload);
                 log::error!("a connection to {} was closed: {panic}", self.address);
             }
         }
+    }
+
+    fn start(&self, socket: Socket, protocol: F::Protocol) {
+        if let Err(error) = Connection::start(&self.handle, socket, protocol) {
+            log::error!("cannot serve a connection to {}: {error}", self.address);
+        }
+    }
+
+    /// Starts the protocol when the hands are shaken. It was built before, so that a factory that limits connections
+    /// limits these too.
+    #[cfg(feature = "tls")]
+    fn secure(
+        self: &Rc<Self>,
+        tls: &crate::tls::ServerTls,
+        socket: Socket,
+        peer: Address,
+        protocol: F::Protocol,
+    ) {
+        let stream = match tls.session(&self.handle, socket) {
+            Ok(stream) => stream,
+            Err(error) => {
+                return log::error!("cannot serve a connection to {}: {error}", self.address);
+            }
+        };
+        let (listener, tls) = (self.clone(), tls.clone());
+        let shaken = crate::tls::handshake(&self.handle, stream, peer, Some(tls.timeout()));
+        drop(shaken.add_both(move |outcome| match outcome {
+            Ok(socket) => {
+                listener.start(socket, protocol);
+                Ok(())
+            }
+            Err(failure) => failure.trap().map(|failure| tls.failed(&failure)),
+        }));
     }
 
     fn back_off(self: &Rc<Self>, error: &io::Error) {

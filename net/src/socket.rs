@@ -11,12 +11,17 @@ use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 
 use crate::Address;
+#[cfg(feature = "tls")]
+use crate::tls::TlsStream;
 
 /// A connected stream.
 pub(crate) enum Socket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    /// Boxed, so that it costs the others no memory.
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream>),
     /// Closed already: what is left in the place of a socket that was dropped.
     Closed,
 }
@@ -28,6 +33,8 @@ macro_rules! each {
             Socket::Tcp($stream) => $call,
             #[cfg(unix)]
             Socket::Unix($stream) => $call,
+            #[cfg(feature = "tls")]
+            Socket::Tls($stream) => $call,
             Socket::Closed => $closed,
         }
     };
@@ -52,6 +59,61 @@ impl Socket {
         each!(self, stream => stream.write_vectored(slices), closed => closed())
     }
 
+    /// Sends what the socket took and keeps itself; whether all of it is sent.
+    #[inline]
+    pub(crate) fn flush(&mut self) -> io::Result<bool> {
+        match self {
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.flush(),
+            _ => Ok(true),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_flushed(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.is_flushed(),
+            _ => true,
+        }
+    }
+
+    /// Says that nothing more will be written, where there is a way to say so other than ending; whether that, and
+    /// all before it, is sent.
+    pub(crate) fn finish(&mut self) -> io::Result<bool> {
+        match self {
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.finish(),
+            _ => Ok(true),
+        }
+    }
+
+    /// Whether closing it has to wait for the peer's goodbye, since what the peer sends unasked would meet a closed
+    /// socket, and make the close a reset. Has `expired` called if none comes.
+    pub(crate) fn linger(&mut self, expired: impl FnOnce() + 'static) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => {
+                stream.linger(expired);
+                true
+            }
+            _ => {
+                drop(expired);
+                false
+            }
+        }
+    }
+
+    /// Whether it may hold something to read that nothing will announce, and gives less than there is room for
+    /// although it has more.
+    pub(crate) fn reads_in_pieces(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Socket::Tls(_) => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
         each!(self, stream => stream.shutdown(Shutdown::Write), closed => closed())
     }
@@ -62,7 +124,7 @@ impl Socket {
 
     /// Makes the coming close a reset. UNIX sockets have no such thing.
     pub(crate) fn reset_on_close(&self) {
-        if let Socket::Tcp(stream) = self {
+        if let Some(stream) = self.tcp() {
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
@@ -70,6 +132,16 @@ impl Socket {
     pub(crate) fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Socket::Tcp(stream) => Some(stream),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.socket().tcp(),
+            _ => None,
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> Option<crate::tls::TlsInfo> {
+        match self {
+            Socket::Tls(stream) => Some(stream.info()),
             _ => None,
         }
     }
@@ -79,6 +151,8 @@ impl Socket {
             Socket::Tcp(stream) => stream.peer_addr().map(Address::Ip),
             #[cfg(unix)]
             Socket::Unix(stream) => stream.peer_addr().map(unix_address),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.socket().peer(),
             Socket::Closed => closed(),
         }
     }
@@ -88,6 +162,8 @@ impl Socket {
             Socket::Tcp(stream) => stream.local_addr().map(Address::Ip),
             #[cfg(unix)]
             Socket::Unix(stream) => stream.local_addr().map(unix_address),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.socket().host(),
             Socket::Closed => closed(),
         }
     }

@@ -194,6 +194,13 @@ impl Transport {
         self.with_socket(Socket::host).ok()
     }
 
+    /// What was agreed upon with the peer, if this connection is secured by TLS; `None` if it is not, and after the
+    /// loss.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<crate::tls::TlsInfo> {
+        self.with_socket(|socket| Ok(socket.tls())).ok().flatten()
+    }
+
     /// Sends small writes at once instead of gathering them while earlier ones are under way (TCP_NODELAY). Off
     /// unless set; nothing happens on a UNIX socket. Twisted: `setTcpNoDelay`.
     ///

@@ -51,8 +51,9 @@ fn server_arguments_have_defaults() {
 
 #[test]
 fn errors_name_what_is_wrong_and_where() {
-    refused::<ClientEndpoint>("", "unknown kind \"\" (known: tcp, unix)", 0);
-    refused::<ClientEndpoint>("udp:x", "unknown kind \"udp\" (known: tcp, unix)", 0);
+    let known = if cfg!(feature = "tls") { "tcp, tls, ssl, unix" } else { "tcp, unix" };
+    refused::<ClientEndpoint>("", &format!("unknown kind \"\" (known: {known})"), 0);
+    refused::<ClientEndpoint>("udp:x", &format!("unknown kind \"udp\" (known: {known})"), 0);
     refused::<ClientEndpoint>("tcp", "no host", 3);
     refused::<ClientEndpoint>("tcp::80", "an empty host", 4);
     refused::<ClientEndpoint>("tcp:h", "no port", 5);

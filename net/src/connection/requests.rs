@@ -156,6 +156,9 @@ impl Connection<dyn Protocol> {
     }
 
     pub(crate) fn pause_reading(&self) {
+        if self.is(State::LINGERING) {
+            return;
+        }
         self.clear(State::RESUMED);
         self.set(State::PAUSED);
     }
@@ -227,14 +230,13 @@ impl Connection<dyn Protocol> {
         if self.is(OVER) {
             return fail(ConnectionLost::new(io::ErrorKind::NotConnected.into()));
         }
-        match &mut self.io.borrow_mut().outgoing {
-            Some(outgoing) if !outgoing.queue.is_empty() => {
-                let (deferred, trigger) = Deferred::new();
-                outgoing.waiting.push(trigger);
-                deferred
-            }
-            _ => succeed(()),
+        let mut io = self.io.borrow_mut();
+        if io.socket.is_flushed() && io.outgoing.as_ref().is_none_or(|outgoing| outgoing.queue.is_empty()) {
+            return succeed(());
         }
+        let (deferred, trigger) = Deferred::new();
+        io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new())).waiting.push(trigger);
+        deferred
     }
 
     /// Looks at the socket; after the loss there is none.

@@ -14,6 +14,8 @@ use super::description::{Description, quote};
 use crate::connect;
 use crate::connection::Connection;
 use crate::socket::Socket;
+#[cfg(feature = "tls")]
+use crate::tls::{self, ClientTls};
 use crate::{DnsLookupError, Protocol, Resolver, SystemResolver, Transport};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,8 +25,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # Endpoint strings
 ///
-/// `tcp:HOST:PORT`, `unix:PATH`. Then, or instead, arguments by name: `host`, `port`, `path`, `timeout` in seconds,
-/// `bindAddress`. A backslash takes the meaning from the colon, equals sign or backslash behind it, as in
+/// `tcp:HOST:PORT`, `tls:HOST:PORT` (or `ssl:`), `unix:PATH`. Then, or instead, arguments by name: `host`, `port`,
+/// `path`, `timeout` in seconds, `bindAddress`; for TLS `trustRoots` (or `caCertsDir`, a PEM file or a folder of them;
+/// the platform's if left out), `certificate` (or `certKey`) and `privateKey` (PEM files), `hostname` (to be asked for
+/// instead of the host) and `alpn` (protocols, a comma between them). A backslash takes the meaning from the colon, equals sign or backslash behind it, as in
 /// `tcp:\:\:1:80`.
 ///
 /// # Examples
@@ -60,6 +64,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct ClientEndpoint {
     target: Target,
+    #[cfg(feature = "tls")]
+    tls: Option<ClientTls>,
     timeout: Duration,
     bind: Option<IpAddr>,
     resolver: Rc<dyn Resolver>,
@@ -81,6 +87,15 @@ impl ClientEndpoint {
         ClientEndpoint::new(Target::Tcp { host: host.into(), port })
     }
 
+    /// A TCP port of a host, given by name or IP address, secured by TLS. Twisted: `SSL4ClientEndpoint`,
+    /// `wrapClientTLS`.
+    ///
+    /// The server has to have a certificate for `host`, from someone whom `tls` trusts.
+    #[cfg(feature = "tls")]
+    pub fn tls(host: impl Into<String>, port: u16, tls: ClientTls) -> ClientEndpoint {
+        ClientEndpoint { tls: Some(tls), ..ClientEndpoint::tcp(host, port) }
+    }
+
     /// A UNIX socket.
     #[cfg(unix)]
     pub fn unix(path: impl Into<PathBuf>) -> ClientEndpoint {
@@ -88,10 +103,17 @@ impl ClientEndpoint {
     }
 
     fn new(target: Target) -> ClientEndpoint {
-        ClientEndpoint { target, timeout: DEFAULT_TIMEOUT, bind: None, resolver: Rc::new(SystemResolver) }
+        ClientEndpoint {
+            target,
+            #[cfg(feature = "tls")]
+            tls: None,
+            timeout: DEFAULT_TIMEOUT,
+            bind: None,
+            resolver: Rc::new(SystemResolver),
+        }
     }
 
-    /// Sets how long connecting may take, looking the name up included; 30 seconds if never set.
+    /// Sets how long connecting may take, looking the name up and the TLS handshake included; 30 seconds if never set.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> ClientEndpoint {
         self.timeout = timeout;
@@ -125,17 +147,40 @@ impl ClientEndpoint {
     ///
     /// [`ConnectRefused`](crate::ConnectRefused), [`ConnectTimedOut`](crate::ConnectTimedOut),
     /// [`DnsLookupError`], [`NoRoute`](crate::NoRoute), [`Cancelled`](twistor_deferred::Cancelled) when the Deferred
-    /// is cancelled, else [`ConnectFailed`](crate::ConnectFailed). Then the protocol is dropped, and was not called.
+    /// is cancelled, `HandshakeFailed` when there is a server but no TLS with it, else
+    /// [`ConnectFailed`](crate::ConnectFailed). Then the protocol is dropped, and was not called.
     #[track_caller]
     pub fn connect<P: Protocol>(&self, handle: &Handle, protocol: P) -> Deferred<Transport> {
         let connected = match &self.target {
-            Target::Tcp { host, port } => self.connect_tcp(handle, host, *port),
+            Target::Tcp { host, port } => {
+                let connected = self.connect_tcp(handle, host, *port);
+                #[cfg(feature = "tls")]
+                let connected = self.secure(handle, host, connected);
+                connected
+            }
             #[cfg(unix)]
             Target::Unix(path) => connect::attempt_unix(handle, path.clone()),
         };
         let starter = handle.clone();
         connect::within(handle, connected, self.timeout, self.to_string())
             .add_callback(move |socket| Ok(Connection::start(&starter, socket, protocol)?))
+    }
+
+    /// Shakes hands on the connected socket, if this is a TLS endpoint.
+    #[cfg(feature = "tls")]
+    fn secure(&self, handle: &Handle, host: &str, connected: Deferred<Socket>) -> Deferred<Socket> {
+        let Some(tls) = self.tls.clone() else { return connected };
+        let (handle, host) = (handle.clone(), host.to_owned());
+        connected.add_callback(move |socket| {
+            let peer = match socket.peer() {
+                Ok(peer) => peer,
+                Err(error) => return twistor_deferred::fail(crate::ConnectionLost::new(error)),
+            };
+            match tls.session(&handle, &host, socket, &peer) {
+                Ok(stream) => tls::handshake(&handle, stream, peer, None),
+                Err(error) => twistor_deferred::fail(error),
+            }
+        })
     }
 
     fn connect_tcp(&self, handle: &Handle, host: &str, port: u16) -> Deferred<Socket> {
@@ -163,7 +208,13 @@ impl ClientEndpoint {
 impl fmt::Display for ClientEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
-            Target::Tcp { host, port } => write!(f, "tcp:{}:{port}", quote(host))?,
+            Target::Tcp { host, port } => {
+                #[cfg(feature = "tls")]
+                let kind = if self.tls.is_some() { "tls" } else { "tcp" };
+                #[cfg(not(feature = "tls"))]
+                let kind = "tcp";
+                write!(f, "{kind}:{}:{port}", quote(host))?;
+            }
             #[cfg(unix)]
             Target::Unix(path) => write!(f, "unix:{}", quote(&path.to_string_lossy()))?,
         }
@@ -183,14 +234,15 @@ impl FromStr for ClientEndpoint {
     fn from_str(source: &str) -> Result<ClientEndpoint, EndpointError> {
         let mut description = Description::parse(source)?;
         let mut endpoint = match description.kind.text.as_str() {
-            "tcp" => {
-                let host = description.require("host")?;
-                let port = description.require("port")?;
-                ClientEndpoint::tcp(host.text, description.read(&port, "a port number")?)
+            "tcp" => tcp(&mut description)?,
+            #[cfg(feature = "tls")]
+            "tls" | "ssl" => {
+                let endpoint = tcp(&mut description)?;
+                ClientEndpoint { tls: Some(super::secured::client(&mut description)?), ..endpoint }
             }
             #[cfg(unix)]
             "unix" => ClientEndpoint::unix(description.require("path")?.text),
-            _ => return Err(description.unknown_kind("tcp, unix")),
+            _ => return Err(description.unknown_kind(super::KINDS)),
         };
         if let Some(timeout) = description.take_named("timeout") {
             let seconds: f64 = description.read(&timeout, "a number of seconds")?;
@@ -203,4 +255,10 @@ impl FromStr for ClientEndpoint {
         description.finish()?;
         Ok(endpoint)
     }
+}
+
+fn tcp(description: &mut Description) -> Result<ClientEndpoint, EndpointError> {
+    let host = description.require("host")?;
+    let port = description.require("port")?;
+    Ok(ClientEndpoint::tcp(host.text, description.read(&port, "a port number")?))
 }

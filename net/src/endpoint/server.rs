@@ -11,7 +11,9 @@ use twistor_reactor::Handle;
 
 use super::EndpointError;
 use super::description::{Description, quote};
-use crate::listener::{self, Acceptor};
+use crate::listener::{self, Acceptor, Security};
+#[cfg(feature = "tls")]
+use crate::tls::ServerTls;
 use crate::{Address, CannotListen, Factory, ListeningPort};
 
 const DEFAULT_BACKLOG: u32 = 1024;
@@ -21,8 +23,10 @@ const DEFAULT_BACKLOG: u32 = 1024;
 ///
 /// # Endpoint strings
 ///
-/// `tcp:PORT`, with `interface` (an IP address; all of IPv4 if left out) and `reusePort` (`1` or `0`); `unix:PATH`,
-/// with `mode` (octal permissions of the socket's file). Both take `backlog`. Each also by name: `port`, `path`.
+/// `tcp:PORT`, with `interface` (an IP address; all of IPv4 if left out) and `reusePort` (`1` or `0`); `ssl:PORT` (or
+/// `tls:PORT`), which takes the same and the PEM files `privateKey`, `certKey` (the key's file if left out) and
+/// `extraCertChain`, and `alpn` (protocols, a comma between them); `unix:PATH`, with `mode` (octal permissions of the
+/// socket's file). All take `backlog`. Each also by name: `port`, `path`.
 /// A backslash takes the meaning from the colon, equals sign or backslash behind it: `tcp:80:interface=\:\:`.
 ///
 /// # Examples
@@ -49,6 +53,7 @@ const DEFAULT_BACKLOG: u32 = 1024;
 #[derive(Clone, Debug)]
 pub struct ServerEndpoint {
     place: Place,
+    security: Security,
     backlog: u32,
 }
 
@@ -68,14 +73,24 @@ enum Place {
 impl ServerEndpoint {
     /// A TCP port of an interface, such as `127.0.0.1:8080`; port 0 is any free one.
     pub fn tcp(address: SocketAddr) -> ServerEndpoint {
-        ServerEndpoint { place: Place::Tcp { address, reuse_port: false }, backlog: DEFAULT_BACKLOG }
+        ServerEndpoint::new(Place::Tcp { address, reuse_port: false })
+    }
+
+    /// A TCP port secured by TLS. Twisted: `SSL4ServerEndpoint`.
+    #[cfg(feature = "tls")]
+    pub fn tls(address: SocketAddr, tls: ServerTls) -> ServerEndpoint {
+        ServerEndpoint { security: Security::Tls(tls), ..ServerEndpoint::tcp(address) }
     }
 
     /// A UNIX socket. Its file is made, and removed when the listener stops. One that a dead process left is
     /// replaced.
     #[cfg(unix)]
     pub fn unix(path: impl Into<PathBuf>) -> ServerEndpoint {
-        ServerEndpoint { place: Place::Unix { path: path.into(), mode: None }, backlog: DEFAULT_BACKLOG }
+        ServerEndpoint::new(Place::Unix { path: path.into(), mode: None })
+    }
+
+    fn new(place: Place) -> ServerEndpoint {
+        ServerEndpoint { place, security: Security::None, backlog: DEFAULT_BACKLOG }
     }
 
     /// Sets how many connections may wait to be accepted; 1,024 if never set. The operating system has a limit of
@@ -121,7 +136,9 @@ impl ServerEndpoint {
             Place::Unix { path, .. } => Address::Unix(Some(path.clone())),
         };
         self.open(wanted.clone())
-            .and_then(|(acceptor, address)| listener::listen(handle, acceptor, address, factory))
+            .and_then(|(acceptor, address)| {
+                listener::listen(handle, acceptor, address, self.security.clone(), factory)
+            })
             .map_err(|source| CannotListen { address: wanted, source })
     }
 
@@ -160,7 +177,12 @@ impl fmt::Display for ServerEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Tcp { address, reuse_port } => {
-                write!(f, "tcp:{}:interface={}", address.port(), quote(&address.ip().to_string()))?;
+                let kind = match self.security {
+                    Security::None => "tcp",
+                    #[cfg(feature = "tls")]
+                    Security::Tls(_) => "ssl",
+                };
+                write!(f, "{kind}:{}:interface={}", address.port(), quote(&address.ip().to_string()))?;
                 if *reuse_port {
                     f.write_str(":reusePort=1")?;
                 }
@@ -186,13 +208,12 @@ impl FromStr for ServerEndpoint {
     fn from_str(source: &str) -> Result<ServerEndpoint, EndpointError> {
         let mut description = Description::parse(source)?;
         let mut endpoint = match description.kind.text.as_str() {
-            "tcp" => {
-                let port = description.require("port")?;
-                let port = description.read(&port, "a port number")?;
-                let interface = description.read_named("interface", "an IP address")?;
-                let interface: IpAddr = interface.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-                let reuse: u8 = description.read_named("reusePort", "1 or 0")?.unwrap_or(0);
-                ServerEndpoint::tcp(SocketAddr::new(interface, port)).reuse_port(reuse != 0)
+            "tcp" => tcp(&mut description)?,
+            #[cfg(feature = "tls")]
+            "ssl" | "tls" => {
+                let endpoint = tcp(&mut description)?;
+                let tls = super::secured::server(&mut description)?;
+                ServerEndpoint { security: Security::Tls(tls), ..endpoint }
             }
             #[cfg(unix)]
             "unix" => {
@@ -209,7 +230,7 @@ impl FromStr for ServerEndpoint {
                     None => endpoint,
                 }
             }
-            _ => return Err(description.unknown_kind("tcp, unix")),
+            _ => return Err(description.unknown_kind(super::KINDS)),
         };
         if let Some(backlog) = description.read_named("backlog", "a number of connections")? {
             endpoint.backlog = backlog;
@@ -217,4 +238,13 @@ impl FromStr for ServerEndpoint {
         description.finish()?;
         Ok(endpoint)
     }
+}
+
+fn tcp(description: &mut Description) -> Result<ServerEndpoint, EndpointError> {
+    let port = description.require("port")?;
+    let port = description.read(&port, "a port number")?;
+    let interface = description.read_named("interface", "an IP address")?;
+    let interface: IpAddr = interface.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let reuse: u8 = description.read_named("reusePort", "1 or 0")?.unwrap_or(0);
+    Ok(ServerEndpoint::tcp(SocketAddr::new(interface, port)).reuse_port(reuse != 0))
 }

@@ -1,0 +1,170 @@
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
+use twistor_reactor::Handle;
+
+use super::errors::Cause;
+use super::{HandshakeFailed, TlsConfigError, TlsStream, pem, provider};
+use crate::Address;
+use crate::socket::Socket;
+
+/// Whom a client trusts, and what it asks for. Twisted: `optionsForClientTLS`, `CertificateOptions`.
+///
+/// Making one reads certificates; cloning one is cheap. So make one and use it for all connections: they then resume
+/// each other's sessions too.
+///
+/// The server has to have a certificate for the host name connected to; there is no switch for trusting everybody
+/// ([`from_config`](ClientTls::from_config) takes whatever rustls can be told).
+#[derive(Clone)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    name: Option<ServerName<'static>>,
+}
+
+impl ClientTls {
+    /// Trusts whom the operating system trusts: by its own verifier on macOS, Windows and Android, by its certificate
+    /// files elsewhere (the environment's `SSL_CERT_FILE` and `SSL_CERT_DIR` go first). Twisted: `platformTrust`.
+    ///
+    /// # Errors
+    ///
+    /// When there are no certificates to trust.
+    pub fn platform() -> Result<ClientTls, TlsConfigError> {
+        let config = builder()?
+            .with_platform_verifier()
+            .map_err(|error| TlsConfigError::because("cannot find whom the platform trusts", error))?
+            .with_no_client_auth();
+        Ok(ClientTls::from_config(config))
+    }
+
+    /// Trusts the certificates of a PEM text, and nobody else. Twisted: `trustRootFromCertificates`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no certificate in it, or one that cannot be read.
+    pub fn trusting_pem(pem: &[u8]) -> Result<ClientTls, TlsConfigError> {
+        ClientTls::trusting(pem::roots(pem)?)
+    }
+
+    /// Trusts the certificates of a PEM file, or of all `.pem` and `.crt` files of a folder, and nobody else.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or has no certificate in it.
+    pub fn trusting_file(path: impl AsRef<Path>) -> Result<ClientTls, TlsConfigError> {
+        let path = path.as_ref();
+        let mut roots = RootCertStore::empty();
+        let mut add = |file: &Path| {
+            let found = pem::roots(&pem::read(file)?).map_err(|error| error.within(file))?;
+            roots.extend(found.roots);
+            Ok(())
+        };
+        if path.is_dir() {
+            let unreadable =
+                |error| TlsConfigError::because(format!("cannot list {}", path.display()), error);
+            for entry in std::fs::read_dir(path).map_err(unreadable)? {
+                let file = entry.map_err(unreadable)?.path();
+                if file.extension().is_some_and(|extension| extension == "pem" || extension == "crt") {
+                    add(&file)?;
+                }
+            }
+        } else {
+            add(path)?;
+        }
+        if roots.is_empty() {
+            return Err(TlsConfigError::new(format!("there is no certificate in {}", path.display())));
+        }
+        ClientTls::trusting(roots)
+    }
+
+    fn trusting(roots: RootCertStore) -> Result<ClientTls, TlsConfigError> {
+        Ok(ClientTls::from_config(builder()?.with_root_certificates(roots).with_no_client_auth()))
+    }
+
+    /// What a rustls configuration says.
+    pub fn from_config(config: impl Into<Arc<ClientConfig>>) -> ClientTls {
+        ClientTls { config: config.into(), name: None }
+    }
+
+    /// Offers protocols to choose from (ALPN), the most wanted first, such as `["h2", "http/1.1"]`. Twisted:
+    /// `acceptableProtocols`.
+    #[must_use]
+    pub fn alpn<T: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = T>) -> ClientTls {
+        let protocols = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec());
+        Arc::make_mut(&mut self.config).alpn_protocols = protocols.collect();
+        self
+    }
+
+    /// Asks for this name (SNI), and for a certificate of it, instead of the host connected to. An IP address is one
+    /// too.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither a name nor an address.
+    pub fn server_name(mut self, name: &str) -> Result<ClientTls, TlsConfigError> {
+        let parsed = ServerName::try_from(name)
+            .map_err(|error| TlsConfigError::because(format!("{name:?} cannot name a server"), error))?;
+        self.name = Some(parsed.to_owned());
+        Ok(self)
+    }
+
+    /// Shows a certificate to servers that ask for one: it and those between it and a root, and its private key, as
+    /// PEM texts (both may be the same).
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be read, or they do not belong together.
+    pub fn certificate_pem(mut self, certificates: &[u8], key: &[u8]) -> Result<ClientTls, TlsConfigError> {
+        let identity = SingleCertAndKey::from(pem::identity(certificates, key)?);
+        Arc::make_mut(&mut self.config).client_auth_cert_resolver = Arc::new(identity);
+        Ok(self)
+    }
+
+    /// As [`certificate_pem`](ClientTls::certificate_pem), from files.
+    ///
+    /// # Errors
+    ///
+    /// As there, and when a file cannot be read.
+    pub fn certificate_files(
+        self,
+        certificates: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<ClientTls, TlsConfigError> {
+        let (certificates, key) = (certificates.as_ref(), key.as_ref());
+        self.certificate_pem(&pem::read(certificates)?, &pem::read(key)?)
+            .map_err(|error| error.within(certificates))
+    }
+
+    /// A session with `host`, about to begin.
+    pub(crate) fn session(
+        &self,
+        handle: &Handle,
+        host: &str,
+        socket: Socket,
+        peer: &Address,
+    ) -> Result<TlsStream, HandshakeFailed> {
+        let name = match &self.name {
+            Some(name) => Ok(name.clone()),
+            None => ServerName::try_from(host.to_owned()).map_err(|_| rustls::Error::UnsupportedNameType),
+        };
+        name.and_then(|name| ClientConnection::new(self.config.clone(), name))
+            .map(|session| TlsStream::new(handle, socket, session.into()))
+            .map_err(|error| HandshakeFailed::new(peer.clone(), Cause::Tls(error)))
+    }
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, TlsConfigError> {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsConfigError::because("no TLS version can be used", error))
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls").field("server_name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,253 @@
+//! Between the bytes of a socket and those of a protocol.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use rustls::{Connection, Writer};
+use twistor_reactor::{DelayedCall, Handle};
+
+use super::errors::Cause;
+use super::{TlsInfo, TlsTruncated};
+use crate::socket::Socket;
+
+/// What is read from the socket goes into the caller's buffer behind this much room, so that what becomes of it fits
+/// in front: it is never more than what came, and one record that was begun before.
+const ROOM_FOR_A_RECORD: usize = 20 * 1024;
+
+/// How long a connection that has said goodbye waits for the peer's. A server's session tickets cross with the
+/// goodbye of a client that has no more to say: to close with them unread, or before they come, would be a reset, and
+/// the last bytes would be lost with it.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// A socket with a TLS session on it. Its methods are those of the sockets, and keep their rules: a write takes less
+/// than it is offered only when the socket below is full, and a read that would block has emptied it.
+pub(crate) struct TlsStream {
+    socket: Socket,
+    session: Connection,
+    said_goodbye: bool,
+    handle: Handle,
+    /// Ends the wait for the peer's goodbye.
+    impatience: Option<DelayedCall>,
+}
+
+impl TlsStream {
+    pub(super) fn new(handle: &Handle, socket: Socket, session: Connection) -> TlsStream {
+        TlsStream { socket, session, said_goodbye: false, handle: handle.clone(), impatience: None }
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    pub(crate) fn info(&self) -> TlsInfo {
+        TlsInfo::of(&self.session)
+    }
+
+    /// Goes on with the handshake; whether it is done.
+    pub(super) fn shake_hands(&mut self) -> Result<bool, Cause> {
+        loop {
+            self.flush().map_err(Cause::Io)?;
+            if !self.session.is_handshaking() {
+                return Ok(true);
+            }
+            match self.session.read_tls(&mut Wire(&mut self.socket)) {
+                Ok(0) => return Err(Cause::Closed),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Cause::Io(error)),
+            }
+            if let Err(error) = self.session.process_new_packets() {
+                // Tells the peer why, if it still listens.
+                let _ = self.flush();
+                return Err(Cause::Tls(error));
+            }
+        }
+    }
+
+    /// Plaintext that came. `Ok(0)` is the end that the peer announced; an end that it did not is [`TlsTruncated`].
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.session.reader().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, TlsTruncated));
+                }
+                outcome => return outcome,
+            }
+            self.process()?;
+            let room = ROOM_FOR_A_RECORD.min(buffer.len() / 2);
+            let count = self.socket.read(&mut buffer[room..])?;
+            if count == 0 {
+                self.session.read_tls(&mut io::empty())?;
+                continue;
+            }
+            let plain = self.decrypt(buffer, room, room + count)?;
+            if plain > 0 {
+                return Ok(plain);
+            }
+        }
+    }
+
+    /// Decrypts `buffer[at..end]` into the beginning of `buffer`.
+    fn decrypt(&mut self, buffer: &mut [u8], mut at: usize, end: usize) -> io::Result<usize> {
+        let mut plain = 0;
+        while at < end {
+            let taken = self.session.read_tls(&mut &buffer[at..end])?;
+            if taken == 0 {
+                break; // behind the peer's goodbye
+            }
+            at += taken;
+            let processed = self.process();
+            while plain < at {
+                match self.session.reader().read(&mut buffer[plain..at]) {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => plain += count,
+                }
+            }
+            match processed {
+                Err(error) if plain == 0 => return Err(error),
+                // The error comes again when what came before it is delivered.
+                Err(_) => return Ok(plain),
+                Ok(()) => {}
+            }
+        }
+        // Answers of the session's own. Should they not get out, the next write will tell.
+        let _ = self.flush();
+        Ok(plain)
+    }
+
+    fn process(&mut self) -> io::Result<()> {
+        if let Err(error) = self.session.process_new_packets() {
+            let _ = self.flush();
+            return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.encrypt(data.len(), |writer, taken| writer.write(&data[taken..]))
+    }
+
+    pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let offered = slices.iter().map(|slice| slice.len()).sum();
+        self.encrypt(offered, |writer, mut taken| {
+            if taken == 0 {
+                return writer.write_vectored(slices);
+            }
+            for slice in slices {
+                if taken < slice.len() {
+                    return writer.write(&slice[taken..]);
+                }
+                taken -= slice.len();
+            }
+            Ok(0)
+        })
+    }
+
+    /// Encrypts and sends in turns: what `next` encrypts behind the bytes taken already is bounded by the session.
+    fn encrypt(
+        &mut self,
+        offered: usize,
+        mut next: impl FnMut(&mut Writer<'_>, usize) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut taken = 0;
+        while self.flush()? {
+            if taken == offered {
+                return Ok(taken);
+            }
+            taken += next(&mut self.session.writer(), taken)?;
+        }
+        if taken == 0 && offered > 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(taken)
+    }
+
+    /// Sends what was encrypted; whether all of it is sent.
+    pub(crate) fn flush(&mut self) -> io::Result<bool> {
+        while self.session.wants_write() {
+            match self.session.write_tls(&mut Wire(&mut self.socket)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.session.wants_write()
+    }
+
+    /// Says goodbye; whether that is sent.
+    pub(crate) fn finish(&mut self) -> io::Result<bool> {
+        if !std::mem::replace(&mut self.said_goodbye, true) {
+            self.session.send_close_notify();
+        }
+        self.flush()
+    }
+
+    /// Has `expired` called if the peer does not say goodbye soon.
+    pub(crate) fn linger(&mut self, expired: impl FnOnce() + 'static) {
+        self.impatience = Some(self.handle.call_later(LINGER, expired));
+    }
+
+    pub(crate) fn shutdown(&self, _: Shutdown) -> io::Result<()> {
+        self.socket.shutdown_write()
+    }
+
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(self.socket.take_error())
+    }
+}
+
+impl Drop for TlsStream {
+    fn drop(&mut self) {
+        if let Some(call) = self.impatience.take() {
+            let _ = call.cancel();
+        }
+    }
+}
+
+impl Source for TlsStream {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.socket.register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.socket.reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.socket.deregister(registry)
+    }
+}
+
+/// A socket as rustls wants it.
+struct Wire<'a>(&'a mut Socket);
+
+impl Read for Wire<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write(data)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
