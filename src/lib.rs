@@ -20,7 +20,7 @@ pub mod prelude {
         Failure, Outcome, Trigger, execute, fail, gather_results, join, maybe_deferred, race, succeed,
     };
     #[cfg(feature = "http")]
-    pub use twistor_net::http::{Page, Request, get_page};
+    pub use twistor_net::http::{Agent, Page, Request, download_page, get_page};
     pub use twistor_net::{ClientEndpoint, Protocol, ServerEndpoint, Transport};
     pub use twistor_reactor::{
         AddTimeout, Clock, Cooperator, DelayedCall, Handle, LoopingCall, ManualClock, Reactor, Remote,

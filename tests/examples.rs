@@ -144,6 +144,39 @@ fn the_seventh_batch_fetches_two_at_a_time_and_all_in_the_end() {
 }
 
 #[test]
+fn the_eighth_batch_makes_two_deferreds_at_a_time_and_opens_few_descriptors() {
+    let text = prints("batching_8_cooperator");
+    let open = text.strip_prefix("of 1000 Deferreds, 2 were there at once at most\nand ");
+    let open: Option<u32> = open.and_then(|rest| rest.split(' ').next()).and_then(|count| count.parse().ok());
+    assert!(open.is_some_and(|open| open < 60), "{text}");
+}
+
+#[test]
+fn fetch_one_file_never_has_more_than_two_downloads_under_way() {
+    let text = prints("fetch_one_file");
+    let mut under_way = 0;
+    for line in text.lines() {
+        under_way += if line.starts_with("fetch ") { 1 } else { -1 };
+        assert!((0..=2).contains(&under_way), "{text}");
+    }
+    assert_eq!((under_way, text.lines().count()), (0, 8), "{text}");
+    assert!(text.contains("fetched http://SITE/yahoo Ok(70000)\n"), "{text}");
+}
+
+#[test]
+fn deferred_pool_lets_the_cook_go_before_the_waiter() {
+    let lines = [
+        "Edsger leaves",
+        "Grace leaves",
+        "the cook goes home",
+        "Ada leaves",
+        "Barbara leaves",
+        "the waiter goes home",
+    ];
+    assert_eq!(prints("deferred_pool").lines().collect::<Vec<_>>(), lines);
+}
+
+#[test]
 fn fetch_pages_tells_who_succeeded_and_who_failed_and_why() {
     let lines = [
         "http://SITE/google: 12000 bytes",

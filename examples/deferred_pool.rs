@@ -1,0 +1,23 @@
+//! cargo run --example deferred_pool
+//!
+//! A DeferredPool in its general form: the Deferred that `defer_until` gives fires when a function of ours
+//! says so, which is asked each time that something in the pool fires. Each guest pays and leaves; the cook
+//! may go when two are left, and the waiter when all have left, which is what `defer_until_empty` is for.
+
+use std::time::Duration;
+
+use twistor::prelude::*;
+
+fn main() -> Result<(), Failure> {
+    let reactor = Reactor::new()?;
+    let guests = DeferredPool::new();
+    for (name, minutes) in [("Ada", 30), ("Edsger", 10), ("Grace", 20), ("Barbara", 40)] {
+        let meal =
+            defer_later(&reactor, Duration::from_millis(10 * minutes), move || println!("{name} leaves"));
+        drop(guests.add(meal)); // the pool counts it, and changes nothing about it
+    }
+    let cook = guests.defer_until(|left| left == 2).add_callback(|()| println!("the cook goes home"));
+    let waiter = guests.defer_until_empty(true).add_callback(|()| println!("the waiter goes home"));
+    reactor.run_until(join((cook, waiter)))?;
+    Ok(())
+}
