@@ -28,6 +28,8 @@ mod handle;
 mod lifecycle;
 mod looping_call;
 mod manual_clock;
+#[cfg(all(unix, feature = "process"))]
+mod process;
 mod reactor;
 #[cfg(unix)]
 mod readable;
@@ -54,6 +56,8 @@ pub use handle::Handle;
 pub use lifecycle::{Phase, PhaseTrigger};
 pub use looping_call::{AlreadyLooping, LoopingCall};
 pub use manual_clock::ManualClock;
+#[cfg(all(unix, feature = "process"))]
+pub use process::{ExitStatusLost, Process, ProcessBuilder};
 pub use reactor::{Builder, NotRunning, Reactor, RunError, Stopped};
 pub use ready::{EventHandler, Progress, Ready};
 pub use registration::Registration;

@@ -1,47 +1,115 @@
-//! R4, seen from outside: what the operating system says is left of a reactor. A test program of its own, since it
-//! counts the descriptors and threads of the whole process.
+//! What is left of a reactor: counted in the operating system, and so in a program of its own, in one test.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use mio::Interest;
-use twistor_reactor::{Progress, Reactor};
+use mio::unix::pipe;
+use twistor_deferred::{Deferred, gather_results};
+use twistor_reactor::{Handle, Phase, Progress, Reactor};
 
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
+#[cfg(feature = "process")]
+use twistor_reactor::ProcessBuilder;
+
+/// The open descriptors, the number of threads, and the children, zombies among them.
+fn now() -> (Vec<String>, usize, String) {
+    // One of them is the directory, which is closed by the time that its turn comes.
+    let names: Vec<_> = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path()).collect();
+    let descriptors =
+        names.iter().filter_map(|path| fs::read_link(path).ok()).map(|what| what.display().to_string());
+    let descriptors = descriptors.collect();
+    let threads: Vec<_> =
+        fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path()).collect();
+    let children =
+        threads.iter().filter_map(|thread| fs::read_to_string(thread.join("children")).ok()).collect();
+    (descriptors, threads.len(), children)
 }
 
-fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").unwrap().count()
-}
-
-#[test]
-fn no_descriptor_and_no_thread_is_left() {
-    let at_first = (descriptors(), threads());
-    let reactor = Reactor::new().unwrap();
-    let with_reactor = (descriptors(), threads());
-    for _ in 0..3 {
-        let (mut sender, receiver) = mio::unix::pipe::new().unwrap();
-        sender.write_all(b"x").unwrap();
-        reactor.add_source(receiver, Interest::READABLE, |_, _| Ok(Progress::Drained)).unwrap();
-        let (here, there) = UnixStream::pair().unwrap();
-        drop(reactor.readable(here).add_errback(|_| Ok(UnixStream::pair()?.0)));
-        for n in 0..20 {
-            reactor.call_later(Duration::from_secs(3600 + n), move || ());
+#[track_caller]
+fn leaves_nothing(scenario: impl FnOnce()) {
+    let before = now();
+    scenario();
+    // A thread that was joined has run to its end, but the system may list it for a moment longer.
+    for _ in 0..10_000 {
+        if now() == before {
+            return;
         }
-        let handle = reactor.clone();
-        let work = reactor.defer_to_thread(|| Ok(()));
-        drop(work.add_callback(move |()| handle.stop()));
-        reactor.run().unwrap();
-        drop((sender, there));
-        assert_eq!((descriptors(), threads()), with_reactor);
+        std::thread::yield_now();
     }
-    let remote = reactor.remote();
-    drop(reactor);
-    assert_eq!((descriptors(), threads()), at_first);
-    drop(remote);
+    assert_eq!(now(), before);
+}
+
+/// Sets up something of everything; gives what fires when all of it has been used.
+fn fill(reactor: &Handle) -> Deferred<()> {
+    reactor.call_later(Duration::from_secs(3600), || ());
+    let (mut sender, receiver) = pipe::new().unwrap();
+    sender.write_all(b"x").unwrap();
+    reactor.add_source(receiver, Interest::READABLE, |_, _| Ok(Progress::Drained)).unwrap();
+    let (here, there) = UnixStream::pair().unwrap();
+    drop(reactor.readable(here).add_both(|_| ()));
+    // These stay open until the end.
+    reactor.on_shutdown(Phase::After, move || drop((sender, there)));
+    let handle = reactor.clone();
+    let waiting = reactor.spawn(async move { handle.sleep(Duration::from_secs(3600)).await });
+    drop(waiting.add_both(|_| ()));
+    #[cfg(feature = "signals")]
+    reactor.on_signal(twistor_reactor::signal::SIGUSR1, || ()).unwrap();
+
+    let jobs = (0..20).map(|n| reactor.defer_to_thread(move || Ok(n)).add_callback(|_| ()));
+    let jobs: Vec<_> = jobs.chain(processes(reactor)).collect();
+    gather_results(jobs).add_callback(|_| ())
+}
+
+#[cfg(feature = "process")]
+fn processes(reactor: &Handle) -> Vec<Deferred<()>> {
+    // One that would go on.
+    let program = ProcessBuilder::new("cat").piped_stdin().on_stdout(|_| ()).kill_at_end();
+    reactor.spawn_process(program).unwrap();
+    let short = |_| reactor.process_output(ProcessBuilder::new("echo").arg("x")).add_callback(|_| ());
+    (0..5).map(short).collect()
+}
+
+#[cfg(not(feature = "process"))]
+fn processes(_: &Handle) -> Vec<Deferred<()>> {
+    Vec::new()
+}
+
+// R4, R8
+#[test]
+fn nothing_is_left_of_a_run_nor_of_a_reactor() {
+    leaves_nothing(|| {
+        let reactor = Reactor::builder().threads(3).build().unwrap();
+        for _ in 0..3 {
+            leaves_nothing(|| {
+                let done = fill(&reactor);
+                reactor.run_until(done).unwrap();
+            });
+        }
+    });
+    leaves_nothing(|| {
+        let reactor = Reactor::new().unwrap();
+        drop(fill(&reactor).add_both(|_| ()));
+    });
+    leaves_nothing(|| {
+        let reactor = Reactor::new().unwrap();
+        drop(fill(&reactor).add_both(|_| ()));
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    });
+    leaves_nothing(|| {
+        let threads: Vec<_> = (0..10)
+            .map(|_| {
+                std::thread::spawn(|| {
+                    let reactor = Reactor::builder().threads(2).build().unwrap();
+                    let done = fill(&reactor);
+                    reactor.run_until(done).unwrap();
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
 }

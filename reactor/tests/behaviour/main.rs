@@ -10,6 +10,8 @@ mod futures;
 mod lifecycle;
 mod looping_call;
 mod manual_clock;
+#[cfg(all(unix, feature = "process"))]
+mod processes;
 mod sources;
 mod support;
 mod teardown;

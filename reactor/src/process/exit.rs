@@ -1,0 +1,147 @@
+//! Hearing of a process's end, and fetching its status.
+//!
+//! The end is heard of without SIGCHLD, which is the host's: on Linux a pidfd becomes readable, elsewhere a thread waits
+//! without fetching the status and then closes a socket. Either way the status is fetched in the reactor's thread only,
+//! so that the process's number cannot become another's between a look and a signal.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+use std::rc::Rc;
+
+use mio::Interest;
+use mio::unix::SourceFd;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+use super::orphans;
+use super::state::State;
+use crate::ready::{EventHandler, Progress, Ready};
+use crate::{Handle, Registration};
+
+/// Owned by the reactor's table of sources, until the process has ended.
+pub(super) struct Exit {
+    /// `None` once its status was fetched.
+    child: RefCell<Option<Child>>,
+    state: Rc<State>,
+    /// Becomes readable when the process has ended.
+    signal: OwnedFd,
+    kill_at_end: Cell<bool>,
+    registration: RefCell<Option<Registration>>,
+}
+
+impl Exit {
+    pub(super) fn new(mut child: Child, state: Rc<State>) -> io::Result<Rc<Exit>> {
+        let signal = match end_signal(&child) {
+            Ok(signal) => signal,
+            Err(error) => {
+                end(&mut child);
+                return Err(error);
+            }
+        };
+        Ok(Rc::new(Exit {
+            child: RefCell::new(Some(child)),
+            state,
+            signal,
+            // Until all is set up.
+            kill_at_end: Cell::new(true),
+            registration: RefCell::default(),
+        }))
+    }
+
+    #[track_caller]
+    pub(super) fn watch(self: &Rc<Self>, handle: &Handle, kill_at_end: bool) -> io::Result<()> {
+        let fd = self.signal.as_raw_fd();
+        let registration = handle.register(&mut SourceFd(&fd), Interest::READABLE, self.clone())?;
+        self.registration.replace(Some(registration));
+        self.kill_at_end.set(kill_at_end);
+        Ok(())
+    }
+
+    /// The process's number, which is its own until its status is fetched.
+    pub(super) fn pid(&self) -> Option<Pid> {
+        self.child.borrow().as_ref().map(Pid::from_child)
+    }
+}
+
+impl EventHandler for Exit {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        let status = match self.child.borrow_mut().as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => Some(status),
+            // Told too early, and perhaps not again.
+            Some(Ok(None)) => return Progress::More,
+            Some(Err(_)) => None,
+            None => return Progress::Drained,
+        };
+        let held = (self.child.take(), self.registration.take());
+        drop(held);
+        self.state.set_exited(status);
+        Progress::Drained
+    }
+}
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        if self.kill_at_end.get() {
+            end(&mut child);
+        } else {
+            orphans::add(child);
+        }
+        self.state.leave_alone();
+    }
+}
+
+/// Kills a process, and fetches its status. A process that is killed does not keep one waiting.
+fn end(child: &mut Child) {
+    if let Err(error) = child.kill().and_then(|()| child.wait()) {
+        log::warn!("cannot end process {}: {error}", child.id());
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn end_signal(child: &Child) -> io::Result<OwnedFd> {
+    use rustix::io::Errno;
+    use rustix::process::{PidfdFlags, pidfd_open};
+    match pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
+        // Before Linux 5.3, or forbidden by a sandbox.
+        Err(Errno::NOSYS | Errno::PERM) => thread_signal(child),
+        result => Ok(result?),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn end_signal(child: &Child) -> io::Result<OwnedFd> {
+    thread_signal(child)
+}
+
+/// A thread that ends with the process, and closes a socket then.
+fn thread_signal(child: &Child) -> io::Result<OwnedFd> {
+    let pid = Pid::from_child(child);
+    let (reader, writer) = UnixStream::pair()?;
+    let wait = move || {
+        while let Err(rustix::io::Errno::INTR) =
+            waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+        {}
+        drop(writer);
+    };
+    std::thread::Builder::new().name(format!("twistor-process-{}", child.id())).spawn(wait)?;
+    Ok(reader.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::Command;
+
+    use super::thread_signal;
+
+    #[test]
+    fn the_thread_tells_of_the_end_and_leaves_the_status_to_be_fetched() {
+        let mut child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
+        let signal = thread_signal(&child).unwrap();
+        assert_eq!(std::fs::File::from(signal).read(&mut [0]).unwrap(), 0);
+        assert_eq!(child.try_wait().unwrap().unwrap().code(), Some(7));
+    }
+}

@@ -1,0 +1,136 @@
+//! What a process reads.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+use std::rc::Rc;
+
+use mio::Interest;
+use mio::unix::pipe::Sender;
+use twistor_deferred::{Deferred, Trigger, fail, succeed};
+
+use super::state::{OpenPipe, State};
+use crate::ready::{EventHandler, Progress, Ready};
+use crate::{Handle, Registration};
+
+/// A process's standard input. The reactor's table of sources owns it.
+pub(super) struct Input {
+    /// `None` once it is closed. Dropped before `open`, so that the pipe is closed when that is told.
+    pipe: RefCell<Option<Sender>>,
+    open: Cell<Option<OpenPipe>>,
+    /// What the pipe has not taken yet.
+    rest: RefCell<VecDeque<u8>>,
+    waiting: RefCell<Vec<Trigger<()>>>,
+    /// To be closed when all is written.
+    closing: Cell<bool>,
+    registration: RefCell<Option<Registration>>,
+}
+
+impl Input {
+    #[track_caller]
+    pub(super) fn open(handle: &Handle, pipe: Sender, state: &Rc<State>) -> io::Result<Rc<Input>> {
+        pipe.set_nonblocking(true)?;
+        let input = Rc::new(Input {
+            pipe: RefCell::new(Some(pipe)),
+            open: Cell::new(Some(OpenPipe::new(state))),
+            rest: RefCell::default(),
+            waiting: RefCell::default(),
+            closing: Cell::new(false),
+            registration: RefCell::default(),
+        });
+        if let Some(pipe) = &mut *input.pipe.borrow_mut() {
+            let registration = handle.register(pipe, Interest::WRITABLE, input.clone())?;
+            input.registration.replace(Some(registration));
+        }
+        Ok(input)
+    }
+
+    pub(super) fn write(&self, data: &[u8]) -> bool {
+        if self.closing.get() || self.pipe.borrow().is_none() {
+            return false;
+        }
+        self.rest.borrow_mut().extend(data);
+        // Behind something that waits already, it waits too.
+        if self.rest.borrow().len() == data.len() {
+            self.flush();
+        }
+        self.pipe.borrow().is_some()
+    }
+
+    pub(super) fn written(&self) -> Deferred<()> {
+        if self.pipe.borrow().is_none() {
+            return fail(io::Error::from(ErrorKind::BrokenPipe));
+        }
+        if self.rest.borrow().is_empty() {
+            return succeed(());
+        }
+        let (deferred, trigger) = Deferred::new();
+        self.waiting.borrow_mut().push(trigger);
+        deferred
+    }
+
+    pub(super) fn close_when_written(&self) {
+        self.closing.set(true);
+        if self.rest.borrow().is_empty() {
+            self.close();
+        }
+    }
+
+    /// Writes what the pipe takes.
+    fn flush(&self) {
+        match self.write_rest() {
+            Ok(false) => {}
+            Ok(true) => {
+                self.waiting.take().into_iter().for_each(|trigger| trigger.callback(()));
+                // What was told may have written more.
+                if self.closing.get() && self.rest.borrow().is_empty() {
+                    self.close();
+                }
+            }
+            // It reads no more; what it does instead is its own affair.
+            Err(_) => self.close(),
+        }
+    }
+
+    /// Whether all is written.
+    fn write_rest(&self) -> io::Result<bool> {
+        let mut rest = self.rest.borrow_mut();
+        let mut pipe = self.pipe.borrow_mut();
+        let Some(pipe) = &mut *pipe else { return Ok(true) };
+        while !rest.is_empty() {
+            match pipe.write(rest.as_slices().0) {
+                Ok(length) => drop(rest.drain(..length)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // A pipe that is idle holds no memory.
+        *rest = VecDeque::new();
+        Ok(true)
+    }
+
+    fn close(&self) {
+        let held = (self.pipe.take(), self.registration.take(), self.rest.take());
+        drop(held);
+        self.give_up_waiting();
+        drop(self.open.take());
+    }
+
+    fn give_up_waiting(&self) {
+        let broken = || io::Error::from(ErrorKind::BrokenPipe);
+        self.waiting.take().into_iter().for_each(|trigger| trigger.errback(broken()));
+    }
+}
+
+impl EventHandler for Input {
+    fn ready(self: Rc<Self>, ready: Ready) -> Progress {
+        // The other end is closed.
+        if ready.is_error() || ready.is_write_closed() {
+            self.close();
+        } else {
+            self.flush();
+        }
+        Progress::Drained
+    }
+}

@@ -1,0 +1,112 @@
+//! What a process writes.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, ErrorKind, Read};
+use std::rc::{Rc, Weak};
+
+use mio::Interest;
+use mio::unix::pipe::Receiver;
+
+use super::OnData;
+use super::state::{OpenPipe, State};
+use crate::ready::{EventHandler, Progress, Ready};
+use crate::{Handle, Registration};
+
+/// Read at once.
+const PIECE: usize = 16 * 1024;
+/// Pieces a turn: as much as a pipe holds.
+const PIECES: usize = 4;
+
+/// One of a process's two outputs. The reactor's table of sources owns it.
+pub(super) struct OutputPipe {
+    /// `None` once it is closed. Dropped before `open`, so that the pipe is closed when that is told.
+    pipe: RefCell<Option<Receiver>>,
+    open: Cell<Option<OpenPipe>>,
+    /// Taken out while it runs.
+    callback: Cell<Option<OnData>>,
+    paused: Cell<bool>,
+    registration: RefCell<Option<Registration>>,
+}
+
+impl OutputPipe {
+    #[track_caller]
+    pub(super) fn open(
+        handle: &Handle,
+        pipe: Receiver,
+        callback: OnData,
+        state: &Rc<State>,
+    ) -> io::Result<Weak<OutputPipe>> {
+        pipe.set_nonblocking(true)?;
+        let output = Rc::new(OutputPipe {
+            pipe: RefCell::new(Some(pipe)),
+            open: Cell::new(Some(OpenPipe::new(state))),
+            callback: Cell::new(Some(callback)),
+            paused: Cell::new(false),
+            registration: RefCell::default(),
+        });
+        if let Some(pipe) = &mut *output.pipe.borrow_mut() {
+            let registration = handle.register(pipe, Interest::READABLE, output.clone())?;
+            output.registration.replace(Some(registration));
+        }
+        Ok(Rc::downgrade(&output))
+    }
+
+    pub(super) fn pause(&self) {
+        self.paused.set(true);
+    }
+
+    pub(super) fn resume(&self) {
+        if self.paused.replace(false) {
+            if let Some(registration) = &*self.registration.borrow() {
+                registration.wake(Ready::READABLE);
+            }
+        }
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut *self.pipe.borrow_mut() {
+            Some(pipe) => pipe.read(buffer),
+            None => Ok(0),
+        }
+    }
+
+    fn tell(&self, data: &[u8]) {
+        if let Some(mut callback) = self.callback.take() {
+            callback(data);
+            self.callback.set(Some(callback));
+        }
+    }
+
+    fn close(&self) {
+        let held = (self.pipe.take(), self.registration.take(), self.callback.take());
+        drop(held);
+        drop(self.open.take());
+    }
+}
+
+impl EventHandler for OutputPipe {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        let mut buffer = [0; PIECE];
+        for _ in 0..PIECES {
+            if self.paused.get() {
+                // Resuming wakes it.
+                return Progress::Drained;
+            }
+            match self.read(&mut buffer) {
+                Ok(0) => {
+                    self.close();
+                    return Progress::Drained;
+                }
+                Ok(length) => self.tell(&buffer[..length]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Drained,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    log::warn!("cannot read what a process writes: {error}");
+                    self.close();
+                    return Progress::Drained;
+                }
+            }
+        }
+        Progress::More
+    }
+}

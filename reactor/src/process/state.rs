@@ -1,0 +1,130 @@
+//! How far a process has got on its way out.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::process::ExitStatus;
+use std::rc::Rc;
+
+use twistor_deferred::{Abandoned, Deferred, Trigger, fail, succeed};
+
+/// The process has ended, but how is not known: something else in this program has fetched its status, or children are
+/// ignored by SIGCHLD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitStatusLost {
+    id: u32,
+}
+
+impl ExitStatusLost {
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+}
+
+impl fmt::Display for ExitStatusLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} has ended, but its exit status was fetched by something else", self.id)
+    }
+}
+
+impl std::error::Error for ExitStatusLost {}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Status {
+    Running,
+    /// With the status, unless it was lost.
+    Exited(Option<ExitStatus>),
+    /// The run ended before the process.
+    LeftAlone,
+}
+
+/// Shared by all that belongs to a process.
+pub(super) struct State {
+    id: u32,
+    status: Cell<Status>,
+    open_pipes: Cell<usize>,
+    exited: RefCell<Vec<Trigger<ExitStatus>>>,
+    ended: RefCell<Vec<Trigger<ExitStatus>>>,
+}
+
+impl State {
+    pub(super) fn new(id: u32) -> State {
+        State {
+            id,
+            status: Cell::new(Status::Running),
+            open_pipes: Cell::new(0),
+            exited: RefCell::default(),
+            ended: RefCell::default(),
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status.get()
+    }
+
+    pub(super) fn exited(&self) -> Deferred<ExitStatus> {
+        self.wait_in(&self.exited, true)
+    }
+
+    pub(super) fn ended(&self) -> Deferred<ExitStatus> {
+        self.wait_in(&self.ended, self.open_pipes.get() == 0)
+    }
+
+    fn wait_in(&self, list: &RefCell<Vec<Trigger<ExitStatus>>>, now: bool) -> Deferred<ExitStatus> {
+        match self.status.get() {
+            Status::LeftAlone => fail(Abandoned),
+            Status::Exited(Some(status)) if now => succeed(status),
+            Status::Exited(None) if now => fail(ExitStatusLost { id: self.id }),
+            Status::Running | Status::Exited(_) => {
+                let (deferred, trigger) = Deferred::new();
+                list.borrow_mut().push(trigger);
+                deferred
+            }
+        }
+    }
+
+    pub(super) fn set_exited(&self, status: Option<ExitStatus>) {
+        self.status.set(Status::Exited(status));
+        self.fire(&self.exited);
+        self.fire_if_ended();
+    }
+
+    /// The run ends before the process.
+    pub(super) fn leave_alone(&self) {
+        self.status.set(Status::LeftAlone);
+        let waiting = (self.exited.take(), self.ended.take());
+        drop(waiting);
+    }
+
+    fn fire_if_ended(&self) {
+        if self.open_pipes.get() == 0 && matches!(self.status.get(), Status::Exited(_)) {
+            self.fire(&self.ended);
+        }
+    }
+
+    fn fire(&self, list: &RefCell<Vec<Trigger<ExitStatus>>>) {
+        for trigger in list.take() {
+            match self.status.get() {
+                Status::Exited(Some(status)) => trigger.callback(status),
+                _ => trigger.errback(ExitStatusLost { id: self.id }),
+            }
+        }
+    }
+}
+
+/// One pipe to the process, for as long as it is open.
+pub(super) struct OpenPipe(Rc<State>);
+
+impl OpenPipe {
+    pub(super) fn new(state: &Rc<State>) -> OpenPipe {
+        state.open_pipes.set(state.open_pipes.get() + 1);
+        OpenPipe(state.clone())
+    }
+}
+
+impl Drop for OpenPipe {
+    fn drop(&mut self) {
+        self.0.open_pipes.set(self.0.open_pipes.get() - 1);
+        self.0.fire_if_ended();
+    }
+}

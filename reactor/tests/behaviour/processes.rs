@@ -1,0 +1,338 @@
+//! Child processes.
+
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use twistor_deferred::{Abandoned, Cancelled, gather_results};
+use twistor_reactor::{Handle, Process, ProcessBuilder, Reactor};
+
+use crate::support::{Record, keep_log, logged, reactor, run};
+
+/// A shell script.
+fn script(text: &str) -> ProcessBuilder {
+    ProcessBuilder::new("sh").args(["-c", text])
+}
+
+/// What a process writes, gathered.
+#[derive(Clone, Default)]
+struct Text(Rc<RefCell<Vec<u8>>>);
+
+impl Text {
+    fn adder(&self) -> impl FnMut(&[u8]) + use<> {
+        let text = self.0.clone();
+        move |data| text.borrow_mut().extend_from_slice(data)
+    }
+
+    fn take(&self) -> String {
+        String::from_utf8(self.0.take()).unwrap()
+    }
+}
+
+fn is_there(process: u32) -> bool {
+    let pid = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
+    test_kill_process(pid).is_ok()
+}
+
+#[test]
+fn a_process_reads_what_is_written_and_its_output_is_told() {
+    // R12
+    let reactor = reactor();
+    let (out, err) = (Text::default(), Text::default());
+    let program = script("tr a-z A-Z; echo done >&2; exit 7")
+        .piped_stdin()
+        .on_stdout(out.adder())
+        .on_stderr(err.adder());
+    let process = reactor.spawn_process(program).unwrap();
+    assert!(process.write(b"hello "));
+    assert!(process.write(b"world"));
+    process.close_stdin();
+    assert!(!process.write(b"too late"));
+    let status = reactor.run_until(process.ended()).unwrap();
+    assert_eq!((out.take().as_str(), err.take().as_str()), ("HELLO WORLD", "done\n"));
+    assert_eq!(status.code(), Some(7));
+}
+
+#[test]
+fn arguments_environment_and_directory_are_as_in_a_command() {
+    // R12
+    let reactor = reactor();
+    let program =
+        script("echo $1 $WORD $(pwd); cat").args(["name", "argument"]).env("WORD", "word").current_dir("/");
+    let output = reactor.run_until(reactor.process_output(program)).unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "argument word /\n");
+
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo out; echo err >&2; exit 3"]);
+    let output = reactor.run_until(reactor.process_output(command.into())).unwrap();
+    assert_eq!((output.stdout, output.stderr), (b"out\n".to_vec(), b"err\n".to_vec()));
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn a_process_has_exited_when_it_has_and_ended_when_its_pipes_are_closed_too() {
+    // R12
+    let reactor = reactor();
+    let record = Record::new();
+    let seen = record.clone();
+    // What the script leaves behind reads its input and writes to its output.
+    let program = script("exec 3<&0; { read line <&3; echo got $line; } & exit 3")
+        .piped_stdin()
+        .on_stdout(move |data| seen.add(String::from_utf8(data.to_vec()).unwrap()));
+    let process = reactor.spawn_process(program).unwrap();
+    let (seen, writer) = (record.clone(), process.clone());
+    drop(process.exited().add_callback(move |status| {
+        seen.add(format!("exited {}", status.code().unwrap()));
+        assert!(writer.write(b"a line\n"));
+    }));
+    let ended = process.ended();
+    let seen = record.clone();
+    let ended = ended.add_callback(move |status| seen.add(format!("ended {}", status.code().unwrap())));
+    reactor.run_until(ended).unwrap();
+    assert_eq!(record.take(), ["exited 3", "got a line\n", "ended 3"]);
+}
+
+#[test]
+fn a_process_that_closes_its_pipes_has_not_ended_before_it_has_exited() {
+    // R12
+    let reactor = reactor();
+    let (record, told) = (Record::new(), Rc::new(Cell::new(false)));
+    let flag = told.clone();
+    let program =
+        script("echo closing; exec 1>&-; read line; exit 5").piped_stdin().on_stdout(move |_| flag.set(true));
+    let process = reactor.spawn_process(program).unwrap();
+    for (name, deferred) in [("exited", process.exited()), ("ended", process.ended())] {
+        let seen = record.clone();
+        drop(deferred.add_callback(move |status| seen.add((name, status.code()))));
+    }
+    while !told.get() {
+        reactor.turn(None).unwrap();
+    }
+    assert_eq!(record.take(), []);
+    process.close_stdin();
+    reactor.run_until(process.ended()).unwrap();
+    assert_eq!(record.take(), [("exited", Some(5)), ("ended", Some(5))]);
+}
+
+#[test]
+fn the_status_may_be_asked_for_as_often_as_one_likes() {
+    // R12
+    let reactor = reactor();
+    let process = reactor.spawn_process(script("exit 4")).unwrap();
+    let all = [process.exited(), process.ended(), process.exited()];
+    for status in reactor.run_until(gather_results(all)).unwrap() {
+        assert_eq!(status.code(), Some(4));
+    }
+    assert!(process.exited().is_fired() && process.ended().is_fired());
+    drop((process.exited(), process.ended()));
+}
+
+#[test]
+fn a_process_is_killed_and_signalled_until_it_has_ended() {
+    // R12
+    let reactor = reactor();
+    for (signal, kill) in [(Signal::KILL, true), (Signal::TERM, false)] {
+        let process = reactor.spawn_process(ProcessBuilder::new("cat").piped_stdin()).unwrap();
+        assert_eq!(process.signal(12_345).unwrap_err().kind(), ErrorKind::InvalidInput);
+        if kill { process.kill() } else { process.signal(signal.as_raw()) }.unwrap();
+        let status = reactor.run_until(process.ended()).unwrap();
+        assert_eq!(status.signal(), Some(signal.as_raw()));
+        assert_eq!(process.kill().unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(!is_there(process.id()), "nothing is left of it, not even a zombie");
+    }
+}
+
+#[test]
+fn megabytes_go_through_a_process_both_ways() {
+    // R12
+    let reactor = reactor();
+    let size = Rc::new(Cell::new(0));
+    let count = size.clone();
+    let program = ProcessBuilder::new("cat").piped_stdin().on_stdout(move |data| {
+        assert!(data.iter().all(|&byte| byte == 7));
+        count.set(count.get() + data.len());
+    });
+    let process = reactor.spawn_process(program).unwrap();
+    let writer = process.clone();
+    drop(reactor.spawn(async move {
+        for _ in 0..80 {
+            writer.write(&vec![7; 100_000]);
+            writer.written().await?;
+        }
+        writer.close_stdin();
+        Ok(())
+    }));
+    assert!(reactor.run_until(process.ended()).unwrap().success());
+    assert_eq!(size.get(), 8_000_000);
+}
+
+#[test]
+fn a_process_whose_output_is_paused_waits_and_nothing_is_lost() {
+    // R12
+    let reactor = reactor();
+    let size = Rc::new(Cell::new(0));
+    let count = size.clone();
+    let process = Rc::new(RefCell::new(None::<Process>));
+    let own = process.clone();
+    let handle: Handle = reactor.clone();
+    let program = script("head -c 1000000 /dev/zero").on_stdout(move |data| {
+        count.set(count.get() + data.len());
+        let process = own.borrow().clone().unwrap();
+        process.pause_output();
+        let (count, before) = (count.clone(), count.get());
+        handle.call_later(Duration::from_micros(100), move || {
+            assert_eq!(count.get(), before);
+            process.resume_output();
+        });
+    });
+    process.replace(Some(reactor.spawn_process(program).unwrap()));
+    let ended = process.borrow().as_ref().unwrap().ended();
+    reactor.run_until(ended).unwrap();
+    assert_eq!(size.get(), 1_000_000);
+}
+
+#[test]
+fn writing_to_a_process_that_does_not_read_fails_and_harms_nothing() {
+    // R12
+    let reactor = reactor();
+    let process = reactor.spawn_process(script("exec 0<&-; echo").piped_stdin()).unwrap();
+    process.write(&vec![0; 1_000_000]);
+    let written = process.written();
+    let ended = reactor.run_until(process.ended()).unwrap();
+    assert!(ended.success() && written.is_fired());
+    let failure = reactor.run_until(written).unwrap_err();
+    assert_eq!(failure.downcast_ref::<std::io::Error>().unwrap().kind(), ErrorKind::BrokenPipe);
+    assert!(!process.write(b"more"));
+    drop(process.written().add_errback(|failure| failure.trap::<std::io::Error>().map(|_| ())));
+}
+
+#[test]
+fn a_program_that_is_not_there_is_an_error() {
+    // R12
+    let reactor = reactor();
+    let program = || ProcessBuilder::new("/nowhere/no-such-program");
+    assert_eq!(reactor.spawn_process(program()).unwrap_err().kind(), ErrorKind::NotFound);
+    let failure = reactor.run_until(reactor.process_output(program())).unwrap_err();
+    assert!(failure.is::<std::io::Error>());
+}
+
+#[test]
+fn a_simulated_reactor_starts_no_process() {
+    // R12
+    let reactor = Reactor::simulated(1);
+    let error = reactor.spawn_process(ProcessBuilder::new("true")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn a_panic_in_a_callback_closes_that_pipe_and_the_process_still_ends() {
+    // R12
+    keep_log();
+    let reactor = reactor();
+    let line = line!() + 2;
+    let program = script("echo; exit 6").on_stdout(|_| panic!("out of cheese"));
+    let process = reactor.spawn_process(program).unwrap();
+    assert_eq!(reactor.run_until(process.ended()).unwrap().code(), Some(6));
+    let lines = logged();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("cheese") && lines[0].contains(&format!("processes.rs:{line}")), "{lines:?}");
+}
+
+#[test]
+fn cancelling_the_output_kills_the_process() {
+    // R12
+    let reactor = reactor();
+    // It stops itself, and nothing but its end lets go of the pipes.
+    let output = reactor.process_output(script("kill -STOP $$"));
+    output.cancel();
+    assert!(reactor.run_until(output).unwrap_err().is::<Cancelled>());
+
+    let output = reactor.process_output(script("kill -STOP $$"));
+    let canceller = output.canceller();
+    drop(output.add_errback(|failure| failure.trap::<Cancelled>().map(|_| unreachable!())).add_both(|_| ()));
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    canceller.cancel();
+    let ended = || format!("{reactor:?}").contains("sources: 0");
+    while !ended() {
+        reactor.turn(None).unwrap();
+    }
+}
+
+#[test]
+fn a_callback_may_kill_its_process() {
+    // R12
+    let reactor = reactor();
+    let slot = Rc::new(Cell::new(None::<Process>));
+    let own = slot.clone();
+    let program =
+        script("echo started; kill -STOP $$").on_stdout(move |_| own.take().unwrap().kill().unwrap());
+    let process = reactor.spawn_process(program).unwrap();
+    slot.set(Some(process.clone()));
+    assert_eq!(reactor.run_until(process.ended()).unwrap().signal(), Some(Signal::KILL.as_raw()));
+}
+
+#[test]
+fn a_process_outlives_the_run_unless_it_is_to_be_killed() {
+    // R4, R12
+    for drop_it in [false, true] {
+        let reactor = reactor();
+        let (record, out) = (Record::new(), Text::default());
+        let start = |kill: bool| {
+            let program = ProcessBuilder::new("cat").piped_stdin().on_stdout(out.adder());
+            let process = reactor.spawn_process(if kill { program.kill_at_end() } else { program }).unwrap();
+            for deferred in [process.exited(), process.ended()] {
+                let seen = record.clone();
+                drop(
+                    deferred
+                        .add_errback(move |failure| {
+                            seen.add(failure.is::<Abandoned>());
+                            Err(failure)
+                        })
+                        .add_both(|_| ()),
+                );
+            }
+            process
+        };
+        let (killed, spared) = (start(true), start(false));
+        let other = {
+            // It reads nothing, so it does not notice that its input is closed.
+            let program = script("trap '' HUP; echo; while :; do sleep 1; done").on_stdout(|_| ());
+            reactor.spawn_process(program).unwrap()
+        };
+        if drop_it {
+            drop(reactor);
+        } else {
+            let handle = reactor.clone();
+            reactor.call_later(Duration::ZERO, move || handle.stop());
+            run(&reactor);
+        }
+        assert!(!is_there(killed.id()));
+        assert!(is_there(other.id()));
+        assert_eq!(record.take(), [true; 4]);
+        assert_eq!(killed.kill().unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(!spared.write(b"nobody writes any more"));
+        drop(
+            spared
+                .ended()
+                .add_errback(|failure| failure.trap::<Abandoned>().map(|_| ExitStatusExt::from_raw(0))),
+        );
+        kill_process(Pid::from_raw(other.id() as i32).unwrap(), Signal::KILL).unwrap();
+    }
+}
+
+#[test]
+fn fifty_processes_run_side_by_side() {
+    // R12
+    let reactor = reactor();
+    let all: Vec<_> = (0..50)
+        .map(|n| reactor.process_output(script("echo $1; exit $1").args(["sh", &n.to_string()])))
+        .collect();
+    for (n, output) in reactor.run_until(gather_results(all)).unwrap().into_iter().enumerate() {
+        assert_eq!(output.status.code(), Some(n as i32));
+        assert_eq!(output.stdout, format!("{n}\n").into_bytes());
+    }
+}
