@@ -95,10 +95,8 @@ impl<T: 'static, C: Callback<T>> Input<T> for Node<C::Value, Added<T, C>> {
     fn run(self: Rc<Self>, input: Settled<T>, run: &mut Run) {
         let Some(callback) = self.stage.callback.take() else { return };
         match call(callback, input, self.stage.added_at).0 {
-            State::Fired(mut result) => {
-                if let Err(failure) = &mut result {
-                    failure.seen_in(run.root.link().made_at);
-                }
+            State::Fired(result) => {
+                let result = result.map_err(|failure| failure.seen_in(run.root.link().made_at));
                 deliver(self, result, run);
             }
             State::Pending(inner) => splice(self, inner, run),
@@ -185,15 +183,12 @@ pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, node: Rc<Node<T, dyn Sta
 /// Hands on what came out of `node`.
 #[inline]
 fn deliver<T: 'static, S: Stage + 'static>(node: Rc<Node<T, S>>, result: Settled<T>, run: &mut Run) {
-    match node.out.take() {
-        Slot::Next(next) => {
+    match node.out.take_next() {
+        Some(next) => {
             drop(node);
             advance(next, result, run);
         }
-        slot => {
-            node.out.put(slot);
-            forward(node, result, run);
-        }
+        None => forward(node, result, run),
     }
 }
 
@@ -262,7 +257,9 @@ impl<T: 'static> Pending<T> {
             to = Slot::Next(Node::with(to, Boundary));
         }
         origin::wait(outer, &self.origin, bounded);
-        self.tail.lead_to(to);
+        if let Some(end) = self.tail.into_end() {
+            end.out.put(to);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The reading half: a result that is not there yet, and what is to be done with it.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
@@ -71,12 +72,11 @@ impl<T> Tail<T> {
         Tail(Some(end))
     }
 
-    /// Lets the result, which has not come, go there.
+    /// The node, whose result, which has not come, is to go elsewhere.
     #[inline]
-    pub(crate) fn lead_to(mut self, slot: Slot<T>) {
-        if let Some(end) = self.0.take() {
-            end.out.put(slot);
-        }
+    pub(crate) fn into_end(self) -> Option<Rc<Node<T, dyn Stage>>> {
+        // Not to be closed, then.
+        ManuallyDrop::new(self).0.take()
     }
 
     /// The result, if it is there.
@@ -157,11 +157,11 @@ impl<T: 'static> Deferred<T> {
 
     /// Lets a failure in it know where it was.
     #[inline]
-    pub(crate) fn made_at(mut self, place: &'static Location<'static>) -> Deferred<T> {
-        if let State::Fired(Err(failure)) = &mut self.0 {
-            failure.seen_in(place);
+    pub(crate) fn made_at(self, place: &'static Location<'static>) -> Deferred<T> {
+        match self.0 {
+            State::Fired(Err(failure)) => Deferred::fired(Err(failure.seen_in(place))),
+            state => Deferred(state),
         }
-        self
     }
 
     /// Adds a function for the value; a failure passes it by. Twisted's `addCallback`.
@@ -258,7 +258,9 @@ impl<T: 'static> Pending<T> {
             return late(self.origin, input, callback, place);
         }
         let node = Node::new(Added::new(callback, place));
-        self.tail.lead_to(Slot::Next(node.clone()));
+        if let Some(end) = self.tail.into_end() {
+            end.out.put(Slot::Next(node.clone()));
+        }
         Deferred(State::Pending(Pending { origin: self.origin, tail: Tail::new(node) }))
     }
 }

@@ -249,11 +249,15 @@ impl Unhandled {
         self.0.take().unwrap_or_else(|| Failure::new(Abandoned))
     }
 
-    /// Remembers where the Deferred was made that this first went down.
-    pub(crate) fn seen_in(&mut self, deferred_at: &'static Location<'static>) {
+    /// Remembers where the Deferred was made that this first went down. By value, so that a result that is
+    /// none of its business can stay in registers.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn seen_in(mut self, deferred_at: &'static Location<'static>) -> Unhandled {
         if let Some(failure) = &mut self.0 {
             failure.0.deferred_at.get_or_insert(deferred_at);
         }
+        self
     }
 }
 

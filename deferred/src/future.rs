@@ -50,7 +50,9 @@ impl<T: 'static> Pending<T> {
         }
         let end = Node::new(Awaited::default());
         end.stage.set_waker(cx.waker());
-        self.tail.lead_to(Slot::Next(end.clone()));
+        if let Some(tail) = self.tail.into_end() {
+            tail.out.put(Slot::Next(end.clone()));
+        }
         Pending { origin: self.origin, tail: Tail::new(end) }
     }
 }

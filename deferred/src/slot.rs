@@ -60,6 +60,18 @@ impl<T> Out<T> {
         }
     }
 
+    /// The next stage, if there is one.
+    #[inline]
+    pub(crate) fn take_next(&self) -> Option<Rc<dyn Input<T>>> {
+        match self.take() {
+            Slot::Next(next) => Some(next),
+            other => {
+                self.put(other);
+                None
+            }
+        }
+    }
+
     pub(crate) fn has_result(&self) -> bool {
         let slot = self.take();
         let done = matches!(slot, Slot::Done(_));

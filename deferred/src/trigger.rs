@@ -39,9 +39,9 @@ impl<T: 'static> Source<T> {
         chain::drive(self.clone(), self, result);
     }
 
-    fn fail(self: Rc<Self>, mut failure: Unhandled) {
-        failure.seen_in(self.stage.link.made_at);
-        self.fire(Err(failure));
+    fn fail(self: Rc<Self>, failure: Unhandled) {
+        let made_at = self.stage.link.made_at;
+        self.fire(Err(failure.seen_in(made_at)));
     }
 }
 
