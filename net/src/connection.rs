@@ -5,6 +5,7 @@
 //! is written down in [`State`], and the loop is asked to come by. So no user code runs inside a user's call, except
 //! a producer's `pause_producing`; and no borrow is held while any runs.
 
+mod limited;
 mod requests;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -63,6 +64,15 @@ impl State {
 
     /// All is sent, the writing half has ended, and the peer's end is waited for.
     pub(crate) const LINGERING: State = State(1 << 11);
+
+    /// Reading is limited to a rate.
+    pub(crate) const READ_LIMITED: State = State(1 << 12);
+    /// The limit allows no reading for the moment.
+    pub(crate) const READ_HELD: State = State(1 << 13);
+    /// Writing is limited to a rate.
+    pub(crate) const WRITE_LIMITED: State = State(1 << 14);
+    /// The limit allows no writing for the moment.
+    pub(crate) const WRITE_HELD: State = State(1 << 15);
 
     pub(crate) const fn or(self, other: State) -> State {
         State(self.0 | other.0)
@@ -135,7 +145,7 @@ impl Connection<dyn Protocol> {
             }
         }
         if ready.readable()
-            && !self.is(State::PAUSED.or(State::ENDED).or(State::DOOMED))
+            && !self.is(State::PAUSED.or(State::ENDED).or(State::DOOMED).or(State::READ_HELD))
             && self.receive() == Progress::More
         {
             progress = Progress::More;
@@ -151,11 +161,22 @@ impl Connection<dyn Protocol> {
     }
 
     /// Sends what waits.
-    fn send(&self) -> Progress {
+    fn send(self: &Rc<Self>) -> Progress {
+        let most = self.most(State::WRITE_LIMITED, SENT_PER_TURN);
+        if most == 0 {
+            return Progress::Drained;
+        }
         let mut io = self.io.borrow_mut();
         let Io { socket, outgoing } = &mut *io;
         let sent = socket.flush().and_then(|flushed| match outgoing {
-            Some(outgoing) if flushed => outgoing.queue.send(socket, SENT_PER_TURN),
+            Some(outgoing) if flushed => {
+                let before = outgoing.queue.len();
+                let sent = outgoing.queue.send(socket, most);
+                if let Some(limit) = &outgoing.write_limit {
+                    limit.spend(before - outgoing.queue.len());
+                }
+                sent
+            }
             _ => Ok(true),
         });
         match sent {
@@ -174,7 +195,11 @@ impl Connection<dyn Protocol> {
         let transport = Transport::new(self);
         let mut scratch = Scratch::take();
         for _ in 0..READS_PER_TURN {
-            let outcome = self.io.borrow_mut().socket.read(&mut scratch);
+            let most = self.most(State::READ_LIMITED, scratch.len());
+            if most == 0 {
+                return Progress::Drained;
+            }
+            let outcome = self.io.borrow_mut().socket.read(&mut scratch[..most]);
             match outcome {
                 Ok(0) => {
                     self.set(State::ENDED);
@@ -186,12 +211,15 @@ impl Connection<dyn Protocol> {
                     return Progress::Drained;
                 }
                 Ok(count) => {
+                    if self.is(State::READ_LIMITED) {
+                        self.spend(State::READ_LIMITED, count);
+                    }
                     if !self.is(State::CLOSING) {
                         self.enter("data_received", |protocol| {
                             protocol.data_received(&transport, &scratch[..count])
                         });
                     }
-                    let drained = SHORT_READ_DRAINS && count < scratch.len() && !self.is(State::END_NEAR);
+                    let drained = SHORT_READ_DRAINS && count < most && !self.is(State::END_NEAR);
                     if drained || self.is(State::PAUSED.or(State::DOOMED)) {
                         return Progress::Drained;
                     }
@@ -205,6 +233,12 @@ impl Connection<dyn Protocol> {
             }
         }
         Progress::More
+    }
+
+    /// How many of `wanted` bytes may go now; without a limit, all.
+    #[inline]
+    fn most(self: &Rc<Self>, flag: State, wanted: usize) -> usize {
+        if self.is(flag) { self.allowed(flag, wanted) } else { wanted }
     }
 
     /// The socket says that the connection is broken.

@@ -57,10 +57,14 @@ mod framed;
 pub mod framing;
 #[cfg(feature = "http")]
 pub mod http;
+mod idle;
+mod limits;
 mod listener;
 mod outgoing;
 mod producer;
 mod protocol;
+mod rate;
+mod reconnect;
 mod resolver;
 mod scratch;
 mod socket;
@@ -78,8 +82,12 @@ pub use errors::{
     ConnectionLost, DnsLookupError, HandlerPanicked, NoRoute,
 };
 pub use framed::{FrameReceiver, Framed};
+pub use idle::{IdleTimedOut, IdleTimeout, IdleTimer};
+pub use limits::{Limited, LimitedProtocol};
 pub use listener::ListeningPort;
 pub use producer::{Producer, ProducerRefused};
 pub use protocol::{Factory, Protocol};
+pub use rate::RateLimit;
+pub use reconnect::{Backoff, Reconnecting};
 pub use resolver::{Resolver, SystemResolver};
 pub use transport::Transport;

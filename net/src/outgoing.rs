@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use twistor_deferred::{Failure, Trigger};
 
-use crate::Producer;
 use crate::socket::Socket;
+use crate::{Producer, RateLimit};
 
 /// A buffered transport pauses its producer above this many bytes, unless told otherwise. Twisted: `bufferSize`.
 pub(crate) const DEFAULT_HIGH_WATER: usize = 64 * 1024;
@@ -26,6 +26,10 @@ pub(crate) struct Outgoing {
     pub(crate) producing: Option<Producing>,
     /// Why the connection is about to be lost; none: closed in order.
     pub(crate) reason: Option<Failure>,
+    /// How fast to read.
+    pub(crate) read_limit: Option<RateLimit>,
+    /// How fast to write.
+    pub(crate) write_limit: Option<RateLimit>,
     /// They wait for the queue to be empty.
     pub(crate) waiting: Vec<Trigger<()>>,
 }
@@ -45,6 +49,8 @@ impl Outgoing {
             high_water: DEFAULT_HIGH_WATER,
             producing: None,
             reason: None,
+            read_limit: None,
+            write_limit: None,
             waiting: Vec::new(),
         }
     }
@@ -54,6 +60,8 @@ impl Outgoing {
             && self.high_water == DEFAULT_HIGH_WATER
             && self.producing.is_none()
             && self.reason.is_none()
+            && self.read_limit.is_none()
+            && self.write_limit.is_none()
             && self.waiting.is_empty()
     }
 }
@@ -107,7 +115,7 @@ impl Queue {
         }
     }
 
-    /// Sends as much as the socket takes, `budget` bytes or a little more. `Ok(true)`: the socket is full, or all is
+    /// Sends as much as the socket takes, `budget` bytes at most. `Ok(true)`: the socket is full, or all is
     /// sent; `Ok(false)`: the budget is used up.
     pub(crate) fn send(&mut self, socket: &mut Socket, budget: usize) -> io::Result<bool> {
         let mut total = 0;
@@ -120,6 +128,10 @@ impl Queue {
             let mut count = 0;
             for (slot, chunk) in slices.iter_mut().zip(&self.chunks) {
                 let unsent = if count == 0 { &chunk[self.sent..] } else { &chunk[..] };
+                let unsent = &unsent[..unsent.len().min(budget - total - offered)];
+                if unsent.is_empty() {
+                    break;
+                }
                 *slot = IoSlice::new(unsent);
                 offered += unsent.len();
                 count += 1;

@@ -5,11 +5,11 @@ use std::io;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use twistor_deferred::{Deferred, fail};
+use twistor_deferred::{Deferred, Failure, fail};
 
 use crate::connection::{Connection, State};
 use crate::socket::Socket;
-use crate::{Address, ConnectionLost, Producer, ProducerRefused, Protocol};
+use crate::{Address, ConnectionLost, Producer, ProducerRefused, Protocol, RateLimit};
 
 /// A connection, as those who write to it see it. Twisted: `ITransport`, `ITCPTransport`.
 ///
@@ -78,6 +78,16 @@ impl Transport {
     pub fn abort_connection(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.abort_connection();
+        }
+    }
+
+    /// Ends the connection now for a reason of the program's own, and throws away what was not sent.
+    ///
+    /// `connection_lost` follows from the loop, with that reason. From inside the protocol's own methods, returning
+    /// the reason as an `Err` does the same after sending the rest.
+    pub fn fail_connection(&self, reason: impl Into<Failure>) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.fail_connection(reason.into());
         }
     }
 
@@ -159,6 +169,29 @@ impl Transport {
     pub fn set_high_water_mark(&self, bytes: usize) {
         if let Some(connection) = self.connection.upgrade() {
             connection.set_high_water_mark(bytes);
+        }
+    }
+
+    /// Reads no faster than this from now on; the peer is held up. Several connections may share one limit.
+    pub fn limit_reading(&self, limit: &RateLimit) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.limit_reading(Some(limit.clone()));
+        }
+    }
+
+    /// Sends no faster than this from now on; what is written faster waits, and pauses a producer. Several
+    /// connections may share one limit.
+    pub fn limit_writing(&self, limit: &RateLimit) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.limit_writing(Some(limit.clone()));
+        }
+    }
+
+    /// Reads and sends as fast as it can again.
+    pub fn lift_limits(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.limit_reading(None);
+            connection.limit_writing(None);
         }
     }
 

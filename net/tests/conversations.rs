@@ -1,4 +1,4 @@
-//! Conversations: reads answered in order, from whatever has come. Statement P8 for those who ask.
+//! Conversations: reads answered in order, from whatever has come. Statement P13.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -58,7 +58,7 @@ fn all(reads: Vec<Deferred<Vec<u8>>>) -> Deferred<Vec<Vec<u8>>> {
     sum
 }
 
-// P8
+// P13
 #[test]
 fn reads_are_answered_in_order_however_the_data_is_cut() {
     for piece in [1, 2, 3, 100] {
@@ -69,7 +69,7 @@ fn reads_are_answered_in_order_however_the_data_is_cut() {
     }
 }
 
-// P8
+// P13
 #[test]
 fn the_end_before_what_was_asked_for_gives_back_what_came() {
     let error = converse(b"half a line", 100, |peer| peer.read_line(100)).unwrap_err();
@@ -79,7 +79,7 @@ fn the_end_before_what_was_asked_for_gives_back_what_came() {
     assert_eq!(converse(b"", 1, |peer| peer.read_some()).unwrap(), b"");
 }
 
-// P8
+// P13
 #[test]
 fn a_line_too_long_is_an_error_and_stays_to_be_read() {
     let got = converse(b"far too long\n", 100, |peer| {
@@ -91,7 +91,7 @@ fn a_line_too_long_is_an_error_and_stays_to_be_read() {
     assert_eq!(got.unwrap(), b"far too long");
 }
 
-// P8
+// P13
 #[test]
 fn a_cancelled_read_takes_nothing() {
     let got = converse(b"one\ntwo\n", 1, |peer| {
@@ -128,7 +128,7 @@ fn a_reset_fails_the_reads_that_wait() {
     assert!(error.is::<ConnectionLost>(), "{error:?}");
 }
 
-// P5: a peer that is not listened to is held up
+// P13: a peer that is not listened to is held up
 #[test]
 fn a_conversation_reads_a_bounded_amount_ahead() {
     let total = 32 << 20;
@@ -160,7 +160,7 @@ fn a_conversation_reads_a_bounded_amount_ahead() {
     assert_eq!(got, total);
 }
 
-// P2
+// P13
 #[test]
 fn dropping_a_conversation_sends_the_rest_and_closes() {
     let got = run(|reactor| {
@@ -178,7 +178,7 @@ fn dropping_a_conversation_sends_the_rest_and_closes() {
     assert_eq!(got, 8 << 20);
 }
 
-// P2, C1: nobody wants anything any more
+// P13: nobody wants anything any more
 #[test]
 fn a_dropped_conversation_closes_when_its_last_read_is_cancelled() {
     let got = run(|reactor| {

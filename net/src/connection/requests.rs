@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use twistor_deferred::{Deferred, fail, succeed};
+use twistor_deferred::{Deferred, Failure, fail, succeed};
 use twistor_reactor::Ready;
 
 use super::{Connection, State};
@@ -94,6 +94,10 @@ impl Connection<dyn Protocol> {
             if !outgoing.queue.is_empty() {
                 return Some(0);
             }
+            if outgoing.write_limit.is_some() {
+                self.wake(Ready::WRITABLE);
+                return Some(0);
+            }
         }
         loop {
             match write(&mut io.socket) {
@@ -152,6 +156,13 @@ impl Connection<dyn Protocol> {
             self.forget_queue();
             self.io.borrow().socket.reset_on_close();
             self.doom(ConnectionAborted.into());
+        }
+    }
+
+    pub(crate) fn fail_connection(&self, reason: Failure) {
+        if !self.is(State::LOST.or(State::DOOMED)) {
+            self.forget_queue();
+            self.doom(reason);
         }
     }
 

@@ -1,0 +1,76 @@
+//! Connections that may read or write only so many bytes a second.
+
+use std::rc::Rc;
+
+use twistor_reactor::Ready;
+
+use super::{Connection, State};
+use crate::outgoing::Outgoing;
+use crate::{Protocol, RateLimit};
+
+impl Connection<dyn Protocol> {
+    pub(crate) fn limit_reading(&self, limit: Option<RateLimit>) {
+        self.set_limit(limit, |outgoing| &mut outgoing.read_limit, State::READ_LIMITED);
+        self.clear(State::READ_HELD);
+        self.wake(Ready::READABLE);
+    }
+
+    pub(crate) fn limit_writing(&self, limit: Option<RateLimit>) {
+        self.set_limit(limit, |outgoing| &mut outgoing.write_limit, State::WRITE_LIMITED);
+        self.clear(State::WRITE_HELD);
+        self.wake(Ready::WRITABLE);
+    }
+
+    fn set_limit(
+        &self,
+        limit: Option<RateLimit>,
+        place: impl FnOnce(&mut Outgoing) -> &mut Option<RateLimit>,
+        flag: State,
+    ) {
+        if self.is(State::LOST) {
+            return;
+        }
+        if limit.is_some() {
+            self.set(flag);
+        } else {
+            self.clear(flag);
+        }
+        let mut io = self.io.borrow_mut();
+        *place(io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new()))) = limit;
+    }
+
+    fn limit(&self, flag: State) -> Option<RateLimit> {
+        let io = self.io.borrow();
+        let outgoing = io.outgoing.as_ref()?;
+        if flag == State::READ_LIMITED { outgoing.read_limit.clone() } else { outgoing.write_limit.clone() }
+    }
+
+    /// How many of `wanted` bytes may be read or written now. If none, the loop comes by again when some may.
+    pub(super) fn allowed(self: &Rc<Self>, flag: State, wanted: usize) -> usize {
+        let Some(limit) = self.limit(flag) else { return wanted };
+        let allowed = limit.allowance().min(wanted);
+        let (held, ready) = if flag == State::READ_LIMITED {
+            (State::READ_HELD, Ready::READABLE)
+        } else {
+            (State::WRITE_HELD, Ready::WRITABLE)
+        };
+        if allowed == 0 && !self.is(held) {
+            self.set(held);
+            let connection = Rc::downgrade(self);
+            limit.handle().call_later(limit.wait(), move || {
+                if let Some(connection) = connection.upgrade() {
+                    connection.clear(held);
+                    connection.wake(ready);
+                }
+            });
+        }
+        allowed
+    }
+
+    /// So many bytes were read or written.
+    pub(super) fn spend(&self, flag: State, bytes: usize) {
+        if let Some(limit) = self.limit(flag) {
+            limit.spend(bytes);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! How many connections at once.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use twistor_deferred::Failure;
+
+use crate::{Address, Factory, Protocol, Transport};
+
+/// A factory that refuses connections beyond a number, in total and from one address. Twisted:
+/// `LimitTotalConnectionsFactory`, `LimitConnectionsByPeer`.
+///
+/// A connection that is refused is closed at once. Connections over UNIX sockets count in total only.
+///
+/// ```
+/// use twistor_net::{Failure, Limited, Protocol, ServerEndpoint, Transport};
+/// use twistor_reactor::Reactor;
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+///         transport.write(data);
+///         Ok(())
+///     }
+/// }
+///
+/// let reactor = Reactor::new()?;
+/// let factory = Limited::new(|_peer| Echo).total(10_000).per_peer(20);
+/// ServerEndpoint::tcp("127.0.0.1:0".parse()?).listen(&reactor, factory)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Limited<F> {
+    factory: F,
+    total: usize,
+    per_peer: usize,
+    counts: Rc<RefCell<Counts>>,
+}
+
+#[derive(Default)]
+struct Counts {
+    total: usize,
+    peers: HashMap<IpAddr, usize>,
+}
+
+impl<F: Factory> Limited<F> {
+    /// `factory`, without limits yet.
+    pub fn new(factory: F) -> Limited<F> {
+        Limited { factory, total: usize::MAX, per_peer: usize::MAX, counts: Rc::default() }
+    }
+
+    /// At most so many connections at once.
+    #[must_use]
+    pub fn total(mut self, connections: usize) -> Limited<F> {
+        self.total = connections;
+        self
+    }
+
+    /// At most so many connections at once from one IP address.
+    #[must_use]
+    pub fn per_peer(mut self, connections: usize) -> Limited<F> {
+        self.per_peer = connections;
+        self
+    }
+
+    fn admit(&self, peer: Option<IpAddr>) -> Option<Place> {
+        let mut counts = self.counts.borrow_mut();
+        if counts.total >= self.total {
+            return None;
+        }
+        if let Some(peer) = peer {
+            if counts.peers.get(&peer).is_some_and(|count| *count >= self.per_peer) || self.per_peer == 0 {
+                return None;
+            }
+            *counts.peers.entry(peer).or_default() += 1;
+        }
+        counts.total += 1;
+        Some(Place { counts: self.counts.clone(), peer })
+    }
+}
+
+impl<F: Factory> Factory for Limited<F> {
+    type Protocol = LimitedProtocol<F::Protocol>;
+
+    fn build_protocol(&mut self, peer: Address) -> Option<Self::Protocol> {
+        let place = self.admit(peer.ip().map(|address| address.ip()))?;
+        let protocol = self.factory.build_protocol(peer)?;
+        Some(LimitedProtocol { protocol, _place: place })
+    }
+}
+
+impl<F> fmt::Debug for Limited<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = self.counts.borrow().total;
+        f.debug_struct("Limited")
+            .field("open", &open)
+            .field("total", &self.total)
+            .field("per_peer", &self.per_peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One of the connections that count; given back when it is dropped.
+struct Place {
+    counts: Rc<RefCell<Counts>>,
+    peer: Option<IpAddr>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.counts.borrow_mut();
+        counts.total -= 1;
+        if let Some(peer) = self.peer {
+            if let Some(count) = counts.peers.get_mut(&peer) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.peers.remove(&peer);
+                }
+            }
+        }
+    }
+}
+
+/// A protocol of a [`Limited`] factory: the same, and it counts.
+pub struct LimitedProtocol<P> {
+    protocol: P,
+    _place: Place,
+}
+
+impl<P: Protocol> Protocol for LimitedProtocol<P> {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.protocol.connection_made(transport)
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        self.protocol.data_received(transport, data)
+    }
+
+    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.protocol.reading_resumed(transport)
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.protocol.read_connection_lost(transport)
+    }
+
+    fn connection_lost(&mut self, reason: Failure) {
+        self.protocol.connection_lost(reason);
+    }
+}
+
+impl<P> fmt::Debug for LimitedProtocol<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LimitedProtocol")
+    }
+}

@@ -1,0 +1,328 @@
+//! Idle timeouts, limits on connections and rates, and a client that connects again. Statement P14.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use support::*;
+use twistor_deferred::Deferred;
+use twistor_net::{
+    Backoff, ClientEndpoint, ConnectionAborted, ConnectionDone, IdleTimedOut, IdleTimeout, IdleTimer,
+    Limited, ListeningPort, RateLimit, Reconnecting, Transport,
+};
+use twistor_reactor::Handle;
+
+// P14
+#[test]
+fn a_silent_connection_is_closed_with_idle_timed_out() {
+    let diary = Diary::new();
+    run(|reactor| {
+        let server = IdleTimeout::new(reactor, Duration::from_millis(30), scripted(&diary));
+        let port = listen_once(reactor, server);
+        let peer = peer(reactor, address(&port), |mut stream| stream.read(&mut [0]));
+        let lost = diary.when_lost();
+        peer.add_callback(move |_| lost)
+    });
+    assert_eq!(diary.reason().trap::<IdleTimedOut>().unwrap().after, Duration::from_millis(30));
+}
+
+// P14
+#[test]
+fn signs_of_life_put_the_end_off() {
+    let diary = Diary::new();
+    let (first, last) = run(|reactor| {
+        let limit = Duration::from_millis(60);
+        let (handle, lifespan) = ((**reactor).clone(), Rc::new(Cell::new(None)));
+        let made = lifespan.clone();
+        let clock = handle.clone();
+        let server = scripted(&diary).on_made(move |_| {
+            made.set(Some(clock.now()));
+            Ok(())
+        });
+        let port = listen_once(reactor, IdleTimeout::new(reactor, limit, server));
+        let client = ClientEndpoint::tcp("127.0.0.1", address(&port).port());
+        let lost = diary.when_lost();
+        client.connect(reactor, Echo).add_callback(move |transport| {
+            // A byte every 10 ms, ten times.
+            fn tick(handle: &Handle, transport: Transport, left: u32) {
+                if left > 0 {
+                    transport.write(b"x");
+                    let again = handle.clone();
+                    handle.call_later(Duration::from_millis(10), move || tick(&again, transport, left - 1));
+                }
+            }
+            tick(&handle, transport, 10);
+            lost.add_callback(move |()| Ok((lifespan.get().unwrap(), handle.now())))
+        })
+    });
+    assert_eq!(diary.received().len(), 10);
+    assert!(last - first >= Duration::from_millis(90 + 60));
+    assert!(diary.reason().is::<IdleTimedOut>());
+}
+
+// P14
+#[test]
+fn an_idle_timer_that_is_dropped_does_nothing() {
+    let diary = Diary::new();
+    run(|reactor| {
+        let handle = (**reactor).clone();
+        let kept = Rc::new(RefCell::new(None));
+        let server = scripted(&diary).on_made(move |transport| {
+            drop(IdleTimer::new(&handle, transport, Duration::ZERO));
+            let timer = IdleTimer::new(&handle, transport, Duration::from_millis(1));
+            timer.set_limit(Duration::from_secs(3600));
+            kept.replace(Some(timer));
+            Ok(())
+        });
+        let port = listen_once(reactor, server);
+        let peer = peer(reactor, address(&port), |mut stream| {
+            stream.set_read_timeout(Some(Duration::from_millis(50)))?;
+            assert!(stream.read(&mut [0]).is_err(), "the connection was closed");
+            Ok(())
+        });
+        let lost = diary.when_lost();
+        peer.add_callback(move |()| lost)
+    });
+    assert!(diary.reason().is::<ConnectionDone>());
+}
+
+/// How many of so many clients are served, while all stay.
+fn served(port: &ListeningPort, handle: &Handle, clients: usize) -> Deferred<(usize, Vec<TcpStream>)> {
+    let clients: Vec<TcpStream> = (0..clients).map(|_| TcpStream::connect(address(port)).unwrap()).collect();
+    handle.defer_to_thread(move || {
+        let mut served = 0;
+        for mut client in &clients {
+            client.set_read_timeout(Some(DEADLINE))?;
+            let _ = client.write_all(b"x");
+            served += usize::from(matches!(client.read(&mut [0]), Ok(1)));
+        }
+        Ok((served, clients))
+    })
+}
+
+// P14
+#[test]
+fn connections_beyond_the_total_are_closed_and_places_come_back() {
+    let (first, second) = run(|reactor| {
+        let port = listen(reactor, Limited::new(|_| Echo).total(3));
+        let handle = (**reactor).clone();
+        served(&port, reactor, 5).add_callback(move |(first, clients)| {
+            drop(clients);
+            let (waited, trigger) = Deferred::new();
+            handle.call_later(Duration::from_millis(20), move || trigger.callback(()));
+            waited.add_callback(move |()| {
+                served(&port, &handle, 5).add_callback(move |(second, _)| Ok((first, second)))
+            })
+        })
+    });
+    assert_eq!((first, second), (3, 3));
+}
+
+// P14
+#[test]
+fn connections_beyond_the_peers_number_are_closed() {
+    let got = run(|reactor| {
+        let port = listen(reactor, Limited::new(|_| Echo).total(10).per_peer(2));
+        let here = served(&port, reactor, 4);
+        // Another address is another peer.
+        let other = ClientEndpoint::tcp("127.0.0.1", address(&port).port())
+            .bind_address("127.0.0.2".parse().unwrap())
+            .converse(reactor)
+            .add_callback(|peer| {
+                peer.write(b"x");
+                peer.read_exact(1).add_callback(move |_| Ok(drop(peer)))
+            });
+        here.add_callback(move |(served, clients)| {
+            other.add_callback(move |()| {
+                drop(clients);
+                Ok(served)
+            })
+        })
+    });
+    assert_eq!(got, 2);
+}
+
+const RATE: u64 = 1_000_000;
+const TOTAL: usize = 300_000;
+/// What is beyond the tenth of a second that may come at once.
+const LEAST: Duration = Duration::from_millis(199);
+
+// P14
+#[test]
+fn reading_is_no_faster_than_its_limit() {
+    let diary = Diary::new();
+    let (start, end) = run(|reactor| {
+        let (handle, limit) = ((**reactor).clone(), RateLimit::new(reactor, RATE));
+        let server = scripted(&diary).on_made(move |transport| {
+            transport.limit_reading(&limit);
+            Ok(())
+        });
+        let port = listen_once(reactor, server);
+        let start = handle.now();
+        let peer = peer(reactor, address(&port), |mut stream| stream.write_all(&[b'x'; TOTAL]));
+        let all = diary.when_received(TOTAL);
+        peer.add_callback(move |()| all).add_callback(move |()| Ok((start, handle.now())))
+    });
+    assert!(end - start >= LEAST, "{:?}", end - start);
+}
+
+// P14: shared by two connections
+#[test]
+fn writing_is_no_faster_than_a_limit_that_two_share() {
+    let (start, end) = run(|reactor| {
+        let (handle, limit) = ((**reactor).clone(), RateLimit::new(reactor, RATE));
+        let port = listen(reactor, move |_| {
+            let limit = limit.clone();
+            scripted(&Diary::new()).on_made(move |transport| {
+                transport.limit_writing(&limit);
+                transport.write(&[b'x'; TOTAL / 2]);
+                assert_eq!(transport.buffered(), TOTAL / 2);
+                transport.lose_connection();
+                Ok(())
+            })
+        });
+        let start = handle.now();
+        let read = |mut stream: TcpStream| stream.read_to_end(&mut Vec::new());
+        let (first, second) = (peer(reactor, address(&port), read), peer(reactor, address(&port), read));
+        first.add_callback(move |first| {
+            second.add_callback(move |second| {
+                assert_eq!(first + second, TOTAL);
+                Ok((start, handle.now()))
+            })
+        })
+    });
+    assert!(end - start >= LEAST, "{:?}", end - start);
+}
+
+// P14
+#[test]
+fn a_limit_that_is_lifted_lets_everything_go() {
+    let got = run(|reactor| {
+        let (handle, limit) = ((**reactor).clone(), RateLimit::new(reactor, 1));
+        let server = scripted(&Diary::new()).on_made(move |transport| {
+            transport.limit_writing(&limit);
+            transport.write(&[b'x'; TOTAL]);
+            let transport = transport.clone();
+            handle.call_later(Duration::from_millis(5), move || {
+                transport.lift_limits();
+                transport.lose_connection();
+            });
+            Ok(())
+        });
+        let port = listen_once(reactor, server);
+        peer(reactor, address(&port), |mut stream| stream.read_to_end(&mut Vec::new()))
+    });
+    assert_eq!(got, TOTAL);
+}
+
+// P14
+#[test]
+fn waits_grow_to_the_longest_and_differ_by_the_jitter() {
+    let backoff = Backoff { jitter: 0.0, ..Backoff::default() };
+    let waits: Vec<f64> =
+        [1, 2, 3, 100, u32::MAX].iter().map(|n| backoff.delay(*n, 0.5).as_secs_f64()).collect();
+    assert_eq!(waits, [1.0, 1.5, 2.25, 60.0, 60.0]);
+    let backoff = Backoff { jitter: 0.5, ..backoff };
+    assert_eq!(backoff.delay(1, 0.0), Duration::from_millis(500));
+    assert_eq!(backoff.delay(1, 1.0), Duration::from_millis(1500));
+}
+
+fn soon() -> Backoff {
+    Backoff { initial: Duration::from_millis(1), longest: Duration::from_millis(5), ..Backoff::default() }
+}
+
+// P14
+#[test]
+fn a_reconnecting_client_connects_again_after_failures_and_losses() {
+    let made = Rc::new(Cell::new(0));
+    run(|reactor| {
+        // Nobody listens at first.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let count = made.clone();
+        let (third, trigger) = Deferred::new();
+        let trigger = Rc::new(Cell::new(Some(trigger)));
+        let service = Reconnecting::new(reactor, ClientEndpoint::tcp("127.0.0.1", port.port()), move || {
+            let (count, trigger) = (count.clone(), trigger.clone());
+            scripted(&Diary::new()).on_made(move |_| {
+                count.set(count.get() + 1);
+                if count.get() == 3 {
+                    trigger.take().unwrap().callback(());
+                }
+                Ok(())
+            })
+        })
+        .backoff(soon());
+        service.start();
+        service.start();
+        let (handle, kept) = ((**reactor).clone(), service.clone());
+        reactor.call_later(Duration::from_millis(20), move || {
+            assert!(kept.failures() > 0);
+            // It closes every connection at once.
+            let endpoint = twistor_net::ServerEndpoint::tcp(port);
+            endpoint
+                .listen(&handle, |_| {
+                    scripted(&Diary::new()).on_made(|transport| {
+                        transport.lose_connection();
+                        Ok(())
+                    })
+                })
+                .unwrap();
+        });
+        third.add_callback(move |()| service.stop())
+    });
+    assert!(made.get() >= 3);
+}
+
+// P14
+#[test]
+fn stopping_closes_the_connection_and_connects_no_more() {
+    let (diary, accepted) = (Diary::new(), Rc::new(Cell::new(0)));
+    run(|reactor| {
+        let count = accepted.clone();
+        let port = listen(reactor, move |_| {
+            count.set(count.get() + 1);
+            Echo
+        });
+        let client = diary.clone();
+        let endpoint = ClientEndpoint::tcp("127.0.0.1", address(&port).port());
+        let service = Reconnecting::new(reactor, endpoint, move || scripted(&client)).backoff(soon());
+        service.start();
+        let (handle, ended) = ((**reactor).clone(), diary.clone());
+        service.when_connected().add_callback(move |transport| {
+            assert!(!transport.is_lost());
+            assert!(service.when_connected().is_fired());
+            let stopped = service.stop();
+            assert!(!stopped.is_fired());
+            stopped.add_callback(move |()| {
+                assert_eq!(ended.losses(), 1);
+                let (waited, trigger) = Deferred::new();
+                handle.call_later(Duration::from_millis(30), move || {
+                    drop(service);
+                    trigger.callback(());
+                });
+                waited
+            })
+        })
+    });
+    assert_eq!(accepted.get(), 1);
+}
+
+// P14
+#[test]
+fn stopping_while_connecting_or_waiting_fails_those_who_wait() {
+    run(|reactor| {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let endpoint = ClientEndpoint::tcp("127.0.0.1", port.port());
+        let service = Reconnecting::new(reactor, endpoint, || Echo);
+        service.start();
+        let waiting = service.when_connected();
+        reactor.call_later(Duration::from_millis(10), move || assert!(service.stop().is_fired()));
+        waiting.add_both(|result| assert!(result.unwrap_err().is::<ConnectionAborted>()))
+    });
+}
