@@ -21,6 +21,7 @@ mod limits;
 mod redirect;
 mod request;
 mod response;
+pub mod server;
 mod target;
 mod url;
 
@@ -40,4 +41,5 @@ pub use redirect::{Hop, InsecureRedirect, RedirectError, RedirectLoop, Redirects
 pub use request::{RequestDecoder, RequestEvent, RequestHead};
 pub use response::{Eof, ResponseDecoder, ResponseEvent, ResponseHead};
 pub use target::Target;
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 pub use url::{InvalidUrl, Origin, Scheme, Url};

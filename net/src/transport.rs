@@ -40,6 +40,13 @@ impl Transport {
         Transport { connection: Rc::downgrade(connection) }
     }
 
+    /// The transport of no connection.
+    #[cfg(feature = "http")]
+    pub(crate) fn lost() -> Transport {
+        let connection: Weak<Connection<Box<dyn Protocol>>> = Weak::new();
+        Transport { connection }
+    }
+
     /// Sends bytes. Whether they were taken: false after [`lose_connection`](Transport::lose_connection) (unless a
     /// registered producer is still at it), after the half-close, and after the loss; then they are ignored.
     ///

@@ -195,10 +195,7 @@ impl<'a> HeadWriter<'a> {
     /// [`EncodeError::FramingHeader`] if something was said of the body before.
     pub fn length(&mut self, length: u64) -> Result<(), EncodeError> {
         self.frame("Content-Length")?;
-        self.out.extend_from_slice(b"Content-Length: ");
-        let mut digits = [0; 20];
-        self.out.extend_from_slice(number(length, 10, &mut digits));
-        self.out.extend_from_slice(b"\r\n");
+        put_length(self.out, length);
         Ok(())
     }
 
@@ -291,6 +288,13 @@ impl ChunkWriter {
     pub fn as_bytes(&self) -> &[u8] {
         &self.size[self.start..]
     }
+}
+
+pub(crate) fn put_length(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"Content-Length: ");
+    let mut digits = [0; 20];
+    out.extend_from_slice(number(length, 10, &mut digits));
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The digits of a number, at the end of `buffer`, which holds enough for the base.

@@ -1,0 +1,54 @@
+//! cargo run --example http_server -- [--listen ADDRESS] [--root DIR]
+//!
+//! A web server: a greeting, an echo, an answer that takes its time, and the files of a folder. It answers what is
+//! under way before it stops.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use twistor::net::http::server::{Files, Request, Site, Tree};
+use twistor::net::http::{Method, StatusCode};
+use twistor::net::{ServerEndpoint, http::server::StatusError};
+use twistor::prelude::*;
+use twistor::reactor::defer_later;
+
+/// `/slow?ms=N` answers after that many milliseconds. A client that leaves earlier cancels the Deferred.
+fn slow(request: &mut Request<'_>) -> Deferred<String> {
+    let milliseconds = request.arg("ms").and_then(|text| text.parse().ok());
+    let Some(milliseconds) = milliseconds else {
+        return fail(StatusError::new(StatusCode::BAD_REQUEST).because("ms is to be a number of milliseconds"));
+    };
+    let delay = Duration::from_millis(milliseconds);
+    defer_later(request.reactor(), delay, move || Ok(format!("slept {milliseconds} ms\n")))
+}
+
+fn site(root: Option<PathBuf>) -> Tree {
+    let tree = Tree::new()
+        .put_child("echo", Tree::new().on(Method::POST, |request| request.take_body()))
+        .put_child("slow", Tree::new().get(slow));
+    match root {
+        Some(root) if root.join("index.html").is_file() => tree.fallback(Files::new(root)),
+        Some(root) => tree.get(|_| "Hello, world!").fallback(Files::new(root)),
+        None => tree.get(|_| "Hello, world!"),
+    }
+}
+
+fn main() -> Result<(), Failure> {
+    let mut address: SocketAddr = "127.0.0.1:8080".parse()?;
+    let mut root = None;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match (argument.as_str(), arguments.next()) {
+            ("--listen", Some(value)) => address = value.parse()?,
+            ("--root", Some(value)) => root = Some(PathBuf::from(value)),
+            _ => return Err(Failure::new("usage: http_server [--listen ADDRESS] [--root DIR]")),
+        }
+    }
+
+    let reactor = Reactor::new()?;
+    let port = Site::new(&reactor, site(root)).listen(ServerEndpoint::tcp(address))?;
+    println!("listening on http://{}", port.address());
+    reactor.run()?;
+    Ok(())
+}

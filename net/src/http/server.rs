@@ -1,0 +1,49 @@
+//! The HTTP/1.1 server.
+//!
+//! A [`Site`] serves [`Resource`]s. Handlers get a [`Request`] and return text, bytes, a [`Response`], or a
+//! [`Deferred`](twistor_deferred::Deferred) of one of these; see [`IntoAnswer`].
+//!
+//! ```
+//! use std::time::Duration;
+//! use twistor_net::http::server::{Site, Tree};
+//! use twistor_reactor::{Reactor, defer_later};
+//!
+//! let reactor = Reactor::new()?;
+//! let root = Tree::new()
+//!     .get(|_| "Hello, world!")
+//!     .put_child("echo", Tree::new().post(|request| request.take_body()))
+//!     .put_child("slow", Tree::new().get(|request| {
+//!         defer_later(request.reactor(), Duration::from_secs(1), || Ok("at last"))
+//!     }));
+//! let port = Site::new(&reactor, root).listen("tcp:0:interface=127.0.0.1".parse()?)?;
+//! println!("listening on http://{}", port.address());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod answer;
+mod channel;
+mod connection;
+mod date;
+mod encode;
+mod files;
+mod incoming;
+mod request;
+mod resource;
+mod response;
+mod settings;
+mod site;
+mod tree;
+mod upkeep;
+mod writer;
+
+pub use answer::{Answer, IntoAnswer, StatusError};
+pub use connection::Connection;
+pub use files::Files;
+pub use incoming::{BodyCut, BodyRefused, RequestBody};
+pub use request::Request;
+pub use resource::{BodyMode, Resource};
+pub use response::Response;
+pub use settings::{Settings, Timeouts};
+pub use site::Site;
+pub use tree::Tree;
+pub use writer::BodyWriter;

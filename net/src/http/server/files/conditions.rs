@@ -1,0 +1,108 @@
+//! What a client wants of a file, given what it has (RFC 9110, sections 13 and 14).
+
+use crate::http::Fields;
+use crate::http::server::date;
+
+/// The fields of a request that put conditions on its answer.
+#[derive(Debug)]
+pub(super) struct Conditions {
+    if_none_match: Option<Vec<u8>>,
+    if_modified_since: Option<Vec<u8>>,
+    if_range: Option<Vec<u8>>,
+    range: Option<Vec<u8>>,
+}
+
+/// A part of a file; at least one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) start: u64,
+    pub(super) length: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Whole,
+    Part(Part),
+    NotModified,
+    OutOfRange,
+}
+
+impl Conditions {
+    pub(super) fn of(headers: Fields<'_>) -> Conditions {
+        let joined = |name| {
+            let values: Vec<&[u8]> = headers.get_all(name).collect();
+            (!values.is_empty()).then(|| values.join(&b", "[..]))
+        };
+        Conditions {
+            if_none_match: joined("if-none-match"),
+            if_modified_since: joined("if-modified-since"),
+            if_range: joined("if-range"),
+            range: joined("range"),
+        }
+    }
+
+    /// `changed` is in seconds since 1970.
+    pub(super) fn judge(&self, length: u64, tag: &str, changed: Option<u64>) -> Verdict {
+        let not_modified = match (&self.if_none_match, &self.if_modified_since) {
+            (Some(tags), _) => names(tags, tag),
+            (None, Some(date)) => {
+                let since = date::parse(date).map(date::seconds);
+                since.zip(changed).is_some_and(|(since, changed)| changed <= since)
+            }
+            (None, None) => false,
+        };
+        if not_modified {
+            return Verdict::NotModified;
+        }
+        let same = match &self.if_range {
+            None => true,
+            Some(validator) if validator.starts_with(b"\"") => validator == tag.as_bytes(),
+            Some(validator) => {
+                let date = date::parse(validator).map(date::seconds);
+                date.is_some() && date == changed
+            }
+        };
+        match &self.range {
+            Some(range) if same => requested(range, length),
+            _ => Verdict::Whole,
+        }
+    }
+}
+
+/// Whether a list of tags, or `*`, names this one. A weak tag is as good as a strong one here.
+fn names(tags: &[u8], tag: &str) -> bool {
+    tags.trim_ascii() == b"*"
+        || tags.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).any(|own| {
+            let own = own.strip_prefix(b"W/").unwrap_or(own);
+            own == tag.as_bytes()
+        })
+}
+
+/// The one range asked for. Several, and what is no range, are answered with the whole.
+fn requested(range: &[u8], length: u64) -> Verdict {
+    let parsed = std::str::from_utf8(range).ok().and_then(|text| {
+        let (unit, range) = text.split_once('=')?;
+        let (first, last) = range.trim().split_once('-')?;
+        let number = |text: &str| match text {
+            "" => Some(None),
+            text if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                // Too many digits for a number are past the end of every file.
+                Some(Some(text.parse().unwrap_or(u64::MAX)))
+            }
+            _ => None,
+        };
+        let bounds = (number(first)?, number(last)?);
+        unit.trim().eq_ignore_ascii_case("bytes").then_some(bounds)
+    });
+    let (start, end) = match parsed {
+        Some((Some(first), Some(last))) if first <= last => (first, last.saturating_add(1).min(length)),
+        Some((Some(first), None)) => (first, length),
+        Some((None, Some(count))) => (length.saturating_sub(count), length),
+        _ => return Verdict::Whole,
+    };
+    if start < end {
+        Verdict::Part(Part { start, length: end - start })
+    } else {
+        Verdict::OutOfRange
+    }
+}

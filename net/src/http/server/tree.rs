@@ -1,0 +1,196 @@
+//! A resource put together from handlers and other resources.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+
+use ::http::{Method, StatusCode, header};
+
+use super::{Answer, BodyMode, IntoAnswer, Request, Resource, Response};
+
+type Handler = Box<dyn Fn(&mut Request<'_>) -> Answer>;
+type Children = Box<dyn Fn(&str, &mut Request<'_>) -> Option<Rc<dyn Resource>>>;
+
+struct Entry {
+    method: Method,
+    handler: Handler,
+    mode: BodyMode,
+}
+
+/// A resource put together from handlers by method and children by name. Twisted: `Resource`, with its `render_GET`
+/// and `putChild`.
+///
+/// A method without a handler is answered with 405 and the methods that have one, a method that HTTP does not know
+/// with 501. `HEAD` is answered by the handler of `GET` where it has none of its own.
+///
+/// ```
+/// use twistor_net::http::Method;
+/// use twistor_net::http::server::Tree;
+///
+/// let site = Tree::new()
+///     .get(|_| "Hello, world!")
+///     .put_child("echo", Tree::new().post(|request| request.take_body()))
+///     .put_child("note", Tree::new().get(|_| "read").on(Method::PUT, |_| "written"));
+/// ```
+#[derive(Default)]
+pub struct Tree {
+    entries: Vec<Entry>,
+    children: BTreeMap<String, Rc<dyn Resource>>,
+    dynamic: Option<Children>,
+    fallback: Option<Rc<dyn Resource>>,
+}
+
+impl Tree {
+    /// A resource without handlers or children: every path is answered with 404.
+    pub fn new() -> Tree {
+        Tree::default()
+    }
+
+    /// Sets the handler for `GET` (and `HEAD`).
+    #[must_use]
+    pub fn get<A: IntoAnswer>(self, handler: impl Fn(&mut Request<'_>) -> A + 'static) -> Tree {
+        self.on(Method::GET, handler)
+    }
+
+    /// Sets the handler for `POST`.
+    #[must_use]
+    pub fn post<A: IntoAnswer>(self, handler: impl Fn(&mut Request<'_>) -> A + 'static) -> Tree {
+        self.on(Method::POST, handler)
+    }
+
+    /// Sets the handler for a method.
+    #[must_use]
+    pub fn on<A: IntoAnswer>(
+        self,
+        method: Method,
+        handler: impl Fn(&mut Request<'_>) -> A + 'static,
+    ) -> Tree {
+        self.on_mode(method, BodyMode::Whole, handler)
+    }
+
+    /// Sets the handler for a method, and how it wants the body.
+    #[must_use]
+    pub fn on_mode<A: IntoAnswer>(
+        mut self,
+        method: Method,
+        mode: BodyMode,
+        handler: impl Fn(&mut Request<'_>) -> A + 'static,
+    ) -> Tree {
+        self.entries.retain(|entry| entry.method != method);
+        let handler = Box::new(move |request: &mut Request<'_>| handler(request).into_answer());
+        self.entries.push(Entry { method, handler, mode });
+        self
+    }
+
+    /// Puts a resource below this one. `name` is one segment of the path, as it reads percent-decoded. Twisted:
+    /// `putChild`.
+    #[must_use]
+    pub fn put_child(mut self, name: impl Into<String>, child: impl Resource) -> Tree {
+        self.children.insert(name.into(), Rc::new(child));
+        self
+    }
+
+    /// Sets who makes the children that were not put here. Twisted: `getChild`.
+    #[must_use]
+    pub fn children(
+        mut self,
+        children: impl Fn(&str, &mut Request<'_>) -> Option<Rc<dyn Resource>> + 'static,
+    ) -> Tree {
+        self.dynamic = Some(Box::new(children));
+        self
+    }
+
+    /// Sets the resource for all paths below this one for which there is no child, and for this one itself if it has
+    /// no handlers. It sees the path from here on.
+    #[must_use]
+    pub fn fallback(mut self, resource: impl Resource) -> Tree {
+        self.fallback = Some(Rc::new(resource));
+        self
+    }
+
+    fn entry(&self, method: &Method) -> Option<&Entry> {
+        let entry = |method: &Method| self.entries.iter().find(|entry| entry.method == *method);
+        entry(method).or_else(|| if *method == Method::HEAD { entry(&Method::GET) } else { None })
+    }
+
+    #[cold]
+    fn refuse(&self, request: &mut Request<'_>) -> Answer {
+        if let Some(fallback) = self.fallback.as_ref().filter(|_| self.entries.is_empty()) {
+            return fallback.render(request);
+        }
+        if self.entries.is_empty() {
+            return StatusCode::NOT_FOUND.into_answer();
+        }
+        if !is_known(request.method()) {
+            return StatusCode::NOT_IMPLEMENTED.into_answer();
+        }
+        let mut allow = Vec::new();
+        for entry in &self.entries {
+            allow.push(entry.method.as_str());
+            if entry.method == Method::GET && self.entries.iter().all(|entry| entry.method != Method::HEAD) {
+                allow.push("HEAD");
+            }
+        }
+        let refusal = Response::from(StatusCode::METHOD_NOT_ALLOWED);
+        refusal.header(header::ALLOW, allow.join(", ")).into_answer()
+    }
+}
+
+/// The methods of RFC 9110 and PATCH.
+fn is_known(method: &Method) -> bool {
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::CONNECT,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PATCH,
+    ];
+    known.contains(method)
+}
+
+impl Resource for Tree {
+    fn render(&self, request: &mut Request<'_>) -> Answer {
+        match self.entry(request.method()) {
+            Some(entry) => (entry.handler)(request),
+            None => self.refuse(request),
+        }
+    }
+
+    fn get_child(&self, name: &str, request: &mut Request<'_>) -> Option<Rc<dyn Resource>> {
+        if let Some(child) = self.children.get(name) {
+            return Some(child.clone());
+        }
+        if let Some(child) = self.dynamic.as_ref().and_then(|children| children(name, request)) {
+            return Some(child);
+        }
+        let itself = name.is_empty() && request.rest().is_empty() && !self.entries.is_empty();
+        let fallback = self.fallback.clone().filter(|_| !itself)?;
+        request.put_back();
+        Some(fallback)
+    }
+
+    fn body_mode(&self, request: &Request<'_>) -> BodyMode {
+        match (self.entry(request.method()), &self.fallback) {
+            (Some(entry), _) => entry.mode,
+            (None, Some(fallback)) if self.entries.is_empty() => fallback.body_mode(request),
+            (None, _) => BodyMode::Whole,
+        }
+    }
+}
+
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let methods: Vec<&Method> = self.entries.iter().map(|entry| &entry.method).collect();
+        let children: Vec<&String> = self.children.keys().collect();
+        f.debug_struct("Tree")
+            .field("methods", &methods)
+            .field("children", &children)
+            .field("dynamic", &self.dynamic.is_some())
+            .field("fallback", &self.fallback.is_some())
+            .finish()
+    }
+}
