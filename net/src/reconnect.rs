@@ -78,10 +78,12 @@ pub struct Reconnecting {
     service: Rc<Service>,
 }
 
+/// Connects once, and tells the service when that connection is lost.
+type Connect = Box<dyn Fn(&Rc<Service>) -> Deferred<Transport>>;
+
 struct Service {
     handle: Handle,
-    /// Connects once, and says when that connection is lost.
-    connect: Box<dyn Fn(&Rc<Service>) -> Deferred<Transport>>,
+    connect: Connect,
     backoff: Cell<Backoff>,
     failures: Cell<u32>,
     random: Cell<u64>,
