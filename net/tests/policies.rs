@@ -136,7 +136,7 @@ fn connections_beyond_the_peers_number_are_closed() {
             .converse(reactor)
             .add_callback(|peer| {
                 peer.write(b"x");
-                peer.read_exact(1).add_callback(move |_| Ok(drop(peer)))
+                peer.read_exact(1).add_callback(move |_| drop(peer))
             });
         here.add_callback(move |(served, clients)| {
             other.add_callback(move |()| {
