@@ -17,7 +17,9 @@ use twistor::reactor::defer_later;
 fn slow(request: &mut Request<'_>) -> Deferred<String> {
     let milliseconds = request.arg("ms").and_then(|text| text.parse().ok());
     let Some(milliseconds) = milliseconds else {
-        return fail(StatusError::new(StatusCode::BAD_REQUEST).because("ms is to be a number of milliseconds"));
+        return fail(
+            StatusError::new(StatusCode::BAD_REQUEST).because("ms is to be a number of milliseconds"),
+        );
     };
     let delay = Duration::from_millis(milliseconds);
     defer_later(request.reactor(), delay, move || Ok(format!("slept {milliseconds} ms\n")))

@@ -177,6 +177,18 @@ fn deferred_pool_lets_the_cook_go_before_the_waiter() {
 }
 
 #[test]
+fn graceful_shutdown_answers_what_is_under_way_before_it_stops() {
+    let text = prints("graceful_shutdown");
+    let lines: Vec<&str> = text.lines().collect();
+    let served = |line: &&str| line.ends_with("is being served");
+    let answered = |line: &&str| line.starts_with("good bye, ");
+    assert!(lines[..3].iter().all(served), "{text}");
+    assert_eq!(lines[3], "stopping, with 3 requests under way");
+    assert_eq!(lines[4..].iter().filter(|line| answered(line)).count(), 3, "{text}");
+    assert!(lines.contains(&"nothing is under way any more"), "{text}");
+}
+
+#[test]
 fn fetch_pages_tells_who_succeeded_and_who_failed_and_why() {
     let lines = [
         "http://SITE/google: 12000 bytes",

@@ -25,6 +25,7 @@ pub mod server;
 mod target;
 mod url;
 
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 pub use body::BodyLength;
 pub use client::{
     Agent, HttpError, IdleTimedOut, NoResponse, Page, PartialDownload, Request, RequestTimedOut, Response,
@@ -41,5 +42,4 @@ pub use redirect::{Hop, InsecureRedirect, RedirectError, RedirectLoop, Redirects
 pub use request::{RequestDecoder, RequestEvent, RequestHead};
 pub use response::{Eof, ResponseDecoder, ResponseEvent, ResponseHead};
 pub use target::Target;
-pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 pub use url::{InvalidUrl, Origin, Scheme, Url};

@@ -44,7 +44,16 @@ macro_rules! answers {
     )*};
 }
 
-answers!(&'static str, String, std::borrow::Cow<'static, str>, &'static [u8], Vec<u8>, StatusCode, (), Response);
+answers!(
+    &'static str,
+    String,
+    std::borrow::Cow<'static, str>,
+    &'static [u8],
+    Vec<u8>,
+    StatusCode,
+    (),
+    Response
+);
 
 impl<T: Into<Response>> IntoAnswer for Result<T, Failure> {
     #[inline]

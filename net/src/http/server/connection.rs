@@ -156,7 +156,8 @@ fn on_head(
         }
         None => {
             let head = KeptHead::new(&request);
-            *collecting = Some(Box::new(Collecting { head, resource: resource.clone(), body: Vec::new(), limit }));
+            *collecting =
+                Some(Box::new(Collecting { head, resource: resource.clone(), body: Vec::new(), limit }));
             channel.received.set(0);
             channel.enter(Phase::Body, channel.site.limits.body);
             if expects {
@@ -205,12 +206,7 @@ fn render(resource: &dyn Resource, request: &mut Request<'_>, out: &mut Vec<u8>,
     channel.answer(answer, out, rest);
 }
 
-fn on_body(
-    channel: &Rc<Channel>,
-    collecting: &mut Option<Box<Collecting>>,
-    data: &[u8],
-    out: &mut Vec<u8>,
-) {
+fn on_body(channel: &Rc<Channel>, collecting: &mut Option<Box<Collecting>>, data: &[u8], out: &mut Vec<u8>) {
     channel.received.set(channel.received.get() + data.len() as u64);
     let incoming = channel.incoming.borrow().clone();
     if let Some(incoming) = incoming {
@@ -227,12 +223,7 @@ fn on_body(
 }
 
 #[inline]
-fn on_end(
-    channel: &Rc<Channel>,
-    collecting: &mut Option<Box<Collecting>>,
-    input: &[u8],
-    out: &mut Vec<u8>,
-) {
+fn on_end(channel: &Rc<Channel>, collecting: &mut Option<Box<Collecting>>, input: &[u8], out: &mut Vec<u8>) {
     let exchange = channel.exchange.get();
     channel.exchange.set(Exchange { complete: true, ..exchange });
     match channel.phase.get() {

@@ -17,8 +17,14 @@ pub(super) fn format(seconds: u64) -> [u8; LENGTH] {
     let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
     text[..3].copy_from_slice(DAYS[(days % 7) as usize]);
     text[8..11].copy_from_slice(MONTHS[month as usize - 1]);
-    let fields =
-        [(5, day), (12, year / 100), (14, year % 100), (17, second / 3600), (20, second / 60 % 60), (23, second % 60)];
+    let fields = [
+        (5, day),
+        (12, year / 100),
+        (14, year % 100),
+        (17, second / 3600),
+        (20, second / 60 % 60),
+        (23, second % 60),
+    ];
     for (at, value) in fields {
         text[at] = b'0' + (value / 10) as u8;
         text[at + 1] = b'0' + (value % 10) as u8;
@@ -102,7 +108,9 @@ mod tests {
         {
             assert_eq!(parse(text.as_bytes()), Some(moment), "{text}");
         }
-        for text in ["", "yesterday", "Sun, 06 Nov 1994 24:00:00 GMT", "Sun, 00 Nov 1994 00:00:00 GMT", "\u{ff}"] {
+        for text in
+            ["", "yesterday", "Sun, 06 Nov 1994 24:00:00 GMT", "Sun, 00 Nov 1994 00:00:00 GMT", "\u{ff}"]
+        {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
     }

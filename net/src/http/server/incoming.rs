@@ -69,7 +69,10 @@ impl RequestBody {
     ///
     /// Those of [`next`](RequestBody::next), and that of the consumer, which gets no more.
     #[track_caller]
-    pub fn deliver(mut self, mut consumer: impl FnMut(&[u8]) -> Result<(), Failure> + 'static) -> Deferred<()> {
+    pub fn deliver(
+        mut self,
+        mut consumer: impl FnMut(&[u8]) -> Result<(), Failure> + 'static,
+    ) -> Deferred<()> {
         self.delivered = true;
         let incoming = &self.incoming;
         loop {

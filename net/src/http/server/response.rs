@@ -139,7 +139,8 @@ impl Response {
         if name == header::CONTENT_TYPE {
             self.content_type = Some(value);
         } else if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION].contains(&name) {
-            self.fault = Some(Failure::new(format!("the header {name} is not to be set: the server writes it")));
+            self.fault =
+                Some(Failure::new(format!("the header {name} is not to be set: the server writes it")));
         } else {
             self.headers.push((name, value));
         }

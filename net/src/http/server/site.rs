@@ -212,7 +212,11 @@ impl SiteCore {
 
     fn channels_where(&self, wanted: impl Fn(&Channel) -> bool) -> Vec<Rc<Channel>> {
         let channels = self.channels.borrow();
-        channels.iter().filter_map(|(_, channel)| channel.upgrade()).filter(|channel| wanted(channel)).collect()
+        channels
+            .iter()
+            .filter_map(|(_, channel)| channel.upgrade())
+            .filter(|channel| wanted(channel))
+            .collect()
     }
 
     /// A connection is no more.

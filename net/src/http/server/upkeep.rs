@@ -15,7 +15,8 @@ impl Channel {
         } else if now - since >= self.site.limits.write {
             return true;
         }
-        let read = waiting == 0 || matches!(self.phase.get(), Phase::Head | Phase::Body | Phase::Rest | Phase::Lingering);
+        let read = waiting == 0
+            || matches!(self.phase.get(), Phase::Head | Phase::Body | Phase::Rest | Phase::Lingering);
         read && self.deadline_by_now(now) <= now
     }
 

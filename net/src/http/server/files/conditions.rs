@@ -100,9 +100,5 @@ fn requested(range: &[u8], length: u64) -> Verdict {
         Some((None, Some(count))) => (length.saturating_sub(count), length),
         _ => return Verdict::Whole,
     };
-    if start < end {
-        Verdict::Part(Part { start, length: end - start })
-    } else {
-        Verdict::OutOfRange
-    }
+    if start < end { Verdict::Part(Part { start, length: end - start }) } else { Verdict::OutOfRange }
 }
