@@ -179,8 +179,8 @@ impl Core {
 
     fn run_task(&self, ring: Arc<Ring>) {
         let id = ring.id;
-        // First, so that it can wake itself.
-        ring.queued.store(false, Ordering::Release);
+        // First, so that it can wake itself; and what was done before a wake that found it queued is seen from here on.
+        ring.queued.swap(false, Ordering::AcqRel);
         let Some((mut run, place)) = self.tasks.begin(id) else { return };
         let waker = Waker::from(ring);
         let polled = self.call(place, || run.poll(&mut Context::from_waker(&waker)));
