@@ -93,7 +93,8 @@ impl Handle {
     /// When the reactor next has something to do of its own accord: now, if there is work at hand; at the earliest
     /// deadline; never (`None`), if it only waits for its sources.
     ///
-    /// A host that runs the reactor in its own loop sleeps no longer than this.
+    /// A host that runs the reactor in its own loop sleeps no longer than this. One that counts in milliseconds rounds
+    /// up: a turn that comes too early finds nothing to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let core = self.core()?;
         if core.has_work() {
