@@ -5,13 +5,13 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::process::ExitCode;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
+use clap::Parser;
 use twistor::net::framing::{FrameError, Lines};
-use twistor::net::{FrameReceiver, Framed, ServerEndpoint, Transport};
+use twistor::net::{FrameReceiver, Framed};
 use twistor::prelude::*;
-use twistor::reactor::Reactor;
 
 /// Those who have a name, by it.
 type Room = Rc<RefCell<HashMap<String, Transport>>>;
@@ -77,33 +77,19 @@ impl FrameReceiver for Guest {
     }
 }
 
-fn serve(listen: &str) -> Result<(), Failure> {
+#[derive(Parser)]
+struct Options {
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    listen: SocketAddr,
+}
+
+fn main() -> Result<(), Failure> {
     let reactor = Reactor::new()?;
     let room = Room::default();
-    let port = ServerEndpoint::tcp(listen.parse()?).listen(&reactor, move |_peer| {
+    let port = ServerEndpoint::tcp(Options::parse().listen).listen(&reactor, move |_peer| {
         let lines = Lines::new().delimiter("\n").max_length(1000);
         Framed::new(lines, Guest { room: room.clone(), name: None })
     })?;
     println!("listening on {}", port.address());
     Ok(reactor.run()?)
-}
-
-fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let listen = match arguments[..] {
-        [] => "127.0.0.1:8000",
-        ["--listen", address] => address,
-        _ => {
-            eprintln!("usage: chat_server [--listen ADDRESS]");
-            return ExitCode::from(2);
-        }
-    };
-    match serve(listen) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {failure}");
-            ExitCode::FAILURE
-        }
-    }
 }

@@ -3,11 +3,8 @@
 //! Sends back whatever it is sent, to any number of clients at once. ADDRESS is an IP address and port, as
 //! `127.0.0.1:8000` (the default), or an endpoint string, as `unix:/tmp/echo.sock`.
 
-use std::process::ExitCode;
-
-use twistor::net::{ListeningPort, Protocol, ServerEndpoint, Transport};
+use clap::Parser;
 use twistor::prelude::*;
-use twistor::reactor::Reactor;
 
 /// One per connection; it has nothing to remember.
 struct Echo;
@@ -31,33 +28,21 @@ impl Protocol for Echo {
     }
 }
 
-fn serve(listen: &str) -> Result<(), Failure> {
+#[derive(Parser)]
+struct Options {
+    /// An IP address and port, or an endpoint string
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    listen: String,
+}
+
+fn main() -> Result<(), Failure> {
+    let Options { listen } = Options::parse();
     let endpoint = match listen.parse() {
         Ok(address) => ServerEndpoint::tcp(address),
         Err(_) => listen.parse()?,
     };
     let reactor = Reactor::new()?;
-    let port: ListeningPort = endpoint.listen(&reactor, |_peer| Echo)?;
+    let port = endpoint.listen(&reactor, |_peer| Echo)?;
     println!("listening on {}", port.address());
     Ok(reactor.run()?)
-}
-
-fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let listen = match arguments[..] {
-        [] => "127.0.0.1:8000",
-        ["--listen", address] => address,
-        _ => {
-            eprintln!("usage: echo_server [--listen ADDRESS]");
-            return ExitCode::from(2);
-        }
-    };
-    match serve(listen) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {failure}");
-            ExitCode::FAILURE
-        }
-    }
 }

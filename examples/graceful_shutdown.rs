@@ -5,10 +5,8 @@
 
 use std::time::Duration;
 
-use twistor::net::ServerEndpoint;
 use twistor::net::http::server::{Request, Site, Tree};
 use twistor::prelude::*;
-use twistor::reactor::defer_later;
 
 struct Service {
     reactor: Handle,

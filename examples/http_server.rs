@@ -7,11 +7,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use twistor::net::http::server::{Files, Request, Site, Tree};
+use clap::Parser;
+use twistor::net::http::server::{Files, Request, Site, StatusError, Tree};
 use twistor::net::http::{Method, StatusCode};
-use twistor::net::{ServerEndpoint, http::server::StatusError};
 use twistor::prelude::*;
-use twistor::reactor::defer_later;
 
 /// `/slow?ms=N` answers after that many milliseconds. A client that leaves earlier cancels the Deferred.
 fn slow(request: &mut Request<'_>) -> Deferred<String> {
@@ -36,20 +35,19 @@ fn site(root: Option<PathBuf>) -> Tree {
     }
 }
 
-fn main() -> Result<(), Failure> {
-    let mut address: SocketAddr = "127.0.0.1:8080".parse()?;
-    let mut root = None;
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match (argument.as_str(), arguments.next()) {
-            ("--listen", Some(value)) => address = value.parse()?,
-            ("--root", Some(value)) => root = Some(PathBuf::from(value)),
-            _ => return Err(Failure::new("usage: http_server [--listen ADDRESS] [--root DIR]")),
-        }
-    }
+#[derive(Parser)]
+struct Options {
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// A folder whose files to serve
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
 
+fn main() -> Result<(), Failure> {
+    let Options { listen, root } = Options::parse();
     let reactor = Reactor::new()?;
-    let port = Site::new(&reactor, site(root)).listen(ServerEndpoint::tcp(address))?;
+    let port = Site::new(&reactor, site(root)).listen(ServerEndpoint::tcp(listen))?;
     println!("listening on http://{}", port.address());
     reactor.run()?;
     Ok(())

@@ -5,12 +5,12 @@
 //! little is kept here: each side is read no faster than the other side takes it.
 
 use std::cell::RefCell;
-use std::process::ExitCode;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
-use twistor::net::{Address, ClientEndpoint, Factory, Protocol, ServerEndpoint, Transport};
+use clap::Parser;
+use twistor::net::{Address, EndpointError, Factory};
 use twistor::prelude::*;
-use twistor::reactor::{Handle, Reactor};
 
 /// The two ends of one connection through the proxy; each is there once it is connected.
 type Pair = Rc<RefCell<[Option<Transport>; 2]>>;
@@ -95,37 +95,26 @@ impl Factory for Proxy {
     }
 }
 
-fn serve(listen: &str, target: &str) -> Result<(), Failure> {
-    let target = match target.parse::<ClientEndpoint>() {
-        Ok(endpoint) => endpoint,
-        Err(error) => match target.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
-            Some((host, Ok(port))) => ClientEndpoint::tcp(host, port),
-            _ => return Err(error.into()),
-        },
-    };
-    let reactor = Reactor::new()?;
-    let proxy = Proxy { reactor: Handle::clone(&reactor), target };
-    let port = ServerEndpoint::tcp(listen.parse()?).listen(&reactor, proxy)?;
-    println!("listening on {}", port.address());
-    Ok(reactor.run()?)
+#[derive(Parser)]
+struct Options {
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    listen: SocketAddr,
+    /// HOST:PORT, or an endpoint string
+    target: String,
 }
 
-fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (listen, target) = match arguments[..] {
-        [target] => ("127.0.0.1:8000", target),
-        ["--listen", address, target] => (address, target),
-        _ => {
-            eprintln!("usage: proxy [--listen ADDRESS] TARGET");
-            return ExitCode::from(2);
-        }
-    };
-    match serve(listen, target) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {failure}");
-            ExitCode::FAILURE
-        }
+fn target(text: &str) -> Result<ClientEndpoint, EndpointError> {
+    match text.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+        Some((host, Ok(port))) if !host.contains(':') => Ok(ClientEndpoint::tcp(host, port)),
+        _ => text.parse(),
     }
+}
+
+fn main() -> Result<(), Failure> {
+    let Options { listen, target: to } = Options::parse();
+    let reactor = Reactor::new()?;
+    let proxy = Proxy { reactor: reactor.handle(), target: target(&to)? };
+    let port = ServerEndpoint::tcp(listen).listen(&reactor, proxy)?;
+    println!("listening on {}", port.address());
+    Ok(reactor.run()?)
 }
