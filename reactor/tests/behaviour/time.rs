@@ -246,3 +246,31 @@ fn more_calls_than_a_turn_takes_all_run_in_order_before_later_ones() {
     run(&reactor);
     assert!(record.take().into_iter().eq(0..5000));
 }
+
+#[test]
+fn what_is_left_of_many_cancelled_and_moved_calls_runs_in_exact_order() {
+    // T1: past the point where the queue sweeps out what was cancelled.
+    let reactor = Reactor::simulated(0);
+    let record = Record::new();
+    let calls: Vec<DelayedCall> =
+        (0..20_000_u32).map(|n| reactor.call_later((n * 7919 % 20_011) * MS, record.adder(n))).collect();
+    for (n, call) in calls.iter().enumerate() {
+        if n % 100 != 0 {
+            call.cancel().unwrap();
+        }
+    }
+    for _ in 0..100 {
+        for call in calls.iter().step_by(500) {
+            call.delay(MS).unwrap();
+        }
+    }
+    let mut left: Vec<(u32, bool, u32)> = (0..20_000)
+        .step_by(100)
+        .map(|n| (n * 7919 % 20_011 + if n % 500 == 0 { 100 } else { 0 }, n % 500 == 0, n))
+        .collect();
+    left.sort_unstable();
+    let handle = reactor.clone();
+    reactor.call_later(30_000 * MS, move || handle.stop());
+    reactor.run().unwrap();
+    assert_eq!(record.take(), left.iter().map(|entry| entry.2).collect::<Vec<_>>());
+}
