@@ -106,6 +106,7 @@ fn count(kind: &str, turns: u32) -> Result<BTreeMap<String, i64>, String> {
 
 #[test]
 fn a_turn_is_one_system_call_beside_the_users_own() {
+    // R13
     for (kind, own) in [("bytes", &["read", "write"][..]), ("calls", &[]), ("timers", &[])] {
         let (few, many) = match (count(kind, 1000), count(kind, 3000)) {
             (Ok(few), Ok(many)) => (few, many),

@@ -212,6 +212,7 @@ fn starting_twice_is_an_error_and_cancelling_stops() {
 
 #[test]
 fn a_day_of_calls_passes_at_once_in_a_simulation() {
+    // R15
     let reactor = Reactor::simulated(0);
     let calls = Rc::new(Cell::new(0_u32));
     let count = calls.clone();

@@ -194,6 +194,7 @@ fn a_drained_source_is_left_alone_until_something_new_happens() {
 
 #[test]
 fn waking_a_source_calls_it_next_turn_with_that_readiness() {
+    // R13
     let reactor = reactor();
     let record = Record::new();
     let slot: Rc<RefCell<Option<Registration>>> = Rc::default();
@@ -219,6 +220,7 @@ fn waking_a_source_calls_it_next_turn_with_that_readiness() {
 
 #[test]
 fn a_panic_in_a_handler_costs_that_source_and_no_other() {
+    // R13
     keep_log();
     let reactor = reactor();
     let record = Record::new();
@@ -269,6 +271,7 @@ fn a_registration_is_two_words() {
 
 #[test]
 fn a_simulated_reactor_refuses_sources_of_the_operating_system() {
+    // R15
     let reactor = Reactor::simulated(0);
     let (_sender, mut receiver) = pipe::new().unwrap();
     let quiet = handler(|_| Progress::Drained);

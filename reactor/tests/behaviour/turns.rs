@@ -8,6 +8,7 @@ use crate::support::{Record, keep_log, logged, reactor, run};
 
 #[test]
 fn a_panic_in_a_call_is_logged_with_its_place_and_costs_nothing_else() {
+    // R13
     keep_log();
     let reactor = reactor();
     let record = Record::new();
@@ -58,6 +59,7 @@ fn stopping_twice_or_without_a_run_is_an_error_value() {
 
 #[test]
 fn a_call_that_reschedules_itself_for_ever_starves_nobody() {
+    // R13
     let reactor = reactor();
     fn again(handle: twistor_reactor::Handle) {
         let next = handle.clone();
@@ -119,6 +121,7 @@ fn fifty_reactors_run_side_by_side() {
 
 #[test]
 fn a_simulation_in_which_nothing_more_can_happen_says_so() {
+    // R15
     let reactor = Reactor::simulated(7);
     assert!(
         matches!(reactor.run(), Err(RunError::Wait(error)) if error.kind() == std::io::ErrorKind::Deadlock)
@@ -136,4 +139,28 @@ fn a_slow_callback_is_told_with_the_place_that_scheduled_it() {
     let stats = reactor.stats();
     assert_eq!((stats.turns, stats.timers, stats.slow_callbacks), (1, 1, 1));
     assert_eq!(stats.longest.unwrap().1.line(), line);
+}
+
+#[test]
+fn work_for_threads_is_done_at_moments_drawn_from_the_seed() {
+    // R15
+    let order = |seed| {
+        let (reactor, record) = (Reactor::simulated(seed), Record::new());
+        let here = std::thread::current().id();
+        for n in 0..20 {
+            let (seen, handle) = (record.clone(), reactor.clone());
+            let work = reactor.defer_to_thread(move || Ok(std::thread::current().id() == here));
+            drop(work.add_callback(move |same_thread| {
+                assert!(same_thread);
+                seen.add(n);
+                if seen.len() == 20 {
+                    handle.stop();
+                }
+            }));
+        }
+        run(&reactor);
+        record.take()
+    };
+    assert_eq!(order(1), order(1));
+    assert_ne!(order(1), order(2));
 }

@@ -46,6 +46,7 @@ fn a_callback_that_has_not_drained_its_source_is_called_again_next_turn() {
 
 #[test]
 fn a_source_that_fails_is_logged_and_closed() {
+    // R14
     keep_log();
     let reactor = reactor();
     let drops = Drops::default();
@@ -102,6 +103,7 @@ fn a_watch_can_be_removed_from_outside_and_from_inside_its_callback() {
 
 #[test]
 fn readable_and_writable_fire_once_and_give_the_descriptor_back() {
+    // R14
     let reactor = reactor();
     let (here, mut there) = UnixStream::pair().unwrap();
     let here = reactor.run_until(reactor.writable(here)).unwrap();
@@ -117,6 +119,7 @@ fn readable_and_writable_fire_once_and_give_the_descriptor_back() {
 
 #[test]
 fn cancelling_a_wait_for_readiness_ends_the_watch() {
+    // R14
     let reactor = reactor();
     let (here, mut there) = UnixStream::pair().unwrap();
     let here = Rc::new(here);
