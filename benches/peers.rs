@@ -33,6 +33,7 @@ mod reqwest {
     pub mod http_client;
 }
 mod std {
+    pub mod deferred;
     pub mod timers;
 }
 mod tokio {
@@ -46,6 +47,7 @@ mod tokio {
     pub mod turn;
 }
 mod twistor {
+    pub mod deferred;
     pub mod echo;
     pub mod http_client;
     pub mod lateness;
@@ -80,6 +82,10 @@ pub fn find(peer: &str, role: &str) -> Option<fn(&Arguments<'_>)> {
         ("mio", "remote-ping") => mio::remote_calls::ping,
         ("mio", "turn") => mio::turn::run,
         ("reqwest", "http-client") => reqwest::http_client::run,
+        ("std", "deferred-calls") => std::deferred::calls,
+        ("std", "deferred-closure") => std::deferred::closure,
+        ("std", "deferred-closures") => std::deferred::closures,
+        ("std", "deferred-futures") => std::deferred::futures,
         ("std", "timers-cancel") => std::timers::cancel,
         ("std", "timers-churn") => std::timers::churn,
         ("std", "timers-fire") => std::timers::fire,
@@ -97,6 +103,10 @@ pub fn find(peer: &str, role: &str) -> Option<fn(&Arguments<'_>)> {
         ("tokio", "timers-churn") => tokio::timers::churn,
         ("tokio", "timers-fire") => tokio::timers::fire,
         ("tokio", "turn") => tokio::turn::run,
+        ("twistor", "deferred-bare") => twistor::deferred::bare,
+        ("twistor", "deferred-fired") => twistor::deferred::fired,
+        ("twistor", "deferred-pending") => twistor::deferred::pending,
+        ("twistor", "deferred-written-out") => twistor::deferred::written_out,
         ("twistor", "echo") => twistor::echo::serve,
         ("twistor", "http-client") => twistor::http_client::run,
         ("twistor", "lateness") => twistor::lateness::run,

@@ -1,6 +1,7 @@
 //! One file a workload: which peers take part, with what, and what is told of them.
 
 mod bulk;
+mod deferred;
 mod echo;
 mod http_client;
 mod http_server;
@@ -14,6 +15,7 @@ use crate::runner::case::Workload;
 use crate::runner::sample::{Metric, Unit};
 
 pub const ALL: &[Workload] = &[
+    deferred::WORKLOAD,
     timers::WORKLOAD,
     lateness::WORKLOAD,
     turn::WORKLOAD,

@@ -1,0 +1,58 @@
+//! Chains of Deferreds.
+
+use std::hint::black_box;
+
+use twistor::deferred::{Deferred, succeed};
+
+use crate::peers::std::deferred::{CALLBACKS, measure};
+use crate::runner::child::Arguments;
+
+#[inline(always)]
+fn add_ten(mut deferred: Deferred<u64>, captured: u64) -> Deferred<u64> {
+    for index in 0..CALLBACKS {
+        let added = captured + index;
+        deferred = deferred.add_callback(move |n| Ok(n.wrapping_add(added)));
+    }
+    deferred
+}
+
+pub fn pending(arguments: &Arguments<'_>) {
+    measure(arguments, |captured| {
+        let (deferred, trigger) = Deferred::<u64>::new();
+        let deferred = add_ten(deferred, captured);
+        black_box(trigger).callback(black_box(1));
+        drop(black_box(deferred));
+    });
+}
+
+/// Each callback a closure of its own, as in code that somebody wrote.
+pub fn written_out(arguments: &Arguments<'_>) {
+    measure(arguments, |captured| {
+        let (deferred, trigger) = Deferred::<u64>::new();
+        let deferred = deferred
+            .add_callback(move |n| Ok(n.wrapping_add(captured)))
+            .add_callback(move |n| Ok(n.wrapping_add(captured + 1)))
+            .add_callback(move |n| Ok(n.wrapping_add(captured + 2)))
+            .add_callback(move |n| Ok(n.wrapping_add(captured + 3)))
+            .add_callback(move |n| Ok(n.wrapping_add(captured + 4)))
+            .add_callback(move |n| Ok(n.wrapping_add(captured + 5)))
+            .add_callback(move |n| Ok(n.wrapping_add(captured + 6)))
+            .add_callback(move |n| Ok(n.wrapping_add(captured + 7)))
+            .add_callback(move |n| Ok(n.wrapping_add(captured + 8)))
+            .add_callback(move |n| Ok(n.wrapping_add(captured + 9)));
+        black_box(trigger).callback(black_box(1));
+        drop(black_box(deferred));
+    });
+}
+
+pub fn fired(arguments: &Arguments<'_>) {
+    measure(arguments, |captured| drop(black_box(add_ten(succeed(black_box(1)), captured))));
+}
+
+pub fn bare(arguments: &Arguments<'_>) {
+    measure(arguments, |_| {
+        let (deferred, trigger) = Deferred::<u64>::new();
+        black_box(trigger).callback(black_box(1));
+        drop(black_box(deferred));
+    });
+}
