@@ -27,10 +27,14 @@ mod url;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 pub use body::BodyLength;
+#[cfg(not(feature = "tls"))]
+pub use client::TlsUnavailable;
 pub use client::{
     Agent, HttpError, IdleTimedOut, NoResponse, Page, PartialDownload, Request, RequestTimedOut, Response,
-    ResponseBody, TlsUnavailable, download_page, get_page,
+    ResponseBody, download_page, get_page,
 };
+#[cfg(feature = "compression")]
+pub use client::{DecodedTooLarge, Undecodable};
 pub use encode::{ChunkWriter, EncodeError, HeadWriter};
 pub use error::{
     BodyTooLarge, DecodeError, Fault, HeadTooLarge, Malformed, Place, TargetTooLong, TooManyHeaders,

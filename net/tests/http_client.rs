@@ -15,14 +15,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use support::{address, listen, run};
-use twistor_deferred::{Cancelled, Deferred, DeferredList, Trigger};
+use twistor_deferred::{Cancelled, Deferred, DeferredList, Trigger, succeed};
 use twistor_net::http::{
     Agent, BodyTooLarge, EncodeError, Fault, HeadTooLarge, HttpError, IdleTimedOut, InvalidUrl, Malformed,
-    NoResponse, Page, PartialDownload, RedirectLoop, Request, RequestTimedOut, TlsUnavailable,
-    TooManyHeaders, TooManyRedirects, download_page, get_page,
+    NoResponse, Page, PartialDownload, RedirectLoop, Request, RequestTimedOut, TooManyHeaders,
+    TooManyRedirects, download_page, get_page,
 };
 use twistor_net::{ConnectRefused, Failure, ListeningPort, Protocol, Transport};
 use twistor_reactor::Handle;
+
+/// What a request says of the codings it understands.
+const ENCODINGS: &str = if cfg!(feature = "compression") { "Accept-Encoding: gzip, deflate\r\n" } else { "" };
 
 /// What a server does about a request.
 enum Answer {
@@ -218,7 +221,7 @@ fn a_page_has_its_body_status_and_headers() {
             assert_eq!(
                 server.requests(),
                 [format!(
-                    "GET /a?b HTTP/1.1\r\nHost: {host}\r\nUser-Agent: twistor/0.1.0\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+                    "GET /a?b HTTP/1.1\r\nHost: {host}\r\nUser-Agent: twistor/0.1.0\r\nAccept: */*\r\n{ENCODINGS}Connection: close\r\n\r\n"
                 )]
             );
         })
@@ -246,10 +249,10 @@ fn the_long_form_sets_method_headers_and_body() {
                 requests,
                 [
                     format!(
-                        "POST /y HTTP/1.1\r\nHost: {host}\r\nUser-Agent: twistor/0.1.0\r\nAccept: */*\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                        "POST /y HTTP/1.1\r\nHost: {host}\r\nUser-Agent: twistor/0.1.0\r\nAccept: */*\r\n{ENCODINGS}Connection: close\r\nContent-Length: 0\r\n\r\n"
                     ),
                     format!(
-                        "PUT /x HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nuser-agent: me\r\naccept: text/html\r\nx-cafe: caf\u{e9}\r\nContent-Length: 4\r\n\r\ndata"
+                        "PUT /x HTTP/1.1\r\nHost: {host}\r\n{ENCODINGS}Connection: close\r\nuser-agent: me\r\naccept: text/html\r\nx-cafe: caf\u{e9}\r\nContent-Length: 4\r\n\r\ndata"
                     ),
                 ]
             );
@@ -439,7 +442,7 @@ fn refused_and_bad_urls_have_their_own_errors() {
             assert!(page.is_fired());
             drop(page.fails::<InvalidUrl>());
         }
-        get_page(reactor, "https://127.0.0.1/").fails::<TlsUnavailable>().add_callback(|_| ())
+        succeed(())
     });
 }
 
@@ -881,7 +884,7 @@ fn read_on(body: Rc<twistor_net::http::ResponseBody>, sum: usize) -> Deferred<us
     let next = body.next();
     next.add_callback(move |piece| match piece {
         Some(piece) => read_on(body, sum + piece.len()),
-        None => twistor_deferred::succeed(sum),
+        None => succeed(sum),
     })
 }
 

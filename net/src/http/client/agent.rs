@@ -82,6 +82,14 @@ impl Agent {
         self
     }
 
+    /// Sets whom to trust, and who to be, for `https` URLs; whom the platform trusts if never set.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(self, tls: crate::tls::ClientTls) -> Agent {
+        self.pool.trust.replace(Some(super::endpoint::speaking_http(tls)));
+        self
+    }
+
     /// Sends a request. Fires with the head of the response; its body is then asked for.
     ///
     /// Every status is a response, those of redirects only with [`Request::keep_redirects`]. A limit on the body's

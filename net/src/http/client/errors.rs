@@ -115,13 +115,16 @@ impl fmt::Display for IdleTimedOut {
 impl Error for IdleTimedOut {}
 
 /// The URL is an `https` one, and this build speaks no TLS.
+#[cfg(not(feature = "tls"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsUnavailable;
 
+#[cfg(not(feature = "tls"))]
 impl fmt::Display for TlsUnavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("https is not available: built without TLS")
     }
 }
 
+#[cfg(not(feature = "tls"))]
 impl Error for TlsUnavailable {}

@@ -8,11 +8,13 @@ use twistor_deferred::{Canceller, Failure};
 use twistor_reactor::{DelayedCall, Handle};
 
 use super::connection::{ClientProtocol, Connection};
-use super::errors::{IdleTimedOut, NoResponse, RequestTimedOut, TlsUnavailable};
+use super::endpoint::{endpoint, is_default};
+use super::errors::{IdleTimedOut, NoResponse, RequestTimedOut};
+#[cfg(feature = "compression")]
+use super::inflate::{Coding, Inflater};
 use super::outgoing::{Parts, Request, Settings};
 use super::pool::{Found, Pool};
-use crate::ClientEndpoint;
-use crate::http::{BodyLength, Hop, ResponseHead, Scheme, Url};
+use crate::http::{BodyLength, Hop, ResponseHead, Url};
 
 /// The body of a redirect is read up to here, to keep the connection; a larger one costs the connection.
 const SKIPPED_BODY: u64 = 64 << 10;
@@ -67,6 +69,8 @@ pub(super) struct Fetch {
     retried: Cell<bool>,
     done: Cell<bool>,
     heard: Cell<Instant>,
+    #[cfg(feature = "compression")]
+    inflater: RefCell<Option<Box<Inflater>>>,
     whole: RefCell<Option<DelayedCall>>,
     idle: RefCell<Option<DelayedCall>>,
 }
@@ -107,6 +111,8 @@ impl Fetch {
             retried: Cell::new(false),
             done: Cell::new(false),
             heard: Cell::new(handle.now()),
+            #[cfg(feature = "compression")]
+            inflater: RefCell::new(None),
             whole: RefCell::new(None),
             idle: RefCell::new(None),
         });
@@ -120,19 +126,22 @@ impl Fetch {
 
     /// Looks for a connection, and sends the request on it.
     pub(super) fn attempt(self: &Rc<Self>, fresh: bool) {
-        let (origin, timeout) = {
+        let (origin, timeout, trust) = {
             let (parts, settings) = (self.parts.borrow(), self.settings.borrow());
-            if parts.url.scheme() == Scheme::Https {
-                drop((parts, settings));
-                return self.fail(TlsUnavailable.into());
-            }
-            (parts.url.origin(), settings.connect_timeout)
+            #[cfg(feature = "tls")]
+            let trust = settings.tls.clone();
+            #[cfg(not(feature = "tls"))]
+            let trust = ();
+            (parts.url.origin(), settings.connect_timeout, trust)
         };
         let found = match &self.pool {
-            Some(pool) => pool.find(origin, timeout, fresh),
-            None => {
+            Some(pool) if is_default(&trust) => pool.find(origin, timeout, fresh),
+            _ => {
                 let connection = Connection::new(None, self.handle.now());
-                let endpoint = ClientEndpoint::tcp(origin.host, origin.port).timeout(timeout);
+                let endpoint = match endpoint(&origin, timeout, &trust) {
+                    Ok(endpoint) => endpoint,
+                    Err(failure) => return self.fail(failure),
+                };
                 let connected = endpoint.connect(&self.handle, ClientProtocol::new(connection.clone()));
                 Found::Later(connected.add_callback(move |_| Ok(connection)))
             }
@@ -216,6 +225,10 @@ impl Fetch {
         match followed {
             Ok(None) => {
                 self.answered.set(true);
+                #[cfg(feature = "compression")]
+                let decoded = self.decode(head);
+                #[cfg(feature = "compression")]
+                let head = decoded.as_ref().unwrap_or(head);
                 let url = self.parts.borrow().url.clone();
                 if let Err(failure) = self.destination.clone().head(head, &url, connection) {
                     self.fail(failure);
@@ -243,7 +256,7 @@ impl Fetch {
     pub(super) fn data(self: &Rc<Self>, data: &[u8]) {
         self.touch();
         if self.answered.get() {
-            if let Err(failure) = self.destination.data(data) {
+            if let Err(failure) = self.hand_on(data) {
                 self.fail(failure);
             }
             return;
@@ -261,6 +274,35 @@ impl Fetch {
             connection.abort();
             self.follow(hop);
         }
+    }
+
+    /// Sees to it that a compressed body is decompressed. Its length is another then.
+    #[cfg(feature = "compression")]
+    fn decode<'a>(&self, head: &ResponseHead<'a>) -> Option<ResponseHead<'a>> {
+        if head.body == BodyLength::Empty || !self.parts.borrow().is_decoded() {
+            return None;
+        }
+        let mut codings = head.headers.get_all("content-encoding");
+        let (coding, None) = (Coding::named(codings.next()?)?, codings.next()) else { return None };
+        let limit = self.settings.borrow().max_decoded;
+        self.inflater.replace(Some(Box::new(Inflater::new(coding, limit))));
+        Some(ResponseHead { body: BodyLength::Chunked, ..*head })
+    }
+
+    #[cfg(feature = "compression")]
+    fn hand_on(&self, data: &[u8]) -> Result<(), Failure> {
+        // Taken out: what is handed on may lead anywhere.
+        let inflater = self.inflater.borrow_mut().take();
+        let Some(mut inflater) = inflater else { return self.destination.data(data) };
+        let fed =
+            inflater.feed(data, |piece| if self.done.get() { Ok(()) } else { self.destination.data(piece) });
+        self.inflater.replace(Some(inflater));
+        fed
+    }
+
+    #[cfg(not(feature = "compression"))]
+    fn hand_on(&self, data: &[u8]) -> Result<(), Failure> {
+        self.destination.data(data)
     }
 
     fn follow(self: &Rc<Self>, hop: Hop) {
@@ -286,6 +328,15 @@ impl Fetch {
             }
             (ending, _) => {
                 self.finish();
+                #[cfg(feature = "compression")]
+                let ending = match (ending, self.inflater.take()) {
+                    (Ending::Complete, Some(inflater)) => {
+                        inflater.finish().map_or_else(Ending::Failed, |()| Ending::Complete)
+                    }
+                    // What was announced is the compressed length, and what came is counted decompressed.
+                    (Ending::Cut { cause, .. }, Some(_)) => Ending::Cut { expected: None, cause },
+                    (ending, _) => ending,
+                };
                 self.destination.ended(ending);
             }
         }

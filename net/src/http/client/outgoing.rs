@@ -7,6 +7,8 @@ use ::http::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE,
     COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
 };
+#[cfg(feature = "compression")]
+use ::http::header::{ACCEPT_ENCODING, RANGE};
 use ::http::{HeaderMap, Method};
 use twistor_deferred::{Deferred, Failure};
 use twistor_reactor::Handle;
@@ -14,6 +16,8 @@ use twistor_reactor::Handle;
 use super::download;
 use super::page::{self, Page};
 use crate::http::{EncodeError, HeadWriter, Hop, Limits, Redirects, Url};
+#[cfg(feature = "tls")]
+use crate::tls::ClientTls;
 
 const AGENT: &str = concat!("twistor/", env!("CARGO_PKG_VERSION"));
 
@@ -66,6 +70,11 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) redirects: Redirects,
     pub(super) insecure_redirects: bool,
+    /// Whom to trust; none: whom the platform trusts.
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<ClientTls>,
+    #[cfg(feature = "compression")]
+    pub(super) max_decoded: u64,
 }
 
 impl Request {
@@ -85,6 +94,10 @@ impl Request {
                 limits: Limits::default(),
                 redirects: Redirects::new(20),
                 insecure_redirects: false,
+                #[cfg(feature = "tls")]
+                tls: None,
+                #[cfg(feature = "compression")]
+                max_decoded: 128 << 20,
             },
         }
     }
@@ -166,6 +179,26 @@ impl Request {
         self
     }
 
+    /// The largest body to take after it is decompressed; 128 MiB if never set.
+    ///
+    /// Compressed bodies are asked for, unless the request has an `Accept-Encoding` or a `Range` of its own; then
+    /// what comes is left as it is.
+    #[cfg(feature = "compression")]
+    pub fn max_decoded(mut self, bytes: u64) -> Request {
+        self.settings.max_decoded = bytes;
+        self
+    }
+
+    /// Whom to trust, and who to be, for `https` URLs: whom the platform trusts if never set.
+    ///
+    /// Connections made for this request are not shared with others; to share them, set it for an
+    /// [`Agent`](super::Agent).
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Request {
+        self.settings.tls = Some(super::endpoint::speaking_http(tls));
+        self
+    }
+
     /// How many redirects are followed before [`TooManyRedirects`](crate::http::TooManyRedirects); 20 if never set.
     /// With 0, the first one is too many already; [`keep_redirects`](Request::keep_redirects) takes it as an answer.
     pub fn max_redirects(mut self, count: usize) -> Request {
@@ -243,6 +276,10 @@ impl Parts {
         if absent(ACCEPT) {
             head.field("Accept", "*/*")?;
         }
+        #[cfg(feature = "compression")]
+        if self.is_decoded() {
+            head.field("Accept-Encoding", "gzip, deflate")?;
+        }
         if absent(AUTHORIZATION) {
             if let Some(credentials) = self.url.basic_credentials() {
                 head.field("Authorization", credentials)?;
@@ -268,6 +305,12 @@ impl Parts {
         head.finish();
         out.extend_from_slice(&self.body);
         Ok(out)
+    }
+
+    /// Whether the response is to be decompressed for the one who asked.
+    #[cfg(feature = "compression")]
+    pub(super) fn is_decoded(&self) -> bool {
+        ![ACCEPT_ENCODING, RANGE].iter().any(|name| self.headers.contains_key(name))
     }
 
     /// The request that a redirect asks for.

@@ -5,11 +5,11 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use twistor_deferred::{Deferred, Trigger};
+use twistor_deferred::{Deferred, Trigger, fail};
 use twistor_reactor::{DelayedCall, Handle};
 
 use super::connection::{ClientProtocol, Connection};
-use crate::ClientEndpoint;
+use super::endpoint::{Trust, endpoint};
 use crate::http::Origin;
 
 pub(super) struct Pool {
@@ -18,6 +18,7 @@ pub(super) struct Pool {
     pub(super) max_idle: Cell<usize>,
     pub(super) idle_timeout: Cell<Duration>,
     pub(super) max_age: Cell<Duration>,
+    pub(super) trust: RefCell<Trust>,
     places: RefCell<HashMap<Origin, Rc<Place>>>,
     sweep: RefCell<Option<DelayedCall>>,
 }
@@ -52,6 +53,7 @@ impl Pool {
             max_idle: Cell::new(16),
             idle_timeout: Cell::new(Duration::from_secs(60)),
             max_age: Cell::new(Duration::from_secs(3600)),
+            trust: RefCell::default(),
             places: RefCell::default(),
             sweep: RefCell::new(None),
         })
@@ -168,8 +170,14 @@ impl Place {
     fn connect(self: &Rc<Self>, pool: &Pool, timeout: Duration) -> Deferred<Rc<Connection>> {
         self.open.set(self.open.get() + 1);
         let connection = Connection::new(Some(Rc::downgrade(self)), pool.handle.now());
-        let endpoint = ClientEndpoint::tcp(self.origin.host.clone(), self.origin.port).timeout(timeout);
         let failed = connection.clone();
+        let endpoint = match endpoint(&self.origin, timeout, &pool.trust.borrow()) {
+            Ok(endpoint) => endpoint,
+            Err(failure) => {
+                failed.close();
+                return fail(failure);
+            }
+        };
         endpoint.connect(&pool.handle, ClientProtocol::new(connection.clone())).add_callbacks(
             move |_| Ok(connection),
             move |failure| {

@@ -1,0 +1,213 @@
+//! Compressed pages, whole, broken, cut, and much larger than they look.
+
+#![cfg(feature = "compression")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "it is test code, which clippy knows only inside #[test]"
+)]
+
+mod support;
+
+use std::io::Write;
+use std::rc::Rc;
+
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use support::{address, listen, run};
+use twistor_deferred::{Deferred, DeferredList};
+use twistor_net::http::{Agent, DecodedTooLarge, Page, PartialDownload, Request, Undecodable};
+use twistor_net::{Failure, Protocol, Transport};
+use twistor_reactor::Reactor;
+
+/// Sends the same bytes to everybody who asks, in pieces of a few bytes, and closes.
+#[derive(Clone)]
+struct Same {
+    wire: Rc<Vec<u8>>,
+    piece: usize,
+}
+
+impl Protocol for Same {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        if data.ends_with(b"\r\n\r\n") {
+            for piece in self.wire.chunks(self.piece) {
+                transport.write(piece);
+            }
+            transport.lose_connection();
+        }
+        Ok(())
+    }
+}
+
+fn answer(coding: &str, body: &[u8]) -> Vec<u8> {
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zlib(text: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bare(text: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Fetches that wire, changing the request.
+fn fetch(
+    reactor: &Reactor,
+    wire: Vec<u8>,
+    change: impl FnOnce(Request) -> Request,
+) -> Deferred<Result<Page, Failure>> {
+    let same = Same { piece: if wire.len() < 1000 { 1 } else { 5000 }, wire: Rc::new(wire) };
+    let port = listen(reactor, move |_peer| same.clone());
+    let request = Request::get(format!("http://{}/", address(&port)));
+    change(request).get_page(reactor).add_both(move |result| {
+        drop(port);
+        Ok(result)
+    })
+}
+
+fn text() -> Vec<u8> {
+    (0..20_000u32).flat_map(|number| format!("{} ", number * number % 7919).into_bytes()).collect()
+}
+
+#[test]
+fn gzip_and_both_kinds_of_deflate_are_decompressed() {
+    // H10
+    let text = text();
+    let (one, two) = text.split_at(30_000);
+    let cases = [
+        ("gzip", gzip(&text)),
+        ("X-GZIP", gzip(&text)),
+        ("gzip", [gzip(one), gzip(two)].concat()),
+        ("deflate", zlib(&text)),
+        ("deflate", bare(&text)),
+    ];
+    for (coding, body) in cases {
+        let due = text.clone();
+        run(|reactor| {
+            fetch(reactor, answer(coding, &body), |request| request)
+                .add_callback(move |page| assert!(page.unwrap().body() == due, "{coding}"))
+        });
+    }
+    for (coding, body, due) in [
+        ("gzip", gzip(b"Hello"), b"Hello".to_vec()),
+        ("gzip", gzip(b""), vec![]),
+        ("gzip", vec![], vec![]),
+        ("deflate", zlib(b"Hello"), b"Hello".to_vec()),
+        ("deflate", bare(b"Hello"), b"Hello".to_vec()),
+        ("deflate", vec![], vec![]),
+        // Not asked for, so not ours to undo.
+        ("br", b"brotli".to_vec(), b"brotli".to_vec()),
+        ("gzip, gzip", gzip(b"x"), gzip(b"x")),
+        ("identity", b"as it is".to_vec(), b"as it is".to_vec()),
+    ] {
+        run(|reactor| {
+            fetch(reactor, answer(coding, &body), |request| request)
+                .add_callback(move |page| assert_eq!(page.unwrap().body(), due, "{coding}"))
+        });
+    }
+}
+
+#[test]
+fn one_who_speaks_of_encodings_gets_what_comes() {
+    // H10
+    for header in ["Accept-Encoding", "Range"] {
+        let body = gzip(b"Hello");
+        run(|reactor| {
+            fetch(reactor, answer("gzip", &body), move |request| request.header(header, "gzip"))
+                .add_callback(move |page| assert_eq!(page.unwrap().body(), body))
+        });
+    }
+}
+
+#[test]
+fn what_is_broken_or_cut_is_an_error() {
+    // H10
+    let whole = gzip(b"Hello, world!");
+    let mut checksum = whole.clone();
+    let place = whole.len() - 6;
+    checksum[place] ^= 1;
+    let mut length = whole.clone();
+    *length.last_mut().unwrap() ^= 1;
+    for (coding, body, what) in [
+        ("gzip", checksum, "broken"),
+        ("gzip", length, "broken"),
+        ("gzip", b"not gzip at all".to_vec(), "broken"),
+        ("gzip", whole[..whole.len() - 1].to_vec(), "cut"),
+        ("gzip", whole[..5].to_vec(), "cut"),
+        ("gzip", [&whole[..], b"more"].concat(), "followed by something else"),
+        ("gzip", [&whole[..], &whole[..8]].concat(), "cut"),
+        ("deflate", zlib(b"Hello")[..6].to_vec(), "cut"),
+        ("deflate", vec![0x78], "cut"),
+        ("deflate", [zlib(b"Hello"), b"x".to_vec()].concat(), "followed by something else"),
+    ] {
+        run(|reactor| {
+            fetch(reactor, answer(coding, &body), |request| request).add_callback(move |page| {
+                let error = page.expect_err(what).trap::<Undecodable>().unwrap();
+                assert!(error.to_string().contains(what), "{error}");
+            })
+        });
+    }
+    // The connection ended early: that is said, not what it did to the compression.
+    let mut wire = answer("gzip", &whole);
+    wire.truncate(wire.len() - 3);
+    run(|reactor| {
+        fetch(reactor, wire, |request| request).add_callback(|page| {
+            let partial = page.expect_err("it is cut").trap::<PartialDownload>().unwrap();
+            assert_eq!(partial.expected, None);
+        })
+    });
+}
+
+#[test]
+fn a_bomb_meets_the_limit() {
+    // H10, H4
+    let bomb = gzip(&vec![0; 4 << 20]);
+    assert!(bomb.len() < 10_000);
+    let wire = answer("gzip", &bomb);
+    run(|reactor| {
+        fetch(reactor, wire.clone(), |request| request.max_decoded(1 << 16)).add_callback(|page| {
+            let error = page.expect_err("it is too large").trap::<DecodedTooLarge>().unwrap();
+            assert_eq!(error, DecodedTooLarge { limit: 1 << 16 });
+        })
+    });
+    let exact = answer("gzip", &gzip(&[0; 1000]));
+    run(|reactor| {
+        let fits = fetch(reactor, exact.clone(), |request| request.max_decoded(1000));
+        let too_large = fetch(reactor, exact, |request| request.max_decoded(999));
+        DeferredList::new([fits, too_large]).into_deferred().add_callback(|results| {
+            let fine: Vec<bool> = results.into_iter().map(|result| result.unwrap().is_ok()).collect();
+            assert_eq!(fine, [true, false]);
+        })
+    });
+}
+
+#[test]
+fn a_streamed_body_is_decompressed_too() {
+    // H10
+    let text = text();
+    let same = Same { wire: Rc::new(answer("gzip", &gzip(&text))), piece: 100 };
+    run(|reactor| {
+        let port = listen(reactor, move |_peer| same.clone());
+        let agent = Agent::new(reactor);
+        agent.request(Request::get(format!("http://{}/", address(&port)))).add_callback(move |response| {
+            assert_eq!((response.length(), response.header("content-encoding")), (None, Some("gzip")));
+            response.into_body().collect().add_callback(move |body| {
+                assert!(body == text);
+                drop((agent, port));
+            })
+        })
+    });
+}
