@@ -383,6 +383,7 @@ impl Channel {
     /// The end of the body will not come.
     pub(super) fn cut_body(&self) {
         let incoming = self.incoming.take();
+        self.exchange.set(Exchange { rest_is_small: false, ..self.exchange.get() });
         if let Some(incoming) = incoming {
             incoming.end(Some(BodyCut.into()));
         }

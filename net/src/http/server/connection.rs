@@ -123,6 +123,8 @@ fn on_head(
         rest_is_small: !expects && known.is_some_and(|length| length <= THROWN_AWAY),
     });
     channel.has_more.set(false);
+    // From here on user code runs, which may stop the site: this connection is not idle.
+    channel.phase.set(Phase::Answering);
     if head.method == Method::CONNECT {
         return channel.refuse(StatusCode::NOT_IMPLEMENTED, out);
     }
@@ -143,6 +145,8 @@ fn on_head(
             channel.incoming.replace(Some(incoming.clone()));
             request.body = Content::Stream(RequestBody::new(incoming));
             channel.await_body();
+            // The reader may ask for more at once, which may be told to the client.
+            channel.flush(out);
             return render(&**resource, &mut request, out, false);
         }
         Err(answer) => return channel.answer(answer, out, false),
@@ -240,6 +244,7 @@ fn on_end(channel: &Rc<Channel>, collecting: &mut Option<Box<Collecting>>, input
     }
     if let Some(request) = collecting.take() {
         let Collecting { head, resource, body, .. } = *request;
+        channel.phase.set(Phase::Answering);
         render(&*resource, &mut head.request(body, channel), out, !input.is_empty());
     }
 }
