@@ -207,7 +207,11 @@ fn the_head_is_sent_before_the_first_piece() {
         let seen = RefCell::new(Some(seen));
         let root = move |_: &mut Request<'_>| {
             let seen = seen.borrow_mut().take().expect("asked twice");
-            Response::stream(move |out| seen.add_callback(move |()| drop(out.write(b"body"))))
+            Response::stream(move |out| {
+                seen.add_callback(move |()| {
+                    out.write(b"body");
+                })
+            })
         };
         let address = address(&listen(&Site::new(reactor, root)));
         let client = visit(reactor, address, |address| {

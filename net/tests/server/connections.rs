@@ -49,7 +49,7 @@ fn pipelined_requests_are_answered_in_order_one_at_a_time() {
                 running.set(running.get() - 1);
                 Ok(format!("{n} {}", body.len()))
             });
-            if n % 5 == 0 { answer.add_callback(|text| Ok(text)) } else { answer }
+            if n % 5 == 0 { answer.add_callback(Ok) } else { answer }
         }))
     });
     serve(root, |address| {
@@ -82,7 +82,14 @@ fn answers_of_all_kinds_keep_their_order() {
             Tree::new().get(|request| defer_later(request.reactor(), Duration::ZERO, || Ok("later"))),
         )
         .put_child("large", Tree::new().get(|_| vec![b'l'; 300_000]))
-        .put_child("stream", Tree::new().get(|_| Response::stream(|out| drop(out.write(b"stream")))))
+        .put_child(
+            "stream",
+            Tree::new().get(|_| {
+                Response::stream(|out| {
+                    out.write(b"stream");
+                })
+            }),
+        )
         .put_child("missing", Tree::new());
     let kinds =
         ["now", "fired", "later", "stream", "now", "large", "missing", "later", "now", "stream", "fired"];

@@ -34,7 +34,14 @@ fn root() -> Tree {
             Tree::new()
                 .get(|request| defer_later(request.reactor(), Duration::from_millis(5), || Ok("slow\n"))),
         )
-        .put_child("stream", Tree::new().get(|_| Response::stream(|out| drop(out.write(b"streamed\n")))))
+        .put_child(
+            "stream",
+            Tree::new().get(|_| {
+                Response::stream(|out| {
+                    out.write(b"streamed\n");
+                })
+            }),
+        )
         .put_child(
             "expect",
             Tree::new().post(|request: &mut Request<'_>| {

@@ -1,5 +1,11 @@
 //! The HTTP server over real sockets: statements W1 to W6.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "it is test code, which clippy knows only inside #[test]"
+)]
+
 mod answers;
 mod client;
 mod connections;
