@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use mio::Interest;
 use mio::net::TcpStream;
 use socket2::{Domain, SockAddr, Type};
 use twistor_deferred::{Cancelled, Canceller, Deferred, Failure, Trigger, fail};
 use twistor_reactor::{DelayedCall, EventHandler, Handle, Progress, Ready, Registration};
 
 use crate::errors::connect_failure;
+use crate::simulation::Network;
 use crate::socket::Socket;
 use crate::{Address, ConnectFailed, ConnectRefused, ConnectTimedOut, NoRoute};
 
@@ -27,8 +27,14 @@ const UNIX_RETRY: Duration = Duration::from_millis(10);
 
 /// A connected socket, no longer registered. Cancelling closes it.
 pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>) -> Deferred<Socket> {
-    match open(address, bind) {
-        Ok(stream) => watch(handle, Socket::Tcp(stream), address.into()),
+    let opened = match Network::of(handle) {
+        Some(network) => {
+            network.connect(address.into(), bind).map(|socket| Socket::Simulated(Box::new(socket)))
+        }
+        None => open(address, bind).map(Socket::Tcp),
+    };
+    match opened {
+        Ok(socket) => watch(handle, socket, address.into()),
         Err(error) => fail(connect_failure(address.into(), error)),
     }
 }
@@ -36,8 +42,14 @@ pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>
 /// As `attempt`, for a UNIX socket.
 #[cfg(unix)]
 pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<Socket> {
-    match mio::net::UnixStream::connect(&path) {
-        Ok(stream) => watch(handle, Socket::Unix(stream), Address::Unix(Some(path))),
+    let opened = match Network::of(handle) {
+        Some(network) => network
+            .connect(Address::Unix(Some(path.clone())), None)
+            .map(|socket| Socket::Simulated(Box::new(socket))),
+        None => mio::net::UnixStream::connect(&path).map(Socket::Unix),
+    };
+    match opened {
+        Ok(socket) => watch(handle, socket, Address::Unix(Some(path))),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let (waited, trigger) = Deferred::new();
             handle.call_later(UNIX_RETRY, move || trigger.callback(()));
@@ -71,7 +83,7 @@ fn watch(handle: &Handle, mut socket: Socket, address: Address) -> Deferred<Sock
         registration: OnceCell::new(),
         trigger: Cell::new(None),
     });
-    match handle.register(&mut socket, Interest::READABLE | Interest::WRITABLE, attempt.clone()) {
+    match socket.watch(handle, attempt.clone()) {
         Ok(registration) => {
             let _ = attempt.registration.set(registration);
             let _ = pending.set(Rc::downgrade(&attempt));

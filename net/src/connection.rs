@@ -13,7 +13,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use mio::Interest;
 use twistor_deferred::Failure;
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
@@ -111,11 +110,7 @@ impl Connection<dyn Protocol> {
             state: Cell::new(if in_pieces { State::END_NEAR } else { State(0) }),
             protocol: RefCell::new(protocol),
         });
-        let registration = handle.register(
-            &mut connection.io.borrow_mut().socket,
-            Interest::READABLE | Interest::WRITABLE,
-            connection.clone(),
-        )?;
+        let registration = connection.io.borrow_mut().socket.watch(handle, connection.clone())?;
         let _ = connection.registration.set(registration);
         if in_pieces {
             connection.wake(Ready::READABLE);

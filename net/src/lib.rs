@@ -67,6 +67,7 @@ mod rate;
 mod reconnect;
 mod resolver;
 mod scratch;
+mod simulation;
 mod socket;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -90,4 +91,5 @@ pub use protocol::{Factory, Protocol};
 pub use rate::RateLimit;
 pub use reconnect::{Backoff, Reconnecting};
 pub use resolver::{Resolver, SystemResolver};
+pub use simulation::{NetworkEvent, NetworkEventKind, SimulatedNetwork};
 pub use transport::Transport;

@@ -22,6 +22,7 @@ use twistor_deferred::{Deferred, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
 use crate::connection::Connection;
+use crate::simulation::SimulatedListener;
 use crate::socket::Socket;
 use crate::{Address, Factory, HandlerPanicked};
 
@@ -37,6 +38,7 @@ pub(crate) enum Acceptor {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] SocketFile),
+    Simulated(SimulatedListener),
 }
 
 /// What is done with a connection between accepting it and giving it to its protocol.
@@ -79,6 +81,20 @@ impl Acceptor {
             Acceptor::Unix(listener, _) => listener
                 .accept()
                 .map(|(stream, peer)| (Socket::Unix(stream), crate::socket::unix_address(peer))),
+            Acceptor::Simulated(listener) => {
+                listener.accept().map(|(socket, peer)| (Socket::Simulated(Box::new(socket)), peer))
+            }
+        }
+    }
+
+    fn watch(&mut self, handle: &Handle, handler: Rc<dyn EventHandler>) -> io::Result<Registration> {
+        match self {
+            Acceptor::Simulated(listener) => {
+                let registration = handle.attach(handler)?;
+                listener.watch(registration.waker());
+                Ok(registration)
+            }
+            acceptor => handle.register(acceptor, Interest::READABLE, handler),
         }
     }
 }
@@ -126,6 +142,7 @@ impl Source for Acceptor {
             Acceptor::Tcp(listener) => listener.register(registry, token, interests),
             #[cfg(unix)]
             Acceptor::Unix(listener, _) => listener.register(registry, token, interests),
+            Acceptor::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -134,6 +151,7 @@ impl Source for Acceptor {
             Acceptor::Tcp(listener) => listener.reregister(registry, token, interests),
             #[cfg(unix)]
             Acceptor::Unix(listener, _) => listener.reregister(registry, token, interests),
+            Acceptor::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -142,6 +160,7 @@ impl Source for Acceptor {
             Acceptor::Tcp(listener) => listener.deregister(registry),
             #[cfg(unix)]
             Acceptor::Unix(listener, _) => listener.deregister(registry),
+            Acceptor::Simulated(_) => Ok(()),
         }
     }
 }
@@ -220,7 +239,7 @@ pub(crate) fn listen<F: Factory>(
         starved: Cell::new(false),
     });
     if let Some(acceptor) = &mut *listener.acceptor.borrow_mut() {
-        let registration = handle.register(acceptor, Interest::READABLE, listener.clone())?;
+        let registration = acceptor.watch(handle, listener.clone())?;
         let _ = listener.registration.set(registration);
     }
     let listener: Rc<dyn Stop> = listener;

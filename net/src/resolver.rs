@@ -7,6 +7,7 @@ use twistor_deferred::Deferred;
 use twistor_reactor::Handle;
 
 use crate::DnsLookupError;
+use crate::simulation::Network;
 
 /// Turns a host name into addresses. Twisted: `IHostnameResolver`.
 ///
@@ -20,6 +21,8 @@ pub trait Resolver: fmt::Debug + 'static {
 
 /// The operating system's look-up (getaddrinfo), on the reactor's threads. Twisted: `GAIResolver`.
 ///
+/// On a simulated reactor, the names are those of its [network](crate::SimulatedNetwork).
+///
 /// # Errors
 ///
 /// [`DnsLookupError`], with what the operating system said.
@@ -28,6 +31,9 @@ pub struct SystemResolver;
 
 impl Resolver for SystemResolver {
     fn resolve(&self, handle: &Handle, host: &str) -> Deferred<Vec<IpAddr>> {
+        if let Some(network) = Network::of(handle) {
+            return network.resolve(host);
+        }
         let host = host.to_owned();
         handle.defer_to_thread(move || match (host.as_str(), 0).to_socket_addrs() {
             Ok(found) => {

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::rc::Rc;
 use std::time::Duration;
 
 use mio::event::Source;
@@ -9,8 +10,10 @@ use mio::net::TcpStream;
 #[cfg(unix)]
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
+use twistor_reactor::{EventHandler, Handle, Registration};
 
 use crate::Address;
+use crate::simulation::SimulatedSocket;
 #[cfg(feature = "tls")]
 use crate::tls::TlsStream;
 
@@ -19,7 +22,8 @@ pub(crate) enum Socket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
-    /// Boxed, so that it costs the others no memory.
+    /// Boxed, as the next, so that it costs the others no memory.
+    Simulated(Box<SimulatedSocket>),
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream>),
     /// Closed already: what is left in the place of a socket that was dropped.
@@ -33,6 +37,7 @@ macro_rules! each {
             Socket::Tcp($stream) => $call,
             #[cfg(unix)]
             Socket::Unix($stream) => $call,
+            Socket::Simulated($stream) => $call,
             #[cfg(feature = "tls")]
             Socket::Tls($stream) => $call,
             Socket::Closed => $closed,
@@ -45,6 +50,24 @@ fn closed<T>() -> io::Result<T> {
 }
 
 impl Socket {
+    /// Has the handler called when the socket is ready, in whichever network it is.
+    pub(crate) fn watch(
+        &mut self,
+        handle: &Handle,
+        handler: Rc<dyn EventHandler>,
+    ) -> io::Result<Registration> {
+        match self {
+            Socket::Simulated(socket) => {
+                let registration = handle.attach(handler)?;
+                socket.watch(registration.waker());
+                Ok(registration)
+            }
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.watch(handle, handler),
+            socket => handle.register(socket, Interest::READABLE | Interest::WRITABLE, handler),
+        }
+    }
+
     #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         each!(self, stream => stream.read(buffer), closed => closed())
@@ -124,8 +147,14 @@ impl Socket {
 
     /// Makes the coming close a reset. UNIX sockets have no such thing.
     pub(crate) fn reset_on_close(&self) {
-        if let Some(stream) = self.tcp() {
-            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        match self {
+            Socket::Simulated(socket) => socket.reset_on_close(),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.socket().reset_on_close(),
+            Socket::Tcp(stream) => {
+                let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            }
+            _ => {}
         }
     }
 
@@ -151,6 +180,7 @@ impl Socket {
             Socket::Tcp(stream) => stream.peer_addr().map(Address::Ip),
             #[cfg(unix)]
             Socket::Unix(stream) => stream.peer_addr().map(unix_address),
+            Socket::Simulated(socket) => socket.peer(),
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.socket().peer(),
             Socket::Closed => closed(),
@@ -162,6 +192,7 @@ impl Socket {
             Socket::Tcp(stream) => stream.local_addr().map(Address::Ip),
             #[cfg(unix)]
             Socket::Unix(stream) => stream.local_addr().map(unix_address),
+            Socket::Simulated(socket) => socket.host(),
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.socket().host(),
             Socket::Closed => closed(),

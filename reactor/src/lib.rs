@@ -39,6 +39,7 @@ mod remote;
 mod shared_iterator;
 #[cfg(all(unix, feature = "signals"))]
 mod signals;
+mod simulation;
 mod sleep;
 mod sources;
 mod stats;
@@ -60,11 +61,12 @@ pub use manual_clock::ManualClock;
 pub use process::{ExitStatusLost, Process, ProcessBuilder};
 pub use reactor::{Builder, NotRunning, Reactor, RunError, Stopped};
 pub use ready::{EventHandler, Progress, Ready};
-pub use registration::Registration;
+pub use registration::{Registration, SourceWaker};
 pub use remote::{ReactorGone, Remote};
 pub use shared_iterator::SharedIterator;
 #[cfg(all(unix, feature = "signals"))]
 pub use signals::{SignalCallback, signal};
+pub use simulation::Simulation;
 pub use sleep::Sleep;
 pub use stats::Stats;
 pub use watch::Watch;

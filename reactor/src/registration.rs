@@ -34,6 +34,12 @@ impl Registration {
         }
     }
 
+    /// What can [`wake`](Registration::wake) from elsewhere: for sources that are not of the operating system, and
+    /// know themselves when they are ready.
+    pub fn waker(&self) -> SourceWaker {
+        SourceWaker { core: self.core.clone(), token: self.token }
+    }
+
     /// Whether the handler is still in place: not deregistered, not gone with its reactor, and it did not panic.
     pub fn is_active(&self) -> bool {
         self.core.upgrade().is_some_and(|core| core.sources.borrow().contains(self.token))
@@ -54,6 +60,30 @@ impl Registration {
     fn take_out(&self, core: &Core) {
         let source = core.sources.borrow_mut().remove(self.token);
         drop(source);
+    }
+}
+
+/// Has a handler called, from wherever its readiness comes about; as given by [`Registration::waker`].
+///
+/// It owns nothing: when the handler was taken out, it does nothing.
+#[derive(Clone)]
+pub struct SourceWaker {
+    core: Weak<Core>,
+    token: Token,
+}
+
+impl SourceWaker {
+    /// What [`Registration::wake`] does.
+    pub fn wake(&self, ready: Ready) {
+        if let Some(core) = self.core.upgrade() {
+            core.wake(self.token, ready);
+        }
+    }
+}
+
+impl fmt::Debug for SourceWaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SourceWaker")
     }
 }
 

@@ -12,6 +12,7 @@ use twistor_reactor::Handle;
 use super::EndpointError;
 use super::description::{Description, quote};
 use crate::listener::{self, Acceptor, Security};
+use crate::simulation::Network;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
 use crate::{Address, CannotListen, Factory, ListeningPort};
@@ -135,15 +136,20 @@ impl ServerEndpoint {
             #[cfg(unix)]
             Place::Unix { path, .. } => Address::Unix(Some(path.clone())),
         };
-        self.open(wanted.clone())
+        self.open(handle, wanted.clone())
             .and_then(|(acceptor, address)| {
                 listener::listen(handle, acceptor, address, self.security.clone(), factory)
             })
             .map_err(|source| CannotListen { address: wanted, source })
     }
 
-    fn open(&self, wanted: Address) -> io::Result<(Acceptor, Address)> {
+    fn open(&self, handle: &Handle, wanted: Address) -> io::Result<(Acceptor, Address)> {
         let backlog = i32::try_from(self.backlog).unwrap_or(i32::MAX);
+        if let Some(network) = Network::of(handle) {
+            let shared = matches!(self.place, Place::Tcp { reuse_port: true, .. });
+            let (listener, address) = network.listen(&wanted, self.backlog, shared)?;
+            return Ok((Acceptor::Simulated(listener), address));
+        }
         match &self.place {
             Place::Tcp { address, reuse_port } => {
                 let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;

@@ -4,7 +4,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use mio::Interest;
 use twistor_deferred::{Deferred, Trigger};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
@@ -42,7 +41,7 @@ pub(crate) fn handshake(
         registration: OnceCell::new(),
         trigger: Cell::new(None),
     });
-    match handle.register(&mut *stream, Interest::READABLE | Interest::WRITABLE, handshake.clone()) {
+    match stream.watch(handle, handshake.clone()) {
         Ok(registration) => {
             let _ = handshake.registration.set(registration);
             let _ = pending.set(Rc::downgrade(&handshake));

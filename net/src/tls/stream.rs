@@ -2,12 +2,13 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::rc::Rc;
 use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use rustls::{Connection, Writer};
-use twistor_reactor::{DelayedCall, Handle};
+use twistor_reactor::{DelayedCall, EventHandler, Handle, Registration};
 
 use super::errors::Cause;
 use super::{TlsInfo, TlsTruncated};
@@ -40,6 +41,14 @@ impl TlsStream {
 
     pub(crate) fn socket(&self) -> &Socket {
         &self.socket
+    }
+
+    pub(crate) fn watch(
+        &mut self,
+        handle: &Handle,
+        handler: Rc<dyn EventHandler>,
+    ) -> io::Result<Registration> {
+        self.socket.watch(handle, handler)
     }
 
     pub(crate) fn info(&self) -> TlsInfo {

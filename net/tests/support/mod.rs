@@ -20,23 +20,74 @@ use twistor_reactor::{Handle, Reactor};
 /// No test takes longer; it fails instead.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Seeds that tests run with on the simulated network; `SEEDS` in the environment sets another number of them.
+pub fn seeds() -> std::ops::Range<u64> {
+    let number = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    0..number.unwrap_or(25)
+}
+
+/// A network to run a test on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// The operating system's.
+    Real,
+    /// One in memory, with a seed.
+    Simulated(u64),
+}
+
+/// Runs a test on the operating system's network, and on the simulated one with many seeds. // P9
+pub fn on_every_network(test: impl Fn(World)) {
+    test(World::Real);
+    for seed in seeds() {
+        let told = Told(World::Simulated(seed));
+        test(told.0);
+        std::mem::forget(told);
+    }
+}
+
+/// Names the world in which a test failed.
+struct Told(World);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        eprintln!("in {:?}", self.0);
+    }
+}
+
+impl World {
+    pub fn reactor(self) -> Reactor {
+        match self {
+            World::Real => Reactor::new().unwrap(),
+            World::Simulated(seed) => Reactor::simulated(seed),
+        }
+    }
+
+    /// Runs until the Deferred that `test` returns has fired, and gives its value.
+    #[track_caller]
+    pub fn run<T: 'static>(self, test: impl FnOnce(&Reactor) -> Deferred<T>) -> T {
+        let reactor = self.reactor();
+        // What is simulated takes no real time, but may take a long one of its own.
+        let deadline = if self == World::Real { DEADLINE } else { DEADLINE * 1000 };
+        let late = Rc::new(Cell::new(false));
+        let (is_late, handle) = (late.clone(), Handle::clone(&reactor));
+        reactor.call_later(deadline, move || {
+            is_late.set(true);
+            handle.stop();
+        });
+        let deferred = test(&reactor);
+        let result = reactor.run_until(deferred);
+        assert!(!late.get(), "the test took longer than {deadline:?}");
+        match result {
+            Ok(value) => value,
+            Err(failure) => panic!("{failure:?}"),
+        }
+    }
+}
+
 /// Runs until the Deferred that `test` returns has fired, and gives its value.
 #[track_caller]
 pub fn run<T: 'static>(test: impl FnOnce(&Reactor) -> Deferred<T>) -> T {
-    let reactor = Reactor::new().unwrap();
-    let late = Rc::new(Cell::new(false));
-    let (is_late, handle) = (late.clone(), Handle::clone(&reactor));
-    reactor.call_later(DEADLINE, move || {
-        is_late.set(true);
-        handle.stop();
-    });
-    let deferred = test(&reactor);
-    let result = reactor.run_until(deferred);
-    assert!(!late.get(), "the test took longer than {DEADLINE:?}");
-    match result {
-        Ok(value) => value,
-        Err(failure) => panic!("{failure:?}"),
-    }
+    World::Real.run(test)
 }
 
 /// A listener on a free port of the loopback.

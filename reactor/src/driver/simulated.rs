@@ -1,20 +1,30 @@
 //! No operating system: the clock jumps to the next deadline whenever nothing is at hand.
 
-use std::cell::Cell;
+use std::any::{Any, TypeId};
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::io;
+use std::rc::Rc;
 
 use super::Wait;
 use crate::time::Time;
 
-#[derive(Debug)]
 pub(crate) struct Simulated {
     /// The state of the random numbers that everything in the simulation is drawn from.
     random: Cell<u64>,
+    /// What hangs on this simulation: one value of each type.
+    pub(crate) parts: RefCell<Vec<(TypeId, Rc<dyn Any>)>>,
+}
+
+impl fmt::Debug for Simulated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulated").field("random", &self.random).finish_non_exhaustive()
+    }
 }
 
 impl Simulated {
     pub(crate) fn new(seed: u64) -> Simulated {
-        Simulated { random: Cell::new(seed) }
+        Simulated { random: Cell::new(seed), parts: RefCell::default() }
     }
 
     pub(crate) fn wait(&self, time: &Time, wait: Wait) -> io::Result<()> {

@@ -1,0 +1,306 @@
+//! Who listens where, who is cut off from whom, and the rules that everything is drawn by.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use twistor_deferred::Deferred;
+use twistor_reactor::{Handle, Simulation};
+
+use super::link::Link;
+use super::socket::{Backlog, SimulatedListener, SimulatedSocket};
+use super::{NetworkEvent, NetworkEventKind};
+use crate::{Address, DnsLookupError};
+
+/// The host of those who connect without saying from where: addresses kept for documentation.
+const HOME_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const HOME_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+
+/// Ports given to those who ask for none.
+const FIRST_FREE_PORT: u16 = 49_152;
+
+type Observer = Rc<dyn Fn(&NetworkEvent)>;
+
+pub(crate) struct Network {
+    handle: Handle,
+    simulation: Simulation,
+    start: Instant,
+    rules: RefCell<Rules>,
+    state: RefCell<State>,
+    observer: RefCell<Option<Observer>>,
+    /// Sockets that are open.
+    pub(super) descriptors: Cell<usize>,
+}
+
+/// What is drawn by.
+#[derive(Clone)]
+pub(super) struct Rules {
+    pub(super) latency: (Duration, Duration),
+    pub(super) splitting: bool,
+    pub(super) window: (usize, usize),
+    pub(super) resets: f64,
+    pub(super) silences: f64,
+    pub(super) descriptors: Option<usize>,
+}
+
+#[derive(Default)]
+struct State {
+    listeners: HashMap<Address, Vec<Rc<Backlog>>>,
+    names: HashMap<String, Vec<IpAddr>>,
+    /// Cut between these two; or between the one and all.
+    cuts: Vec<(IpAddr, Option<IpAddr>)>,
+    unreachable: Vec<IpAddr>,
+    /// In the order in which they were made.
+    links: Vec<Weak<Link>>,
+    last_port: u16,
+}
+
+impl Network {
+    pub(crate) fn of(handle: &Handle) -> Option<Rc<Network>> {
+        let simulation = handle.simulation()?;
+        let part = simulation.clone();
+        part.part(|| {
+            let rules = Rules {
+                latency: (Duration::from_micros(100), Duration::from_millis(10)),
+                splitting: true,
+                window: (4 * 1024, 128 * 1024),
+                resets: 0.0,
+                silences: 0.0,
+                descriptors: None,
+            };
+            let names = HashMap::from([("localhost".to_owned(), vec![Ipv4Addr::LOCALHOST.into()])]);
+            Network {
+                handle: handle.clone(),
+                simulation,
+                start: handle.now(),
+                rules: RefCell::new(rules),
+                state: RefCell::new(State { names, last_port: FIRST_FREE_PORT - 1, ..State::default() }),
+                observer: RefCell::default(),
+                descriptors: Cell::new(0),
+            }
+        })
+    }
+
+    pub(super) fn configure(&self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.rules.borrow_mut());
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        self.rules.borrow().clone()
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.handle.now().saturating_duration_since(self.start)
+    }
+
+    /// A number below `limit`; 0 if that is 0.
+    pub(super) fn below(&self, limit: u64) -> u64 {
+        self.simulation.random() % limit.max(1)
+    }
+
+    pub(super) fn chance(&self, probability: f64) -> bool {
+        probability > 0.0 && ((self.simulation.random() >> 11) as f64) < probability * (1_u64 << 53) as f64
+    }
+
+    pub(super) fn latency(&self) -> Duration {
+        let (least, most) = self.rules.borrow().latency;
+        let spread = u64::try_from((most - least).as_nanos()).unwrap_or(u64::MAX);
+        least + Duration::from_nanos(self.below(spread.saturating_add(1)))
+    }
+
+    pub(super) fn later(
+        &self,
+        delay: Duration,
+        call: impl FnOnce() + 'static,
+    ) -> twistor_reactor::DelayedCall {
+        self.handle.call_later(delay, call)
+    }
+
+    pub(super) fn tell(&self, from: &Address, to: &Address, kind: NetworkEventKind) {
+        let observer = self.observer.borrow().clone();
+        if let Some(observer) = observer {
+            observer(&NetworkEvent { time: self.now(), from: from.clone(), to: to.clone(), kind });
+        }
+    }
+
+    pub(super) fn set_observer(&self, observer: Observer) {
+        let before = self.observer.replace(Some(observer));
+        drop(before);
+    }
+
+    /// Counts one more socket, if there may be one.
+    pub(super) fn take_descriptor(&self) -> io::Result<()> {
+        let open = self.descriptors.get();
+        if self.rules.borrow().descriptors.is_some_and(|limit| open >= limit) {
+            #[cfg(unix)]
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+            #[cfg(not(unix))]
+            return Err(io::Error::other("too many open sockets"));
+        }
+        self.descriptors.set(open + 1);
+        Ok(())
+    }
+
+    pub(super) fn set_name(&self, name: String, addresses: Option<Vec<IpAddr>>) {
+        let names = &mut self.state.borrow_mut().names;
+        match addresses {
+            Some(addresses) => names.insert(name, addresses),
+            None => names.remove(&name),
+        };
+    }
+
+    /// What the simulation's name servers say, after a while.
+    pub(crate) fn resolve(self: &Rc<Self>, host: &str) -> Deferred<Vec<IpAddr>> {
+        let (answer, trigger) = Deferred::new();
+        let (network, host) = (Rc::downgrade(self), host.to_owned());
+        self.later(self.latency(), move || {
+            let network = network.upgrade();
+            let found = network.and_then(|network| network.state.borrow().names.get(&host).cloned());
+            match found {
+                Some(addresses) => trigger.callback(addresses),
+                None => {
+                    let source = io::Error::new(io::ErrorKind::NotFound, "no such name in this simulation");
+                    trigger.errback(DnsLookupError { host, source: Some(source) });
+                }
+            }
+        });
+        answer
+    }
+
+    pub(crate) fn listen(
+        self: &Rc<Self>,
+        wanted: &Address,
+        backlog: u32,
+        shared: bool,
+    ) -> io::Result<(SimulatedListener, Address)> {
+        let address = match wanted {
+            Address::Ip(address) if address.port() == 0 => self.free_address(address.ip()).into(),
+            other => other.clone(),
+        };
+        let queue = Backlog::new(backlog, shared);
+        let mut state = self.state.borrow_mut();
+        let there = state.listeners.entry(address.clone()).or_default();
+        if there.iter().any(|other| !(shared && other.shared)) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        there.push(queue.clone());
+        Ok((SimulatedListener::new(self, address.clone(), queue), address))
+    }
+
+    pub(super) fn stop_listening(&self, address: &Address, queue: &Rc<Backlog>) {
+        let mut state = self.state.borrow_mut();
+        if let Some(there) = state.listeners.get_mut(address) {
+            there.retain(|other| !Rc::ptr_eq(other, queue));
+            if there.is_empty() {
+                state.listeners.remove(address);
+            }
+        }
+    }
+
+    fn free_address(&self, host: IpAddr) -> SocketAddr {
+        let mut state = self.state.borrow_mut();
+        state.last_port = state.last_port.checked_add(1).unwrap_or(FIRST_FREE_PORT);
+        SocketAddr::new(host, state.last_port)
+    }
+
+    pub(crate) fn connect(
+        self: &Rc<Self>,
+        target: Address,
+        bind: Option<IpAddr>,
+    ) -> io::Result<SimulatedSocket> {
+        let source = match &target {
+            Address::Unix(_) => Address::Unix(None),
+            Address::Ip(address) => {
+                let host = match address.ip() {
+                    _ if bind.is_some() => bind.unwrap_or(HOME_V4),
+                    host if host.is_loopback() => host,
+                    IpAddr::V4(_) => HOME_V4,
+                    IpAddr::V6(_) => HOME_V6,
+                };
+                if self.state.borrow().unreachable.contains(&address.ip()) {
+                    return Err(io::ErrorKind::HostUnreachable.into());
+                }
+                self.free_address(host).into()
+            }
+        };
+        self.take_descriptor()?;
+        let link = Link::new(self, source, target);
+        let socket = SimulatedSocket::new(self, link.clone(), 0);
+        let mut state = self.state.borrow_mut();
+        if state.links.len() == state.links.capacity() {
+            state.links.retain(|link| link.strong_count() > 0);
+        }
+        state.links.push(Rc::downgrade(&link));
+        drop(state);
+        link.call();
+        Ok(socket)
+    }
+
+    /// Who takes a connection to this address.
+    pub(super) fn listener(&self, target: &Address) -> Option<Rc<Backlog>> {
+        let state = self.state.borrow();
+        let there = state.listeners.get(target).or_else(|| {
+            let address = target.ip()?;
+            let any: IpAddr =
+                if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            state.listeners.get(&SocketAddr::new(any, address.port()).into())
+        })?;
+        let which = if there.len() > 1 { self.simulation.random() as usize % there.len() } else { 0 };
+        there.get(which).cloned()
+    }
+
+    pub(super) fn is_cut(&self, one: &Address, other: &Address) -> bool {
+        let (Some(one), Some(other)) = (one.ip(), other.ip()) else { return false };
+        let (one, other) = (one.ip(), other.ip());
+        one != other
+            && self.state.borrow().cuts.iter().any(|cut| match *cut {
+                (host, None) => host == one || host == other,
+                (a, Some(b)) => (a, b) == (one, other) || (b, a) == (one, other),
+            })
+    }
+
+    pub(super) fn cut(&self, one: IpAddr, other: Option<IpAddr>) {
+        self.state.borrow_mut().cuts.push((one, other));
+    }
+
+    pub(super) fn heal(&self, one: IpAddr, other: Option<IpAddr>) {
+        let is_this = |cut: &(IpAddr, Option<IpAddr>)| match (*cut, other) {
+            ((a, None), None) => a == one,
+            ((a, Some(b)), Some(other)) => (a, b) == (one, other) || (b, a) == (one, other),
+            _ => false,
+        };
+        self.state.borrow_mut().cuts.retain(|cut| !is_this(cut));
+        for link in self.links() {
+            link.go_on();
+        }
+    }
+
+    pub(super) fn set_reachable(&self, host: IpAddr, reachable: bool) {
+        let unreachable = &mut self.state.borrow_mut().unreachable;
+        unreachable.retain(|other| *other != host);
+        if !reachable {
+            unreachable.push(host);
+        }
+    }
+
+    pub(super) fn reset_connections(&self, host: IpAddr) -> usize {
+        self.links_of(host).into_iter().filter(|link| link.reset()).count()
+    }
+
+    pub(super) fn silence_connections(&self, host: IpAddr) -> usize {
+        self.links_of(host).into_iter().filter(|link| link.silence()).count()
+    }
+
+    fn links(&self) -> Vec<Rc<Link>> {
+        self.state.borrow().links.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn links_of(&self, host: IpAddr) -> Vec<Rc<Link>> {
+        let mut links = self.links();
+        links.retain(|link| link.has_end_at(host));
+        links
+    }
+}

@@ -1,0 +1,176 @@
+//! Sockets and listeners of the network in memory, with the manners of those of the operating system.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::rc::{Rc, Weak};
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use twistor_reactor::{Ready, SourceWaker};
+
+use super::link::Link;
+use super::network::Network;
+use crate::Address;
+
+/// One end of a connection.
+pub(crate) struct SimulatedSocket {
+    network: Weak<Network>,
+    link: Rc<Link>,
+    side: usize,
+    reset_on_close: Cell<bool>,
+}
+
+impl SimulatedSocket {
+    /// A socket for which a descriptor was taken.
+    pub(super) fn new(network: &Rc<Network>, link: Rc<Link>, side: usize) -> SimulatedSocket {
+        let reset_on_close = Default::default();
+        SimulatedSocket { network: Rc::downgrade(network), link, side, reset_on_close }
+    }
+
+    pub(crate) fn watch(&self, waker: SourceWaker) {
+        self.link.watch(self.side, waker);
+    }
+
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.link.read(self.side, buffer)
+    }
+
+    pub(crate) fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.link.write(self.side, data)
+    }
+
+    pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut taken = 0;
+        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+            match self.write(slice) {
+                Ok(count) => taken += count,
+                Err(_) if taken > 0 => return Ok(taken),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(taken)
+    }
+
+    pub(crate) fn shutdown(&self, _: Shutdown) -> io::Result<()> {
+        self.link.shutdown_write(self.side)
+    }
+
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(self.link.take_error(self.side))
+    }
+
+    pub(crate) fn reset_on_close(&self) {
+        self.reset_on_close.set(true);
+    }
+
+    pub(crate) fn peer(&self) -> io::Result<Address> {
+        if self.link.is_established(self.side) {
+            Ok(self.link.ends[1 - self.side].address.clone())
+        } else {
+            Err(io::ErrorKind::NotConnected.into())
+        }
+    }
+
+    pub(crate) fn host(&self) -> io::Result<Address> {
+        Ok(self.link.ends[self.side].address.clone())
+    }
+}
+
+impl Drop for SimulatedSocket {
+    fn drop(&mut self) {
+        self.link.close(self.side, self.reset_on_close.get());
+        if let Some(network) = self.network.upgrade() {
+            network.descriptors.set(network.descriptors.get() - 1);
+        }
+    }
+}
+
+/// It is watched by itself; the operating system has nothing to watch.
+impl Source for SimulatedSocket {
+    fn register(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn reregister(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The connections that wait to be accepted.
+pub(super) struct Backlog {
+    waiting: RefCell<VecDeque<Rc<Link>>>,
+    waker: RefCell<Option<SourceWaker>>,
+    most: usize,
+    pub(super) shared: bool,
+}
+
+impl Backlog {
+    pub(super) fn new(most: u32, shared: bool) -> Rc<Backlog> {
+        let (waiting, waker) = Default::default();
+        Rc::new(Backlog { waiting, waker, most: most.max(1) as usize, shared })
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.borrow().len() < self.most
+    }
+
+    pub(super) fn push(&self, link: Rc<Link>) {
+        self.waiting.borrow_mut().push_back(link);
+        let waker = self.waker.borrow().clone();
+        if let Some(waker) = waker {
+            waker.wake(Ready::READABLE);
+        }
+    }
+}
+
+/// A listening socket.
+pub(crate) struct SimulatedListener {
+    network: Weak<Network>,
+    address: Address,
+    backlog: Rc<Backlog>,
+}
+
+impl SimulatedListener {
+    pub(super) fn new(network: &Rc<Network>, address: Address, backlog: Rc<Backlog>) -> SimulatedListener {
+        SimulatedListener { network: Rc::downgrade(network), address, backlog }
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<(SimulatedSocket, Address)> {
+        let network = self.network.upgrade().ok_or(io::ErrorKind::NotConnected)?;
+        if self.backlog.waiting.borrow().is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        network.take_descriptor()?;
+        match self.backlog.waiting.borrow_mut().pop_front() {
+            Some(link) => {
+                let peer = link.ends[0].address.clone();
+                Ok((SimulatedSocket::new(&network, link, 1), peer))
+            }
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    pub(crate) fn watch(&self, waker: SourceWaker) {
+        if !self.backlog.waiting.borrow().is_empty() {
+            waker.wake(Ready::READABLE);
+        }
+        self.backlog.waker.replace(Some(waker));
+    }
+}
+
+impl Drop for SimulatedListener {
+    fn drop(&mut self) {
+        if let Some(network) = self.network.upgrade() {
+            network.stop_listening(&self.address, &self.backlog);
+        }
+        for link in self.backlog.waiting.take() {
+            link.close(1, true);
+        }
+    }
+}

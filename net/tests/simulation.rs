@@ -1,0 +1,455 @@
+//! The network in memory: what it does to connections, and that it does the same again. Statement P9.
+
+#![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
+
+mod support;
+#[cfg(feature = "tls")]
+mod tls_support;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use support::*;
+use twistor_deferred::Deferred;
+use twistor_net::{
+    ClientEndpoint, ConnectRefused, ConnectTimedOut, ConnectionDone, ConnectionLost, DnsLookupError, Factory,
+    Failure, ListeningPort, NoRoute, ServerEndpoint, SimulatedNetwork, Transport,
+};
+use twistor_reactor::{Handle, Reactor};
+
+const SERVER: &str = "192.0.2.80";
+const CLIENT: &str = "192.0.2.1";
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn network(handle: &Handle) -> SimulatedNetwork {
+    SimulatedNetwork::of(handle).unwrap()
+}
+
+fn serve<F: Factory>(handle: &Handle, factory: F) -> ListeningPort {
+    ServerEndpoint::tcp("192.0.2.80:80".parse().unwrap()).listen(handle, factory).unwrap()
+}
+
+fn server() -> ClientEndpoint {
+    ClientEndpoint::tcp(SERVER, 80)
+}
+
+/// Runs `test` once with each of many seeds.
+fn with_seeds<T: 'static>(test: impl Fn(&Reactor) -> Deferred<T>) -> Vec<T> {
+    seeds().map(|seed| World::Simulated(seed).run(&test)).collect()
+}
+
+fn failure_of<T: 'static>(deferred: Deferred<T>) -> Deferred<Failure> {
+    deferred.add_both(|result| match result {
+        Ok(_) => panic!("it did not fail"),
+        Err(failure) => Ok(failure),
+    })
+}
+
+fn after(handle: &Handle, delay: Duration) -> Deferred<()> {
+    let (deferred, trigger) = Deferred::new();
+    handle.call_later(delay, move || trigger.callback(()));
+    deferred
+}
+
+/// A busy program with everything going wrong: its trace and its diaries.
+fn trace(seed: u64) -> Vec<String> {
+    let lines: Rc<RefCell<Vec<String>>> = Rc::default();
+    let diaries: Vec<Diary> = (0..10).map(|_| Diary::new()).collect();
+    let reactor = Reactor::simulated(seed);
+    let network = network(&reactor);
+    network.set_resets(0.3);
+    network.set_silences(0.2);
+    network.add_name("server.test", [ip(SERVER)]);
+    let trace = lines.clone();
+    network.set_observer(move |event| trace.borrow_mut().push(event.to_string()));
+    let _port = serve(&reactor, |_| Echo);
+    for (index, diary) in diaries.iter().enumerate() {
+        let client = scripted(diary).on_made(move |transport| {
+            transport.write(&noise(1000 * index));
+            Ok(())
+        });
+        let connecting = ClientEndpoint::tcp("server.test", 80).connect(&reactor, client);
+        drop(connecting.add_both(|_| Ok(())));
+    }
+    let handle = reactor.clone();
+    reactor.call_later(Duration::from_secs(10), move || handle.stop());
+    reactor.run().unwrap();
+    let mut lines = lines.take();
+    lines.extend(diaries.iter().flat_map(|diary| diary.entries()));
+    lines
+}
+
+// P9
+#[test]
+fn the_same_seed_gives_the_same_trace_and_another_another() {
+    for seed in 0..5 {
+        let first = trace(seed);
+        assert!(first.len() > 50, "only {} events", first.len());
+        assert_eq!(first, trace(seed));
+        assert_ne!(first, trace(seed + 1));
+    }
+}
+
+// P9
+#[test]
+fn a_reactor_of_the_operating_system_has_no_simulated_network() {
+    assert!(SimulatedNetwork::of(&Reactor::new().unwrap()).is_none());
+}
+
+// P9
+#[test]
+fn what_is_sent_at_once_may_come_in_parts_unless_told_otherwise() {
+    let parts = |splitting| {
+        let parts = with_seeds(|reactor| {
+            let diary = Diary::new();
+            network(reactor).set_splitting(splitting);
+            let received = diary.when_received(50);
+            let _port = serve(reactor, |_| Echo);
+            server().connect(reactor, scripted(&diary)).add_callback(move |transport| {
+                transport.write(&[b'x'; 50]);
+                received.add_callback(move |()| Ok(diary.entries().len() - 1))
+            })
+        });
+        (parts.iter().sum::<usize>(), parts.len())
+    };
+    let (whole, runs) = parts(false);
+    assert_eq!(whole, runs);
+    let (split, runs) = parts(true);
+    assert!(split > runs, "{split} parts in {runs} runs");
+}
+
+// P9, P6
+#[test]
+fn connecting_fails_as_it_does_on_a_real_network() {
+    with_seeds(|reactor| {
+        network(reactor).set_reachable(ip("192.0.2.99"), false);
+        let refused = failure_of(server().connect(reactor, Echo));
+        let unknown = failure_of(ClientEndpoint::tcp("nobody.test", 80).connect(reactor, Echo));
+        let no_route = failure_of(ClientEndpoint::tcp("192.0.2.99", 80).connect(reactor, Echo));
+        refused
+            .add_callback(|failure| assert!(failure.is::<ConnectRefused>(), "{failure}"))
+            .add_callback(|()| unknown)
+            .add_callback(|failure| assert!(failure.is::<DnsLookupError>(), "{failure}"))
+            .add_callback(|()| no_route)
+            .add_callback(|failure| assert!(failure.is::<NoRoute>(), "{failure}"))
+    });
+}
+
+// P9, P6: in no time
+#[test]
+fn connecting_to_a_host_that_is_cut_off_takes_as_long_as_it_may() {
+    with_seeds(|reactor| {
+        let _port = serve(reactor, |_| Echo);
+        network(reactor).isolate(ip(SERVER));
+        let (start, handle) = (reactor.now(), (**reactor).clone());
+        let patient = server().timeout(Duration::from_secs(1000)).connect(reactor, Echo);
+        failure_of(server().connect(reactor, Echo)).add_callback(move |failure| {
+            assert!(failure.is::<ConnectTimedOut>(), "{failure}");
+            assert_eq!(handle.now() - start, Duration::from_secs(30));
+            failure_of(patient).add_callback(move |failure| {
+                // The operating system gives up first.
+                assert!(failure.is::<ConnectTimedOut>(), "{failure}");
+                assert_eq!(handle.now() - start, Duration::from_secs(127));
+            })
+        })
+    });
+}
+
+// P6: RFC 8305
+#[test]
+fn a_host_whose_first_address_is_dead_is_reached_by_its_second() {
+    with_seeds(|reactor| {
+        let network = network(reactor);
+        let dead: IpAddr = "2001:db8::80".parse().unwrap();
+        network.add_name("both.test", [dead, ip(SERVER)]);
+        network.isolate(dead);
+        let _port = serve(reactor, |_| Echo);
+        let (start, handle) = (reactor.now(), (**reactor).clone());
+        ClientEndpoint::tcp("both.test", 80).connect(reactor, Echo).add_callback(move |transport| {
+            assert_eq!(transport.peer().unwrap().to_string(), "192.0.2.80:80");
+            let took = handle.now() - start;
+            assert!(took >= Duration::from_millis(250) && took < Duration::from_millis(300), "{took:?}");
+        })
+    });
+}
+
+// P9
+#[test]
+fn a_partition_holds_data_up_and_healing_lets_it_go_on() {
+    let diary = Diary::new();
+    with_seeds(|reactor| {
+        let diary = diary.clone();
+        let network = network(reactor);
+        let _port = serve(reactor, |_| Echo);
+        let handle = (**reactor).clone();
+        let before = diary.received().len();
+        let received = diary.when_received(before + 4);
+        let seen = diary.clone();
+        server().connect(reactor, scripted(&diary)).add_callback(move |transport| {
+            network.partition(ip(CLIENT), ip(SERVER));
+            transport.write(b"ping");
+            after(&handle, Duration::from_secs(600)).add_callback(move |()| {
+                assert_eq!(seen.received().len(), before);
+                network.heal(ip(SERVER), ip(CLIENT));
+                received.add_callback(move |()| assert!(!transport.is_lost()))
+            })
+        })
+    });
+}
+
+// P9
+#[test]
+fn connecting_goes_on_when_a_cut_is_healed_in_time() {
+    with_seeds(|reactor| {
+        let network = network(reactor);
+        let _port = serve(reactor, |_| Echo);
+        network.isolate(ip(SERVER));
+        reactor.call_later(Duration::from_secs(20), move || network.rejoin(ip(SERVER)));
+        server().connect(reactor, Echo).add_callback(|_| ())
+    });
+}
+
+// P9, P1
+#[test]
+fn a_reset_is_told_to_both_sides_once() {
+    with_seeds(|reactor| {
+        let (here, there) = (Diary::new(), Diary::new());
+        let _port = serve(reactor, Once(Some(scripted(&there))));
+        let network = network(reactor);
+        let (lost, both_lost) = (here.when_lost(), there.when_lost());
+        let (handle, seen) = ((**reactor).clone(), (here.clone(), there.clone()));
+        server().connect(reactor, scripted(&here)).add_callback(move |_| {
+            assert_eq!(network.reset_connections(ip(SERVER)), 1);
+            lost.add_callback(move |()| both_lost)
+                .add_callback(move |()| after(&handle, DEADLINE))
+                .add_callback(move |()| {
+                    for diary in [seen.0, seen.1] {
+                        assert_eq!(diary.losses(), 1);
+                        let reason = diary.reason();
+                        let lost = reason.downcast_ref::<ConnectionLost>().unwrap();
+                        assert_eq!(lost.kind(), io::ErrorKind::ConnectionReset);
+                    }
+                })
+        })
+    });
+}
+
+// P9
+#[test]
+fn of_a_connection_that_falls_silent_nobody_is_told() {
+    with_seeds(|reactor| {
+        let (here, there) = (Diary::new(), Diary::new());
+        let _port = serve(reactor, Once(Some(scripted(&there))));
+        let network = network(reactor);
+        let (handle, seen) = ((**reactor).clone(), (here.clone(), there.clone()));
+        server().connect(reactor, scripted(&here)).add_callback(move |transport| {
+            let made = after(&handle, Duration::from_secs(1));
+            made.add_callback(move |()| {
+                assert_eq!(network.silence_connections(ip(CLIENT)), 1);
+                assert!(transport.write(&[b'x'; 1 << 20]));
+                after(&handle, Duration::from_secs(3600)).add_callback(move |()| {
+                    assert!(transport.buffered() > 0);
+                    assert_eq!(
+                        (seen.0.entries(), seen.1.entries()),
+                        (vec!["made".into()], vec!["made".into()])
+                    );
+                    transport.abort_connection();
+                })
+            })
+        })
+    });
+}
+
+// P9: each fault is met in some of many seeds
+#[test]
+fn resets_and_silences_come_as_often_as_they_are_asked_for() {
+    let faults = |setting: fn(&SimulatedNetwork, f64), probability| {
+        let lost = Rc::new(Cell::new(0));
+        for seed in 0..200 {
+            let reactor = Reactor::simulated(seed);
+            setting(&network(&reactor), probability);
+            let diary = Diary::new();
+            let _port = serve(&reactor, |_| Echo);
+            let lost = lost.clone();
+            let (handle, seen) = (reactor.clone(), diary.clone());
+            let connecting = server().connect(&reactor, scripted(&diary));
+            let done = connecting.add_both(move |connected| {
+                after(&handle, Duration::from_secs(2)).add_callback(move |()| {
+                    // A silence may come before the connection is there.
+                    if let Ok(transport) = connected {
+                        transport.write(b"x");
+                    }
+                    after(&handle, Duration::from_secs(2)).add_callback(move |()| {
+                        if seen.received().is_empty() {
+                            lost.set(lost.get() + 1);
+                        }
+                    })
+                })
+            });
+            reactor.run_until(done).unwrap();
+        }
+        lost.get()
+    };
+    for setting in [SimulatedNetwork::set_resets, SimulatedNetwork::set_silences] {
+        assert_eq!(faults(setting, 0.0), 0);
+        assert_eq!(faults(setting, 1.0), 200);
+        let some = faults(setting, 0.5);
+        assert!((60..140).contains(&some), "{some} of 200");
+    }
+}
+
+// P7
+#[test]
+fn a_listener_without_descriptors_recovers_when_there_are_some_again() {
+    with_seeds(|reactor| {
+        let network = network(reactor);
+        let _port = serve(reactor, |_| Echo);
+        let diary = Diary::new();
+        // One for the first client; none is left to accept it with.
+        network.set_descriptor_limit(Some(1));
+        let received = diary.when_received(1);
+        let (handle, seen) = ((**reactor).clone(), diary.clone());
+        server().connect(reactor, scripted(&diary)).add_callback(move |transport| {
+            transport.write(b"x");
+            let starved = failure_of(server().connect(&handle, Echo));
+            starved.add_callback(move |_| after(&handle, Duration::from_secs(60))).add_callback(move |()| {
+                assert_eq!(seen.received(), b"");
+                network.set_descriptor_limit(None);
+                received
+            })
+        })
+    });
+}
+
+// P9
+#[test]
+fn those_who_find_no_place_to_wait_ask_again() {
+    with_seeds(|reactor| {
+        let endpoint = ServerEndpoint::tcp("0.0.0.0:80".parse().unwrap()).backlog(1);
+        let _port = endpoint.listen(reactor, |_| Echo).unwrap();
+        network(reactor).set_descriptor_limit(Some(30));
+        let clients: Vec<Deferred<Transport>> = (0..30).map(|_| server().connect(reactor, Echo)).collect();
+        let (network, handle) = (network(reactor), (**reactor).clone());
+        drop(
+            after(&handle, Duration::from_secs(3)).add_callback(move |()| network.set_descriptor_limit(None)),
+        );
+        clients.into_iter().fold(twistor_deferred::succeed(()), |all, client| {
+            all.add_callback(move |()| client.add_callback(|_| ()))
+        })
+    });
+}
+
+// P9
+#[test]
+fn an_address_can_be_listened_on_once_and_again_when_it_is_free() {
+    with_seeds(|reactor| {
+        let port = serve(reactor, |_| Echo);
+        let again = || ServerEndpoint::tcp("192.0.2.80:80".parse().unwrap()).listen(reactor, |_| Echo);
+        assert_eq!(again().unwrap_err().source.kind(), io::ErrorKind::AddrInUse);
+        drop(port.stop_listening());
+        again().unwrap();
+        let any = ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap());
+        let one = any.listen(reactor, |_| Echo).unwrap();
+        assert_ne!(one.address(), any.listen(reactor, |_| Echo).unwrap().address());
+        ClientEndpoint::tcp("localhost", one.address().port().unwrap())
+            .connect(reactor, Echo)
+            .add_callback(|_| ())
+    });
+}
+
+// P9
+#[test]
+fn hosts_tell_one_another_by_the_addresses_they_bind_to() {
+    let peers: Rc<RefCell<Vec<String>>> = Rc::default();
+    with_seeds(|reactor| {
+        let seen = peers.clone();
+        let _port = serve(reactor, move |peer: twistor_net::Address| {
+            seen.borrow_mut().push(peer.ip().unwrap().ip().to_string());
+            Echo
+        });
+        let diary = Diary::new();
+        let received = diary.when_received(1);
+        server().bind_address(ip("192.0.2.33")).connect(reactor, scripted(&diary)).add_callback(
+            move |transport| {
+                transport.write(b"x");
+                received
+            },
+        )
+    });
+    assert!(peers.borrow().iter().all(|peer| peer == "192.0.2.33"));
+}
+
+// P9
+#[cfg(unix)]
+#[test]
+fn unix_sockets_are_simulated_without_a_file() {
+    with_seeds(|reactor| {
+        let path = "/nowhere/at/all.sock";
+        let _port = ServerEndpoint::unix(path).listen(reactor, |_| Echo).unwrap();
+        let diary = Diary::new();
+        let received = diary.when_received(5);
+        ClientEndpoint::unix(path).connect(reactor, scripted(&diary)).add_callback(move |transport| {
+            assert_eq!(transport.peer().unwrap().to_string(), path);
+            transport.write(b"hello");
+            received
+        })
+    });
+}
+
+// P9: a peer that never reads holds a writer up, in memory too
+#[test]
+fn a_peer_that_does_not_read_holds_the_writer_up() {
+    with_seeds(|reactor| {
+        network(reactor).set_window(10_000, 20_000);
+        let diary = Diary::new();
+        let deaf = scripted(&diary).on_made(|transport| {
+            transport.pause_producing();
+            Ok(())
+        });
+        let _port = serve(reactor, Once(Some(deaf)));
+        let handle = (**reactor).clone();
+        server().connect(reactor, Echo).add_callback(move |transport| {
+            transport.write(&[b'x'; 100_000]);
+            after(&handle, Duration::from_secs(10)).add_callback(move |()| {
+                assert!((80_000..90_001).contains(&transport.buffered()), "{}", transport.buffered());
+            })
+        })
+    });
+}
+
+// P10, P11: TLS goes through the same network, and its wait for a goodbye ends
+#[cfg(feature = "tls")]
+#[test]
+fn tls_runs_in_the_simulation() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        network(reactor).add_name("server.test", [ip(SERVER)]);
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+        let never_closes = Diary::new();
+        // It hears the end, and keeps its side open.
+        let stubborn = scripted(&never_closes).on_end(|_| Ok(()));
+        let _port = endpoint.listen(reactor, Once(Some(stubborn))).unwrap();
+        let diary = Diary::new();
+        let lost = diary.when_lost();
+        let (handle, start) = ((**reactor).clone(), Cell::new(None));
+        let client = ClientEndpoint::tls("server.test", 443, authority.client());
+        client.connect(reactor, scripted(&diary)).add_callback(move |transport| {
+            transport.write(&[b'x'; 100_000]);
+            transport.lose_connection();
+            start.set(Some(handle.now()));
+            lost.add_callback(move |()| {
+                let waited = handle.now() - start.get().unwrap();
+                assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(7), "{waited:?}");
+                assert_eq!(never_closes.received().len(), 100_000);
+                assert!(diary.reason().is::<ConnectionDone>());
+            })
+        })
+    });
+}
