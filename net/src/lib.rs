@@ -51,6 +51,7 @@ mod address;
 mod connect;
 mod connection;
 mod conversation;
+mod datagram;
 mod endpoint;
 mod errors;
 mod framed;
@@ -77,6 +78,7 @@ pub use twistor_deferred::Failure;
 
 pub use address::Address;
 pub use conversation::{Conversation, EndOfData, conversations};
+pub use datagram::{DatagramProtocol, DatagramTransport, UdpEndpoint};
 pub use endpoint::{ClientEndpoint, EndpointError, ServerEndpoint};
 pub use errors::{
     CannotListen, ConnectFailed, ConnectRefused, ConnectTimedOut, ConnectionAborted, ConnectionDone,

@@ -1,0 +1,251 @@
+//! Datagrams. Statement P15.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::net::{SocketAddr, UdpSocket};
+use std::rc::Rc;
+
+use support::*;
+use twistor_deferred::{Deferred, Trigger, succeed};
+use twistor_net::{
+    ConnectionDone, ConnectionLost, DatagramProtocol, DatagramTransport, Failure, UdpEndpoint,
+};
+use twistor_reactor::Handle;
+
+/// Who waits for how many entries.
+type Waiting = (usize, Trigger<()>);
+
+/// Writes a diary, and does as told.
+#[derive(Clone, Default)]
+struct Log {
+    entries: Rc<RefCell<Vec<String>>>,
+    sizes: Rc<RefCell<Vec<usize>>>,
+    reason: Rc<RefCell<Option<Failure>>>,
+    waiting: Rc<RefCell<Option<Waiting>>>,
+}
+
+impl Log {
+    fn write(&self, entry: impl Into<String>) {
+        self.entries.borrow_mut().push(entry.into());
+        let count = self.entries.borrow().len();
+        let ripe = self.waiting.borrow_mut().take_if(|(wanted, _)| *wanted <= count);
+        if let Some((_, trigger)) = ripe {
+            trigger.callback(());
+        }
+    }
+
+    /// Fires when so much has happened.
+    fn when(&self, entries: usize) -> Deferred<()> {
+        if self.entries.borrow().len() >= entries {
+            return succeed(());
+        }
+        let (deferred, trigger) = Deferred::new();
+        self.waiting.replace(Some((entries, trigger)));
+        deferred
+    }
+}
+
+impl DatagramProtocol for Log {
+    fn started(&mut self, _: &DatagramTransport) -> Result<(), Failure> {
+        self.write("started");
+        Ok(())
+    }
+
+    fn datagram_received(
+        &mut self,
+        transport: &DatagramTransport,
+        data: &[u8],
+        from: SocketAddr,
+    ) -> Result<(), Failure> {
+        self.sizes.borrow_mut().push(data.len());
+        self.write(String::from_utf8_lossy(&data[..data.len().min(20)]));
+        match data {
+            b"panic" => panic!("on purpose"),
+            b"error" => Err(std::io::Error::other("on purpose").into()),
+            b"echo" => Ok(transport.send_to(b"echo", from)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn connection_refused(&mut self, _: &DatagramTransport) -> Result<(), Failure> {
+        self.write("refused");
+        Ok(())
+    }
+
+    fn stopped(&mut self, reason: Failure) {
+        self.write("stopped");
+        self.reason.replace(Some(reason));
+    }
+}
+
+fn open(handle: &Handle, log: &Log) -> DatagramTransport {
+    UdpEndpoint::new("127.0.0.1:0".parse().unwrap()).listen(handle, log.clone()).unwrap()
+}
+
+fn blocking_peer() -> UdpSocket {
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.set_read_timeout(Some(DEADLINE)).unwrap();
+    peer
+}
+
+// P15
+#[test]
+fn datagrams_come_whole_in_order_and_stop_once() {
+    let log = Log::default();
+    run(|reactor| {
+        let transport = open(reactor, &log);
+        let (peer, at) = (blocking_peer(), transport.address());
+        for datagram in [&b"one"[..], b"", b"two"] {
+            peer.send_to(datagram, at).unwrap();
+        }
+        log.when(4).add_callback(move |()| {
+            let first = transport.stop_listening();
+            assert!(!first.is_fired(), "stopped from inside a call");
+            let second = transport.stop_listening();
+            first.add_callback(move |()| second).add_callback(move |()| {
+                assert!(transport.stop_listening().is_fired());
+                assert!(transport.send_to(b"x", at).is_err());
+            })
+        })
+    });
+    assert_eq!(*log.entries.borrow(), ["started", "one", "", "two", "stopped"]);
+    assert!(log.reason.take().unwrap().is::<ConnectionDone>());
+}
+
+// P15, B12
+#[test]
+fn the_largest_datagram_goes_both_ways() {
+    struct Echo;
+    impl DatagramProtocol for Echo {
+        fn datagram_received(
+            &mut self,
+            transport: &DatagramTransport,
+            data: &[u8],
+            from: SocketAddr,
+        ) -> Result<(), Failure> {
+            Ok(transport.send_to(data, from)?)
+        }
+    }
+    let count = run(|reactor| {
+        let transport = UdpEndpoint::new("127.0.0.1:0".parse().unwrap()).listen(reactor, Echo).unwrap();
+        let (peer, at) = (blocking_peer(), transport.address());
+        reactor.defer_to_thread(move || {
+            peer.send_to(&[b'x'; 65_507], at)?;
+            Ok(peer.recv_from(&mut [0; 70_000])?.0)
+        })
+    });
+    assert_eq!(count, 65_507);
+}
+
+// P15
+#[test]
+fn errors_and_panics_leave_the_port_open() {
+    let log = Log::default();
+    run(|reactor| {
+        let transport = open(reactor, &log);
+        let (peer, at) = (blocking_peer(), transport.address());
+        reactor.defer_to_thread(move || {
+            for datagram in [&b"panic"[..], b"error", b"echo"] {
+                peer.send_to(datagram, at)?;
+            }
+            Ok(peer.recv_from(&mut [0; 10])?)
+        })
+    });
+    assert_eq!(log.entries.borrow()[..4], ["started", "panic", "error", "echo"]);
+    assert!(log.reason.take().unwrap().is::<ConnectionLost>());
+}
+
+// P15, B12
+#[test]
+fn a_connected_port_is_told_that_its_peer_refuses_and_goes_on() {
+    let log = Log::default();
+    run(|reactor| {
+        let peer = blocking_peer();
+        let at = peer.local_addr().unwrap();
+        drop(peer);
+        let endpoint = UdpEndpoint::new("127.0.0.1:0".parse().unwrap()).peer(at);
+        let transport = endpoint.listen(reactor, log.clone()).unwrap();
+        transport.send(b"is anybody there?").unwrap();
+        // The refusal is there already; it is no error of this one.
+        transport.send(b"and now?").unwrap();
+        let seen = log.clone();
+        log.when(2).add_callback(move |()| {
+            let peer = UdpSocket::bind(at).unwrap();
+            peer.send_to(b"now", transport.address()).unwrap();
+            // A stranger is not heard.
+            blocking_peer().send_to(b"stranger", transport.address()).unwrap();
+            let wanted = seen.entries.borrow().len() + 1;
+            seen.when(wanted).add_callback(move |()| transport.stop_listening())
+        })
+    });
+    let entries = log.entries.borrow();
+    assert_eq!(entries[..2], ["started", "refused"]);
+    assert!(entries.contains(&"now".to_owned()) && !entries.contains(&"stranger".to_owned()));
+}
+
+// P15: a flood
+#[test]
+fn a_burst_takes_several_turns() {
+    let most = Rc::new(Cell::new(0));
+    struct Count {
+        handle: Handle,
+        turn: u64,
+        in_turn: usize,
+        most: Rc<Cell<usize>>,
+        left: usize,
+        done: Option<Trigger<()>>,
+    }
+    impl DatagramProtocol for Count {
+        fn datagram_received(
+            &mut self,
+            _: &DatagramTransport,
+            _: &[u8],
+            _: SocketAddr,
+        ) -> Result<(), Failure> {
+            let now = self.handle.stats().turns;
+            if self.turn != now {
+                (self.turn, self.in_turn) = (now, 0);
+            }
+            self.in_turn += 1;
+            self.most.set(self.most.get().max(self.in_turn));
+            self.left -= 1;
+            if self.left == 0 {
+                self.done.take().unwrap().callback(());
+            }
+            Ok(())
+        }
+    }
+    run(|reactor| {
+        let (deferred, trigger) = Deferred::new();
+        let count = Count {
+            handle: (**reactor).clone(),
+            turn: 0,
+            in_turn: 0,
+            most: most.clone(),
+            left: 100,
+            done: Some(trigger),
+        };
+        let transport = UdpEndpoint::new("127.0.0.1:0".parse().unwrap()).listen(reactor, count).unwrap();
+        let peer = blocking_peer();
+        for _ in 0..100 {
+            peer.send_to(b"x", transport.address()).unwrap();
+        }
+        deferred
+    });
+    assert_eq!(most.get(), 32);
+}
+
+// P15
+#[test]
+fn an_address_in_use_is_an_error() {
+    let peer = blocking_peer();
+    run(|reactor| {
+        let endpoint = UdpEndpoint::new(peer.local_addr().unwrap());
+        let error = endpoint.listen(reactor, Log::default()).unwrap_err();
+        assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
+        succeed(())
+    });
+}
