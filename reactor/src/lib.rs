@@ -14,6 +14,18 @@
 //! assert_eq!(answer, "42");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # In a loop of another's
+//!
+//! A program that has a loop already, as games and GUIs have, carries the reactor in it:
+//!
+//! - it sleeps no longer than until [`next_deadline`](Handle::next_deadline), and no longer than the reactor's
+//!   [descriptor](Reactor#impl-AsFd-for-Reactor) is not readable;
+//! - then it takes a [`turn`](Reactor::turn) that does not wait, or [`turns`](Reactor::turns) for as long as it likes;
+//! - if code of its own uses the reactor between turns, a [hook](Builder::host_hook) ends its sleep when that calls for
+//!   a turn sooner.
+//!
+//! The examples `embed_poll` and `embed_game` are such programs, and `benches/hosts/glib` is one in GLib's main loop.
 
 #[doc = include_str!("../BEHAVIOUR.md")]
 pub mod behaviour {}

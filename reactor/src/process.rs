@@ -65,8 +65,10 @@ impl Handle {
     /// use twistor_reactor::{ProcessBuilder, Reactor};
     ///
     /// let reactor = Reactor::new()?;
-    /// let output = reactor.run_until(reactor.process_output(ProcessBuilder::new("uname")))?;
-    /// assert!(output.status.success() && !output.stdout.is_empty());
+    /// let program = ProcessBuilder::new("sort").stdin_bytes("pear\napple\n");
+    /// let output = reactor.run_until(reactor.process_output(program))?;
+    /// assert!(output.status.success());
+    /// assert_eq!(output.stdout, b"apple\npear\n");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -133,6 +135,7 @@ type OnData = Box<dyn FnMut(&[u8])>;
 struct Parts {
     on_stdout: Option<OnData>,
     on_stderr: Option<OnData>,
+    stdin_bytes: Option<Vec<u8>>,
     kill_at_end: bool,
 }
 
@@ -145,7 +148,14 @@ impl Process {
         // Dropped by an error, it kills and reaps what was started.
         let exit = Exit::new(child, state.clone())?;
         let stdin = match stdin {
-            Some(pipe) => Rc::downgrade(&Input::open(handle, pipe.into(), &state)?),
+            Some(pipe) => {
+                let input = Input::open(handle, pipe.into(), &state)?;
+                if let Some(bytes) = parts.stdin_bytes {
+                    input.write(&bytes);
+                    input.close_when_written();
+                }
+                Rc::downgrade(&input)
+            }
             None => Weak::new(),
         };
         let stdout = match (stdout, parts.on_stdout) {

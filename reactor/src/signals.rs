@@ -40,7 +40,8 @@ impl Builder {
     /// Signals belong to the process, so unless this is called, only a reactor that is run in the program's main
     /// thread takes them. When several do, all stop.
     ///
-    /// A program that has handlers of its own for these two should say `false`.
+    /// One that the process was started to ignore stays ignored (on Linux, where that can be seen): so Ctrl-C does not
+    /// stop what a script runs in the background. A program that has handlers of its own should say `false`.
     pub fn signals(mut self, take: bool) -> Builder {
         self.signals = Some(take);
         self
@@ -189,12 +190,15 @@ impl Source {
     }
 
     fn stop_the_run(&self) -> io::Result<()> {
-        self.watch(SIGINT)?;
-        self.watch(SIGTERM)?;
+        let mut signals = vec![SIGINT, SIGTERM];
+        signals.retain(|&signal| !claim::was_ignored(signal));
+        for &signal in &signals {
+            self.watch(signal)?;
+        }
         let mut watches = self.watches.borrow_mut();
         let interrupt =
             watches.iter().find(|watch| watch.signal == SIGINT).map(|watch| watch.claim.by_default());
-        for watch in watches.iter_mut().filter(|watch| [SIGINT, SIGTERM].contains(&watch.signal)) {
+        for watch in watches.iter_mut().filter(|watch| signals.contains(&watch.signal)) {
             watch.stops = true;
             // Set by the handler itself, so that the next Ctrl-C ends a process whose loop hangs.
             if let Some(interrupt) = interrupt.clone() {

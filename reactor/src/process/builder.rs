@@ -58,6 +58,12 @@ impl ProcessBuilder {
         self
     }
 
+    /// Has its standard input be this, and then closed.
+    pub fn stdin_bytes(mut self, bytes: impl Into<Vec<u8>>) -> ProcessBuilder {
+        self.parts.stdin_bytes = Some(bytes.into());
+        self.piped_stdin()
+    }
+
     /// Has `callback` called with what it writes to its standard output, in pieces of any size. Twisted's
     /// `outReceived`.
     ///
@@ -94,7 +100,8 @@ impl From<Command> for ProcessBuilder {
     /// For what only the command can be told. A stream that it says is piped, but for which no callback is given here,
     /// is closed at once.
     fn from(command: Command) -> ProcessBuilder {
-        ProcessBuilder { command, parts: Parts { on_stdout: None, on_stderr: None, kill_at_end: false } }
+        let parts = Parts { on_stdout: None, on_stderr: None, stdin_bytes: None, kill_at_end: false };
+        ProcessBuilder { command, parts }
     }
 }
 

@@ -14,6 +14,7 @@ static TAKEN: Mutex<BTreeMap<i32, Taken>> = Mutex::new(BTreeMap::new());
 
 struct Taken {
     claims: usize,
+    ignored: bool,
     /// Whether the signal does what it does by default.
     by_default: Arc<AtomicBool>,
 }
@@ -56,17 +57,35 @@ impl Drop for Claim {
     }
 }
 
+/// Whether the process was started with this signal ignored, as programs are that a script runs in the background.
+pub(super) fn was_ignored(signal: i32) -> bool {
+    taken().get(&signal).map_or_else(|| is_ignored(signal), |entry| entry.ignored)
+}
+
+/// Whether it is now; only known on Linux.
+fn is_ignored(signal: i32) -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = u32::try_from(signal)
+        .ok()
+        .and_then(|signal| signal.checked_sub(1))
+        .and_then(|shift| 1_u64.checked_shl(shift));
+    matches!((mask, bit), (Some(mask), Some(bit)) if mask & bit != 0)
+}
+
 fn entry(taken: &mut BTreeMap<i32, Taken>, signal: i32) -> io::Result<&mut Taken> {
     use std::collections::btree_map::Entry;
     match taken.entry(signal) {
         Entry::Occupied(entry) => Ok(entry.into_mut()),
         Entry::Vacant(entry) => {
             let by_default = Arc::new(AtomicBool::new(true));
+            let ignored = is_ignored(signal);
             // Of signals that have no name, as the real-time ones, it is not known what they do.
-            if signal_hook::low_level::signal_name(signal).is_some() {
+            if !ignored && signal_hook::low_level::signal_name(signal).is_some() {
                 signal_hook::flag::register_conditional_default(signal, by_default.clone())?;
             }
-            Ok(entry.insert(Taken { claims: 0, by_default }))
+            Ok(entry.insert(Taken { claims: 0, ignored, by_default }))
         }
     }
 }

@@ -124,6 +124,37 @@ fn a_future_is_woken_from_any_thread_also_after_it_is_done() {
 }
 
 #[test]
+fn no_wake_of_eight_threads_is_lost() {
+    // R9
+    const EACH: usize = 10_000;
+    let reactor = reactor();
+    let (done, threads) = (Arc::new(AtomicUsize::new(0)), Rc::new(RefCell::new(Vec::new())));
+    let (count, started) = (done.clone(), threads.clone());
+    let all = reactor.spawn(poll_fn(move |context| {
+        if started.borrow().is_empty() {
+            started.replace_with(|_| {
+                let thread = |_| {
+                    let (count, waker) = (count.clone(), context.waker().clone());
+                    std::thread::spawn(move || {
+                        for _ in 0..EACH {
+                            // No ordering but that of the wake itself.
+                            count.fetch_add(1, Ordering::Relaxed);
+                            waker.wake_by_ref();
+                        }
+                    })
+                };
+                (0..8).map(thread).collect()
+            });
+        }
+        // Nothing else ends this: it hangs if the last wake is lost.
+        if count.load(Ordering::Relaxed) == 8 * EACH { Poll::Ready(()) } else { Poll::Pending }
+    }));
+    reactor.run_until(all).unwrap();
+    threads.take().into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(done.load(Ordering::Relaxed), 8 * EACH);
+}
+
+#[test]
 fn a_waker_of_a_task_that_is_gone_does_not_poll_the_one_in_its_place() {
     // R9
     let reactor = reactor();

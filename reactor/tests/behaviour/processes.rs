@@ -74,6 +74,16 @@ fn arguments_environment_and_directory_are_as_in_a_command() {
 }
 
 #[test]
+fn bytes_for_the_standard_input_are_written_and_it_is_closed() {
+    // R12
+    let reactor = reactor();
+    // More than a pipe holds.
+    let program = script("wc -c").stdin_bytes(vec![7; 1_000_000]);
+    let output = reactor.run_until(reactor.process_output(program)).unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "1000000");
+}
+
+#[test]
 fn a_process_has_exited_when_it_has_and_ended_when_its_pipes_are_closed_too() {
     // R12
     let reactor = reactor();

@@ -21,6 +21,7 @@ pub(crate) fn main(program: &str) {
         "host" => host(),
         "callbacks" => callbacks(),
         "two" => two(),
+        "background" => background(),
         other => panic!("no program {other}"),
     }
 }
@@ -137,6 +138,14 @@ fn callbacks() {
     reactor.call_when_running(|| println!("ready"));
     let handle = reactor.clone();
     reactor.on_signal(signal::SIGUSR2, move || handle.stop()).unwrap();
+    reactor.run().unwrap();
+}
+
+fn background() {
+    let reactor = Reactor::new().unwrap();
+    reactor.on_signal(signal::SIGUSR1, || println!("usr1")).unwrap();
+    reactor.on_shutdown(Phase::Before, || println!("before"));
+    ready(&reactor);
     reactor.run().unwrap();
 }
 

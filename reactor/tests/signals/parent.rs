@@ -7,7 +7,7 @@ use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) fn main() {
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 10] = [
         ("either_signal_stops_a_run_in_order", either_signal_stops_a_run_in_order),
         ("a_second_interrupt_ends_the_process", a_second_interrupt_ends_the_process),
         (
@@ -28,6 +28,7 @@ pub(crate) fn main() {
         ),
         ("hosts_keep_their_signals", hosts_keep_their_signals),
         ("callbacks_run_in_order_until_they_are_removed", callbacks_run_in_order_until_they_are_removed),
+        ("a_signal_that_was_ignored_stays_ignored", a_signal_that_was_ignored_stays_ignored),
         ("all_reactors_that_take_the_signals_stop", all_reactors_that_take_the_signals_stop),
     ];
     for (name, test) in tests {
@@ -43,12 +44,13 @@ struct Child {
 
 impl Child {
     fn start(program: &str) -> Child {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["child", program])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["child", program]);
+        Child::run(command)
+    }
+
+    fn run(mut command: Command) -> Child {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut child = Child { child, lines };
         child.says(&["ready"]);
@@ -167,6 +169,25 @@ fn callbacks_run_in_order_until_they_are_removed() {
     // Nobody handles this one any more.
     child.gets(Signal::HUP);
     child.killed_by(Signal::HUP);
+}
+
+// R10
+fn a_signal_that_was_ignored_stays_ignored() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    // As a script does with what it runs in the background.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' INT; exec \"$0\" child background"]).arg(std::env::current_exe().unwrap());
+    let mut child = Child::run(command);
+    for _ in 0..3 {
+        child.gets(Signal::INT);
+        child.gets(Signal::USR1);
+        child.says(&["usr1"]);
+    }
+    child.gets(Signal::TERM);
+    child.says(&["before"]);
+    assert!(child.ends().success());
 }
 
 // R10
