@@ -1,5 +1,6 @@
 //! The clock for tests.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use twistor_reactor::{Clock, DelayedCall, ManualClock, NotPending};
@@ -89,4 +90,61 @@ fn a_panic_in_a_call_reaches_the_test() {
     clock.call_later(S, || panic!("out of cheese"));
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| clock.advance(S))).is_err());
     assert_eq!((clock.pending(), logged().len()), (0, 0));
+}
+
+/// A delay of any magnitude: some nanoseconds, some centuries, and everything between.
+fn any_delay(random: &mut impl FnMut(u64) -> u64) -> u64 {
+    let magnitude = random(62);
+    random(2 << magnitude)
+}
+
+#[test]
+fn calls_nanoseconds_and_centuries_apart_run_in_exact_order_as_time_goes_on() {
+    // T1: against a plain map, while calls are made, moved and cancelled between the steps of the clock.
+    for seed in 0..50_u64 {
+        let (clock, record) = (ManualClock::new(), Record::new());
+        let mut state = seed;
+        let mut random = move |below: u64| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 1) % below
+        };
+        let (mut now, mut order) = (0_u64, 0_u64);
+        let mut model: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+        let mut calls: Vec<DelayedCall> = Vec::new();
+        for _ in 0..2_000 {
+            order += 1;
+            match random(10) {
+                0..5 => {
+                    let delay = any_delay(&mut random);
+                    model.insert((now.saturating_add(delay), order), calls.len());
+                    calls.push(clock.call_later(Duration::from_nanos(delay), record.adder(calls.len())));
+                }
+                5..9 if !calls.is_empty() => {
+                    let name = random(calls.len() as u64) as usize;
+                    let place = model.iter().find(|(_, waiting)| **waiting == name).map(|(place, _)| *place);
+                    if let Some(place) = place {
+                        model.remove(&place);
+                    }
+                    if random(2) == 0 {
+                        assert_eq!(calls[name].cancel().is_ok(), place.is_some());
+                    } else {
+                        let delay = any_delay(&mut random);
+                        assert_eq!(calls[name].reset(Duration::from_nanos(delay)).is_ok(), place.is_some());
+                        if place.is_some() {
+                            model.insert((now.saturating_add(delay), order), name);
+                        }
+                    }
+                }
+                _ => {
+                    let step = any_delay(&mut random) >> 4;
+                    now = now.saturating_add(step);
+                    clock.advance(Duration::from_nanos(step));
+                    let later = model.split_off(&(now, u64::MAX));
+                    let due: Vec<usize> = std::mem::replace(&mut model, later).into_values().collect();
+                    assert_eq!(record.take(), due, "seed {seed}, at {now}");
+                }
+            }
+            assert_eq!(clock.pending(), model.len());
+        }
+    }
 }
