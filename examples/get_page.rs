@@ -1,4 +1,4 @@
-//! cargo run --example get_page -- [--timeout SECONDS] [--max-body BYTES] [--max-redirects N] [--head] [--output FILE] URL
+//! cargo run --example get_page -- [--timeout SECONDS] [--max-body BYTES] [--max-redirects N] [--head] [--cacert FILE] [--output FILE] URL
 //!
 //! One page, for use in scripts: its body and nothing else on standard output, or in FILE; with `--head`
 //! its status line and headers instead. Any failure is one line on standard error, and exit status 1; bad
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use twistor::net::tls::ClientTls;
 use twistor::prelude::*;
 
 /// Gets one page.
@@ -27,6 +28,9 @@ struct Options {
     /// Ask for the headers only, and print them
     #[arg(long)]
     head: bool,
+    /// Whom to trust instead of the certificates of this machine (PEM)
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
     /// Where to put the body
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -59,6 +63,9 @@ fn fetch(options: Options) -> Result<(), Failure> {
     }
     if let Some(count) = options.max_redirects {
         request = request.max_redirects(count);
+    }
+    if let Some(file) = options.cacert {
+        request = request.tls(ClientTls::trusting_file(file)?);
     }
     let page = reactor.run_until(request.get_page(&reactor))?;
     let text = if options.head { head(&page) } else { page.into_body() };

@@ -70,6 +70,7 @@
 
 mod client;
 mod errors;
+mod given;
 mod handshake;
 mod info;
 mod pem;

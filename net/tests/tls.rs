@@ -462,6 +462,33 @@ fn expired_and_unknown_certificates_are_refused() {
 
 // P12
 #[test]
+fn a_self_signed_certificate_is_trusted_by_whom_it_was_given_in_its_time_and_for_its_name() {
+    let good = Authority::self_signed("localhost", |_| ());
+    let trusting = |identity: &Identity| ClientTls::trusting_pem(identity.certificate.as_bytes()).unwrap();
+    run(|reactor| {
+        let port = listen_tls(reactor, good.server(), |_| Echo);
+        endpoint(&port, trusting(&good)).connect(reactor, Echo).add_callback(|_| ())
+    });
+    let elsewhere = Authority::self_signed("elsewhere.test", |_| ());
+    let expired =
+        Authority::self_signed("localhost", |params| params.not_after = rcgen::date_time_ymd(2001, 1, 1));
+    let refusals = [
+        (&elsewhere, trusting(&elsewhere), "elsewhere.test"),
+        (&expired, trusting(&expired), "expired"),
+        (&good, trusting(&elsewhere), "UnknownIssuer"),
+    ];
+    for (identity, client, because) in refusals {
+        let failure = run(|reactor| {
+            let port = listen_tls(reactor, identity.server(), |_| Echo);
+            failure_of(endpoint(&port, client).connect(reactor, Echo))
+        });
+        assert_eq!(failure.kind(), HandshakeFailure::BadCertificate, "{failure}");
+        assert!(failure.to_string().contains(because), "{failure}");
+    }
+}
+
+// P12
+#[test]
 fn the_platform_does_not_trust_the_authority_of_a_test() {
     let authority = Authority::new();
     let client = match ClientTls::platform() {

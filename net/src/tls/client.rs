@@ -2,13 +2,14 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{ClientConfig, ClientConnection};
 use rustls_platform_verifier::BuilderVerifierExt;
 use twistor_reactor::Handle;
 
 use super::errors::Cause;
+use super::given::Given;
 use super::{HandshakeFailed, TlsConfigError, TlsStream, pem, provider};
 use crate::Address;
 use crate::socket::Socket;
@@ -41,13 +42,14 @@ impl ClientTls {
         Ok(ClientTls::from_config(config))
     }
 
-    /// Trusts the certificates of a PEM text, and nobody else. Twisted: `trustRootFromCertificates`.
+    /// Trusts the certificates of a PEM text, and nobody else: servers whose certificate one of these has signed, and
+    /// servers whose certificate is one of these. Twisted: `trustRootFromCertificates`.
     ///
     /// # Errors
     ///
     /// When there is no certificate in it, or one that cannot be read.
     pub fn trusting_pem(pem: &[u8]) -> Result<ClientTls, TlsConfigError> {
-        ClientTls::trusting(pem::roots(pem)?)
+        ClientTls::trusting(pem::certificates(pem)?)
     }
 
     /// Trusts the certificates of a PEM file, or of all `.pem` and `.crt` files of a folder, and nobody else.
@@ -57,10 +59,9 @@ impl ClientTls {
     /// When a file cannot be read, or has no certificate in it.
     pub fn trusting_file(path: impl AsRef<Path>) -> Result<ClientTls, TlsConfigError> {
         let path = path.as_ref();
-        let mut roots = RootCertStore::empty();
+        let mut certificates = Vec::new();
         let mut add = |file: &Path| {
-            let found = pem::roots(&pem::read(file)?).map_err(|error| error.within(file))?;
-            roots.extend(found.roots);
+            certificates.extend(pem::certificates(&pem::read(file)?).map_err(|error| error.within(file))?);
             Ok(())
         };
         if path.is_dir() {
@@ -75,14 +76,15 @@ impl ClientTls {
         } else {
             add(path)?;
         }
-        if roots.is_empty() {
+        if certificates.is_empty() {
             return Err(TlsConfigError::new(format!("there is no certificate in {}", path.display())));
         }
-        ClientTls::trusting(roots)
+        ClientTls::trusting(certificates)
     }
 
-    fn trusting(roots: RootCertStore) -> Result<ClientTls, TlsConfigError> {
-        Ok(ClientTls::from_config(builder()?.with_root_certificates(roots).with_no_client_auth()))
+    fn trusting(certificates: Vec<CertificateDer<'static>>) -> Result<ClientTls, TlsConfigError> {
+        let config = builder()?.dangerous().with_custom_certificate_verifier(Given::new(certificates)?);
+        Ok(ClientTls::from_config(config.with_no_client_auth()))
     }
 
     /// What a rustls configuration says.

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -24,16 +23,6 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, T
         return Err(TlsConfigError::new("there is no certificate in the PEM text"));
     }
     Ok(found)
-}
-
-pub(super) fn roots(pem: &[u8]) -> Result<RootCertStore, TlsConfigError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
-        roots
-            .add(certificate)
-            .map_err(|error| TlsConfigError::because("cannot trust a certificate", error))?;
-    }
-    Ok(roots)
 }
 
 /// A certificate, with those between it and a root behind it, and its private key.

@@ -9,7 +9,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ServerConfig, ServerConnection};
 use twistor_reactor::Handle;
 
-use super::{HandshakeFailed, TlsConfigError, TlsStream, pem, provider};
+use super::{HandshakeFailed, TlsConfigError, TlsStream, given, pem, provider};
 use crate::socket::Socket;
 
 /// How long a client may take for its handshake, unless told otherwise.
@@ -74,9 +74,12 @@ impl ServerTls {
     ///
     /// When there is no certificate in it, or one that cannot be read.
     pub fn require_client_certificates(self, roots: &[u8]) -> Result<ServerTls, TlsConfigError> {
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(pem::roots(roots)?), provider())
-            .build()
-            .map_err(|error| TlsConfigError::because("cannot check client certificates", error))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(
+            given::roots(&pem::certificates(roots)?)?,
+            provider(),
+        )
+        .build()
+        .map_err(|error| TlsConfigError::because("cannot check client certificates", error))?;
         let mut config = builder()?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(self.config.cert_resolver.clone());
