@@ -13,6 +13,12 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Name and value.
+    #[inline]
+    pub(crate) fn of<'a>(&self, block: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        (slice(block, self.name), slice(block, self.value))
+    }
+
     /// `inner` is a part of `block`.
     pub(crate) fn within(block: &[u8], inner: &[u8]) -> (u32, u32) {
         let start = inner.as_ptr() as usize - block.as_ptr() as usize;
@@ -20,6 +26,7 @@ impl Span {
     }
 }
 
+#[inline]
 fn slice(block: &[u8], range: (u32, u32)) -> &[u8] {
     block.get(range.0 as usize..range.1 as usize).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 //! whom a request is for (RFC 9112, sections 3.2, 6 and 9.3).
 
 use super::error::{DecodeError, Fault, Malformed, Place};
-use super::fields::{Fields, Span};
+use super::fields::Span;
 
 /// The fields that matter, read in one pass.
 #[derive(Debug, Default)]
@@ -32,10 +32,11 @@ impl<'a> Facts<'a> {
         let mut facts = Facts::default();
         let mut codings = Codings::default();
         let mut transfer_encoding = None;
-        for ((name, value), span) in Fields::new(block, spans).iter().zip(spans) {
+        for span in spans {
+            let (name, value) = span.of(block);
             let at = span.value.0 as usize;
             match name.len() {
-                4 if sender == Sender::Client && name.eq_ignore_ascii_case("host") => {
+                4 if sender == Sender::Client && name.eq_ignore_ascii_case(b"host") => {
                     if facts.host.replace(value).is_some() {
                         return fault(Fault::RepeatedHost, at);
                     }
@@ -43,22 +44,22 @@ impl<'a> Facts<'a> {
                         return fault(Fault::InvalidHost, at);
                     }
                 }
-                6 if sender == Sender::Client && http11 && name.eq_ignore_ascii_case("expect") => {
+                6 if sender == Sender::Client && http11 && name.eq_ignore_ascii_case(b"expect") => {
                     if !value.eq_ignore_ascii_case(b"100-continue") {
                         return fault(Fault::UnsupportedExpectation, at);
                     }
                     facts.expect_continue = true;
                 }
-                10 if name.eq_ignore_ascii_case("connection") => {
+                10 if name.eq_ignore_ascii_case(b"connection") => {
                     for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
                         facts.close |= option.eq_ignore_ascii_case(b"close");
                         facts.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                     }
                 }
-                14 if name.eq_ignore_ascii_case("content-length") => {
+                14 if name.eq_ignore_ascii_case(b"content-length") => {
                     facts.add_length(sender, value).map_err(|fault| malformed(fault, at))?;
                 }
-                17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                     transfer_encoding.get_or_insert(at);
                     codings.add(value).map_err(|fault| malformed(fault, at))?;
                 }
@@ -159,9 +160,25 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
         let Some(literal) = literal.strip_suffix(b"]") else { return false };
         return std::str::from_utf8(literal).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
     }
-    (!host.is_empty() || value.is_empty())
-        && host.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte))
+    (!host.is_empty() || value.is_empty()) && host.iter().all(|&byte| IN_HOST[usize::from(byte)])
 }
+
+/// The bytes that a host consists of, unless it is an address in brackets.
+const IN_HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"-._~%!$&'()*+,;=";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 fn malformed(fault: Fault, at: usize) -> DecodeError {
     Malformed::new(fault, Place::Head, at).into()

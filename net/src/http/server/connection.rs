@@ -173,11 +173,11 @@ fn on_head(
 
 /// Walks down the tree. `None` is the root itself.
 fn look_up(request: &mut Request<'_>) -> Result<Option<Rc<dyn Resource>>, Answer> {
-    let root = request.channel.site.root.clone();
+    let channel = request.channel;
     let mut found: Option<Rc<dyn Resource>> = None;
     guard(|| {
         loop {
-            let resource = found.as_ref().unwrap_or(&root);
+            let resource = found.as_ref().unwrap_or(&channel.site.root);
             if resource.is_leaf() {
                 return Ok(());
             }

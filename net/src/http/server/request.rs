@@ -164,7 +164,7 @@ impl<'a> Request<'a> {
     /// Takes the next segment of the path, decoded; `None` after the last.
     pub(super) fn next_segment(&mut self) -> Option<Option<Cow<'a, str>>> {
         let rest = self.path.get(self.at..)?.strip_prefix('/')?;
-        let length = rest.find('/').unwrap_or(rest.len());
+        let length = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
         self.last = self.at;
         self.at += 1 + length;
         Some(decode(&rest[..length]))
@@ -243,7 +243,7 @@ fn decode_lossy(text: &str) -> Cow<'_, str> {
 
 /// Decodes a segment of a path; `None` if what comes out is not UTF-8.
 pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
+    if !text.bytes().any(|byte| byte == b'%') {
         return Some(Cow::Borrowed(text));
     }
     String::from_utf8(unescape(text)).ok().map(Cow::Owned)
