@@ -40,7 +40,7 @@ mod handle;
 mod lifecycle;
 mod looping_call;
 mod manual_clock;
-#[cfg(all(unix, feature = "process"))]
+#[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
 mod process;
 mod reactor;
 #[cfg(unix)]
@@ -69,7 +69,7 @@ pub use handle::Handle;
 pub use lifecycle::{Phase, PhaseTrigger};
 pub use looping_call::{AlreadyLooping, LoopingCall};
 pub use manual_clock::ManualClock;
-#[cfg(all(unix, feature = "process"))]
+#[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
 pub use process::{ExitStatusLost, Process, ProcessBuilder};
 pub use reactor::{Builder, NotRunning, Reactor, RunError, Stopped};
 pub use ready::{EventHandler, Progress, Ready};

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use slab::Slab;
 use twistor_deferred::{Deferred, Failure, Outcome, Panicked, Trigger, fail};
@@ -69,9 +69,13 @@ impl Handle {
             let handle = self.clone();
             move |_| handle.drop_task(id)
         });
-        core.tasks.insert(id, place, Box::new(Running { place, job: Some((Box::pin(future), trigger)) }));
+        core.tasks.insert(
+            id,
+            place,
+            Box::new(Running { place, job: Some((Step::Future(Box::pin(future)), trigger)) }),
+        );
         core.shared.wake_task(Ring::new(id, core.shared.clone()));
-        deferred.add_callback(|outcome| outcome)
+        deferred
     }
 
     fn drop_task(&self, id: TaskId) {
@@ -107,9 +111,12 @@ impl Ring {
 
 impl Wake for Ring {
     fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            let shared = self.shared.clone();
-            shared.wake_task(self);
+            self.shared.wake_task(self.clone());
         }
     }
 }
@@ -169,7 +176,9 @@ impl Tasks {
 impl Core {
     /// Runs the tasks that have been woken, each once. Those that are woken from here on wait for the next turn.
     pub(crate) fn run_tasks(&self) {
-        self.fetch();
+        if self.shared.is_pending() {
+            self.fetch();
+        }
         let snapshot = self.tasks.woken.borrow().len().min(TASKS_A_TURN);
         for _ in 0..snapshot {
             let Some(ring) = self.tasks.woken.borrow_mut().pop_front() else { break };
@@ -202,27 +211,67 @@ pub(crate) trait Run {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
 }
 
-struct Running<F, O: 'static> {
+struct Running<F, T: 'static> {
     place: &'static Location<'static>,
-    job: Option<(Pin<Box<F>>, Trigger<O>)>,
+    job: Option<(Step<F, T>, Trigger<T>)>,
 }
 
-impl<O, F: Future<Output = O>> Run for Running<F, O> {
+enum Step<F, T: 'static> {
+    Future(Pin<Box<F>>),
+    /// The future is done, and gave a Deferred.
+    Deferred(Given<T>),
+}
+
+impl<F, T> Step<F, T>
+where
+    T: 'static,
+    F: Future<Output: Outcome<Value = T>>,
+{
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T, Failure>> {
+        if let Step::Future(future) = self {
+            let given = ready!(future.as_mut().poll(context)).into_deferred();
+            *self = Step::Deferred(Given(Some(given)));
+        }
+        match self {
+            Step::Deferred(Given(Some(deferred))) => Pin::new(deferred).poll(context),
+            Step::Deferred(Given(None)) | Step::Future(_) => Poll::Pending,
+        }
+    }
+}
+
+impl<F, T> Run for Running<F, T>
+where
+    T: 'static,
+    F: Future<Output: Outcome<Value = T>>,
+{
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some((future, _)) = &mut self.job else { return Poll::Ready(()) };
-        let result = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        let Some((step, _)) = &mut self.job else { return Poll::Ready(()) };
+        let result = match catch_unwind(AssertUnwindSafe(|| step.poll(context))) {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(output)) => Ok(output),
+            Ok(Poll::Ready(result)) => result,
             Err(payload) => Err(Failure::new(Panicked::new(payload, self.place))),
         };
-        if let Some((future, trigger)) = self.job.take() {
+        if let Some((step, trigger)) = self.job.take() {
             // What it holds is free by the time its result is told.
-            let dropped = catch_unwind(AssertUnwindSafe(|| drop(future)));
-            if let Err(payload) = dropped {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(step))) {
                 log::error!("{}", Panicked::new(payload, self.place));
             }
             trigger.fire(result);
         }
         Poll::Ready(())
+    }
+}
+
+/// The Deferred that a future gave. Dropped, it is cancelled: nobody else could.
+struct Given<T: 'static>(Option<Deferred<T>>);
+
+impl<T> Drop for Given<T> {
+    fn drop(&mut self) {
+        if let Some(deferred) = self.0.take().filter(|deferred| !deferred.is_fired()) {
+            let canceller = deferred.canceller();
+            // Nobody waits for the failure, so it is not to be logged.
+            drop(deferred.add_both(|_| ()));
+            canceller.cancel();
+        }
     }
 }

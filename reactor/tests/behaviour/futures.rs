@@ -44,6 +44,7 @@ fn a_future_gives_its_result_as_a_deferred() {
 #[allow(clippy::async_yields_async)]
 fn a_future_that_gives_a_deferred_is_followed_and_cancelled_through_it() {
     // R9
+    keep_log();
     let reactor = reactor();
     let (inner, trigger) = Deferred::new();
     let outer = reactor.spawn(async { inner });
@@ -56,6 +57,7 @@ fn a_future_that_gives_a_deferred_is_followed_and_cancelled_through_it() {
     outer.cancel();
     assert!(outer.is_fired() && !trigger.is_live());
     drop(outer.add_errback(|failure| failure.trap::<Cancelled>().map(|_| 0)));
+    assert_eq!(logged(), [""; 0]);
 }
 
 #[test]
