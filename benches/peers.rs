@@ -50,6 +50,7 @@ mod twistor {
     pub mod deferred;
     pub mod echo;
     pub mod http_client;
+    pub mod http_server;
     pub mod lateness;
     pub mod remote_calls;
     pub mod timers;
@@ -108,6 +109,7 @@ pub fn find(peer: &str, role: &str) -> Option<fn(&Arguments<'_>)> {
         ("twistor", "deferred-pending") => twistor::deferred::pending,
         ("twistor", "deferred-written-out") => twistor::deferred::written_out,
         ("twistor", "echo") => twistor::echo::serve,
+        ("twistor", "http-server") => twistor::http_server::serve,
         ("twistor", "http-client") => twistor::http_client::run,
         ("twistor", "lateness") => twistor::lateness::run,
         ("twistor", "remote-flood") => twistor::remote_calls::flood,

@@ -24,6 +24,7 @@ fn cases(quick: bool) -> Vec<Case> {
         metrics: CPU_AND_RATE,
         peers: vec![
             peer("mio, fixed bytes", "mio"),
+            peer("twistor", "twistor"),
             peer("hyper on tokio", "hyper"),
             Peer::new("nginx, one worker", move || under_wrk(seconds, || nginx::start("Hello, world!"))),
         ],

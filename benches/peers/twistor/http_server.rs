@@ -1,0 +1,16 @@
+//! A site with one page.
+
+use twistor::net::http::server::{Site, Tree};
+use twistor::reactor::Reactor;
+
+use crate::runner::child::{Arguments, say_listening};
+
+/// `BODY`.
+pub fn serve(arguments: &Arguments<'_>) {
+    let body: &'static str = Box::leak(arguments.text(0).into()); // as the text of a program would be
+    let reactor = Reactor::new().expect("a reactor");
+    let site = Site::new(&reactor, Tree::new().get(move |_| body));
+    let port = site.listen("tcp:0:interface=127.0.0.1".parse().expect("an endpoint")).expect("listen");
+    say_listening(port.address());
+    reactor.run().expect("run");
+}
