@@ -1,4 +1,4 @@
-//! The files of a folder.
+//! W7: the files of a folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,7 @@ impl Drop for Folder {
     }
 }
 
+// W7
 #[test]
 fn files_are_found_by_their_paths() {
     let folder = Folder::new("paths");
@@ -75,6 +76,7 @@ fn files_are_found_by_their_paths() {
     });
 }
 
+// W7
 #[test]
 fn a_folder_is_asked_for_with_a_slash() {
     let folder = Folder::new("slash");
@@ -88,6 +90,7 @@ fn a_folder_is_asked_for_with_a_slash() {
     });
 }
 
+// W7
 #[test]
 fn no_path_leads_out_of_the_root() {
     let folder = Folder::new("root");
@@ -132,6 +135,7 @@ fn no_path_leads_out_of_the_root() {
     });
 }
 
+// W7
 #[test]
 fn parts_of_files_are_sent() {
     let folder = Folder::new("ranges");
@@ -170,6 +174,7 @@ fn parts_of_files_are_sent() {
     });
 }
 
+// W7
 #[test]
 fn what_the_client_has_is_not_sent_again() {
     let folder = Folder::new("conditions");
@@ -202,6 +207,7 @@ fn what_the_client_has_is_not_sent_again() {
     });
 }
 
+// W7
 #[test]
 fn a_root_that_is_not_there_has_no_files() {
     let reply =

@@ -1,5 +1,6 @@
-//! The HTTP server over real sockets: statements W1 to W6.
+//! The HTTP server over real sockets: statements W1 to W7.
 
+#![cfg(feature = "http")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,6 +15,9 @@ mod files;
 mod limits;
 mod refusals;
 mod resources;
+#[cfg(feature = "tls")]
+mod secure;
+mod simulated;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;

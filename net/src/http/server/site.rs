@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use slab::Slab;
 use twistor_deferred::{Deferred, Trigger, succeed};
@@ -15,7 +15,7 @@ use super::encode::{self, DateLine};
 use super::settings::{Rounds, Settings};
 use super::{Resource, date};
 use crate::http::Limits;
-use crate::{Address, CannotListen, Factory, ListeningPort, ServerEndpoint};
+use crate::{Address, CannotListen, Factory, ListeningPort, ServerEndpoint, SimulatedNetwork};
 
 /// Buffers that grew larger are given back.
 const KEPT_BUFFER: usize = 256 * 1024;
@@ -61,6 +61,8 @@ pub(super) struct SiteCore {
     now: Cell<u64>,
     round: RefCell<Option<DelayedCall>>,
     pub(super) date: Cell<DateLine>,
+    /// When the site was made, if that was in a simulation.
+    simulated_since: Option<Instant>,
     /// Where answers are put together.
     pub(super) out: Cell<Vec<u8>>,
     channels: RefCell<Slab<Weak<Channel>>>,
@@ -90,6 +92,7 @@ impl Site {
             now: Cell::new(0),
             round: RefCell::default(),
             date: Cell::new(encode::date_line(0)),
+            simulated_since: SimulatedNetwork::of(handle).map(|_| handle.now()),
             out: Cell::default(),
             channels: RefCell::default(),
             ports: RefCell::default(),
@@ -181,9 +184,18 @@ impl SiteCore {
     /// While there are connections, something looks after them; so no request has to set a timer or ask for the time.
     fn begin_rounds(self: &Rc<Self>) {
         if self.round.borrow().as_ref().is_none_or(|round| !round.active()) {
-            self.date.set(encode::date_line(date::seconds(SystemTime::now())));
+            self.look_at_the_clock();
             self.next_round();
         }
+    }
+
+    fn look_at_the_clock(&self) {
+        let now = match self.simulated_since {
+            // The same for the same seed: days are counted from the first one there is.
+            Some(begin) => self.handle.now().saturating_duration_since(begin).as_secs(),
+            None => date::seconds(SystemTime::now()),
+        };
+        self.date.set(encode::date_line(now));
     }
 
     fn next_round(self: &Rc<Self>) {
@@ -199,7 +211,7 @@ impl SiteCore {
     fn look_after_all(self: &Rc<Self>) {
         let now = self.now.get() + 1;
         self.now.set(now);
-        self.date.set(encode::date_line(date::seconds(SystemTime::now())));
+        self.look_at_the_clock();
         if self.channels.borrow().is_empty() {
             self.round.replace(None);
             return;
