@@ -24,6 +24,7 @@ use crate::deferred::{Pending, State, Tail};
 use crate::failure::Unhandled;
 use crate::origin::{self, Origin};
 use crate::slot::{Out, Slot, Unlink};
+use crate::trace::{Kind, Step};
 use crate::trigger::Source;
 use crate::{Deferred, Failure, Panicked};
 
@@ -71,6 +72,7 @@ pub(crate) trait Input<T> {
 
 /// A user's function in one of its four forms, on one side of the chain or on both.
 pub(crate) trait Callback<T>: 'static {
+    const KIND: Kind;
     type Value: 'static;
     fn call(self, input: Settled<T>) -> Deferred<Self::Value>;
 }
@@ -79,13 +81,14 @@ pub(crate) trait Callback<T>: 'static {
 pub(crate) struct Added<T, C> {
     callback: Cell<Option<C>>,
     added_at: &'static Location<'static>,
+    step: Step,
     input: PhantomData<fn(T)>,
 }
 
 impl<T, C> Added<T, C> {
     #[inline]
-    pub(crate) fn new(callback: C, added_at: &'static Location<'static>) -> Self {
-        Added { callback: Cell::new(Some(callback)), added_at, input: PhantomData }
+    pub(crate) fn new(callback: C, added_at: &'static Location<'static>, step: Step) -> Self {
+        Added { callback: Cell::new(Some(callback)), added_at, step, input: PhantomData }
     }
 }
 
@@ -94,7 +97,11 @@ impl<T, C> Stage for Added<T, C> {}
 impl<T: 'static, C: Callback<T>> Input<T> for Node<C::Value, Added<T, C>> {
     fn run(self: Rc<Self>, input: Settled<T>, run: &mut Run) {
         let Some(callback) = self.stage.callback.take() else { return };
-        match call(callback, input, self.stage.added_at).0 {
+        let step = &self.stage.step;
+        step.entered(input.is_ok());
+        let outcome = call(callback, input, self.stage.added_at);
+        step.left(&outcome);
+        match outcome.0 {
             State::Fired(result) => {
                 let result = result.map_err(|failure| failure.seen_in(run.root.link().made_at));
                 deliver(self, result, run);
@@ -277,12 +284,12 @@ impl<T: 'static> Pending<T> {
         }
         // Without a `Canceller` of either, nobody can tell the two chains apart.
         if !origin.as_ref().is_some_and(origin::is_watched) && !origin::is_watched(&self.origin) {
-            return Deferred(State::Pending(self));
+            return Deferred::of(State::Pending(self));
         }
         let origin = origin.unwrap_or_else(|| Source::<T>::fired_at(place));
         let end: Rc<Node<T, dyn Stage>> = Node::new(Awaited::default());
         self.end_in(Slot::Forward(end.clone()), &origin);
-        Deferred(State::Pending(Pending { origin, tail: Tail::new(end) }))
+        Deferred::of(State::Pending(Pending { origin, tail: Tail::new(end) }))
     }
 }
 
@@ -294,9 +301,9 @@ impl<T: 'static> Deferred<T> {
         match (self.0, origin) {
             (State::Fired(result), Some(origin)) if origin::is_watched(&origin) => {
                 let end = Node::with(Slot::Done(result), Awaited::default());
-                Deferred(State::Pending(Pending { origin, tail: Tail::new(end) }))
+                Deferred::of(State::Pending(Pending { origin, tail: Tail::new(end) }))
             }
-            (state, _) => Deferred(state),
+            (state, _) => Deferred::of(state),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::task::Waker;
 use crate::chain::{self, Added, Callback, Node, Settled, Stage};
 use crate::origin::{self, Origin};
 use crate::slot::Slot;
+use crate::trace::{Kind, Step, Track};
 use crate::trigger::Source;
 use crate::{Canceller, Failure, Outcome, Trigger};
 
@@ -51,7 +52,7 @@ use crate::{Canceller, Failure, Outcome, Trigger};
 /// send(twistor_deferred::succeed(1));
 /// ```
 #[must_use = "a failure in a Deferred that is dropped can only be logged; add an errback, or `drop` it to say so"]
-pub struct Deferred<T>(pub(crate) State<T>);
+pub struct Deferred<T>(pub(crate) State<T>, pub(crate) Track);
 
 pub(crate) enum State<T> {
     Fired(Settled<T>),
@@ -142,25 +143,38 @@ impl<T: 'static> Deferred<T> {
     }
 
     fn from_source(source: Rc<Source<T>>) -> (Deferred<T>, Trigger<T>) {
+        let track = source.link().track.clone();
         let pending = Pending { origin: source.clone(), tail: Tail::new(source.clone()) };
-        (Deferred(State::Pending(pending)), Trigger::new(source))
+        (Deferred(State::Pending(pending), track), Trigger::new(source))
     }
 
     #[inline]
     pub(crate) fn fired(result: Settled<T>) -> Deferred<T> {
-        Deferred(State::Fired(result))
+        Deferred::of(State::Fired(result))
+    }
+
+    #[inline]
+    pub(crate) fn of(state: State<T>) -> Deferred<T> {
+        Deferred(state, Track::default())
+    }
+
+    #[inline]
+    pub(crate) fn tracked(self, track: Track) -> Deferred<T> {
+        Deferred(self.0, track)
     }
 
     pub(crate) fn fired_at(result: Result<T, Failure>, place: &'static Location<'static>) -> Deferred<T> {
-        Deferred::fired(result.map_err(Into::into)).made_at(place)
+        let track = Track::new(place);
+        track.fired(result.is_ok());
+        Deferred::fired(result.map_err(Into::into)).made_at(place).tracked(track)
     }
 
     /// Lets a failure in it know where it was.
     #[inline]
     pub(crate) fn made_at(self, place: &'static Location<'static>) -> Deferred<T> {
         match self.0 {
-            State::Fired(Err(failure)) => Deferred::fired(Err(failure.seen_in(place))),
-            state => Deferred(state),
+            State::Fired(Err(failure)) => Deferred(State::Fired(Err(failure.seen_in(place))), self.1),
+            state => Deferred(state, self.1),
         }
     }
 
@@ -213,13 +227,34 @@ impl<T: 'static> Deferred<T> {
     #[track_caller]
     fn then<C: Callback<T>>(self, callback: C) -> Deferred<C::Value> {
         let place = Location::caller();
-        match self.0 {
-            State::Fired(input) => match chain::guarded(place, || callback.call(input)).0 {
-                State::Pending(inner) => inner.returned_late(None, place),
-                fired => Deferred(fired).made_at(place),
-            },
-            State::Pending(pending) => pending.then(callback, place),
-        }
+        let track = self.1.or_new(place, matches!(self.0, State::Fired(Ok(_))));
+        let step = track.step(C::KIND, place);
+        let next = match self.0 {
+            State::Fired(input) => {
+                step.entered(input.is_ok());
+                let outcome = chain::guarded(place, || callback.call(input));
+                step.left(&outcome);
+                match outcome.0 {
+                    State::Pending(inner) => inner.returned_late(None, place),
+                    fired => Deferred::of(fired).made_at(place),
+                }
+            }
+            State::Pending(pending) => pending.then(callback, place, step),
+        };
+        next.tracked(track)
+    }
+
+    /// Gives a name to the callback that was added last, or to the Deferred itself when there is none yet, to
+    /// be found by in what the cargo feature `trace` shows. Without the feature it does nothing.
+    ///
+    /// ```
+    /// # use twistor_deferred::succeed;
+    /// succeed("21").named("input").add_callback(|text| Ok(text.parse::<u64>()?)).named("parse");
+    /// ```
+    #[inline]
+    pub fn named(self, name: &str) -> Deferred<T> {
+        self.1.name(name);
+        self
     }
 
     /// Whether the result is there, so that a callback would run at once.
@@ -253,15 +288,20 @@ impl<T: 'static> Deferred<T> {
 }
 
 impl<T: 'static> Pending<T> {
-    fn then<C: Callback<T>>(self, callback: C, place: &'static Location<'static>) -> Deferred<C::Value> {
+    fn then<C: Callback<T>>(
+        self,
+        callback: C,
+        place: &'static Location<'static>,
+        step: Step,
+    ) -> Deferred<C::Value> {
         if let Some(input) = self.tail.take_result() {
-            return late(self.origin, input, callback, place);
+            return late(self.origin, input, callback, place, &step);
         }
-        let node = Node::new(Added::new(callback, place));
+        let node = Node::new(Added::new(callback, place, step));
         if let Some(end) = self.tail.into_end() {
             end.out.put(Slot::Next(node.clone()));
         }
-        Deferred(State::Pending(Pending { origin: self.origin, tail: Tail::new(node) }))
+        Deferred::of(State::Pending(Pending { origin: self.origin, tail: Tail::new(node) }))
     }
 }
 
@@ -272,10 +312,14 @@ fn late<T: 'static, C: Callback<T>>(
     input: Settled<T>,
     callback: C,
     place: &'static Location<'static>,
+    step: &Step,
 ) -> Deferred<C::Value> {
-    match chain::guarded(place, || callback.call(input)).0 {
+    step.entered(input.is_ok());
+    let outcome = chain::guarded(place, || callback.call(input));
+    step.left(&outcome);
+    match outcome.0 {
         State::Pending(inner) => inner.returned_late(Some(origin), place),
-        fired => Deferred(fired).made_at(origin.link().made_at).in_chain_of(Some(origin)),
+        fired => Deferred::of(fired).made_at(origin.link().made_at).in_chain_of(Some(origin)),
     }
 }
 
@@ -285,6 +329,7 @@ struct OnEither<F, G>(F, G);
 struct OnBoth<F>(F);
 
 impl<T: 'static, O: Outcome, F: FnOnce(T) -> O + 'static> Callback<T> for OnValue<F> {
+    const KIND: Kind = Kind::Callback;
     type Value = O::Value;
 
     #[inline]
@@ -297,6 +342,7 @@ impl<T: 'static, O: Outcome, F: FnOnce(T) -> O + 'static> Callback<T> for OnValu
 }
 
 impl<T: 'static, O: Outcome<Value = T>, F: FnOnce(Failure) -> O + 'static> Callback<T> for OnFailure<F> {
+    const KIND: Kind = Kind::Errback;
     type Value = T;
 
     #[inline]
@@ -316,6 +362,7 @@ where
     F: FnOnce(T) -> O + 'static,
     G: FnOnce(Failure) -> P + 'static,
 {
+    const KIND: Kind = Kind::Callbacks;
     type Value = O::Value;
 
     #[inline]
@@ -328,6 +375,7 @@ where
 }
 
 impl<T: 'static, O: Outcome, F: FnOnce(Result<T, Failure>) -> O + 'static> Callback<T> for OnBoth<F> {
+    const KIND: Kind = Kind::Both;
     type Value = O::Value;
 
     #[inline]

@@ -38,6 +38,10 @@ mod queue;
 mod semaphore;
 mod shortcuts;
 mod slot;
+#[cfg(feature = "trace")]
+pub mod trace;
+#[cfg(not(feature = "trace"))]
+mod trace;
 mod trigger;
 mod waiters;
 

@@ -18,6 +18,8 @@ use std::cell::Cell;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
+use crate::trace::Track;
+
 /// Where a chain starts: what can be cancelled.
 pub(crate) trait Origin {
     fn link(&self) -> &OriginLink;
@@ -28,6 +30,7 @@ pub(crate) trait Origin {
 
 pub(crate) struct OriginLink {
     pub(crate) made_at: &'static Location<'static>,
+    pub(crate) track: Track,
     state: Cell<OriginState>,
     /// Whether a boundary stands where this chain ends and the one that waits for it goes on.
     bounded: Cell<bool>,
@@ -45,9 +48,10 @@ pub(crate) enum OriginState {
 }
 
 impl OriginLink {
-    pub(crate) fn new(made_at: &'static Location<'static>) -> OriginLink {
+    pub(crate) fn new(made_at: &'static Location<'static>, track: Track) -> OriginLink {
         OriginLink {
             made_at,
+            track,
             state: Cell::new(OriginState::Live),
             bounded: Cell::new(false),
             waiting_on: Cell::new(None),

@@ -3,6 +3,7 @@
 use std::panic::Location;
 
 use crate::chain::guarded;
+use crate::trace::Track;
 use crate::{Deferred, Failure, Outcome};
 
 /// A Deferred that has fired with `value`. Twisted's `succeed`.
@@ -14,8 +15,11 @@ use crate::{Deferred, Failure, Outcome};
 /// succeed(20).add_callback(|n| Ok(n + 1)).add_callback(|n| assert_eq!(n, 21));
 /// ```
 #[inline]
+#[track_caller]
 pub fn succeed<T: 'static>(value: T) -> Deferred<T> {
-    Deferred::fired(Ok(value))
+    let track = Track::new(Location::caller());
+    track.fired(true);
+    Deferred::fired(Ok(value)).tracked(track)
 }
 
 /// A Deferred that has failed. Twisted's `fail`.

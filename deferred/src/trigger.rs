@@ -8,6 +8,7 @@ use std::rc::Rc;
 use crate::chain::{self, Node, Settled, Stage};
 use crate::failure::{Unhandled, panic_message};
 use crate::origin::{Origin, OriginLink, OriginState};
+use crate::trace::Track;
 use crate::{Cancelled, Failure};
 
 type CancelWith<T> = Box<dyn FnOnce(Trigger<T>)>;
@@ -22,19 +23,21 @@ pub(crate) type Source<T> = Node<T, Head<T>>;
 
 impl<T: 'static> Source<T> {
     pub(crate) fn at(made_at: &'static Location<'static>, canceller: Option<CancelWith<T>>) -> Rc<Source<T>> {
-        Node::new(Head { link: OriginLink::new(made_at), canceller: Cell::new(canceller) })
+        let link = OriginLink::new(made_at, Track::new(made_at));
+        Node::new(Head { link, canceller: Cell::new(canceller) })
     }
 
     /// A source that has fired, for a chain that has none of its own any more.
     pub(crate) fn fired_at(made_at: &'static Location<'static>) -> Rc<dyn Origin> {
-        let source = Source::<T>::at(made_at, None);
-        source.stage.link.enter(OriginState::Fired);
-        source
+        let link = OriginLink::new(made_at, Track::default());
+        link.enter(OriginState::Fired);
+        Source::<T>::new(Head { link, canceller: Cell::new(None) })
     }
 
     fn fire(self: Rc<Self>, result: Settled<T>) {
         let link = &self.stage.link;
         link.enter(OriginState::Fired);
+        link.track.fired(result.is_ok());
         drop(self.stage.canceller.take());
         chain::drive(self.clone(), self, result);
     }

@@ -115,6 +115,8 @@ fn an_endless_loop_that_can_be_cancelled_as_a_whole_takes_constant_memory() {
     assert!(bytes < A_FEW_NODES, "{bytes} bytes");
 }
 
+#[cfg(not(feature = "trace"))]
+// which remembers each
 // Design, section 2: one allocation a callback on a pending chain, none on a fired one.
 #[test]
 fn a_pending_stage_is_one_allocation_and_a_fired_one_none() {

@@ -1,0 +1,42 @@
+//! Without the feature: nothing, in no bytes.
+
+use std::panic::Location;
+
+use super::Kind;
+use crate::Deferred;
+
+#[derive(Clone, Default)]
+pub(crate) struct Track(());
+
+impl Track {
+    #[inline]
+    pub(crate) fn new(_: &'static Location<'static>) -> Track {
+        Track(())
+    }
+
+    #[inline]
+    pub(crate) fn or_new(self, _: &'static Location<'static>, _: bool) -> Track {
+        self
+    }
+
+    #[inline]
+    pub(crate) fn fired(&self, _: bool) {}
+
+    #[inline]
+    pub(crate) fn name(&self, _: &str) {}
+
+    #[inline]
+    pub(crate) fn step(&self, _: Kind, _: &'static Location<'static>) -> Step {
+        Step(())
+    }
+}
+
+pub(crate) struct Step(());
+
+impl Step {
+    #[inline]
+    pub(crate) fn entered(&self, _: bool) {}
+
+    #[inline]
+    pub(crate) fn left<T>(&self, _: &Deferred<T>) {}
+}

@@ -1,0 +1,170 @@
+//! Seeing what happens: paths, pictures, and what has not fired. With the feature `trace`.
+#![cfg(feature = "trace")]
+
+mod support;
+
+use support::value_of;
+use twistor_deferred::trace::{Waiting, live};
+use twistor_deferred::{Cancelled, Deferred, Failure, fail, gather_results, succeed};
+
+/// The lines without their places, which change with every edit.
+fn plain(text: impl ToString) -> String {
+    let text = text.to_string();
+    let words = text.split(' ').map(|word| match word.find(file!()) {
+        Some(at) => {
+            let (head, rest) = word.split_at(at);
+            let end = rest[file!().len()..].trim_start_matches(|c: char| c == ':' || c.is_ascii_digit());
+            let colon = if rest.contains(": ") || rest.ends_with(':') { ":" } else { "" };
+            format!("{head}HERE{colon}{end}")
+        }
+        None => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_path_tells_of_each_stage_whether_it_ran_and_on_which_side() {
+    let (deferred, trigger) = Deferred::<String>::new();
+    let deferred = deferred
+        .named("input")
+        .add_callback(|text| Ok(text.parse::<u64>()?))
+        .named("parse")
+        .add_callback(|n| Ok(n + 1))
+        .add_errback(|_| Ok(0))
+        .named("default")
+        .add_both(|result| result);
+    let path = deferred.path();
+    let before = path.to_string();
+    assert!(before.contains("\"input\" made at"), "{before}");
+    assert!(before.lines().next().unwrap().ends_with("not fired"), "{before}");
+    assert_eq!(before.matches("not reached").count(), 4, "{before}");
+    trigger.callback("x".to_owned());
+    let after = plain(&path);
+    let lines: Vec<&str> = after.lines().collect();
+    assert!(lines[0].ends_with("\"input\" made at HERE: fired with a value"), "{after}");
+    assert_eq!(lines[1], "  1 callback \"parse\" at HERE: ran on a value, gave a failure");
+    assert_eq!(lines[2], "  2 callback at HERE: passed over by a failure");
+    assert_eq!(lines[3], "  3 errback \"default\" at HERE: ran on a failure, gave a value");
+    assert_eq!(lines[4], "  4 both at HERE: ran on a value, gave a value");
+    assert_eq!(value_of(deferred), 0);
+}
+
+#[test]
+fn a_path_tells_what_a_stage_waits_for_and_waited_for() {
+    let (inner, inner_trigger) = Deferred::<u64>::new();
+    let inner = inner.named("page");
+    let (deferred, trigger) = Deferred::<()>::new();
+    let deferred = deferred.add_callback(move |()| inner).named("fetch").add_callback(|n| Ok(n + 1));
+    let path = deferred.path();
+    trigger.callback(());
+    let waiting = plain(&path);
+    assert!(waiting.contains("\"fetch\" at HERE: ran on a value, waits for #"), "{waiting}");
+    assert!(waiting.contains("\"page\" made at HERE"), "{waiting}");
+    inner_trigger.errback(Cancelled);
+    let over = plain(&path);
+    assert!(over.contains("waited for #") && over.contains(", gave a failure"), "{over}");
+    assert!(over.ends_with("passed over by a failure"), "{over}");
+    drop(deferred.add_errback(|_| Ok(0)));
+    assert!(plain(&path).ends_with("ran on a failure, gave a value"));
+}
+
+#[test]
+fn a_path_goes_on_where_callbacks_are_added_to_a_fired_chain() {
+    let (inner, trigger) = Deferred::<u64>::new();
+    let deferred = succeed(1).add_callback(|n| Ok(n + 1)).add_callback(move |_| inner);
+    let deferred = deferred.add_callback(|n| Ok(n + 1)).named("last");
+    let path = deferred.path();
+    trigger.callback(1);
+    let text = plain(path);
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert!(text.contains("3 callback \"last\" at HERE: ran on a value, gave a value"), "{text}");
+    let failed = fail::<u64>(Cancelled).add_errback(|_| Ok(1)).path();
+    assert!(
+        plain(failed).contains("fired with a failure\n  1 errback at HERE: ran on a failure, gave a value")
+    );
+}
+
+#[test]
+fn live_tells_what_has_not_fired_where_it_was_made_and_what_it_waits_on() {
+    assert_eq!(live().to_string(), "every Deferred has fired");
+    let (page, page_trigger) = Deferred::<u64>::new();
+    let page = page.named("page");
+    let (start, start_trigger) = Deferred::<()>::new();
+    let done = start.named("start").add_callback(move |()| page).named("fetch");
+    assert_eq!(live().0.len(), 2);
+    start_trigger.callback(());
+    let unfired = live();
+    let [page, start] = &unfired.0[..] else { panic!("{unfired}") };
+    assert_eq!(page.name.as_deref(), Some("page"));
+    assert_eq!(page.made_at.file(), file!());
+    assert!(matches!(page.waiting, Waiting::Trigger));
+    let Waiting::Deferred { id, stage: Some(stage), .. } = &start.waiting else { panic!("{unfired}") };
+    assert_eq!((*id, &stage[..]), (page.id, "fetch"));
+    let text = plain(&unfired);
+    assert!(text.starts_with("2 Deferreds have not fired\n  #"), "{text}");
+    assert!(text.contains("\"page\" made at HERE: waits for its trigger\n"), "{text}");
+    assert!(
+        text.contains("\"start\" made at HERE: waits for #") && text.contains(" in \"fetch\", added at HERE")
+    );
+    page_trigger.callback(1);
+    assert!(live().0.is_empty());
+    drop(done);
+}
+
+#[test]
+fn live_tells_of_lists_and_forgets_what_is_gone() {
+    let (a, trigger) = Deferred::<u64>::new();
+    let all = gather_results([a]);
+    assert_eq!(live().0.len(), 2);
+    trigger.callback(1);
+    assert_eq!(value_of(all), [1]);
+    assert!(live().0.is_empty());
+    let (abandoned, trigger) = Deferred::<u64>::new();
+    drop(trigger);
+    assert!(live().0.is_empty());
+    drop(abandoned.add_errback(|_| Ok(1)));
+}
+
+#[test]
+fn live_may_be_asked_inside_a_callback() {
+    let (deferred, trigger) = Deferred::<()>::new();
+    let deferred = deferred.add_callback(|()| Ok(live().to_string()));
+    trigger.callback(());
+    assert!(value_of(deferred).contains("is running a callback"));
+}
+
+#[test]
+fn the_picture_shows_both_ladders_and_is_sound_markup() {
+    let svg = example().svg();
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+    for word in ["callbacks", "errbacks", "fetch", "parse &lt;number&gt;", "waited for page", "trace.rs:"] {
+        assert!(svg.contains(word), "{word} is not in\n{svg}");
+    }
+    let opened = svg.matches("<text").count();
+    assert_eq!(opened, svg.matches("</text>").count());
+    if let Ok(path) = std::env::var("TRACE_SVG") {
+        std::fs::write(path, svg).unwrap();
+    }
+}
+
+fn example() -> twistor_deferred::trace::Path {
+    let (page, page_trigger) = Deferred::<String>::new();
+    let page = page.named("page");
+    let (deferred, trigger) = Deferred::<u64>::new();
+    let deferred = deferred
+        .named("greeting")
+        .add_callback(move |_| page)
+        .named("fetch")
+        .add_callback(|text| Ok(text.parse::<u64>()?))
+        .named("parse <number>")
+        .add_callback(|n| Ok(n * 2))
+        .named("double")
+        .add_errback(|_| Ok(21))
+        .named("default")
+        .add_callbacks(|n| Ok(n.to_string()), |_| -> Result<String, Failure> { Ok(String::new()) })
+        .named("print")
+        .add_both(|_| ());
+    trigger.callback(1);
+    page_trigger.callback("forty-two".into());
+    deferred.path()
+}
