@@ -5,7 +5,8 @@
 //! [`Deferred::path`](crate::Deferred::path) tells, as text or as a picture, which stages a result went
 //! through, and [`live`] what a program that hangs is waiting for.
 //!
-//! ```
+#![cfg_attr(feature = "trace", doc = "```")]
+#![cfg_attr(not(feature = "trace"), doc = "```ignore")]
 //! use twistor_deferred::{Deferred, trace};
 //!
 //! let (deferred, trigger) = Deferred::<String>::new();

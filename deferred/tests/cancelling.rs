@@ -149,7 +149,7 @@ fn a_cancel_after_firing_does_nothing_and_the_canceller_is_dropped_unrun() {
     assert_eq!(value_of(fired), 2);
 }
 
-// C3
+// C3, C7
 #[test]
 fn a_canceller_outlives_its_deferred_and_owns_nothing() {
     let (deferred, trigger) = Deferred::<Rc<()>>::new();
@@ -219,7 +219,7 @@ fn the_handle_of_a_chain_that_waits_may_be_gone_and_a_canceller_still_reaches_it
     assert_eq!(seen.take(), Some(Err("cancelled".into())));
 }
 
-// C4
+// C4, C7
 #[test]
 fn a_canceller_of_an_inner_chain_cancels_what_that_waits_for_after_it_was_returned() {
     let (second, second_trigger) = Deferred::<u64>::new();
@@ -234,7 +234,7 @@ fn a_canceller_of_an_inner_chain_cancels_what_that_waits_for_after_it_was_return
     assert!(failure_of(outer).is::<Cancelled>());
 }
 
-// C3, C4
+// C3, C7
 #[test]
 fn a_canceller_of_an_inner_chain_lets_the_outer_one_go_on_undisturbed_once_the_inner_is_done() {
     let (inner, inner_trigger) = Deferred::<u64>::new();
@@ -252,7 +252,7 @@ fn a_canceller_of_an_inner_chain_lets_the_outer_one_go_on_undisturbed_once_the_i
     assert!(failure_of(outer).is::<Cancelled>());
 }
 
-// C4
+// C4, C8
 #[test]
 fn a_canceller_made_before_firing_reaches_what_a_later_callback_waits_for() {
     let (deferred, trigger) = Deferred::<u64>::new();
@@ -329,7 +329,7 @@ fn a_callback_may_cancel_another_chain_and_see_it_done() {
     assert!(seen.get());
 }
 
-// C3, C4
+// C3, C7
 #[test]
 fn a_canceller_of_what_a_late_callback_returned_does_not_reach_what_comes_after_it() {
     for made_before_firing in [true, false] {

@@ -229,7 +229,7 @@ fn the_failure_of_a_returned_deferred_becomes_the_chains() {
     assert_eq!(seen.take(), Some(Ok("9".into())));
 }
 
-// D5
+// D13
 #[test]
 fn a_callback_that_returns_the_end_of_its_own_chain_is_told_so() {
     let own: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();
@@ -242,7 +242,7 @@ fn a_callback_that_returns_the_end_of_its_own_chain_is_told_so() {
     trigger.callback(0);
 }
 
-// D5
+// D13
 #[test]
 fn chains_that_would_wait_for_one_another_in_a_ring_are_told_so() {
     let first: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();

@@ -196,7 +196,7 @@ fn losing_a_race_is_not_logged() {
     });
 }
 
-// D11
+// D11, D14
 #[test]
 fn a_failure_nobody_can_read_is_logged_although_the_dead_trigger_is_held() {
     let (deferred, _trigger) = Deferred::<u64>::new();

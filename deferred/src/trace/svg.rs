@@ -7,7 +7,7 @@ use super::record::{Record, Side, Stage};
 use super::{Kind, Path};
 
 const WIDTH: i32 = 560;
-const ROW: i32 = 84;
+const ROW: i32 = 96;
 const TOP: i32 = 132;
 const BOX: (i32, i32) = (188, 46);
 const COLUMN: [i32; 2] = [150, 410];
@@ -63,7 +63,7 @@ impl Picture<'_> {
         self.text((WIDTH / 2, 49), 11, PALE, "400", &format!("made at {}", record.made_at))?;
         for (side, heading) in [(Side::Value, "callbacks"), (Side::Failure, "errbacks")] {
             self.text((x(side), 76), 12, color(side), "600", heading)?;
-            let (from, to) = (TOP - 44, height - 24);
+            let (from, to) = (TOP - 44, height - 40);
             writeln!(
                 self.svg,
                 "<path d=\"M{0} {from}V{to}\" stroke=\"{LINE}\" stroke-width=\"2\" stroke-dasharray=\"2 6\" \
@@ -113,7 +113,7 @@ impl Picture<'_> {
             }
             // A change of sides is drawn below the stage that made it.
             if side != entered {
-                let below = from + ROW / 2 + 10;
+                let below = from + ROW - BOX.1 / 2 - 6;
                 self.line(entered, from, side, below)?;
                 from = below;
             }
