@@ -1,11 +1,12 @@
-//! TCP connections: what a protocol sees, in which order, and how it ends. Statements P1 to P4.
+//! TCP connections: what a protocol sees, in which order, and how it ends. Statements P1 to P4, and P9: each on the
+//! network of the operating system and on the simulated one.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
 mod support;
 
 use std::cell::{Cell, RefCell};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::Shutdown;
 use std::rc::Rc;
 
@@ -18,130 +19,146 @@ use twistor_net::{
 // P1: the peer's close
 #[test]
 fn a_client_sees_made_data_end_and_loss_in_order() {
-    let diary = Diary::new();
-    run(|reactor| {
-        let port = listen(reactor, |_| Echo);
-        let client = scripted(&diary)
-            .on_made(|transport| {
-                assert!(transport.write(b"hello"));
-                Ok(())
-            })
-            .on_data(|transport, _| {
-                transport.lose_connection();
-                Ok(())
-            });
-        let endpoint = ClientEndpoint::tcp("127.0.0.1", address(&port).port());
-        let lost = diary.when_lost();
-        endpoint.connect(reactor, client).add_callback(move |_| lost)
+    on_every_network(|world| {
+        let diary = Diary::new();
+        world.run(|reactor| {
+            let port = listen(reactor, |_| Echo);
+            let all = diary.clone();
+            let client = scripted(&diary)
+                .on_made(|transport| {
+                    assert!(transport.write(b"hello"));
+                    Ok(())
+                })
+                .on_data(move |transport, _| {
+                    if all.received() == b"hello" {
+                        transport.lose_connection();
+                    }
+                    Ok(())
+                });
+            let endpoint = ClientEndpoint::tcp("127.0.0.1", address(&port).port());
+            let lost = diary.when_lost();
+            endpoint.connect(reactor, client).add_callback(move |_| lost)
+        });
+        assert_eq!(diary.story(), ["made", "data hello", "lost connection was closed cleanly"]);
+        assert!(diary.reason().is::<ConnectionDone>());
     });
-    assert_eq!(diary.entries(), ["made", "data hello", "lost connection was closed cleanly"]);
-    assert!(diary.reason().is::<ConnectionDone>());
 }
 
 // P1
 #[test]
 fn connection_made_has_run_when_connect_fires() {
-    let diary = Diary::new();
-    run(|reactor| {
-        let port = listen(reactor, |_| Echo);
-        let seen = diary.clone();
-        ClientEndpoint::tcp("127.0.0.1", address(&port).port())
-            .connect(reactor, scripted(&diary))
-            .add_callback(move |transport| assert!(seen.entries() == ["made"] && !transport.is_lost()))
+    on_every_network(|world| {
+        let diary = Diary::new();
+        world.run(|reactor| {
+            let port = listen(reactor, |_| Echo);
+            let seen = diary.clone();
+            ClientEndpoint::tcp("127.0.0.1", address(&port).port())
+                .connect(reactor, scripted(&diary))
+                .add_callback(move |transport| assert!(seen.entries() == ["made"] && !transport.is_lost()))
+        });
     });
 }
 
 // P1
 #[test]
 fn data_before_the_peers_close_comes_before_the_loss() {
-    let diary = Diary::new();
-    let text = noise(1_000_000);
-    let sent = text.clone();
-    run(|reactor| {
-        let port = listen_once(reactor, scripted(&diary));
-        let peer = peer(reactor, address(&port), move |mut stream| stream.write_all(&sent));
-        let lost = diary.when_lost();
-        peer.add_callback(move |()| lost)
+    on_every_network(|world| {
+        let diary = Diary::new();
+        let text = noise(world.much());
+        let sent = text.clone();
+        world.run(|reactor| {
+            let port = listen_once(reactor, scripted(&diary));
+            let peer =
+                world.peer(reactor, address(&port), async move |mut stream| stream.write_all(&sent).await);
+            let lost = diary.when_lost();
+            peer.add_callback(move |()| lost)
+        });
+        assert!(diary.received() == text, "the bytes differ");
+        assert_eq!(diary.losses(), 1);
+        assert!(diary.reason().is::<ConnectionDone>());
     });
-    assert!(diary.received() == text, "the bytes differ");
-    assert_eq!(diary.losses(), 1);
-    assert!(diary.reason().is::<ConnectionDone>());
 }
 
 // P1: never from inside a call of the user's (Diary::enter asserts it)
 #[test]
 fn connection_lost_is_never_called_from_inside_a_call() {
-    for end in [Transport::lose_connection, Transport::abort_connection] {
+    on_every_network(|world| {
+        for end in [Transport::lose_connection, Transport::abort_connection] {
+            let diary = Diary::new();
+            world.run(|reactor| {
+                let inner = diary.clone();
+                let server = scripted(&diary).on_data(move |transport, _| {
+                    end(transport);
+                    end(transport);
+                    assert_eq!(inner.losses(), 0);
+                    Ok(())
+                });
+                let port = listen_once(reactor, server);
+                let peer = world.peer(reactor, address(&port), async move |mut stream| {
+                    stream.write_all(b"x").await?;
+                    let _ = stream.read(&mut [0]).await;
+                    Ok(())
+                });
+                let lost = diary.when_lost();
+                peer.add_callback(move |()| lost)
+            });
+            assert_eq!(diary.losses(), 1);
+        }
+    });
+}
+
+// P1: a reset in the middle of a large write
+#[test]
+fn a_reset_while_much_is_queued_gives_one_loss() {
+    on_every_network(|world| {
         let diary = Diary::new();
-        run(|reactor| {
-            let inner = diary.clone();
-            let server = scripted(&diary).on_data(move |transport, _| {
-                end(transport);
-                end(transport);
-                assert_eq!(inner.losses(), 0);
+        let kept = Rc::new(RefCell::new(None::<Transport>));
+        world.run(|reactor| {
+            let keep = kept.clone();
+            let server = scripted(&diary).on_made(move |transport| {
+                transport.write_vec(vec![b'x'; world.much()]);
+                assert!(transport.buffered() > 0);
+                keep.replace(Some(transport.clone()));
                 Ok(())
             });
             let port = listen_once(reactor, server);
-            let peer = peer(reactor, address(&port), |mut stream| {
-                stream.write_all(b"x")?;
-                let _ = stream.read(&mut [0]);
+            let peer = world.peer(reactor, address(&port), async move |mut stream| {
+                stream.read_exact(&mut [0; 1024]).await?;
+                stream.reset();
                 Ok(())
             });
             let lost = diary.when_lost();
             peer.add_callback(move |()| lost)
         });
         assert_eq!(diary.losses(), 1);
-    }
-}
-
-// P1: a reset in the middle of a large write
-#[test]
-fn a_reset_while_much_is_queued_gives_one_loss() {
-    let diary = Diary::new();
-    let kept = Rc::new(RefCell::new(None::<Transport>));
-    run(|reactor| {
-        let keep = kept.clone();
-        let server = scripted(&diary).on_made(move |transport| {
-            transport.write_vec(vec![b'x'; 8 << 20]);
-            assert!(transport.buffered() > 0);
-            keep.replace(Some(transport.clone()));
-            Ok(())
-        });
-        let port = listen_once(reactor, server);
-        let peer = peer(reactor, address(&port), |mut stream| {
-            stream.read_exact(&mut [0; 1024])?;
-            reset(stream);
-            Ok(())
-        });
-        let lost = diary.when_lost();
-        peer.add_callback(move |()| lost)
+        assert!(diary.reason().is::<ConnectionLost>());
+        let transport = kept.take().unwrap();
+        assert_eq!((transport.buffered(), transport.is_lost(), transport.peer()), (0, true, None));
     });
-    assert_eq!(diary.losses(), 1);
-    assert!(diary.reason().is::<ConnectionLost>());
-    let transport = kept.take().unwrap();
-    assert_eq!((transport.buffered(), transport.is_lost(), transport.peer()), (0, true, None));
 }
 
 // P1
 #[test]
 fn a_reset_while_reading_is_paused_is_noticed() {
-    let diary = Diary::new();
-    run(|reactor| {
-        let server = scripted(&diary).on_data(|transport, _| {
-            transport.pause_producing();
-            Ok(())
+    on_every_network(|world| {
+        let diary = Diary::new();
+        world.run(|reactor| {
+            let server = scripted(&diary).on_data(|transport, _| {
+                transport.pause_producing();
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            let (paused, lost) = (diary.when_received(1), diary.when_lost());
+            let peer = world.peer(reactor, address(&port), async move |mut stream| {
+                stream.write_all(b"x").await?;
+                Ok(stream)
+            });
+            peer.add_callback(move |stream| paused.add_callback(move |()| stream.reset()))
+                .add_callback(move |()| lost)
         });
-        let port = listen_once(reactor, server);
-        let (paused, lost) = (diary.when_received(1), diary.when_lost());
-        let peer = peer(reactor, address(&port), |mut stream| {
-            stream.write_all(b"x")?;
-            Ok(stream)
-        });
-        peer.add_callback(move |stream| paused.add_callback(move |()| reset(stream)))
-            .add_callback(move |()| lost)
+        assert_eq!(diary.losses(), 1);
+        assert!(diary.reason().is::<ConnectionLost>());
     });
-    assert_eq!(diary.losses(), 1);
-    assert!(diary.reason().is::<ConnectionLost>());
 }
 
 // P1: what a peer said before it refused more is still heard
@@ -191,286 +208,313 @@ fn an_answer_that_came_before_the_write_failed_is_delivered() {
 // P1
 #[test]
 fn a_connection_still_open_when_the_reactor_stops_is_lost() {
-    let diary = Diary::new();
-    run(|reactor| {
-        let port = listen(reactor, |_| Echo);
-        ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, scripted(&diary))
+    on_every_network(|world| {
+        let diary = Diary::new();
+        world.run(|reactor| {
+            let port = listen(reactor, |_| Echo);
+            ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, scripted(&diary))
+        });
+        assert_eq!(diary.entries(), ["made", "lost connection was lost: the reactor has stopped"]);
     });
-    assert_eq!(diary.entries(), ["made", "lost connection was lost: the reactor has stopped"]);
 }
 
 // P2
 #[test]
 fn write_after_lose_connection_is_ignored_and_says_so() {
-    let diary = Diary::new();
-    let got = run(|reactor| {
-        let server = scripted(&diary).on_made(|transport| {
-            assert!(transport.write(b"last"));
-            transport.lose_connection();
-            assert!(!transport.write(b"ignored"));
-            assert!(!transport.write(b""));
-            assert!(!transport.write_all(&[b"ig", b"nored"]));
-            assert!(!transport.write_vec(b"ignored".to_vec()));
-            Ok(())
+    on_every_network(|world| {
+        let diary = Diary::new();
+        let got = world.run(|reactor| {
+            let server = scripted(&diary).on_made(move |transport| {
+                assert!(transport.write(b"last"));
+                transport.lose_connection();
+                assert!(!transport.write(b"ignored"));
+                assert!(!transport.write(b""));
+                assert!(!transport.write_all(&[b"ig", b"nored"]));
+                assert!(!transport.write_vec(b"ignored".to_vec()));
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            world.peer(reactor, address(&port), async move |mut stream| {
+                let mut got = String::new();
+                stream.read_to_string(&mut got).await?;
+                Ok(got)
+            })
         });
-        let port = listen_once(reactor, server);
-        peer(reactor, address(&port), |mut stream| {
-            let mut got = String::new();
-            stream.read_to_string(&mut got)?;
-            Ok(got)
-        })
+        assert_eq!(got, "last");
     });
-    assert_eq!(got, "last");
 }
 
 // P2
 #[test]
 fn write_after_the_loss_is_ignored_and_says_so() {
-    let diary = Diary::new();
-    let transport = run(|reactor| {
-        let port = listen(reactor, |_| Echo);
-        let lost = diary.when_lost();
-        ClientEndpoint::tcp("127.0.0.1", address(&port).port())
-            .connect(reactor, scripted(&diary))
-            .add_callback(move |transport| {
-                transport.lose_connection();
-                lost.add_callback(move |()| Ok(transport))
-            })
+    on_every_network(|world| {
+        let diary = Diary::new();
+        let transport = world.run(|reactor| {
+            let port = listen(reactor, |_| Echo);
+            let lost = diary.when_lost();
+            ClientEndpoint::tcp("127.0.0.1", address(&port).port())
+                .connect(reactor, scripted(&diary))
+                .add_callback(move |transport| {
+                    transport.lose_connection();
+                    lost.add_callback(move |()| Ok(transport))
+                })
+        });
+        assert!(!transport.write(b"x") && transport.is_lost() && transport.is_closing());
+        transport.lose_connection();
+        transport.abort_connection();
+        transport.resume_producing();
+        assert_eq!(diary.losses(), 1);
     });
-    assert!(!transport.write(b"x") && transport.is_lost() && transport.is_closing());
-    transport.lose_connection();
-    transport.abort_connection();
-    transport.resume_producing();
-    assert_eq!(diary.losses(), 1);
 }
 
 // P2
 #[test]
 fn lose_connection_sends_everything_to_a_slow_reader_first() {
-    let diary = Diary::new();
-    let text = noise(8 << 20);
-    let sent = text.clone();
-    let got = run(|reactor| {
-        let server = scripted(&diary).on_made(move |transport| {
-            transport.write(&sent);
-            transport.lose_connection();
-            Ok(())
-        });
-        let port = listen_once(reactor, server);
-        peer(reactor, address(&port), |mut stream| {
-            let mut got = Vec::new();
-            let mut piece = vec![0; 3000];
-            loop {
-                match stream.read(&mut piece)? {
-                    0 => return Ok(got),
-                    count => got.extend_from_slice(&piece[..count]),
+    on_every_network(|world| {
+        let diary = Diary::new();
+        let text = noise(world.much());
+        let sent = text.clone();
+        let got = world.run(|reactor| {
+            let server = scripted(&diary).on_made(move |transport| {
+                transport.write(&sent);
+                transport.lose_connection();
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            world.peer(reactor, address(&port), async move |mut stream| {
+                let mut got = Vec::new();
+                let mut piece = vec![0; 3000];
+                loop {
+                    match stream.read(&mut piece).await? {
+                        0 => return Ok(got),
+                        count => got.extend_from_slice(&piece[..count]),
+                    }
                 }
-            }
-        })
+            })
+        });
+        assert!(got == text, "{} of {} bytes came", got.len(), text.len());
+        assert!(diary.reason().is::<ConnectionDone>());
     });
-    assert!(got == text, "{} of {} bytes came", got.len(), text.len());
-    assert!(diary.reason().is::<ConnectionDone>());
 }
 
 // P2
 #[test]
 fn abort_connection_resets_and_throws_the_rest_away() {
-    let diary = Diary::new();
-    let error = run(|reactor| {
-        let server = scripted(&diary).on_made(|transport| {
-            transport.write(&vec![b'x'; 8 << 20]);
-            transport.abort_connection();
-            assert!(!transport.write(b"x"));
-            assert_eq!(transport.buffered(), 0);
-            Ok(())
+    on_every_network(|world| {
+        let diary = Diary::new();
+        let error = world.run(|reactor| {
+            let server = scripted(&diary).on_data(move |transport, _| {
+                transport.write(&vec![b'x'; world.much()]);
+                transport.abort_connection();
+                assert!(!transport.write(b"x"));
+                assert_eq!(transport.buffered(), 0);
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            world.peer(reactor, address(&port), async move |mut stream| {
+                stream.write_all(b"x").await?;
+                Ok(stream.read_to_end(&mut Vec::new()).await.unwrap_err().kind())
+            })
         });
-        let port = listen_once(reactor, server);
-        peer(reactor, address(&port), |mut stream| {
-            Ok(stream.read_to_end(&mut Vec::new()).unwrap_err().kind())
-        })
+        assert_eq!(error, std::io::ErrorKind::ConnectionReset);
+        assert!(diary.reason().is::<ConnectionAborted>());
     });
-    assert_eq!(error, std::io::ErrorKind::ConnectionReset);
-    assert!(diary.reason().is::<ConnectionAborted>());
 }
 
 // P2: what comes after lose_connection is thrown away
 #[test]
 fn data_that_comes_after_lose_connection_is_not_delivered() {
-    let diary = Diary::new();
-    run(|reactor| {
-        let server = scripted(&diary).on_made(|transport| {
-            transport.write(&vec![b'x'; 8 << 20]);
-            transport.lose_connection();
-            Ok(())
+    on_every_network(|world| {
+        let diary = Diary::new();
+        world.run(|reactor| {
+            let server = scripted(&diary).on_made(move |transport| {
+                transport.write(&vec![b'x'; world.much()]);
+                transport.lose_connection();
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            world.peer(reactor, address(&port), async move |mut stream| {
+                stream.write_all(b"too late").await?;
+                // In the simulation the other side may have closed before this came, which is a reset.
+                let ended = stream.read_to_end(&mut Vec::new()).await;
+                if world == World::Real { ended } else { Ok(0) }
+            })
         });
-        let port = listen_once(reactor, server);
-        peer(reactor, address(&port), |mut stream| {
-            stream.write_all(b"too late")?;
-            stream.read_to_end(&mut Vec::new())
-        })
+        assert_eq!(diary.received(), b"");
     });
-    assert_eq!(diary.received(), b"");
 }
 
 // P2
 #[test]
 fn pieces_arrive_in_order_and_once_however_they_were_written() {
-    let diary = Diary::new();
-    let text = noise(3 << 20);
-    let expected = text.clone();
-    let got = run(|reactor| {
-        let server = scripted(&diary).on_made(move |transport| {
-            let mut rest = &text[..];
-            let mut length = 1;
-            while !rest.is_empty() {
-                let (piece, after) = rest.split_at(length.min(rest.len()));
-                rest = after;
-                match length % 3 {
-                    0 => transport.write(piece),
-                    1 => transport.write_vec(piece.to_vec()),
-                    _ => {
-                        let slices: Vec<&[u8]> = piece.chunks(piece.len() / 40 + 1).collect();
-                        transport.write_all(&slices)
-                    }
-                };
-                length = (length * 7 + 3) % 70_001 + 1;
-            }
-            transport.lose_connection();
-            Ok(())
+    on_every_network(|world| {
+        let diary = Diary::new();
+        let text = noise(world.much());
+        let expected = text.clone();
+        let got = world.run(|reactor| {
+            let server = scripted(&diary).on_made(move |transport| {
+                let mut rest = &text[..];
+                let mut length = 1;
+                while !rest.is_empty() {
+                    let (piece, after) = rest.split_at(length.min(rest.len()));
+                    rest = after;
+                    match length % 3 {
+                        0 => transport.write(piece),
+                        1 => transport.write_vec(piece.to_vec()),
+                        _ => {
+                            let slices: Vec<&[u8]> = piece.chunks(piece.len() / 40 + 1).collect();
+                            transport.write_all(&slices)
+                        }
+                    };
+                    length = (length * 7 + 3) % 70_001 + 1;
+                }
+                transport.lose_connection();
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            world.peer(reactor, address(&port), async move |mut stream| {
+                let mut got = Vec::new();
+                stream.read_to_end(&mut got).await?;
+                Ok(got)
+            })
         });
-        let port = listen_once(reactor, server);
-        peer(reactor, address(&port), |mut stream| {
-            let mut got = Vec::new();
-            stream.read_to_end(&mut got)?;
-            Ok(got)
-        })
+        assert!(got == expected, "the bytes differ");
     });
-    assert!(got == expected, "the bytes differ");
 }
 
 // P3
 #[test]
 fn a_half_close_closes_those_who_do_not_ask_after_sending_the_rest() {
-    let diary = Diary::new();
-    let got = run(|reactor| {
-        let server = scripted(&diary).on_made(|transport| {
-            transport.write(&vec![b'x'; 8 << 20]);
-            Ok(())
+    on_every_network(|world| {
+        let diary = Diary::new();
+        let got = world.run(|reactor| {
+            let server = scripted(&diary).on_made(move |transport| {
+                transport.write(&vec![b'x'; world.much()]);
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            world.peer(reactor, address(&port), async move |mut stream| {
+                stream.shutdown(Shutdown::Write).await?;
+                stream.read_to_end(&mut Vec::new()).await
+            })
         });
-        let port = listen_once(reactor, server);
-        peer(reactor, address(&port), |mut stream| {
-            stream.shutdown(Shutdown::Write)?;
-            stream.read_to_end(&mut Vec::new())
-        })
+        assert_eq!(got, world.much());
+        assert_eq!(diary.entries(), ["made", "end", "lost connection was closed cleanly"]);
     });
-    assert_eq!(got, 8 << 20);
-    assert_eq!(diary.entries(), ["made", "end", "lost connection was closed cleanly"]);
 }
 
 // P3
 #[test]
 fn a_half_close_is_told_to_those_who_ask_and_they_can_answer() {
-    let diary = Diary::new();
-    let got = run(|reactor| {
-        let server = scripted(&diary).on_end(|transport| {
-            assert!(transport.write(b"answer"));
-            transport.lose_connection();
-            Ok(())
+    on_every_network(|world| {
+        let diary = Diary::new();
+        let got = world.run(|reactor| {
+            let server = scripted(&diary).on_end(|transport| {
+                assert!(transport.write(b"answer"));
+                transport.lose_connection();
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            world.peer(reactor, address(&port), async move |mut stream| {
+                stream.write_all(b"question").await?;
+                stream.shutdown(Shutdown::Write).await?;
+                let mut got = String::new();
+                stream.read_to_string(&mut got).await?;
+                Ok(got)
+            })
         });
-        let port = listen_once(reactor, server);
-        peer(reactor, address(&port), |mut stream| {
-            stream.write_all(b"question")?;
-            stream.shutdown(Shutdown::Write)?;
-            let mut got = String::new();
-            stream.read_to_string(&mut got)?;
-            Ok(got)
-        })
+        assert_eq!(got, "answer");
+        assert_eq!(diary.story(), ["made", "data question", "end", "lost connection was closed cleanly"]);
     });
-    assert_eq!(got, "answer");
-    assert_eq!(diary.entries(), ["made", "data question", "end", "lost connection was closed cleanly"]);
 }
 
 // P3: our own half-close
 #[test]
 fn after_lose_write_connection_reading_goes_on() {
-    let diary = Diary::new();
-    run(|reactor| {
-        let server = scripted(&diary).on_made(|transport| {
-            transport.write(b"that is all");
-            transport.lose_write_connection();
-            assert!(!transport.write(b"ignored"));
-            Ok(())
+    on_every_network(|world| {
+        let diary = Diary::new();
+        world.run(|reactor| {
+            let server = scripted(&diary).on_made(move |transport| {
+                transport.write(b"that is all");
+                transport.lose_write_connection();
+                assert!(!transport.write(b"ignored"));
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            let peer = world.peer(reactor, address(&port), async move |mut stream| {
+                let mut got = String::new();
+                stream.read_to_string(&mut got).await?;
+                assert_eq!(got, "that is all");
+                stream.write_all(&vec![b'y'; 1 << 20]).await
+            });
+            let lost = diary.when_lost();
+            peer.add_callback(move |()| lost)
         });
-        let port = listen_once(reactor, server);
-        let peer = peer(reactor, address(&port), |mut stream| {
-            let mut got = String::new();
-            stream.read_to_string(&mut got)?;
-            assert_eq!(got, "that is all");
-            stream.write_all(&vec![b'y'; 1 << 20])
-        });
-        let lost = diary.when_lost();
-        peer.add_callback(move |()| lost)
+        assert_eq!(diary.received().len(), 1 << 20);
+        assert_eq!(diary.losses(), 1);
+        assert!(diary.reason().is::<ConnectionDone>());
     });
-    assert_eq!(diary.received().len(), 1 << 20);
-    assert_eq!(diary.losses(), 1);
-    assert!(diary.reason().is::<ConnectionDone>());
 }
 
 // P4
 #[test]
 fn an_error_in_a_handler_closes_that_connection_with_that_reason() {
-    #[derive(Debug)]
-    struct Nonsense;
-    impl std::fmt::Display for Nonsense {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("nonsense")
+    on_every_network(|world| {
+        #[derive(Debug)]
+        struct Nonsense;
+        impl std::fmt::Display for Nonsense {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("nonsense")
+            }
         }
-    }
-    impl std::error::Error for Nonsense {}
+        impl std::error::Error for Nonsense {}
 
-    let diary = Diary::new();
-    let got = run(|reactor| {
-        let server = scripted(&diary).on_data(|transport, _| {
-            transport.write(b"what?");
-            Err(Nonsense.into())
+        let diary = Diary::new();
+        let got = world.run(|reactor| {
+            let server = scripted(&diary).on_data(|transport, _| {
+                transport.write(b"what?");
+                Err(Nonsense.into())
+            });
+            let port = listen_once(reactor, server);
+            world.peer(reactor, address(&port), async move |mut stream| {
+                stream.write_all(b"x").await?;
+                let mut got = String::new();
+                stream.read_to_string(&mut got).await?;
+                Ok(got)
+            })
         });
-        let port = listen_once(reactor, server);
-        peer(reactor, address(&port), |mut stream| {
-            stream.write_all(b"x")?;
-            let mut got = String::new();
-            stream.read_to_string(&mut got)?;
-            Ok(got)
-        })
+        assert_eq!(got, "what?");
+        assert_eq!(diary.losses(), 1);
+        assert!(diary.reason().is::<Nonsense>());
     });
-    assert_eq!(got, "what?");
-    assert_eq!(diary.losses(), 1);
-    assert!(diary.reason().is::<Nonsense>());
 }
 
 // P4
 #[test]
 fn a_panic_in_a_handler_closes_that_connection_and_no_other() {
-    let diary = Diary::new();
-    run(|reactor| {
-        let (bad, first) = (diary.clone(), Cell::new(true));
-        let port = listen(reactor, move |_| -> Box<dyn twistor_net::Protocol> {
-            if first.replace(false) { Box::new(Panicking(bad.clone())) } else { Box::new(Echo) }
-        });
-        let bad = peer(reactor, address(&port), |mut stream| {
-            stream.write_all(b"x")?;
-            Ok(stream.read(&mut [0]).unwrap_or(0))
-        });
-        let (handle, address) = ((**reactor).clone(), address(&port));
-        bad.add_callback(move |_| {
-            peer(&handle, address, |mut stream| {
-                stream.write_all(b"x")?;
-                stream.read_exact(&mut [0])
+    on_every_network(|world| {
+        let diary = Diary::new();
+        world.run(|reactor| {
+            let (bad, first) = (diary.clone(), Cell::new(true));
+            let port = listen(reactor, move |_| -> Box<dyn twistor_net::Protocol> {
+                if first.replace(false) { Box::new(Panicking(bad.clone())) } else { Box::new(Echo) }
+            });
+            let bad = world.peer(reactor, address(&port), async move |mut stream| {
+                stream.write_all(b"x").await?;
+                Ok(stream.read(&mut [0]).await.unwrap_or(0))
+            });
+            let (handle, address) = ((**reactor).clone(), address(&port));
+            bad.add_callback(move |_| {
+                world.peer(&handle, address, async move |mut stream| {
+                    stream.write_all(b"x").await?;
+                    stream.read_exact(&mut [0]).await
+                })
             })
-        })
+        });
+        let reason = diary.reason();
+        let panic = reason.downcast_ref::<HandlerPanicked>().unwrap();
+        assert_eq!((panic.handler(), panic.message()), ("data_received", "on purpose"));
     });
-    let reason = diary.reason();
-    let panic = reason.downcast_ref::<HandlerPanicked>().unwrap();
-    assert_eq!((panic.handler(), panic.message()), ("data_received", "on purpose"));
 }
 
 struct Panicking(Diary);
@@ -488,123 +532,133 @@ impl twistor_net::Protocol for Panicking {
 // P4
 #[test]
 fn a_panic_in_connection_lost_is_survived() {
-    struct Rude;
-    impl twistor_net::Protocol for Rude {
-        fn data_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
-            transport.lose_connection();
-            Ok(())
+    on_every_network(|world| {
+        struct Rude;
+        impl twistor_net::Protocol for Rude {
+            fn data_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
+                transport.lose_connection();
+                Ok(())
+            }
+            fn connection_lost(&mut self, _: Failure) {
+                panic!("on purpose");
+            }
         }
-        fn connection_lost(&mut self, _: Failure) {
-            panic!("on purpose");
-        }
-    }
-    run(|reactor| {
-        let port = listen(reactor, |_| Rude);
-        let mut all: Deferred<()> = twistor_deferred::succeed(());
-        for _ in 0..3 {
-            let (handle, address) = ((**reactor).clone(), address(&port));
-            all = all.add_callback(move |()| {
-                peer(&handle, address, |mut stream| {
-                    stream.write_all(b"x")?;
-                    stream.read(&mut [0]).map(drop)
-                })
-            });
-        }
-        all
+        world.run(|reactor| {
+            let port = listen(reactor, |_| Rude);
+            let mut all: Deferred<()> = twistor_deferred::succeed(());
+            for _ in 0..3 {
+                let (handle, address) = ((**reactor).clone(), address(&port));
+                all = all.add_callback(move |()| {
+                    world.peer(&handle, address, async move |mut stream| {
+                        stream.write_all(b"x").await?;
+                        stream.read(&mut [0]).await.map(drop)
+                    })
+                });
+            }
+            all
+        });
     });
 }
 
 // P8, for bytes: pausing holds the rest back
 #[test]
 fn a_paused_connection_gets_no_data_until_it_is_resumed() {
-    let diary = Diary::new();
-    run(|reactor| {
-        let handle = (**reactor).clone();
-        let paused = Rc::new(Cell::new(false));
-        let is_paused = paused.clone();
-        let server = scripted(&diary)
-            .on_data(move |transport, _| {
-                assert!(!is_paused.get(), "data while paused");
-                transport.pause_producing();
-                is_paused.set(true);
-                let (transport, is_paused) = (transport.clone(), is_paused.clone());
-                handle.call_later(std::time::Duration::from_millis(1), move || {
-                    is_paused.set(false);
-                    transport.resume_producing();
+    on_every_network(|world| {
+        let diary = Diary::new();
+        world.run(|reactor| {
+            let handle = (**reactor).clone();
+            let paused = Rc::new(Cell::new(false));
+            let is_paused = paused.clone();
+            let server = scripted(&diary)
+                .on_data(move |transport, _| {
+                    assert!(!is_paused.get(), "data while paused");
+                    transport.pause_producing();
+                    is_paused.set(true);
+                    let (transport, is_paused) = (transport.clone(), is_paused.clone());
+                    handle.call_later(std::time::Duration::from_millis(1), move || {
+                        is_paused.set(false);
+                        transport.resume_producing();
+                    });
+                    Ok(())
+                })
+                .on_resumed(move |transport| {
+                    assert!(!transport.is_paused());
+                    Ok(())
                 });
-                Ok(())
-            })
-            .on_resumed(move |transport| {
-                assert!(!transport.is_paused());
-                Ok(())
+            let port = listen_once(reactor, server);
+            let peer = world.peer(reactor, address(&port), async move |mut stream| {
+                stream.write_all(&vec![b'x'; 1 << 20]).await
             });
-        let port = listen_once(reactor, server);
-        let peer = peer(reactor, address(&port), |mut stream| stream.write_all(&vec![b'x'; 1 << 20]));
-        let lost = diary.when_lost();
-        peer.add_callback(move |()| lost)
+            let lost = diary.when_lost();
+            peer.add_callback(move |()| lost)
+        });
+        assert_eq!(diary.received().len(), 1 << 20);
+        assert!(diary.entries().contains(&"resumed".to_owned()));
+        assert!(diary.reason().is::<ConnectionDone>());
     });
-    assert_eq!(diary.received().len(), 1 << 20);
-    assert!(diary.entries().contains(&"resumed".to_owned()));
-    assert!(diary.reason().is::<ConnectionDone>());
 }
 
 // P1: a protocol that keeps its own transport does not leak; R8 for connections
 #[test]
 fn a_dropped_reactor_drops_protocols_that_hold_their_transports() {
-    struct Keeper {
-        transport: Option<Transport>,
-        _kept: Rc<()>,
-    }
-    impl twistor_net::Protocol for Keeper {
-        fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-            self.transport = Some(transport.clone());
-            Ok(())
+    on_every_network(|world| {
+        struct Keeper {
+            transport: Option<Transport>,
+            _kept: Rc<()>,
         }
-        fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
-            Ok(())
+        impl twistor_net::Protocol for Keeper {
+            fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+                self.transport = Some(transport.clone());
+                Ok(())
+            }
+            fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+                Ok(())
+            }
         }
-    }
-    let kept = Rc::new(());
-    run(|reactor| {
-        let keep = kept.clone();
-        let port = listen(reactor, move |_| Keeper { transport: None, _kept: keep.clone() });
-        ClientEndpoint::tcp("127.0.0.1", address(&port).port())
-            .connect(reactor, Keeper { transport: None, _kept: kept.clone() })
+        let kept = Rc::new(());
+        world.run(|reactor| {
+            let keep = kept.clone();
+            let port = listen(reactor, move |_| Keeper { transport: None, _kept: keep.clone() });
+            ClientEndpoint::tcp("127.0.0.1", address(&port).port())
+                .connect(reactor, Keeper { transport: None, _kept: kept.clone() })
+        });
+        assert_eq!(Rc::strong_count(&kept), 1);
     });
-    assert_eq!(Rc::strong_count(&kept), 1);
 }
 
 // P2
 #[test]
 fn drained_fires_when_all_is_sent_and_fails_when_it_cannot_be() {
-    let diary = Diary::new();
-    let outcome = Rc::new(RefCell::new(Vec::new()));
-    run(|reactor| {
-        let outcomes = outcome.clone();
-        let server = scripted(&diary).on_made(move |transport| {
-            let note = |text: &'static str| {
-                let outcomes = outcomes.clone();
-                move |result: Result<(), Failure>| outcomes.borrow_mut().push((text, result.is_ok()))
-            };
-            drop(transport.drained().add_both(note("empty")));
-            transport.write(&vec![b'x'; 8 << 20]);
-            let second = transport.clone();
-            let after = note("second");
-            drop(transport.drained().add_both(note("first")).add_callback(move |()| {
-                // More than the operating system keeps for both ends.
-                second.write(&vec![b'x'; 64 << 20]);
-                drop(second.drained().add_both(after));
-            }));
-            Ok(())
+    on_every_network(|world| {
+        let diary = Diary::new();
+        let outcome = Rc::new(RefCell::new(Vec::new()));
+        world.run(|reactor| {
+            let outcomes = outcome.clone();
+            let server = scripted(&diary).on_made(move |transport| {
+                let note = |text: &'static str| {
+                    let outcomes = outcomes.clone();
+                    move |result: Result<(), Failure>| outcomes.borrow_mut().push((text, result.is_ok()))
+                };
+                drop(transport.drained().add_both(note("empty")));
+                transport.write(&vec![b'x'; world.much()]);
+                let second = transport.clone();
+                let after = note("second");
+                drop(transport.drained().add_both(note("first")).add_callback(move |()| {
+                    // More than the operating system keeps for both ends.
+                    second.write(&vec![b'x'; 64 << 20]);
+                    drop(second.drained().add_both(after));
+                }));
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            let peer = world.peer(reactor, address(&port), async move |mut stream| {
+                stream.read_exact(&mut vec![0; world.much() + 1]).await?;
+                stream.reset();
+                Ok(())
+            });
+            let lost = diary.when_lost();
+            peer.add_callback(move |()| lost)
         });
-        let port = listen_once(reactor, server);
-        let peer = peer(reactor, address(&port), |mut stream| {
-            stream.read_exact(&mut vec![0; (8 << 20) + 1])?;
-            reset(stream);
-            Ok(())
-        });
-        let lost = diary.when_lost();
-        peer.add_callback(move |()| lost)
+        assert_eq!(*outcome.borrow(), [("empty", true), ("first", true), ("second", false)]);
     });
-    assert_eq!(*outcome.borrow(), [("empty", true), ("first", true), ("second", false)]);
 }

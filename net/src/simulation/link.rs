@@ -352,9 +352,11 @@ impl Link {
                 };
             }
             let count = end.incoming.len().min(buffer.len());
-            for (slot, byte) in buffer.iter_mut().zip(end.incoming.drain(..count)) {
-                *slot = byte;
-            }
+            let (first, second) = end.incoming.as_slices();
+            let head = first.len().min(count);
+            buffer[..head].copy_from_slice(&first[..head]);
+            buffer[head..count].copy_from_slice(&second[..count - head]);
+            end.incoming.drain(..count);
             count
         };
         let starved = {

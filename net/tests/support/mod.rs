@@ -9,12 +9,16 @@
 )]
 
 use std::cell::{Cell, RefCell};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::time::Duration;
 
 use twistor_deferred::{Deferred, Trigger};
-use twistor_net::{Address, Failure, ListeningPort, Protocol, ServerEndpoint, Transport};
+use twistor_net::{
+    Address, ClientEndpoint, ConnectionLost, Conversation, Failure, ListeningPort, Protocol, ServerEndpoint,
+    Transport,
+};
 use twistor_reactor::{Handle, Reactor};
 
 /// No test takes longer; it fails instead.
@@ -55,6 +59,11 @@ impl Drop for Told {
 }
 
 impl World {
+    /// More bytes than fit on the way.
+    pub fn much(self) -> usize {
+        if self == World::Real { 8 << 20 } else { 300_000 }
+    }
+
     pub fn reactor(self) -> Reactor {
         match self {
             World::Real => Reactor::new().unwrap(),
@@ -81,6 +90,149 @@ impl World {
             Ok(value) => value,
             Err(failure) => panic!("{failure:?}"),
         }
+    }
+}
+
+impl World {
+    /// A peer on this network: connects, and does what `f` says.
+    pub fn peer<T: 'static, F>(self, handle: &Handle, address: SocketAddr, f: F) -> Deferred<T>
+    where
+        F: AsyncFnOnce(Peer) -> io::Result<T> + 'static,
+    {
+        let inner = handle.clone();
+        handle.spawn(async move {
+            let peer = match self {
+                World::Real => {
+                    let connecting = inner.defer_to_thread(move || {
+                        let stream = TcpStream::connect(address)?;
+                        stream.set_read_timeout(Some(DEADLINE))?;
+                        stream.set_write_timeout(Some(DEADLINE))?;
+                        Ok(stream)
+                    });
+                    Peer { handle: inner, real: Some(connecting.await?), simulated: None, read: Vec::new() }
+                }
+                World::Simulated(_) => {
+                    let endpoint = ClientEndpoint::tcp(address.ip().to_string(), address.port());
+                    let conversation = endpoint.converse(&inner).await?;
+                    Peer { handle: inner, real: None, simulated: Some(conversation), read: Vec::new() }
+                }
+            };
+            Ok::<T, Failure>(f(peer).await?)
+        })
+    }
+}
+
+/// A peer that does one thing after another, and closes when it is dropped: a blocking socket of std's, used from the
+/// reactor's threads, or else a conversation on the simulated network.
+pub struct Peer {
+    handle: Handle,
+    real: Option<TcpStream>,
+    simulated: Option<Conversation>,
+    read: Vec<u8>,
+}
+
+impl Peer {
+    async fn blocking<T: Send + 'static>(
+        &mut self,
+        f: impl FnOnce(&mut TcpStream) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let mut stream = self.real.take().unwrap();
+        let job = self.handle.defer_to_thread(move || {
+            let result = f(&mut stream);
+            Ok((stream, result))
+        });
+        let (stream, result) = job.await.unwrap();
+        self.real = Some(stream);
+        result
+    }
+
+    /// Gets data that was not asked for yet; none at the end.
+    async fn fetch(&mut self, most: usize) -> io::Result<()> {
+        if self.read.is_empty() {
+            self.read = match &self.simulated {
+                Some(conversation) => conversation.read_some().await.map_err(into_io)?,
+                None => {
+                    self.blocking(move |stream| {
+                        let mut data = vec![0; most];
+                        let count = stream.read(&mut data)?;
+                        data.truncate(count);
+                        Ok(data)
+                    })
+                    .await?
+                }
+            };
+        }
+        Ok(())
+    }
+
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.fetch(buffer.len().min(1 << 16)).await?;
+        let count = buffer.len().min(self.read.len());
+        buffer[..count].copy_from_slice(&self.read[..count]);
+        self.read.drain(..count);
+        Ok(count)
+    }
+
+    pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.read(&mut buffer[filled..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => filled += count,
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn read_to_end(&mut self, all: &mut Vec<u8>) -> io::Result<usize> {
+        let before = all.len();
+        loop {
+            self.fetch(1 << 16).await?;
+            if self.read.is_empty() {
+                return Ok(all.len() - before);
+            }
+            all.append(&mut self.read);
+        }
+    }
+
+    pub async fn read_to_string(&mut self, all: &mut String) -> io::Result<usize> {
+        let mut bytes = Vec::new();
+        let count = self.read_to_end(&mut bytes).await?;
+        all.push_str(&String::from_utf8(bytes).unwrap());
+        Ok(count)
+    }
+
+    pub async fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
+        if let Some(conversation) = &self.simulated {
+            return conversation.write_all(data).await.map_err(into_io);
+        }
+        let data = data.to_vec();
+        self.blocking(move |stream| stream.write_all(&data)).await
+    }
+
+    pub async fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
+        assert_eq!(how, Shutdown::Write);
+        if let Some(conversation) = &self.simulated {
+            conversation.transport().unwrap().lose_write_connection();
+            return Ok(());
+        }
+        self.blocking(move |stream| stream.shutdown(how)).await
+    }
+
+    pub fn reset(self) {
+        if let Some(conversation) = self.simulated {
+            conversation.transport().unwrap().abort_connection();
+        }
+        if let Some(stream) = self.real {
+            reset(stream);
+        }
+    }
+}
+
+fn into_io(failure: Failure) -> io::Error {
+    match failure.downcast_ref::<ConnectionLost>() {
+        Some(lost) => lost.kind().into(),
+        None => io::Error::other(failure.to_string()),
     }
 }
 
@@ -138,6 +290,18 @@ impl Diary {
 
     pub fn entries(&self) -> Vec<String> {
         self.entries.borrow().clone()
+    }
+
+    /// The entries, with data that came in parts put together.
+    pub fn story(&self) -> Vec<String> {
+        let mut story: Vec<String> = Vec::new();
+        for entry in self.entries() {
+            match (story.last_mut(), entry.strip_prefix("data ")) {
+                (Some(last), Some(more)) if last.starts_with("data ") => last.push_str(more),
+                _ => story.push(entry),
+            }
+        }
+        story
     }
 
     /// All data so far.
