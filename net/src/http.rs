@@ -3,6 +3,8 @@
 //! [`get_page`] fetches a page; [`Request`] says more about how, and an [`Agent`] keeps connections and hands out
 //! bodies piece by piece.
 //!
+//! The [`server`] answers requests: a [`Site`](server::Site) of [`Resource`](server::Resource)s.
+//!
 //! At the bottom are machines that know nothing of sockets: [`ResponseDecoder`] and
 //! [`RequestDecoder`] take bytes apart as they come, in pieces of any size, and [`HeadWriter`] and
 //! [`ChunkWriter`] put them together. They are strict (RFC 9110 and 9112): what two parsers could

@@ -49,6 +49,7 @@ impl Connection {
     fn process<'i>(&mut self, transport: &Transport, mut input: &'i [u8]) -> &'i [u8] {
         let Connection { channel, decoder, collecting, .. } = self;
         let site = &channel.site;
+        let was_split = channel.phase.get() == Phase::Head;
         let mut out = site.out.take();
         loop {
             match channel.phase.get() {
@@ -83,6 +84,9 @@ impl Connection {
         }
         if channel.phase.get() == Phase::Idle && !decoder.is_idle() {
             channel.enter(Phase::Head, site.limits.head);
+        } else if was_split {
+            // What the head was gathered in.
+            decoder.release();
         }
         channel.flush(&mut out);
         site.put_back(out);

@@ -62,16 +62,30 @@ pub(super) fn head(
         Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
     }
     if let Some(kind) = &response.content_type {
-        field(out, "Content-Type", kind);
+        field(out, b"Content-Type", kind);
     }
     for (name, value) in &response.headers {
-        field(out, name.as_str(), value);
+        let start = out.len();
+        field(out, name.as_str().as_bytes(), value);
+        capitalize(&mut out[start..start + name.as_str().len()]);
     }
     out.extend_from_slice(b"\r\n");
 }
 
-fn field(out: &mut Vec<u8>, name: &str, value: &HeaderValue) {
-    for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+fn field(out: &mut Vec<u8>, name: &[u8], value: &HeaderValue) {
+    for part in [name, b": ", value.as_bytes(), b"\r\n"] {
         out.extend_from_slice(part);
+    }
+}
+
+/// Names are kept in lower case, and mean the same in any. They are sent as people, and programs that take the standard
+/// less seriously, know them.
+fn capitalize(name: &mut [u8]) {
+    let mut begins = true;
+    for byte in name {
+        if begins {
+            byte.make_ascii_uppercase();
+        }
+        begins = *byte == b'-';
     }
 }

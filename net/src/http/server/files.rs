@@ -27,8 +27,8 @@ const LONGEST_PATH: usize = 2048;
 /// Serves the files of a folder and of those in it, for `GET` and `HEAD`. Twisted: `static.File`.
 ///
 /// It answers for all that is below its place in the site. For a folder there is its `index.html`; a folder asked for
-/// without a slash at the end is a redirect to the one with it. Ranges (one at a time), `If-None-Match`,
-/// `If-Modified-Since` and `If-Range` are understood; the `ETag` is made of the time of the last change and the size.
+/// without a slash at the end is a redirect to the one with it. Ranges (one at a time), `If-Match`,
+/// `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since` and `If-Range` are understood; the `ETag` is made of the time of the last change and the size.
 ///
 /// No path leads out of the folder: not by `..`, encoded or not, and not by a symbolic link that points outside.
 ///
@@ -186,6 +186,7 @@ impl Opened {
         let kind = kinds::of(&self.path);
         let response = match verdict {
             Verdict::NotModified => Response::new(StatusCode::NOT_MODIFIED),
+            Verdict::Changed => Response::from(StatusCode::PRECONDITION_FAILED),
             Verdict::OutOfRange => Response::from(StatusCode::RANGE_NOT_SATISFIABLE)
                 .header(header::CONTENT_RANGE, format!("bytes */{}", self.length)),
             Verdict::Whole => {

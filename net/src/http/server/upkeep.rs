@@ -8,7 +8,8 @@ impl Channel {
     /// Whether something has lasted too long. Keeps watch over what is being sent, too.
     pub(super) fn is_overdue(&self, now: u64) -> bool {
         let waiting = self.transport().buffered() as u64;
-        let sent = self.written.get() - waiting;
+        // Over TLS more may wait than was written.
+        let sent = self.written.get().saturating_sub(waiting);
         let (before, since) = self.progress.get();
         if waiting == 0 || sent != before {
             self.progress.set((sent, now));

@@ -6,6 +6,8 @@ use crate::http::server::date;
 /// The fields of a request that put conditions on its answer.
 #[derive(Debug)]
 pub(super) struct Conditions {
+    if_match: Option<Vec<u8>>,
+    if_unmodified_since: Option<Vec<u8>>,
     if_none_match: Option<Vec<u8>>,
     if_modified_since: Option<Vec<u8>>,
     if_range: Option<Vec<u8>>,
@@ -24,6 +26,8 @@ pub(super) enum Verdict {
     Whole,
     Part(Part),
     NotModified,
+    /// It is not what the client wanted a part of.
+    Changed,
     OutOfRange,
 }
 
@@ -34,6 +38,8 @@ impl Conditions {
             (!values.is_empty()).then(|| values.join(&b", "[..]))
         };
         Conditions {
+            if_match: joined("if-match"),
+            if_unmodified_since: joined("if-unmodified-since"),
             if_none_match: joined("if-none-match"),
             if_modified_since: joined("if-modified-since"),
             if_range: joined("if-range"),
@@ -43,6 +49,17 @@ impl Conditions {
 
     /// `changed` is in seconds since 1970.
     pub(super) fn judge(&self, length: u64, tag: &str, changed: Option<u64>) -> Verdict {
+        let expected = match (&self.if_match, &self.if_unmodified_since) {
+            (Some(tags), _) => names(tags, tag),
+            (None, Some(date)) => {
+                let since = date::parse(date).map(date::seconds);
+                since.zip(changed).is_none_or(|(since, changed)| changed <= since)
+            }
+            (None, None) => true,
+        };
+        if !expected {
+            return Verdict::Changed;
+        }
         let not_modified = match (&self.if_none_match, &self.if_modified_since) {
             (Some(tags), _) => names(tags, tag),
             (None, Some(date)) => {
