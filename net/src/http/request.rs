@@ -174,7 +174,7 @@ impl RequestDecoder {
     ///
     /// # Errors
     ///
-    /// The head was cut, and what came of it is malformed.
+    /// The head or the trailers were cut, and what came of them is malformed.
     pub fn eof(&mut self) -> Result<Eof, DecodeError> {
         match self.state {
             State::Head if self.is_idle() => Ok(Eof::Idle),
@@ -182,10 +182,15 @@ impl RequestDecoder {
                 let checked = self.reader.check(Kind::Request, self.limits.header_count);
                 checked.inspect_err(|error| self.state = State::Failed(error.clone())).map(|()| Eof::InHead)
             }
-            State::Body => Ok(match self.body.progress() {
-                (received, Some(length)) if received == length => Eof::Complete,
-                (received, expected) => Eof::InBody { received, expected },
-            }),
+            State::Body => match self.body.progress() {
+                (received, Some(length)) if received == length => Ok(Eof::Complete),
+                (received, expected) => {
+                    // What was begun can only be trailers.
+                    let checked = self.reader.check(Kind::Trailers, self.limits.header_count);
+                    checked.inspect_err(|error| self.state = State::Failed(error.clone()))?;
+                    Ok(Eof::InBody { received, expected })
+                }
+            },
             State::Failed(ref error) => Err(error.clone()),
         }
     }

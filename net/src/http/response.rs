@@ -230,7 +230,7 @@ impl ResponseDecoder {
     ///
     /// # Errors
     ///
-    /// The head was cut, and what came of it is malformed.
+    /// The head or the trailers were cut, and what came of them is malformed.
     pub fn eof(&mut self) -> Result<Eof, DecodeError> {
         self.keep_alive = false;
         match std::mem::replace(&mut self.state, State::Idle) {
@@ -240,13 +240,16 @@ impl ResponseDecoder {
                 let checked = self.reader.check(Kind::Response, self.limits.header_count);
                 checked.inspect_err(|error| self.state = State::Failed(error.clone())).map(|()| Eof::InHead)
             }
-            State::Body => Ok(match self.body {
-                Body::ToEnd { .. } | Body::Known { left: 0, .. } => Eof::Complete,
+            State::Body => match self.body {
+                Body::ToEnd { .. } | Body::Known { left: 0, .. } => Ok(Eof::Complete),
                 ref body => {
                     let (received, expected) = body.progress();
-                    Eof::InBody { received, expected }
+                    // What was begun can only be trailers.
+                    let checked = self.reader.check(Kind::Trailers, self.limits.header_count);
+                    checked.inspect_err(|error| self.state = State::Failed(error.clone()))?;
+                    Ok(Eof::InBody { received, expected })
                 }
-            }),
+            },
             State::Failed(error) => {
                 self.state = State::Failed(error.clone());
                 Err(error)
