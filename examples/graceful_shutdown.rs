@@ -18,7 +18,7 @@ impl Service {
     fn some_func(&self, request: &mut Request<'_>) -> Deferred<String> {
         let name = request.arg("name").unwrap_or_default().into_owned();
         println!("{name} is being served");
-        defer_later(&self.reactor, Duration::from_millis(100), move || Ok(format!("good bye, {name}")))
+        defer_later(&self.reactor, Duration::from_millis(300), move || Ok(format!("good bye, {name}")))
     }
 
     fn render_get(&self, request: &mut Request<'_>) -> Deferred<String> {
@@ -42,7 +42,7 @@ fn main() -> Result<(), Failure> {
         let url = format!("http://{}/?name={name}", port.address());
         get_page(&reactor, &url).add_callback(|page| println!("{}", String::from_utf8_lossy(page.body())))
     });
-    let stopped = defer_later(&reactor, Duration::from_millis(50), move || {
+    let stopped = defer_later(&reactor, Duration::from_millis(150), move || {
         drop(port.stop_listening());
         service.stop_service()
     });

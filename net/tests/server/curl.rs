@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use twistor_net::http::server::{Request, Response, Tree};
+use twistor_net::http::server::{Files, Request, Response, Tree};
 use twistor_reactor::defer_later;
 
 use crate::client::*;
@@ -85,4 +85,16 @@ fn curl_uploads_in_chunks() {
 fn curl_speaks_http_1_0() {
     let Some(text) = curl(root(), &["-0", "-i"], &["/stream"]) else { return };
     assert!(text.contains("Connection: close\r\n") && text.ends_with("\r\n\r\nstreamed\n"), "{text}");
+}
+
+// W7
+#[test]
+fn curl_asks_for_a_part_of_a_file() {
+    let file = std::env::temp_dir().join(format!("twistor-part-{}", std::process::id()));
+    std::fs::write(&file, "0123456789").unwrap();
+    let name = format!("/{}", file.file_name().unwrap().to_string_lossy());
+    let root = Tree::new().fallback(Files::new(std::env::temp_dir()));
+    let part = curl(root, &["-r", "2-4", "-w", " %{http_code}"], &[&name]);
+    let _ = std::fs::remove_file(&file);
+    assert!(part.is_none_or(|part| part == "234 206"));
 }
