@@ -1,5 +1,7 @@
 //! Datagrams: UDP.
 
+mod socket;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
@@ -7,13 +9,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
-use mio::Interest;
 use mio::net::UdpSocket;
 use socket2::{Domain, SockRef, Socket, Type};
 use twistor_deferred::{Deferred, Failure, Trigger, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
+use self::socket::DatagramSocket;
 use crate::scratch::Scratch;
+use crate::simulation::Network;
 use crate::{Address, CannotListen, ConnectionDone, ConnectionLost, HandlerPanicked};
 
 /// Datagrams read per turn and port: what a flood may take of a turn.
@@ -141,12 +144,15 @@ impl UdpEndpoint {
         handle: &Handle,
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramTransport, CannotListen> {
-        self.open()
+        self.open(handle)
             .and_then(|socket| Port::start(handle, socket, protocol))
             .map_err(|source| CannotListen { address: Address::Ip(self.address), source })
     }
 
-    fn open(&self) -> io::Result<UdpSocket> {
+    fn open(&self, handle: &Handle) -> io::Result<DatagramSocket> {
+        if let Some(network) = Network::of(handle) {
+            return network.open_datagrams(self.address, self.peer).map(DatagramSocket::Simulated);
+        }
         let socket = Socket::new(Domain::for_address(self.address), Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
         if self.reuse_port {
@@ -161,7 +167,7 @@ impl UdpEndpoint {
         if let Some(peer) = self.peer {
             socket.connect(&peer.into())?;
         }
-        Ok(UdpSocket::from_std(socket.into()))
+        Ok(DatagramSocket::System(UdpSocket::from_std(socket.into())))
     }
 }
 
@@ -204,7 +210,7 @@ impl DatagramTransport {
         self.send_with(|socket| socket.send(data))
     }
 
-    fn send_with(&self, send: impl Fn(&UdpSocket) -> io::Result<usize>) -> io::Result<()> {
+    fn send_with(&self, send: impl Fn(&DatagramSocket) -> io::Result<usize>) -> io::Result<()> {
         let port = self.port.upgrade().ok_or(io::ErrorKind::NotConnected)?;
         let socket = port.socket.borrow();
         let socket = socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
@@ -282,7 +288,7 @@ impl DatagramTransport {
     fn with_socket<T>(&self, use_it: impl FnOnce(&UdpSocket) -> io::Result<T>) -> io::Result<T> {
         let port = self.port.upgrade().ok_or(io::ErrorKind::NotConnected)?;
         let socket = port.socket.borrow();
-        use_it(socket.as_ref().ok_or(io::ErrorKind::NotConnected)?)
+        use_it(socket.as_ref().ok_or(io::ErrorKind::NotConnected)?.system()?)
     }
 }
 
@@ -294,7 +300,7 @@ impl fmt::Debug for DatagramTransport {
 
 /// An open port; `P` is unsized to `dyn DatagramProtocol` as soon as it is made.
 struct Port<P: DatagramProtocol + ?Sized> {
-    socket: RefCell<Option<UdpSocket>>,
+    socket: RefCell<Option<DatagramSocket>>,
     registration: OnceCell<Registration>,
     address: SocketAddr,
     started: Cell<bool>,
@@ -315,7 +321,7 @@ impl<P: DatagramProtocol> EventHandler for Port<P> {
 impl Port<dyn DatagramProtocol> {
     fn start<P: DatagramProtocol>(
         handle: &Handle,
-        mut socket: UdpSocket,
+        mut socket: DatagramSocket,
         protocol: P,
     ) -> io::Result<DatagramTransport> {
         let address = socket.local_addr()?;
@@ -329,7 +335,7 @@ impl Port<dyn DatagramProtocol> {
             stopping: RefCell::default(),
             protocol: RefCell::new(protocol),
         });
-        let registration = handle.register(&mut socket, Interest::READABLE, port.clone())?;
+        let registration = socket.watch(handle, port.clone())?;
         port.socket.replace(Some(socket));
         // `started` is called from the loop, as the rest.
         registration.wake(Ready::READABLE);
@@ -396,8 +402,7 @@ impl<P: DatagramProtocol + ?Sized> Port<P> {
         }
         let socket = self.socket.borrow_mut().take();
         if let (Some(mut socket), Some(registration)) = (socket, self.registration.get()) {
-            // It fails when the reactor is gone; the socket is closed either way.
-            let _ = registration.deregister(&mut socket);
+            socket.unwatch(registration);
         }
         if self.started.get() {
             self.enter("stopped", |protocol| {

@@ -1,5 +1,6 @@
 //! The network in memory of a simulated reactor, as programs and tests see it.
 
+mod datagrams;
 mod link;
 mod network;
 mod socket;
@@ -13,6 +14,7 @@ use twistor_reactor::Handle;
 
 use crate::Address;
 
+pub(crate) use datagrams::SimulatedDatagrams;
 pub(crate) use network::Network;
 pub(crate) use socket::{SimulatedListener, SimulatedSocket};
 
@@ -123,6 +125,12 @@ impl SimulatedNetwork {
         self.network.configure(|rules| rules.descriptors = limit);
     }
 
+    /// Sets how likely a datagram is to be lost, and to come twice, each from 0 (never, as it is if never set) to 1.
+    /// Whether one overtakes another is drawn with the latency. One sent across a cut is lost.
+    pub fn set_datagram_faults(&self, lost: f64, repeated: f64) {
+        self.network.configure(|rules| (rules.datagram_losses, rules.datagram_repeats) = (lost, repeated));
+    }
+
     /// Gives a name addresses, the most preferred first; those it had are forgotten.
     pub fn add_name(&self, name: impl Into<String>, addresses: impl Into<Vec<IpAddr>>) {
         self.network.set_name(name.into(), Some(addresses.into()));
@@ -175,8 +183,8 @@ impl SimulatedNetwork {
     ///
     /// # Re-entrancy
     ///
-    /// It is called from the loop, and also from inside what a program does to sockets. It may do anything but set
-    /// another observer.
+    /// It is called from the loop, and also from inside what a program does with this network, and with endpoints. It
+    /// may do anything.
     pub fn set_observer(&self, observer: impl Fn(&NetworkEvent) + 'static) {
         self.network.set_observer(Rc::new(observer));
     }
@@ -218,6 +226,10 @@ pub enum NetworkEventKind {
     Refused,
     /// So many bytes came.
     Data(usize),
+    /// A datagram of so many bytes came.
+    Datagram(usize),
+    /// A datagram of so many bytes was lost: on its way, or for want of a taker.
+    Lost(usize),
     /// The end of the data came.
     End,
     /// A reset came.
@@ -235,6 +247,8 @@ impl fmt::Display for NetworkEvent {
             NetworkEventKind::Connected => f.write_str("connected"),
             NetworkEventKind::Refused => f.write_str("refused"),
             NetworkEventKind::Data(bytes) => write!(f, "{bytes} bytes"),
+            NetworkEventKind::Datagram(bytes) => write!(f, "datagram of {bytes} bytes"),
+            NetworkEventKind::Lost(bytes) => write!(f, "datagram of {bytes} bytes lost"),
             NetworkEventKind::End => f.write_str("end"),
             NetworkEventKind::Reset => f.write_str("reset"),
             NetworkEventKind::Held => f.write_str("held up"),

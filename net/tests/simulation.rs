@@ -8,15 +8,16 @@ mod tls_support;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
-    ClientEndpoint, ConnectRefused, ConnectTimedOut, ConnectionDone, ConnectionLost, DnsLookupError, Factory,
-    Failure, ListeningPort, NoRoute, ServerEndpoint, SimulatedNetwork, Transport,
+    ClientEndpoint, ConnectRefused, ConnectTimedOut, ConnectionDone, ConnectionLost, DatagramProtocol,
+    DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NoRoute, ServerEndpoint,
+    SimulatedNetwork, Transport, UdpEndpoint,
 };
 use twistor_reactor::{Handle, Reactor};
 
@@ -452,4 +453,151 @@ fn tls_runs_in_the_simulation() {
             })
         })
     });
+}
+
+/// Writes down what comes.
+#[derive(Clone, Default)]
+struct Mail(Rc<RefCell<Vec<String>>>);
+
+impl Mail {
+    fn open(&self, reactor: &Reactor, endpoint: UdpEndpoint) -> DatagramTransport {
+        endpoint.listen(reactor, self.clone()).unwrap()
+    }
+}
+
+impl DatagramProtocol for Mail {
+    fn datagram_received(
+        &mut self,
+        _: &DatagramTransport,
+        data: &[u8],
+        from: SocketAddr,
+    ) -> Result<(), Failure> {
+        self.0.borrow_mut().push(format!("{} from {}", String::from_utf8_lossy(data), from.ip()));
+        Ok(())
+    }
+
+    fn connection_refused(&mut self, _: &DatagramTransport) -> Result<(), Failure> {
+        self.0.borrow_mut().push("refused".to_owned());
+        Ok(())
+    }
+}
+
+fn place(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// What comes of a hundred datagrams.
+fn post(seed: u64, lost: f64, repeated: f64) -> Vec<String> {
+    let mail = Mail::default();
+    World::Simulated(seed).run(|reactor| {
+        network(reactor).set_datagram_faults(lost, repeated);
+        let _ = mail.open(reactor, UdpEndpoint::new(place("192.0.2.80:53")));
+        let sender = Mail::default().open(reactor, UdpEndpoint::new(place("192.0.2.33:0")));
+        for number in 0..100 {
+            sender.send_to(number.to_string().as_bytes(), place("192.0.2.80:53")).unwrap();
+        }
+        after(reactor, Duration::from_secs(1))
+    });
+    mail.0.take()
+}
+
+// P9, P15
+#[test]
+fn datagrams_overtake_one_another_and_are_lost_or_repeated_where_that_is_asked_for() {
+    for seed in 0..5 {
+        let all = post(seed, 0.0, 0.0);
+        assert_eq!(all.len(), 100);
+        let in_order: Vec<String> = (0..100).map(|number| format!("{number} from 192.0.2.33")).collect();
+        assert_ne!(all, in_order);
+        assert_eq!(all, post(seed, 0.0, 0.0));
+        assert!((20..80).contains(&post(seed, 0.5, 0.0).len()));
+        assert!((120..180).contains(&post(seed, 0.0, 0.5).len()));
+        assert_eq!(post(seed, 1.0, 0.0).len(), 0);
+    }
+}
+
+// P9, P15
+#[test]
+fn a_connected_port_is_told_that_its_peer_refuses_and_hears_no_other() {
+    with_seeds(|reactor| {
+        let (mail, peer) = (Mail::default(), place("192.0.2.80:53"));
+        let endpoint = UdpEndpoint::new(place("0.0.0.0:5353")).peer(peer);
+        let transport = mail.open(reactor, endpoint);
+        transport.send(b"anybody there?").unwrap();
+        let stranger = Mail::default().open(reactor, UdpEndpoint::new(place("192.0.2.66:53")));
+        stranger.send_to(b"me", place("192.0.2.1:5353")).unwrap();
+        assert!(transport.send(&[0; 65_508]).is_err());
+        let handle = (**reactor).clone();
+        after(&handle, Duration::from_secs(1)).add_callback(move |()| {
+            assert_eq!(*mail.0.borrow(), ["refused"]);
+            let server = UdpEndpoint::new(peer).listen(&handle, Mail::default()).unwrap();
+            server.send_to(&[b'x'; 65_507], place("192.0.2.1:5353")).unwrap();
+            server.send_to(b"", place("192.0.2.1:5353")).unwrap();
+            after(&handle, Duration::from_secs(1)).add_callback(move |()| {
+                let mut lengths: Vec<usize> = mail.0.borrow().iter().map(String::len).collect();
+                lengths.sort();
+                assert_eq!(lengths, [7, 16, 65_507 + 16]);
+            })
+        })
+    });
+}
+
+// P9, P15
+#[test]
+fn datagrams_across_a_cut_are_lost_for_good() {
+    with_seeds(|reactor| {
+        let (mail, network) = (Mail::default(), network(reactor));
+        let _ = mail.open(reactor, UdpEndpoint::new(place("192.0.2.80:53")));
+        let sender = Mail::default().open(reactor, UdpEndpoint::new(place("192.0.2.33:0")));
+        network.partition(ip("192.0.2.33"), ip(SERVER));
+        sender.send_to(b"before", place("192.0.2.80:53")).unwrap();
+        let handle = (**reactor).clone();
+        after(&handle, Duration::from_secs(1)).add_callback(move |()| {
+            network.heal(ip("192.0.2.33"), ip(SERVER));
+            sender.send_to(b"after", place("192.0.2.80:53")).unwrap();
+            after(&handle, Duration::from_secs(1))
+                .add_callback(move |()| assert_eq!(*mail.0.borrow(), ["after from 192.0.2.33"]))
+        })
+    });
+}
+
+/// Lives in a simulated world, for the test below to look at from outside.
+#[test]
+#[ignore = "the test below runs it under strace"]
+fn a_simulated_run_alone() {
+    assert!(trace(1).len() > 50);
+}
+
+// P9
+#[cfg(target_os = "linux")]
+#[test]
+fn a_simulated_run_makes_no_system_call_for_time_or_sockets() {
+    use std::process::{Command, Stdio};
+    let log = std::env::temp_dir().join(format!("twistor-strace-{}", std::process::id()));
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o"]).arg(&log).arg(std::env::current_exe().unwrap());
+    strace.args(["--exact", "--ignored", "a_simulated_run_alone"]);
+    match strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status() {
+        Ok(status) if status.success() => {}
+        outcome => return println!("skipped: strace is not here, or may not trace ({outcome:?})"),
+    }
+    let calls = std::fs::read_to_string(&log).unwrap();
+    let _ = std::fs::remove_file(&log);
+    assert!(calls.contains("execve("), "nothing was traced");
+    for call in [
+        "epoll_",
+        "timerfd",
+        "eventfd",
+        "socket(",
+        "connect(",
+        "accept",
+        "bind(",
+        "recv",
+        "send",
+        "nanosleep",
+        "clock_",
+    ] {
+        let made = calls.lines().find(|line| line.contains(call));
+        assert!(made.is_none(), "{made:?}");
+    }
 }

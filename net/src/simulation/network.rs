@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use twistor_deferred::Deferred;
 use twistor_reactor::{Handle, Simulation};
 
+use super::datagrams::Mailbox;
 use super::link::Link;
 use super::socket::{Backlog, SimulatedListener, SimulatedSocket};
 use super::{NetworkEvent, NetworkEventKind};
@@ -44,11 +45,14 @@ pub(super) struct Rules {
     pub(super) resets: f64,
     pub(super) silences: f64,
     pub(super) descriptors: Option<usize>,
+    pub(super) datagram_losses: f64,
+    pub(super) datagram_repeats: f64,
 }
 
 #[derive(Default)]
 struct State {
     listeners: HashMap<Address, Vec<Rc<Backlog>>>,
+    mailboxes: HashMap<SocketAddr, Rc<Mailbox>>,
     names: HashMap<String, Vec<IpAddr>>,
     /// Cut between these two; or between the one and all.
     cuts: Vec<(IpAddr, Option<IpAddr>)>,
@@ -70,6 +74,8 @@ impl Network {
                 resets: 0.0,
                 silences: 0.0,
                 descriptors: None,
+                datagram_losses: 0.0,
+                datagram_repeats: 0.0,
             };
             let names = HashMap::from([("localhost".to_owned(), vec![Ipv4Addr::LOCALHOST.into()])]);
             Network {
@@ -200,6 +206,38 @@ impl Network {
         }
     }
 
+    /// Where a UDP socket that is to be bound to `wanted` is.
+    pub(super) fn place_for(&self, wanted: SocketAddr, peer: Option<SocketAddr>) -> SocketAddr {
+        let host = match (wanted.ip(), peer) {
+            (host, Some(peer)) if host.is_unspecified() => home(peer.ip()),
+            (host, _) => host,
+        };
+        if wanted.port() == 0 { self.free_address(host) } else { SocketAddr::new(host, wanted.port()) }
+    }
+
+    /// Whether the address was free.
+    pub(super) fn add_mailbox(&self, address: SocketAddr, mailbox: Rc<Mailbox>) -> bool {
+        let mailboxes = &mut self.state.borrow_mut().mailboxes;
+        let is_free = !mailboxes.contains_key(&address);
+        if is_free {
+            mailboxes.insert(address, mailbox);
+        }
+        is_free
+    }
+
+    pub(super) fn remove_mailbox(&self, address: SocketAddr, mailbox: &Rc<Mailbox>) {
+        let mailboxes = &mut self.state.borrow_mut().mailboxes;
+        if mailboxes.get(&address).is_some_and(|there| Rc::ptr_eq(there, mailbox)) {
+            mailboxes.remove(&address);
+        }
+    }
+
+    /// Who takes a datagram to this address.
+    pub(super) fn mailbox(&self, to: SocketAddr) -> Option<Rc<Mailbox>> {
+        let state = self.state.borrow();
+        state.mailboxes.get(&to).or_else(|| state.mailboxes.get(&any_host(to))).cloned()
+    }
+
     fn free_address(&self, host: IpAddr) -> SocketAddr {
         let mut state = self.state.borrow_mut();
         state.last_port = state.last_port.checked_add(1).unwrap_or(FIRST_FREE_PORT);
@@ -214,12 +252,7 @@ impl Network {
         let source = match &target {
             Address::Unix(_) => Address::Unix(None),
             Address::Ip(address) => {
-                let host = match address.ip() {
-                    _ if bind.is_some() => bind.unwrap_or(HOME_V4),
-                    host if host.is_loopback() => host,
-                    IpAddr::V4(_) => HOME_V4,
-                    IpAddr::V6(_) => HOME_V6,
-                };
+                let host = bind.unwrap_or_else(|| home(address.ip()));
                 if self.state.borrow().unreachable.contains(&address.ip()) {
                     return Err(io::ErrorKind::HostUnreachable.into());
                 }
@@ -242,12 +275,8 @@ impl Network {
     /// Who takes a connection to this address.
     pub(super) fn listener(&self, target: &Address) -> Option<Rc<Backlog>> {
         let state = self.state.borrow();
-        let there = state.listeners.get(target).or_else(|| {
-            let address = target.ip()?;
-            let any: IpAddr =
-                if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-            state.listeners.get(&SocketAddr::new(any, address.port()).into())
-        })?;
+        let there =
+            state.listeners.get(target).or_else(|| state.listeners.get(&any_host(target.ip()?).into()))?;
         let which = if there.len() > 1 { self.simulation.random() as usize % there.len() } else { 0 };
         there.get(which).cloned()
     }
@@ -303,4 +332,20 @@ impl Network {
         links.retain(|link| link.has_end_at(host));
         links
     }
+}
+
+/// Where those are who send to this host without saying from where.
+fn home(peer: IpAddr) -> IpAddr {
+    match peer {
+        host if host.is_loopback() => host,
+        IpAddr::V4(_) => HOME_V4,
+        IpAddr::V6(_) => HOME_V6,
+    }
+}
+
+/// The same port of every host.
+fn any_host(address: SocketAddr) -> SocketAddr {
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    SocketAddr::new(any, address.port())
 }

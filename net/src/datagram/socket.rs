@@ -1,0 +1,78 @@
+//! The one place that knows in which network a UDP socket is.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use mio::Interest;
+use mio::net::UdpSocket;
+use twistor_reactor::{EventHandler, Handle, Registration};
+
+use crate::simulation::SimulatedDatagrams;
+
+pub(super) enum DatagramSocket {
+    System(UdpSocket),
+    Simulated(SimulatedDatagrams),
+}
+
+impl DatagramSocket {
+    pub(super) fn watch(
+        &mut self,
+        handle: &Handle,
+        handler: Rc<dyn EventHandler>,
+    ) -> io::Result<Registration> {
+        match self {
+            DatagramSocket::System(socket) => handle.register(socket, Interest::READABLE, handler),
+            DatagramSocket::Simulated(socket) => {
+                let registration = handle.attach(handler)?;
+                socket.watch(registration.waker());
+                Ok(registration)
+            }
+        }
+    }
+
+    /// Ends the operating system's watch over it, before it is closed.
+    pub(super) fn unwatch(&mut self, registration: &Registration) {
+        match self {
+            // It fails when the reactor is gone; the socket is closed either way.
+            DatagramSocket::System(socket) => drop(registration.deregister(socket)),
+            DatagramSocket::Simulated(socket) => drop(registration.deregister(socket)),
+        }
+    }
+
+    pub(super) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        match self {
+            DatagramSocket::System(socket) => socket.recv_from(buffer),
+            DatagramSocket::Simulated(socket) => socket.receive(buffer),
+        }
+    }
+
+    pub(super) fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<usize> {
+        match self {
+            DatagramSocket::System(socket) => socket.send_to(data, to),
+            DatagramSocket::Simulated(socket) => socket.send(data, Some(to)),
+        }
+    }
+
+    pub(super) fn send(&self, data: &[u8]) -> io::Result<usize> {
+        match self {
+            DatagramSocket::System(socket) => socket.send(data),
+            DatagramSocket::Simulated(socket) => socket.send(data, None),
+        }
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            DatagramSocket::System(socket) => socket.local_addr(),
+            DatagramSocket::Simulated(socket) => Ok(socket.host()),
+        }
+    }
+
+    /// The operating system's socket, for what only that can do.
+    pub(super) fn system(&self) -> io::Result<&UdpSocket> {
+        match self {
+            DatagramSocket::System(socket) => Ok(socket),
+            DatagramSocket::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
