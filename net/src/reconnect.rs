@@ -48,7 +48,7 @@ impl Backoff {
 ///
 /// ```no_run
 /// use twistor_net::{ClientEndpoint, Failure, Protocol, Reconnecting, Transport};
-/// use twistor_reactor::Reactor;
+/// use twistor_reactor::{Phase, Reactor};
 ///
 /// struct Feed;
 ///
@@ -60,19 +60,24 @@ impl Backoff {
 /// }
 ///
 /// let reactor = Reactor::new()?;
-/// let service = Reconnecting::new(&reactor, "tcp:feed.example:4000".parse()?, || Feed);
+/// let service = Reconnecting::new(&reactor, "tcp:feed.example:4000".parse()?, || Feed)
+///     .on_failure(|failure, wait| println!("{failure}; again in {wait:.1?}"));
 /// service.start();
+/// // At Ctrl-C, what was written is sent before the run ends.
+/// reactor.on_shutdown(Phase::Before, move || service.stop());
 /// reactor.run()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Ordering
 ///
-/// The count of failures starts anew with each connection that is made.
+/// The count of failures, and with it the wait, starts anew with each connection that is made, even if the server
+/// closes it at once.
 ///
 /// # Dropping
 ///
-/// Dropping the last clone stops connecting; a connection that is open stays.
+/// Dropping the last clone stops connecting; a connection that is open stays. The Deferred of
+/// [`stop`](Reconnecting::stop) fires all the same.
 #[derive(Clone)]
 pub struct Reconnecting {
     service: Rc<Service>,
@@ -80,6 +85,11 @@ pub struct Reconnecting {
 
 /// Connects once, and tells the service when that connection is lost.
 type Connect = Box<dyn Fn(&Rc<Service>) -> Deferred<Transport>>;
+
+type Tell = Box<dyn FnMut(&Failure, Duration)>;
+
+/// Who waits for the end of the connection. The connection has it too, for the service may be gone by then.
+type Stopping = Rc<RefCell<Vec<Trigger<()>>>>;
 
 struct Service {
     handle: Handle,
@@ -89,7 +99,9 @@ struct Service {
     random: Cell<u64>,
     state: RefCell<State>,
     waiting: RefCell<Vec<Trigger<Transport>>>,
-    stopping: RefCell<Vec<Trigger<()>>>,
+    stopping: Stopping,
+    /// Taken out while it runs.
+    tell: Cell<Option<Tell>>,
 }
 
 enum State {
@@ -109,7 +121,8 @@ impl Reconnecting {
         build: impl Fn() -> P + 'static,
     ) -> Reconnecting {
         let connect = move |service: &Rc<Service>| {
-            let kept = Kept { protocol: build(), service: Rc::downgrade(service) };
+            let (stopping, kept_by) = (service.stopping.clone(), Rc::downgrade(service));
+            let kept = Kept { protocol: build(), service: kept_by, stopping };
             endpoint.connect(&service.handle, kept)
         };
         Reconnecting {
@@ -121,7 +134,8 @@ impl Reconnecting {
                 random: Cell::new(RandomState::new().build_hasher().finish()),
                 state: RefCell::new(State::Stopped),
                 waiting: RefCell::default(),
-                stopping: RefCell::default(),
+                stopping: Stopping::default(),
+                tell: Cell::default(),
             }),
         }
     }
@@ -133,7 +147,18 @@ impl Reconnecting {
         self
     }
 
-    /// Connects, and keeps connected. If it does already, nothing happens. Twisted: `startService`.
+    /// Has `tell` called whenever connecting has failed, with the failure and how long it now waits before it tries
+    /// again. Of a connection that is lost, its protocol is told.
+    ///
+    /// A panic of `tell` is logged, and it is not called again.
+    #[must_use]
+    pub fn on_failure(self, tell: impl FnMut(&Failure, Duration) + 'static) -> Reconnecting {
+        self.service.tell.set(Some(Box::new(tell)));
+        self
+    }
+
+    /// Connects, and keeps connected. If it does already, nothing happens, nor while a connection that
+    /// [`stop`](Reconnecting::stop) closes is not lost yet. Twisted: `startService`.
     pub fn start(&self) {
         if matches!(*self.service.state.borrow(), State::Stopped) {
             self.service.begin_after(Duration::ZERO);
@@ -186,8 +211,16 @@ impl Service {
     fn begin(self: &Rc<Self>) {
         self.state.replace(State::Connecting(None));
         let connecting = (self.connect)(self);
-        if let State::Connecting(canceller) = &mut *self.state.borrow_mut() {
-            *canceller = Some(connecting.canceller());
+        let stopped = match &mut *self.state.borrow_mut() {
+            State::Connecting(canceller) => {
+                *canceller = Some(connecting.canceller());
+                false
+            }
+            _ => true,
+        };
+        if stopped {
+            // By what makes the protocols.
+            connecting.cancel();
         }
         let service = Rc::downgrade(self);
         drop(connecting.add_both(move |result| {
@@ -195,8 +228,9 @@ impl Service {
                 match result {
                     Ok(transport) => service.connected(transport),
                     Err(failure) => {
-                        log::debug!("connecting failed, and will be tried again: {failure}");
-                        service.lost();
+                        if let Some(wait) = service.lost() {
+                            service.tell(&failure, wait);
+                        }
                     }
                 }
             }
@@ -218,15 +252,23 @@ impl Service {
         }
     }
 
-    /// A connection was lost, or did not come to be.
-    fn lost(self: &Rc<Self>) {
+    /// A connection was lost, or did not come to be. Gives the wait before the next, unless the service is stopped.
+    fn lost(self: &Rc<Self>) -> Option<Duration> {
         if matches!(*self.state.borrow(), State::Stopped | State::Closing) {
             self.stopped();
-            return;
+            return None;
         }
         let failures = self.failures.get() + 1;
         self.failures.set(failures);
-        self.begin_after(self.backoff.get().delay(failures, self.chance()));
+        let wait = self.backoff.get().delay(failures, self.chance());
+        self.begin_after(wait);
+        Some(wait)
+    }
+
+    fn tell(&self, failure: &Failure, wait: Duration) {
+        let Some(mut tell) = self.tell.take() else { return };
+        tell(failure, wait);
+        self.tell.set(Some(tell));
     }
 
     fn begin_after(self: &Rc<Self>, delay: Duration) {
@@ -273,9 +315,7 @@ impl Service {
         for trigger in self.waiting.take() {
             trigger.errback(ConnectionAborted);
         }
-        for trigger in self.stopping.take() {
-            trigger.callback(());
-        }
+        tell_stopped(&self.stopping);
     }
 
     /// A number from 0 to 1 (xorshift; nothing depends on how random it is).
@@ -299,10 +339,17 @@ impl Drop for Service {
     }
 }
 
+fn tell_stopped(stopping: &Stopping) {
+    for trigger in stopping.take() {
+        trigger.callback(());
+    }
+}
+
 /// A protocol whose loss is told to the service.
 struct Kept<P> {
     protocol: P,
     service: std::rc::Weak<Service>,
+    stopping: Stopping,
 }
 
 impl<P: Protocol> Protocol for Kept<P> {
@@ -324,8 +371,9 @@ impl<P: Protocol> Protocol for Kept<P> {
 
     fn connection_lost(&mut self, reason: Failure) {
         self.protocol.connection_lost(reason);
-        if let Some(service) = self.service.upgrade() {
-            service.lost();
+        match self.service.upgrade() {
+            Some(service) => drop(service.lost()),
+            None => tell_stopped(&self.stopping),
         }
     }
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
-    Backoff, ClientEndpoint, ConnectionAborted, ConnectionDone, IdleTimedOut, IdleTimeout, IdleTimer,
-    Limited, ListeningPort, RateLimit, Reconnecting, Transport,
+    Backoff, ClientEndpoint, ConnectRefused, ConnectionAborted, ConnectionDone, IdleTimedOut, IdleTimeout,
+    IdleTimer, Limited, ListeningPort, RateLimit, Reconnecting, Transport,
 };
 use twistor_reactor::Handle;
 
@@ -311,6 +311,96 @@ fn stopping_closes_the_connection_and_connects_no_more() {
         })
     });
     assert_eq!(accepted.get(), 1);
+}
+
+// P14
+#[test]
+fn a_stop_is_told_even_if_the_service_is_dropped_meanwhile() {
+    let diary = Diary::new();
+    run(|reactor| {
+        let port = listen(reactor, |_| Echo);
+        let client = diary.clone();
+        let endpoint = ClientEndpoint::tcp("127.0.0.1", address(&port).port());
+        let service = Reconnecting::new(reactor, endpoint, move || scripted(&client));
+        service.start();
+        let ended = diary.clone();
+        service.when_connected().add_callback(move |transport| {
+            transport.write(b"good bye");
+            let stopped = service.stop();
+            drop(service);
+            assert!(!stopped.is_fired());
+            stopped.add_callback(move |()| assert_eq!(ended.losses(), 1))
+        })
+    });
+}
+
+// P14
+#[test]
+fn stopping_from_what_makes_the_protocols_or_from_a_protocol_ends_the_connecting() {
+    for from_protocol in [false, true] {
+        let (diary, accepted) = (Diary::new(), Rc::new(Cell::new(0)));
+        run(|reactor| {
+            let count = accepted.clone();
+            let port = listen(reactor, move |_| {
+                count.set(count.get() + 1);
+                Echo
+            });
+            let place = Rc::new(RefCell::new(None::<Reconnecting>));
+            let (inside, client) = (place.clone(), diary.clone());
+            let stop = move || {
+                if let Some(service) = inside.take() {
+                    drop(service.stop());
+                }
+            };
+            let endpoint = ClientEndpoint::tcp("127.0.0.1", address(&port).port());
+            let service = Reconnecting::new(reactor, endpoint, move || {
+                if !from_protocol {
+                    stop();
+                }
+                let stop = stop.clone();
+                scripted(&client).on_made(move |_| {
+                    stop();
+                    Ok(())
+                })
+            })
+            .backoff(soon());
+            service.start();
+            place.replace(Some(service.clone()));
+            let (waited, trigger) = Deferred::new();
+            reactor.call_later(Duration::from_millis(30), move || {
+                drop(service);
+                trigger.callback(());
+            });
+            waited
+        });
+        assert_eq!(diary.losses(), usize::from(from_protocol), "from the protocol: {from_protocol}");
+        assert!(accepted.get() <= 1);
+    }
+}
+
+// P14
+#[test]
+fn each_failure_to_connect_is_told_with_the_wait_that_follows() {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    run(|reactor| {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (third, trigger) = Deferred::new();
+        let (kept, mut trigger) = (told.clone(), Some(trigger));
+        let steady = Backoff { jitter: 0.0, factor: 2.0, ..soon() };
+        let service = Reconnecting::new(reactor, ClientEndpoint::tcp("127.0.0.1", port.port()), || Echo)
+            .backoff(steady)
+            .on_failure(move |failure, wait| {
+                assert!(failure.is::<ConnectRefused>());
+                kept.borrow_mut().push(wait);
+                if kept.borrow().len() == 3 {
+                    trigger.take().unwrap().callback(());
+                }
+            });
+        service.start();
+        third.add_callback(move |()| service.stop())
+    });
+    let steady = Backoff { jitter: 0.0, factor: 2.0, ..soon() };
+    assert_eq!(*told.borrow(), [1, 2, 3].map(|failures| steady.delay(failures, 0.5)));
 }
 
 // P14
