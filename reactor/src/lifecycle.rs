@@ -15,9 +15,10 @@ use crate::core::Core;
 pub enum Phase {
     /// First. What these return is waited for: the loop goes on turning until every Deferred among it has fired.
     Before,
-    /// While it happens: connections are closed in this phase of the shutdown.
+    /// When that is done. What these return is not waited for: in a shutdown, the loop turns no more.
     During,
-    /// When it has happened.
+    /// Last. After this phase of the shutdown all sources and timers are dropped: connections that are still open are
+    /// lost, with what they have not sent. To close them in order is for the phase before.
     After,
 }
 

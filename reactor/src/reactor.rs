@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use twistor_deferred::{Failure, Outcome};
 
-use crate::Handle;
 use crate::core::Core;
 use crate::delayed_call::HostHook;
 use crate::driver::{Driver, Os, Simulated};
 use crate::time::Time;
+use crate::{Handle, Phase};
 
 /// A loop that fires Deferreds: it runs calls when their time has come, calls handlers when their sources are ready,
 /// and takes calls from other threads.
@@ -143,7 +143,11 @@ impl Reactor {
         if let Some(outcome) = slot.take() {
             return outcome;
         }
+        // Before the sources and timers go, for then it would be `Abandoned`, which says nothing to a user.
+        let at_the_end = canceller.clone();
+        let trigger = self.on_shutdown(Phase::After, move || at_the_end.cancel());
         let ran = self.run();
+        trigger.remove();
         canceller.cancel();
         match (slot.take(), ran) {
             (Some(outcome), Ok(())) => outcome,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor_deferred::{Cancelled, Deferred, fail, succeed};
-use twistor_reactor::{Handle, Phase, Reactor, Stopped};
+use twistor_reactor::{Handle, Phase, Reactor, Stopped, defer_later};
 
 use crate::support::{Record, keep_log, logged, reactor, run};
 
@@ -214,4 +214,27 @@ fn run_until_on_a_reactor_that_is_stopped_cancels_the_deferred() {
     assert!(reactor.run_until(deferred).unwrap_err().is::<Cancelled>());
     assert!(!trigger.is_live());
     assert_eq!(Stopped.to_string(), "the reactor was stopped before the Deferred had fired");
+}
+
+#[test]
+fn run_until_cancels_before_what_the_deferred_waits_for_is_dropped() {
+    // R2
+    let reactor = reactor();
+    let (record, long) = (Record::new(), Duration::from_secs(3600));
+    let timer: fn(&Handle, Duration) -> Deferred<()> = |handle, long| defer_later(handle, long, || ());
+    let task: fn(&Handle, Duration) -> Deferred<()> = |handle, long| {
+        let sleep = handle.sleep(long);
+        handle.spawn(async move { drop(sleep.await) })
+    };
+    for begin in [timer, task] {
+        reactor.on_shutdown(Phase::After, record.adder("after"));
+        let cancelled = record.adder("cancelled");
+        let deferred = begin(&reactor, long).add_both(move |result| {
+            cancelled();
+            result
+        });
+        stop_when_running(&reactor);
+        assert!(reactor.run_until(deferred).unwrap_err().is::<Cancelled>());
+        assert_eq!(record.take(), ["after", "cancelled"]);
+    }
 }
