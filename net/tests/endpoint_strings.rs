@@ -34,6 +34,19 @@ fn client_arguments_come_by_place_and_by_name() {
 }
 
 #[test]
+fn ipv6_addresses_may_stand_in_brackets() {
+    assert_eq!(client("tcp:[::1]:80"), r"tcp:\:\:1:80");
+    assert_eq!(client("tcp:port=80:host=[::1]:timeout=1"), r"tcp:\:\:1:80:timeout=1");
+    assert_eq!(client("tcp:h:80:bindAddress=[::1]"), r"tcp:h:80:bindAddress=\:\:1");
+    assert_eq!(server("tcp:80:interface=[::]"), r"tcp:80:interface=\:\:");
+    // Whatever else begins with a bracket is what it is, and reads back.
+    assert_eq!(client("unix:[a]"), "unix:[a]");
+    assert_eq!(client(r"unix:\[\:\:1]"), r"unix:\[\:\:1]");
+    refused::<ClientEndpoint>("tcp:[::1:80", "an empty port", 6);
+    refused::<ClientEndpoint>("tcp:[example]x:y", "\"y\" is not a port number", 15);
+}
+
+#[test]
 fn a_backslash_takes_the_meaning_from_what_follows() {
     assert_eq!(client(r"tcp:\:\:1:80"), r"tcp:\:\:1:80");
     assert_eq!(client(r"unix:/a\:b\\c\=d"), r"unix:/a\:b\\c\=d");

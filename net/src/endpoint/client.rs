@@ -28,8 +28,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// `tcp:HOST:PORT`, `tls:HOST:PORT` (or `ssl:`), `unix:PATH`. Then, or instead, arguments by name: `host`, `port`,
 /// `path`, `timeout` in seconds, `bindAddress`; for TLS `trustRoots` (or `caCertsDir`, a PEM file or a folder of them;
 /// the platform's if left out), `certificate` (or `certKey`) and `privateKey` (PEM files), `hostname` (to be asked for
-/// instead of the host) and `alpn` (protocols, a comma between them). A backslash takes the meaning from the colon, equals sign or backslash behind it, as in
-/// `tcp:\:\:1:80`.
+/// instead of the host) and `alpn` (protocols, a comma between them). A backslash takes the meaning from the
+/// colon, equals sign or backslash behind it; an IPv6 address may stand in brackets instead: `tcp:[::1]:80`.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! The syntax of endpoint strings: `kind:argument:name=value`, with backslash escapes.
+//! The syntax of endpoint strings: `kind:argument:name=value`, with backslash escapes, and IPv6 addresses in brackets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -61,6 +61,13 @@ impl Description {
                     let next = Piece { text: String::new(), at: at + 1 };
                     arguments.push((name.take(), std::mem::replace(&mut piece, next)));
                 }
+                '[' if at == piece.at => match bracketed(&source[at..]) {
+                    Some(address) => {
+                        piece.text.push_str(address);
+                        characters.nth(address.len());
+                    }
+                    None => piece.text.push('['),
+                },
                 '=' if name.is_none() && !arguments.is_empty() => {
                     let next = Piece { text: String::new(), at: at + 1 };
                     name = Some(std::mem::replace(&mut piece, next));
@@ -160,9 +167,19 @@ fn error(source: &str, at: usize, what: impl Into<String>) -> EndpointError {
     EndpointError { what: what.into(), at, description: source.to_owned() }
 }
 
+/// The IPv6 address that this begins with, if it does so in brackets: as addresses are written before a port, and as
+/// they stand in URLs.
+fn bracketed(text: &str) -> Option<&str> {
+    let (address, _) = text.strip_prefix('[')?.split_once(']')?;
+    address.parse::<std::net::Ipv6Addr>().is_ok().then_some(address)
+}
+
 /// Writes an argument so that it reads back as it is. Twisted: `quoteStringArgument`.
 pub(super) fn quote(argument: &str) -> String {
     let mut quoted = String::with_capacity(argument.len());
+    if bracketed(argument).is_some() {
+        quoted.push('\\');
+    }
     for character in argument.chars() {
         if matches!(character, '\\' | ':' | '=') {
             quoted.push('\\');

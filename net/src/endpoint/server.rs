@@ -28,7 +28,8 @@ const DEFAULT_BACKLOG: u32 = 1024;
 /// `tls:PORT`), which takes the same and the PEM files `privateKey`, `certKey` (the key's file if left out) and
 /// `extraCertChain`, and `alpn` (protocols, a comma between them); `unix:PATH`, with `mode` (octal permissions of the
 /// socket's file). All take `backlog`. Each also by name: `port`, `path`.
-/// A backslash takes the meaning from the colon, equals sign or backslash behind it: `tcp:80:interface=\:\:`.
+/// A backslash takes the meaning from the colon, equals sign or backslash behind it; an IPv6 address may stand in
+/// brackets instead: `tcp:80:interface=[::]`.
 ///
 /// # Examples
 ///
