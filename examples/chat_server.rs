@@ -9,8 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use clap::Parser;
-use twistor::net::framing::{FrameError, Lines};
-use twistor::net::{FrameReceiver, Framed};
+use twistor::net::framing::FrameError;
 use twistor::prelude::*;
 
 /// Those who have a name, by it.

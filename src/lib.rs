@@ -8,6 +8,14 @@
 //! - [`net`]: transports, protocols, endpoints, HTTP. Depends on both.
 //!
 //! [`prelude`] has what most programs name.
+//!
+//! # Features
+//!
+//! All on by default:
+//!
+//! - `http`: HTTP/1.1, client and server; `compression`: pages that come compressed; `tls`: TLS, and `https`.
+//! - `precise-timers`: timers to tens of microseconds on Linux, instead of to the millisecond.
+//! - `process`: child processes; `signals`: Ctrl-C and SIGTERM stop a run in order, and callbacks for signals.
 
 pub use twistor_deferred as deferred;
 pub use twistor_net as net;
@@ -19,11 +27,14 @@ pub mod prelude {
         Canceller, Deferred, DeferredList, DeferredLock, DeferredPool, DeferredQueue, DeferredSemaphore,
         Failure, Outcome, Trigger, execute, fail, gather_results, join, maybe_deferred, race, succeed,
     };
+    pub use twistor_net::framing::Lines;
     #[cfg(feature = "http")]
     pub use twistor_net::http::{Agent, Page, Request, download_page, get_page};
-    pub use twistor_net::{ClientEndpoint, Protocol, ServerEndpoint, Transport};
+    pub use twistor_net::{
+        ClientEndpoint, FrameReceiver, Framed, Protocol, Reconnecting, ServerEndpoint, Transport,
+    };
     pub use twistor_reactor::{
-        AddTimeout, Clock, Cooperator, DelayedCall, Handle, LoopingCall, ManualClock, Reactor, Remote,
+        AddTimeout, Clock, Cooperator, DelayedCall, Handle, LoopingCall, ManualClock, Phase, Reactor, Remote,
         SharedIterator, defer_later,
     };
 }

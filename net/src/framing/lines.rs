@@ -3,7 +3,8 @@ use super::{Found, FrameError, Framing};
 /// Frames that end in a delimiter: lines. Twisted: `LineReceiver`.
 ///
 /// The default is what `LineReceiver` has: the delimiter `\r\n` and at most 16,384 bytes a line, the delimiter not
-/// counted.
+/// counted. For peers that may end their lines in either way, take the delimiter `"\n"`, and the `\r` off the end of
+/// the line where there is one.
 #[derive(Clone, Debug)]
 pub struct Lines {
     delimiter: Vec<u8>,

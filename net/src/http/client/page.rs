@@ -28,7 +28,7 @@ const TRUSTED_LENGTH: u64 = 1 << 20;
 /// # Errors
 ///
 /// - [`InvalidUrl`](crate::http::InvalidUrl), before anything is done.
-/// - [`HttpError`]: a status other than 2xx, with the page that came with it.
+/// - [`HttpError`]: a status other than 2xx. Its `body` is the page that came with it.
 /// - [`ConnectRefused`](crate::ConnectRefused), [`ConnectTimedOut`](crate::ConnectTimedOut),
 ///   [`DnsLookupError`](crate::DnsLookupError), [`NoRoute`](crate::NoRoute), [`ConnectFailed`](crate::ConnectFailed).
 /// - [`Malformed`](crate::http::Malformed), [`HeadTooLarge`](crate::http::HeadTooLarge),
