@@ -27,7 +27,7 @@ impl Span {
 }
 
 #[inline]
-fn slice(block: &[u8], range: (u32, u32)) -> &[u8] {
+pub(crate) fn slice(block: &[u8], range: (u32, u32)) -> &[u8] {
     block.get(range.0 as usize..range.1 as usize).unwrap_or_default()
 }
 

@@ -149,18 +149,24 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 
 /// A host with an optional port, or nothing, as in `Host` and in targets.
 pub(crate) fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value.iter().rposition(|&byte| byte == b':') {
-        Some(colon) if !value[colon..].contains(&b']') => (&value[..colon], &value[colon + 1..]),
-        _ => (value, &b""[..]),
-    };
-    if !port.is_empty() && decimal(port).is_none_or(|port| port > u64::from(u16::MAX)) {
-        return false;
+    let name = value.iter().position(|&byte| !IN_HOST[usize::from(byte)]).unwrap_or(value.len());
+    match &value[name..] {
+        [] => true,
+        [b':', port @ ..] => name > 0 && is_port(port),
+        [b'[', rest @ ..] if name == 0 => {
+            let Some(end) = rest.iter().position(|&byte| byte == b']') else { return false };
+            let literal = std::str::from_utf8(&rest[..end]);
+            let port = &rest[end + 1..];
+            literal.is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+                && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port))
+        }
+        _ => false,
     }
-    if let Some(literal) = host.strip_prefix(b"[") {
-        let Some(literal) = literal.strip_suffix(b"]") else { return false };
-        return std::str::from_utf8(literal).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
-    }
-    (!host.is_empty() || value.is_empty()) && host.iter().all(|&byte| IN_HOST[usize::from(byte)])
+}
+
+/// Digits up to 65535, or nothing.
+fn is_port(port: &[u8]) -> bool {
+    port.is_empty() || decimal(port).is_some_and(|port| port <= u64::from(u16::MAX))
 }
 
 /// The bytes that a host consists of, unless it is an address in brackets.

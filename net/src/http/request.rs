@@ -4,7 +4,7 @@ use ::http::{Method, Version};
 
 use super::body::{Body, BodyLength, BodyStep};
 use super::error::{DecodeError, Fault, HeadTooLarge, Malformed, Place, TargetTooLong};
-use super::fields::{Fields, Span};
+use super::fields::{Fields, Span, slice};
 use super::framing::{Facts, Sender};
 use super::head::{Block, BlockReader, Kind, StartLine};
 use super::limits::Limits;
@@ -254,8 +254,9 @@ fn interpret<'a>(
     if http11 && facts.host.is_none() {
         return Err(malformed(Fault::MissingHost, 0));
     }
-    let method = text(bytes, method);
-    let parsed = Target::parse(method, text(bytes, target));
+    let method = Method::from_bytes(slice(bytes, method)).map_err(|_| malformed(Fault::InvalidMethod, 0))?;
+    let text = std::str::from_utf8(slice(bytes, target)).unwrap_or_default();
+    let parsed = Target::parse(method.as_str(), text);
     let target = parsed.ok_or_else(|| malformed(Fault::InvalidTarget, target.0 as usize))?;
     let body = match facts.length {
         _ if facts.chunked => BodyLength::Chunked,
@@ -263,7 +264,7 @@ fn interpret<'a>(
         None => BodyLength::Empty,
     };
     Ok(RequestHead {
-        method: Method::from_bytes(method.as_bytes()).map_err(|_| malformed(Fault::InvalidMethod, 0))?,
+        method,
         host: target.authority().or_else(|| facts.host.and_then(|host| std::str::from_utf8(host).ok())),
         target,
         version: if http11 { Version::HTTP_11 } else { Version::HTTP_10 },
@@ -272,9 +273,4 @@ fn interpret<'a>(
         keep_alive: facts.persists(http11),
         expect_continue: facts.expect_continue && !matches!(body, BodyLength::Empty | BodyLength::Known(0)),
     })
-}
-
-fn text(bytes: &[u8], range: (u32, u32)) -> &str {
-    let part = bytes.get(range.0 as usize..range.1 as usize).unwrap_or_default();
-    std::str::from_utf8(part).unwrap_or_default()
 }
