@@ -97,7 +97,8 @@ impl Response {
         Response::with_body(Body::Stream { length: None, start })
     }
 
-    /// As [`stream`](Response::stream), of exactly that many bytes. To write more, or end before, is a failure.
+    /// As [`stream`](Response::stream), of exactly that many bytes. A piece that would make it longer is not taken;
+    /// to end before is a failure.
     pub fn sized<O: Outcome<Value = ()>>(
         length: u64,
         start: impl FnOnce(BodyWriter) -> O + 'static,
