@@ -61,7 +61,7 @@
 //!
 //! Bytes are encrypted as they are written. Up to 64 KiB of them may be on their way in addition to what
 //! [`Transport::buffered`](crate::Transport::buffered) tells; [`drained`](crate::Transport::drained) waits for them
-//! too. An idle connection keeps some 10 KiB, nearly all of it rustls'.
+//! too. An idle connection keeps some 8 KiB, nearly all of it rustls'.
 //!
 //! # Which rustls
 //!
