@@ -5,47 +5,29 @@
 //!
 //! The [`server`] answers requests: a [`Site`](server::Site) of [`Resource`](server::Resource)s.
 //!
-//! At the bottom are machines that know nothing of sockets: [`ResponseDecoder`] and
+//! At the bottom, in `message`, are machines that know nothing of sockets: [`ResponseDecoder`] and
 //! [`RequestDecoder`] take bytes apart as they come, in pieces of any size, and [`HeadWriter`] and
 //! [`ChunkWriter`] put them together. They are strict (RFC 9110 and 9112): what two parsers could
 //! read differently is refused, and nothing is written that could be read as more than was meant.
 
-mod body;
-mod chunked;
 mod client;
-mod diagnose;
-mod encode;
-mod error;
-mod fields;
-mod framing;
-mod head;
-mod limits;
-mod redirect;
-mod request;
-mod response;
+mod message;
 pub mod server;
-mod target;
 mod url;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
-pub use body::BodyLength;
 #[cfg(not(feature = "tls"))]
 pub use client::TlsUnavailable;
 pub use client::{
-    Agent, HttpError, IdleTimedOut, NoResponse, Page, PartialDownload, Request, RequestTimedOut, Response,
-    ResponseBody, download_page, get_page,
+    Agent, Hop, HttpError, IdleTimedOut, InsecureRedirect, NoResponse, Page, PartialDownload, RedirectError,
+    RedirectLoop, Redirects, Request, RequestTimedOut, Response, ResponseBody, TooManyRedirects,
+    download_page, get_page,
 };
 #[cfg(feature = "compression")]
 pub use client::{DecodedTooLarge, Undecodable};
-pub use encode::{ChunkWriter, EncodeError, HeadWriter};
-pub use error::{
-    BodyTooLarge, DecodeError, Fault, HeadTooLarge, Malformed, Place, TargetTooLong, TooManyHeaders,
-    TrailersTooLarge,
+pub use message::{
+    BodyLength, BodyTooLarge, ChunkWriter, DecodeError, EncodeError, Eof, Fault, Fields, HeadTooLarge,
+    HeadWriter, Headers, Limits, Malformed, Place, RequestDecoder, RequestEvent, RequestHead,
+    ResponseDecoder, ResponseEvent, ResponseHead, Target, TargetTooLong, TooManyHeaders, TrailersTooLarge,
 };
-pub use fields::{Fields, Headers};
-pub use limits::Limits;
-pub use redirect::{Hop, InsecureRedirect, RedirectError, RedirectLoop, Redirects, TooManyRedirects};
-pub use request::{RequestDecoder, RequestEvent, RequestHead};
-pub use response::{Eof, ResponseDecoder, ResponseEvent, ResponseHead};
-pub use target::Target;
 pub use url::{InvalidUrl, Origin, Scheme, Url};

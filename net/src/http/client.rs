@@ -8,9 +8,10 @@ mod errors;
 mod fetch;
 #[cfg(feature = "compression")]
 mod inflate;
-mod outgoing;
 mod page;
 mod pool;
+mod redirect;
+mod request;
 mod stream;
 
 pub use agent::Agent;
@@ -20,6 +21,7 @@ pub use errors::TlsUnavailable;
 pub use errors::{HttpError, IdleTimedOut, NoResponse, PartialDownload, RequestTimedOut};
 #[cfg(feature = "compression")]
 pub use inflate::{DecodedTooLarge, Undecodable};
-pub use outgoing::Request;
 pub use page::{Page, get_page};
+pub use redirect::{Hop, InsecureRedirect, RedirectError, RedirectLoop, Redirects, TooManyRedirects};
+pub use request::Request;
 pub use stream::{Response, ResponseBody};

@@ -7,9 +7,9 @@ use std::time::Duration;
 use twistor_deferred::Deferred;
 use twistor_reactor::Handle;
 
-use super::outgoing::Request;
 use super::page::{self, Page};
 use super::pool::Pool;
+use super::request::Request;
 use super::stream::{self, Response};
 
 /// A client whose requests share connections. Twisted: `Agent` with an `HTTPConnectionPool`.

@@ -12,8 +12,8 @@ use twistor_reactor::Handle;
 use super::connection::Connection;
 use super::errors::{HttpError, PartialDownload};
 use super::fetch::{Destination, Ending, Fetch};
-use super::outgoing::Request;
 use super::page::reason;
+use super::request::Request;
 use crate::http::{Headers, ResponseHead, Url};
 
 /// Fetches a page into a file, and tells how many bytes it has. Twisted: `downloadPage`.

@@ -12,8 +12,8 @@ use super::endpoint::{endpoint, is_default};
 use super::errors::{IdleTimedOut, NoResponse, RequestTimedOut};
 #[cfg(feature = "compression")]
 use super::inflate::{Coding, Inflater};
-use super::outgoing::{Parts, Request, Settings};
 use super::pool::{Found, Pool};
+use super::request::{Parts, Request, Settings};
 use crate::http::{BodyLength, Hop, ResponseHead, Url};
 
 /// The body of a redirect is read up to here, to keep the connection; a larger one costs the connection.

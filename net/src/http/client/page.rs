@@ -12,8 +12,8 @@ use twistor_reactor::Handle;
 use super::connection::Connection;
 use super::errors::{HttpError, PartialDownload};
 use super::fetch::{Destination, Ending, Fetch};
-use super::outgoing::Request;
 use super::pool::Pool;
+use super::request::Request;
 use crate::http::{BodyLength, Headers, ResponseHead, Url};
 
 /// A body is given room for what its length says, up to here; beyond, it grows with what comes.

@@ -12,9 +12,9 @@ use twistor_reactor::Handle;
 use super::connection::Connection;
 use super::errors::PartialDownload;
 use super::fetch::{Destination, Ending, Fetch};
-use super::outgoing::Request;
 use super::page::reason;
 use super::pool::Pool;
+use super::request::Request;
 use crate::Transport;
 use crate::http::{Headers, ResponseHead, Url};
 

@@ -5,7 +5,7 @@ use ::http::{HeaderValue, StatusCode, header};
 use super::Response;
 use super::date;
 use super::writer::Framing;
-use crate::http::encode::put_length;
+use crate::http::message::put_length;
 
 /// Interim: go on with the body.
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";

@@ -6,7 +6,7 @@ use std::fmt;
 use ::http::{Method, StatusCode};
 use twistor_deferred::Failure;
 
-use super::url::{InvalidUrl, Scheme, Url};
+use crate::http::{InvalidUrl, Scheme, Url};
 
 /// A redirect to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
