@@ -191,6 +191,17 @@ impl<T: 'static> Deferred<T> {
     ///
     /// `errback` returns an [`Outcome`] of the same type: `Ok` brings the chain back to its callbacks, and
     /// `Err(failure)` goes on to the next errback. [`Failure::trap`] picks the errors to handle.
+    ///
+    /// One that only tells of the failure, and returns nothing, therefore stands behind a callback that returns nothing,
+    /// or beside one in [`add_callbacks`](Deferred::add_callbacks).
+    ///
+    /// ```
+    /// # use twistor_deferred::{Abandoned, fail};
+    /// # let page = || fail::<String>(Abandoned);
+    /// page().add_errback(|_| Ok("nothing".to_owned())); // another value instead
+    /// page().add_errback(|failure| Err(failure.context("the first page"))); // and on it goes
+    /// page().add_callback(|text| println!("{text}")).add_errback(|failure| println!("failed: {failure}"));
+    /// ```
     #[inline]
     #[track_caller]
     pub fn add_errback<O: Outcome<Value = T>>(

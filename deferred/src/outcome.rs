@@ -23,6 +23,14 @@ use crate::{Deferred, Failure};
 ///     .add_callback(double)                          // a Deferred
 ///     .add_callback(|n| assert_eq!(n, 42));          // nothing
 /// ```
+///
+/// A plain value is none: it is returned as `Ok(value)`. Nor is a `Result` with another error: `?` makes a [`Failure`]
+/// of any error, as in `Ok(result?)`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no outcome of a callback: neither a `Result<_, Failure>`, nor a Deferred, nor `()`",
+    label = "this gives `{Self}`",
+    note = "a plain value is given as `Ok(value)`; of another error `?` makes a `Failure`, as in `Ok(result?)`"
+)]
 pub trait Outcome {
     /// The type of the result that the next callback gets.
     type Value: 'static;
