@@ -17,8 +17,21 @@ impl Protocol for Echo {
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
         self.0.count(data);
         transport.write(data);
+        if transport.is_full() {
+            hold(transport);
+        }
         Ok(())
     }
+}
+
+/// Reads no more until all is sent, as the other servers do.
+fn hold(transport: &Transport) {
+    transport.pause_producing();
+    let reader = transport.clone();
+    drop(transport.drained().add_both(move |sent| {
+        reader.resume_producing();
+        sent
+    }));
 }
 
 pub fn serve(_: &Arguments<'_>) {
