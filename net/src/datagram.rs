@@ -15,8 +15,8 @@ use twistor_deferred::{Deferred, Failure, Trigger, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
 use self::socket::DatagramSocket;
-use crate::scratch::Scratch;
 use crate::simulation::Network;
+use crate::transport::scratch::Scratch;
 use crate::{Address, CannotListen, ConnectionDone, ConnectionLost, HandlerPanicked};
 
 /// Datagrams read per turn and port: what a flood may take of a turn.

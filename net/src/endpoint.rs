@@ -1,13 +1,20 @@
 //! Where to connect to and where to listen, as values and as strings.
 
 mod client;
+pub(crate) mod connect;
 mod description;
+pub(crate) mod listener;
+mod reconnect;
+mod resolver;
 #[cfg(feature = "tls")]
 mod secured;
 mod server;
 
 pub use client::ClientEndpoint;
 pub use description::EndpointError;
+pub use listener::ListeningPort;
+pub use reconnect::{Backoff, Reconnecting};
+pub use resolver::{Resolver, SystemResolver};
 pub use server::ServerEndpoint;
 
 /// The kinds of endpoint strings, for those who ask for another.

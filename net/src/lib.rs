@@ -48,28 +48,14 @@
 pub mod behaviour {}
 
 mod address;
-mod connect;
-mod connection;
-mod conversation;
 mod datagram;
 mod endpoint;
 mod errors;
-mod framed;
 pub mod framing;
 #[cfg(feature = "http")]
 pub mod http;
-mod idle;
-mod limits;
-mod listener;
-mod outgoing;
-mod producer;
 mod protocol;
-mod rate;
-mod reconnect;
-mod resolver;
-mod scratch;
 mod simulation;
-mod socket;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod transport;
@@ -77,21 +63,18 @@ mod transport;
 pub use twistor_deferred::Failure;
 
 pub use address::Address;
-pub use conversation::{Conversation, EndOfData, conversations};
 pub use datagram::{DatagramProtocol, DatagramTransport, UdpEndpoint};
-pub use endpoint::{ClientEndpoint, EndpointError, ServerEndpoint};
+pub use endpoint::{
+    Backoff, ClientEndpoint, EndpointError, ListeningPort, Reconnecting, Resolver, ServerEndpoint,
+    SystemResolver,
+};
 pub use errors::{
     CannotListen, ConnectFailed, ConnectRefused, ConnectTimedOut, ConnectionAborted, ConnectionDone,
     ConnectionLost, DnsLookupError, HandlerPanicked, NoRoute,
 };
-pub use framed::{FrameReceiver, Framed};
-pub use idle::{IdleTimedOut, IdleTimeout, IdleTimer};
-pub use limits::{Limited, LimitedProtocol};
-pub use listener::ListeningPort;
-pub use producer::{Producer, ProducerRefused};
-pub use protocol::{Factory, Protocol};
-pub use rate::RateLimit;
-pub use reconnect::{Backoff, Reconnecting};
-pub use resolver::{Resolver, SystemResolver};
+pub use protocol::{
+    Conversation, EndOfData, Factory, FrameReceiver, Framed, IdleTimedOut, IdleTimeout, IdleTimer, Limited,
+    LimitedProtocol, Protocol, conversations,
+};
 pub use simulation::{NetworkEvent, NetworkEventKind, SimulatedNetwork};
-pub use transport::Transport;
+pub use transport::{Producer, ProducerRefused, RateLimit, Transport};

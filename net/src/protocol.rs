@@ -1,6 +1,16 @@
 //! What a program says about one connection.
 
+mod conversation;
+mod framed;
+mod idle;
+mod limits;
+
 use twistor_deferred::Failure;
+
+pub use conversation::{Conversation, EndOfData, conversations};
+pub use framed::{FrameReceiver, Framed};
+pub use idle::{IdleTimedOut, IdleTimeout, IdleTimer};
+pub use limits::{Limited, LimitedProtocol};
 
 use crate::{Address, ConnectionDone, Transport};
 

@@ -1,5 +1,12 @@
 //! A program's handle on one connection.
 
+pub(crate) mod connection;
+pub(crate) mod outgoing;
+mod producer;
+mod rate;
+pub(crate) mod scratch;
+pub(crate) mod socket;
+
 use std::fmt;
 use std::io;
 use std::rc::{Rc, Weak};
@@ -7,9 +14,12 @@ use std::time::Duration;
 
 use twistor_deferred::{Deferred, Failure, fail};
 
-use crate::connection::{Connection, State};
-use crate::socket::Socket;
-use crate::{Address, ConnectionLost, Producer, ProducerRefused, Protocol, RateLimit};
+use crate::{Address, ConnectionLost, Protocol};
+use connection::{Connection, State};
+use socket::Socket;
+
+pub use producer::{Producer, ProducerRefused};
+pub use rate::RateLimit;
 
 /// A connection, as those who write to it see it. Twisted: `ITransport`, `ITCPTransport`.
 ///

@@ -10,12 +10,12 @@ use twistor_deferred::{Deferred, Failure};
 use twistor_reactor::Handle;
 
 use super::EndpointError;
+use super::connect;
 use super::description::{Description, quote};
-use crate::connect;
-use crate::connection::Connection;
-use crate::socket::Socket;
 #[cfg(feature = "tls")]
 use crate::tls::{self, ClientTls};
+use crate::transport::connection::Connection;
+use crate::transport::socket::Socket;
 use crate::{DnsLookupError, Protocol, Resolver, SystemResolver, Transport};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use twistor_reactor::Handle;
 
 use super::EndpointError;
 use super::description::{Description, quote};
-use crate::listener::{self, Acceptor, Security};
+use super::listener::{self, Acceptor, Security};
 use crate::simulation::Network;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;

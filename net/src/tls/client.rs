@@ -12,7 +12,7 @@ use super::errors::Cause;
 use super::given::Given;
 use super::{HandshakeFailed, TlsConfigError, TlsStream, pem, provider};
 use crate::Address;
-use crate::socket::Socket;
+use crate::transport::socket::Socket;
 
 /// Whom a client trusts, and what it asks for. Twisted: `optionsForClientTLS`, `CertificateOptions`.
 ///

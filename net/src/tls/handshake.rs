@@ -10,7 +10,7 @@ use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 use super::errors::Cause;
 use super::{HandshakeFailed, TlsStream};
 use crate::Address;
-use crate::socket::Socket;
+use crate::transport::socket::Socket;
 
 /// One handshake under way. The loop owns it.
 struct Handshake {

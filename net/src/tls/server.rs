@@ -10,7 +10,7 @@ use rustls::{ServerConfig, ServerConnection};
 use twistor_reactor::Handle;
 
 use super::{HandshakeFailed, TlsConfigError, TlsStream, given, pem, provider};
-use crate::socket::Socket;
+use crate::transport::socket::Socket;
 
 /// How long a client may take for its handshake, unless told otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ use twistor_reactor::{DelayedCall, EventHandler, Handle, Registration};
 
 use super::errors::Cause;
 use super::{TlsInfo, TlsTruncated};
-use crate::socket::Socket;
+use crate::transport::socket::Socket;
 
 /// What is read from the socket goes into the caller's buffer behind this much room, so that what becomes of it fits
 /// in front: it is never more than what came, and one record that was begun before.

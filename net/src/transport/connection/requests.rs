@@ -7,8 +7,8 @@ use twistor_deferred::{Deferred, Failure, fail, succeed};
 use twistor_reactor::Ready;
 
 use super::{Connection, State};
-use crate::outgoing::{Outgoing, Producing, Queue, SHORT_WRITE_FILLS};
-use crate::socket::Socket;
+use crate::transport::outgoing::{Outgoing, Producing, Queue, SHORT_WRITE_FILLS};
+use crate::transport::socket::Socket;
 use crate::{ConnectionAborted, ConnectionLost, Producer, ProducerRefused, Protocol};
 
 /// This many slices go into one system call.

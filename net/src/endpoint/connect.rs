@@ -16,7 +16,7 @@ use twistor_reactor::{DelayedCall, EventHandler, Handle, Progress, Ready, Regist
 
 use crate::errors::connect_failure;
 use crate::simulation::Network;
-use crate::socket::Socket;
+use crate::transport::socket::Socket;
 use crate::{Address, ConnectFailed, ConnectRefused, ConnectTimedOut, NoRoute};
 
 /// How long one address may keep quiet before the next is tried beside it: what RFC 8305 recommends.

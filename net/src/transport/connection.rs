@@ -16,9 +16,9 @@ use std::rc::Rc;
 use twistor_deferred::Failure;
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
-use crate::outgoing::{Outgoing, Producing, SHORT_WRITE_FILLS};
-use crate::scratch::Scratch;
-use crate::socket::Socket;
+use super::outgoing::{Outgoing, Producing, SHORT_WRITE_FILLS};
+use super::scratch::Scratch;
+use super::socket::Socket;
 use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, HandlerPanicked, Protocol, Transport};
 
 /// Reads per turn and connection, each of up to a [`Scratch`]: what one flooding peer may take of a turn.

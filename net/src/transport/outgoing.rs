@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use twistor_deferred::{Failure, Trigger};
 
-use crate::socket::Socket;
+use super::socket::Socket;
 use crate::{Producer, RateLimit};
 
 /// A buffered transport pauses its producer above this many bytes, unless told otherwise. Twisted: `bufferSize`.

@@ -21,9 +21,9 @@ use socket2::{Domain, SockAddr, Type};
 use twistor_deferred::{Deferred, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
-use crate::connection::Connection;
 use crate::simulation::SimulatedListener;
-use crate::socket::Socket;
+use crate::transport::connection::Connection;
+use crate::transport::socket::Socket;
 use crate::{Address, Factory, HandlerPanicked};
 
 /// Connections accepted per turn and listener: what a storm of them may take of a turn.
@@ -80,7 +80,7 @@ impl Acceptor {
             #[cfg(unix)]
             Acceptor::Unix(listener, _) => listener
                 .accept()
-                .map(|(stream, peer)| (Socket::Unix(stream), crate::socket::unix_address(peer))),
+                .map(|(stream, peer)| (Socket::Unix(stream), crate::transport::socket::unix_address(peer))),
             Acceptor::Simulated(listener) => {
                 listener.accept().map(|(socket, peer)| (Socket::Simulated(Box::new(socket)), peer))
             }

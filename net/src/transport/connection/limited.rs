@@ -5,7 +5,7 @@ use std::rc::Rc;
 use twistor_reactor::Ready;
 
 use super::{Connection, State};
-use crate::outgoing::Outgoing;
+use crate::transport::outgoing::Outgoing;
 use crate::{Protocol, RateLimit};
 
 impl Connection<dyn Protocol> {
