@@ -315,6 +315,36 @@ fn stopping_closes_the_connection_and_connects_no_more() {
 
 // P14
 #[test]
+fn one_that_is_started_again_before_the_connection_is_lost_connects_again() {
+    let accepted = Rc::new(Cell::new(0));
+    run(|reactor| {
+        let count = accepted.clone();
+        let port = listen(reactor, move |_| {
+            count.set(count.get() + 1);
+            Echo
+        });
+        let endpoint = ClientEndpoint::tcp("127.0.0.1", address(&port).port());
+        let service = Reconnecting::new(reactor, endpoint, || Echo).backoff(soon());
+        service.start();
+        service.when_connected().add_callback(move |_| {
+            let stopped = service.stop();
+            service.start();
+            let given_up = service.when_connected();
+            let stopped_too = service.stop();
+            assert!(given_up.is_fired());
+            let given_up = given_up.add_both(|result| assert!(result.unwrap_err().is::<ConnectionAborted>()));
+            service.start();
+            let connected = service.when_connected();
+            assert!(!stopped.is_fired() && !stopped_too.is_fired() && !connected.is_fired());
+            let all = twistor_deferred::join((given_up, stopped, stopped_too, connected));
+            all.add_callback(move |_| service.stop())
+        })
+    });
+    assert_eq!(accepted.get(), 2);
+}
+
+// P14
+#[test]
 fn a_stop_is_told_even_if_the_service_is_dropped_meanwhile() {
     let diary = Diary::new();
     run(|reactor| {

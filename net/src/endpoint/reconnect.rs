@@ -109,7 +109,10 @@ enum State {
     Connecting(Option<Canceller>),
     Connected(Transport),
     Waiting(DelayedCall),
-    Closing,
+    /// Stopped, with a connection that is not lost yet; and whether it was started again meanwhile.
+    Closing {
+        again: bool,
+    },
 }
 
 impl Reconnecting {
@@ -157,9 +160,12 @@ impl Reconnecting {
         self
     }
 
-    /// Connects, and keeps connected. If it does already, nothing happens, nor while a connection that
-    /// [`stop`](Reconnecting::stop) closes is not lost yet. Twisted: `startService`.
+    /// Connects, and keeps connected. If it does already, nothing happens. After a [`stop`](Reconnecting::stop), it
+    /// connects once the old connection is lost. Twisted: `startService`.
     pub fn start(&self) {
+        if let State::Closing { again } = &mut *self.service.state.borrow_mut() {
+            *again = true;
+        }
         if matches!(*self.service.state.borrow(), State::Stopped) {
             self.service.begin_after(Duration::ZERO);
         }
@@ -179,7 +185,7 @@ impl Reconnecting {
     pub fn when_connected(&self) -> Deferred<Transport> {
         match &*self.service.state.borrow() {
             State::Connected(transport) => succeed(transport.clone()),
-            State::Closing => fail(ConnectionAborted),
+            State::Closing { again: false } => fail(ConnectionAborted),
             _ => {
                 let (deferred, trigger) = Deferred::new();
                 self.service.waiting.borrow_mut().push(trigger);
@@ -201,7 +207,7 @@ impl fmt::Debug for Reconnecting {
             State::Connecting(_) => "connecting",
             State::Connected(_) => "connected",
             State::Waiting(_) => "waiting",
-            State::Closing => "closing",
+            State::Closing { .. } => "closing",
         };
         write!(f, "Reconnecting({state}, {} failures)", self.failures())
     }
@@ -254,9 +260,22 @@ impl Service {
 
     /// A connection was lost, or did not come to be. Gives the wait before the next, unless the service is stopped.
     fn lost(self: &Rc<Self>) -> Option<Duration> {
-        if matches!(*self.state.borrow(), State::Stopped | State::Closing) {
-            self.stopped();
-            return None;
+        let again = match *self.state.borrow() {
+            State::Stopped => Some(false),
+            State::Closing { again } => Some(again),
+            _ => None,
+        };
+        match again {
+            Some(true) => {
+                self.begin_after(Duration::ZERO);
+                tell_stopped(&self.stopping);
+                return None;
+            }
+            Some(false) => {
+                self.stopped();
+                return None;
+            }
+            None => {}
         }
         let failures = self.failures.get() + 1;
         self.failures.set(failures);
@@ -282,7 +301,7 @@ impl Service {
     }
 
     fn stop(self: &Rc<Self>) -> Deferred<()> {
-        let state = self.state.replace(State::Closing);
+        let state = self.state.replace(State::Closing { again: false });
         let closing = match state {
             State::Stopped => false,
             State::Connecting(canceller) => {
@@ -298,7 +317,10 @@ impl Service {
                 transport.lose_connection();
                 true
             }
-            State::Closing => true,
+            State::Closing { .. } => {
+                self.give_up();
+                true
+            }
         };
         if !closing {
             self.stopped();
@@ -312,10 +334,15 @@ impl Service {
     fn stopped(&self) {
         self.state.replace(State::Stopped);
         self.failures.set(0);
+        self.give_up();
+        tell_stopped(&self.stopping);
+    }
+
+    /// Fails those who wait for a connection.
+    fn give_up(&self) {
         for trigger in self.waiting.take() {
             trigger.errback(ConnectionAborted);
         }
-        tell_stopped(&self.stopping);
     }
 
     /// A number from 0 to 1 (xorshift; nothing depends on how random it is).
