@@ -12,7 +12,7 @@ use support::*;
 use twistor_deferred::{Cancelled, Deferred, Failure};
 use twistor_net::framing::FrameError;
 use twistor_net::{ClientEndpoint, ConnectionLost, Conversation, EndOfData, conversations};
-use twistor_reactor::Reactor;
+use twistor_reactor::{Handle, Reactor};
 
 /// Has a conversation with a peer that sends `text` in pieces of `piece` bytes and closes.
 fn converse<T: 'static>(
@@ -196,4 +196,43 @@ fn a_dropped_conversation_closes_when_its_last_read_is_cancelled() {
         peer(reactor, address(&port), |mut stream| stream.read(&mut [0]))
     });
     assert_eq!(got, 0);
+}
+
+// P13, P9: with async and await instead of callbacks
+#[test]
+fn both_sides_can_be_written_with_async_and_await() {
+    on_every_network(|world| {
+        let (sums, rest) = world.run(|reactor| {
+            let handle = Handle::clone(reactor);
+            let served = handle.clone();
+            // Each line is a number; the answer is the sum so far, in four bytes.
+            let serve = move |peer: Conversation| {
+                served.spawn(async move {
+                    let mut sum = 0;
+                    loop {
+                        let line = peer.read_line(20).await?;
+                        if line == b"bye" {
+                            return peer.write_all(b"see you").await;
+                        }
+                        sum += String::from_utf8(line)?.parse::<u32>()?;
+                        peer.write_all(&sum.to_be_bytes()).await?;
+                    }
+                })
+            };
+            let port = listen(reactor, conversations(serve));
+            let endpoint = ClientEndpoint::tcp("127.0.0.1", address(&port).port());
+            reactor.spawn(async move {
+                let peer = endpoint.converse(&handle).await?;
+                let mut sums = Vec::new();
+                for number in [1, 20, 300] {
+                    peer.write_all(format!("{number}\n").as_bytes()).await?;
+                    sums.push(peer.read_exact(4).await?);
+                }
+                peer.write(b"bye\n");
+                Ok::<_, Failure>((sums, peer.read_to_end(100).await?))
+            })
+        });
+        assert_eq!(sums, [1_u32, 21, 321].map(|sum| sum.to_be_bytes().to_vec()));
+        assert_eq!(rest, b"see you");
+    });
 }
