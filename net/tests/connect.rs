@@ -7,12 +7,14 @@ mod support;
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use support::*;
-use twistor_deferred::{Cancelled, Deferred, Failure, fail, succeed};
+use twistor_deferred::{Cancelled, Deferred, Failure, fail, gather_results, succeed};
 use twistor_net::{
-    ClientEndpoint, ConnectFailed, ConnectRefused, ConnectTimedOut, DnsLookupError, Resolver, Transport,
+    ClientEndpoint, ConnectFailed, ConnectRefused, ConnectTimedOut, DnsLookupError, Resolver,
+    SimulatedNetwork, Transport,
 };
 use twistor_reactor::Handle;
 
@@ -41,18 +43,24 @@ struct Mute {
 }
 
 fn mute() -> Mute {
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-    listener.listen(0).unwrap();
-    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    mute_at("127.0.0.1:0").unwrap()
+}
+
+fn mute_at(address: &str) -> std::io::Result<Mute> {
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = || socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None);
+    let listener = socket()?;
+    listener.bind(&address.into())?;
+    listener.listen(0)?;
+    let address = listener.local_addr()?.as_socket().unwrap();
     let fill = (0..4).map(|_| {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.set_nonblocking(true).unwrap();
+        let socket = socket()?;
+        socket.set_nonblocking(true)?;
         let _ = socket.connect(&address.into());
-        socket
+        Ok(socket)
     });
-    let fill = fill.collect();
-    Mute { address, _held: (listener, fill) }
+    let fill = fill.collect::<std::io::Result<_>>()?;
+    Ok(Mute { address, _held: (listener, fill) })
 }
 
 #[derive(Debug)]
@@ -149,6 +157,62 @@ fn a_look_up_that_hangs_is_timed_out() {
     }
 }
 
+/// Keeps a thread of the reactor for each name, until told to let go.
+#[derive(Debug, Default)]
+struct Stuck {
+    let_go: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Stuck {
+    fn let_go(&self) {
+        let (gone, changed) = &*self.let_go;
+        *gone.lock().unwrap() = true;
+        changed.notify_all();
+    }
+}
+
+impl Resolver for Stuck {
+    fn resolve(&self, handle: &Handle, _: &str) -> Deferred<Vec<IpAddr>> {
+        let let_go = self.let_go.clone();
+        handle.defer_to_thread(move || {
+            let (gone, changed) = &*let_go;
+            let waited = changed.wait_timeout_while(gone.lock().unwrap(), DEADLINE, |gone| !*gone).unwrap();
+            assert!(!waited.1.timed_out());
+            Ok(Vec::new())
+        })
+    }
+}
+
+// P6, C6
+#[test]
+fn look_ups_that_hang_on_every_thread_time_out_and_hold_up_nothing_else() {
+    const NAMES: usize = 50;
+    let stuck = Rc::new(Stuck::default());
+    let failures = run(|reactor| {
+        let connects = (0..NAMES).map(|index| {
+            let endpoint = ClientEndpoint::tcp(format!("{index}.test"), 1).resolver(stuck.clone());
+            let connecting = endpoint.timeout(Duration::from_millis(20)).connect(reactor, Echo);
+            connecting.add_both(|result| Ok(result.err()))
+        });
+        let failures = gather_results(connects);
+        // An address that needs no look-up needs no thread.
+        let port = listen(reactor, |_| Echo);
+        let literal = ClientEndpoint::tcp("127.0.0.1", address(&port).port()).resolver(stuck.clone());
+        let connected = literal.connect(reactor, Echo);
+        // The threads are let go only when all else is done.
+        failures.add_callback(move |failures| {
+            connected.add_callback(move |_| {
+                stuck.let_go();
+                Ok(failures)
+            })
+        })
+    });
+    assert_eq!(failures.len(), NAMES);
+    for failure in failures {
+        assert!(failure.is_some_and(|failure| failure.is::<ConnectTimedOut>()));
+    }
+}
+
 // P6
 #[test]
 fn a_name_without_addresses_is_a_dns_lookup_error() {
@@ -242,6 +306,70 @@ fn the_next_address_is_tried_beside_one_that_keeps_quiet() {
             .add_callback(|transport| Ok(transport.peer().unwrap().ip().unwrap().ip()))
     });
     assert_eq!(arrived.to_string(), "127.0.0.2");
+}
+
+/// A mute address of IPv6, and a free one of IPv4 with the same port; or why there is none.
+fn mute_beside_free() -> std::io::Result<(Mute, SocketAddr)> {
+    loop {
+        let mute = mute_at("[::1]:0")?;
+        let beside = SocketAddr::new("127.0.0.1".parse().unwrap(), mute.address.port());
+        if TcpListener::bind(beside).is_ok() {
+            return Ok((mute, beside));
+        }
+    }
+}
+
+// P6, C7: happy eyeballs, with an IPv6 that drops everything
+#[test]
+fn ipv4_is_tried_beside_an_ipv6_that_is_dropped() {
+    let (mute, beside) = match mute_beside_free() {
+        Ok(found) => found,
+        Err(error) => return println!("skipped: no IPv6 on the loopback: {error}"),
+    };
+    let port = mute.address.port();
+    // By itself it goes nowhere.
+    let alone = failure(|handle, protocol| {
+        named(&["::1"], port).timeout(Duration::from_millis(400)).connect(handle, protocol)
+    });
+    assert!(alone.is::<ConnectTimedOut>(), "{alone:?}");
+    for addresses in [&["::1", "127.0.0.1"][..], &["::1", "::1", "::1", "127.0.0.1"]] {
+        let (peer, waited) = run(|reactor| {
+            let listening = twistor_net::ServerEndpoint::tcp(beside).listen(reactor, |_| Echo).unwrap();
+            let (handle, start) = (Handle::clone(reactor), reactor.now());
+            named(addresses, port).timeout(DEADLINE).connect(reactor, Echo).add_callback(move |transport| {
+                drop(listening.stop_listening());
+                Ok((transport.peer().unwrap(), handle.now() - start))
+            })
+        });
+        assert_eq!(peer.ip(), Some(beside));
+        // IPv6 came first, and was given its time.
+        assert!(waited >= Duration::from_millis(250), "{waited:?}");
+    }
+}
+
+// P6, P9: the same where the time it takes can be told
+#[test]
+fn a_dropped_ipv6_costs_a_quarter_of_a_second() {
+    for seed in seeds() {
+        let waited = World::Simulated(seed).run(|reactor| {
+            let network = SimulatedNetwork::of(reactor).unwrap();
+            let (dropped, working) = ("2001:db8::80".parse().unwrap(), "192.0.2.80".parse().unwrap());
+            network.add_name("server.test", [dropped, working]);
+            network.isolate(dropped);
+            for address in [dropped, working] {
+                let endpoint = twistor_net::ServerEndpoint::tcp(SocketAddr::new(address, 80));
+                endpoint.listen(reactor, |_| Echo).unwrap();
+            }
+            let (handle, start) = (Handle::clone(reactor), reactor.now());
+            let connecting = ClientEndpoint::tcp("server.test", 80).connect(reactor, Echo);
+            connecting.add_callback(move |transport| {
+                assert_eq!(transport.peer().unwrap().to_string(), "192.0.2.80:80");
+                Ok(handle.now() - start)
+            })
+        });
+        let expected = Duration::from_millis(250)..Duration::from_millis(350);
+        assert!(expected.contains(&waited), "{waited:?}");
+    }
 }
 
 // P6
