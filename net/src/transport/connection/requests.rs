@@ -255,3 +255,66 @@ impl Connection<dyn Protocol> {
         look(&self.io.borrow().socket)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use twistor_reactor::Reactor;
+
+    use super::*;
+    use crate::Transport;
+
+    struct Silent;
+
+    impl Protocol for Silent {
+        fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    // P2, B4
+    #[test]
+    fn slices_that_a_small_socket_takes_in_parts_arrive_in_order_and_once() {
+        let reactor = Reactor::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let near = socket2::Socket::from(listener.accept().unwrap().0);
+        near.set_send_buffer_size(4096).unwrap();
+        near.set_nonblocking(true).unwrap();
+        far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+
+        // A hundred, some empty, none like another.
+        let slices: Vec<Vec<u8>> = (0..100_usize)
+            .map(|index| (0..index * index % 9000).map(|byte| (byte * 31 + index) as u8).collect())
+            .collect();
+        let mut expected = slices.concat();
+        expected.extend_from_slice(b"then a piece, and one given to keep; and");
+        expected.extend_from_slice(&slices.concat());
+
+        let handle = reactor.handle();
+        reactor.call_when_running(move || {
+            let socket = Socket::Tcp(mio::net::TcpStream::from_std(near.into()));
+            let transport = Connection::start(&handle, socket, Silent).unwrap();
+            let borrowed: Vec<&[u8]> = slices.iter().map(Vec::as_slice).collect();
+            assert!(transport.write_all(&borrowed));
+            assert!(transport.buffered() > 100_000, "the socket took nearly all of it");
+            assert!(transport.write(b"then a piece, "));
+            assert!(transport.write_vec(b"and one given to keep; and".to_vec()));
+            assert!(transport.write_all(&borrowed));
+            transport.lose_connection();
+        });
+        let received = reactor.defer_to_thread(move || {
+            let (mut received, mut piece) = (Vec::new(), [0; 1500]);
+            loop {
+                match far.read(&mut piece)? {
+                    0 => return Ok(received),
+                    count => received.extend_from_slice(&piece[..count]),
+                }
+            }
+        });
+        assert!(reactor.run_until(received).unwrap() == expected);
+    }
+}
