@@ -14,9 +14,10 @@ use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
     Backoff, ClientEndpoint, ConnectRefused, ConnectionAborted, ConnectionDone, IdleTimedOut, IdleTimeout,
-    IdleTimer, Limited, ListeningPort, RateLimit, Reconnecting, Transport,
+    IdleTimer, Limited, ListeningPort, NetworkEventKind, RateLimit, Reconnecting, SimulatedNetwork,
+    Transport,
 };
-use twistor_reactor::Handle;
+use twistor_reactor::{Handle, Reactor};
 
 // P14
 #[test]
@@ -231,6 +232,36 @@ fn waits_grow_to_the_longest_and_differ_by_the_jitter() {
     let backoff = Backoff { jitter: 0.5, ..backoff };
     assert_eq!(backoff.delay(1, 0.0), Duration::from_millis(500));
     assert_eq!(backoff.delay(1, 1.0), Duration::from_millis(1500));
+}
+
+/// When a client whose server is not there tries to connect, within ten minutes.
+fn attempts(seed: u64) -> Vec<Duration> {
+    let reactor = Reactor::simulated(seed);
+    let times: Rc<RefCell<Vec<Duration>>> = Rc::default();
+    let seen = times.clone();
+    SimulatedNetwork::of(&reactor).unwrap().set_observer(move |event| {
+        if event.kind == NetworkEventKind::Connecting {
+            seen.borrow_mut().push(event.time);
+        }
+    });
+    let service = Reconnecting::new(&reactor, ClientEndpoint::tcp("192.0.2.80", 80), || Echo);
+    service.start();
+    let handle = reactor.handle();
+    reactor.call_later(Duration::from_secs(600), move || handle.stop());
+    reactor.run().unwrap();
+    times.take()
+}
+
+// P14, P9
+#[test]
+fn in_a_simulation_the_jitter_comes_from_the_seed() {
+    for seed in seeds() {
+        let times = attempts(seed);
+        // Ten waits below a minute, then a minute or a quarter less or more.
+        assert!((15..30).contains(&times.len()), "{times:?}");
+        assert_eq!(attempts(seed), times);
+        assert_ne!(attempts(seed + 1), times);
+    }
 }
 
 fn soon() -> Backoff {

@@ -74,6 +74,8 @@ impl Backoff {
 /// The count of failures, and with it the wait, starts anew with each connection that is made, even if the server
 /// closes it at once.
 ///
+/// On a simulated reactor the jitter is drawn from its seed.
+///
 /// # Dropping
 ///
 /// Dropping the last clone stops connecting; a connection that is open stays. The Deferred of
@@ -96,7 +98,6 @@ struct Service {
     connect: Connect,
     backoff: Cell<Backoff>,
     failures: Cell<u32>,
-    random: Cell<u64>,
     state: RefCell<State>,
     waiting: RefCell<Vec<Trigger<Transport>>>,
     stopping: Stopping,
@@ -134,7 +135,6 @@ impl Reconnecting {
                 connect: Box::new(connect),
                 backoff: Cell::default(),
                 failures: Cell::new(0),
-                random: Cell::new(RandomState::new().build_hasher().finish()),
                 state: RefCell::new(State::Stopped),
                 waiting: RefCell::default(),
                 stopping: Stopping::default(),
@@ -345,14 +345,14 @@ impl Service {
         }
     }
 
-    /// A number from 0 to 1 (xorshift; nothing depends on how random it is).
+    /// A number from 0 to 1: in a simulation, from its seed; else from what std seeds its maps with, since nothing
+    /// depends on how random it is.
     fn chance(&self) -> f64 {
-        let mut state = self.random.get() | 1;
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        self.random.set(state);
-        (state >> 11) as f64 / (1u64 << 53) as f64
+        let bits = match self.handle.simulation() {
+            Some(simulation) => simulation.random(),
+            None => RandomState::new().build_hasher().finish(),
+        };
+        (bits >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
