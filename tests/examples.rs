@@ -4,17 +4,9 @@
 
 mod support;
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
-/// The example as `cargo test` has built it.
-fn example(name: &str) -> Command {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    let mut command = Command::new(path.join("examples").join(name));
-    command.stdin(Stdio::null());
-    command
-}
+use support::example;
 
 fn run(command: &mut Command) -> Output {
     command

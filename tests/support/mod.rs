@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod service;
+
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -19,6 +21,16 @@ pub fn run<O: Outcome>(reactor: &Reactor, outcome: O) -> Result<O::Value, Failur
     let handle = reactor.handle();
     reactor.call_later(DEADLINE, move || handle.stop());
     reactor.run_until(outcome)
+}
+
+/// The example as `cargo test` has built it.
+pub fn example(name: &str) -> Command {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    let mut command = Command::new(path.join("examples").join(name));
+    command.stdin(Stdio::null());
+    command
 }
 
 /// A folder that goes away with the test.
@@ -131,7 +143,7 @@ pub fn nginx(root: &Path, state: &Path) -> Option<Peer> {
     Some(peer)
 }
 
-fn skip<T>(peer: &str, reason: &str) -> Option<T> {
+pub fn skip<T>(peer: &str, reason: &str) -> Option<T> {
     println!("skipped: no {peer} to test against: {reason}");
     None
 }

@@ -1,0 +1,286 @@
+//! The examples that serve: started as programs, used by clients that are not ours, left in the lurch by some, and
+//! ended by SIGTERM.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
+use support::service::{Python, Service, connect, send};
+use support::{DEADLINE, Folder, skip};
+
+/// Fifty connections at once, each with bytes of its own.
+const PYTHON_ECHO: &str = "
+import socket, sys
+host, port = sys.argv[1].split(':')
+peers = [socket.create_connection((host, int(port)), 60) for _ in range(50)]
+for number, peer in enumerate(peers):
+    peer.sendall(bytes([number]) * 10000)
+    peer.shutdown(socket.SHUT_WR)
+for number, peer in enumerate(peers):
+    got = b''
+    while piece := peer.recv(65536):
+        got += piece
+    assert got == bytes([number]) * 10000, (number, len(got))
+print('all came back')
+";
+
+#[test]
+fn echo_server_sends_everything_back_to_everyone() {
+    let server = Service::on_free_port("echo_server", &[]);
+    let bytes = Folder::new().random_file("random", 4 << 20);
+    let mut stream = server.connect();
+    let sender = send(&stream, bytes.clone());
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got).unwrap();
+    sender.join().unwrap();
+    assert!(got == bytes, "{} bytes came back", got.len());
+
+    if let Some(python) = Python::start(PYTHON_ECHO, &[&server.address]) {
+        assert_eq!(python.rest(), "all came back\n");
+    }
+    server.stop();
+}
+
+/// Sends for ever, and reads nothing.
+const PYTHON_FLOOD: &str = "
+import socket, sys
+host, port = sys.argv[1].split(':')
+peer = socket.create_connection((host, int(port)), 60)
+print('connected')
+peer.setblocking(False)
+full = 0
+while full < 100:
+    try:
+        peer.send(bytes(100000))
+        full = 0
+    except BlockingIOError:
+        full += 1
+print('held up')
+peer.setblocking(True)
+peer.recv(1, socket.MSG_PEEK)
+import signal
+signal.pause()
+";
+
+#[test]
+fn echo_server_holds_up_who_does_not_read_and_outlives_who_is_killed() {
+    let server = Service::on_free_port("echo_server", &[]);
+    let Some(mut flood) = Python::start(PYTHON_FLOOD, &[&server.address]) else { return };
+    assert_eq!((flood.line(), flood.line()), ("connected".into(), "held up".into()));
+    let answers = |server: &Service| {
+        let mut stream = server.connect();
+        stream.write_all(b"anybody there?").unwrap();
+        let mut got = [0; 14];
+        stream.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"anybody there?");
+        stream
+    };
+    let left = answers(&server);
+    flood.kill();
+    drop(answers(&server));
+    // One is still connected when it stops.
+    server.stop();
+    drop(left);
+}
+
+#[test]
+fn echo_server_listens_on_a_unix_socket_and_takes_its_file_away() {
+    let folder = Folder::new();
+    let path = folder.path().join("echo.sock");
+    let endpoint = format!("unix:{}", path.display());
+    let server = Service::start("echo_server", &[OsStr::new("--listen"), OsStr::new(&endpoint)]);
+    assert_eq!(server.address, path.to_str().unwrap());
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(b"hello").unwrap();
+    stream.read_exact(&mut [0; 5]).unwrap();
+    server.stop();
+    assert!(!path.exists());
+}
+
+/// Comes in under a name, says one thing, and prints what the others say.
+const PYTHON_GUEST: &str = "
+import socket, sys
+host, port = sys.argv[1].split(':')
+peer = socket.create_connection((host, int(port)), 60)
+lines = peer.makefile('rw', newline='\\r\\n')
+for text in sys.argv[2:]:
+    lines.write(text + '\\r\\n')
+lines.flush()
+for line in lines:
+    print(line.strip())
+";
+
+/// Someone in the chat, by hand.
+struct Guest {
+    stream: TcpStream,
+    lines: BufReader<TcpStream>,
+}
+
+impl Guest {
+    fn new(server: &Service) -> Guest {
+        let stream = server.connect();
+        let mut guest = Guest { lines: BufReader::new(stream.try_clone().unwrap()), stream };
+        assert_eq!(guest.hears(), "Who are you?");
+        guest
+    }
+
+    fn says(&mut self, text: &str) {
+        self.stream.write_all(format!("{text}\n").as_bytes()).unwrap();
+    }
+
+    fn hears(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+}
+
+#[test]
+fn chat_server_passes_lines_on_and_tells_who_comes_and_goes() {
+    let server = Service::on_free_port("chat_server", &[]);
+    let (mut ada, mut grace) = (Guest::new(&server), Guest::new(&server));
+    ada.says("Ada");
+    assert_eq!(ada.hears(), "Welcome, Ada!");
+    grace.says("Ada");
+    assert_eq!(grace.hears(), "That name is taken; another one, please.");
+    // Cut in the middle, and two in one piece.
+    grace.stream.write_all(b"Gra").unwrap();
+    grace.stream.write_all(b"ce\r\ngood morning\nhow are you?\n").unwrap();
+    assert_eq!(grace.hears(), "Welcome, Grace!");
+    assert_eq!(
+        [ada.hears(), ada.hears(), ada.hears()],
+        ["Grace is here", "<Grace> good morning", "<Grace> how are you?"]
+    );
+    ada.says("very well");
+    assert_eq!(grace.hears(), "<Ada> very well");
+
+    if let Some(mut python) = Python::start(PYTHON_GUEST, &[&server.address, "Guido", "ssss"]) {
+        assert_eq!((python.line(), python.line()), ("Who are you?".into(), "Welcome, Guido!".into()));
+        assert_eq!([ada.hears(), ada.hears()], ["Guido is here", "<Guido> ssss"]);
+        assert_eq!([grace.hears(), grace.hears()], ["Guido is here", "<Guido> ssss"]);
+        ada.says("welcome");
+        assert_eq!([python.line(), grace.hears()], ["<Ada> welcome", "<Ada> welcome"]);
+        python.kill();
+        assert!(ada.hears().starts_with("Guido has left ("));
+        assert!(grace.hears().starts_with("Guido has left ("));
+    }
+
+    grace.says(&"x".repeat(2000));
+    assert_eq!(grace.hears(), "That was too long a line. Good bye.");
+    assert_eq!(grace.hears(), "");
+    assert!(ada.hears().starts_with("Grace has left ("));
+    server.stop();
+    assert_eq!(ada.hears(), "");
+}
+
+/// One side of a connection: a fast writer, and a reader of small pieces.
+fn pour_and_sip(stream: TcpStream, total: usize) {
+    let sender = send(&stream, vec![b'x'; total]);
+    let (mut stream, mut piece, mut got) = (stream, vec![0; 2048], 0);
+    loop {
+        match stream.read(&mut piece).unwrap() {
+            0 => break,
+            count => got += count,
+        }
+    }
+    sender.join().unwrap();
+    assert_eq!(got, total);
+}
+
+// P5: benches/ does the same with 1 GiB
+#[test]
+fn proxy_keeps_little_of_what_goes_through_it_in_both_directions_at_once() {
+    const TOTAL: usize = 32 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let proxy = Service::on_free_port("proxy", &[&target]);
+    let through = |total| {
+        let near = proxy.connect();
+        let far = listener.accept().unwrap().0;
+        far.set_read_timeout(Some(DEADLINE)).unwrap();
+        far.set_write_timeout(Some(DEADLINE)).unwrap();
+        let far = std::thread::spawn(move || pour_and_sip(far, total));
+        pour_and_sip(near, total);
+        far.join().unwrap();
+    };
+    // The first connection brings the program's own pages into memory.
+    through(1 << 20);
+    let before = proxy.memory("VmRSS:");
+    through(TOTAL);
+    match (before, proxy.memory("VmHWM:")) {
+        (Some(before), Some(most)) => {
+            assert!(most <= before + 1024, "it had {before} KiB and grew to {most} KiB");
+        }
+        _ => println!("skipped: no /proc to read its memory from"),
+    }
+    proxy.stop();
+}
+
+#[test]
+fn proxy_passes_on_http_and_tells_of_a_target_that_is_not_there() {
+    let folder = Folder::new();
+    let bytes = folder.random_file("random", 3 << 20);
+    let root = folder.path().to_str().unwrap();
+    let site = Service::on_free_port("http_server", &["--root", root]);
+    let proxy = Service::on_free_port("proxy", &[&format!("tcp:{}", site.address)]);
+    if let Some(got) = curl(&[&format!("http://{}/random", proxy.address)]) {
+        assert!(got == bytes, "{} bytes came", got.len());
+    }
+    site.stop();
+    assert_eq!(proxy.connect().read(&mut [0]).unwrap_or(0), 0);
+    proxy.terminate();
+    let errors = proxy.ended();
+    assert!(errors.starts_with("a connection from 127.0.0.1:") && errors.ends_with(" refused\n"), "{errors}");
+}
+
+/// What curl prints; `None`, and the reason printed, where there is no curl.
+fn curl(arguments: &[&str]) -> Option<Vec<u8>> {
+    let limit = DEADLINE.as_secs().to_string();
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--fail", "--max-time", &limit]).args(arguments);
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) => {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "curl {arguments:?}: {errors}");
+            Some(output.stdout)
+        }
+        Err(error) => skip("curl", &error.to_string()),
+    }
+}
+
+#[test]
+fn http_server_greets_echoes_and_answers_what_is_under_way_before_it_stops() {
+    let server = Service::on_free_port("http_server", &[]);
+    let url = |path: &str| format!("http://{}{path}", server.address);
+    if let Some(greeting) = curl(&[&url("/")]) {
+        assert_eq!(greeting, b"Hello, world!");
+        let bytes = "x".repeat(100_000);
+        assert_eq!(curl(&["--data", &bytes, &url("/echo")]).unwrap(), bytes.as_bytes());
+        assert_eq!(curl(&[&url("/slow?ms=1")]).unwrap(), b"slept 1 ms\n");
+    }
+    // The second is under way when the first is answered.
+    let mut stream = connect(server.address.parse().unwrap());
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /slow?ms=500 HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
+    let mut first = BufReader::new(stream.try_clone().unwrap());
+    let mut text = String::new();
+    while !text.ends_with("Hello, world!") {
+        let mut byte = [0];
+        first.read_exact(&mut byte).unwrap();
+        text.push(byte[0].into());
+    }
+    server.terminate();
+    let mut rest = String::new();
+    first.read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("HTTP/1.1 200 OK\r\n") && rest.ends_with("slept 500 ms\n"), "{rest}");
+    assert_eq!(server.ended(), "");
+}

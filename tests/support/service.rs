@@ -1,0 +1,166 @@
+//! An example that serves until it is told to stop, and clients of it.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use super::{DEADLINE, example, skip};
+
+/// A process that is killed when it is dropped, or does not end in time.
+struct Guarded {
+    child: Child,
+    _watched: Sender<()>,
+}
+
+impl Guarded {
+    fn start(command: &mut Command) -> std::io::Result<Guarded> {
+        let child = command.spawn()?;
+        let (watched, dropped) = channel();
+        let pid = child.id();
+        thread::spawn(move || {
+            if dropped.recv_timeout(DEADLINE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                signal(pid, "KILL");
+            }
+        });
+        Ok(Guarded { child, _watched: watched })
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+    assert!(status.is_ok_and(|status| status.success()), "kill -{name} {pid}");
+}
+
+/// An example that serves.
+pub struct Service {
+    process: Guarded,
+    output: BufReader<ChildStdout>,
+    /// What it says it listens on.
+    pub address: String,
+}
+
+impl Service {
+    /// Starts it, and waits until it listens.
+    pub fn start(name: &str, arguments: &[&OsStr]) -> Service {
+        let mut command = example(name);
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = Guarded::start(&mut command).unwrap_or_else(|error| {
+            panic!("cannot run {command:?} (cargo build --examples makes it): {error}")
+        });
+        let mut output = BufReader::new(process.child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let address =
+            line.trim_end().strip_prefix("listening on ").unwrap_or_else(|| panic!("{name}: {line:?}"));
+        let address = address.strip_prefix("http://").unwrap_or(address).to_owned();
+        Service { process, output, address }
+    }
+
+    /// Starts it on a free port, with further arguments.
+    pub fn on_free_port(name: &str, further: &[&str]) -> Service {
+        let arguments: Vec<&OsStr> =
+            ["--listen", "127.0.0.1:0"].iter().chain(further).map(OsStr::new).collect();
+        Service::start(name, &arguments)
+    }
+
+    /// A client of it, whose reads and writes do not last for ever.
+    pub fn connect(&self) -> TcpStream {
+        connect(self.address.parse().unwrap())
+    }
+
+    /// A line of `/proc/PID/status`, in KiB; `None` where there is no such thing.
+    pub fn memory(&self, key: &str) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).ok()?;
+        let line = status.lines().find(|line| line.starts_with(key))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        signal(self.process.child.id(), "TERM");
+    }
+
+    /// Its standard error, once it has ended in order.
+    pub fn ended(mut self) -> String {
+        let (mut rest, mut errors) = (String::new(), String::new());
+        self.output.read_to_string(&mut rest).unwrap();
+        self.process.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        let status = self.process.child.wait().unwrap();
+        assert!(status.success(), "it ended with {status}: {errors}");
+        assert_eq!(rest, "");
+        errors
+    }
+
+    /// Ends it by SIGTERM; it must have had no complaints.
+    pub fn stop(self) {
+        self.terminate();
+        assert_eq!(self.ended(), "");
+    }
+}
+
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Sends all of it from another thread, then ends that direction.
+pub fn send(stream: &TcpStream, bytes: Vec<u8>) -> thread::JoinHandle<()> {
+    let mut stream = stream.try_clone().unwrap();
+    thread::spawn(move || {
+        std::io::Write::write_all(&mut stream, &bytes).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+    })
+}
+
+/// A Python program under way, with its output to be read line by line.
+pub struct Python {
+    process: Guarded,
+    output: BufReader<ChildStdout>,
+}
+
+impl Python {
+    /// Starts a program; `None`, and the reason printed, where there is no Python.
+    pub fn start(program: &str, arguments: &[&str]) -> Option<Python> {
+        let mut command = Command::new("python3");
+        command.args(["-u", "-c", program]).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        match Guarded::start(&mut command) {
+            Ok(mut process) => {
+                let output = BufReader::new(process.child.stdout.take().unwrap());
+                Some(Python { process, output })
+            }
+            Err(error) => skip("python3", &error.to_string()),
+        }
+    }
+
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// All the rest that it prints, once it has ended well.
+    pub fn rest(mut self) -> String {
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).unwrap();
+        let status = self.process.child.wait().unwrap();
+        assert!(status.success(), "{status}: {rest}");
+        rest
+    }
+
+    /// Kills it, without a chance to say good bye.
+    pub fn kill(self) {
+        drop(self);
+    }
+}
