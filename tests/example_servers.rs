@@ -284,3 +284,14 @@ fn http_server_greets_echoes_and_answers_what_is_under_way_before_it_stops() {
     assert!(rest.starts_with("HTTP/1.1 200 OK\r\n") && rest.ends_with("slept 500 ms\n"), "{rest}");
     assert_eq!(server.ended(), "");
 }
+
+#[test]
+fn multi_core_answers_on_one_port_from_every_reactor_and_stops_in_order() {
+    let server = Service::on_free_port("multi_core", &["--reactors", "2"]);
+    for _ in 0..20 {
+        let mut greeting = String::new();
+        server.connect().read_to_string(&mut greeting).unwrap();
+        assert!(greeting.starts_with("reactor ") && greeting.contains(", client "), "{greeting:?}");
+    }
+    server.stop();
+}

@@ -263,3 +263,71 @@ fn get_page_fails_in_one_line_whatever_the_url_is() {
         fails_in_one_line(example("get_page").arg(url));
     }
 }
+
+#[test]
+fn tls_echo_agrees_with_whom_it_trusts_and_refuses_somebody_else() {
+    let text = prints("tls_echo");
+    assert!(text.contains("client: heard \"hello, in confidence\"\n"), "{text}");
+    assert!(
+        text.contains("invalid peer certificate: certificate not valid for name \"somebody.else\""),
+        "{text}"
+    );
+}
+
+#[test]
+fn embed_poll_serves_the_host_and_the_reactor_in_one_loop() {
+    let text = prints("embed_poll");
+    for line in
+        ["reactor: the echo says hello", "host:    line 3 of the program's own", "reactor: time to stop"]
+    {
+        assert!(text.lines().any(|printed| printed == line), "{line:?} is missing in {text}");
+    }
+}
+
+#[test]
+fn embed_game_draws_all_its_frames_while_bytes_come_in() {
+    let text = prints("embed_game");
+    assert!(text.starts_with("frame  0: ") && text.contains("\n90 frames in "), "{text}");
+    assert!(!text.contains("frame 75: 0 bytes"), "{text}");
+}
+
+#[test]
+fn simulate_finds_no_broken_promise_until_a_bug_is_planted() {
+    let output = run(example("simulate").args(["--seeds", "50"]));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.ends_with("promises broken: 0\n"), "{text}");
+
+    let output = run(example("simulate").args(["--bug", "--seeds", "50"]));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let seed = text.strip_prefix("seed ").and_then(|rest| rest.split(' ').next()).unwrap();
+    let traces = [(); 2].map(|()| run(example("simulate").args(["--bug", "--seed", seed])).stdout);
+    assert!(!traces[0].is_empty() && traces[0] == traces[1], "seed {seed} gave two different runs");
+}
+
+#[test]
+fn download_saves_a_file_whole_and_goes_on_where_one_was_cut() {
+    let (folder, state) = (support::Folder::new(), support::Folder::new());
+    let bytes = folder.random_file("random", 300_000);
+    let Some(peer) = support::nginx(folder.path(), state.path()) else { return };
+    let url = format!("http://{}/random", peer.address);
+    let (file, part) = (state.path().join("copy"), state.path().join("copy.part"));
+    assert!(run(example("download").arg(&url).arg(&file)).status.success());
+    assert!(std::fs::read(&file).unwrap() == bytes && !part.exists());
+
+    let head = String::from_utf8(run(example("get_page").arg("--head").arg(&url)).stdout).unwrap();
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    // The part that is there differs from the original, which shows that it was kept.
+    std::fs::write(&part, vec![7; 100_000]).unwrap();
+    std::fs::write(state.path().join("copy.part.version"), tag).unwrap();
+    assert!(run(example("download").arg(&url).arg(&file)).status.success());
+    let resumed = std::fs::read(&file).unwrap();
+    assert!(resumed[..100_000] == [7; 100_000] && resumed[100_000..] == bytes[100_000..]);
+
+    // Of another version nothing is kept.
+    std::fs::write(&part, vec![7; 100_000]).unwrap();
+    std::fs::write(state.path().join("copy.part.version"), "\"another\"").unwrap();
+    assert!(run(example("download").arg(&url).arg(&file)).status.success());
+    assert!(std::fs::read(&file).unwrap() == bytes);
+    fails_in_one_line(example("download").arg(format!("{url}-not")).arg(&file));
+}

@@ -62,7 +62,8 @@ impl Service {
         output.read_line(&mut line).unwrap();
         let address =
             line.trim_end().strip_prefix("listening on ").unwrap_or_else(|| panic!("{name}: {line:?}"));
-        let address = address.strip_prefix("http://").unwrap_or(address).to_owned();
+        let address = address.strip_prefix("http://").unwrap_or(address);
+        let address = address.split(", ").next().unwrap_or(address).to_owned();
         Service { process, output, address }
     }
 
