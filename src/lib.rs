@@ -16,6 +16,8 @@
 //! - `http`: HTTP/1.1, client and server; `compression`: pages that come compressed; `tls`: TLS, and `https`.
 //! - `precise-timers`: timers to tens of microseconds on Linux, instead of to the millisecond.
 //! - `process`: child processes; `signals`: Ctrl-C and SIGTERM stop a run in order, and callbacks for signals.
+//!
+//! Off by default: `trace`, to see the path that a result took, as text and as a picture, and what has not fired.
 
 pub use twistor_deferred as deferred;
 pub use twistor_net as net;
