@@ -328,6 +328,30 @@ fn a_listener_without_descriptors_recovers_when_there_are_some_again() {
     });
 }
 
+// P7, A1: each that comes finds the listener waiting; it does not wait once more for each
+#[test]
+fn a_listener_without_descriptors_looks_no_more_often_for_those_who_keep_coming() {
+    with_seeds(|reactor| {
+        let _port = serve(reactor, |_| Echo);
+        let handle = (**reactor).clone();
+        for number in 0..30 {
+            let connecting = handle.clone();
+            handle.call_later(Duration::from_micros(7300 * number), move || {
+                // One more, for this client; none to accept it with.
+                network(&connecting).set_descriptor_limit(Some(number as usize + 1));
+                drop(server().connect(&connecting, Echo));
+            });
+        }
+        after(&handle, Duration::from_secs(1)).add_callback(move |()| {
+            let before = handle.stats().timers;
+            after(&handle, Duration::from_secs(10)).add_callback(move |()| {
+                let timers = handle.stats().timers - before;
+                assert!((90..=110).contains(&timers), "it looked {timers} times in 10 seconds");
+            })
+        })
+    });
+}
+
 // P9
 #[test]
 fn those_who_find_no_place_to_wait_ask_again() {

@@ -219,6 +219,8 @@ struct Listener<F> {
     address: Address,
     /// Accepting fails for want of resources; said once in the log.
     starved: Cell<bool>,
+    /// A timer is set for looking again. Each newcomer fails too, and one timer is enough for all.
+    looks_again: Cell<bool>,
 }
 
 /// Starts to accept on a socket that listens already.
@@ -237,6 +239,7 @@ pub(crate) fn listen<F: Factory>(
         handle: handle.clone(),
         address: address.clone(),
         starved: Cell::new(false),
+        looks_again: Cell::new(false),
     });
     if let Some(acceptor) = &mut *listener.acceptor.borrow_mut() {
         let registration = acceptor.watch(handle, listener.clone())?;
@@ -326,10 +329,14 @@ impl<F: Factory> Listener<F> {
         if !self.starved.replace(true) {
             log::warn!("{} accepts no connections until resources are free: {error}", self.address);
         }
+        if self.looks_again.replace(true) {
+            return;
+        }
         let listener = Rc::downgrade(self);
         self.handle.call_later(BACK_OFF, move || {
-            let listener = listener.upgrade();
-            if let Some(registration) = listener.as_ref().and_then(|listener| listener.registration.get()) {
+            let Some(listener) = listener.upgrade() else { return };
+            listener.looks_again.set(false);
+            if let Some(registration) = listener.registration.get() {
                 registration.wake(Ready::READABLE);
             }
         });

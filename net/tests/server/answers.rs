@@ -114,6 +114,32 @@ fn a_client_that_has_closed_its_half_gets_its_answer() {
     });
 }
 
+// W2, B5: also when it closes its half while a streamed answer is on its way, and then waits for the end
+#[test]
+fn a_client_that_closes_its_half_during_a_streamed_answer_gets_its_end() {
+    let (begun, begin) = std::sync::mpsc::channel();
+    let root = move |request: &mut Request<'_>| {
+        let (handle, begun) = (request.reactor().clone(), begun.clone());
+        Response::stream(move |out: BodyWriter| {
+            let _ = out.write(b"a ");
+            let _ = begun.send(());
+            defer_later(&handle, Duration::from_millis(50), move || {
+                let _ = out.write(b"piece");
+                Ok(())
+            })
+        })
+    };
+    serve(root, move |address| {
+        let mut client = Client::connect(address)?;
+        client.send(get("/"))?;
+        begin.recv().unwrap();
+        client.half_close()?;
+        assert_eq!(client.reply()?.text(), "a piece");
+        client.expect_end();
+        Ok(())
+    });
+}
+
 // W2: a later answer to a client that is gone is nobody's
 #[test]
 fn an_answer_that_comes_too_late_is_dropped() {

@@ -317,7 +317,8 @@ impl Channel {
             self.flush(out);
             self.cut_body();
         }
-        if !exchange.keep_alive || self.site.is_draining() {
+        // What began as a connection to keep may have changed since the head was written.
+        if !exchange.keep_alive || self.half_closed.get() || self.site.is_draining() {
             self.flush(out);
             self.close(rest || !exchange.complete);
         } else if exchange.complete {
