@@ -218,6 +218,7 @@ impl Transport {
     }
 
     /// Whether more than the high-water mark waits to be sent.
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.is_full())
     }

@@ -35,14 +35,18 @@ impl Connection<dyn Protocol> {
         } else {
             self.clear(flag);
         }
-        let mut io = self.io.borrow_mut();
-        *place(io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new()))) = limit;
+        self.with_io(|io| *place(io.outgoing()) = limit);
     }
 
     fn limit(&self, flag: State) -> Option<RateLimit> {
-        let io = self.io.borrow();
-        let outgoing = io.outgoing.as_ref()?;
-        if flag == State::READ_LIMITED { outgoing.read_limit.clone() } else { outgoing.write_limit.clone() }
+        self.with_io(|io| {
+            let outgoing = io.outgoing.as_ref()?;
+            if flag == State::READ_LIMITED {
+                outgoing.read_limit.clone()
+            } else {
+                outgoing.write_limit.clone()
+            }
+        })
     }
 
     /// How many of `wanted` bytes may be read or written now. If none, the loop comes by again when some may.

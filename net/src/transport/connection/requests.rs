@@ -6,8 +6,8 @@ use std::rc::Rc;
 use twistor_deferred::{Deferred, Failure, fail, succeed};
 use twistor_reactor::Ready;
 
-use super::{Connection, State};
-use crate::transport::outgoing::{Outgoing, Producing, Queue, SHORT_WRITE_FILLS};
+use super::{Connection, Io, State};
+use crate::transport::outgoing::{Producing, Queue, SHORT_WRITE_FILLS};
 use crate::transport::socket::Socket;
 use crate::{ConnectionAborted, ConnectionLost, Producer, ProducerRefused, Protocol};
 
@@ -85,39 +85,41 @@ impl Connection<dyn Protocol> {
         if !self.takes_writes() {
             return None;
         }
-        let mut io = self.io.borrow_mut();
-        if let Some(outgoing) = &io.outgoing {
-            if outgoing.producing.as_ref().is_some_and(|producing| producing.pull) {
-                self.set(State::PULLED);
-                self.wake(Ready::WRITABLE);
-            }
-            if !outgoing.queue.is_empty() {
-                return Some(0);
-            }
-            if outgoing.write_limit.is_some() {
-                self.wake(Ready::WRITABLE);
-                return Some(0);
-            }
-        }
-        loop {
-            match write(&mut io.socket) {
-                Ok(sent) => return Some(sent),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(0),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    drop(io);
-                    self.break_off(ConnectionLost::new(error).into());
-                    return None;
+        let sent = self.with_io(|Io { socket, outgoing }| {
+            if let Some(outgoing) = outgoing {
+                if outgoing.producing.as_ref().is_some_and(|producing| producing.pull) {
+                    self.set(State::PULLED);
+                    self.wake(Ready::WRITABLE);
                 }
+                if !outgoing.queue.is_empty() {
+                    return Ok(0);
+                }
+                if outgoing.write_limit.is_some() {
+                    self.wake(Ready::WRITABLE);
+                    return Ok(0);
+                }
+            }
+            loop {
+                match write(socket) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    sent => return sent,
+                }
+            }
+        });
+        match sent {
+            Ok(sent) => Some(sent),
+            Err(error) => {
+                self.break_off(ConnectionLost::new(error).into());
+                None
             }
         }
     }
 
     /// Queues what the socket did not take; pauses the producer when that makes too much.
     fn keep(&self, push: impl FnOnce(&mut Queue)) -> bool {
-        let too_much = {
-            let mut io = self.io.borrow_mut();
-            let outgoing = io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new()));
+        let too_much = self.with_io(|io| {
+            let outgoing = io.outgoing();
             push(&mut outgoing.queue);
             let full = outgoing.queue.len() > outgoing.high_water;
             match &mut outgoing.producing {
@@ -127,7 +129,7 @@ impl Connection<dyn Protocol> {
                 }
                 _ => None,
             }
-        };
+        });
         if !SHORT_WRITE_FILLS {
             self.wake(Ready::WRITABLE);
         }
@@ -154,7 +156,7 @@ impl Connection<dyn Protocol> {
     pub(crate) fn abort_connection(&self) {
         if !self.is(State::LOST.or(State::DOOMED)) {
             self.forget_queue();
-            self.io.borrow().socket.reset_on_close();
+            self.with_io(|io| io.socket.reset_on_close());
             self.doom(ConnectionAborted.into());
         }
     }
@@ -190,16 +192,15 @@ impl Connection<dyn Protocol> {
         if self.is(OVER.or(State::CLOSING).or(State::SHUTTING)) {
             return Err(ProducerRefused::Closed);
         }
-        let pause = {
-            let mut io = self.io.borrow_mut();
-            let outgoing = io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new()));
+        let pause = self.with_io(|io| {
+            let outgoing = io.outgoing();
             if outgoing.producing.is_some() {
                 return Err(ProducerRefused::AlreadyRegistered);
             }
             let full = !pull && outgoing.queue.len() > outgoing.high_water;
             outgoing.producing = Some(Producing { producer: producer.clone(), pull, paused: full || pull });
-            full
-        };
+            Ok(full)
+        })?;
         if pull {
             self.wake(Ready::WRITABLE);
         } else if pause {
@@ -209,7 +210,8 @@ impl Connection<dyn Protocol> {
     }
 
     pub(crate) fn unregister_producer(&self) {
-        let producing = self.io.borrow_mut().outgoing.as_mut().and_then(|outgoing| outgoing.producing.take());
+        let producing =
+            self.with_io(|io| io.outgoing.as_mut().and_then(|outgoing| outgoing.producing.take()));
         if producing.is_some() {
             self.clear(State::PULLED);
             self.wake(Ready::WRITABLE);
@@ -217,42 +219,45 @@ impl Connection<dyn Protocol> {
     }
 
     fn has_producer(&self) -> bool {
-        self.io.borrow().outgoing.as_ref().is_some_and(|outgoing| outgoing.producing.is_some())
+        self.with_io(|io| io.outgoing.as_ref().is_some_and(|outgoing| outgoing.producing.is_some()))
     }
 
     pub(crate) fn set_high_water_mark(&self, bytes: usize) {
         if self.is(State::LOST) {
             return;
         }
-        let mut io = self.io.borrow_mut();
-        io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new())).high_water = bytes;
+        self.with_io(|io| io.outgoing().high_water = bytes);
         self.wake(Ready::WRITABLE);
     }
 
     pub(crate) fn buffered(&self) -> usize {
-        self.io.borrow().outgoing.as_ref().map_or(0, |outgoing| outgoing.queue.len())
+        self.with_io(|io| io.outgoing.as_ref().map_or(0, |outgoing| outgoing.queue.len()))
     }
 
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.io.borrow().outgoing.as_ref().is_some_and(|outgoing| outgoing.queue.len() > outgoing.high_water)
+        self.with_io(|io| {
+            io.outgoing.as_ref().is_some_and(|outgoing| outgoing.queue.len() > outgoing.high_water)
+        })
     }
 
     pub(crate) fn drained(&self) -> Deferred<()> {
         if self.is(OVER) {
             return fail(ConnectionLost::new(io::ErrorKind::NotConnected.into()));
         }
-        let mut io = self.io.borrow_mut();
-        if io.socket.is_flushed() && io.outgoing.as_ref().is_none_or(|outgoing| outgoing.queue.is_empty()) {
-            return succeed(());
-        }
-        let (deferred, trigger) = Deferred::new();
-        io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new())).waiting.push(trigger);
-        deferred
+        self.with_io(|io| {
+            if io.is_sent() {
+                return succeed(());
+            }
+            let (deferred, trigger) = Deferred::new();
+            io.outgoing().waiting.push(trigger);
+            deferred
+        })
     }
 
     /// Looks at the socket; after the loss there is none.
     pub(crate) fn with_socket<T>(&self, look: impl FnOnce(&Socket) -> T) -> T {
-        look(&self.io.borrow().socket)
+        self.with_io(|io| look(&io.socket))
     }
 }
 
