@@ -19,7 +19,7 @@ use crate::stats::Meter;
 use crate::tasks::Tasks;
 use crate::threads::Threads;
 use crate::time::{Time, nanos};
-use crate::{Handle, RunError};
+use crate::{Handle, Origin, RunError};
 
 /// Timers, and calls from other threads, that run in one turn; the rest waits for the next, so that sources get their
 /// share when a million fall due at once.
@@ -155,14 +155,15 @@ impl Core {
     fn run_sources(&self) {
         let batch = self.sources.borrow_mut().begin_dispatch();
         for &token in &batch {
-            let Some((handler, ready, place)) = self.sources.borrow_mut().claim(token) else { continue };
+            let Some((handler, ready)) = self.sources.borrow_mut().claim(token) else { continue };
             self.meter.event();
-            match self.call(place, || handler.ready(ready)) {
+            let call = handler.clone();
+            match self.guarded(|| handler.origin(), || call.ready(ready)) {
                 Some(Progress::Drained) => {}
                 Some(Progress::More) => self.sources.borrow_mut().wake(token, ready),
                 None => {
                     let source = self.sources.borrow_mut().remove(token);
-                    self.discard(place, source);
+                    self.discard(handler.origin(), (source, handler));
                 }
             }
         }
@@ -190,18 +191,28 @@ impl Core {
         }
     }
 
-    /// Runs code of the user's. A panic is logged, with the place that scheduled the code, and gives `None`.
-    pub(crate) fn call<R>(&self, place: &'static Location<'static>, f: impl FnOnce() -> R) -> Option<R> {
+    /// Runs code of the user's. A panic is logged, with where the code came from, and gives `None`.
+    pub(crate) fn call<R>(&self, origin: impl Into<Origin>, f: impl FnOnce() -> R) -> Option<R> {
+        let origin = origin.into();
+        self.guarded(|| origin, f)
+    }
+
+    fn guarded<R>(&self, origin: impl Fn() -> Origin, f: impl FnOnce() -> R) -> Option<R> {
         self.busy.set(true);
         let started = self.meter.start();
         let result = catch_unwind(AssertUnwindSafe(f));
-        self.meter.stop(started, place);
-        result.map_err(|payload| log::error!("{}", Panicked::new(payload, place))).ok()
+        self.meter.stop(started, &origin);
+        result
+            .map_err(|payload| {
+                let panic = Panicked::new(payload, Location::caller());
+                log::error!("{} panicked: {}", origin(), panic.message());
+            })
+            .ok()
     }
 
     /// Drops what is the user's: that, too, is code that may panic.
-    pub(crate) fn discard<T>(&self, place: &'static Location<'static>, value: T) {
-        self.call(place, || drop(value));
+    pub(crate) fn discard<T>(&self, origin: impl Into<Origin>, value: T) {
+        self.call(origin, || drop(value));
     }
 
     /// Joins the threads, and drops all sources, timers and jobs. Dropping them may run code that sets up new ones,
@@ -216,7 +227,7 @@ impl Core {
             if sources.is_empty() && timers.is_empty() && jobs.is_empty() && tasks.is_empty() {
                 return;
             }
-            sources.into_iter().for_each(|source| self.discard(source.place, source.handler));
+            sources.into_iter().for_each(|source| self.discard(source.handler.origin(), source.handler));
             timers.into_iter().for_each(|call| self.discard(call.place, call.run));
             jobs.into_iter().for_each(|job| self.discard(job.place, job));
             tasks.into_iter().for_each(|task| self.discard(task.place, task.run));

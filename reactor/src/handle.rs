@@ -249,26 +249,15 @@ impl Handle {
     /// # Errors
     ///
     /// What the operating system says; [`ReactorGone`]; `Unsupported` on a simulated reactor.
-    #[track_caller]
     pub fn register(
         &self,
         source: &mut (impl Source + ?Sized),
         interest: Interest,
         handler: Rc<dyn EventHandler>,
     ) -> io::Result<Registration> {
-        self.register_at(source, interest, handler, Location::caller())
-    }
-
-    pub(crate) fn register_at(
-        &self,
-        source: &mut (impl Source + ?Sized),
-        interest: Interest,
-        handler: Rc<dyn EventHandler>,
-        place: &'static Location<'static>,
-    ) -> io::Result<Registration> {
         let core = self.core().ok_or_else(|| io::Error::other(ReactorGone))?;
         let registry = core.driver.registry()?;
-        let token = insert(&core, handler, place)?;
+        let token = insert(&core, handler)?;
         // Taken out again when registering fails.
         let registration = Registration::new(self.core.clone(), token);
         registry.register(source, token.into(), interest)?;
@@ -281,10 +270,9 @@ impl Handle {
     /// # Errors
     ///
     /// [`ReactorGone`].
-    #[track_caller]
     pub fn attach(&self, handler: Rc<dyn EventHandler>) -> io::Result<Registration> {
         let core = self.core().ok_or_else(|| io::Error::other(ReactorGone))?;
-        let token = insert(&core, handler, Location::caller())?;
+        let token = insert(&core, handler)?;
         Ok(Registration::new(self.core.clone(), token))
     }
 
@@ -294,12 +282,8 @@ impl Handle {
     }
 }
 
-fn insert(
-    core: &Core,
-    handler: Rc<dyn EventHandler>,
-    place: &'static Location<'static>,
-) -> io::Result<Token> {
-    let inserted = core.sources.borrow_mut().insert(handler, place);
+fn insert(core: &Core, handler: Rc<dyn EventHandler>) -> io::Result<Token> {
+    let inserted = core.sources.borrow_mut().insert(handler);
     inserted.map_err(|_| io::Error::other("the reactor has no token left for another source"))
 }
 

@@ -40,6 +40,7 @@ mod handle;
 mod lifecycle;
 mod looping_call;
 mod manual_clock;
+mod origin;
 #[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
 mod process;
 mod reactor;
@@ -69,6 +70,7 @@ pub use handle::Handle;
 pub use lifecycle::{Phase, PhaseTrigger};
 pub use looping_call::{AlreadyLooping, LoopingCall};
 pub use manual_clock::ManualClock;
+pub use origin::Origin;
 #[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
 pub use process::{ExitStatusLost, Process, ProcessBuilder};
 pub use reactor::{Builder, NotRunning, Reactor, RunError, Stopped};

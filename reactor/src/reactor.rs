@@ -272,7 +272,7 @@ impl Builder {
         self
     }
 
-    /// Warns through `log` of every callback that holds the loop longer than this, with the place that scheduled it,
+    /// Warns through `log` of every callback that holds the loop longer than this, with where it came from,
     /// and has [`Stats`](crate::Stats) tell the longest.
     pub fn slow_callback(mut self, limit: Duration) -> Builder {
         self.slow_callback = Some(limit);

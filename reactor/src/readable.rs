@@ -9,7 +9,7 @@ use mio::Interest;
 use mio::unix::SourceFd;
 use twistor_deferred::{Deferred, Trigger, fail};
 
-use crate::{EventHandler, Handle, Progress, Ready, Registration};
+use crate::{EventHandler, Handle, Origin, Progress, Ready, Registration};
 
 impl Handle {
     /// Fires when a read from `io` will not block, and gives `io` back with it. For anything with a descriptor that
@@ -55,9 +55,9 @@ impl Handle {
         interest: Interest,
         place: &'static Location<'static>,
     ) -> Deferred<F> {
-        let waiter = Rc::new(Waiter { waiting: Cell::new(None) });
+        let waiter = Rc::new(Waiter { waiting: Cell::new(None), place });
         let number = io.as_fd().as_raw_fd();
-        let registration = match self.register_at(&mut SourceFd(&number), interest, waiter.clone(), place) {
+        let registration = match self.register(&mut SourceFd(&number), interest, waiter.clone()) {
             Ok(registration) => registration,
             Err(error) => return fail(error),
         };
@@ -74,6 +74,7 @@ impl Handle {
 
 struct Waiter<F: AsFd + 'static> {
     waiting: Cell<Option<(F, Trigger<F>, Registration)>>,
+    place: &'static Location<'static>,
 }
 
 impl<F: AsFd + 'static> Waiter<F> {
@@ -93,6 +94,10 @@ impl<F: AsFd + 'static> EventHandler for Waiter<F> {
             trigger.callback(io);
         }
         Progress::Drained
+    }
+
+    fn origin(&self) -> Origin {
+        self.place.into()
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
+use crate::Origin;
+
 /// What a source is ready for. A set: several may hold at once.
 ///
 /// A close counts as readable (or writable) too, because the read (or write) that follows is what tells how it ended.
@@ -139,4 +141,9 @@ pub trait EventHandler {
     ///
     /// A panic is logged, and the source is never called again.
     fn ready(self: std::rc::Rc<Self>, ready: Ready) -> Progress;
+
+    /// Who this is, when it panics or holds the loop too long; the handler's type, unless told otherwise.
+    fn origin(&self) -> Origin {
+        Origin::Handler(std::any::type_name::<Self>())
+    }
 }

@@ -1,6 +1,5 @@
 //! The sources, by token, and the list of those that are to be called.
 
-use std::panic::Location;
 use std::rc::Rc;
 
 use slab::Slab;
@@ -50,13 +49,12 @@ impl From<mio::Token> for Token {
 
 pub(crate) struct Source {
     pub(crate) handler: Rc<dyn EventHandler>,
-    /// The slot's index is known to whoever looks it up; kept without it, a source takes 32 bytes.
+    /// The slot's index is known to whoever looks it up; kept without it, a source takes 24 bytes.
     generation: Generation,
     /// What it is to be called with.
     pending: Ready,
     /// Whether it stands in the ready list.
     queued: bool,
-    pub(crate) place: &'static Location<'static>,
 }
 
 /// The table. Nothing in here calls or drops a handler: what is taken out is handed to the caller.
@@ -74,11 +72,7 @@ impl Sources {
     }
 
     /// `None`, with the handler given up, when every token is taken.
-    pub(crate) fn insert(
-        &mut self,
-        handler: Rc<dyn EventHandler>,
-        place: &'static Location<'static>,
-    ) -> Result<Token, Rc<dyn EventHandler>> {
+    pub(crate) fn insert(&mut self, handler: Rc<dyn EventHandler>) -> Result<Token, Rc<dyn EventHandler>> {
         if self.table.len() >= MOST {
             return Err(handler);
         }
@@ -89,7 +83,6 @@ impl Sources {
             generation: self.generation,
             pending: Ready::NONE,
             queued: false,
-            place,
         });
         Ok(token)
     }
@@ -137,13 +130,10 @@ impl Sources {
     }
 
     /// The handler and what to call it with, unless the source has gone since.
-    pub(crate) fn claim(
-        &mut self,
-        token: Token,
-    ) -> Option<(Rc<dyn EventHandler>, Ready, &'static Location<'static>)> {
+    pub(crate) fn claim(&mut self, token: Token) -> Option<(Rc<dyn EventHandler>, Ready)> {
         let source = self.get(token)?;
         source.queued = false;
         let ready = std::mem::take(&mut source.pending);
-        Some((source.handler.clone(), ready, source.place))
+        Some((source.handler.clone(), ready))
     }
 }

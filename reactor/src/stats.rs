@@ -1,8 +1,9 @@
 //! Counting what the reactor does, and timing its callbacks.
 
 use std::cell::Cell;
-use std::panic::Location;
 use std::time::{Duration, Instant};
+
+use crate::Origin;
 
 /// What a reactor has done since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,9 +19,9 @@ pub struct Stats {
     pub remote_calls: u64,
     /// Callbacks that took longer than [`slow_callback`](crate::Builder::slow_callback) allows.
     pub slow_callbacks: u64,
-    /// The callback that took longest, and where it was scheduled. Only known when
+    /// What took longest, and where that came from. Only known when
     /// [`slow_callback`](crate::Builder::slow_callback) was set: looking at the clock twice costs more than calling.
-    pub longest: Option<(Duration, &'static Location<'static>)>,
+    pub longest: Option<(Duration, Origin)>,
 }
 
 pub(crate) struct Meter {
@@ -59,23 +60,32 @@ impl Meter {
         self.update(|stats| stats.remote_calls += 1);
     }
 
+    #[inline]
     pub(crate) fn start(&self) -> Option<Instant> {
         self.slow.map(|_| Instant::now())
     }
 
-    pub(crate) fn stop(&self, started: Option<Instant>, place: &'static Location<'static>) {
-        let (Some(started), Some(slow)) = (started, self.slow) else { return };
+    #[inline]
+    pub(crate) fn stop(&self, started: Option<Instant>, origin: impl FnOnce() -> Origin) {
+        if let Some(started) = started {
+            self.stopped(started, origin());
+        }
+    }
+
+    #[cold]
+    fn stopped(&self, started: Instant, origin: Origin) {
+        let Some(slow) = self.slow else { return };
         let took = started.elapsed();
         self.update(|stats| {
             if stats.longest.is_none_or(|(longest, _)| longest < took) {
-                stats.longest = Some((took, place));
+                stats.longest = Some((took, origin));
             }
             if took > slow {
                 stats.slow_callbacks += 1;
             }
         });
         if took > slow {
-            log::warn!("the callback added at {place} held the loop for {took:?}");
+            log::warn!("{origin} held the loop for {took:?}");
         }
     }
 }

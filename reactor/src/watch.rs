@@ -9,7 +9,7 @@ use std::rc::Rc;
 use mio::Interest;
 use mio::event::Source;
 
-use crate::{EventHandler, Handle, Progress, Ready, Registration};
+use crate::{EventHandler, Handle, Origin, Progress, Ready, Registration};
 
 impl Handle {
     /// Has the reactor own a source and call `callback` with it whenever it is ready; the friendly face of
@@ -138,6 +138,10 @@ where
             self.remove();
         }
         progress
+    }
+
+    fn origin(&self) -> Origin {
+        self.place.into()
     }
 }
 

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use twistor_deferred::Failure;
-use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
+use twistor_reactor::{EventHandler, Handle, Origin, Progress, Ready, Registration};
 
 use super::outgoing::{Outgoing, Producing, SHORT_WRITE_FILLS};
 use super::scratch::Scratch;
@@ -118,6 +118,10 @@ impl<P: Protocol> EventHandler for Connection<P> {
     fn ready(self: Rc<Self>, ready: Ready) -> Progress {
         let connection: Rc<Connection<dyn Protocol>> = self;
         connection.ready(ready)
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Handler(std::any::type_name::<P>())
     }
 }
 
@@ -542,6 +546,18 @@ mod tests {
             let [_, _] = self.0;
             Ok(())
         }
+    }
+
+    #[test]
+    fn what_is_logged_of_a_connection_names_its_protocol() {
+        let connection = Connection {
+            io: Cell::new(Io::GONE),
+            registration: OnceCell::new(),
+            state: Cell::new(State::LOST),
+            protocol: RefCell::new(Sixteen([0, 0])),
+        };
+        let name = std::any::type_name::<Sixteen>();
+        assert_eq!(connection.origin(), Origin::Handler(name));
     }
 
     // P5: what an idle connection takes, with a protocol of 16 bytes, apart from the reactor's slot.

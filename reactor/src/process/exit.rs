@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::panic::Location;
 use std::process::Child;
 use std::rc::Rc;
 
@@ -18,7 +19,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use super::orphans;
 use super::state::State;
 use crate::ready::{EventHandler, Progress, Ready};
-use crate::{Handle, Registration};
+use crate::{Handle, Origin, Registration};
 
 /// Owned by the reactor's table of sources, until the process has ended.
 pub(super) struct Exit {
@@ -28,10 +29,13 @@ pub(super) struct Exit {
     /// Becomes readable when the process has ended.
     signal: OwnedFd,
     kill_at_end: Cell<bool>,
+    /// Where the process was spawned.
+    place: &'static Location<'static>,
     registration: RefCell<Option<Registration>>,
 }
 
 impl Exit {
+    #[track_caller]
     pub(super) fn new(mut child: Child, state: Rc<State>) -> io::Result<Rc<Exit>> {
         let signal = match end_signal(&child) {
             Ok(signal) => signal,
@@ -46,11 +50,11 @@ impl Exit {
             signal,
             // Until all is set up.
             kill_at_end: Cell::new(true),
+            place: Location::caller(),
             registration: RefCell::default(),
         }))
     }
 
-    #[track_caller]
     pub(super) fn watch(self: &Rc<Self>, handle: &Handle, kill_at_end: bool) -> io::Result<()> {
         let fd = self.signal.as_raw_fd();
         let registration = handle.register(&mut SourceFd(&fd), Interest::READABLE, self.clone())?;
@@ -78,6 +82,10 @@ impl EventHandler for Exit {
         drop(held);
         self.state.set_exited(status);
         Progress::Drained
+    }
+
+    fn origin(&self) -> Origin {
+        self.place.into()
     }
 }
 

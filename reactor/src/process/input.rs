@@ -27,7 +27,6 @@ pub(super) struct Input {
 }
 
 impl Input {
-    #[track_caller]
     pub(super) fn open(handle: &Handle, pipe: Sender, state: &Rc<State>) -> io::Result<Rc<Input>> {
         pipe.set_nonblocking(true)?;
         let input = Rc::new(Input {

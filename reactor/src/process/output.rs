@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read};
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 
 use mio::Interest;
@@ -10,7 +11,7 @@ use mio::unix::pipe::Receiver;
 use super::OnData;
 use super::state::{OpenPipe, State};
 use crate::ready::{EventHandler, Progress, Ready};
-use crate::{Handle, Registration};
+use crate::{Handle, Origin, Registration};
 
 /// Read at once.
 const PIECE: usize = 16 * 1024;
@@ -25,6 +26,8 @@ pub(super) struct OutputPipe {
     /// Taken out while it runs.
     callback: Cell<Option<OnData>>,
     paused: Cell<bool>,
+    /// Where the process was spawned.
+    place: &'static Location<'static>,
     registration: RefCell<Option<Registration>>,
 }
 
@@ -42,6 +45,7 @@ impl OutputPipe {
             open: Cell::new(Some(OpenPipe::new(state))),
             callback: Cell::new(Some(callback)),
             paused: Cell::new(false),
+            place: Location::caller(),
             registration: RefCell::default(),
         });
         if let Some(pipe) = &mut *output.pipe.borrow_mut() {
@@ -108,5 +112,9 @@ impl EventHandler for OutputPipe {
             }
         }
         Progress::More
+    }
+
+    fn origin(&self) -> Origin {
+        self.place.into()
     }
 }

@@ -1,8 +1,9 @@
 //! Turns, and what a panic costs.
 
+use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_reactor::{NotRunning, Reactor, RunError};
+use twistor_reactor::{EventHandler, NotRunning, Origin, Progress, Reactor, Ready, RunError};
 
 use crate::support::{Record, keep_log, logged, reactor, run};
 
@@ -138,7 +139,27 @@ fn a_slow_callback_is_told_with_the_place_that_scheduled_it() {
     assert!(logged()[0].contains(&format!("turns.rs:{line}")));
     let stats = reactor.stats();
     assert_eq!((stats.turns, stats.timers, stats.slow_callbacks), (1, 1, 1));
-    assert_eq!(stats.longest.unwrap().1.line(), line);
+    assert!(matches!(stats.longest, Some((_, Origin::AddedAt(place))) if place.line() == line));
+}
+
+struct Dawdler;
+
+impl EventHandler for Dawdler {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        Progress::Drained
+    }
+}
+
+#[test]
+fn a_slow_handler_is_told_by_the_name_of_its_type() {
+    keep_log();
+    let reactor = Reactor::builder().slow_callback(Duration::ZERO).build().unwrap();
+    let registration = reactor.attach(Rc::new(Dawdler)).unwrap();
+    registration.wake(Ready::READABLE);
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    let name = std::any::type_name::<Dawdler>();
+    assert!(logged()[0].starts_with(&format!("the handler {name} held the loop for ")));
+    assert!(matches!(reactor.stats().longest, Some((_, Origin::Handler(longest))) if longest == name));
 }
 
 #[test]
