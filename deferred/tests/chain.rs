@@ -235,11 +235,14 @@ fn a_callback_that_returns_the_end_of_its_own_chain_is_told_so() {
     let own: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();
     let taken = own.clone();
     let (deferred, trigger) = Deferred::<u64>::new();
-    own.set(Some(deferred.add_callback(move |_| taken.take().unwrap()).add_errback(|failure| {
-        assert!(failure.is::<CircularWait>());
+    let told = Rc::new(Cell::new(false));
+    let told_here = told.clone();
+    own.set(Some(deferred.add_callback(move |_| taken.take().unwrap()).add_errback(move |failure| {
+        told_here.set(failure.is::<CircularWait>());
         Ok(1)
     })));
     trigger.callback(0);
+    assert!(told.get());
 }
 
 // D13

@@ -65,6 +65,16 @@ fn the_log_line_names_the_chain_where_an_error_of_a_late_callback_was_made() {
 
 // D11
 #[test]
+fn the_log_line_names_the_chain_where_an_error_of_an_earlier_callback_was_made() {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    let made_at = line!() - 1;
+    drop(deferred.add_callback(|_| -> Result<u64, Failure> { Err(Cancelled.into()) }));
+    let line = logged_once(|| trigger.callback(1));
+    assert!(line.contains(&format!("the Deferred made at {}:{made_at}:", file!())), "{line}");
+}
+
+// D11
+#[test]
 fn a_handled_failure_is_not_logged() {
     nothing_logged(|| {
         let (deferred, trigger) = Deferred::<u64>::new();
