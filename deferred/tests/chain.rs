@@ -79,6 +79,24 @@ fn callbacks_added_before_and_after_firing_see_the_same_chain() {
     assert_eq!(value_of(deferred.add_callback(|n| Ok(n * 10))), 20);
 }
 
+// D2
+#[test]
+fn a_result_can_be_taken_once_it_is_there_and_a_waiting_deferred_is_given_back() {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    let waiting = deferred.add_callback(|n| Ok(n + 1)).try_result().unwrap_err();
+    trigger.callback(1);
+    assert!(matches!(waiting.try_result(), Ok(Ok(2))));
+    assert!(matches!(succeed(3).try_result(), Ok(Ok(3))));
+    assert!(matches!(fail::<u64>(Cancelled).try_result(), Ok(Err(failure)) if failure.is::<Cancelled>()));
+    let (deferred, trigger) = Deferred::<u64>::new();
+    trigger.callback(1);
+    let (inner, inner_trigger) = Deferred::<u64>::new();
+    let waiting = deferred.add_callback(move |_| inner).try_result().unwrap_err();
+    waiting.cancel();
+    assert!(!inner_trigger.is_live());
+    assert!(matches!(waiting.try_result(), Ok(Err(failure)) if failure.is::<Cancelled>()));
+}
+
 // D3
 #[test]
 fn an_error_goes_to_the_errback_of_the_next_stage_not_of_its_own() {
