@@ -16,6 +16,9 @@ impl<T> Unpin for Deferred<T> {}
 
 /// Awaiting a Deferred gives its result. Dropping the future cancels nothing, as dropping any handle.
 ///
+/// The way back, with whatever spawns local futures: `spawn_local(async move { trigger.fire(future.await) })` fires the
+/// Deferred of `trigger`, as [`Abandoned`](crate::Abandoned) where the task is dropped.
+///
 /// Polled again after it gave its result, it gives [`Abandoned`](crate::Abandoned).
 ///
 /// ```

@@ -25,6 +25,8 @@ pub fn succeed<T: 'static>(value: T) -> Deferred<T> {
 
 /// A Deferred that has failed. Twisted's `fail`.
 ///
+/// Of text, [`Failure::new`] makes an error.
+///
 /// ```
 /// # use twistor_deferred::{fail, Cancelled};
 /// let n = fail(Cancelled).add_errback(|failure| if failure.is::<Cancelled>() { Ok(0) } else { Err(failure) });

@@ -60,6 +60,10 @@ pub fn join<J: Join>(members: J) -> Deferred<J::Values> {
 }
 
 /// Tuples of Deferreds, for [`join`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no tuple of two to eight Deferreds",
+    note = "any number of one type can be waited for with `gather_results`"
+)]
 pub trait Join: sealed::Sealed {
     /// The tuple of their values.
     type Values: 'static;
