@@ -282,6 +282,28 @@ fn chains_that_would_wait_for_one_another_in_a_ring_are_told_so() {
     assert!(told.get());
 }
 
+// D13
+#[test]
+fn a_ring_of_three_is_told_so_too() {
+    let first: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();
+    let taken = first.clone();
+    let (a, trigger_a) = Deferred::<u64>::new();
+    let (b, trigger_b) = Deferred::<u64>::new();
+    let (c, trigger_c) = Deferred::<u64>::new();
+    let told = Rc::new(Cell::new(false));
+    let told_here = told.clone();
+    let c = c.add_callback(move |_| taken.take().unwrap()).add_errback(move |failure| {
+        told_here.set(failure.is::<CircularWait>());
+        Ok(1)
+    });
+    let b = b.add_callback(move |_| c);
+    first.set(Some(a.add_callback(move |_| b)));
+    trigger_a.callback(0);
+    trigger_b.callback(0);
+    trigger_c.callback(0);
+    assert!(told.get());
+}
+
 // D6
 #[test]
 fn firing_inside_firing_runs_at_once_and_in_order() {
