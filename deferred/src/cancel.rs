@@ -14,11 +14,9 @@ use crate::origin::{self, Origin};
 ///
 /// let (deferred, _trigger) = Deferred::<u64>::new();
 /// let canceller = deferred.canceller();
-/// deferred.add_errback(|failure| {
-///     assert!(failure.is::<Cancelled>());
-///     Ok(0)
-/// });
+/// let n = deferred.add_errback(|failure| failure.trap::<Cancelled>().map(|_| 0));
 /// canceller.cancel();
+/// assert!(matches!(n.try_result(), Ok(Ok(0))));
 /// ```
 #[derive(Clone)]
 pub struct Canceller {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use crate::chain::{self, Added, Callback, Node, Settled, Stage};
+use crate::failure::Unhandled;
 use crate::origin::{self, Origin};
 use crate::slot::Slot;
 use crate::trace::{Kind, Step, Track};
@@ -44,6 +45,11 @@ use crate::{Canceller, Failure, Outcome, Trigger};
 ///
 /// # Dropping
 /// A handle dropped before the result is there cancels nothing: the callbacks already added still run.
+///
+/// The trigger owns the chain, and what a callback captured goes when it has run or was passed over. A callback, or a
+/// canceller, that itself owns what is to fire it (its trigger, or the queue or pool where it waits) is a ring of
+/// owners: firing or cancelling breaks it, and nothing else frees it. Let it hold a [`Weak`](std::rc::Weak) then.
+/// A [`Canceller`] owns nothing.
 ///
 /// # Threads
 /// A Deferred belongs to its thread:
@@ -268,12 +274,37 @@ impl<T: 'static> Deferred<T> {
         self
     }
 
-    /// Whether the result is there, so that a callback would run at once.
+    /// Whether the result is there, so that a callback would run at once. [`try_result`](Deferred::try_result)
+    /// takes it.
     pub fn is_fired(&self) -> bool {
         match &self.0 {
             State::Fired(_) => true,
             State::Pending(pending) => pending.tail.has_result(),
         }
+    }
+
+    /// The result, if it is there, and otherwise the Deferred again: for a test, or a loop that only looks.
+    ///
+    /// ```
+    /// use twistor_deferred::Deferred;
+    ///
+    /// let (deferred, trigger) = Deferred::<u64>::new();
+    /// let Err(waiting) = deferred.try_result() else { panic!("it has not fired") };
+    /// trigger.callback(42);
+    /// assert!(matches!(waiting.try_result(), Ok(Ok(42))));
+    /// ```
+    ///
+    /// # Errors
+    /// The Deferred itself, as it was, when it waits.
+    pub fn try_result(self) -> Result<Result<T, Failure>, Deferred<T>> {
+        let result = match self.0 {
+            State::Fired(result) => result,
+            State::Pending(pending) => match pending.tail.take_result() {
+                Some(result) => result,
+                None => return Err(Deferred(State::Pending(pending), self.1)),
+            },
+        };
+        Ok(result.map_err(Unhandled::into_failure))
     }
 
     /// Cancels what the chain waits for. Twisted's `cancel`.

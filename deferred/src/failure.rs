@@ -75,10 +75,10 @@ impl Failure {
     /// use std::num::ParseIntError;
     /// use twistor_deferred::succeed;
     ///
-    /// succeed("x")
+    /// let n = succeed("x")
     ///     .add_callback(|text| Ok(text.parse::<u64>()?))
-    ///     .add_errback(|failure| failure.trap::<ParseIntError>().map(|_| 0))
-    ///     .add_callback(|n| assert_eq!(n, 0));
+    ///     .add_errback(|failure| failure.trap::<ParseIntError>().map(|_| 0));
+    /// assert!(matches!(n.try_result(), Ok(Ok(0))));
     /// ```
     ///
     /// # Errors

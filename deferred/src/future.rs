@@ -16,6 +16,9 @@ impl<T> Unpin for Deferred<T> {}
 
 /// Awaiting a Deferred gives its result. Dropping the future cancels nothing, as dropping any handle.
 ///
+/// The way back, with whatever spawns local futures: `spawn_local(async move { trigger.fire(future.await) })` fires the
+/// Deferred of `trigger`, as [`Abandoned`](crate::Abandoned) where the task is dropped.
+///
 /// Polled again after it gave its result, it gives [`Abandoned`](crate::Abandoned).
 ///
 /// ```
@@ -30,29 +33,27 @@ impl<T: 'static> Future for Deferred<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        match mem::replace(&mut this.0, State::Fired(Err(Unhandled::taken()))) {
-            State::Fired(result) => Poll::Ready(result.map_err(Unhandled::into_failure)),
-            State::Pending(pending) => {
-                if let Some(result) = pending.tail.take_result() {
-                    return Poll::Ready(result.map_err(Unhandled::into_failure));
-                }
-                this.0 = State::Pending(pending.awaited(cx));
+        match mem::replace(this, Deferred::fired(Err(Unhandled::taken()))).try_result() {
+            Ok(result) => Poll::Ready(result),
+            Err(waiting) => {
+                *this = waiting.awaited(cx);
                 Poll::Pending
             }
         }
     }
 }
 
-impl<T: 'static> Pending<T> {
-    fn awaited(self, cx: &Context<'_>) -> Pending<T> {
-        if self.tail.set_waker(cx.waker()) {
-            return self;
-        }
+impl<T: 'static> Deferred<T> {
+    fn awaited(self, cx: &Context<'_>) -> Deferred<T> {
+        let pending = match self.0 {
+            State::Pending(pending) if !pending.tail.set_waker(cx.waker()) => pending,
+            state => return Deferred(state, self.1),
+        };
         let end = Node::new(Awaited::default());
         end.stage.set_waker(cx.waker());
-        if let Some(tail) = self.tail.into_end() {
+        if let Some(tail) = pending.tail.into_end() {
             tail.out.put(Slot::Next(end.clone()));
         }
-        Pending { origin: self.origin, tail: Tail::new(end) }
+        Deferred(State::Pending(Pending { origin: pending.origin, tail: Tail::new(end) }), self.1)
     }
 }

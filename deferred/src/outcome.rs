@@ -18,18 +18,21 @@ use crate::{Deferred, Failure};
 ///     succeed(2 * n)
 /// }
 ///
-/// succeed("21")
+/// let done = succeed("21")
 ///     .add_callback(|text| Ok(text.parse::<u64>()?)) // a Result
 ///     .add_callback(double)                          // a Deferred
-///     .add_callback(|n| assert_eq!(n, 42));          // nothing
+///     .add_callback(|n| println!("{n}"));            // nothing
+/// assert!(matches!(done.try_result(), Ok(Ok(()))));
 /// ```
 ///
+/// Where one path has its value and another waits, both return a Deferred: the first by [`succeed`](crate::succeed).
 /// A plain value is none: it is returned as `Ok(value)`. Nor is a `Result` with another error: `?` makes a [`Failure`]
 /// of any error, as in `Ok(result?)`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no outcome of a callback: neither a `Result<_, Failure>`, nor a Deferred, nor `()`",
     label = "this gives `{Self}`",
-    note = "a plain value is given as `Ok(value)`; of another error `?` makes a `Failure`, as in `Ok(result?)`"
+    note = "a plain value is given as `Ok(value)`; of another error `?` makes a `Failure`, as in `Ok(result?)`",
+    note = "a future is given to something that runs futures, as `reactor.spawn(future)`, which gives a Deferred"
 )]
 pub trait Outcome {
     /// The type of the result that the next callback gets.

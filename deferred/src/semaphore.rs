@@ -18,7 +18,8 @@ use crate::{Deferred, Outcome, Trigger, maybe_deferred, succeed};
 /// # fn fetch(url: &str) -> Deferred<String> { succeed(url.to_owned()) }
 /// let downloads = DeferredSemaphore::new(2)?;
 /// let pages = ["one", "two", "three"].map(|url| downloads.run(move || fetch(url)));
-/// DeferredList::new(pages).add_callback(|pages| assert_eq!(pages.len(), 3));
+/// let count = DeferredList::new(pages).add_callback(|pages| Ok(pages.len()));
+/// assert!(matches!(count.try_result(), Ok(Ok(3))));
 /// # Ok::<(), Failure>(())
 /// ```
 ///

@@ -12,7 +12,8 @@ use crate::{Deferred, Failure, Outcome};
 ///
 /// ```
 /// # use twistor_deferred::succeed;
-/// succeed(20).add_callback(|n| Ok(n + 1)).add_callback(|n| assert_eq!(n, 21));
+/// let n = succeed(20).add_callback(|n| Ok(n + 1));
+/// assert!(matches!(n.try_result(), Ok(Ok(21))));
 /// ```
 #[inline]
 #[track_caller]
@@ -24,12 +25,12 @@ pub fn succeed<T: 'static>(value: T) -> Deferred<T> {
 
 /// A Deferred that has failed. Twisted's `fail`.
 ///
+/// Of text, [`Failure::new`] makes an error.
+///
 /// ```
 /// # use twistor_deferred::{fail, Cancelled};
-/// fail::<u64>(Cancelled).add_errback(|failure| {
-///     assert!(failure.is::<Cancelled>());
-///     Ok(0)
-/// });
+/// let n = fail(Cancelled).add_errback(|failure| if failure.is::<Cancelled>() { Ok(0) } else { Err(failure) });
+/// assert!(matches!(n.try_result(), Ok(Ok(0))));
 /// ```
 #[track_caller]
 pub fn fail<T: 'static>(failure: impl Into<Failure>) -> Deferred<T> {
@@ -41,8 +42,9 @@ pub fn fail<T: 'static>(failure: impl Into<Failure>) -> Deferred<T> {
 ///
 /// ```
 /// # use twistor_deferred::{maybe_deferred, Panicked};
-/// maybe_deferred(|| -> Result<u64, _> { panic!("oh") })
+/// let n = maybe_deferred(|| -> Result<u64, _> { panic!("oh") })
 ///     .add_errback(|failure| failure.trap::<Panicked>().map(|_| 0));
+/// assert!(matches!(n.try_result(), Ok(Ok(0))));
 /// ```
 #[track_caller]
 pub fn maybe_deferred<O: Outcome>(function: impl FnOnce() -> O) -> Deferred<O::Value> {
@@ -56,7 +58,8 @@ pub fn maybe_deferred<O: Outcome>(function: impl FnOnce() -> O) -> Deferred<O::V
 ///
 /// ```
 /// # use twistor_deferred::execute;
-/// execute(|| Ok("21".parse::<u64>()?)).add_callback(|n| assert_eq!(n, 21));
+/// let n = execute(|| Ok("21".parse::<u64>()?));
+/// assert!(matches!(n.try_result(), Ok(Ok(21))));
 /// ```
 #[track_caller]
 pub fn execute<T: 'static>(function: impl FnOnce() -> Result<T, Failure>) -> Deferred<T> {

@@ -79,14 +79,10 @@ impl<T> Out<T> {
         done
     }
 
-    /// Nobody will read the result from here any more.
+    /// Nobody will read the result from here any more, where a handle could until now, so that it leads nowhere else.
     #[inline]
     pub(crate) fn close(&self) {
-        match self.replace(Slot::Closed) {
-            next @ (Slot::Next(_) | Slot::Forward(_)) => self.put(next),
-            Slot::Done(result) => drop(result),
-            Slot::Open | Slot::Closed => {}
-        }
+        drop(self.replace(Slot::Closed));
     }
 
     /// What comes next, of a slot that is about to be dropped.

@@ -98,7 +98,8 @@ impl<T: 'static> Trigger<T> {
         self.fire(Ok(value));
     }
 
-    /// Fires the Deferred with a failure: an error, or a [`Failure`] from elsewhere. Twisted's `errback`.
+    /// Fires the Deferred with a failure: an error, or a [`Failure`] from elsewhere, or of text by [`Failure::new`].
+    /// Twisted's `errback`.
     ///
     /// Ignored after the Deferred was cancelled.
     #[track_caller]

@@ -162,6 +162,11 @@ fn a_million_deferreds_that_wait_at_their_last_stage_fire_from_either_end() {
         triggers.drain(1..).rev().for_each(|trigger| trigger.callback(1));
         drop_unwinding(triggers);
         drop(deferred);
+
+        let (deferred, mut triggers) = tail_ladder();
+        triggers.drain(1..).for_each(|trigger| trigger.callback(1));
+        drop(deferred);
+        drop_unwinding(triggers);
     });
 }
 

@@ -79,6 +79,24 @@ fn callbacks_added_before_and_after_firing_see_the_same_chain() {
     assert_eq!(value_of(deferred.add_callback(|n| Ok(n * 10))), 20);
 }
 
+// D2
+#[test]
+fn a_result_can_be_taken_once_it_is_there_and_a_waiting_deferred_is_given_back() {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    let waiting = deferred.add_callback(|n| Ok(n + 1)).try_result().unwrap_err();
+    trigger.callback(1);
+    assert!(matches!(waiting.try_result(), Ok(Ok(2))));
+    assert!(matches!(succeed(3).try_result(), Ok(Ok(3))));
+    assert!(matches!(fail::<u64>(Cancelled).try_result(), Ok(Err(failure)) if failure.is::<Cancelled>()));
+    let (deferred, trigger) = Deferred::<u64>::new();
+    trigger.callback(1);
+    let (inner, inner_trigger) = Deferred::<u64>::new();
+    let waiting = deferred.add_callback(move |_| inner).try_result().unwrap_err();
+    waiting.cancel();
+    assert!(!inner_trigger.is_live());
+    assert!(matches!(waiting.try_result(), Ok(Err(failure)) if failure.is::<Cancelled>()));
+}
+
 // D3
 #[test]
 fn an_error_goes_to_the_errback_of_the_next_stage_not_of_its_own() {
@@ -235,11 +253,14 @@ fn a_callback_that_returns_the_end_of_its_own_chain_is_told_so() {
     let own: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();
     let taken = own.clone();
     let (deferred, trigger) = Deferred::<u64>::new();
-    own.set(Some(deferred.add_callback(move |_| taken.take().unwrap()).add_errback(|failure| {
-        assert!(failure.is::<CircularWait>());
+    let told = Rc::new(Cell::new(false));
+    let told_here = told.clone();
+    own.set(Some(deferred.add_callback(move |_| taken.take().unwrap()).add_errback(move |failure| {
+        told_here.set(failure.is::<CircularWait>());
         Ok(1)
     })));
     trigger.callback(0);
+    assert!(told.get());
 }
 
 // D13
@@ -258,6 +279,28 @@ fn chains_that_would_wait_for_one_another_in_a_ring_are_told_so() {
     first.set(Some(a.add_callback(move |_| b)));
     trigger_a.callback(0);
     trigger_b.callback(0);
+    assert!(told.get());
+}
+
+// D13
+#[test]
+fn a_ring_of_three_is_told_so_too() {
+    let first: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();
+    let taken = first.clone();
+    let (a, trigger_a) = Deferred::<u64>::new();
+    let (b, trigger_b) = Deferred::<u64>::new();
+    let (c, trigger_c) = Deferred::<u64>::new();
+    let told = Rc::new(Cell::new(false));
+    let told_here = told.clone();
+    let c = c.add_callback(move |_| taken.take().unwrap()).add_errback(move |failure| {
+        told_here.set(failure.is::<CircularWait>());
+        Ok(1)
+    });
+    let b = b.add_callback(move |_| c);
+    first.set(Some(a.add_callback(move |_| b)));
+    trigger_a.callback(0);
+    trigger_b.callback(0);
+    trigger_c.callback(0);
     assert!(told.get());
 }
 

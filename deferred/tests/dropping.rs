@@ -1,13 +1,16 @@
-//! Each value and each closure is dropped exactly once, whichever way it goes: D12.
+//! Each value and each closure is dropped exactly once, whichever way it goes: D12, D15.
 
 mod support;
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use support::{Item, Ledger, failure_of, value_of};
 use twistor_deferred::{
-    Cancelled, Deferred, DeferredList, Failure, fail, gather_results, join, race, succeed,
+    Cancelled, Canceller, Deferred, DeferredList, DeferredPool, DeferredQueue, Failure, Trigger, fail,
+    gather_results, join, race, succeed,
 };
 
 // D12
@@ -192,4 +195,69 @@ fn a_cancelled_list_frees_its_members_although_its_handle_is_held() {
     drop(list);
     ledger.settle(1);
     canceller.cancel();
+}
+
+// D15
+#[test]
+fn a_callback_that_owns_what_is_to_fire_it_lives_until_it_fires_or_is_cancelled() {
+    type Ring = fn(Item) -> (Deferred<()>, Box<dyn FnOnce()>);
+    /// What a callback and whoever fires it both hold.
+    fn shared<T>() -> [Rc<RefCell<Option<T>>>; 3] {
+        let shared = Rc::new(RefCell::new(None));
+        [shared.clone(), shared.clone(), shared]
+    }
+    let with_trigger: Ring = |item| {
+        let [kept, own, outside] = shared::<Trigger<()>>();
+        let (deferred, trigger) = Deferred::new();
+        kept.replace(Some(trigger));
+        let outside = Rc::downgrade(&outside);
+        let fire = move || outside.upgrade().unwrap().take().unwrap().callback(());
+        (deferred.add_both(move |_| drop((item, own))), Box::new(fire))
+    };
+    let in_queue: Ring = |item| {
+        let queue = DeferredQueue::new();
+        let own = queue.clone();
+        let waiting = queue.get().add_both(move |_| drop((item, own)));
+        (waiting, Box::new(move || queue.put(()).unwrap()))
+    };
+    let in_pool: Ring = |item| {
+        let pool = DeferredPool::new();
+        let own = pool.clone();
+        let waiting = pool.defer_until_empty(false).add_both(move |_| drop((item, own)));
+        (waiting, Box::new(move || drop(pool.add(succeed(())))))
+    };
+    for ring in [with_trigger, in_queue, in_pool] {
+        let ledger = Ledger::default();
+        let (fired, fire) = ring(ledger.item());
+        drop(fired);
+        assert_eq!(ledger.alive(), 1);
+        fire();
+        ledger.settle(1);
+        let (given_up, fire) = ring(ledger.item());
+        let canceller = given_up.canceller();
+        drop((given_up, fire));
+        assert_eq!(ledger.alive(), 1);
+        canceller.cancel();
+        ledger.settle(2);
+    }
+}
+
+// D15
+#[test]
+fn a_callback_that_holds_its_own_handle_or_canceller_goes_with_the_trigger() {
+    let ledger = Ledger::default();
+    let handle: Rc<RefCell<Option<Deferred<()>>>> = Rc::default();
+    let (own, item) = (handle.clone(), ledger.item());
+    let (deferred, trigger) = Deferred::<u64>::new();
+    handle.replace(Some(deferred.add_both(move |_| drop((item, own)))));
+    drop((handle, trigger));
+    ledger.settle(1);
+
+    let canceller: Rc<RefCell<Option<Canceller>>> = Rc::default();
+    let (own, item) = (canceller.clone(), ledger.item());
+    let (deferred, trigger) = Deferred::<u64>::new();
+    canceller.replace(Some(deferred.canceller()));
+    drop(deferred.add_both(move |_| drop((item, own))));
+    drop((canceller, trigger));
+    ledger.settle(2);
 }

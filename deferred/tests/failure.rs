@@ -8,7 +8,7 @@ use std::io;
 use std::num::ParseIntError;
 
 use support::failure_of;
-use twistor_deferred::{Abandoned, Cancelled, Deferred, Failure, fail, succeed};
+use twistor_deferred::{Abandoned, Cancelled, Deferred, Failure, fail, gather_results, succeed};
 
 /// An error with a cause.
 #[derive(Debug)]
@@ -86,6 +86,19 @@ fn a_failure_tells_where_it_was_made_and_in_which_deferred() {
     assert!(format!("{failure:?}").contains(&format!("in the Deferred made at {}:{deferred_at}:", file!())));
     // It keeps the first it went down.
     assert_eq!(failure_of(fail::<()>(failure)).deferred_location().unwrap().line(), deferred_at);
+}
+
+#[test]
+fn a_failure_that_is_not_trapped_still_knows_its_deferred() {
+    let failure = failure_of(fail::<u64>(Cancelled));
+    let place = failure.deferred_location().unwrap();
+    assert_eq!(failure.trap::<Abandoned>().unwrap_err().deferred_location(), Some(place));
+}
+
+#[test]
+fn a_cause_that_the_error_tells_itself_is_not_told_again() {
+    let failure = failure_of(gather_results([fail::<u64>(Cancelled)]));
+    assert_eq!(format!("{failure:#}"), "member 0 failed: cancelled");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -59,6 +60,30 @@ fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
     trigger.errback(Cancelled);
     assert_eq!((first.times(), last.times()), (0, 1));
     assert!(matches!(poll(&mut deferred, &last), Poll::Ready(Err(failure)) if failure.is::<Cancelled>()));
+}
+
+#[test]
+fn a_waker_that_polls_as_it_is_woken_finds_the_result() {
+    thread_local! {
+        static AWAITED: Cell<Option<Deferred<u64>>> = const { Cell::new(None) };
+        static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+    struct PollsAtOnce;
+    impl Wake for PollsAtOnce {
+        fn wake(self: Arc<Self>) {
+            let mut deferred = AWAITED.take().unwrap();
+            if let Poll::Ready(Ok(n)) = Pin::new(&mut deferred).poll(&mut Context::from_waker(Waker::noop()))
+            {
+                SEEN.set(Some(n));
+            }
+        }
+    }
+    let (mut deferred, trigger) = Deferred::<u64>::new();
+    let waker = Waker::from(Arc::new(PollsAtOnce));
+    assert!(Pin::new(&mut deferred).poll(&mut Context::from_waker(&waker)).is_pending());
+    AWAITED.set(Some(deferred));
+    trigger.callback(7);
+    assert_eq!(SEEN.get(), Some(7));
 }
 
 #[test]

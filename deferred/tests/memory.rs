@@ -137,4 +137,58 @@ fn a_pending_stage_is_one_allocation_and_a_fired_one_none() {
     assert_eq!(pending.count_current, 0);
     let fired = measure(|| drop(chain(succeed(1))));
     assert_eq!(fired.count_total, 0);
+    let late = measure(|| {
+        let (deferred, trigger) = Deferred::new();
+        trigger.callback(1);
+        drop(chain(deferred));
+    });
+    assert_eq!(late.count_total, 1);
+}
+
+#[cfg(not(feature = "trace"))]
+// which remembers each
+// D8
+#[test]
+fn a_wait_that_is_over_keeps_nothing_of_what_was_waited_for() {
+    let (outer, outer_trigger) = Deferred::<u64>::new();
+    let held = Rc::new(Cell::new(None));
+    let holder = held.clone();
+    let memory = measure(move || {
+        let (inner, inner_trigger) = Deferred::<u64>::new();
+        let waiting = outer.add_callback(move |_| inner).add_callback(Ok);
+        outer_trigger.callback(1);
+        inner_trigger.callback(1);
+        holder.set(Some(waiting));
+    });
+    // The last stage, which holds the result, less the head, which was there before.
+    assert!(memory.count_current <= 1, "{memory:?}");
+    assert_eq!(value_of(held.take().unwrap()), 1);
+}
+
+#[cfg(not(feature = "trace"))]
+// which remembers each
+// Design, section 2: what a wait costs is the Deferred that is waited for, unless somebody can cancel that alone.
+#[test]
+fn a_wait_for_a_returned_deferred_allocates_nothing() {
+    let allocations = |wait: fn(Deferred<u64>, Trigger<u64>, Deferred<u64>) -> Deferred<u64>| {
+        let (outer, outer_trigger) = Deferred::new();
+        let (inner, inner_trigger) = Deferred::new();
+        let memory = measure(move || {
+            let waiting = wait(outer, outer_trigger, inner);
+            inner_trigger.callback(1);
+            drop(waiting);
+        });
+        memory.count_total
+    };
+    let before = |outer: Deferred<u64>, trigger: Trigger<u64>, inner| {
+        let waiting = outer.add_callback(move |_| inner);
+        trigger.callback(1);
+        waiting
+    };
+    assert_eq!(allocations(before), 1, "the stage");
+    let late = |outer: Deferred<u64>, trigger: Trigger<u64>, inner| {
+        trigger.callback(1);
+        outer.add_callback(move |_| inner)
+    };
+    assert_eq!(allocations(late), 0);
 }

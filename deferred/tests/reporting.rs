@@ -65,6 +65,25 @@ fn the_log_line_names_the_chain_where_an_error_of_a_late_callback_was_made() {
 
 // D11
 #[test]
+fn the_log_line_names_the_chain_where_an_error_of_an_earlier_callback_was_made() {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    let made_at = line!() - 1;
+    drop(deferred.add_callback(|_| -> Result<u64, Failure> { Err(Cancelled.into()) }));
+    let line = logged_once(|| trigger.callback(1));
+    assert!(line.contains(&format!("the Deferred made at {}:{made_at}:", file!())), "{line}");
+}
+
+// D11
+#[test]
+fn the_log_line_names_the_stage_where_an_error_was_made_in_a_chain_that_had_fired() {
+    let made_at = line!() + 1;
+    let deferred = succeed(1).add_callback(|_| -> Result<u64, Failure> { Err(Cancelled.into()) });
+    let line = logged_once(|| drop(deferred));
+    assert!(line.contains(&format!("the Deferred made at {}:{made_at}:", file!())), "{line}");
+}
+
+// D11
+#[test]
 fn a_handled_failure_is_not_logged() {
     nothing_logged(|| {
         let (deferred, trigger) = Deferred::<u64>::new();
@@ -184,6 +203,16 @@ fn failures_beside_the_first_value_are_logged_unless_consumed() {
     assert_eq!(logged(|| drop(DeferredList::new(three()).fire_on_one_callback().into_deferred())).len(), 2);
     nothing_logged(|| {
         drop(DeferredList::new(three()).fire_on_one_callback().consume_errors().into_deferred());
+    });
+}
+
+// L5
+#[test]
+fn what_a_list_cancelled_itself_is_not_logged() {
+    nothing_logged(|| {
+        let (slow, _trigger) = Deferred::<u64>::new();
+        let list = DeferredList::new([fail(Abandoned), slow]).fire_on_one_errback().cancel_others();
+        drop(list.add_errback(|_| Ok(vec![])));
     });
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use support::{Diary, failure_of, logged, on_a_small_stack, value_of};
 use twistor_deferred::{
-    Cancelled, Deferred, DeferredLock, DeferredSemaphore, Failure, NoSlots, Panicked, Permit,
+    Abandoned, Cancelled, Deferred, DeferredLock, DeferredSemaphore, Failure, NoSlots, Panicked, Permit,
 };
 
 #[allow(clippy::unwrap_used, reason = "the tests ask for one or more")]
@@ -190,6 +190,20 @@ fn run_releases_after_a_failure_and_after_a_panic() {
     trigger.errback(Cancelled);
     assert_eq!(one.available(), 1);
     assert!(failure_of(failing).is::<Cancelled>());
+}
+
+// S3, D9
+#[test]
+fn who_is_next_after_a_panic_runs_when_it_has_been_caught() {
+    let lock = DeferredLock::new();
+    let (abandoned, trigger) = Deferred::<u64>::new();
+    let again = lock.clone();
+    let panicked = lock.run(move || -> Result<u64, Failure> {
+        drop(again.run(move || drop(trigger)));
+        panic!("inside")
+    });
+    assert!(failure_of(panicked).is::<Panicked>());
+    assert!(failure_of(abandoned).is::<Abandoned>());
 }
 
 // S3, C4

@@ -126,6 +126,31 @@ fn live_tells_of_lists_and_forgets_what_is_gone() {
 }
 
 #[test]
+fn live_tells_for_which_members_a_list_waits() {
+    let (a, trigger_a) = Deferred::<u64>::new();
+    let (b, trigger_b) = Deferred::<u64>::new();
+    let all = gather_results([a.named("a"), succeed(1), b.named("b")]);
+    let members = || {
+        let unfired = live().0;
+        let list = unfired.into_iter().find(|unfired| matches!(unfired.waiting, Waiting::Members(_)));
+        list.map(|list| list.to_string()).unwrap_or_default()
+    };
+    let ids: Vec<u64> =
+        live().0.iter().filter(|unfired| unfired.name.is_some()).map(|unfired| unfired.id).collect();
+    assert!(members().ends_with(&format!("waits for its members #{} #{}", ids[0], ids[1])), "{}", live());
+    trigger_a.callback(1);
+    assert!(members().ends_with(&format!("waits for its members #{}", ids[1])), "{}", live());
+    trigger_b.callback(1);
+    assert_eq!(live().to_string(), "every Deferred has fired");
+    drop(all);
+    let (many, triggers): (Vec<_>, Vec<_>) = (0..20).map(|_| Deferred::<u64>::new()).unzip();
+    let all = gather_results(many);
+    assert!(members().ends_with(" and 12 more"), "{}", live());
+    triggers.into_iter().for_each(|trigger| trigger.callback(1));
+    drop(all);
+}
+
+#[test]
 fn live_may_be_asked_inside_a_callback() {
     let (deferred, trigger) = Deferred::<()>::new();
     let deferred = deferred.add_callback(|()| Ok(live().to_string()));
@@ -144,6 +169,33 @@ fn the_picture_shows_both_ladders_and_is_sound_markup() {
     assert_eq!(opened, svg.matches("</text>").count());
     if let Ok(path) = std::env::var("TRACE_SVG") {
         std::fs::write(path, svg).unwrap();
+    }
+}
+
+#[test]
+fn the_picture_has_a_ring_where_the_result_waits() {
+    let (page, page_trigger) = Deferred::<u64>::new();
+    let waiting = succeed(1).add_callback(move |_| page.named("page"));
+    let ring = "fill=\"#ffffff\" stroke=\"#2a9d6f\"";
+    let svg = waiting.path().svg();
+    assert_eq!(svg.matches(ring).count(), 1, "{svg}");
+    assert!(svg.contains(">waits for page<"), "{svg}");
+    page_trigger.callback(1);
+    let svg = waiting.path().svg();
+    assert_eq!(svg.matches(ring).count(), 0, "{svg}");
+    assert!(svg.contains(">waited for page<"), "{svg}");
+    assert_eq!(value_of(waiting), 1);
+}
+
+#[test]
+fn the_picture_cuts_what_is_too_long_for_it_and_keeps_it_in_the_tooltip() {
+    let name = "W".repeat(100) + "\u{0}&";
+    let svg = succeed(1).named(&name).add_callback(Ok).named(&name).path().svg();
+    let whole = format!("<title>{} &amp;</title>WWW", "W".repeat(100));
+    assert_eq!(svg.matches(&whole).count(), 2, "{svg}");
+    for text in svg.split("</title>").skip(1) {
+        let (shown, _) = text.split_once("</text>").unwrap();
+        assert!(shown.ends_with('…') && shown.len() < 40, "{shown}");
     }
 }
 

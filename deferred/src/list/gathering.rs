@@ -21,6 +21,7 @@ pub(super) fn start<T: 'static, M: Mode>(
         let cancellers = cancellers.clone();
         Deferred::with_canceller_at(move |_| cancellers.cancel(), made_at)
     };
+    deferred.1.gathers(members.iter().map(|member| &member.1));
     let gathering = Rc::new(Gathering::<T, M> {
         trigger: Cell::new(Some(trigger)),
         results: RefCell::new(members.iter().map(|_| None).collect()),

@@ -15,7 +15,8 @@ use crate::{Abandoned, Deferred};
 /// ```
 /// use twistor_deferred::{gather_results, succeed};
 ///
-/// gather_results([succeed(1), succeed(2)]).add_callback(|numbers| assert_eq!(numbers, [1, 2]));
+/// let sum = gather_results([succeed(1), succeed(2)]).add_callback(|numbers| Ok(numbers[0] + numbers[1]));
+/// assert!(matches!(sum.try_result(), Ok(Ok(3))));
 /// ```
 #[track_caller]
 pub fn gather_results<T: 'static>(members: impl IntoIterator<Item = Deferred<T>>) -> Deferred<Vec<T>> {
@@ -34,9 +35,10 @@ pub fn gather_results<T: 'static>(members: impl IntoIterator<Item = Deferred<T>>
 ///
 /// let (near, trigger) = Deferred::new();
 /// let (far, far_trigger) = Deferred::new();
-/// race([far, near]).add_callback(|(index, text)| assert_eq!((index, text), (1, "from the near mirror")));
+/// let first = race([far, near]);
 /// trigger.callback("from the near mirror");
 /// assert!(!far_trigger.is_live());
+/// assert!(matches!(first.try_result(), Ok(Ok((1, "from the near mirror")))));
 /// ```
 #[track_caller]
 pub fn race<T: 'static>(members: impl IntoIterator<Item = Deferred<T>>) -> Deferred<(usize, T)> {
@@ -49,7 +51,8 @@ pub fn race<T: 'static>(members: impl IntoIterator<Item = Deferred<T>>) -> Defer
 /// ```
 /// use twistor_deferred::{join, succeed};
 ///
-/// join((succeed("answer"), succeed(42))).add_callback(|(text, n)| assert_eq!((text, n), ("answer", 42)));
+/// let both = join((succeed("answer"), succeed(42)));
+/// assert!(matches!(both.try_result(), Ok(Ok(("answer", 42)))));
 /// ```
 #[track_caller]
 pub fn join<J: Join>(members: J) -> Deferred<J::Values> {
@@ -57,6 +60,10 @@ pub fn join<J: Join>(members: J) -> Deferred<J::Values> {
 }
 
 /// Tuples of Deferreds, for [`join`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no tuple of two to eight Deferreds",
+    note = "any number of one type can be waited for with `gather_results`"
+)]
 pub trait Join: sealed::Sealed {
     /// The tuple of their values.
     type Values: 'static;

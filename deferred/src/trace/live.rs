@@ -23,7 +23,10 @@ pub fn live() -> Live {
                 stage_at: story.stages[index].added_at,
             },
             None if story.fired.is_some() => Waiting::Callback,
-            None => Waiting::Trigger,
+            None => match record.missing() {
+                members if members.is_empty() => Waiting::Trigger,
+                members => Waiting::Members(members),
+            },
         };
         Some(Unfired { id: record.id, name: story.name.clone(), made_at: record.made_at, waiting })
     });
@@ -51,8 +54,11 @@ pub struct Unfired {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Waiting {
-    /// Its own trigger has not fired.
+    /// Its own trigger has not fired. Of a queue, a lock, a semaphore and a pool, which hold the trigger of whoever waits,
+    /// this tells where the Deferred was asked for.
     Trigger,
+    /// It is a list, and these of its members have not fired, by their numbers.
+    Members(Vec<u64>),
     /// A callback of its chain is running now.
     Callback,
     /// A stage of its chain returned a Deferred that has not fired.
@@ -77,6 +83,9 @@ impl fmt::Display for Live {
     }
 }
 
+/// How many members of a list are printed.
+const SHOWN: usize = 8;
+
 impl fmt::Display for Unfired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}", self.id)?;
@@ -86,6 +95,14 @@ impl fmt::Display for Unfired {
         write!(f, " made at {}: ", self.made_at)?;
         match &self.waiting {
             Waiting::Trigger => f.write_str("waits for its trigger"),
+            Waiting::Members(ids) => {
+                f.write_str("waits for its members")?;
+                ids.iter().take(SHOWN).try_for_each(|id| write!(f, " #{id}"))?;
+                match ids.len().saturating_sub(SHOWN) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
+            }
             Waiting::Callback => f.write_str("is running a callback"),
             Waiting::Deferred { id, stage: Some(stage), stage_at } => {
                 write!(f, "waits for #{id} in {stage:?}, added at {stage_at}")

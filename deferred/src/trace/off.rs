@@ -23,6 +23,9 @@ impl Track {
     pub(crate) fn fired(&self, _: bool) {}
 
     #[inline]
+    pub(crate) fn gathers<'a>(&self, _: impl Iterator<Item = &'a Track>) {}
+
+    #[inline]
     pub(crate) fn name(&self, _: &str) {}
 
     #[inline]

@@ -22,6 +22,8 @@ pub(crate) struct Story {
     pub(crate) stages: Vec<Stage>,
     /// The stages that take the result of this chain for theirs.
     waited_by: Vec<(Weak<Record>, usize)>,
+    /// The chains of which this is the list.
+    members: Vec<Weak<Record>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -124,6 +126,13 @@ impl Record {
         self.story.borrow_mut().waited_by = waited_by;
     }
 
+    /// The numbers of the members that have not fired.
+    pub(crate) fn missing(&self) -> Vec<u64> {
+        let members = self.story.borrow().members.clone();
+        let unfired = members.iter().filter_map(Weak::upgrade).filter(|member| member.outcome().is_none());
+        unfired.map(|member| member.id).collect()
+    }
+
     /// The stage that waits for another Deferred, and that one.
     pub(crate) fn waits_in(&self) -> Option<(usize, Rc<Record>)> {
         let story = self.story.borrow();
@@ -180,6 +189,13 @@ impl Track {
     pub(crate) fn fired(&self, ok: bool) {
         if let Some(record) = &self.0 {
             record.came(None, Side::of(ok));
+        }
+    }
+
+    pub(crate) fn gathers<'a>(&self, members: impl Iterator<Item = &'a Track>) {
+        if let Some(record) = &self.0 {
+            record.story.borrow_mut().members =
+                members.filter_map(|member| member.0.as_ref().map(Rc::downgrade)).collect();
         }
     }
 
