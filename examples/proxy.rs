@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use clap::Parser;
-use twistor::net::{Address, EndpointError, Factory};
+use twistor::net::EndpointError;
 use twistor::prelude::*;
 
 /// The two ends of one connection through the proxy; each is there once it is connected.
@@ -19,9 +19,26 @@ type Pair = Rc<RefCell<[Option<Transport>; 2]>>;
 struct End {
     pair: Pair,
     own: usize,
+    /// Where the near end finds the far one.
+    target: Option<(Handle, ClientEndpoint)>,
 }
 
 impl End {
+    fn connect_onward(&self, near: &Transport, reactor: &Handle, target: &ClientEndpoint) {
+        let far = End { pair: self.pair.clone(), own: 1 - self.own, target: None };
+        let (near, peer) = (near.clone(), near.peer());
+        let connecting = target.connect(reactor, far).add_callbacks(
+            |_| Ok(()),
+            move |failure| {
+                let peer = peer.map_or_else(Default::default, |peer| peer.to_string());
+                eprintln!("a connection from {peer} was closed: {failure}");
+                near.abort_connection();
+                Ok(())
+            },
+        );
+        drop(connecting);
+    }
+
     fn other(&self) -> Option<Transport> {
         self.pair.borrow()[1 - self.own].clone()
     }
@@ -30,15 +47,15 @@ impl End {
 impl Protocol for End {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.pair.borrow_mut()[self.own] = Some(transport.clone());
-        match self.other() {
-            // The first to be there waits for the other.
-            None => transport.pause_producing(),
+        if let Some((reactor, target)) = self.target.take() {
+            // The near end waits for the far one.
+            transport.pause_producing();
+            self.connect_onward(transport, &reactor, &target);
+        } else if let Some(other) = self.other() {
             // Each produces what the other sends, and is paused while the other cannot send it.
-            Some(other) => {
-                transport.register_producer(other.clone())?;
-                other.register_producer(transport.clone())?;
-                other.resume_producing();
-            }
+            transport.register_producer(other.clone())?;
+            other.register_producer(transport.clone())?;
+            other.resume_producing();
         }
         Ok(())
     }
@@ -68,33 +85,6 @@ impl Protocol for End {
     }
 }
 
-struct Proxy {
-    reactor: Handle,
-    target: ClientEndpoint,
-}
-
-impl Factory for Proxy {
-    type Protocol = End;
-
-    fn build_protocol(&mut self, peer: Address) -> Option<End> {
-        let pair = Pair::default();
-        let (near, far) = (End { pair: pair.clone(), own: 0 }, End { pair: pair.clone(), own: 1 });
-        let connecting = self.target.connect(&self.reactor, far);
-        drop(
-            connecting
-                .add_errback(move |failure| {
-                    eprintln!("a connection from {peer} was closed: {failure}");
-                    if let Some(near) = &pair.borrow()[0] {
-                        near.abort_connection();
-                    }
-                    Err(failure)
-                })
-                .add_both(|_| Ok(())),
-        );
-        Some(near)
-    }
-}
-
 #[derive(Parser)]
 struct Options {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
@@ -113,8 +103,12 @@ fn target(text: &str) -> Result<ClientEndpoint, EndpointError> {
 fn main() -> Result<(), Failure> {
     let Options { listen, target: to } = Options::parse();
     let reactor = Reactor::new()?;
-    let proxy = Proxy { reactor: reactor.handle(), target: target(&to)? };
-    let port = ServerEndpoint::tcp(listen).listen(&reactor, proxy)?;
+    let (target, handle) = (target(&to)?, reactor.handle());
+    let port = ServerEndpoint::tcp(listen).listen(&reactor, move |_peer| End {
+        pair: Pair::default(),
+        own: 0,
+        target: Some((handle.clone(), target.clone())),
+    })?;
     println!("listening on {}", port.address());
     Ok(reactor.run()?)
 }

@@ -241,6 +241,15 @@ fn proxy_passes_on_http_and_tells_of_a_target_that_is_not_there() {
     assert!(errors.starts_with("a connection from 127.0.0.1:") && errors.ends_with(" refused\n"), "{errors}");
 }
 
+#[test]
+fn proxy_closes_a_connection_whose_target_fails_at_once() {
+    let folder = Folder::new();
+    let proxy = Service::on_free_port("proxy", &[&format!("unix:{}", folder.path().join("none").display())]);
+    assert_eq!(proxy.connect().read(&mut [0]).unwrap_or(0), 0);
+    proxy.terminate();
+    assert!(proxy.ended().contains(" was closed: cannot connect to "));
+}
+
 /// What curl prints; `None`, and the reason printed, where there is no curl.
 fn curl(arguments: &[&str]) -> Option<Vec<u8>> {
     let limit = DEADLINE.as_secs().to_string();

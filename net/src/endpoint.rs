@@ -18,4 +18,6 @@ pub use resolver::{Resolver, SystemResolver};
 pub use server::ServerEndpoint;
 
 /// The kinds of endpoint strings, for those who ask for another.
-const KINDS: &str = if cfg!(feature = "tls") { "tcp, tls, ssl, unix" } else { "tcp, unix" };
+const CLIENT_KINDS: &str = if cfg!(feature = "tls") { "tcp, tls, ssl, unix" } else { "tcp, unix" };
+const SERVER_KINDS: &str =
+    if cfg!(feature = "tls") { "tcp, tcp6, tls, ssl, unix" } else { "tcp, tcp6, unix" };

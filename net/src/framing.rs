@@ -7,12 +7,15 @@
 mod buffer;
 mod lines;
 mod netstrings;
+mod pending;
 mod prefixed;
 
 pub use buffer::FrameBuffer;
 pub use lines::Lines;
 pub use netstrings::Netstrings;
 pub use prefixed::Prefixed;
+
+pub(crate) use pending::Pending;
 
 use std::fmt;
 

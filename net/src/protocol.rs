@@ -54,8 +54,8 @@ use crate::{Address, ConnectionDone, Transport};
 ///
 /// # Dropping
 ///
-/// The protocol is dropped after `connection_lost`. When the reactor itself is dropped, its protocols are dropped
-/// without being called.
+/// The protocol is dropped after `connection_lost`. A connection that is still open when its reactor stops or is dropped
+/// is lost then, with [`ConnectionLost`](crate::ConnectionLost).
 pub trait Protocol: 'static {
     /// The connection is there.
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
@@ -68,7 +68,7 @@ pub trait Protocol: 'static {
 
     /// Reading goes on after [`pause_producing`](Transport::pause_producing) and
     /// [`resume_producing`](Transport::resume_producing). For protocols that kept back what they had got already:
-    /// this comes before any new data.
+    /// this comes before any new data. It does not come to a connection that is closing.
     fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())

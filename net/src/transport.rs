@@ -295,3 +295,49 @@ impl fmt::Debug for Transport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use twistor_reactor::Reactor;
+
+    use super::*;
+
+    struct Silent;
+
+    impl Protocol for Silent {
+        fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn options_reach_the_socket() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let _far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let near = listener.accept().unwrap().0;
+        near.set_nonblocking(true).unwrap();
+
+        let options = |transport: &Transport| {
+            transport.with_socket(|socket| match socket.tcp().map(socket2::SockRef::from) {
+                Some(tcp) => Ok((tcp.tcp_nodelay()?, tcp.keepalive()?)),
+                None => Err(io::ErrorKind::Unsupported.into()),
+            })
+        };
+        let reactor = Reactor::new().unwrap();
+        let handle = reactor.handle();
+        let (told, trigger) = Deferred::new();
+        reactor.call_when_running(move || {
+            let socket = Socket::Tcp(mio::net::TcpStream::from_std(near));
+            let transport = Connection::start(&handle, socket, Silent).unwrap();
+            let mut seen = vec![options(&transport).unwrap()];
+            transport.set_nodelay(true).unwrap();
+            transport.set_keepalive(Some(Duration::from_secs(60))).unwrap();
+            seen.push(options(&transport).unwrap());
+            transport.set_nodelay(false).unwrap();
+            transport.set_keepalive(None).unwrap();
+            seen.push(options(&transport).unwrap());
+            trigger.callback(seen);
+        });
+        assert_eq!(reactor.run_until(told).unwrap(), [(false, false), (true, true), (false, false)]);
+    }
+}

@@ -390,3 +390,41 @@ fn localhost_is_looked_up_on_a_thread() {
         ClientEndpoint::tcp("localhost", address(&port).port()).connect(reactor, Echo)
     });
 }
+
+// P6: nothing announces when a UNIX socket's queue has room again
+#[cfg(unix)]
+#[test]
+fn a_full_queue_of_a_unix_socket_is_waited_for() {
+    use socket2::{Domain, SockAddr, Socket, Type};
+
+    let folder = std::env::temp_dir().join(format!("twistor-queue-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("socket");
+    let address = SockAddr::unix(&path).unwrap();
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        if socket.connect(&address).is_err() {
+            break;
+        }
+        waiting.push(socket);
+    }
+    let before = waiting.len();
+    assert!(before > 0);
+    run(|reactor| {
+        let connecting = ClientEndpoint::unix(&path).connect(reactor, Echo);
+        assert!(!connecting.is_fired());
+        reactor.call_later(Duration::from_millis(15), move || {
+            for _ in 0..before {
+                drop(listener.accept().unwrap());
+            }
+            std::mem::forget(listener);
+        });
+        connecting
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
+}

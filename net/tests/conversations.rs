@@ -93,6 +93,46 @@ fn a_line_too_long_is_an_error_and_stays_to_be_read() {
 
 // P13
 #[test]
+fn the_end_of_a_line_does_not_count_towards_its_limit() {
+    let got = converse(b"abc\r\nabc\n", 1, |peer| all(vec![peer.read_line(3), peer.read_line(3)]));
+    assert_eq!(got.unwrap(), [b"abc", b"abc"]);
+}
+
+// P13: held up while nobody reads, and read again when somebody does
+#[test]
+fn a_peer_that_nobody_reads_from_is_paused_until_somebody_does() {
+    const TOTAL: usize = 1 << 20;
+    on_every_network(|world| {
+        let got = world.run(|reactor| {
+            let port = listen(
+                reactor,
+                conversations(|peer: Conversation| {
+                    let sent = peer.write_all(&vec![b'x'; TOTAL]);
+                    sent.add_callback(move |()| drop(peer))
+                }),
+            );
+            fn when_paused(handle: Handle, peer: Conversation) -> Deferred<Conversation> {
+                if peer.transport().unwrap().is_paused() {
+                    return twistor_deferred::succeed(peer);
+                }
+                let (waited, trigger) = Deferred::new();
+                handle.call_later(std::time::Duration::from_millis(1), move || trigger.callback(()));
+                waited.add_callback(move |()| when_paused(handle, peer))
+            }
+            let handle = Handle::clone(reactor);
+            ClientEndpoint::tcp("127.0.0.1", address(&port).port())
+                .converse(reactor)
+                .add_callback(move |peer| when_paused(handle, peer))
+                .add_callback(|peer| {
+                    peer.read_to_end(TOTAL).add_callback(move |all| Ok((all.len(), drop(peer))))
+                })
+        });
+        assert_eq!(got.0, TOTAL);
+    });
+}
+
+// P13
+#[test]
 fn a_cancelled_read_takes_nothing() {
     let got = converse(b"one\ntwo\n", 1, |peer| {
         let (first, second) = (peer.read_line(10), peer.read_line(10));
@@ -125,7 +165,8 @@ fn a_reset_fails_the_reads_that_wait() {
         })
         .add_callback(move |()| deferred)
     });
-    assert!(error.is::<ConnectionLost>(), "{error:?}");
+    let lost = error.downcast_ref::<ConnectionLost>();
+    assert_eq!(lost.map(ConnectionLost::kind), Some(std::io::ErrorKind::ConnectionReset), "{error:?}");
 }
 
 // P13: a peer that is not listened to is held up
@@ -176,6 +217,37 @@ fn dropping_a_conversation_sends_the_rest_and_closes() {
         })
     });
     assert_eq!(got, 8 << 20);
+}
+
+// P13
+#[test]
+fn a_dropped_conversation_still_answers_the_reads_under_way() {
+    on_every_network(|world| {
+        let got = world.run(|reactor| {
+            let (deferred, trigger) = Deferred::new();
+            let trigger = RefCell::new(Some(trigger));
+            let port = listen(
+                reactor,
+                conversations(move |peer: Conversation| {
+                    let reads = all(vec![peer.read_line(10), peer.read_exact(3)]);
+                    peer.write(b"go on");
+                    drop(peer);
+                    let trigger = trigger.borrow_mut().take().unwrap();
+                    reads.add_callback(move |got| trigger.callback(got))
+                }),
+            );
+            let peer = world.peer(reactor, address(&port), async |mut stream| {
+                stream.read_exact(&mut [0; 5]).await?;
+                stream.write_all(b"one\ntwo").await?;
+                stream.read_to_end(&mut Vec::new()).await
+            });
+            peer.add_callback(move |rest| {
+                assert_eq!(rest, 0);
+                deferred
+            })
+        });
+        assert_eq!(got, [b"one", b"two"]);
+    });
 }
 
 // P13: nobody wants anything any more

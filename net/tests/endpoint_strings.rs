@@ -29,6 +29,8 @@ fn client_arguments_come_by_place_and_by_name() {
         client("tcp:example.com:80:timeout=1.5:bindAddress=127.0.0.1"),
         "tcp:example.com:80:timeout=1.5:bindAddress=127.0.0.1"
     );
+    assert_eq!(client("tcp:port=80:example.com"), "tcp:example.com:80");
+    assert_eq!(client("TCP:example.com:80"), "tcp:example.com:80");
     assert_eq!(client("unix:/run/x.sock"), "unix:/run/x.sock");
     assert_eq!(client("unix:path=/run/x.sock:timeout=3"), "unix:/run/x.sock:timeout=3");
 }
@@ -59,7 +61,20 @@ fn server_arguments_have_defaults() {
     assert_eq!(server("tcp:8080"), "tcp:8080:interface=0.0.0.0");
     assert_eq!(server("tcp:port=8080:backlog=5"), "tcp:8080:interface=0.0.0.0:backlog=5");
     assert_eq!(server("tcp:1:reusePort=1"), "tcp:1:interface=0.0.0.0:reusePort=1");
+    assert_eq!(server("tcp6:1"), r"tcp:1:interface=\:\:");
+    assert_eq!(server(r"tcp6:1:interface=\:\:1"), r"tcp:1:interface=\:\:1");
     assert_eq!(server("unix:/run/x:mode=660"), "unix:/run/x:mode=660");
+}
+
+#[test]
+fn server_arguments_come_by_place_and_by_name() {
+    assert_eq!(server("tcp:8080:127.0.0.1"), "tcp:8080:interface=127.0.0.1");
+    assert_eq!(server("tcp:interface=127.0.0.1:8080"), "tcp:8080:interface=127.0.0.1");
+    assert_eq!(server("tcp:8080:127.0.0.1:5"), "tcp:8080:interface=127.0.0.1:backlog=5");
+    assert_eq!(server("tcp:8080:5:interface=127.0.0.1"), "tcp:8080:interface=127.0.0.1:backlog=5");
+    assert_eq!(server("unix:mode=600:/run/x"), "unix:/run/x:mode=600");
+    assert_eq!(server("unix:address=/run/x"), "unix:/run/x");
+    assert_eq!(server("unix:/run/x:660:5"), "unix:/run/x:mode=660:backlog=5");
 }
 
 #[test]
@@ -75,7 +90,6 @@ fn errors_name_what_is_wrong_and_where() {
     refused::<ClientEndpoint>("tcp:h:80:90", "one argument too many, \"90\"", 9);
     refused::<ClientEndpoint>("tcp:h:80:colour=red", "tcp endpoints have no argument \"colour\"", 9);
     refused::<ClientEndpoint>("tcp:h:80:timeout=1:timeout=2", "a second \"timeout\"", 19);
-    refused::<ClientEndpoint>("tcp:port=80:h", "an argument without a name behind one with a name", 12);
     refused::<ClientEndpoint>("tcp:h:80:timeout=soon", "\"soon\" is not a number of seconds", 17);
     refused::<ClientEndpoint>(
         "tcp:h:80:timeout=-1",
@@ -85,9 +99,13 @@ fn errors_name_what_is_wrong_and_where() {
     refused::<ClientEndpoint>("tcp:h\\", "a backslash with nothing behind it", 5);
     refused::<ServerEndpoint>("tcp:80:interface=localhost", "\"localhost\" is not an IP address", 17);
     refused::<ServerEndpoint>("unix:/x:mode=999", "\"999\" is not octal permissions", 13);
-    refused::<ServerEndpoint>(
-        "unix:/x:interface=::",
-        "an argument without a name behind one with a name",
-        19,
-    );
+    refused::<ServerEndpoint>("unix:/x:interface=::", "\"\" is not octal permissions", 19);
+    refused::<ServerEndpoint>("tcp:80:nowhere", "\"nowhere\" is not an IP address", 7);
+    refused::<ServerEndpoint>("tcp:80:127.0.0.1:many", "\"many\" is not a number of connections", 17);
+    refused::<ServerEndpoint>("tcp:80:127.0.0.1:5:6", "one argument too many, \"6\"", 19);
+    refused::<ServerEndpoint>("tcp:", "an empty port", 4);
+    let known = if cfg!(feature = "tls") { "tcp, tcp6, tls, ssl, unix" } else { "tcp, tcp6, unix" };
+    refused::<ServerEndpoint>("stdio:", &format!("unknown kind \"stdio\" (known: {known})"), 0);
+    #[cfg(feature = "tls")]
+    refused::<ServerEndpoint>("ssl:443", "no privateKey", 7);
 }

@@ -7,10 +7,15 @@ mod support;
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::rc::Rc;
+use std::time::Duration;
 
 use support::*;
 use twistor_deferred::Deferred;
-use twistor_net::{ClientEndpoint, ConnectionDone, Failure, Producer, ProducerRefused, Protocol, Transport};
+use twistor_net::{
+    ClientEndpoint, ConnectionAborted, ConnectionDone, Failure, HandlerPanicked, Producer, ProducerRefused,
+    Protocol, RateLimit, SimulatedNetwork, Transport,
+};
+use twistor_reactor::Handle;
 
 /// Writes pieces until it is paused or done.
 struct Source {
@@ -148,6 +153,166 @@ fn a_producer_is_told_to_stop_when_the_connection_is_lost() {
     assert_eq!(log.borrow().iter().filter(|entry| **entry == "stop").count(), 1);
 }
 
+// P4, P5
+#[test]
+fn a_producer_is_told_to_stop_when_a_handler_fails() {
+    on_every_network(|world| {
+        let (diary, log) = (Diary::new(), Log::default());
+        world.run(|reactor| {
+            let log = log.clone();
+            let server = scripted(&diary)
+                .on_made(move |transport| {
+                    let source = Source {
+                        transport: transport.clone(),
+                        left: Cell::new(1),
+                        paused: Cell::new(false),
+                        log: log.clone(),
+                        most: Rc::default(),
+                    };
+                    Ok(transport.register_producer(source)?)
+                })
+                .on_data(|_, _| Err(std::io::Error::other("this makes no sense").into()));
+            let port = listen_once(reactor, server);
+            let peer = world.peer(reactor, address(&port), async |mut stream| {
+                stream.write_all(b"x").await?;
+                stream.read_to_end(&mut Vec::new()).await
+            });
+            let lost = diary.when_lost();
+            peer.add_callback(move |_| lost)
+        });
+        assert_eq!(*log.borrow(), ["stop"]);
+        assert_eq!(diary.reason().to_string(), "this makes no sense");
+    });
+}
+
+// P5, P2: a limit holds back what is written, so that the buffer is as full as the test says
+#[test]
+fn a_producer_is_paused_above_the_mark_and_holds_a_closing_connection_open() {
+    for world in [World::Real, World::Simulated(1)] {
+        let (diary, log) = (Diary::new(), Log::default());
+        world.run(|reactor| {
+            let (handle, log) = (Handle::clone(reactor), log.clone());
+            let server = scripted(&diary).on_made(move |transport| {
+                let source = || Source {
+                    transport: transport.clone(),
+                    left: Cell::new(0),
+                    paused: Cell::new(false),
+                    log: log.clone(),
+                    most: Rc::default(),
+                };
+                transport.limit_writing(&RateLimit::new(&handle, 1));
+                transport.set_high_water_mark(1000);
+                transport.register_producer(source())?;
+                transport.write(&[b'x'; 1000]);
+                assert!(log.borrow().is_empty());
+                transport.write(b"x");
+                assert_eq!(*log.borrow(), ["pause"]);
+                // One that comes when the buffer is full already is told so.
+                transport.unregister_producer();
+                transport.register_producer(source())?;
+                assert_eq!(*log.borrow(), ["pause", "pause"]);
+
+                transport.lift_limits();
+                transport.set_high_water_mark(10_000);
+                transport.lose_connection();
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            let peer = world
+                .peer(reactor, address(&port), async |mut stream| stream.read_to_end(&mut Vec::new()).await);
+            let lost = diary.when_lost();
+            peer.add_callback(move |got| {
+                assert_eq!(got, 1001);
+                lost
+            })
+        });
+        // Resumed when all was sent, it had nothing more, and unregistered; that let the connection go.
+        assert_eq!(*log.borrow(), ["pause", "pause", "resume"]);
+        assert!(diary.reason().is::<ConnectionDone>());
+    }
+}
+
+// P2: from a later turn, when nothing else happens on the connection
+#[test]
+fn a_closing_connection_goes_when_its_producer_unregisters() {
+    on_every_network(|world| {
+        let diary = Diary::new();
+        world.run(|reactor| {
+            let handle = Handle::clone(reactor);
+            let server = scripted(&diary).on_made(move |transport| {
+                transport.register_producer(Panicking(""))?;
+                transport.lose_connection();
+                let transport = transport.clone();
+                handle.call_later(Duration::from_millis(5), move || {
+                    assert!(!transport.is_lost());
+                    transport.unregister_producer();
+                });
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            let peer = world
+                .peer(reactor, address(&port), async |mut stream| stream.read_to_end(&mut Vec::new()).await);
+            let lost = diary.when_lost();
+            peer.add_callback(move |_| lost)
+        });
+        assert!(diary.reason().is::<ConnectionDone>());
+    });
+}
+
+/// Panics in the method of this name.
+struct Panicking(&'static str);
+
+impl Panicking {
+    fn enter(&self, method: &'static str) {
+        assert_ne!(self.0, method, "on purpose");
+    }
+}
+
+impl Producer for Panicking {
+    fn pause_producing(&self) {
+        self.enter("pause_producing");
+    }
+
+    fn resume_producing(&self) {
+        self.enter("resume_producing");
+    }
+
+    fn stop_producing(&self) {
+        self.enter("stop_producing");
+    }
+}
+
+// P4: a producer is one of the connection's handlers
+#[test]
+fn a_panic_in_a_producer_closes_its_connection() {
+    for method in ["pause_producing", "resume_producing", "stop_producing"] {
+        let diary = Diary::new();
+        run(|reactor| {
+            let server = scripted(&diary).on_made(move |transport| {
+                transport.register_producer(Panicking(method))?;
+                transport.write_vec(vec![b'x'; 8 << 20]);
+                if method == "stop_producing" {
+                    transport.abort_connection();
+                }
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            let peer = peer(reactor, address(&port), |mut stream| {
+                let _ = stream.read_to_end(&mut Vec::new());
+                Ok(())
+            });
+            let lost = diary.when_lost();
+            peer.add_callback(move |()| lost)
+        });
+        let reason = diary.reason();
+        match method {
+            // The connection is lost already when it is called.
+            "stop_producing" => assert!(reason.is::<ConnectionAborted>(), "{reason:?}"),
+            _ => assert_eq!(reason.downcast_ref::<HandlerPanicked>().unwrap().handler(), method),
+        }
+    }
+}
+
 /// Writes one piece each time it is asked.
 struct Pull {
     transport: Transport,
@@ -186,6 +351,101 @@ fn a_pull_producer_is_asked_for_one_piece_at_a_time() {
         peer(reactor, address(&port), |mut stream| stream.read_to_end(&mut Vec::new()))
     });
     assert_eq!(got, 1500 * PIECE);
+}
+
+/// Writes a byte each time it is asked, and counts how often that is in one turn.
+struct Counting {
+    transport: Transport,
+    handle: Handle,
+    left: Cell<usize>,
+    turn: Cell<u64>,
+    in_turn: Cell<usize>,
+    most: Rc<Cell<usize>>,
+}
+
+impl Producer for Counting {
+    fn pause_producing(&self) {}
+
+    fn resume_producing(&self) {
+        let turn = self.handle.stats().turns;
+        if self.turn.replace(turn) != turn {
+            self.in_turn.set(0);
+        }
+        self.in_turn.set(self.in_turn.get() + 1);
+        self.most.set(self.most.get().max(self.in_turn.get()));
+        self.transport.write(b"x");
+        self.left.set(self.left.get() - 1);
+        if self.left.get() == 0 {
+            self.transport.unregister_producer();
+            self.transport.lose_connection();
+        }
+    }
+
+    fn stop_producing(&self) {}
+}
+
+// P5
+#[test]
+fn a_pull_producer_gets_a_bounded_share_of_each_turn() {
+    for world in [World::Real, World::Simulated(1)] {
+        let most = Rc::new(Cell::new(0));
+        let got = world.run(|reactor| {
+            let (handle, most) = (Handle::clone(reactor), most.clone());
+            let server = scripted(&Diary::new()).on_made(move |transport| {
+                let counting = Counting {
+                    transport: transport.clone(),
+                    handle: handle.clone(),
+                    left: Cell::new(1000),
+                    turn: Cell::new(0),
+                    in_turn: Cell::new(0),
+                    most: most.clone(),
+                };
+                Ok(transport.register_pull_producer(counting)?)
+            });
+            let port = listen_once(reactor, server);
+            world.peer(reactor, address(&port), async |mut stream| stream.read_to_end(&mut Vec::new()).await)
+        });
+        assert_eq!((got, most.get()), (1000, 16), "bytes, and the most in one turn, in {world:?}");
+    }
+}
+
+/// Looks in every turn how much of the queue was sent in the last.
+fn watch(handle: &Handle, transport: Transport, before: usize, most: Rc<Cell<usize>>) {
+    let now = transport.buffered();
+    most.set(most.get().max(before - now));
+    if now > 0 {
+        let again = handle.clone();
+        handle.call_later(Duration::ZERO, move || watch(&again, transport, now, most));
+    }
+}
+
+// P5: what a limit has held back may all go at once when it is lifted
+#[test]
+fn sending_from_the_queue_takes_a_bounded_share_of_each_turn() {
+    const MUCH: usize = 8 << 20;
+    let most = Rc::new(Cell::new(0));
+    World::Simulated(1).run(|reactor| {
+        if let Some(network) = SimulatedNetwork::of(reactor) {
+            network.set_window(2 * MUCH, 2 * MUCH);
+            network.set_splitting(false);
+        }
+        let (handle, most) = (Handle::clone(reactor), most.clone());
+        let server = scripted(&Diary::new()).on_made(move |transport| {
+            transport.limit_writing(&RateLimit::new(&handle, 1));
+            transport.write_vec(vec![b'x'; MUCH]);
+            assert_eq!(transport.buffered(), MUCH);
+            transport.lift_limits();
+            watch(&handle, transport.clone(), MUCH, most.clone());
+            Ok(())
+        });
+        let port = listen_once(reactor, server);
+        let diary = Diary::new();
+        let all = diary.when_received(MUCH);
+        ClientEndpoint::tcp("127.0.0.1", address(&port).port())
+            .connect(reactor, scripted(&diary))
+            .add_callback(move |_| all)
+    });
+    assert_eq!(most.get(), 1 << 20);
 }
 
 /// One side of a proxy: passes what comes to the other side, as fast as that takes it.

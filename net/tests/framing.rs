@@ -121,6 +121,17 @@ fn a_length_beyond_the_limit_is_refused_before_its_payload() {
 
 // P8
 #[test]
+fn a_frame_of_the_longest_length_is_taken() {
+    for width in [Prefixed::int8, Prefixed::int16, Prefixed::int32] {
+        let framing = width().max_length(3);
+        let input = encoded(&framing, &[b"abc"]);
+        assert_eq!(frames(framing, &input, input.len()).unwrap(), [b"abc"]);
+    }
+    assert_eq!(frames(Netstrings::new().max_length(3), b"3:abc,", 6).unwrap(), [b"abc"]);
+}
+
+// P8
+#[test]
 fn a_prefix_limits_what_can_be_sent() {
     let mut out = Vec::new();
     assert!(Prefixed::int8().encode(&[0; 256], &mut out).is_err());

@@ -25,10 +25,15 @@ fn closed(mut stream: TcpStream) -> std::io::Result<usize> {
 // P7, A3: more connections at once than are accepted in a turn
 #[test]
 fn a_burst_of_connections_is_accepted_over_several_turns() {
-    let made = Rc::new(Cell::new(0));
+    let (made, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     run(|reactor| {
-        let count = made.clone();
+        let (count, seen, handle) = (made.clone(), most.clone(), (**reactor).clone());
+        let (mut turn, mut in_turn) = (0, 0);
         let port = listen(reactor, move |_| {
+            let now = handle.stats().turns;
+            in_turn = if turn == now { in_turn + 1 } else { 1 };
+            turn = now;
+            seen.set(seen.get().max(in_turn));
             count.set(count.get() + 1);
             Echo
         });
@@ -43,7 +48,7 @@ fn a_burst_of_connections_is_accepted_over_several_turns() {
             Ok(())
         })
     });
-    assert_eq!(made.get(), 300);
+    assert_eq!((made.get(), most.get()), (300, 64), "connections, and the most in one turn");
 }
 
 struct Fickle(u32);
@@ -232,5 +237,32 @@ fn a_unix_listener_removes_its_file_and_replaces_a_dead_one() {
     });
     assert_eq!(diary.entries(), ["made", "data hello", "lost connection was closed cleanly"]);
     assert!(!path.exists());
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+// P7: what somebody else has put in the place of a socket is not ours to remove
+#[cfg(unix)]
+#[test]
+fn a_unix_listener_removes_and_replaces_nothing_but_sockets_and_its_own() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = std::env::temp_dir().join(format!("twistor-others-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("socket");
+    std::fs::write(&path, "a letter").unwrap();
+    run(|reactor| {
+        let endpoint = ServerEndpoint::unix(&path).mode(0o600);
+        let error = endpoint.listen(reactor, |_| Echo).unwrap_err();
+        assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
+        assert_eq!(std::fs::read(&path).unwrap(), b"a letter");
+
+        std::fs::remove_file(&path).unwrap();
+        let port = endpoint.listen(reactor, |_| Echo).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "another letter").unwrap();
+        port.stop_listening()
+    });
+    assert_eq!(std::fs::read(&path).unwrap(), b"another letter");
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -13,9 +13,9 @@ use std::time::Duration;
 use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
-    Backoff, ClientEndpoint, ConnectRefused, ConnectionAborted, ConnectionDone, IdleTimedOut, IdleTimeout,
-    IdleTimer, Limited, ListeningPort, NetworkEventKind, RateLimit, Reconnecting, SimulatedNetwork,
-    Transport,
+    Backoff, ClientEndpoint, ConnectRefused, ConnectionAborted, ConnectionDone, Failure, IdleTimedOut,
+    IdleTimeout, IdleTimer, Limited, ListeningPort, NetworkEventKind, RateLimit, Reconnecting,
+    SimulatedNetwork, Transport,
 };
 use twistor_reactor::{Handle, Reactor};
 
@@ -37,7 +37,8 @@ fn a_silent_connection_is_closed_with_idle_timed_out() {
 #[test]
 fn signs_of_life_put_the_end_off() {
     let diary = Diary::new();
-    let (first, last) = run(|reactor| {
+    // Where nothing but the clock decides what comes first.
+    let (first, last) = World::Simulated(1).run(|reactor| {
         let limit = Duration::from_millis(60);
         let (handle, lifespan) = ((**reactor).clone(), Rc::new(Cell::new(None)));
         let made = lifespan.clone();
@@ -476,4 +477,119 @@ fn stopping_while_connecting_or_waiting_fails_those_who_wait() {
         reactor.call_later(Duration::from_millis(10), move || assert!(service.stop().is_fired()));
         waiting.add_both(|result| assert!(result.unwrap_err().is::<ConnectionAborted>()))
     });
+}
+
+/// How long a connection lived, in a world without chance.
+fn lifespan(
+    limit: Duration,
+    made: impl FnMut(&Transport, &Handle) -> Result<(), Failure> + 'static,
+) -> Duration {
+    World::Simulated(1).run(|reactor| {
+        let handle = Handle::clone(reactor);
+        let (begin, diary) = (Rc::new(Cell::new(None)), Diary::new());
+        let (begun, clock) = (begin.clone(), handle.clone());
+        let mut made = made;
+        let server = scripted(&diary).on_made(move |transport| {
+            begun.set(Some(clock.now()));
+            made(transport, &clock)
+        });
+        let port = listen_once(reactor, IdleTimeout::new(reactor, limit, server));
+        let lost = diary.when_lost();
+        ClientEndpoint::tcp("127.0.0.1", address(&port).port())
+            .connect(reactor, Echo)
+            .add_callback(move |_| lost)
+            .add_callback(move |()| Ok(handle.now() - begin.get().unwrap()))
+    })
+}
+
+// P14
+#[test]
+fn a_peer_that_was_held_up_has_all_its_time_again() {
+    let lived = lifespan(Duration::from_millis(60), |transport, handle| {
+        transport.pause_producing();
+        let transport = transport.clone();
+        handle.call_later(Duration::from_millis(50), move || transport.resume_producing());
+        Ok(())
+    });
+    assert!(lived >= Duration::from_millis(110), "{lived:?}");
+}
+
+// P14
+#[test]
+fn a_shorter_limit_counts_at_once() {
+    let keep = Rc::new(RefCell::new(None));
+    let lived = lifespan(Duration::from_secs(3600), move |transport, handle| {
+        let timer = IdleTimer::new(handle, transport, Duration::from_secs(3600));
+        timer.set_limit(Duration::from_millis(60));
+        keep.replace(Some(timer));
+        Ok(())
+    });
+    assert!((60..70).contains(&lived.as_millis()), "{lived:?}");
+}
+
+// P14
+#[test]
+fn a_peers_place_comes_back_when_its_connection_ends() {
+    World::Simulated(1).run(|reactor| {
+        let port = listen(reactor, Limited::new(|_| Echo).per_peer(1));
+        let (endpoint, handle) =
+            (ClientEndpoint::tcp("127.0.0.1", address(&port).port()), Handle::clone(reactor));
+        reactor.spawn(async move {
+            for _ in 0..3 {
+                let peer = endpoint.converse(&handle).await?;
+                peer.write(b"x");
+                assert_eq!(peer.read_exact(1).await?, b"x");
+                // Its place is taken.
+                let second = endpoint.converse(&handle).await?;
+                assert_eq!(second.read_some().await?, b"");
+                peer.transport().unwrap().lose_write_connection();
+                assert_eq!(peer.read_some().await?, b"");
+            }
+            Ok::<(), Failure>(())
+        })
+    });
+}
+
+/// How many connections are asked for when the service is ended in this way, while it waits or while it connects.
+fn asked_for(connecting: bool, end: fn(Reconnecting)) -> usize {
+    let asked = Rc::new(Cell::new(0));
+    World::Simulated(1).run(|reactor| {
+        let network = SimulatedNetwork::of(reactor).unwrap();
+        let count = asked.clone();
+        network.set_observer(move |event| match event.kind {
+            NetworkEventKind::Connecting => count.set(count.get() + 1),
+            NetworkEventKind::Arrived => panic!("it was given up"),
+            _ => {}
+        });
+        let there = "192.0.2.9".parse().unwrap();
+        if connecting {
+            network.isolate(there);
+        }
+        let service = Reconnecting::new(reactor, ClientEndpoint::tcp("192.0.2.9", 7), || Echo);
+        service.start();
+        let (waited, trigger) = Deferred::new();
+        let handle = Handle::clone(reactor);
+        // The first wait is a second, about.
+        reactor.call_later(Duration::from_millis(100), move || {
+            end(service);
+            let healed = handle.clone();
+            twistor_net::ServerEndpoint::tcp("192.0.2.9:7".parse().unwrap())
+                .listen(&healed, |_| Echo)
+                .unwrap();
+            network.rejoin(there);
+            handle.call_later(Duration::from_secs(200), move || trigger.callback(()));
+        });
+        waited
+    });
+    asked.get()
+}
+
+// P14
+#[test]
+fn a_service_that_is_stopped_or_dropped_asks_for_no_more_connections() {
+    for end in
+        [|service| drop(service), |service: Reconnecting| drop(service.stop())] as [fn(Reconnecting); 2]
+    {
+        assert_eq!((asked_for(false, end), asked_for(true, end)), (1, 1));
+    }
 }

@@ -16,8 +16,8 @@ use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
     ClientEndpoint, ConnectRefused, ConnectTimedOut, ConnectionDone, ConnectionLost, DatagramProtocol,
-    DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NoRoute, ServerEndpoint,
-    SimulatedNetwork, Transport, UdpEndpoint,
+    DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NetworkEventKind, NoRoute,
+    ServerEndpoint, SimulatedNetwork, Transport, UdpEndpoint,
 };
 use twistor_reactor::{Handle, Reactor};
 
@@ -479,6 +479,41 @@ fn tls_runs_in_the_simulation() {
     });
 }
 
+/// Pauses reading again and again, as a producer's consumer may.
+#[cfg(feature = "tls")]
+fn keep_pausing(handle: &Handle, transport: Transport) {
+    if !transport.is_lost() {
+        transport.pause_producing();
+        let again = handle.clone();
+        handle.call_later(Duration::from_millis(1), move || keep_pausing(&again, transport));
+    }
+}
+
+// P11
+#[cfg(feature = "tls")]
+#[test]
+fn the_wait_for_a_goodbye_cannot_be_paused() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        network(reactor).add_name("server.test", [ip(SERVER)]);
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+        endpoint.listen(reactor, |_| Echo).unwrap();
+        let diary = Diary::new();
+        let lost = diary.when_lost();
+        let handle = (**reactor).clone();
+        let client = ClientEndpoint::tls("server.test", 443, authority.client());
+        client.connect(reactor, scripted(&diary)).add_callback(move |transport| {
+            transport.lose_connection();
+            let start = handle.now();
+            keep_pausing(&handle, transport);
+            lost.add_callback(move |()| {
+                assert!(handle.now() - start < Duration::from_secs(1), "{:?}", handle.now() - start);
+            })
+        })
+    });
+}
+
 /// Writes down what comes.
 #[derive(Clone, Default)]
 struct Mail(Rc<RefCell<Vec<String>>>);
@@ -624,4 +659,182 @@ fn a_simulated_run_makes_no_system_call_for_time_or_sockets() {
         let made = calls.lines().find(|line| line.contains(call));
         assert!(made.is_none(), "{made:?}");
     }
+}
+
+// P6, P9: a socket that is left open would take one of the descriptors
+#[test]
+fn a_cancelled_connect_and_the_loser_of_a_race_give_their_descriptors_back() {
+    with_seeds(|reactor| {
+        let network = network(reactor);
+        serve(reactor, |_| Echo);
+        let (dead, handle) = (ip("198.51.100.1"), Handle::clone(reactor));
+        network.isolate(dead);
+        network.add_name("both.test", [dead, ip(SERVER)]);
+        reactor.spawn(async move {
+            network.set_descriptor_limit(Some(1));
+            for _ in 0..3 {
+                let connecting = ClientEndpoint::tcp("198.51.100.1", 80).converse(&handle);
+                let canceller = connecting.canceller();
+                handle.call_later(Duration::from_millis(20), move || canceller.cancel());
+                assert!(connecting.await.unwrap_err().is::<twistor_deferred::Cancelled>());
+            }
+            // One for each end, and one for the attempt beside it.
+            network.set_descriptor_limit(Some(3));
+            for _ in 0..3 {
+                let peer = ClientEndpoint::tcp("both.test", 80).converse(&handle).await?;
+                peer.write(b"x");
+                assert_eq!(peer.read_exact(1).await?, b"x");
+                peer.transport().unwrap().lose_write_connection();
+                assert_eq!(peer.read_some().await?, b"");
+            }
+            Ok::<(), Failure>(())
+        })
+    });
+}
+
+/// How long connecting to a name takes when everything takes 10 ms on its way.
+fn takes(addresses: &'static [&'static str], prepare: impl FnOnce(&SimulatedNetwork)) -> Duration {
+    World::Simulated(1).run(|reactor| {
+        let network = network(reactor);
+        network.set_latency(Duration::from_millis(10), Duration::from_millis(10));
+        network.add_name("some.test", addresses.iter().map(|address| ip(address)).collect::<Vec<_>>());
+        prepare(&network);
+        serve(reactor, |_| Echo);
+        let (handle, start) = (Handle::clone(reactor), reactor.now());
+        ClientEndpoint::tcp("some.test", 80)
+            .connect(reactor, Echo)
+            .add_callback(move |_| Ok(handle.now() - start))
+    })
+}
+
+// P6: RFC 8305
+#[test]
+fn the_families_take_turns_and_a_failure_does_not_shorten_the_next_ones_time() {
+    let cut_off = |network: &SimulatedNetwork| {
+        network.isolate(ip("2001:db8::8"));
+        network.isolate(ip("2001:db8::9"));
+    };
+    // The look-up, the first one's time, and there and back.
+    assert_eq!(takes(&["2001:db8::8", "2001:db8::9", SERVER], cut_off), Duration::from_millis(280));
+    // The first refuses after 20 ms; the second has its quarter of a second from then on.
+    let took =
+        takes(&["198.51.100.7", "198.51.100.8", SERVER], |network| network.isolate(ip("198.51.100.8")));
+    assert_eq!(took, Duration::from_millis(300));
+}
+
+// P9: the manners of TCP
+#[test]
+fn closing_with_something_unread_and_writing_to_who_has_closed_are_answered_by_a_reset() {
+    for unread in [true, false] {
+        with_seeds(|reactor| {
+            let handle = Handle::clone(reactor);
+            let server_side = scripted(&Diary::new()).on_made(move |transport| {
+                let (transport, closes) = (transport.clone(), if unread { 2 } else { 0 });
+                transport.pause_producing();
+                handle.call_later(Duration::from_secs(closes), move || transport.lose_connection());
+                Ok(())
+            });
+            serve(reactor, Once(Some(server_side)));
+            let (diary, handle) = (Diary::new(), Handle::clone(reactor));
+            let lost = diary.when_lost();
+            // It hears the end, and would write on.
+            let client = scripted(&diary).on_end(|_| Ok(()));
+            server().connect(reactor, client).add_callback(move |transport| {
+                handle.call_later(Duration::from_secs(1), move || assert!(transport.write(b"hello?")));
+                lost.add_callback(move |()| assert!(diary.reason().is::<ConnectionLost>()))
+            })
+        });
+    }
+}
+
+// P9
+#[test]
+fn a_cut_goes_both_ways_and_a_host_is_never_cut_off_from_itself() {
+    for (one, other) in [(SERVER, CLIENT), (CLIENT, SERVER)] {
+        with_seeds(|reactor| {
+            let network = network(reactor);
+            network.partition(ip(one), ip(other));
+            serve(reactor, |_| Echo);
+            let endpoint = server().timeout(Duration::from_secs(5));
+            failure_of(endpoint.connect(reactor, Echo)).add_callback(|failure| {
+                assert!(failure.is::<ConnectTimedOut>(), "{failure:?}");
+            })
+        });
+    }
+    with_seeds(|reactor| {
+        network(reactor).isolate(ip(SERVER));
+        serve(reactor, |_| Echo);
+        server().bind_address(ip(SERVER)).timeout(Duration::from_secs(5)).connect(reactor, Echo)
+    });
+}
+
+// P9
+#[test]
+fn routes_come_back_and_names_go_away() {
+    with_seeds(|reactor| {
+        let (network, handle) = (network(reactor), Handle::clone(reactor));
+        serve(reactor, |_| Echo);
+        network.add_name("server.test", [ip(SERVER)]);
+        reactor.spawn(async move {
+            let endpoint = ClientEndpoint::tcp("server.test", 80);
+            network.set_reachable(ip(SERVER), false);
+            assert!(endpoint.converse(&handle).await.unwrap_err().is::<NoRoute>());
+            network.set_reachable(ip(SERVER), true);
+            endpoint.converse(&handle).await?;
+            network.remove_name("server.test");
+            assert!(endpoint.converse(&handle).await.unwrap_err().is::<DnsLookupError>());
+            Ok::<(), Failure>(())
+        })
+    });
+}
+
+// P9, P7: those who wait in a listener's queue are not left waiting
+#[test]
+fn who_was_not_accepted_is_reset_when_the_listener_stops() {
+    with_seeds(|reactor| {
+        let port = Rc::new(Cell::new(None::<ListeningPort>));
+        let stopping = port.clone();
+        // It stops as the first comes; the second waits behind it.
+        port.set(Some(serve(reactor, move |_| {
+            if let Some(port) = stopping.take() {
+                drop(port.stop_listening());
+            }
+            Echo
+        })));
+        let network = network(reactor);
+        network.set_latency(Duration::from_millis(1), Duration::from_millis(1));
+        let (first, second) = (Diary::new(), Diary::new());
+        let second_lost = second.when_lost();
+        let both = [first, second.clone()].map(|diary| server().connect(reactor, scripted(&diary)));
+        let ended = both.map(|connecting| connecting.add_both(|result| Ok(result.is_ok())));
+        let [one, other] = ended;
+        one.add_callback(move |_| other).add_callback(move |connected| {
+            // Connected, as far as it could tell, or refused already.
+            if connected { second_lost } else { twistor_deferred::succeed(()) }
+        })
+    });
+}
+
+// P9, P15
+#[test]
+fn a_port_of_all_hosts_hears_those_who_send_to_one_and_keeps_a_bounded_amount() {
+    let counted = with_seeds(|reactor| {
+        let (network, mail, handle) = (network(reactor), Mail::default(), Handle::clone(reactor));
+        network.set_latency(Duration::from_millis(1), Duration::from_millis(1));
+        let lost = Rc::new(Cell::new(0));
+        let count = lost.clone();
+        network.set_observer(move |event| {
+            if matches!(event.kind, NetworkEventKind::Lost(_)) {
+                count.set(count.get() + 1);
+            }
+        });
+        mail.open(reactor, UdpEndpoint::new(place("0.0.0.0:53")));
+        let sender = Mail::default().open(reactor, UdpEndpoint::new(place("192.0.2.1:0")));
+        // They arrive together, before the port can read.
+        for _ in 0..10 {
+            sender.send_to(&[b'x'; 40_000], place("192.0.2.80:53")).unwrap();
+        }
+        after(&handle, Duration::from_secs(1)).add_callback(move |()| Ok((mail.0.borrow().len(), lost.get())))
+    });
+    assert!(counted.iter().all(|(heard, lost)| *heard == 5 && *lost == 5), "{counted:?}");
 }

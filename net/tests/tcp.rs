@@ -662,3 +662,207 @@ fn drained_fires_when_all_is_sent_and_fails_when_it_cannot_be() {
         assert_eq!(*outcome.borrow(), [("empty", true), ("first", true), ("second", false)]);
     });
 }
+
+// P2
+#[test]
+fn drained_tells_an_abort_from_a_loss() {
+    on_every_network(|world| {
+        let failure = world.run(|reactor| {
+            let (told, trigger) = Deferred::new();
+            let trigger = Cell::new(Some(trigger));
+            let server = scripted(&Diary::new()).on_data(move |transport, _| {
+                transport.write_vec(vec![b'x'; world.much()]);
+                let trigger = trigger.take().unwrap();
+                drop(transport.drained().add_both(move |result| trigger.callback(result.unwrap_err())));
+                transport.abort_connection();
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            let peer = world.peer(reactor, address(&port), async move |mut stream| {
+                stream.write_all(b"x").await?;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+                Ok(())
+            });
+            peer.add_callback(move |()| told)
+        });
+        assert!(failure.is::<ConnectionAborted>(), "{failure:?}");
+    });
+}
+
+// P3: whoever ends first
+#[test]
+fn a_connection_whose_halves_have_both_ended_is_lost() {
+    on_every_network(|world| {
+        for first in [true, false] {
+            let diary = Diary::new();
+            world.run(|reactor| {
+                let server = scripted(&diary)
+                    .on_made(move |transport| {
+                        if first {
+                            transport.lose_write_connection();
+                        }
+                        Ok(())
+                    })
+                    .on_end(move |transport| {
+                        if !first {
+                            transport.lose_write_connection();
+                        }
+                        Ok(())
+                    });
+                let port = listen_once(reactor, server);
+                let peer = world.peer(reactor, address(&port), async move |mut stream| {
+                    if !first {
+                        stream.shutdown(Shutdown::Write).await?;
+                    }
+                    stream.read_to_end(&mut Vec::new()).await
+                });
+                let lost = diary.when_lost();
+                peer.add_callback(move |_| lost)
+            });
+            assert_eq!(diary.entries(), ["made", "end", "lost connection was closed cleanly"]);
+        }
+    });
+}
+
+// P4: what happens afterwards is no better reason
+#[test]
+fn a_reset_does_not_hide_the_error_that_closes_a_connection() {
+    on_every_network(|world| {
+        let diary = Diary::new();
+        world.run(|reactor| {
+            let server = scripted(&diary).on_data(move |transport, _| {
+                transport.write_vec(vec![b'x'; world.much()]);
+                Err(std::io::Error::other("this makes no sense").into())
+            });
+            let port = listen_once(reactor, server);
+            let peer = world.peer(reactor, address(&port), async move |mut stream| {
+                stream.write_all(b"x").await?;
+                stream.read_exact(&mut [0; 1024]).await?;
+                stream.reset();
+                Ok(())
+            });
+            let lost = diary.when_lost();
+            peer.add_callback(move |()| lost)
+        });
+        assert_eq!(diary.losses(), 1);
+        assert_eq!(diary.reason().to_string(), "this makes no sense");
+    });
+}
+
+// P2, P8
+#[test]
+fn a_connection_that_is_closing_is_not_told_that_reading_goes_on() {
+    on_every_network(|world| {
+        let diary = Diary::new();
+        world.run(|reactor| {
+            let server = scripted(&diary).on_data(|transport, _| {
+                transport.pause_producing();
+                transport.resume_producing();
+                transport.lose_connection();
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            let peer = world.peer(reactor, address(&port), async move |mut stream| {
+                stream.write_all(b"x").await?;
+                stream.read_to_end(&mut Vec::new()).await
+            });
+            let lost = diary.when_lost();
+            peer.add_callback(move |_| lost)
+        });
+        assert_eq!(diary.entries(), ["made", "data x", "lost connection was closed cleanly"]);
+    });
+}
+
+// P2: not even what has come already
+#[test]
+fn nothing_is_delivered_after_abort_connection() {
+    let diary = Diary::new();
+    run(|reactor| {
+        let (come, trigger) = Deferred::new();
+        let trigger = Cell::new(Some(trigger));
+        let server = scripted(&diary)
+            .on_made(move |transport| {
+                transport.pause_producing();
+                trigger.take().unwrap().callback(transport.clone());
+                Ok(())
+            })
+            .on_data(|transport, _| {
+                transport.abort_connection();
+                Ok(())
+            });
+        let port = listen_once(reactor, server);
+        let peer = peer(reactor, address(&port), |mut stream| {
+            stream.write_all(&vec![b'x'; 150_000])?;
+            Ok(stream)
+        });
+        let lost = diary.when_lost();
+        peer.add_callback(move |stream| {
+            come.add_callback(move |transport| {
+                transport.resume_producing();
+                lost.add_callback(move |()| drop(stream))
+            })
+        })
+    });
+    // One read's worth.
+    assert!(diary.received().len() <= 64 * 1024, "{} bytes", diary.received().len());
+    assert!(diary.reason().is::<ConnectionAborted>());
+}
+
+// P4
+#[test]
+fn a_panic_closes_at_once_and_does_not_send_the_rest() {
+    on_every_network(|world| {
+        // More than the operating system keeps for both ends.
+        let much = if world == World::Real { 64 << 20 } else { world.much() };
+        let diary = Diary::new();
+        let got = world.run(|reactor| {
+            let server = scripted(&diary).on_data(move |transport, _| {
+                transport.write_vec(vec![b'x'; much]);
+                panic!("on purpose");
+            });
+            let port = listen_once(reactor, server);
+            let peer = world.peer(reactor, address(&port), async |mut stream| {
+                stream.write_all(b"x").await?;
+                let mut got = Vec::new();
+                // The end or a reset, as it happens.
+                let _ = stream.read_to_end(&mut got).await;
+                Ok(got.len())
+            });
+            let lost = diary.when_lost();
+            peer.add_callback(move |got| lost.add_callback(move |()| Ok(got)))
+        });
+        assert!(got < much);
+        assert_eq!(diary.reason().downcast_ref::<HandlerPanicked>().unwrap().handler(), "data_received");
+    });
+}
+
+// P2
+#[test]
+fn what_was_not_sent_is_thrown_away_at_once_with_the_connection() {
+    on_every_network(|world| {
+        let ends: [fn(&Transport); 2] = [Transport::abort_connection, |transport| {
+            transport.fail_connection(std::io::Error::other("enough"))
+        }];
+        for end in ends {
+            let diary = Diary::new();
+            world.run(|reactor| {
+                let server = scripted(&diary).on_data(move |transport, _| {
+                    transport.write_vec(vec![b'x'; world.much()]);
+                    assert!(transport.buffered() > 0);
+                    end(transport);
+                    assert_eq!(transport.buffered(), 0);
+                    Ok(())
+                });
+                let port = listen_once(reactor, server);
+                let peer = world.peer(reactor, address(&port), async |mut stream| {
+                    stream.write_all(b"x").await?;
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                    Ok(())
+                });
+                let lost = diary.when_lost();
+                peer.add_callback(move |()| lost)
+            });
+            assert_eq!(diary.losses(), 1);
+        }
+    });
+}

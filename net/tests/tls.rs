@@ -358,6 +358,38 @@ fn an_end_without_close_notify_is_no_error_to_a_side_that_is_closing() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
+// P11: all is sent and said, and what comes of the wait for the peer's goodbye is no loss
+#[test]
+fn neither_a_reset_nor_the_end_of_the_reactor_is_an_error_to_a_side_that_has_said_goodbye() {
+    let authority = Authority::new();
+    for resets in [true, false] {
+        let diary = Diary::new();
+        let kept = run(|reactor| {
+            let server = scripted(&diary).on_made(|transport| {
+                transport.write(b"that is all");
+                transport.lose_connection();
+                Ok(())
+            });
+            let port = listen_tls(reactor, authority.signs("localhost").server(), Once(Some(server)));
+            let lost = diary.when_lost();
+            let peer = blocking(reactor, &port, &authority, move |mut stream| {
+                stream.read_to_end(&mut Vec::new())?;
+                if !resets {
+                    return Ok(Some(stream.sock));
+                }
+                reset(stream.sock);
+                Ok(None)
+            });
+            peer.add_callback(move |stream| match stream {
+                None => lost.add_callback(|()| Ok(None)),
+                kept => twistor_deferred::succeed(kept),
+            })
+        });
+        assert_eq!(diary.entries(), ["made", "lost connection was closed cleanly"]);
+        drop(kept);
+    }
+}
+
 // P11
 #[test]
 fn abort_connection_says_no_goodbye() {

@@ -249,3 +249,58 @@ fn an_address_in_use_is_an_error() {
         succeed(())
     });
 }
+
+// P15: on the loopback, whose broadcast address only Linux has
+#[cfg(target_os = "linux")]
+#[test]
+fn broadcasts_are_sent_only_where_that_is_allowed() {
+    let log = Log::default();
+    run(|reactor| {
+        let all = UdpEndpoint::new("0.0.0.0:0".parse().unwrap()).listen(reactor, log.clone()).unwrap();
+        let to = SocketAddr::from(([127, 255, 255, 255], all.address().port()));
+        let shy = open(reactor, &Log::default());
+        assert_eq!(shy.send_to(b"psst", to).unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+        let loud = UdpEndpoint::new("127.0.0.1:0".parse().unwrap()).broadcast(true);
+        loud.listen(reactor, Log::default()).unwrap().send_to(b"to all", to).unwrap();
+        log.when(2)
+    });
+    assert_eq!(log.entries.borrow()[..2], ["started", "to all"]);
+}
+
+// P15
+#[cfg(unix)]
+#[test]
+fn two_sockets_share_a_port_with_reuse_port() {
+    run(|reactor| {
+        let endpoint = UdpEndpoint::new("127.0.0.1:0".parse().unwrap()).reuse_port(true);
+        let first = endpoint.listen(reactor, Log::default()).unwrap();
+        let same = UdpEndpoint::new(first.address());
+        assert!(same.listen(reactor, Log::default()).is_err());
+        let second = same.reuse_port(true).listen(reactor, Log::default()).unwrap();
+        assert_eq!(first.address(), second.address());
+        succeed(())
+    });
+}
+
+// P15
+#[test]
+fn a_multicast_group_is_joined_once_heard_and_left() {
+    let log = Log::default();
+    run(|reactor| {
+        let group: std::net::IpAddr = "239.7.7.7".parse().unwrap();
+        let port = UdpEndpoint::new("0.0.0.0:0".parse().unwrap()).listen(reactor, log.clone()).unwrap();
+        let joined = port.join_group(group).and_then(|()| port.set_multicast_loop(true));
+        let to = SocketAddr::new(group, port.address().port());
+        if let Err(error) = joined.and_then(|()| port.send_to(b"to the group", to)) {
+            println!("not shown: there is no way to a multicast group from here: {error}");
+            return succeed(());
+        }
+        assert_eq!(port.join_group(group).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+        let heard = log.clone();
+        log.when(2).add_callback(move |()| {
+            assert_eq!(heard.entries.borrow()[1], "to the group");
+            port.leave_group(group).unwrap();
+            assert!(port.leave_group(group).is_err());
+        })
+    });
+}

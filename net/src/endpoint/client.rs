@@ -25,7 +25,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # Endpoint strings
 ///
-/// `tcp:HOST:PORT`, `tls:HOST:PORT` (or `ssl:`), `unix:PATH`. Then, or instead, arguments by name: `host`, `port`,
+/// `tcp:HOST:PORT`, `tls:HOST:PORT` (or `ssl:`), `unix:PATH`. Before, behind or instead, arguments by name: `host`, `port`,
 /// `path`, `timeout` in seconds, `bindAddress`; for TLS `trustRoots` (or `caCertsDir`, a PEM file or a folder of them;
 /// the platform's if left out), `certificate` (or `certKey`) and `privateKey` (PEM files), `hostname` (to be asked for
 /// instead of the host) and `alpn` (protocols, a comma between them). A backslash takes the meaning from the
@@ -204,7 +204,7 @@ impl ClientEndpoint {
     }
 }
 
-/// The endpoint as a string.
+/// The endpoint as a string, which reads back as the same; of TLS, it leaves out whom it trusts and who it is.
 impl fmt::Display for ClientEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
@@ -233,7 +233,7 @@ impl FromStr for ClientEndpoint {
 
     fn from_str(source: &str) -> Result<ClientEndpoint, EndpointError> {
         let mut description = Description::parse(source)?;
-        let mut endpoint = match description.kind.text.as_str() {
+        let mut endpoint = match description.kind.text.to_ascii_lowercase().as_str() {
             "tcp" => tcp(&mut description)?,
             #[cfg(feature = "tls")]
             "tls" | "ssl" => {
@@ -242,7 +242,7 @@ impl FromStr for ClientEndpoint {
             }
             #[cfg(unix)]
             "unix" => ClientEndpoint::unix(description.require("path")?.text),
-            _ => return Err(description.unknown_kind(super::KINDS)),
+            _ => return Err(description.unknown_kind(super::CLIENT_KINDS)),
         };
         if let Some(timeout) = description.take_named("timeout") {
             let seconds: f64 = description.read(&timeout, "a number of seconds")?;

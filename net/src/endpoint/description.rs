@@ -29,7 +29,7 @@ impl fmt::Display for EndpointError {
 impl std::error::Error for EndpointError {}
 
 /// A piece of the string with its escapes undone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Piece {
     pub(super) text: String,
     pub(super) at: usize,
@@ -78,10 +78,7 @@ impl Description {
         arguments.push((name, piece));
 
         let mut arguments = arguments.into_iter();
-        let kind = match arguments.next() {
-            Some((_, kind)) => kind,
-            None => Piece { text: String::new(), at: 0 },
-        };
+        let kind = arguments.next().map_or_else(Default::default, |(_, kind)| kind);
         let mut description = Description {
             source: source.to_owned(),
             kind,
@@ -90,12 +87,7 @@ impl Description {
         };
         for (name, value) in arguments {
             match name {
-                None if description.named.is_empty() => description.positional.push_back(value),
-                None => {
-                    return Err(
-                        description.error(value.at, "an argument without a name behind one with a name")
-                    );
-                }
+                None => description.positional.push_back(value),
                 Some(name) if description.named.iter().any(|(other, _)| other.text == name.text) => {
                     return Err(description.error(name.at, format!("a second {:?}", name.text)));
                 }
@@ -135,6 +127,18 @@ impl Description {
     /// Reads a piece as a value; `what` it has to be goes into the error.
     pub(super) fn read<T: FromStr>(&self, piece: &Piece, what: &str) -> Result<T, EndpointError> {
         piece.text.parse().map_err(|_| self.error(piece.at, format!("{:?} is not {what}", piece.text)))
+    }
+
+    /// Reads the argument of this name, or else the next without a name, if there is one.
+    pub(super) fn read_next<T: FromStr>(
+        &mut self,
+        name: &str,
+        what: &str,
+    ) -> Result<Option<T>, EndpointError> {
+        match self.take(name) {
+            Some(piece) => self.read(&piece, what).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Reads the argument of this name, if it is there.

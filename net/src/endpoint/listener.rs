@@ -374,3 +374,20 @@ fn concerns_one_connection(error: &io::Error) -> bool {
             | Kind::TimedOut
     )
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    // P7: the others would come again at once, for ever
+    #[test]
+    fn an_error_of_accept_is_about_one_connection_or_about_resources() {
+        let is_skipped = |code| concerns_one_connection(&io::Error::from_raw_os_error(code));
+        for one in [libc::ECONNABORTED, libc::EINTR, libc::EPERM, libc::ENETDOWN, libc::EHOSTUNREACH] {
+            assert!(is_skipped(one), "{}", io::Error::from_raw_os_error(one));
+        }
+        for all in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EINVAL] {
+            assert!(!is_skipped(all), "{}", io::Error::from_raw_os_error(all));
+        }
+    }
+}

@@ -27,11 +27,11 @@ pub(super) fn client(description: &mut Description) -> Result<ClientTls, Endpoin
 }
 
 pub(super) fn server(description: &mut Description) -> Result<ServerTls, EndpointError> {
-    let at = description.kind.at;
-    let Some(key) = description.take_named("privateKey") else {
-        return Err(description.error(at, "no privateKey"));
+    let key = description.require("privateKey")?;
+    let certificate = match description.take_named("certificate") {
+        Some(certificate) => certificate,
+        None => description.take("certKey").unwrap_or_else(|| key.clone()),
     };
-    let certificate = either(description, "certKey", "certificate").unwrap_or_else(|| key.clone());
     let mut pem = blame(description, certificate.at, read(&certificate))?;
     if let Some(chain) = description.take_named("extraCertChain") {
         pem.push(b'\n');

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use twistor_reactor::Handle;
 
 use super::EndpointError;
-use super::description::{Description, quote};
+use super::description::{Description, Piece, quote};
 use super::listener::{self, Acceptor, Security};
 use crate::simulation::Network;
 #[cfg(feature = "tls")]
@@ -24,10 +24,11 @@ const DEFAULT_BACKLOG: u32 = 1024;
 ///
 /// # Endpoint strings
 ///
-/// `tcp:PORT`, with `interface` (an IP address; all of IPv4 if left out) and `reusePort` (`1` or `0`); `ssl:PORT` (or
-/// `tls:PORT`), which takes the same and the PEM files `privateKey`, `certKey` (the key's file if left out) and
-/// `extraCertChain`, and `alpn` (protocols, a comma between them); `unix:PATH`, with `mode` (octal permissions of the
-/// socket's file). All take `backlog`. Each also by name: `port`, `path`.
+/// `tcp:PORT`, with `interface` (an IP address; all of IPv4 if left out, and with `tcp6` all of IPv6) and `reusePort` (`1`
+/// or `0`); `ssl:PORT` (or `tls:PORT`), which takes the same and the PEM files `privateKey`, `certKey` (the key's file if
+/// left out) and `extraCertChain`, and `alpn` (protocols, a comma between them); `unix:PATH`, with `mode` (octal
+/// permissions of the socket's file). All take `backlog`. Each argument has its name, also `port` and `path` (or
+/// `address`), and may do without it in the order of this list; for TLS: `port`, `privateKey`, `certKey`, `interface`.
 /// A backslash takes the meaning from the colon, equals sign or backslash behind it; an IPv6 address may stand in
 /// brackets instead: `tcp:80:interface=[::]`.
 ///
@@ -179,7 +180,7 @@ impl ServerEndpoint {
     }
 }
 
-/// The endpoint as a string.
+/// The endpoint as a string, which reads back as the same; of TLS, it leaves out who it is.
 impl fmt::Display for ServerEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
@@ -214,18 +215,24 @@ impl FromStr for ServerEndpoint {
 
     fn from_str(source: &str) -> Result<ServerEndpoint, EndpointError> {
         let mut description = Description::parse(source)?;
-        let mut endpoint = match description.kind.text.as_str() {
-            "tcp" => tcp(&mut description)?,
+        let mut endpoint = match description.kind.text.to_ascii_lowercase().as_str() {
+            "tcp" => tcp(&mut description, Ipv4Addr::UNSPECIFIED.into())?,
+            "tcp6" => tcp(&mut description, Ipv6Addr::UNSPECIFIED.into())?,
             #[cfg(feature = "tls")]
             "ssl" | "tls" => {
-                let endpoint = tcp(&mut description)?;
+                let port = description.require("port")?;
                 let tls = super::secured::server(&mut description)?;
+                let endpoint = tcp_port(&mut description, &port, Ipv4Addr::UNSPECIFIED.into())?;
                 ServerEndpoint { security: Security::Tls(tls), ..endpoint }
             }
             #[cfg(unix)]
             "unix" => {
-                let endpoint = ServerEndpoint::unix(description.require("path")?.text);
-                match description.take_named("mode") {
+                let path = match description.take_named("address") {
+                    Some(path) => path,
+                    None => description.require("path")?,
+                };
+                let endpoint = ServerEndpoint::unix(path.text);
+                match description.take("mode") {
                     Some(mode) => endpoint.mode(
                         u32::from_str_radix(&mode.text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(
                             || {
@@ -237,9 +244,9 @@ impl FromStr for ServerEndpoint {
                     None => endpoint,
                 }
             }
-            _ => return Err(description.unknown_kind(super::KINDS)),
+            _ => return Err(description.unknown_kind(super::SERVER_KINDS)),
         };
-        if let Some(backlog) = description.read_named("backlog", "a number of connections")? {
+        if let Some(backlog) = description.read_next("backlog", "a number of connections")? {
             endpoint.backlog = backlog;
         }
         description.finish()?;
@@ -247,11 +254,19 @@ impl FromStr for ServerEndpoint {
     }
 }
 
-fn tcp(description: &mut Description) -> Result<ServerEndpoint, EndpointError> {
+fn tcp(description: &mut Description, all: IpAddr) -> Result<ServerEndpoint, EndpointError> {
     let port = description.require("port")?;
-    let port = description.read(&port, "a port number")?;
-    let interface = description.read_named("interface", "an IP address")?;
-    let interface: IpAddr = interface.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    tcp_port(description, &port, all)
+}
+
+/// A port of the interface that is named, or else of `all`.
+fn tcp_port(
+    description: &mut Description,
+    port: &Piece,
+    all: IpAddr,
+) -> Result<ServerEndpoint, EndpointError> {
+    let port = description.read(port, "a port number")?;
+    let interface = description.read_next("interface", "an IP address")?.unwrap_or(all);
     let reuse: u8 = description.read_named("reusePort", "1 or 0")?.unwrap_or(0);
     Ok(ServerEndpoint::tcp(SocketAddr::new(interface, port)).reuse_port(reuse != 0))
 }

@@ -1,4 +1,4 @@
-use super::{FrameError, Framing};
+use super::{FrameError, Framing, Pending};
 
 /// The bytes that have come and are not used yet, and a [`Framing`] that cuts frames off them.
 ///
@@ -8,15 +8,13 @@ use super::{FrameError, Framing};
 #[derive(Debug)]
 pub struct FrameBuffer<F> {
     framing: F,
-    bytes: Vec<u8>,
-    /// Bytes at the front that were given out already.
-    used: usize,
+    pending: Pending,
 }
 
 impl<F: Framing> FrameBuffer<F> {
     /// An empty buffer.
     pub fn new(framing: F) -> FrameBuffer<F> {
-        FrameBuffer { framing, bytes: Vec::new(), used: 0 }
+        FrameBuffer { framing, pending: Pending::default() }
     }
 
     /// The framing.
@@ -26,7 +24,7 @@ impl<F: Framing> FrameBuffer<F> {
 
     /// How many bytes wait here, not yet part of a frame that was given out.
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.used
+        self.pending.len()
     }
 
     /// Whether nothing waits here.
@@ -36,8 +34,7 @@ impl<F: Framing> FrameBuffer<F> {
 
     /// Appends bytes that have come.
     pub fn feed(&mut self, data: &[u8]) {
-        self.compact();
-        self.bytes.extend_from_slice(data);
+        self.pending.feed(data);
     }
 
     /// Takes the next whole frame, if there is one.
@@ -46,14 +43,10 @@ impl<F: Framing> FrameBuffer<F> {
     ///
     /// The framing's [`FrameError`]; the bytes stay where they are.
     pub fn next_frame(&mut self) -> Result<Option<&[u8]>, FrameError> {
-        match self.framing.find(&self.bytes[self.used..])? {
-            Some(found) => {
-                let base = self.used;
-                self.used += found.consumed;
-                Ok(Some(&self.bytes[base + found.start..base + found.end]))
-            }
+        match self.framing.find(self.pending.as_slice())? {
+            Some(found) => Ok(Some(&self.pending.advance(found.consumed)[found.start..found.end])),
             None => {
-                self.compact();
+                self.pending.compact();
                 Ok(None)
             }
         }
@@ -61,9 +54,7 @@ impl<F: Framing> FrameBuffer<F> {
 
     /// Takes everything that is left, as it came.
     pub fn take_rest(&mut self) -> Vec<u8> {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.drain(..std::mem::take(&mut self.used));
-        bytes
+        self.pending.take_rest()
     }
 
     /// Cuts frames off `data`, which follows what is already here, and gives each to `each` until that returns
@@ -92,17 +83,5 @@ impl<F: Framing> FrameBuffer<F> {
             }
         }
         Ok(())
-    }
-
-    /// Gives memory back; moves the rest to the front only when that is the smaller part, so that taking many small
-    /// frames off a large buffer costs no more than its length.
-    fn compact(&mut self) {
-        if self.used == self.bytes.len() {
-            self.bytes = Vec::new();
-            self.used = 0;
-        } else if self.used > self.bytes.len() / 2 {
-            self.bytes.drain(..self.used);
-            self.used = 0;
-        }
     }
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use twistor_deferred::{Deferred, Failure, Outcome, Trigger, fail};
 use twistor_reactor::Handle;
 
-use crate::framing::FrameError;
+use crate::framing::{FrameError, Pending};
 use crate::{
     Address, ClientEndpoint, ConnectionAborted, ConnectionDone, ConnectionLost, Factory, Protocol, Transport,
 };
@@ -216,7 +216,7 @@ type Answered = (Trigger<Vec<u8>>, Result<Vec<u8>, Failure>);
 #[derive(Default)]
 struct Shared {
     transport: OnceCell<Transport>,
-    bytes: RefCell<Vec<u8>>,
+    bytes: RefCell<Pending>,
     wanted: RefCell<VecDeque<Wanted>>,
     /// How many reads were asked for so far.
     asked: Cell<u64>,
@@ -258,6 +258,7 @@ impl Shared {
         while let Some((trigger, result)) = self.next_answer() {
             trigger.fire(result);
         }
+        self.bytes.borrow_mut().compact();
         self.close_if_unwanted();
     }
 
@@ -270,10 +271,9 @@ impl Shared {
                 continue;
             }
             let mut bytes = self.bytes.borrow_mut();
-            let result = match first.want.look(&bytes, self.ended.get()) {
+            let result = match first.want.look(bytes.as_slice(), self.ended.get()) {
                 Answer::Take { bytes: count, cut } => {
-                    let rest = bytes.split_off(count);
-                    let mut taken = std::mem::replace(&mut *bytes, rest);
+                    let mut taken = bytes.take(count);
                     taken.truncate(count - cut);
                     Ok(taken)
                 }
@@ -317,7 +317,7 @@ impl<F: FnOnce(Conversation) + 'static> Protocol for Side<F> {
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        self.shared.bytes.borrow_mut().extend_from_slice(data);
+        self.shared.bytes.borrow_mut().feed(data);
         self.shared.answer();
         if self.shared.wanted.borrow().is_empty() && self.shared.bytes.borrow().len() >= READ_AHEAD {
             transport.pause_producing();

@@ -99,7 +99,8 @@ impl Queue {
         self.chunks.push_back(data.to_vec());
     }
 
-    /// Takes `data` without copying it; its first `sent` bytes have gone out already.
+    /// Takes `data` without copying it; its first `sent` bytes have gone out already, which they can only if nothing
+    /// waited before them.
     pub(crate) fn push_vec(&mut self, data: Vec<u8>, sent: usize) {
         if sent >= data.len() {
             return;
@@ -107,12 +108,8 @@ impl Queue {
         self.len += data.len() - sent;
         if self.chunks.is_empty() {
             self.sent = sent;
-            self.chunks.push_back(data);
-        } else if sent == 0 {
-            self.chunks.push_back(data);
-        } else {
-            self.chunks.push_back(data[sent..].to_vec());
         }
+        self.chunks.push_back(data);
     }
 
     /// Sends as much as the socket takes, `budget` bytes at most. `Ok(true)`: the socket is full, or all is
