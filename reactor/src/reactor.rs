@@ -114,7 +114,8 @@ impl Reactor {
     /// # Errors
     ///
     /// [`RunError::AlreadyRunning`] from inside a callback of the same reactor; [`RunError::Wait`] when the operating
-    /// system's selector fails, or when a simulation has come to rest.
+    /// system's selector fails, or when a simulation has come to rest: then the run is over without its shutdown
+    /// triggers, which wait for the next, and nothing else is left of it.
     pub fn run(&self) -> Result<(), RunError> {
         #[cfg(all(unix, feature = "signals"))]
         self.core.signals.begin_run(&self.core);
@@ -134,11 +135,15 @@ impl Reactor {
     pub fn run_until<O: Outcome>(&self, outcome: O) -> Result<O::Value, Failure> {
         let deferred = outcome.into_deferred();
         let slot = Rc::new(Cell::new(None));
+        // Set while this run is going on: another one, that this was called from inside of, is not to be stopped.
+        let running = Rc::new(Cell::new(false));
         let canceller = deferred.canceller();
-        let (result, handle) = (slot.clone(), Handle::clone(self));
+        let (result, ours, handle) = (slot.clone(), running.clone(), Handle::clone(self));
         drop(deferred.add_both(move |outcome| {
             result.set(Some(outcome));
-            handle.stop();
+            if ours.get() {
+                handle.stop();
+            }
         }));
         if let Some(outcome) = slot.take() {
             return outcome;
@@ -146,7 +151,9 @@ impl Reactor {
         // Before the sources and timers go, for then it would be `Abandoned`, which says nothing to a user.
         let at_the_end = canceller.clone();
         let trigger = self.on_shutdown(Phase::After, move || at_the_end.cancel());
+        running.set(true);
         let ran = self.run();
+        running.set(false);
         trigger.remove();
         canceller.cancel();
         match (slot.take(), ran) {
