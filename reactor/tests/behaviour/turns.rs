@@ -227,3 +227,17 @@ fn a_panic_in_a_call_from_a_thread_costs_that_call_alone() {
     assert_eq!(lines.len(), 1);
     assert!(lines[0].contains(&format!("turns.rs:{line}")), "{lines:?}");
 }
+
+#[test]
+fn the_longest_callback_is_the_longest() {
+    let reactor = Reactor::builder().slow_callback(Duration::MAX).build().unwrap();
+    let mut longest = Duration::ZERO;
+    for _ in 0..100 {
+        reactor.call_later(Duration::ZERO, || ());
+        reactor.turn(None).unwrap();
+        let now = reactor.stats().longest.unwrap().0;
+        assert!(now >= longest);
+        longest = now;
+    }
+    assert_eq!(reactor.stats().slow_callbacks, 0);
+}
