@@ -421,3 +421,16 @@ fn a_reactor_is_carried_by_another() {
     assert_eq!(record.take(), ["host", "timer", "thread"]);
     assert!(inner.next_deadline().is_none(), "it went with the task");
 }
+
+#[test]
+fn the_host_is_told_of_nothing_that_the_startup_begins() {
+    // R11, R13
+    let (reactor, told) = hooked();
+    let handle = reactor.handle();
+    reactor.call_when_running(move || {
+        handle.remote().call_from_thread(|_| ()).unwrap();
+        drop(handle.spawn(async {}));
+    });
+    idle_turn(&reactor);
+    assert_eq!(told(), 0);
+}
