@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use twistor::deferred::Failure;
 use twistor::net::{ClientEndpoint, Protocol, ServerEndpoint, Transport};
 use twistor::reactor::{Handle, Reactor};
@@ -39,7 +40,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                 PollFd::new(lines.get_ref(), PollFlags::IN),
                 PollFd::from_borrowed_fd(reactor.as_fd(), PollFlags::IN),
             ];
-            poll(&mut fds, timeout.as_ref())?;
+            match poll(&mut fds, timeout.as_ref()) {
+                // By a signal: on to the next round.
+                Err(Errno::INTR) => continue,
+                result => _ = result?,
+            }
             (!fds[0].revents().is_empty(), !fds[1].revents().is_empty())
         };
         if host_ready {

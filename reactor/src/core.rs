@@ -74,6 +74,7 @@ impl Core {
         let _turn = Turn::enter(self)?;
         self.start();
         if let Err(error) = self.wait(max_wait) {
+            self.lifecycle.give_up();
             self.clear();
             return Err(RunError::Wait(error));
         }
@@ -137,6 +138,7 @@ impl Core {
             || !self.incoming.borrow().is_empty()
             || !self.tasks.woken.borrow().is_empty()
             || self.lifecycle.has_work()
+            || self.driver.has_more()
     }
 
     fn longest_wait(&self, max_wait: Option<Duration>) -> Wait {
@@ -218,8 +220,8 @@ impl Core {
     /// Joins the threads, and drops all sources, timers and jobs. Dropping them may run code that sets up new ones,
     /// so this goes on until nothing is left.
     fn clear(&self) {
-        self.threads.join();
         for _ in 0..CLEARANCES {
+            self.threads.join();
             let sources = self.sources.borrow_mut().take_all();
             let timers = self.timers.timers.borrow_mut().take_all();
             let jobs = self.threads.take_jobs();
@@ -233,8 +235,10 @@ impl Core {
             tasks.into_iter().for_each(|task| self.discard(task.place, task.run));
         }
         log::error!("the timers and sources left at the end set up new ones for ever; the last are leaked");
+        self.threads.join();
         std::mem::forget(self.sources.borrow_mut().take_all());
         std::mem::forget(self.timers.timers.borrow_mut().take_all());
+        std::mem::forget(self.threads.take_jobs());
         std::mem::forget(self.tasks.take_all());
     }
 

@@ -41,6 +41,14 @@ impl Driver {
         }
     }
 
+    /// Whether the system may have more to tell than the last wait could take.
+    pub(crate) fn has_more(&self) -> bool {
+        match self {
+            Driver::Os(os) => os.has_more(),
+            Driver::Simulated(_) => false,
+        }
+    }
+
     /// Where sources of the operating system are registered; a simulation has none.
     pub(crate) fn registry(&self) -> io::Result<&mio::Registry> {
         match self {

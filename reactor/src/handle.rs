@@ -136,10 +136,11 @@ impl Handle {
         self.core().is_some_and(|core| core.lifecycle.is_running())
     }
 
-    /// Calls `f` once the reactor runs: at once, if it does. Twisted's `callWhenRunning`.
+    /// Calls `f` once the reactor runs: at once, if it does, also while a shutdown waits for what it has to. Twisted's
+    /// `callWhenRunning`.
     #[track_caller]
     pub fn call_when_running(&self, f: impl FnOnce() + 'static) {
-        if self.is_running() {
+        if self.core().is_some_and(|core| core.lifecycle.has_started()) {
             f();
         } else {
             self.on_startup(Phase::After, f);

@@ -110,6 +110,11 @@ impl Lifecycle {
         self.state.get() == State::Running
     }
 
+    /// Whether it has started, and not yet ended: it turns still while the shutdown waits.
+    pub(crate) fn has_started(&self) -> bool {
+        matches!(self.state.get(), State::Running | State::Stopping)
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.state.get() == State::Idle
     }
@@ -187,6 +192,12 @@ impl Lifecycle {
             return false;
         }
         true
+    }
+
+    /// The loop cannot go on, so the run is over, without a shutdown.
+    pub(crate) fn give_up(&self) {
+        self.state.set(State::Idle);
+        self.stop.set(false);
     }
 
     fn run_before(&self, core: &Core, event: Event) {

@@ -179,7 +179,8 @@ impl Process {
     /// [`written`](Process::written).
     ///
     /// False, and nothing is written, if standard input is not [piped](ProcessBuilder::piped_stdin) or closed, on
-    /// either side.
+    /// either side. A program whose `main` is not Rust's has to ignore SIGPIPE, as Rust's does, or a process that closes
+    /// its standard input ends it.
     pub fn write(&self, data: &[u8]) -> bool {
         self.stdin.upgrade().is_some_and(|stdin| stdin.write(data))
     }

@@ -45,7 +45,8 @@ use crate::{Handle, Phase};
 ///
 /// # Panics
 ///
-/// A panic in a callback is logged with the place that scheduled it, and costs that one call or source.
+/// A panic in a callback is logged with the place that scheduled it, and costs that one call or source; in a program
+/// that is built with `panic = "abort"`, it ends the process.
 ///
 /// # Threads
 ///
@@ -114,7 +115,8 @@ impl Reactor {
     /// # Errors
     ///
     /// [`RunError::AlreadyRunning`] from inside a callback of the same reactor; [`RunError::Wait`] when the operating
-    /// system's selector fails, or when a simulation has come to rest.
+    /// system's selector fails, or when a simulation has come to rest: then the run is over without its shutdown
+    /// triggers, which wait for the next, and nothing else is left of it.
     pub fn run(&self) -> Result<(), RunError> {
         #[cfg(all(unix, feature = "signals"))]
         self.core.signals.begin_run(&self.core);
@@ -130,15 +132,19 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// The Deferred's failure; a [`RunError`]; [`Stopped`] if cancelling did not make the Deferred fire.
+    /// The Deferred's failure; a [`RunError`], and then the Deferred is cancelled, too; [`Stopped`] if cancelling did not make the Deferred fire.
     pub fn run_until<O: Outcome>(&self, outcome: O) -> Result<O::Value, Failure> {
         let deferred = outcome.into_deferred();
         let slot = Rc::new(Cell::new(None));
+        // Set while this run is going on: another one, that this was called from inside of, is not to be stopped.
+        let running = Rc::new(Cell::new(false));
         let canceller = deferred.canceller();
-        let (result, handle) = (slot.clone(), Handle::clone(self));
+        let (result, ours, handle) = (slot.clone(), running.clone(), Handle::clone(self));
         drop(deferred.add_both(move |outcome| {
             result.set(Some(outcome));
-            handle.stop();
+            if ours.get() {
+                handle.stop();
+            }
         }));
         if let Some(outcome) = slot.take() {
             return outcome;
@@ -146,7 +152,9 @@ impl Reactor {
         // Before the sources and timers go, for then it would be `Abandoned`, which says nothing to a user.
         let at_the_end = canceller.clone();
         let trigger = self.on_shutdown(Phase::After, move || at_the_end.cancel());
+        running.set(true);
         let ran = self.run();
+        running.set(false);
         trigger.remove();
         canceller.cancel();
         match (slot.take(), ran) {
@@ -157,7 +165,8 @@ impl Reactor {
     }
 
     /// One turn: waits until something is ready or due, but no longer than `max_wait` (`None` is for ever, zero not at
-    /// all), and runs what is. For hosts that have a loop of their own, and for tests. Twisted's `iterate`.
+    /// all), and runs what is. A signal may end the wait early. For hosts that have a loop of their own, and for tests.
+    /// Twisted's `iterate`.
     ///
     /// The first turn starts the reactor. After [`stop`](Handle::stop), turns lead through the shutdown; the last one
     /// returns false and leaves nothing behind, and the next would start anew.
@@ -234,7 +243,8 @@ impl std::os::fd::AsRawFd for Reactor {
 #[cfg(unix)]
 impl std::os::fd::AsFd for Reactor {
     /// The selector: readable when a source is ready or another thread has called, so that a host can watch it in its
-    /// own loop. It tells nothing of timers, for which there is [`next_deadline`](Handle::next_deadline).
+    /// own loop, level- or edge-triggered, also in that of another reactor. It tells nothing of timers, nor of what the
+    /// last turn has left over: for these there is [`next_deadline`](Handle::next_deadline).
     ///
     /// # Panics
     ///
@@ -287,6 +297,11 @@ impl Builder {
     /// A host that waits for the [descriptor](Reactor#impl-AsFd-for-Reactor) hears of sources and of other threads from
     /// that, and needs the hook only if code of its own uses the reactor while it waits. What the hook does is to end
     /// the host's waiting; it must not take a turn itself.
+    ///
+    /// It may be called while the host is not waiting yet, between the turn and the wait that follows. So it has to
+    /// leave something behind that the wait finds (a byte in a pipe, an event in the host's queue, a flag beside a
+    /// condition variable), as what hosts have for waking them does. It may be called several times before the
+    /// next turn. A panic in it goes to whoever used the reactor.
     pub fn host_hook(mut self, hook: impl Fn() + Send + Sync + 'static) -> Builder {
         self.host_hook = Some(std::sync::Arc::new(hook));
         self

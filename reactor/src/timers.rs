@@ -223,3 +223,28 @@ impl<T> Timers<T> {
 fn counts<T>(slots: &Slab<Slot<T>>, entry: &Entry) -> bool {
     slots.get(entry.slot).is_some_and(|slot| slot.sequence == entry.sequence)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ENTRIES_A_TIMER, SMALL, Timers};
+
+    #[test]
+    fn what_is_left_of_cancelled_and_moved_timers_stays_in_proportion_to_those_that_wait() {
+        // T1
+        let mut timers = Timers::new();
+        let first = timers.insert(1, ());
+        let bound = |timers: &Timers<()>| SMALL.max(ENTRIES_A_TIMER * timers.len());
+        for deadline in 2..100_000 {
+            let id = timers.insert(deadline, ());
+            assert!(timers.remove(id).is_some());
+            assert!(timers.heap.len() <= bound(&timers));
+        }
+        let moved = timers.insert(2, ());
+        for deadline in 2..100_000 {
+            assert!(timers.reschedule(moved, deadline));
+            assert!(timers.heap.len() <= bound(&timers));
+        }
+        assert!(timers.remove(first).is_some() && timers.remove(moved).is_some());
+        assert!(timers.heap.is_empty());
+    }
+}

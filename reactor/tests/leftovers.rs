@@ -112,4 +112,33 @@ fn nothing_is_left_of_a_run_nor_of_a_reactor() {
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
+    leave_processes();
 }
+
+/// Waits for the end of a process, whose status is then still to be fetched.
+#[cfg(feature = "process")]
+fn has_ended(process: &twistor_reactor::Process) {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    let pid = Pid::from_raw(process.id() as i32).unwrap();
+    waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+}
+
+/// Processes that are left alone and end: no zombie is left when the next is left, or the next is started.
+#[cfg(feature = "process")]
+fn leave_processes() {
+    leaves_nothing(|| {
+        let reactor = Reactor::new().unwrap();
+        has_ended(&reactor.spawn_process(ProcessBuilder::new("true")).unwrap());
+    });
+    leaves_nothing(|| {
+        let reactor = Reactor::new().unwrap();
+        let process = reactor.spawn_process(ProcessBuilder::new("cat").piped_stdin()).unwrap();
+        drop(reactor);
+        has_ended(&process);
+        let reactor = Reactor::new().unwrap();
+        reactor.run_until(reactor.process_output(ProcessBuilder::new("true"))).unwrap();
+    });
+}
+
+#[cfg(not(feature = "process"))]
+fn leave_processes() {}

@@ -1,4 +1,4 @@
-//! One system call a turn, counted by strace. Where strace is missing, or may not trace, the test says so and passes.
+//! What a turn and a wait cost in system calls, counted by strace. Where strace is missing, or may not trace, the test says so and passes.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use mio::Interest;
@@ -17,16 +18,16 @@ const TURNS: &str = "TWISTOR_TURNS";
 const KIND: &str = "TWISTOR_KIND";
 
 /// A byte that goes round through a pipe, once a turn, with a timeout that is pushed back at each step.
-fn bytes(turns: u32) {
+fn bytes(turns: u32, limit: Duration) {
     let reactor = Reactor::new().unwrap();
     let (mut sender, receiver) = mio::unix::pipe::new().unwrap();
-    let timeout = reactor.call_later(Duration::from_secs(30), || panic!("it is pushed back"));
+    let timeout = reactor.call_later(limit, || panic!("it is pushed back"));
     sender.write_all(b"x").unwrap();
     let (handle, left) = ((*reactor).clone(), Cell::new(turns));
     reactor
         .add_source(receiver, Interest::READABLE, move |receiver, _| {
             receiver.read_exact(&mut [0])?;
-            timeout.reset(Duration::from_secs(30)).unwrap();
+            timeout.reset(limit).unwrap();
             left.set(left.get() - 1);
             if left.get() == 0 {
                 handle.stop();
@@ -52,6 +53,33 @@ fn calls(turns: u32) {
     reactor.run().unwrap();
 }
 
+/// Calls by a host from the reactor's own thread, each before a turn: nobody is asleep, so nobody is woken.
+fn host(turns: u32) {
+    let reactor = Reactor::new().unwrap();
+    let remote = reactor.remote();
+    for _ in 0..turns {
+        remote.call_from_thread(|_| ()).unwrap();
+        reactor.turn(None).unwrap();
+    }
+}
+
+/// Waits that another thread ends, with nothing else to do for an hour.
+fn waits(turns: u32) {
+    let reactor = Reactor::new().unwrap();
+    reactor.call_later(Duration::from_secs(3600), || panic!("an hour has passed"));
+    let remote = reactor.remote();
+    let thread = std::thread::spawn(move || {
+        for _ in 0..turns {
+            let (done, wait) = mpsc::channel();
+            remote.call_from_thread(move |_| done.send(()).unwrap()).unwrap();
+            wait.recv().unwrap();
+        }
+        remote.stop().unwrap();
+    });
+    reactor.run().unwrap();
+    thread.join().unwrap();
+}
+
 /// Zero-delay calls.
 fn timers(turns: u32) {
     let reactor = Reactor::new().unwrap();
@@ -73,17 +101,22 @@ fn traced() {
     let Ok(turns) = std::env::var(TURNS) else { return };
     let turns = turns.parse().unwrap();
     match &*std::env::var(KIND).unwrap() {
-        "bytes" => bytes(turns),
+        "bytes" => bytes(turns, Duration::from_secs(30)),
+        "near" => bytes(turns, Duration::from_millis(49)),
         "calls" => calls(turns),
+        "host" => host(turns),
+        "waits" => waits(turns),
         _ => timers(turns),
     }
 }
 
-fn count(kind: &str, turns: u32) -> Result<BTreeMap<String, i64>, String> {
+/// What strace writes about so many turns of this kind.
+fn strace(options: &[&str], kind: &str, turns: u32) -> Result<String, String> {
     let summary = std::env::temp_dir().join(format!("twistor-strace-{}-{kind}-{turns}", std::process::id()));
     let output = Command::new("strace")
-        .args(["-f", "-c", "-o"])
+        .args(["-f", "-o"])
         .arg(&summary)
+        .args(options)
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "traced", "--test-threads=1"])
         .env(TURNS, turns.to_string())
@@ -95,6 +128,11 @@ fn count(kind: &str, turns: u32) -> Result<BTreeMap<String, i64>, String> {
     }
     let text = std::fs::read_to_string(&summary).map_err(|error| error.to_string())?;
     let _ = std::fs::remove_file(&summary);
+    Ok(text)
+}
+
+fn count(kind: &str, turns: u32) -> Result<BTreeMap<String, i64>, String> {
+    let text = strace(&["-c"], kind, turns)?;
     // % time, seconds, usecs/call, calls, [errors,] name
     let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let counts = lines.filter_map(|columns| {
@@ -107,7 +145,7 @@ fn count(kind: &str, turns: u32) -> Result<BTreeMap<String, i64>, String> {
 #[test]
 fn a_turn_is_one_system_call_beside_the_users_own() {
     // R13
-    for (kind, own) in [("bytes", &["read", "write"][..]), ("calls", &[]), ("timers", &[])] {
+    for (kind, own) in [("bytes", &["read", "write"][..]), ("calls", &[]), ("host", &[]), ("timers", &[])] {
         let (few, many) = match (count(kind, 1000), count(kind, 3000)) {
             (Ok(few), Ok(many)) => (few, many),
             (Err(reason), _) | (_, Err(reason)) => return println!("not counted, strace says: {reason}"),
@@ -121,4 +159,35 @@ fn a_turn_is_one_system_call_beside_the_users_own() {
         let expected = ["epoll_wait"].iter().chain(own).map(|name| (*name, 2000)).collect();
         assert_eq!(more, expected, "{kind}: what 2000 more turns cost");
     }
+}
+
+#[test]
+#[cfg(feature = "precise-timers")]
+fn a_near_deadline_that_is_pushed_back_in_every_turn_sets_the_timer_now_and_then() {
+    // R13
+    const TURNS: u32 = 3000;
+    let counts = match count("near", TURNS) {
+        Ok(counts) => counts,
+        Err(reason) => return println!("not counted, strace says: {reason}"),
+    };
+    let set = counts.get("timerfd_settime").copied().unwrap_or(0);
+    assert!((1..i64::from(TURNS / 2)).contains(&set), "{set} times in {TURNS} turns");
+}
+
+#[test]
+fn a_wait_for_a_timer_an_hour_away_is_one_system_call() {
+    // R13: neither a timerfd nor a look now and then.
+    let text = match strace(&["-e", "trace=epoll_wait,timerfd_settime"], "waits", 500) {
+        Ok(text) => text,
+        Err(reason) => return println!("not counted, strace says: {reason}"),
+    };
+    assert!(!text.contains("timerfd_settime("), "{text}");
+    let timeouts: Vec<i64> = text
+        .lines()
+        .filter(|line| line.contains("epoll_wait("))
+        // epoll_wait(3, [...], 1024, 3596399) = 1, or the same before " <unfinished ...>"
+        .filter_map(|line| line.split(", ").last()?.split([' ', ')']).next()?.parse().ok())
+        .collect();
+    let waits = timeouts.iter().filter(|timeout| **timeout != 0).count();
+    assert!(waits > 0 && timeouts.iter().all(|&timeout| timeout == 0 || timeout > 3_500_000), "{text}");
 }

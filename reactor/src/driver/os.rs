@@ -1,6 +1,6 @@
 //! The operating system, through mio.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -25,6 +25,9 @@ pub(crate) struct Os {
     /// The same selector, for registering without a borrow.
     registry: Registry,
     waker: Arc<Waker>,
+    /// The last wait was given as many events as fit, so there may be more. A host does not hear of those: one that
+    /// watches the selector edge-triggered, as mio and tokio do, is told once of all.
+    more: Cell<bool>,
 }
 
 impl Os {
@@ -33,7 +36,12 @@ impl Os {
         let registry = poll.registry().try_clone()?;
         let waker = Arc::new(Waker::new(&registry, NO_SOURCE)?);
         let alarm = Alarm::new(&registry, NO_SOURCE);
-        Ok(Os { poll: RefCell::new((poll, Events::with_capacity(EVENTS), alarm)), registry, waker })
+        let poll = RefCell::new((poll, Events::with_capacity(EVENTS), alarm));
+        Ok(Os { poll, registry, waker, more: Cell::new(false) })
+    }
+
+    pub(crate) fn has_more(&self) -> bool {
+        self.more.get()
     }
 
     pub(crate) fn registry(&self) -> &Registry {
@@ -61,6 +69,7 @@ impl Os {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
         }
+        self.more.set(events.iter().count() >= events.capacity());
         for event in events.iter().filter(|event| event.token() != NO_SOURCE) {
             found(event.token().into(), event.into());
         }

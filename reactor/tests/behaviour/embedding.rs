@@ -1,16 +1,23 @@
 //! The reactor in somebody else's loop.
 
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::task::{Poll as Polled, Waker};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use twistor_deferred::Deferred;
-use twistor_reactor::{EventHandler, Phase, Progress, Reactor, Ready};
+use twistor_reactor::{EventHandler, Handle, Phase, Progress, Reactor, Ready};
 
 use crate::support::{Record, reactor};
 
@@ -236,4 +243,194 @@ fn a_turn_waits_no_longer_than_it_may() {
     simulated.turn(Some(Duration::ZERO)).unwrap();
     simulated.turn(Some(HOUR / 4)).unwrap();
     assert_eq!(simulated.now() - start, HOUR / 4);
+}
+
+/// Something that is there to end a wait.
+fn ping_pong(reactor: &Reactor) -> std::thread::JoinHandle<()> {
+    let remote = reactor.remote();
+    std::thread::spawn(move || {
+        for _ in 0..10_000 {
+            let (done, wait) = mpsc::channel();
+            remote.call_from_thread(move |_| done.send(()).unwrap()).unwrap();
+            wait.recv().unwrap();
+        }
+        remote.stop().unwrap();
+    })
+}
+
+#[test]
+fn a_host_that_waits_for_the_descriptor_alone_misses_no_call_of_another_thread() {
+    // R11: edge-triggered, so what is missed once is missed for good.
+    let reactor = reactor();
+    let mut host = Poll::new().unwrap();
+    let fd = reactor.as_raw_fd();
+    host.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE).unwrap();
+    let thread = ping_pong(&reactor);
+    let mut events = Events::with_capacity(8);
+    while reactor.turn(Some(Duration::ZERO)).unwrap() {
+        if reactor.next_deadline().is_none() {
+            host.poll(&mut events, Some(Duration::from_secs(30))).unwrap();
+            assert!(!events.is_empty(), "the host was never told");
+        }
+    }
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_host_that_waits_for_its_hook_alone_misses_no_call_of_another_thread() {
+    // R11
+    let wanted = Arc::new((Mutex::new(false), Condvar::new()));
+    let told = wanted.clone();
+    let hook = move || {
+        *told.0.lock().unwrap() = true;
+        told.1.notify_one();
+    };
+    let reactor = Reactor::builder().host_hook(hook).build().unwrap();
+    let thread = ping_pong(&reactor);
+    while reactor.turn(Some(Duration::ZERO)).unwrap() {
+        if reactor.next_deadline().is_none() {
+            let (flag, limit) = (wanted.0.lock().unwrap(), Duration::from_secs(30));
+            let (mut flag, _) = wanted.1.wait_timeout_while(flag, limit, |wanted| !*wanted).unwrap();
+            assert!(std::mem::take(&mut *flag), "the host was never told");
+        }
+    }
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_source_that_has_more_is_told_by_the_deadline_and_not_by_the_descriptor() {
+    // R11, R14
+    let reactor = reactor();
+    let (mut sender, receiver) = mio::unix::pipe::new().unwrap();
+    sender.write_all(b"xy").unwrap();
+    let more = |receiver: &mut mio::unix::pipe::Receiver, _: Ready| {
+        receiver.read_exact(&mut [0])?;
+        Ok(Progress::More)
+    };
+    reactor.add_source(receiver, Interest::READABLE, more).unwrap();
+    for _ in 0..2 {
+        idle_turn(&reactor);
+        assert!(!is_readable(&reactor));
+        assert!(reactor.next_deadline().unwrap() <= reactor.now());
+    }
+    idle_turn(&reactor);
+    assert_eq!(reactor.next_deadline(), None);
+}
+
+/// Lets this process have so many descriptors more than most systems give it; false where it may not.
+fn many_descriptors(count: u64) -> bool {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < count) {
+        limit.current = Some(count);
+        return setrlimit(Resource::Nofile, limit).is_ok();
+    }
+    true
+}
+
+#[test]
+fn a_host_hears_of_more_sources_than_one_wait_can_tell_of() {
+    // R11: told once, edge-triggered, it takes a turn, and sleeps when the reactor has nothing more to do.
+    const SOURCES: usize = 1100;
+    if !many_descriptors(4000) {
+        return println!("not tested: too few descriptors");
+    }
+    let reactor = reactor();
+    let mut host = Poll::new().unwrap();
+    host.registry().register(&mut SourceFd(&reactor.as_raw_fd()), Token(0), Interest::READABLE).unwrap();
+    idle_turn(&reactor);
+    let called = Record::new();
+    let mut senders = Vec::new();
+    for _ in 0..SOURCES {
+        let (sender, receiver) = UnixStream::pair().unwrap();
+        let count = called.clone();
+        drop(reactor.readable(receiver).add_callback(move |_| count.add(())));
+        senders.push(sender);
+    }
+    senders.iter_mut().for_each(|sender| sender.write_all(b"x").unwrap());
+    let mut events = Events::with_capacity(8);
+    host.poll(&mut events, Some(Duration::from_secs(30))).unwrap();
+    idle_turn(&reactor);
+    while reactor.next_deadline().is_some() {
+        idle_turn(&reactor);
+    }
+    assert_eq!(called.len(), SOURCES);
+}
+
+/// Carries a reactor in another, as a task of that one's, which is woken by the descriptor, the deadline and the hook.
+fn carry(outer: &Reactor) -> (Deferred<()>, Handle) {
+    let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
+    let hooks = waker.clone();
+    let wake = move || {
+        let waker = hooks.lock().unwrap().take();
+        waker.into_iter().for_each(Waker::wake);
+    };
+    let inner = Reactor::builder().host_hook(wake.clone()).build().unwrap();
+    let fd = inner.as_raw_fd();
+    let watch = outer.register(&mut SourceFd(&fd), Interest::READABLE, Rc::new(Wakes(wake))).unwrap();
+    let (handle, outer) = (inner.handle(), outer.handle());
+    let sleep = Cell::new(None);
+    let carrying = outer.clone().spawn(poll_fn(move |context| {
+        *waker.lock().unwrap() = Some(context.waker().clone());
+        if !inner.turn(Some(Duration::ZERO)).unwrap() {
+            watch.deregister(&mut SourceFd(&fd)).unwrap();
+            return Polled::Ready(Ok(()));
+        }
+        let deadline = inner.next_deadline();
+        let mut until = deadline.map(|at| outer.sleep(at.saturating_duration_since(inner.now())));
+        if let Some(until) = &mut until {
+            assert!(Pin::new(until).poll(context).is_pending());
+        }
+        sleep.set(until);
+        Polled::Pending
+    }));
+    (carrying, handle)
+}
+
+struct Wakes<F>(F);
+
+impl<F: Fn()> EventHandler for Wakes<F> {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        (self.0)();
+        Progress::Drained
+    }
+}
+
+#[test]
+fn a_reactor_is_carried_by_another() {
+    // R11
+    let outer = reactor();
+    let (carrying, inner) = carry(&outer);
+    let record = Record::new();
+    let (handle, seen) = (inner.clone(), record.clone());
+    // Begun by the host's code between two turns of the inner one: only the hook tells of it.
+    outer.call_later(Duration::from_millis(1), move || {
+        seen.add("host");
+        let (next, work) = (handle.clone(), seen.clone());
+        handle.call_later(Duration::from_millis(1), move || {
+            work.add("timer");
+            let (last, done) = (next.clone(), work.clone());
+            drop(next.defer_to_thread(|| Ok(())).add_callback(move |()| {
+                done.add("thread");
+                last.stop();
+            }));
+        });
+    });
+    let hung = outer.call_later(Duration::from_secs(30), || panic!("the inner reactor hangs"));
+    outer.run_until(carrying).unwrap();
+    assert!(!hung.active());
+    assert_eq!(record.take(), ["host", "timer", "thread"]);
+    assert!(inner.next_deadline().is_none(), "it went with the task");
+}
+
+#[test]
+fn the_host_is_told_of_nothing_that_the_startup_begins() {
+    // R11, R13
+    let (reactor, told) = hooked();
+    let handle = reactor.handle();
+    reactor.call_when_running(move || {
+        handle.remote().call_from_thread(|_| ()).unwrap();
+        drop(handle.spawn(async {}));
+    });
+    idle_turn(&reactor);
+    assert_eq!(told(), 0);
 }

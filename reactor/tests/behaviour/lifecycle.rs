@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor_deferred::{Cancelled, Deferred, fail, succeed};
-use twistor_reactor::{Handle, Phase, Reactor, Stopped, defer_later};
+use twistor_reactor::{
+    EventHandler, Handle, NotRunning, Phase, Progress, Reactor, Ready, RunError, Stopped, defer_later,
+};
 
 use crate::support::{Record, keep_log, logged, reactor, run};
 
@@ -236,5 +238,68 @@ fn run_until_cancels_before_what_the_deferred_waits_for_is_dropped() {
         stop_when_running(&reactor);
         assert!(reactor.run_until(deferred).unwrap_err().is::<Cancelled>());
         assert_eq!(record.take(), ["after", "cancelled"]);
+    }
+}
+
+#[test]
+fn run_until_inside_a_run_is_an_error_and_leaves_that_run_alone() {
+    let reactor = Rc::new(reactor());
+    let record = Record::new();
+    let (inner, seen) = (Rc::downgrade(&reactor), record.clone());
+    reactor.call_later(Duration::ZERO, move || {
+        let reactor = inner.upgrade().unwrap();
+        let (deferred, trigger) = Deferred::<()>::new();
+        let failure = reactor.run_until(deferred).unwrap_err();
+        seen.add(matches!(failure.downcast_ref(), Some(RunError::AlreadyRunning)) && !trigger.is_live());
+        seen.add(reactor.run_until(succeed(true)).unwrap());
+        let (handle, went_on) = (reactor.handle(), seen.adder(true));
+        reactor.call_later(Duration::ZERO, move || {
+            went_on();
+            handle.stop();
+        });
+    });
+    run(&reactor);
+    assert_eq!(record.take(), [true, true, true]);
+}
+
+#[test]
+fn a_call_when_running_while_the_shutdown_waits_runs_at_once() {
+    // R3
+    let reactor = reactor();
+    let record = Record::new();
+    let (handle, seen) = (reactor.clone(), record.clone());
+    reactor.on_shutdown(Phase::Before, move || {
+        let (inner, at_once) = (handle.clone(), seen.clone());
+        defer_later(&handle, Duration::from_millis(1), move || {
+            inner.call_when_running(at_once.adder("at once"));
+            at_once.add("then");
+        })
+    });
+    stop_when_running(&reactor);
+    run(&reactor);
+    assert_eq!(record.take(), ["at once", "then"]);
+}
+
+#[test]
+fn a_run_that_cannot_go_on_is_over_and_the_next_one_starts_anew() {
+    // R4, R15
+    let reactor = Reactor::simulated(0);
+    let record = Record::new();
+    reactor.on_shutdown(Phase::After, record.adder("shutdown"));
+    let attached = reactor.attach(Rc::new(Idle)).unwrap();
+    assert!(matches!(reactor.run(), Err(RunError::Wait(_))));
+    assert!(!reactor.is_running() && !attached.is_active());
+    assert_eq!(reactor.try_stop(), Err(NotRunning));
+    assert_eq!(record.len(), 0);
+    stop_when_running(&reactor);
+    run(&reactor);
+    assert_eq!(record.take(), ["shutdown"]);
+}
+
+struct Idle;
+
+impl EventHandler for Idle {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        Progress::Drained
     }
 }

@@ -223,3 +223,18 @@ fn a_day_of_calls_passes_at_once_in_a_simulation() {
     reactor.run().unwrap();
     assert_eq!(calls.get(), 86_400);
 }
+
+#[test]
+fn after_a_reset_the_counts_are_those_of_the_new_grid() {
+    // T4
+    let clock = ManualClock::new();
+    let record = Record::new();
+    let counts = record.clone();
+    let looping = LoopingCall::with_count(&clock, move |count| counts.add(count));
+    drop(looping.start_later(Duration::from_secs(1)));
+    clock.pump([Duration::from_secs(1); 3]);
+    clock.advance(Duration::from_millis(500));
+    looping.reset();
+    clock.pump([Duration::from_millis(500); 4]);
+    assert_eq!(record.take(), [1, 1, 1, 1, 1]);
+}

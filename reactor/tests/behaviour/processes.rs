@@ -346,3 +346,27 @@ fn fifty_processes_run_side_by_side() {
         assert_eq!(output.stdout, format!("{n}\n").into_bytes());
     }
 }
+
+#[test]
+fn a_process_that_writes_without_end_gets_a_bounded_share_of_each_turn() {
+    // R6, R12
+    let reactor = reactor();
+    let (handle, turn, told) = (reactor.clone(), Cell::new(0), Record::new());
+    let all = Rc::new(Cell::new(0));
+    let (sum, shares) = (all.clone(), told.clone());
+    let mut share = 0;
+    let program = ProcessBuilder::new("yes").kill_at_end().on_stdout(move |data| {
+        let now = handle.stats().turns;
+        if turn.replace(now) != now {
+            shares.add(std::mem::take(&mut share));
+        }
+        share += data.len();
+        sum.set(sum.get() + data.len());
+        if sum.get() > 16 << 20 {
+            handle.stop();
+        }
+    });
+    reactor.spawn_process(program).unwrap();
+    run(&reactor);
+    assert!(told.take().into_iter().all(|share| share <= 64 * 1024));
+}

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::Write;
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use mio::Interest;
@@ -140,4 +141,28 @@ fn a_handle_to_a_reactor_that_is_gone_does_nothing_and_says_so() {
     handle.call_when_running(|| panic!("it does not"));
     assert!(!handle.on_shutdown(Phase::During, || ()).remove());
     let _ = handle.now();
+}
+
+#[test]
+fn work_for_threads_that_is_given_while_the_reactor_goes_away_leaves_no_thread() {
+    // R4
+    let reactor = reactor();
+    let (done, finished) = mpsc::channel();
+    let (deferred, trigger) = Deferred::<()>::new();
+    reactor.call_later(Duration::from_secs(1), move || trigger.callback(()));
+    let handle = reactor.handle();
+    drop(deferred.add_both(move |_| {
+        let work = handle.defer_to_thread(move || {
+            ON_THE_THREAD.with_borrow_mut(|held| *held = Some(done));
+            Ok(())
+        });
+        drop(work.add_both(|_| ()));
+    }));
+    drop(reactor);
+    // Closed by the thread when it ends, or when the work was given up.
+    assert_eq!(finished.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+}
+
+thread_local! {
+    static ON_THE_THREAD: RefCell<Option<mpsc::Sender<()>>> = const { RefCell::new(None) };
 }

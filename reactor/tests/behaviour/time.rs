@@ -274,3 +274,36 @@ fn what_is_left_of_many_cancelled_and_moved_calls_runs_in_exact_order() {
     reactor.run().unwrap();
     assert_eq!(record.take(), left.iter().map(|entry| entry.2).collect::<Vec<_>>());
 }
+
+#[test]
+#[cfg(unix)]
+fn a_nearer_deadline_that_comes_up_during_a_wait_ends_the_wait() {
+    use std::io::Write;
+
+    // T1: it does not wait for the one before. The system may be late for both, so: not always.
+    let in_time = || {
+        let reactor = reactor();
+        let turns = Record::new();
+        let far = turns.clone();
+        let handle = reactor.handle();
+        reactor.call_later(Duration::from_millis(40), move || {
+            far.add(handle.stats().turns);
+            handle.stop();
+        });
+        let (near, handle) = (turns.clone(), reactor.handle());
+        // Ready when the first wait begins, which is until then.
+        let (mut sender, receiver) = mio::unix::pipe::new().unwrap();
+        sender.write_all(b"x").unwrap();
+        let nearer = move |_: &mut mio::unix::pipe::Receiver, _| {
+            let (near, inner) = (near.clone(), handle.clone());
+            handle.call_later(Duration::from_micros(100), move || near.add(inner.stats().turns));
+            Ok(twistor_reactor::Progress::Drained)
+        };
+        reactor.add_source(receiver, mio::Interest::READABLE, nearer).unwrap();
+        run(&reactor);
+        let turns = turns.take();
+        assert_eq!(turns.len(), 2);
+        turns[0] < turns[1]
+    };
+    assert!((0..100).any(|_| in_time()));
+}

@@ -1,9 +1,10 @@
 //! Turns, and what a panic costs.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_reactor::{EventHandler, NotRunning, Origin, Progress, Reactor, Ready, RunError};
+use twistor_reactor::{EventHandler, Handle, NotRunning, Origin, Progress, Reactor, Ready, RunError};
 
 use crate::support::{Record, keep_log, logged, reactor, run};
 
@@ -30,9 +31,9 @@ fn a_panic_in_a_call_is_logged_with_its_place_and_costs_nothing_else() {
 
 #[test]
 fn running_inside_a_run_is_an_error_and_so_is_a_turn_inside_a_turn() {
-    let reactor = std::rc::Rc::new(reactor());
+    let reactor = Rc::new(reactor());
     let record = Record::new();
-    let (inner, results) = (std::rc::Rc::downgrade(&reactor), record.clone());
+    let (inner, results) = (Rc::downgrade(&reactor), record.clone());
     reactor.call_later(Duration::ZERO, move || {
         let reactor = inner.upgrade().unwrap();
         results.add(matches!(reactor.run(), Err(RunError::AlreadyRunning)));
@@ -184,4 +185,79 @@ fn work_for_threads_is_done_at_moments_drawn_from_the_seed() {
     };
     assert_eq!(order(1), order(1));
     assert_ne!(order(1), order(2));
+}
+
+/// Counts what had run when it was called.
+struct Witness {
+    ran: Rc<Cell<usize>>,
+    saw: Rc<Cell<Option<usize>>>,
+}
+
+impl EventHandler for Witness {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        self.saw.set(Some(self.ran.get()));
+        Progress::Drained
+    }
+}
+
+#[test]
+fn sources_have_their_share_between_thousands_of_calls_that_are_due() {
+    // R13: of timers, of calls from threads, and of tasks.
+    const MANY: usize = 10_000;
+    let timer: fn(&Handle, Rc<Cell<usize>>) = |handle, ran| {
+        handle.call_later(Duration::ZERO, move || ran.set(ran.get() + 1));
+    };
+    thread_local!(static CALLED: Rc<Cell<usize>> = Rc::default());
+    // It may hold nothing of this thread's.
+    let remote: fn(&Handle, Rc<Cell<usize>>) = |handle, _| {
+        let count = |_: &Handle| CALLED.with(|called| called.set(called.get() + 1));
+        handle.remote().call_from_thread(count).unwrap();
+    };
+    let task: fn(&Handle, Rc<Cell<usize>>) = |handle, ran| {
+        drop(handle.spawn(async move { ran.set(ran.get() + 1) }));
+    };
+    for add in [timer, remote, task] {
+        let reactor = reactor();
+        let ran = CALLED.with(Rc::clone);
+        ran.set(0);
+        (0..MANY).for_each(|_| add(&reactor, ran.clone()));
+        let saw = Rc::new(Cell::new(None));
+        let witness = reactor.attach(Rc::new(Witness { ran: ran.clone(), saw: saw.clone() })).unwrap();
+        while ran.get() == 0 {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        witness.wake(Ready::READABLE);
+        while saw.get().is_none() || ran.get() < MANY {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert!(saw.get().unwrap() <= MANY / 2, "called after {:?}", saw.get());
+    }
+}
+
+#[test]
+fn a_panic_in_a_call_from_a_thread_costs_that_call_alone() {
+    // R13
+    keep_log();
+    let reactor = reactor();
+    let line = line!() + 1;
+    reactor.remote().call_from_thread(|_| panic!("out of cheese")).unwrap();
+    reactor.remote().stop().unwrap();
+    run(&reactor);
+    let lines = logged();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains(&format!("turns.rs:{line}")), "{lines:?}");
+}
+
+#[test]
+fn the_longest_callback_is_the_longest() {
+    let reactor = Reactor::builder().slow_callback(Duration::MAX).build().unwrap();
+    let mut longest = Duration::ZERO;
+    for _ in 0..100 {
+        reactor.call_later(Duration::ZERO, || ());
+        reactor.turn(None).unwrap();
+        let now = reactor.stats().longest.unwrap().0;
+        assert!(now >= longest);
+        longest = now;
+    }
+    assert_eq!(reactor.stats().slow_callbacks, 0);
 }

@@ -164,3 +164,28 @@ fn waits_and_watches_left_at_the_end_free_their_descriptors_for_the_next_run() {
     }
     assert_eq!(Rc::strong_count(&here), 1);
 }
+
+#[test]
+fn a_callback_that_a_signal_interrupted_is_called_again() {
+    // R14
+    let reactor = reactor();
+    let (mut sender, receiver) = pipe::new().unwrap();
+    sender.write_all(b"x").unwrap();
+    let record = Record::new();
+    let seen = record.clone();
+    let mut interrupted = false;
+    reactor
+        .add_source(receiver, Interest::READABLE, move |receiver, _| {
+            if !std::mem::replace(&mut interrupted, true) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            receiver.read_exact(&mut [0])?;
+            seen.add(());
+            Ok(Progress::Drained)
+        })
+        .unwrap();
+    turn(&reactor);
+    assert_eq!(record.len(), 0);
+    turn(&reactor);
+    assert_eq!(record.len(), 1);
+}

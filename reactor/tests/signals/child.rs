@@ -1,9 +1,11 @@
 //! The programs that get the signals. Each says what it does on its standard output.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use twistor_deferred::Deferred;
-use twistor_reactor::{Phase, Reactor, signal};
+use twistor_reactor::{Phase, Reactor, SignalCallback, signal};
 
 pub(crate) fn main(program: &str) {
     // Whatever goes wrong, no child outlives its test for long.
@@ -20,6 +22,7 @@ pub(crate) fn main(program: &str) {
         "turned-off" => turned_off(),
         "host" => host(),
         "callbacks" => callbacks(),
+        "removed" => removed(),
         "two" => two(),
         "background" => background(),
         other => panic!("no program {other}"),
@@ -138,6 +141,25 @@ fn callbacks() {
     reactor.call_when_running(|| println!("ready"));
     let handle = reactor.clone();
     reactor.on_signal(signal::SIGUSR2, move || handle.stop()).unwrap();
+    reactor.run().unwrap();
+}
+
+fn removed() {
+    let reactor = Reactor::builder().signals(false).build().unwrap();
+    let one = reactor.on_signal(signal::SIGHUP, || println!("one")).unwrap();
+    let (other, handle) = (Rc::new(Cell::new(None)), reactor.clone());
+    let last = other.clone();
+    other.set(Some(
+        reactor
+            .on_signal(signal::SIGHUP, move || {
+                println!("other");
+                last.take().map(SignalCallback::remove);
+                handle.call_later(Duration::ZERO, || println!("removed"));
+            })
+            .unwrap(),
+    ));
+    assert!(one.remove());
+    ready(&reactor);
     reactor.run().unwrap();
 }
 

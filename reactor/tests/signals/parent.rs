@@ -7,7 +7,7 @@ use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) fn main() {
-    let tests: [(&str, fn()); 10] = [
+    let tests: [(&str, fn()); 11] = [
         ("either_signal_stops_a_run_in_order", either_signal_stops_a_run_in_order),
         ("a_second_interrupt_ends_the_process", a_second_interrupt_ends_the_process),
         (
@@ -28,6 +28,7 @@ pub(crate) fn main() {
         ),
         ("hosts_keep_their_signals", hosts_keep_their_signals),
         ("callbacks_run_in_order_until_they_are_removed", callbacks_run_in_order_until_they_are_removed),
+        ("a_signal_whose_last_callback_is_removed_is_given_back", a_signal_is_given_back_during_a_run),
         ("a_signal_that_was_ignored_stays_ignored", a_signal_that_was_ignored_stays_ignored),
         ("all_reactors_that_take_the_signals_stop", all_reactors_that_take_the_signals_stop),
     ];
@@ -37,6 +38,16 @@ pub(crate) fn main() {
     }
 }
 
+/// Whether this program was started to ignore a signal that is sent here.
+fn some_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    [Signal::HUP, Signal::INT, Signal::TERM, Signal::USR1]
+        .iter()
+        .any(|signal| mask & (1 << (signal.as_raw() - 1)) != 0)
+}
+
 struct Child {
     child: std::process::Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -44,7 +55,15 @@ struct Child {
 
 impl Child {
     fn start(program: &str) -> Child {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let this = std::env::current_exe().unwrap();
+        // As nohup has it, and a script for what it runs in the background; a child inherits that.
+        let mut command = if some_are_ignored() {
+            let mut command = Command::new("env");
+            command.arg("--default-signal").arg(this);
+            command
+        } else {
+            Command::new(this)
+        };
         command.args(["child", program]);
         Child::run(command)
     }
@@ -167,6 +186,15 @@ fn callbacks_run_in_order_until_they_are_removed() {
     child.gets(Signal::USR1);
     child.says(&["usr1 again"]);
     // Nobody handles this one any more.
+    child.gets(Signal::HUP);
+    child.killed_by(Signal::HUP);
+}
+
+// R10
+fn a_signal_is_given_back_during_a_run() {
+    let mut child = Child::start("removed");
+    child.gets(Signal::HUP);
+    child.says(&["other", "removed"]);
     child.gets(Signal::HUP);
     child.killed_by(Signal::HUP);
 }
