@@ -92,6 +92,10 @@ fn what_is_no_url_of_a_page_is_refused() {
         let error = Url::parse(text).unwrap_err();
         assert!(matches!(error, InvalidUrl::InvalidHost { .. }), "{text:?}: {error}");
     }
+    assert_eq!(
+        Url::parse("http://b\u{fc}cher.example/").unwrap_err().to_string(),
+        "invalid URL: host \"b\u{fc}cher.example\" is not usable as it is, only in its xn-- form"
+    );
     for text in ["http://h:0/", "http://h:65536/", "http://h:99999999999999999999/"] {
         let error = Url::parse(text).unwrap_err();
         assert!(matches!(error, InvalidUrl::InvalidPort { .. }), "{text:?}: {error}");

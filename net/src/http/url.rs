@@ -98,6 +98,11 @@ impl Url {
             return Url::from_ascii(text);
         }
         let iri = IriStr::new(text).map_err(|_| not_absolute(text))?;
+        if let Some(host) = iri.authority_components().map(|authority| authority.host()) {
+            if !host.is_ascii() {
+                return Err(InvalidUrl::InvalidHost { host: host.to_owned() });
+            }
+        }
         Url::from_ascii(&MappedToUri::from(iri).to_string())
     }
 
@@ -315,7 +320,8 @@ impl fmt::Display for InvalidUrl {
             }
             InvalidUrl::NoHost => f.write_str("invalid URL: it names no host"),
             InvalidUrl::InvalidHost { host } => {
-                write!(f, "invalid URL: host \"{}\" is not usable", host.escape_debug())
+                write!(f, "invalid URL: host \"{}\" is not usable", host.escape_debug())?;
+                if host.is_ascii() { Ok(()) } else { f.write_str(" as it is, only in its xn-- form") }
             }
             InvalidUrl::InvalidPort { port } => {
                 write!(f, "invalid URL: port {port} is not between 1 and 65535")
