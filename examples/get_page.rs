@@ -87,7 +87,8 @@ fn fetch(options: Options) -> Result<(), Failure> {
         }
         None => {
             let mut out = std::io::stdout().lock();
-            Ok(out.write_all(&text).and_then(|()| out.flush())?)
+            let written = out.write_all(&text).and_then(|()| out.flush());
+            written.map_err(|error| Failure::from(error).context("standard output"))
         }
     }
 }
