@@ -543,6 +543,9 @@ fn an_agent_keeps_connections_by_the_way_they_take() {
             assert_eq!((proxy.seen.opened.get(), agent.connections()), (3, (3, 3)));
             agent.get_page(Request::get(&server.url).proxy(Proxy::none())).await?;
             assert_eq!((proxy.seen.opened.get(), agent.connections()), (3, (4, 4)));
+            let third = proxy.proxy().authorization(HeaderValue::from_static("Bearer third"));
+            agent.get_page(Request::get("http://one.example/").proxy(third)).await?;
+            assert_eq!((proxy.seen.opened.get(), agent.connections()), (4, (5, 5)));
             Ok::<(), Failure>(())
         })
     });
