@@ -31,6 +31,10 @@ fn main() -> ExitCode {
 }
 
 fn download(options: &Options) -> Result<(), Failure> {
+    // The new file would take the place of a device, too.
+    if fs::metadata(&options.file).is_ok_and(|there| !there.is_file()) {
+        return Err(Failure::new(format!("{} is there, and no regular file", options.file.display())));
+    }
     let part = beside(&options.file, ".part");
     // What the server called this version of the file.
     let version = beside(&options.file, ".part.version");
@@ -43,19 +47,19 @@ fn download(options: &Options) -> Result<(), Failure> {
     if let (1.., Ok(version)) = (have, fs::read(&version)) {
         request = request.header("Range", format!("bytes={have}-")).header("If-Range", version);
     }
-    let (to, from) = (part.clone(), version.clone());
+    let (to, from, name) = (part.clone(), version.clone(), part.clone());
     let saved = agent
         .request(request)
         .add_callback(move |response| begin(response, &to, &from, have))
         .add_callback(|(body, mut file, bar)| {
             body.deliver(move |piece| {
-                file.write_all(piece)?;
+                file.write_all(piece).map_err(|error| blame(&name, error))?;
                 bar.inc(piece.len() as u64);
                 Ok(())
             })
         });
     reactor.run_until(saved)?;
-    fs::rename(&part, &options.file)?;
+    fs::rename(&part, &options.file).map_err(|error| blame(&options.file, error))?;
     remove(&version)?;
     Ok(())
 }
@@ -70,14 +74,16 @@ fn begin(
     let rest =
         response.header("content-range").is_some_and(|range| range.starts_with(&format!("bytes {have}-")));
     let (file, have) = match response.status().as_u16() {
-        206 if rest => (OpenOptions::new().append(true).open(part)?, have),
+        206 if rest => {
+            (OpenOptions::new().append(true).open(part).map_err(|error| blame(part, error))?, have)
+        }
         200 => {
             // A weak tag promises no more than that the pages look alike.
             match response.header("etag").filter(|tag| !tag.starts_with("W/")) {
-                Some(tag) => fs::write(version, tag)?,
+                Some(tag) => fs::write(version, tag).map_err(|error| blame(version, error))?,
                 None => remove(version)?,
             }
-            (File::create(part)?, 0)
+            (File::create(part).map_err(|error| blame(part, error))?, 0)
         }
         _ => return Err(Failure::new(format!("{} {}", response.status().as_str(), response.reason()))),
     };
@@ -89,6 +95,10 @@ fn begin(
     };
     bar.set_position(have);
     Ok((response.into_body(), file, bar))
+}
+
+fn blame(file: &Path, error: std::io::Error) -> Failure {
+    Failure::from(error).context(file.display())
 }
 
 fn beside(file: &Path, ending: &str) -> PathBuf {

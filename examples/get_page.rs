@@ -1,4 +1,4 @@
-//! cargo run --example get_page -- [--timeout SECONDS] [--max-body BYTES] [--max-redirects N] [--head] [--cacert FILE] [--output FILE] URL
+//! cargo run --example get_page -- [--timeout SECONDS] [--max-body BYTES] [--max-redirects N] [--head] [--cacert FILE] [--proxy URL | --env-proxy] [--output FILE] URL
 //!
 //! One page, for use in scripts: its body and nothing else on standard output, or in FILE; with `--head`
 //! its status line and headers instead. Any failure is one line on standard error, and exit status 1; bad
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use twistor::net::http::Proxy;
 use twistor::net::tls::ClientTls;
 use twistor::prelude::*;
 
@@ -31,6 +32,12 @@ struct Options {
     /// Whom to trust instead of the certificates of this machine (PEM)
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
+    /// Which proxy to go through
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+    /// Go through the proxy that http_proxy, https_proxy, all_proxy and no_proxy name
+    #[arg(long, conflicts_with = "proxy")]
+    env_proxy: bool,
     /// Where to put the body
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -67,6 +74,11 @@ fn fetch(options: Options) -> Result<(), Failure> {
     if let Some(file) = options.cacert {
         request = request.tls(ClientTls::trusting_file(file)?);
     }
+    if options.env_proxy {
+        request = request.proxy(Proxy::from_env()?);
+    } else if let Some(url) = options.proxy {
+        request = request.proxy(Proxy::new(url)?);
+    }
     let page = reactor.run_until(request.get_page(&reactor))?;
     let text = if options.head { head(&page) } else { page.into_body() };
     match options.output {
@@ -75,7 +87,8 @@ fn fetch(options: Options) -> Result<(), Failure> {
         }
         None => {
             let mut out = std::io::stdout().lock();
-            Ok(out.write_all(&text).and_then(|()| out.flush())?)
+            let written = out.write_all(&text).and_then(|()| out.flush());
+            written.map_err(|error| Failure::from(error).context("standard output"))
         }
     }
 }

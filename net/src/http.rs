@@ -19,7 +19,8 @@ pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version
 #[cfg(not(feature = "tls"))]
 pub use client::TlsUnavailable;
 pub use client::{
-    Agent, Hop, HttpError, IdleTimedOut, InsecureRedirect, NoResponse, Page, PartialDownload, RedirectError,
+    Agent, Cookies, Hop, HttpError, IdleTimedOut, InsecureRedirect, InvalidProxy, NoResponse, Page,
+    PartialDownload, Proxy, ProxyFault, ProxyMisbehaved, ProxyRefused, ProxyUnreachable, RedirectError,
     RedirectLoop, Redirects, Request, RequestTimedOut, Response, ResponseBody, TooManyRedirects,
     download_page, get_page,
 };

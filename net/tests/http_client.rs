@@ -960,7 +960,10 @@ impl Folder {
 
     fn names(&self) -> Vec<String> {
         let names = std::fs::read_dir(&self.0).unwrap();
-        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let mut names: Vec<_> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 }
 
@@ -1033,6 +1036,40 @@ fn a_failed_download_leaves_the_old_file_as_it_was() {
             assert_eq!(std::fs::read(&path).unwrap(), b"old");
             assert_eq!(folder.names(), ["page"]);
             drop(server);
+        })
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_download_takes_the_place_of_no_folder_device_or_pipe() {
+    // H8
+    use std::os::unix::fs::FileTypeExt;
+    run(|reactor| {
+        let folder = Folder::new("special");
+        let (socket, inner) = (folder.0.join("socket"), folder.0.join("folder"));
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        std::fs::create_dir(&inner).unwrap();
+        // Through a link, too.
+        let link = folder.0.join("link");
+        std::os::unix::fs::symlink(&socket, &link).unwrap();
+        let server = Server::new(reactor, |_| Keep(ok("Hello")));
+        let refused = [&socket, &inner, &link].map(|path| {
+            let shown = path.display().to_string();
+            download_page(reactor, server.url("/"), path).add_both(move |result| {
+                let failure = result.expect_err("it is no regular file");
+                assert!(failure.to_string().contains(&shown), "{failure}");
+                failure.trap::<std::io::Error>().map(|_| ())
+            })
+        });
+        DeferredList::new(refused).into_deferred().add_callback(move |results| {
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+            assert!(std::fs::metadata(&socket).unwrap().file_type().is_socket());
+            assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+            assert_eq!(folder.names(), ["folder", "link", "socket"]);
+            drop(listener);
+            // The connections are not left open.
+            server.when_lost(3).add_callback(move |()| drop(server))
         })
     });
 }

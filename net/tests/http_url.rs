@@ -92,6 +92,10 @@ fn what_is_no_url_of_a_page_is_refused() {
         let error = Url::parse(text).unwrap_err();
         assert!(matches!(error, InvalidUrl::InvalidHost { .. }), "{text:?}: {error}");
     }
+    assert_eq!(
+        Url::parse("http://b\u{fc}cher.example/").unwrap_err().to_string(),
+        "invalid URL: host \"b\u{fc}cher.example\" is not usable as it is, only in its xn-- form"
+    );
     for text in ["http://h:0/", "http://h:65536/", "http://h:99999999999999999999/"] {
         let error = Url::parse(text).unwrap_err();
         assert!(matches!(error, InvalidUrl::InvalidPort { .. }), "{text:?}: {error}");
@@ -275,4 +279,50 @@ fn a_redirect_from_https_to_http_is_refused_unless_allowed() {
     let error =
         Redirects::new(20).follow(&from, &Method::GET, StatusCode::FOUND, Some(b"ftp://a/")).unwrap_err();
     assert!(matches!(error, RedirectError::Invalid(_)));
+}
+
+#[test]
+fn user_name_and_password_are_percent_decoded_and_shown_nowhere() {
+    // H1
+    for (url, credentials) in [
+        ("http://host/", None),
+        ("http://@host/", None),
+        ("http://me@host/", Some("Basic bWU6")),
+        ("http://:pw@host/", Some("Basic OnB3")),
+        ("http://me:pw@host/", Some("Basic bWU6cHc=")),
+        ("http://me:a%40b%3Ac%2F@host/", Some("Basic bWU6YUBiOmMv")),
+        ("http://me:p%C3%A4ss@host/", Some("Basic bWU6cMOkc3M=")),
+        ("http://me:p\u{e4}ss@host/", Some("Basic bWU6cMOkc3M=")),
+        ("http://a:b:c@host/", Some("Basic YTpiOmM=")),
+        ("http://me:100%25@host/", Some("Basic bWU6MTAwJQ==")),
+    ] {
+        let parsed = Url::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        assert_eq!(parsed.basic_credentials().as_deref(), credentials, "{url}");
+        for told in [
+            parsed.to_string(),
+            format!("{parsed:?}"),
+            parsed.as_str().to_owned(),
+            parsed.origin().to_string(),
+        ] {
+            assert!(told.contains("host") && !told.contains('@') && !told.contains("me"), "{told}");
+        }
+    }
+    // Nor by the error where a password was not encoded.
+    for url in [
+        "http://me:sec@ret@host/",
+        "http://me:sec|ret@host/",
+        "http://me:sec^ret@host:99999999/",
+        "me:sec|ret@host/",
+        "http://me:secret@host:0/",
+        "http://me:secret@ho%73t/",
+        "ftp://me:secret@host/",
+        "http://me:secret@/",
+        "http://me:sec ret@host/",
+    ] {
+        let error = Url::parse(url).expect_err(url);
+        assert!(!format!("{error} {error:?}").contains("sec"), "{error:?}");
+    }
+    let error =
+        Url::parse("http://host/").unwrap().join(b"http://me:sec%@[ret").expect_err("it is malformed");
+    assert!(!format!("{error} {error:?}").contains("sec"), "{error:?}");
 }

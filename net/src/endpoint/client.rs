@@ -13,7 +13,7 @@ use super::EndpointError;
 use super::connect;
 use super::description::{Description, quote};
 #[cfg(feature = "tls")]
-use crate::tls::{self, ClientTls};
+use crate::tls::ClientTls;
 use crate::transport::connection::Connection;
 use crate::transport::socket::Socket;
 use crate::{DnsLookupError, Protocol, Resolver, SystemResolver, Transport};
@@ -151,36 +151,26 @@ impl ClientEndpoint {
     /// [`ConnectFailed`](crate::ConnectFailed). Then the protocol is dropped, and was not called.
     #[track_caller]
     pub fn connect<P: Protocol>(&self, handle: &Handle, protocol: P) -> Deferred<Transport> {
-        let connected = match &self.target {
+        let starter = handle.clone();
+        connect::within(handle, self.open(handle), self.timeout, self.to_string())
+            .add_callback(move |socket| Ok(Connection::start(&starter, socket, protocol)?))
+    }
+
+    /// A connected socket, secured if this is a TLS endpoint, however long that takes.
+    pub(crate) fn open(&self, handle: &Handle) -> Deferred<Socket> {
+        match &self.target {
             Target::Tcp { host, port } => {
                 let connected = self.connect_tcp(handle, host, *port);
                 #[cfg(feature = "tls")]
-                let connected = self.secure(handle, host, connected);
+                if let Some(tls) = self.tls.clone() {
+                    let (handle, host) = (handle.clone(), host.clone());
+                    return connected.add_callback(move |socket| tls.secure(&handle, &host, socket));
+                }
                 connected
             }
             #[cfg(unix)]
             Target::Unix(path) => connect::attempt_unix(handle, path.clone()),
-        };
-        let starter = handle.clone();
-        connect::within(handle, connected, self.timeout, self.to_string())
-            .add_callback(move |socket| Ok(Connection::start(&starter, socket, protocol)?))
-    }
-
-    /// Shakes hands on the connected socket, if this is a TLS endpoint.
-    #[cfg(feature = "tls")]
-    fn secure(&self, handle: &Handle, host: &str, connected: Deferred<Socket>) -> Deferred<Socket> {
-        let Some(tls) = self.tls.clone() else { return connected };
-        let (handle, host) = (handle.clone(), host.to_owned());
-        connected.add_callback(move |socket| {
-            let peer = match socket.peer() {
-                Ok(peer) => peer,
-                Err(error) => return twistor_deferred::fail(crate::ConnectionLost::new(error)),
-            };
-            match tls.session(&handle, &host, socket, &peer) {
-                Ok(stream) => tls::handshake(&handle, stream, peer, None),
-                Err(error) => twistor_deferred::fail(error),
-            }
-        })
+        }
     }
 
     fn connect_tcp(&self, handle: &Handle, host: &str, port: u16) -> Deferred<Socket> {

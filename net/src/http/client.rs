@@ -2,26 +2,36 @@
 
 mod agent;
 mod connection;
+mod cookies;
 mod download;
-mod endpoint;
 mod errors;
+mod exceptions;
 mod fetch;
 #[cfg(feature = "compression")]
 mod inflate;
 mod page;
 mod pool;
+mod proxy;
 mod redirect;
 mod request;
+mod route;
 mod stream;
+#[cfg(feature = "tls")]
+mod tunnel;
 
 pub use agent::Agent;
+pub use cookies::Cookies;
 pub use download::download_page;
 #[cfg(not(feature = "tls"))]
 pub use errors::TlsUnavailable;
-pub use errors::{HttpError, IdleTimedOut, NoResponse, PartialDownload, RequestTimedOut};
+pub use errors::{
+    HttpError, IdleTimedOut, NoResponse, PartialDownload, ProxyFault, ProxyMisbehaved, ProxyRefused,
+    ProxyUnreachable, RequestTimedOut,
+};
 #[cfg(feature = "compression")]
 pub use inflate::{DecodedTooLarge, Undecodable};
 pub use page::{Page, get_page};
+pub use proxy::{InvalidProxy, Proxy};
 pub use redirect::{Hop, InsecureRedirect, RedirectError, RedirectLoop, Redirects, TooManyRedirects};
 pub use request::Request;
 pub use stream::{Response, ResponseBody};

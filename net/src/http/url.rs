@@ -98,6 +98,11 @@ impl Url {
             return Url::from_ascii(text);
         }
         let iri = IriStr::new(text).map_err(|_| not_absolute(text))?;
+        if let Some(host) = iri.authority_components().map(|authority| authority.host()) {
+            if !host.is_ascii() {
+                return Err(InvalidUrl::InvalidHost { host: host.to_owned() });
+            }
+        }
         Url::from_ascii(&MappedToUri::from(iri).to_string())
     }
 
@@ -222,7 +227,7 @@ impl Url {
     /// What comes of it is no valid URL, or one of another scheme.
     pub fn join(&self, reference: &[u8]) -> Result<Url, InvalidUrl> {
         let reference = tidy(reference);
-        let invalid = || InvalidUrl::Syntax { text: reference.clone() };
+        let invalid = || InvalidUrl::Syntax { text: without_user(&reference) };
         let base = UriStr::new(&self.text).map_err(|_| invalid())?;
         let relative = UriReferenceStr::new(&reference).map_err(|_| invalid())?;
         let joined = relative.resolve_against(base.to_absolute()).to_string();
@@ -272,12 +277,12 @@ pub enum InvalidUrl {
     },
     /// It breaks RFC 3986's rules.
     Syntax {
-        /// The text.
+        /// The text, without what may be user name and password.
         text: String,
     },
     /// It does not begin with a scheme.
     Relative {
-        /// The text.
+        /// The text, without what may be user name and password.
         text: String,
     },
     /// It is neither `http` nor `https`.
@@ -315,7 +320,8 @@ impl fmt::Display for InvalidUrl {
             }
             InvalidUrl::NoHost => f.write_str("invalid URL: it names no host"),
             InvalidUrl::InvalidHost { host } => {
-                write!(f, "invalid URL: host \"{}\" is not usable", host.escape_debug())
+                write!(f, "invalid URL: host \"{}\" is not usable", host.escape_debug())?;
+                if host.is_ascii() { Ok(()) } else { f.write_str(" as it is, only in its xn-- form") }
             }
             InvalidUrl::InvalidPort { port } => {
                 write!(f, "invalid URL: port {port} is not between 1 and 65535")
@@ -328,8 +334,18 @@ impl Error for InvalidUrl {}
 
 fn not_absolute(text: &str) -> InvalidUrl {
     match IriReferenceStr::new(text) {
-        Ok(_) => InvalidUrl::Relative { text: text.to_owned() },
-        Err(_) => InvalidUrl::Syntax { text: text.to_owned() },
+        Ok(_) => InvalidUrl::Relative { text: without_user(text) },
+        Err(_) => InvalidUrl::Syntax { text: without_user(text) },
+    }
+}
+
+/// The text without what stands before its last at sign, behind the slashes: a password may have any character, before
+/// somebody encodes it.
+fn without_user(text: &str) -> String {
+    let start = text.find("//").map_or(0, |at| at + 2);
+    match text[start..].rfind('@') {
+        Some(at) => format!("{}...{}", &text[..start], &text[start + at..]),
+        None => text.to_owned(),
     }
 }
 

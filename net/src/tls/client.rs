@@ -6,13 +6,14 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, ClientConnection};
 use rustls_platform_verifier::BuilderVerifierExt;
+use twistor_deferred::{Deferred, fail};
 use twistor_reactor::Handle;
 
 use super::errors::Cause;
 use super::given::Given;
-use super::{HandshakeFailed, TlsConfigError, TlsStream, pem, provider};
-use crate::Address;
+use super::{HandshakeFailed, TlsConfigError, TlsStream, handshake, pem, provider};
 use crate::transport::socket::Socket;
+use crate::{Address, ConnectionLost};
 
 /// Whom a client trusts, and what it asks for. Twisted: `optionsForClientTLS`, `CertificateOptions`.
 ///
@@ -141,8 +142,20 @@ impl ClientTls {
             .map_err(|error| error.within(certificates))
     }
 
+    /// Shakes hands on a connected socket with `host`.
+    pub(crate) fn secure(&self, handle: &Handle, host: &str, socket: Socket) -> Deferred<Socket> {
+        let peer = match socket.peer() {
+            Ok(peer) => peer,
+            Err(error) => return fail(ConnectionLost::new(error)),
+        };
+        match self.session(handle, host, socket, &peer) {
+            Ok(stream) => handshake(handle, stream, peer, None),
+            Err(error) => fail(error),
+        }
+    }
+
     /// A session with `host`, about to begin.
-    pub(crate) fn session(
+    fn session(
         &self,
         handle: &Handle,
         host: &str,

@@ -187,11 +187,12 @@ impl TlsStream {
                 Err(error) => return Err(error),
             }
         }
-        Ok(true)
+        // It may be one of these itself.
+        self.socket.flush()
     }
 
     pub(crate) fn is_flushed(&self) -> bool {
-        !self.session.wants_write()
+        !self.session.wants_write() && self.socket.is_flushed()
     }
 
     /// Says goodbye; whether that is sent.
@@ -199,7 +200,7 @@ impl TlsStream {
         if !std::mem::replace(&mut self.said_goodbye, true) {
             self.session.send_close_notify();
         }
-        self.flush()
+        Ok(self.flush()? && self.socket.finish()?)
     }
 
     /// Has `expired` called if the peer does not say goodbye soon.

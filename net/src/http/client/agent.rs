@@ -7,8 +7,10 @@ use std::time::Duration;
 use twistor_deferred::Deferred;
 use twistor_reactor::Handle;
 
+use super::cookies::Cookies;
 use super::page::{self, Page};
 use super::pool::Pool;
+use super::proxy::Proxy;
 use super::request::Request;
 use super::stream::{self, Response};
 
@@ -86,7 +88,24 @@ impl Agent {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(self, tls: crate::tls::ClientTls) -> Agent {
-        self.pool.trust.replace(Some(super::endpoint::speaking_http(tls)));
+        self.pool.trust.replace(Some(super::route::speaking_http(tls)));
+        self
+    }
+
+    /// Sets which proxy the requests go through that have [none of their own](Request::proxy); none if never set.
+    ///
+    /// Connections through a proxy are kept apart from others. All `http` requests through a proxy share their
+    /// connections to it, and the bound on these, whatever their origins.
+    #[must_use]
+    pub fn proxy(self, proxy: Proxy) -> Agent {
+        self.pool.proxy.replace(Some(proxy));
+        self
+    }
+
+    /// Sets who keeps cookies; nobody if never set.
+    #[must_use]
+    pub fn cookies(self, jar: Rc<dyn Cookies>) -> Agent {
+        self.pool.cookies.replace(Some(jar));
         self
     }
 

@@ -26,7 +26,8 @@ use crate::http::{Headers, ResponseHead, Url};
 ///
 /// # Errors
 ///
-/// Those of [`get_page`](super::get_page), and [`std::io::Error`] for what goes wrong with the file.
+/// Those of [`get_page`](super::get_page), and [`std::io::Error`] for what goes wrong with the file. A `path` that is a
+/// folder, a device or a pipe is refused, when the head of the response is there, and left as it is.
 ///
 /// # Examples
 ///
@@ -95,6 +96,12 @@ enum Answer {
 }
 
 impl Saver {
+    /// What went wrong with the file, and with which.
+    #[track_caller]
+    fn blame(&self, error: io::Error) -> Failure {
+        Failure::from(error).context(self.path.display())
+    }
+
     fn tell(&self) {
         if let Some(mut progress) = self.progress.take() {
             progress(self.received.get(), self.expected.get());
@@ -106,7 +113,7 @@ impl Saver {
 impl Destination for Saver {
     fn head(self: Rc<Self>, head: &ResponseHead<'_>, _: &Url, _: &Rc<Connection>) -> Result<(), Failure> {
         let answer = if head.status.is_success() {
-            Answer::Saved(Temporary::beside(&self.path)?)
+            Answer::Saved(Temporary::beside(&self.path).map_err(|error| self.blame(error))?)
         } else {
             let headers: Headers = head.headers.to_headers();
             Answer::Refused(Box::new(HttpError {
@@ -128,7 +135,7 @@ impl Destination for Saver {
                 error.body.extend_from_slice(data);
                 return Ok(());
             }
-            Answer::Saved(temporary) => temporary.write(data)?,
+            Answer::Saved(temporary) => temporary.write(data).map_err(|error| self.blame(error))?,
         }
         self.received.set(self.received.get() + data.len() as u64);
         self.tell();
@@ -142,7 +149,7 @@ impl Destination for Saver {
         let result: Result<u64, Failure> = match (ending, answer) {
             (Ending::Complete | Ending::Cut { .. }, Answer::Refused(error)) => Err((*error).into()),
             (Ending::Complete, Answer::Saved(temporary)) => {
-                temporary.keep(&self.path).map(|()| received).map_err(Failure::from)
+                temporary.keep(&self.path).map(|()| received).map_err(|error| self.blame(error))
             }
             (Ending::Cut { expected, cause }, _) => {
                 Err(PartialDownload { body: Vec::new(), received, expected, cause }.into())
@@ -165,6 +172,14 @@ struct Temporary {
 impl Temporary {
     /// A new file in the same folder, so that it can take the name without being copied.
     fn beside(target: &Path) -> io::Result<Temporary> {
+        // The new file would take the place of a device, too, and of a pipe that somebody reads.
+        match fs::metadata(target) {
+            Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(there) if !there.is_file() => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is there, and no regular file"));
+            }
+            _ => {}
+        }
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         for attempt in 0..1000u32 {
             let mut temporary = std::ffi::OsString::from(".");

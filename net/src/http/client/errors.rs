@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::http::StatusCode;
 
-use crate::http::Headers;
+use crate::http::{DecodeError, Headers};
 
 /// The server answered with a status that is no success (2xx). Twisted: `twisted.web.error.Error`.
 #[derive(Clone)]
@@ -113,6 +113,98 @@ impl fmt::Display for IdleTimedOut {
 }
 
 impl Error for IdleTimedOut {}
+
+/// There is no connection to the proxy: its name was not found, nobody listens there, and so on, as the source says.
+#[derive(Debug)]
+pub struct ProxyUnreachable {
+    /// The proxy: scheme, host and port.
+    pub proxy: String,
+    /// Why not: [`ConnectRefused`](crate::ConnectRefused), [`DnsLookupError`](crate::DnsLookupError), or what else
+    /// [`ClientEndpoint::connect`](crate::ClientEndpoint::connect) tells.
+    pub source: Box<dyn Error + Send + Sync>,
+}
+
+impl fmt::Display for ProxyUnreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the proxy {} cannot be reached: {}", self.proxy, self.source)
+    }
+}
+
+impl Error for ProxyUnreachable {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+/// The proxy was asked for a tunnel to an `https` server, and answered with a status that is no success (2xx): 407 where
+/// it wants other credentials, 502 or 504 where it does not reach the server, and so on.
+#[derive(Clone)]
+pub struct ProxyRefused {
+    /// The proxy: scheme, host and port.
+    pub proxy: String,
+    /// Host and port of the server.
+    pub target: String,
+    /// The status.
+    pub status: StatusCode,
+    /// The proxy's words for it, or the usual ones if it sent none.
+    pub reason: String,
+    /// The header fields of its answer.
+    pub headers: Headers,
+}
+
+impl fmt::Display for ProxyRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the proxy {} refuses a tunnel to {}: ", self.proxy, self.target)?;
+        write!(f, "{} {}", self.status.as_str(), self.reason)
+    }
+}
+
+impl fmt::Debug for ProxyRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ProxyRefused({self})")
+    }
+}
+
+impl Error for ProxyRefused {}
+
+/// The proxy was asked for a tunnel to an `https` server, and gave no answer that HTTP allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyMisbehaved {
+    /// The proxy: scheme, host and port.
+    pub proxy: String,
+    /// Host and port of the server.
+    pub target: String,
+    /// What it did.
+    pub fault: ProxyFault,
+}
+
+/// What a proxy did instead of answering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProxyFault {
+    /// It closed the connection.
+    Closed,
+    /// The connection broke, as these words say.
+    Lost(String),
+    /// Its answer is malformed, or too large.
+    Answer(DecodeError),
+    /// It sent something behind its answer, where the server waits for the client to speak first.
+    UnaskedBytes,
+}
+
+impl fmt::Display for ProxyMisbehaved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no tunnel to {} through the proxy {}: ", self.target, self.proxy)?;
+        match &self.fault {
+            ProxyFault::Closed => f.write_str("it closed the connection"),
+            ProxyFault::Lost(cause) => f.write_str(cause),
+            ProxyFault::Answer(error) => error.fmt(f),
+            ProxyFault::UnaskedBytes => f.write_str("it sent bytes behind its answer"),
+        }
+    }
+}
+
+impl Error for ProxyMisbehaved {}
 
 /// The URL is an `https` one, and this build speaks no TLS.
 #[cfg(not(feature = "tls"))]

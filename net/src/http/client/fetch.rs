@@ -4,16 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
+use ::http::header::{COOKIE, HeaderValue};
 use twistor_deferred::{Canceller, Failure};
 use twistor_reactor::{DelayedCall, Handle};
 
 use super::connection::{ClientProtocol, Connection};
-use super::endpoint::{endpoint, is_default};
 use super::errors::{IdleTimedOut, NoResponse, RequestTimedOut};
 #[cfg(feature = "compression")]
 use super::inflate::{Coding, Inflater};
 use super::pool::{Found, Pool};
 use super::request::{Parts, Request, Settings};
+use super::route::{Route, is_default};
 use crate::http::{BodyLength, Hop, ResponseHead, Url};
 
 /// The body of a redirect is read up to here, to keep the connection; a larger one costs the connection.
@@ -61,6 +62,8 @@ pub(super) struct Fetch {
     settings: RefCell<Settings>,
     parts: RefCell<Parts>,
     destination: Rc<dyn Destination>,
+    /// The way of the connection looked for last.
+    route: RefCell<Option<Route>>,
     stage: RefCell<Stage>,
     /// The redirect whose own body is being passed over.
     hop: RefCell<Option<(Hop, u64)>>,
@@ -105,6 +108,7 @@ impl Fetch {
             settings: RefCell::new(settings),
             parts: RefCell::new(parts),
             destination,
+            route: RefCell::new(None),
             stage: RefCell::new(Stage::New),
             hop: RefCell::new(None),
             answered: Cell::new(false),
@@ -126,26 +130,28 @@ impl Fetch {
 
     /// Looks for a connection, and sends the request on it.
     pub(super) fn attempt(self: &Rc<Self>, fresh: bool) {
-        let (origin, timeout, trust) = {
-            let (parts, settings) = (self.parts.borrow(), self.settings.borrow());
+        let route = self.route();
+        let (timeout, trust) = {
+            let settings = self.settings.borrow();
             #[cfg(feature = "tls")]
             let trust = settings.tls.clone();
             #[cfg(not(feature = "tls"))]
             let trust = ();
-            (parts.url.origin(), settings.connect_timeout, trust)
+            (settings.connect_timeout, trust)
         };
         let found = match &self.pool {
-            Some(pool) if is_default(&trust) => pool.find(origin, timeout, fresh),
+            Some(pool) if is_default(&trust) => pool.find(&route, timeout, fresh),
             _ => {
                 let connection = Connection::new(None, self.handle.now());
-                let endpoint = match endpoint(&origin, timeout, &trust) {
-                    Ok(endpoint) => endpoint,
+                let protocol = ClientProtocol::new(connection.clone());
+                let connected = match route.connect(&self.handle, timeout, &trust, protocol) {
+                    Ok(connected) => connected,
                     Err(failure) => return self.fail(failure),
                 };
-                let connected = endpoint.connect(&self.handle, ClientProtocol::new(connection.clone()));
                 Found::Later(connected.add_callback(move |_| Ok(connection)))
             }
         };
+        self.route.replace(Some(route));
         let later = match found {
             Found::Now(connection) => return self.send(connection),
             Found::Later(later) => later,
@@ -160,13 +166,26 @@ impl Fetch {
         );
     }
 
+    fn route(&self) -> Route {
+        let (parts, settings) = (self.parts.borrow(), self.settings.borrow());
+        match (&settings.proxy, &self.pool) {
+            (None, Some(pool)) => Route::new(&parts.url, pool.proxy.borrow().as_ref()),
+            (own, _) => Route::new(&parts.url, own.as_ref()),
+        }
+    }
+
     fn send(self: &Rc<Self>, connection: Rc<Connection>) {
         if self.done.get() {
             return connection.unwanted();
         }
+        let cookies = self.cookies();
         let (request, method, limits) = {
             let (parts, settings) = (self.parts.borrow(), self.settings.borrow());
-            (parts.encode(connection.is_pooled()), parts.method.clone(), settings.limits.clone())
+            let request = match &*self.route.borrow() {
+                Some(route) => parts.encode(connection.is_pooled(), route, cookies),
+                None => return connection.unwanted(),
+            };
+            (request, parts.method.clone(), settings.limits.clone())
         };
         let request = match request {
             Ok(request) => request,
@@ -216,8 +235,31 @@ impl Fetch {
         self.idle.replace(Some(call));
     }
 
+    /// What the jar of the agent has for this request.
+    fn cookies(&self) -> Option<HeaderValue> {
+        let jar = self.pool.as_ref()?.cookies.borrow().clone()?;
+        let url = {
+            let parts = self.parts.borrow();
+            if parts.headers.contains_key(COOKIE) {
+                return None;
+            }
+            parts.url.clone()
+        };
+        jar.cookies(&url)
+    }
+
+    /// Puts the cookies of a response into the jar of the agent.
+    fn keep_cookies(&self, head: &ResponseHead<'_>) {
+        let Some(pool) = &self.pool else { return };
+        let jar = pool.cookies.borrow().clone();
+        let Some(jar) = jar.filter(|_| head.headers.get("set-cookie").is_some()) else { return };
+        let url = self.parts.borrow().url.clone();
+        jar.set_cookies(&url, &mut head.headers.get_all("set-cookie"));
+    }
+
     pub(super) fn head(self: &Rc<Self>, connection: &Rc<Connection>, head: &ResponseHead<'_>) {
         self.touch();
+        self.keep_cookies(head);
         let followed = {
             let (parts, mut settings) = (self.parts.borrow(), self.settings.borrow_mut());
             settings.redirects.follow(&parts.url, &parts.method, head.status, head.headers.get("location"))

@@ -38,6 +38,8 @@ const TRUSTED_LENGTH: u64 = 1 << 20;
 /// - [`RequestTimedOut`](super::RequestTimedOut), [`IdleTimedOut`](super::IdleTimedOut).
 /// - [`TooManyRedirects`](crate::http::TooManyRedirects), [`RedirectLoop`](crate::http::RedirectLoop),
 ///   [`InsecureRedirect`](crate::http::InsecureRedirect).
+/// - With a [proxy](crate::http::Proxy): [`ProxyUnreachable`](super::ProxyUnreachable),
+///   [`ProxyRefused`](super::ProxyRefused), [`ProxyMisbehaved`](super::ProxyMisbehaved).
 /// - [`Cancelled`](twistor_deferred::Cancelled): the Deferred was cancelled, which closes the connection.
 ///
 /// # Examples

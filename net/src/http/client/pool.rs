@@ -9,8 +9,9 @@ use twistor_deferred::{Deferred, Trigger, fail};
 use twistor_reactor::{DelayedCall, Handle};
 
 use super::connection::{ClientProtocol, Connection};
-use super::endpoint::{Trust, endpoint};
-use crate::http::Origin;
+use super::cookies::Cookies;
+use super::proxy::Proxy;
+use super::route::{Route, Trust};
 
 pub(super) struct Pool {
     handle: Handle,
@@ -19,14 +20,16 @@ pub(super) struct Pool {
     pub(super) idle_timeout: Cell<Duration>,
     pub(super) max_age: Cell<Duration>,
     pub(super) trust: RefCell<Trust>,
-    places: RefCell<HashMap<Origin, Rc<Place>>>,
+    pub(super) proxy: RefCell<Option<Proxy>>,
+    pub(super) cookies: RefCell<Option<Rc<dyn Cookies>>>,
+    places: RefCell<HashMap<Route, Rc<Place>>>,
     sweep: RefCell<Option<DelayedCall>>,
 }
 
-/// What one origin has.
+/// What one route has: an origin, or a proxy for many.
 pub(super) struct Place {
     pool: Weak<Pool>,
-    origin: Origin,
+    route: Route,
     /// Idle ones with the time since when, the longest first.
     idle: RefCell<VecDeque<(Rc<Connection>, Instant)>>,
     /// Open or being opened, the idle ones included.
@@ -54,6 +57,8 @@ impl Pool {
             idle_timeout: Cell::new(Duration::from_secs(60)),
             max_age: Cell::new(Duration::from_secs(3600)),
             trust: RefCell::default(),
+            proxy: RefCell::default(),
+            cookies: RefCell::default(),
             places: RefCell::default(),
             sweep: RefCell::new(None),
         })
@@ -61,8 +66,8 @@ impl Pool {
 
     /// A connection for a request: an idle one unless it must be `fresh`, else a new one where the bound allows
     /// it, else the next that is free, first come first served.
-    pub(super) fn find(self: &Rc<Self>, origin: Origin, connect_timeout: Duration, fresh: bool) -> Found {
-        let place = self.place(origin);
+    pub(super) fn find(self: &Rc<Self>, route: &Route, connect_timeout: Duration, fresh: bool) -> Found {
+        let place = self.place(route);
         let now = self.handle.now();
         loop {
             let Some((connection, since)) = place.idle.borrow_mut().pop_back() else { break };
@@ -81,18 +86,20 @@ impl Pool {
         Found::Later(deferred)
     }
 
-    fn place(self: &Rc<Self>, origin: Origin) -> Rc<Place> {
+    fn place(self: &Rc<Self>, route: &Route) -> Rc<Place> {
         let mut places = self.places.borrow_mut();
-        let place = places.entry(origin).or_insert_with_key(|origin| {
-            Rc::new(Place {
-                pool: Rc::downgrade(self),
-                origin: origin.clone(),
-                idle: RefCell::default(),
-                open: Cell::new(0),
-                waiting: RefCell::default(),
-            })
+        if let Some(place) = places.get(route) {
+            return place.clone();
+        }
+        let place = Rc::new(Place {
+            pool: Rc::downgrade(self),
+            route: route.clone(),
+            idle: RefCell::default(),
+            open: Cell::new(0),
+            waiting: RefCell::default(),
         });
-        place.clone()
+        places.insert(route.clone(), place.clone());
+        place
     }
 
     fn is_over(&self, connection: &Connection, since: Instant, now: Instant) -> bool {
@@ -171,14 +178,16 @@ impl Place {
         self.open.set(self.open.get() + 1);
         let connection = Connection::new(Some(Rc::downgrade(self)), pool.handle.now());
         let failed = connection.clone();
-        let endpoint = match endpoint(&self.origin, timeout, &pool.trust.borrow()) {
-            Ok(endpoint) => endpoint,
+        let protocol = ClientProtocol::new(connection.clone());
+        let connected = self.route.connect(&pool.handle, timeout, &pool.trust.borrow(), protocol);
+        let connected = match connected {
+            Ok(connected) => connected,
             Err(failure) => {
                 failed.close();
                 return fail(failure);
             }
         };
-        endpoint.connect(&pool.handle, ClientProtocol::new(connection.clone())).add_callbacks(
+        connected.add_callbacks(
             move |_| Ok(connection),
             move |failure| {
                 failed.close();
@@ -214,7 +223,7 @@ impl Place {
         let Some(pool) = self.pool.upgrade() else { return };
         if self.waiting.borrow().is_empty() {
             if self.open.get() == 0 {
-                pool.places.borrow_mut().remove(&self.origin);
+                pool.places.borrow_mut().remove(&self.route);
             }
             return;
         }
@@ -237,7 +246,7 @@ impl Place {
             }));
         }
         if self.open.get() == 0 && self.waiting.borrow().is_empty() {
-            pool.places.borrow_mut().remove(&self.origin);
+            pool.places.borrow_mut().remove(&self.route);
         }
     }
 

@@ -15,18 +15,22 @@ use twistor_reactor::Handle;
 
 use super::download;
 use super::page::{self, Page};
+use super::proxy::Proxy;
+use super::route::Route;
 use crate::http::{EncodeError, HeadWriter, Hop, Limits, Redirects, Url};
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
 
-const AGENT: &str = concat!("twistor/", env!("CARGO_PKG_VERSION"));
+/// What this client calls itself.
+pub(super) const AGENT: &str = concat!("twistor/", env!("CARGO_PKG_VERSION"));
 
 /// A request, and how it is to be done: the long form of [`get_page`](super::get_page).
 ///
 /// What is wrong with a method, URL or header is told when the request is sent, before anything is.
 ///
 /// `Host`, `User-Agent`, `Accept` and the credentials of the URL are added where they are not set; `Content-Length`
-/// is the library's business.
+/// is the library's business. `Proxy-Authorization` is sent to a [proxy](Request::proxy) that is given the whole request,
+/// and to nobody else. `Debug` shows no credentials and no cookies.
 ///
 /// # Examples
 ///
@@ -70,6 +74,8 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) redirects: Redirects,
     pub(super) insecure_redirects: bool,
+    /// None: the agent's, if it has one.
+    pub(super) proxy: Option<Proxy>,
     /// Whom to trust; none: whom the platform trusts.
     #[cfg(feature = "tls")]
     pub(super) tls: Option<ClientTls>,
@@ -94,6 +100,7 @@ impl Request {
                 limits: Limits::default(),
                 redirects: Redirects::new(20),
                 insecure_redirects: false,
+                proxy: None,
                 #[cfg(feature = "tls")]
                 tls: None,
                 #[cfg(feature = "compression")]
@@ -195,7 +202,15 @@ impl Request {
     /// [`Agent`](super::Agent).
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: ClientTls) -> Request {
-        self.settings.tls = Some(super::endpoint::speaking_http(tls));
+        self.settings.tls = Some(super::route::speaking_http(tls));
+        self
+    }
+
+    /// Which proxy the request goes through; its [`Agent`](super::Agent::proxy)'s if never set, else none.
+    ///
+    /// [`Proxy::none`] goes without, whatever the agent's.
+    pub fn proxy(mut self, proxy: Proxy) -> Request {
+        self.settings.proxy = Some(proxy);
         self
     }
 
@@ -256,16 +271,27 @@ fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Failure
         .map_err(|_| EncodeError::InvalidHeaderName { name: name.escape_default().to_string() })?;
     let at = value.iter().position(|&byte| byte != b'\t' && (byte < b' ' || byte == 0x7f));
     match HeaderValue::from_bytes(value) {
-        Ok(value) => Ok((parsed, value)),
+        Ok(mut value) => {
+            // So that it is not shown by `Debug`.
+            value.set_sensitive([AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(&parsed));
+            Ok((parsed, value))
+        }
         Err(_) => Err(invalid(at.unwrap_or_default()).into()),
     }
 }
 
 impl Parts {
     /// The bytes to send; `persist` tells the server whether another request may follow.
-    pub(super) fn encode(&self, persist: bool) -> Result<Vec<u8>, EncodeError> {
+    pub(super) fn encode(
+        &self,
+        persist: bool,
+        route: &Route,
+        cookies: Option<HeaderValue>,
+    ) -> Result<Vec<u8>, EncodeError> {
         let mut out = Vec::with_capacity(256 + self.body.len());
-        let mut head = HeadWriter::request(&mut out, &self.method, self.url.target())?;
+        // A proxy has to be told the whole URL (RFC 9112, section 3.2.2).
+        let target = if route.reader().is_some() { self.url.as_str() } else { self.url.target() };
+        let mut head = HeadWriter::request(&mut out, &self.method, target)?;
         let absent = |name| !self.headers.contains_key(name);
         if absent(HOST) {
             head.field("Host", self.url.authority())?;
@@ -285,10 +311,23 @@ impl Parts {
                 head.field("Authorization", credentials)?;
             }
         }
+        if let Some(authorization) = route.reader().and_then(|via| via.authorization.as_ref()) {
+            if absent(PROXY_AUTHORIZATION) {
+                head.field("Proxy-Authorization", authorization)?;
+            }
+        }
+        if let Some(cookies) = cookies {
+            head.field("Cookie", &cookies)?;
+        }
         if !persist && absent(CONNECTION) {
             head.field("Connection", "close")?;
         }
-        head.headers(&self.headers)?;
+        for (name, value) in &self.headers {
+            // Servers are not to see it.
+            if *name != PROXY_AUTHORIZATION || route.reader().is_some() {
+                head.header(name, value)?;
+            }
+        }
         if !self.body.is_empty()
             || !matches!(
                 self.method,

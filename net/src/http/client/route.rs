@@ -1,0 +1,210 @@
+//! The way to an origin.
+
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_deferred::{Cancelled, Deferred, Failure};
+use twistor_reactor::Handle;
+
+use super::connection::ClientProtocol;
+use super::errors::ProxyUnreachable;
+use super::proxy::{Proxy, Via};
+#[cfg(feature = "tls")]
+use super::tunnel::Tunnel;
+use crate::endpoint::connect::within;
+use crate::http::{Origin, Scheme, Url};
+#[cfg(feature = "tls")]
+use crate::tls::ClientTls;
+use crate::transport::connection::Connection;
+use crate::transport::socket::Socket;
+use crate::{ClientEndpoint, Transport};
+
+/// Whom to trust; nothing to say where there is no TLS.
+#[cfg(feature = "tls")]
+pub(super) type Trust = Option<ClientTls>;
+#[cfg(not(feature = "tls"))]
+pub(super) type Trust = ();
+
+/// Whether it says nothing of its own.
+#[cfg(feature = "tls")]
+pub(super) fn is_default(trust: &Trust) -> bool {
+    trust.is_none()
+}
+
+#[cfg(not(feature = "tls"))]
+pub(super) fn is_default((): &Trust) -> bool {
+    true
+}
+
+/// Where a connection leads. Requests with the same route can share one.
+#[derive(Clone)]
+pub(super) enum Route {
+    Direct(Origin),
+    /// To a proxy that is given whole requests, for any `http` origin.
+    Forward(Rc<Via>),
+    /// To an `https` origin through a tunnel of a proxy.
+    Tunnel(Origin, Rc<Via>),
+}
+
+impl Route {
+    pub(super) fn new(url: &Url, proxy: Option<&Proxy>) -> Route {
+        match (proxy.and_then(|proxy| proxy.via(url)), url.scheme()) {
+            (None, _) => Route::Direct(url.origin()),
+            (Some(via), Scheme::Http) => Route::Forward(via.clone()),
+            (Some(via), Scheme::Https) => Route::Tunnel(url.origin(), via.clone()),
+        }
+    }
+
+    /// The proxy that reads the requests.
+    pub(super) fn reader(&self) -> Option<&Via> {
+        match self {
+            Route::Forward(via) => Some(via),
+            Route::Direct(_) | Route::Tunnel(..) => None,
+        }
+    }
+
+    /// A connection, made in the time allowed.
+    pub(super) fn connect(
+        &self,
+        handle: &Handle,
+        timeout: Duration,
+        trust: &Trust,
+        protocol: ClientProtocol,
+    ) -> Result<Deferred<Transport>, Failure> {
+        let (origin, via) = match self {
+            Route::Direct(origin) => {
+                return Ok(endpoint(origin, trust)?.timeout(timeout).connect(handle, protocol));
+            }
+            Route::Forward(via) => (None, via),
+            Route::Tunnel(origin, via) => (Some(origin), via),
+        };
+        let connected = reach(via, handle)?;
+        let (connected, target) = match origin {
+            None => (connected, format!("the proxy {}", via.name())),
+            Some(origin) => {
+                let target = format!("{origin} through the proxy {}", via.name());
+                (secured(handle, connected, origin, via, trust)?, target)
+            }
+        };
+        let handle = handle.clone();
+        Ok(within(&handle.clone(), connected, timeout, target)
+            .add_callback(move |socket| Ok(Connection::start(&handle, socket, protocol)?)))
+    }
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Route) -> bool {
+        match (self, other) {
+            (Route::Direct(one), Route::Direct(two)) => one == two,
+            (Route::Forward(one), Route::Forward(two)) => one.is_same(two),
+            (Route::Tunnel(one, via), Route::Tunnel(two, other)) => one == two && via.is_same(other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Route {}
+
+impl Hash for Route {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Route::Direct(origin) => origin.hash(state),
+            Route::Forward(via) => via.url.hash(state),
+            Route::Tunnel(origin, via) => (origin, &via.url).hash(state),
+        }
+    }
+}
+
+/// A socket connected to a proxy.
+fn reach(via: &Rc<Via>, handle: &Handle) -> Result<Deferred<Socket>, Failure> {
+    #[cfg(feature = "tls")]
+    let trust = &via.tls;
+    #[cfg(not(feature = "tls"))]
+    let trust = &();
+    let proxy = via.name();
+    let connected = endpoint(&via.url.origin(), trust)?.open(handle);
+    Ok(connected.add_errback(move |failure| {
+        if failure.is::<Cancelled>() {
+            return Err(failure);
+        }
+        Err(ProxyUnreachable { proxy, source: failure.into() }.into())
+    }))
+}
+
+/// Speaks TLS with the origin at the other end of a tunnel.
+#[cfg(feature = "tls")]
+fn secured(
+    handle: &Handle,
+    connected: Deferred<Socket>,
+    origin: &Origin,
+    via: &Rc<Via>,
+    trust: &Trust,
+) -> Result<Deferred<Socket>, Failure> {
+    let tls = trusting(trust)?;
+    let tunnel = Tunnel::new(origin, via)?;
+    let (digger, handle, host) = (handle.clone(), handle.clone(), origin.host.clone());
+    let what = format!("{origin} through the proxy {}", via.name());
+    Ok(connected.add_callback(move |socket| tunnel.dig(&digger, socket)).add_callback(move |socket| {
+        tls.secure(&handle, &host, socket).add_errback(move |failure| Err(failure.context(what)))
+    }))
+}
+
+#[cfg(not(feature = "tls"))]
+fn secured(
+    _: &Handle,
+    _: Deferred<Socket>,
+    _: &Origin,
+    _: &Rc<Via>,
+    (): &Trust,
+) -> Result<Deferred<Socket>, Failure> {
+    Err(super::TlsUnavailable.into())
+}
+
+fn endpoint(origin: &Origin, trust: &Trust) -> Result<ClientEndpoint, Failure> {
+    match origin.scheme {
+        Scheme::Http => Ok(ClientEndpoint::tcp(origin.host.clone(), origin.port)),
+        Scheme::Https => secure(origin, trust),
+    }
+}
+
+#[cfg(feature = "tls")]
+fn secure(origin: &Origin, trust: &Trust) -> Result<ClientEndpoint, Failure> {
+    Ok(ClientEndpoint::tls(origin.host.clone(), origin.port, trusting(trust)?))
+}
+
+#[cfg(not(feature = "tls"))]
+fn secure(_origin: &Origin, (): &Trust) -> Result<ClientEndpoint, Failure> {
+    Err(super::TlsUnavailable.into())
+}
+
+#[cfg(feature = "tls")]
+fn trusting(trust: &Trust) -> Result<ClientTls, Failure> {
+    match trust {
+        Some(trust) => Ok(trust.clone()),
+        None => platform(),
+    }
+}
+
+/// This client speaks one protocol over TLS, and says so.
+#[cfg(feature = "tls")]
+pub(super) fn speaking_http(tls: ClientTls) -> ClientTls {
+    tls.alpn(["http/1.1"])
+}
+
+/// What the platform trusts, looked up once in a thread: it reads all of its certificates.
+#[cfg(feature = "tls")]
+fn platform() -> Result<ClientTls, Failure> {
+    use std::cell::RefCell;
+    thread_local! {
+        static PLATFORM: RefCell<Option<ClientTls>> = const { RefCell::new(None) };
+    }
+    PLATFORM.with_borrow_mut(|platform| {
+        if let Some(tls) = platform {
+            return Ok(tls.clone());
+        }
+        let tls = speaking_http(ClientTls::platform()?);
+        *platform = Some(tls.clone());
+        Ok(tls)
+    })
+}
