@@ -24,6 +24,9 @@ use crate::{Deferred, Failure};
 ///     .add_callback(|n| assert_eq!(n, 42));          // nothing
 /// ```
 ///
+/// A function has one type: where one branch has to wait and another has its value already, the other gives it by
+/// [`succeed`](crate::succeed) or [`fail`](crate::fail).
+///
 /// A plain value is none: it is returned as `Ok(value)`. Nor is a `Result` with another error: `?` makes a [`Failure`]
 /// of any error, as in `Ok(result?)`.
 #[diagnostic::on_unimplemented(
