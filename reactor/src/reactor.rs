@@ -131,15 +131,17 @@ impl Reactor {
     /// # Errors
     ///
     /// The Deferred's failure; a [`RunError`]; [`Stopped`] if cancelling did not make the Deferred fire.
+    #[track_caller]
     pub fn run_until<O: Outcome>(&self, outcome: O) -> Result<O::Value, Failure> {
         let deferred = outcome.into_deferred();
         let slot = Rc::new(Cell::new(None));
         let canceller = deferred.canceller();
         let (result, handle) = (slot.clone(), Handle::clone(self));
-        drop(deferred.add_both(move |outcome| {
+        let told = deferred.add_both(move |outcome| {
             result.set(Some(outcome));
             handle.stop();
-        }));
+        });
+        drop(told.named("run_until"));
         if let Some(outcome) = slot.take() {
             return outcome;
         }
