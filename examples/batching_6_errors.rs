@@ -16,9 +16,10 @@ fn page_errback(url: String, failure: Failure) -> Result<String, Failure> {
 }
 
 fn get_page_data(reactor: &Handle, url: String) -> Deferred<String> {
-    let (good, bad) = (url.clone(), url.clone());
+    let asked = url.clone();
     get_page(reactor, &url)
-        .add_callbacks(move |page| page_callback(good, page), move |failure| page_errback(bad, failure))
+        .add_callback(move |page| page_callback(asked, page))
+        .add_errback(move |failure| page_errback(url, failure))
 }
 
 fn list_callback(lines: Vec<String>) {

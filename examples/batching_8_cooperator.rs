@@ -11,25 +11,15 @@
 
 mod pages;
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use twistor::prelude::*;
 
 const MAX_RUN: usize = 2;
 const PAGES: usize = 1000;
 
-/// What there was at most.
-#[derive(Default)]
-struct Most {
-    deferreds: Cell<usize>,
-    descriptors: Cell<usize>,
-}
-
-fn page_callback(running: &Cell<usize>, most: &Most) {
-    most.deferreds.set(most.deferreds.get().max(running.get()));
-    most.descriptors.set(most.descriptors.get().max(open_descriptors()));
-    running.set(running.get() - 1);
+fn page_callback(number: usize, page: &Page) {
+    if number % 250 == 0 {
+        println!("page {number} has {} bytes", page.body().len());
+    }
 }
 
 fn open_descriptors() -> usize {
@@ -39,20 +29,16 @@ fn open_descriptors() -> usize {
 fn main() -> Result<(), Failure> {
     let reactor = Reactor::new()?;
     let url = pages::serve(&reactor)?.url("/little");
-    let (running, most) = (Rc::new(Cell::new(0)), Rc::new(Most::default()));
-
-    let (handle, seen) = (reactor.handle(), most.clone());
-    let work = SharedIterator::new((0..PAGES).map(move |_| {
-        let (running, seen) = (running.clone(), seen.clone());
-        running.set(running.get() + 1);
-        get_page(&handle, &url).add_callback(move |_page| page_callback(&running, &seen))
+    let (handle, pool) = (reactor.handle(), DeferredPool::new()); // the pool counts what is under way
+    let work = SharedIterator::new((1..=PAGES).map(move |number| {
+        let page = pool.add(get_page(&handle, &url));
+        if number % 250 == 0 {
+            println!("page {number}: {} under way, {} descriptors open", pool.len(), open_descriptors());
+        }
+        page.add_callback(move |page| page_callback(number, &page))
     }));
     let cooperator = Cooperator::new(&reactor);
-    let workers = [(); MAX_RUN].map(|()| cooperator.coiterate(work.clone()));
+    let workers = (0..MAX_RUN).map(|_| cooperator.coiterate(work.clone()));
     reactor.run_until(gather_results(workers))?;
-
-    let Most { deferreds, descriptors } = &*most;
-    println!("of {PAGES} Deferreds, {} were there at once at most", deferreds.get());
-    println!("and {} descriptors were open", descriptors.get());
     Ok(())
 }

@@ -11,13 +11,13 @@ use twistor::prelude::*;
 fn main() -> Result<(), Failure> {
     let reactor = Reactor::new()?;
     let guests = DeferredPool::new();
-    for (name, minutes) in [("Ada", 30), ("Edsger", 10), ("Grace", 20), ("Barbara", 40)] {
-        let meal =
-            defer_later(&reactor, Duration::from_millis(10 * minutes), move || println!("{name} leaves"));
-        drop(guests.add(meal)); // the pool counts it, and changes nothing about it
-    }
+    let meals = [("Ada", 30), ("Edsger", 10), ("Grace", 20), ("Barbara", 40)].map(|(name, minutes)| {
+        let minutes = Duration::from_millis(10 * minutes);
+        let meal = defer_later(&reactor, minutes, move || println!("{name} leaves"));
+        guests.add(meal) // the pool counts it, and changes nothing about it
+    });
     let cook = guests.defer_until(|left| left == 2).add_callback(|()| println!("the cook goes home"));
     let waiter = guests.defer_until_empty(true).add_callback(|()| println!("the waiter goes home"));
-    reactor.run_until(join((cook, waiter)))?;
+    reactor.run_until(join((gather_results(meals), cook, waiter)))?;
     Ok(())
 }

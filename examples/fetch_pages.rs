@@ -15,17 +15,13 @@ use twistor::prelude::*;
 
 /// Fetches a page and tells how that went: whether it came.
 fn fetch(reactor: &Handle, url: String) -> Deferred<bool> {
-    let (good, bad) = (url.clone(), url.clone());
-    Request::get(url).timeout(Duration::from_secs(2)).get_page(reactor).add_callbacks(
-        move |page| {
-            println!("{good}: {} bytes", page.body().len());
-            Ok(true)
-        },
-        move |failure| {
-            println!("{bad}: {failure}");
-            Ok(false)
-        },
-    )
+    Request::get(&url).timeout(Duration::from_secs(2)).get_page(reactor).add_both(move |result| {
+        match &result {
+            Ok(page) => println!("{url}: {} bytes", page.body().len()),
+            Err(failure) => println!("{url}: {failure}"),
+        }
+        Ok(result.is_ok())
+    })
 }
 
 fn main() -> Result<ExitCode, Failure> {

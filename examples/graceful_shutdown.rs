@@ -3,6 +3,7 @@
 //! A web service that is stopped while requests are under way, and does not interrupt them: each request's Deferred is
 //! put in a `DeferredPool`, and stopping waits until that is empty. `add` is all that the requests know of it.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use twistor::net::http::server::{Request, Site, Tree};
@@ -33,18 +34,17 @@ impl Service {
 
 fn main() -> Result<(), Failure> {
     let reactor = Reactor::new()?;
-    let service = std::rc::Rc::new(Service { reactor: reactor.clone(), pool: DeferredPool::new() });
+    let service = Rc::new(Service { reactor: reactor.clone(), pool: DeferredPool::new() });
     let serving = service.clone();
     let site = Site::new(&reactor, Tree::new().get(move |request| serving.render_get(request)));
     let port = site.listen(ServerEndpoint::tcp("127.0.0.1:0".parse()?))?;
 
     let answers = ["Ada", "Grace", "Edsger"].map(|name| {
         let url = format!("http://{}/?name={name}", port.address());
-        get_page(&reactor, &url).add_callback(|page| println!("{}", String::from_utf8_lossy(page.body())))
+        get_page(&reactor, url).add_callback(|page| println!("{}", page.text()))
     });
-    let stopped = defer_later(&reactor, Duration::from_millis(150), move || {
-        drop(port.stop_listening());
-        service.stop_service()
-    });
-    reactor.run_until(join((gather_results(answers), stopped)).add_callback(|_| ()))
+    let stopped = defer_later(&reactor, Duration::from_millis(150), move || port.stop_listening())
+        .add_callback(move |()| service.stop_service());
+    reactor.run_until(join((gather_results(answers), stopped)))?;
+    Ok(())
 }

@@ -45,6 +45,7 @@ struct Options {
 }
 
 fn main() -> Result<(), Failure> {
+    log_to_stderr(); // a request that fails is told there
     let Options { listen, root } = Options::parse();
     let reactor = Reactor::new()?;
     let port = Site::new(&reactor, site(root)).listen(ServerEndpoint::tcp(listen))?;

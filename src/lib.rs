@@ -27,7 +27,8 @@ pub use twistor_reactor as reactor;
 pub mod prelude {
     pub use twistor_deferred::{
         Canceller, Deferred, DeferredList, DeferredLock, DeferredPool, DeferredQueue, DeferredSemaphore,
-        Failure, Outcome, Trigger, execute, fail, gather_results, join, maybe_deferred, race, succeed,
+        Failure, Outcome, Trigger, execute, fail, gather_results, join, log_to_stderr, maybe_deferred, race,
+        succeed,
     };
     pub use twistor_net::framing::Lines;
     #[cfg(feature = "http")]

@@ -37,7 +37,8 @@ use crate::{Canceller, Failure, Outcome, Trigger};
 /// # Errors and panics
 /// An `Err` that a callback returns, or its panic, goes to the errback of a *later* stage. A stage that
 /// has no callback for the side it gets passes the result on. A failure that nobody handled is logged
-/// with `log::error!` at the moment the last handle to it is dropped.
+/// with `log::error!` at the moment the last handle to it is dropped; [`log_to_stderr`](crate::log_to_stderr) shows it
+/// in programs without a logger.
 ///
 /// # Re-entrancy
 /// A callback may do anything: fire, cancel, drop and add to other Deferreds, or to its own. Firing is a
@@ -57,7 +58,7 @@ use crate::{Canceller, Failure, Outcome, Trigger};
 /// fn send<T: Send>(_: T) {}
 /// send(twistor_deferred::succeed(1));
 /// ```
-#[must_use = "a failure in a Deferred that is dropped can only be logged; add an errback, or `drop` it to say so"]
+#[must_use = "a failure in a Deferred that is dropped can only be logged: return it, give it to `run_until`, or `drop` it to say so"]
 pub struct Deferred<T>(pub(crate) State<T>, pub(crate) Track);
 
 pub(crate) enum State<T> {

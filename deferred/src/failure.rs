@@ -115,7 +115,7 @@ impl Failure {
         self.0.made_at
     }
 
-    /// Where the Deferred was made whose chain the failure first went down, if it has been in one.
+    /// Where the Deferred was made whose chain the failure went down last, if it has been in one: the one to handle it.
     pub fn deferred_location(&self) -> Option<&'static Location<'static>> {
         self.0.deferred_at
     }
@@ -249,13 +249,13 @@ impl Unhandled {
         self.0.take().unwrap_or_else(|| Failure::new(Abandoned))
     }
 
-    /// Remembers where the Deferred was made that this first went down. By value, so that a result that is
+    /// Remembers where the Deferred was made that this went down last. By value, so that a result that is
     /// none of its business can stay in registers.
     #[cold]
     #[inline(never)]
     pub(crate) fn seen_in(mut self, deferred_at: &'static Location<'static>) -> Unhandled {
         if let Some(failure) = &mut self.0 {
-            failure.0.deferred_at.get_or_insert(deferred_at);
+            failure.0.deferred_at = Some(deferred_at);
         }
         self
     }

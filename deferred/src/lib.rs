@@ -38,6 +38,7 @@ mod queue;
 mod semaphore;
 mod shortcuts;
 mod slot;
+mod stderr;
 #[cfg(feature = "trace")]
 pub mod trace;
 #[cfg(not(feature = "trace"))]
@@ -58,4 +59,5 @@ pub use pool::DeferredPool;
 pub use queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
 pub use semaphore::{DeferredLock, DeferredSemaphore, NoSlots, Permit};
 pub use shortcuts::{execute, fail, maybe_deferred, succeed};
+pub use stderr::log_to_stderr;
 pub use trigger::{Abandoned, Trigger};

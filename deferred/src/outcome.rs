@@ -25,7 +25,9 @@ use crate::{Deferred, Failure};
 /// assert!(matches!(done.try_result(), Ok(Ok(()))));
 /// ```
 ///
-/// Where one path has its value and another waits, both return a Deferred: the first by [`succeed`](crate::succeed).
+/// A function has one type: where one branch has to wait and another has its value already, the other gives it by
+/// [`succeed`](crate::succeed) or [`fail`](crate::fail).
+///
 /// A plain value is none: it is returned as `Ok(value)`. Nor is a `Result` with another error: `?` makes a [`Failure`]
 /// of any error, as in `Ok(result?)`.
 #[diagnostic::on_unimplemented(

@@ -106,6 +106,18 @@ fn a_failure_passed_on_by_an_errback_is_logged_once_at_the_end() {
 
 // D5, D11
 #[test]
+fn the_log_line_names_the_chain_that_was_dropped_not_one_inside_it() {
+    let (inner, inner_trigger) = Deferred::<u64>::new();
+    let (outer, outer_trigger) = Deferred::<u64>::new();
+    let made_at = line!() - 1;
+    drop(inner.add_both(move |result| outer_trigger.fire(result)));
+    inner_trigger.errback(Cancelled);
+    let line = logged_once(|| drop(outer));
+    assert!(line.contains(&format!("the Deferred made at {}:{made_at}:", file!())), "{line}");
+}
+
+// D5, D11
+#[test]
 fn a_failure_that_moved_into_another_chain_is_that_chains_to_handle() {
     nothing_logged(|| {
         let (inner, trigger) = Deferred::<u64>::new();

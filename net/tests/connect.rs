@@ -90,6 +90,18 @@ fn a_closed_port_is_connect_refused() {
 
 // P6
 #[test]
+fn a_failure_to_connect_names_the_deferred_of_who_connects() {
+    for host in ["127.0.0.1", "localhost", "no-such-name.invalid"] {
+        let line = line!() + 2;
+        let failure =
+            failure(|handle, protocol| ClientEndpoint::tcp(host, closed_port()).connect(handle, protocol));
+        let place = failure.deferred_location().unwrap();
+        assert_eq!((place.file(), place.line()), (file!(), line), "{host}");
+    }
+}
+
+// P6
+#[test]
 fn a_peer_that_never_answers_is_timed_out() {
     let mute = mute();
     let failure = failure(|handle, protocol| {

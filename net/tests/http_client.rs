@@ -597,8 +597,7 @@ fn two_hundred_pages_at_once() {
 }
 
 fn pages(agent: &Agent, server: &Server, count: usize) -> Deferred<()> {
-    let pages: Vec<_> =
-        (0..count).map(|number| agent.get_page(Request::get(server.url(&format!("/{number}"))))).collect();
+    let pages: Vec<_> = (0..count).map(|number| agent.get_page(server.url(&format!("/{number}")))).collect();
     DeferredList::new(pages).into_deferred().add_callback(|pages| {
         for (number, page) in pages.into_iter().enumerate() {
             assert_eq!(page.unwrap().text(), format!("/{number}"));

@@ -80,10 +80,12 @@ fn what_is_no_url_of_a_page_is_refused() {
     for text in ["", "h/a", "/a", "//h/a", "?a", "\u{e9}"] {
         let error = Url::parse(text).unwrap_err();
         assert!(matches!(error, InvalidUrl::Relative { .. }), "{text:?}: {error}");
+        assert!(error.to_string().ends_with("it does not begin with http:// or https://"), "{error}");
     }
     for text in ["ftp://h/", "file:///etc/passwd", "javascript:alert(1)", "h:80/a", "mailto:a@b"] {
         let error = Url::parse(text).unwrap_err();
         assert!(matches!(error, InvalidUrl::UnsupportedScheme { .. }), "{text:?}: {error}");
+        assert!(error.to_string().contains("not with http:// or https://"), "{error}");
     }
     for text in ["http:", "http:a", "http:/a", "http://", "http:///a", "http://:80/", "http://u@/"] {
         assert_eq!(Url::parse(text), Err(InvalidUrl::NoHost), "{text:?}");

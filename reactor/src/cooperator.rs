@@ -86,6 +86,7 @@ impl Cooperator {
     /// # Errors
     ///
     /// [`TaskFailed`], with the failure of a step; [`SchedulerStopped`].
+    #[track_caller]
     pub fn coiterate<I>(&self, iterator: I) -> Deferred<()>
     where
         I: IntoIterator,
@@ -355,6 +356,7 @@ impl CooperativeTask {
     /// # Errors
     ///
     /// [`TaskFailed`], with the failure of a step; [`TaskStopped`]; [`SchedulerStopped`].
+    #[track_caller]
     pub fn when_done(&self) -> Deferred<()> {
         self.task.observed.set(true);
         let (deferred, trigger) = Deferred::new();

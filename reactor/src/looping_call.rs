@@ -98,6 +98,7 @@ impl LoopingCall {
     /// # Errors
     ///
     /// [`AlreadyLooping`], if it is.
+    #[track_caller]
     pub fn start(&self, interval: Duration) -> Deferred<()> {
         self.begin(interval, true)
     }
@@ -107,10 +108,12 @@ impl LoopingCall {
     /// # Errors
     ///
     /// [`AlreadyLooping`], if it is.
+    #[track_caller]
     pub fn start_later(&self, interval: Duration) -> Deferred<()> {
         self.begin(interval, false)
     }
 
+    #[track_caller]
     fn begin(&self, interval: Duration, at_once: bool) -> Deferred<()> {
         if self.is_running() {
             return fail(AlreadyLooping);

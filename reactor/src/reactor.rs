@@ -132,7 +132,9 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// The Deferred's failure; a [`RunError`], and then the Deferred is cancelled, too; [`Stopped`] if cancelling did not make the Deferred fire.
+    /// The Deferred's failure; a [`RunError`], and then the Deferred is cancelled, too; [`Stopped`] if cancelling did not
+    /// make the Deferred fire.
+    #[track_caller]
     pub fn run_until<O: Outcome>(&self, outcome: O) -> Result<O::Value, Failure> {
         let deferred = outcome.into_deferred();
         let slot = Rc::new(Cell::new(None));
@@ -140,12 +142,13 @@ impl Reactor {
         let running = Rc::new(Cell::new(false));
         let canceller = deferred.canceller();
         let (result, ours, handle) = (slot.clone(), running.clone(), Handle::clone(self));
-        drop(deferred.add_both(move |outcome| {
+        let told = deferred.add_both(move |outcome| {
             result.set(Some(outcome));
             if ours.get() {
                 handle.stop();
             }
-        }));
+        });
+        drop(told.named("run_until"));
         if let Some(outcome) = slot.take() {
             return outcome;
         }

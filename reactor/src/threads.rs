@@ -58,6 +58,7 @@ impl Threads {
         }
     }
 
+    #[track_caller]
     pub(crate) fn defer<T: Send + 'static>(
         &self,
         core: &Core,

@@ -299,6 +299,7 @@ fn tells(failure: &Failure) -> u8 {
 }
 
 /// The result of `deferred`, or [`ConnectTimedOut`] when it takes longer than `timeout`; then it is cancelled.
+#[track_caller]
 pub(crate) fn within<T: 'static>(
     handle: &Handle,
     deferred: Deferred<T>,
@@ -309,19 +310,25 @@ pub(crate) fn within<T: 'static>(
         return deferred;
     }
     let canceller = deferred.canceller();
+    // A Deferred of its own, so that a failure nobody handles is told to be in that of whoever connects.
+    let (connected, trigger) = Deferred::with_canceller({
+        let canceller = canceller.clone();
+        move |_| canceller.cancel()
+    });
     let expired = Rc::new(Cell::new(false));
     let expire = expired.clone();
     let timer = handle.call_later(timeout, move || {
         expire.set(true);
         canceller.cancel();
     });
-    deferred.add_both(move |result| {
+    drop(deferred.add_both(move |result| {
         let _ = timer.cancel();
-        match result {
+        trigger.fire(match result {
             Err(failure) if expired.get() && failure.is::<Cancelled>() => {
                 Err(ConnectTimedOut { target, after: Some(timeout) }.into())
             }
             result => result,
-        }
-    })
+        });
+    }));
+    connected
 }

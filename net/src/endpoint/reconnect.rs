@@ -182,6 +182,7 @@ impl Reconnecting {
     /// # Errors
     ///
     /// [`ConnectionAborted`] when the service is stopped before.
+    #[track_caller]
     pub fn when_connected(&self) -> Deferred<Transport> {
         match &*self.service.state.borrow() {
             State::Connected(transport) => succeed(transport.clone()),

@@ -313,10 +313,11 @@ impl fmt::Display for InvalidUrl {
             }
             InvalidUrl::Syntax { text } => write!(f, "invalid URL \"{}\"", text.escape_debug()),
             InvalidUrl::Relative { text } => {
-                write!(f, "invalid URL \"{}\": it has no scheme", text.escape_debug())
+                let text = text.escape_debug();
+                write!(f, "invalid URL \"{text}\": it does not begin with http:// or https://")
             }
             InvalidUrl::UnsupportedScheme { scheme } => {
-                write!(f, "invalid URL: scheme {scheme} is neither http nor https")
+                write!(f, "invalid URL: it begins with {scheme}:, not with http:// or https://")
             }
             InvalidUrl::NoHost => f.write_str("invalid URL: it names no host"),
             InvalidUrl::InvalidHost { host } => {

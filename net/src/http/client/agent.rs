@@ -109,7 +109,7 @@ impl Agent {
         self
     }
 
-    /// Sends a request. Fires with the head of the response; its body is then asked for.
+    /// Sends a request, or a `GET` for a URL. Fires with the head of the response; its body is then asked for.
     ///
     /// Every status is a response, those of redirects only with [`Request::keep_redirects`]. A limit on the body's
     /// size, and the timeouts, hold to its end.
@@ -122,18 +122,18 @@ impl Agent {
     ///
     /// The Deferred dropped, the request goes on; a [`Response`] that nobody takes closes its connection.
     #[track_caller]
-    pub fn request(&self, request: Request) -> Deferred<Response> {
-        stream::fetch(&self.handle, Some(self.pool.clone()), request)
+    pub fn request(&self, request: impl Into<Request>) -> Deferred<Response> {
+        stream::fetch(&self.handle, Some(self.pool.clone()), request.into())
     }
 
-    /// Sends a request and collects the response, as [`get_page`](super::get_page) does.
+    /// Sends a request, or a `GET` for a URL, and collects the response, as [`get_page`](super::get_page) does.
     ///
     /// # Errors
     ///
     /// Those of [`get_page`](super::get_page).
     #[track_caller]
-    pub fn get_page(&self, request: Request) -> Deferred<Page> {
-        page::fetch(&self.handle, Some(self.pool.clone()), request)
+    pub fn get_page(&self, request: impl Into<Request>) -> Deferred<Page> {
+        page::fetch(&self.handle, Some(self.pool.clone()), request.into())
     }
 
     /// Closes the connections that are idle now. Twisted: `closeCachedConnections`.

@@ -264,6 +264,14 @@ impl Request {
     }
 }
 
+/// A `GET` request for a URL.
+impl<U: AsRef<str>> From<U> for Request {
+    #[track_caller]
+    fn from(url: U) -> Request {
+        Request::get(url)
+    }
+}
+
 #[track_caller]
 fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Failure> {
     let invalid = |at| EncodeError::InvalidHeaderValue { name: name.to_owned(), at };
