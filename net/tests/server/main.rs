@@ -1,4 +1,4 @@
-//! The HTTP server over real sockets: statements W1 to W7.
+//! The HTTP server over real sockets: statements W1 to W8.
 
 #![cfg(feature = "http")]
 #![allow(
@@ -21,3 +21,4 @@ mod simulated;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
+mod watched;

@@ -127,6 +127,7 @@ fn on_head(
         rest_is_small: !expects && known.is_some_and(|length| length <= THROWN_AWAY),
     });
     channel.has_more.set(false);
+    channel.asked(&head);
     // From here on user code runs, which may stop the site: this connection is not idle.
     channel.phase.set(Phase::Answering);
     if head.method == Method::CONNECT {
