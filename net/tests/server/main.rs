@@ -13,6 +13,7 @@ mod connections;
 mod curl;
 mod files;
 mod limits;
+mod patience;
 mod refusals;
 mod resources;
 #[cfg(feature = "tls")]

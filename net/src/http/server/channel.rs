@@ -418,6 +418,9 @@ fn of_failure(failure: Failure) -> Response {
     if let Some(refused) = failure.check::<BodyRefused>() {
         return Response::of_status(refused.status());
     }
+    if failure.is::<BodyCut>() {
+        return Response::of_status(StatusCode::REQUEST_TIMEOUT);
+    }
     log::error!("a request failed: {failure:#} (made at {})", failure.location());
     Response::of_status(StatusCode::INTERNAL_SERVER_ERROR)
 }
