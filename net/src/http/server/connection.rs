@@ -262,10 +262,8 @@ fn on_error(
     out: &mut Vec<u8>,
 ) {
     *collecting = None;
-    match channel.phase.get() {
-        Phase::Answering => {}
-        Phase::Rest => return channel.close(true),
-        _ => return channel.refuse(error.status(), out),
+    if channel.phase.get() != Phase::Answering {
+        return channel.refuse(error.status(), out);
     }
     // Somebody reads the body, and will answer.
     let incoming = channel.incoming.take();
