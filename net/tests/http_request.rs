@@ -238,6 +238,14 @@ fn field_lines_are_strict() {
         ("A[b]: c", Fault::InvalidHeaderName),
         ("A: b\0", Fault::Nul),
         ("A: b\x01", Fault::InvalidHeaderValue),
+        ("A: b\x7f", Fault::InvalidHeaderValue),
+        ("A: \x0bb", Fault::InvalidHeaderValue),
+        ("A: b\x0c", Fault::InvalidHeaderValue),
+        ("A\x0b: b", Fault::InvalidHeaderName),
+        ("A\0: b", Fault::Nul),
+        ("A\u{e9}: b", Fault::InvalidHeaderName),
+        ("A b: c", Fault::SpaceInHeaderName),
+        ("A\r: b", Fault::MissingColon),
         ("A: b\rC: d", Fault::BareCr),
         ("A: b\nC: d", Fault::BareLf),
         ("A: b\n\rC: d", Fault::BareCr),
@@ -266,6 +274,28 @@ fn a_request_whose_end_could_be_seen_in_two_places_is_refused() {
         ("Content-Length: 0x6", Fault::InvalidContentLength, 400),
         ("Content-Length: 6_0", Fault::InvalidContentLength, 400),
         ("Content-Length: 6;", Fault::InvalidContentLength, 400),
+        ("Content-Length: 6,", Fault::InvalidContentLength, 400),
+        ("Content-Length: 6.0", Fault::InvalidContentLength, 400),
+        ("Content-Length: \"6\"", Fault::InvalidContentLength, 400),
+        ("Content-Length: 18446744073709551616", Fault::InvalidContentLength, 400),
+        ("Content-Length: \x0b6", Fault::InvalidHeaderValue, 400),
+        ("Content-Length: 6\0", Fault::Nul, 400),
+        ("Content-Length: 6\rX", Fault::BareCr, 400),
+        (" Content-Length: 6", Fault::FoldedHeader, 400),
+        ("Content-Length: 0\r\n 6", Fault::FoldedHeader, 400),
+        ("X: y\r\nContent-Length: 6\r\nContent-length: 0", Fault::RepeatedContentLength, 400),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", Fault::InvalidTransferEncoding, 400),
+        ("Transfer-Encoding: chunked;q=1", Fault::InvalidTransferEncoding, 400),
+        ("Transfer-Encoding: chunked ;", Fault::InvalidTransferEncoding, 400),
+        ("Transfer-Encoding: , chunked", Fault::InvalidTransferEncoding, 400),
+        ("Transfer-Encoding: \"chunked\"", Fault::UnsupportedTransferCoding, 501),
+        ("Transfer-Encoding: chunked chunked", Fault::UnsupportedTransferCoding, 501),
+        ("Transfer-Encoding: chunk\u{e9}d", Fault::UnsupportedTransferCoding, 501),
+        ("Transfer-Encoding: identity, chunked", Fault::UnsupportedTransferCoding, 501),
+        ("Transfer-Encoding: chunked\x0b", Fault::InvalidHeaderValue, 400),
+        ("Transfer-Encoding: chunked\0", Fault::Nul, 400),
+        ("Transfer-Encoding: chunked\r\n\t, identity", Fault::FoldedHeader, 400),
+        ("Transfer-Encoding\t: chunked", Fault::SpaceInHeaderName, 400),
         ("Content-Length:", Fault::InvalidContentLength, 400),
         ("Content-Length: 99999999999999999999", Fault::InvalidContentLength, 400),
         ("Transfer-Encoding: xchunked", Fault::UnsupportedTransferCoding, 501),
@@ -295,6 +325,15 @@ fn a_request_whose_end_could_be_seen_in_two_places_is_refused() {
     }
     let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert_refused(old, Fault::TransferEncodingInHttp10, 400);
+    // White space around a value is none of it, and a length may begin with zeros.
+    for (fields, body) in [
+        ("Transfer-Encoding:\tchunked \t", "2\r\nab\r\n0\r\n\r\n"),
+        ("transfer-encoding:CHUNKED", "0002\r\nab\r\n000\r\n\r\n"),
+        ("Content-Length:\t00000000000000000000002\t", "ab"),
+    ] {
+        let told = read(lines("GET / HTTP/1.1", fields) + body);
+        assert_eq!((told.ends, told.body.as_slice(), told.error), (1, &b"ab"[..], None), "{fields}");
+    }
     // Names that only look alike frame nothing.
     let told = read(lines("POST / HTTP/1.1", "Transfer_Encoding: chunked\r\nContent-Lengths: 5"));
     assert_eq!((told.ends, told.body.len()), (1, 0));
@@ -314,8 +353,57 @@ fn chunk_lines_are_strict() {
         ("5\r\nHelloXX0\r\n\r\n", Fault::MissingChunkEnd),
         ("5\r\nHello\n\n0\r\n\r\n", Fault::MissingChunkEnd),
         ("0\r\nGET /evil HTTP/1.1\r\n\r\n", Fault::SpaceInHeaderName),
+        // Line ends hidden in extensions, before and behind them, and data that spills over its size.
+        ("5;a\rX\r\nHello\r\n0\r\n\r\n", Fault::BareCr),
+        ("5;a=\"\nb\"\r\nHello\r\n0\r\n\r\n", Fault::BareLf),
+        ("5;\rHello\r\n0\r\n\r\n", Fault::BareCr),
+        ("5\r\r\nHello\r\n0\r\n\r\n", Fault::BareCr),
+        ("5\n;a\r\nHello\r\n0\r\n\r\n", Fault::BareLf),
+        ("5\r\nHello\r0\r\n\r\n", Fault::MissingChunkEnd),
+        ("5\r\nHello\n0\r\n\r\n", Fault::MissingChunkEnd),
+        ("5\r\nHello0\r\n\r\n", Fault::MissingChunkEnd),
+        ("5\r\nHell\r\n0\r\n\r\n", Fault::MissingChunkEnd),
+        ("5\r\nHello\r\n0\n\r\n", Fault::BareLf),
+        ("5\r\nHello\r\n0\r\n\n", Fault::BareLf),
+        ("5\r\nHello\r\n\r\n0\r\n\r\n", Fault::InvalidChunkSize),
+        ("5;a=\0\r\nHello\r\n0\r\n\r\n", Fault::Nul),
+        ("5;a=\x0b\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        (";a\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
+        (" 5\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
+        ("\t5\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
+        ("5\x0b\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
+        ("+5\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
+        ("-5\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
+        ("5_0\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
+        ("00000000000000005\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
+        ("\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
+        ("0\r\n A: b\r\n\r\n", Fault::FoldedHeader),
+        ("0\r\nA : b\r\n\r\n", Fault::SpaceInHeaderName),
+        ("0\r\nA: b\nC: d\r\n\r\n", Fault::BareLf),
     ] {
         assert_refused(lines("POST / HTTP/1.1", "Transfer-Encoding: chunked") + body, fault, 400);
+    }
+}
+
+#[test]
+fn trailers_change_nothing_about_the_request() {
+    // W4
+    let chunked = lines("POST / HTTP/1.1", "Transfer-Encoding: chunked");
+    let trailers = "Content-Length: 99\r\nTransfer-Encoding: gzip\r\nHost: other\r\nConnection: close";
+    let told = read(chunked + "0\r\n" + trailers + "\r\n\r\n" + &lines("GET /next HTTP/1.1", "A: b"));
+    assert_eq!((told.ends, told.heads.len(), told.keep_alive, &told.error), (2, 2, true, &None));
+    assert!(told.heads[1].starts_with("GET /next HTTP/1.1 host=h "), "{told:?}");
+}
+
+#[test]
+fn a_switch_of_protocols_that_is_offered_is_passed_over() {
+    // W3, W4: what follows is HTTP/1.1 all the same
+    for fields in [
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
+        "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
+    ] {
+        let told = read(lines("GET / HTTP/1.1", fields) + &lines("GET /next HTTP/1.1", "A: b"));
+        assert_eq!((told.ends, told.keep_alive, told.error), (2, true, None), "{fields}");
     }
 }
 

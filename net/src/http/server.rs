@@ -21,6 +21,7 @@
 //! ```
 
 mod answer;
+mod answered;
 mod channel;
 mod connection;
 mod date;
@@ -37,6 +38,7 @@ mod upkeep;
 mod writer;
 
 pub use answer::{Answer, IntoAnswer, StatusError};
+pub use answered::Answered;
 pub use connection::Connection;
 pub use files::Files;
 pub use incoming::{BodyCut, BodyRefused, RequestBody};

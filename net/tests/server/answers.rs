@@ -489,6 +489,13 @@ fn a_streamed_body_is_collected_or_delivered() {
                 body.deliver(|_| Err(Failure::new("enough"))).add_callback(|()| Ok("taken"))
             }),
         )
+        .put_child(
+            "panic",
+            streamed(|request| {
+                let body = request.stream().expect("taken");
+                body.deliver(|_| panic!("no more")).add_callback(|()| Ok("taken"))
+            }),
+        )
         .put_child("whole", Tree::new().post(|request| request.stream().expect("taken").collect()));
     serve(root, |address| {
         let mut client = Client::connect(address)?;
@@ -497,6 +504,7 @@ fn a_streamed_body_is_collected_or_delivered() {
             ("/deliver", 200, "5"),
             ("/whole", 200, "hello"),
             ("/refuse", 500, "Int"),
+            ("/panic", 500, "Int"),
         ] {
             // In one piece, and with the body behind.
             for split in [false, true] {

@@ -135,6 +135,13 @@ impl Client {
         Ok((size > 0).then_some(chunk))
     }
 
+    /// Reads that many bytes.
+    pub(crate) fn exactly(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        self.0.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Reads what comes until the server closes.
     pub(crate) fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut rest = Vec::new();

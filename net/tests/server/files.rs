@@ -141,6 +141,7 @@ fn parts_of_files_are_sent() {
     let folder = Folder::new("ranges");
     let large = noise(1_000_000);
     folder.write("root/large", &large);
+    folder.write("root/empty", "");
     let cases: [(&str, u16, &str, Option<&str>); 14] = [
         ("bytes=0-0", 206, "0", Some("bytes 0-0/10")),
         ("bytes=2-4", 206, "234", Some("bytes 2-4/10")),
@@ -164,6 +165,14 @@ fn parts_of_files_are_sent() {
             let reply = client.reply()?;
             let seen = (reply.status, reply.text(), reply.header("content-range"));
             assert_eq!(seen, (status, text.to_owned(), content_range), "{range}");
+        }
+        // A range means something for GET only, and of nothing there is no part.
+        client.send("HEAD /digits HTTP/1.1\r\nHost: a\r\nRange: bytes=2-4\r\n\r\n")?;
+        let head = client.head()?;
+        assert_eq!((head.status, head.header("content-length")), (200, Some("10")));
+        for (range, status) in [("bytes=-5", 200), ("bytes=0-", 416)] {
+            client.send(format!("GET /empty HTTP/1.1\r\nHost: a\r\nRange: {range}\r\n\r\n"))?;
+            assert_eq!(client.reply()?.status, status, "{range}");
         }
         assert!(client.get("/large")?.body == large);
         client.send("GET /large HTTP/1.1\r\nHost: a\r\nRange: bytes=100000-899999\r\n\r\n")?;
@@ -193,6 +202,12 @@ fn what_the_client_has_is_not_sent_again() {
             (format!("If-Match: {tag}"), 200),
             ("If-Match: *".to_owned(), 200),
             ("If-Match: \"other\"".to_owned(), 412),
+            // Here a weak tag names nothing.
+            (format!("If-Match: W/{tag}"), 412),
+            (format!("If-Match: W/{tag}, {tag}"), 200),
+            (format!("If-None-Match: \"a\"\r\nIf-None-Match: {tag}"), 304),
+            (format!("If-Range: W/{tag}\r\nRange: bytes=0-1"), 200),
+            (format!("If-None-Match: {tag}\r\nRange: bytes=99-"), 304),
             (format!("If-Match: {tag}\r\nIf-Unmodified-Since: {old}"), 200),
             (format!("If-Unmodified-Since: {date}"), 200),
             (format!("If-Unmodified-Since: {old}"), 412),
@@ -219,4 +234,76 @@ fn a_root_that_is_not_there_has_no_files() {
     let reply =
         serve(Files::new(Path::new("/nonexistent/root")), |address| Client::connect(address)?.get("/a"));
     assert_eq!(reply.status, 404);
+}
+
+// W7: names are what the path says, percent-decoded
+#[test]
+fn names_may_be_anything_a_path_can_say() {
+    let folder = Folder::new("names");
+    let names = ["root/caf\u{e9} #1?.txt", "root/100%.txt", "root/.hidden", "root/a+b", "root/..twodots"];
+    for name in names {
+        folder.write(name, name);
+    }
+    serve(Files::new(folder.root()), move |address| {
+        let mut client = Client::connect(address)?;
+        let paths = ["/caf%C3%A9%20%231%3F.txt", "/100%25.txt", "/.hidden", "/a+b", "/..twodots"];
+        for (path, name) in paths.into_iter().zip(names) {
+            assert_eq!(client.get(path)?.text(), name, "{path}");
+        }
+        // No name, since it is not UTF-8; and not the same as the one above.
+        for path in ["/caf%E9", "/%2ehidden/", "/caf%C3%A9"] {
+            assert_eq!(client.get(path)?.status, 404, "{path}");
+        }
+        assert_eq!(client.get("/%2ehidden")?.text(), "root/.hidden");
+        Ok(())
+    });
+}
+
+// W7: what is no regular file is not there, and nobody waits for it
+#[cfg(unix)]
+#[test]
+fn pipes_devices_and_circles_are_not_files() {
+    let folder = Folder::new("pipes");
+    let made = std::process::Command::new("mkfifo").arg(folder.root().join("pipe")).status();
+    assert!(made.unwrap().success());
+    std::os::unix::fs::symlink(folder.root().join("round"), folder.root().join("round")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(folder.root().join("socket")).unwrap();
+    serve(Tree::new().put_child("dev", Files::new("/dev")).fallback(Files::new(folder.root())), |address| {
+        let mut client = Client::connect(address)?;
+        for path in ["/pipe", "/round", "/round/below", "/socket", "/dev/zero", "/dev/null", "/dev/full"] {
+            assert_eq!(client.get(path)?.status, 404, "{path}");
+        }
+        assert_eq!(client.get("/digits")?.text(), "0123456789");
+        Ok(())
+    });
+}
+
+// W7: a file that shrinks, grows or goes away while it is sent
+#[test]
+fn a_file_that_changes_while_it_is_sent_is_never_taken_for_whole() {
+    let folder = Folder::new("changing");
+    let large = noise(30_000_000);
+    for name in ["root/shrinks", "root/grows", "root/goes"] {
+        folder.write(name, &large);
+    }
+    let root = folder.root();
+    serve(Files::new(folder.root()), move |address| {
+        let begun = |name: &str| {
+            let mut client = Client::connect(address)?;
+            client.send(get(&format!("/{name}")))?;
+            assert_eq!(client.head()?.header("content-length"), Some("30000000"));
+            Ok::<_, std::io::Error>(client)
+        };
+        let mut client = begun("shrinks")?;
+        fs::File::options().write(true).open(root.join("shrinks"))?.set_len(20_000_000)?;
+        assert!(client.exactly(30_000_000).is_err(), "it was not whole");
+        let mut client = begun("grows")?;
+        fs::File::options().append(true).open(root.join("grows"))?.set_len(40_000_000)?;
+        assert!(client.exactly(30_000_000)? == large);
+        let mut client = begun("goes")?;
+        fs::remove_file(root.join("goes"))?;
+        assert!(client.exactly(30_000_000)? == large);
+        assert_eq!(client.get("/goes")?.status, 404);
+        Ok(())
+    });
 }

@@ -1,4 +1,4 @@
-//! The HTTP server over real sockets: statements W1 to W7.
+//! The HTTP server over real sockets: statements W1 to W8.
 
 #![cfg(feature = "http")]
 #![allow(
@@ -13,6 +13,7 @@ mod connections;
 mod curl;
 mod files;
 mod limits;
+mod patience;
 mod refusals;
 mod resources;
 #[cfg(feature = "tls")]
@@ -21,3 +22,4 @@ mod simulated;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
+mod watched;

@@ -147,6 +147,20 @@ fn a_body_that_would_be_too_large_is_not_asked_for() {
     });
 }
 
+// W4, W1: the refusal of a HEAD has no body either
+#[test]
+fn the_refusal_of_a_head_has_no_body() {
+    serve_with(small(), unseen(), |address| {
+        let mut client = Client::connect(address)?;
+        client.send("HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n")?;
+        let refusal = client.head()?;
+        assert_eq!((refusal.status, refusal.header("content-length")), (413, Some("18")));
+        client.half_close()?;
+        client.expect_end();
+        Ok(())
+    });
+}
+
 // W4: a reset on top of the answer would take it away from the client
 #[test]
 fn a_client_that_sends_on_can_read_its_refusal() {

@@ -215,6 +215,7 @@ fn all_that_can_be_returned_is_answered() {
         .put_child("static", Tree::new().get(|_| &b"bytes"[..]))
         .put_child("status", Tree::new().get(|_| StatusCode::ACCEPTED))
         .put_child("nothing", Tree::new().get(|_| ()))
+        .put_child("reset", Tree::new().get(|_| StatusCode::RESET_CONTENT))
         .put_child("unchanged", Tree::new().get(|_| StatusCode::NOT_MODIFIED))
         .put_child("result", Tree::new().get(|_| Ok::<_, Failure>("fine")))
         .put_child("answer", Tree::new().get(|_| "answer".into_answer()))
@@ -236,6 +237,8 @@ fn all_that_can_be_returned_is_answered() {
         assert_eq!((client.get("/status")?.status, client.get("/result")?.status), (202, 200));
         let nothing = client.get("/nothing")?;
         assert_eq!((nothing.status, nothing.header("content-length")), (204, None));
+        let reset = client.get("/reset")?;
+        assert_eq!((reset.status, reset.header("content-length")), (205, Some("0")));
         assert_eq!(client.get("/unchanged")?.status, 304);
         assert_eq!(client.get("/answer")?.text(), "answer");
         let redirect = client.get("/redirect")?;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor_deferred::{Deferred, Trigger, succeed};
-use twistor_net::http::server::{Request, Response, Settings, Site, Tree};
+use twistor_net::http::server::{Files, Request, Response, Settings, Site, Tree};
 use twistor_reactor::{Handle, Reactor, defer_later};
 
 use crate::client::*;
@@ -170,6 +170,28 @@ fn a_reactor_that_stops_waits_for_its_sites() {
     reactor.call_later(DEADLINE, || panic!("too late"));
     reactor.run().unwrap();
     assert_eq!(client.join().unwrap().unwrap().body.len(), 5_000_000);
+}
+
+// W6, E4: so does a file that is read in pieces, on threads that are needed until then
+#[test]
+fn a_reactor_that_stops_waits_for_its_downloads() {
+    let path = std::env::temp_dir().join(format!("twistor-download-{}", std::process::id()));
+    std::fs::write(&path, crate::support::noise(20_000_000)).unwrap();
+    let reactor = Reactor::new().unwrap();
+    let address = address(&listen(&Site::new(&reactor, Files::new(std::env::temp_dir()))));
+    let (name, remote) = (path.file_name().unwrap().to_string_lossy().into_owned(), reactor.remote());
+    let client = std::thread::spawn(move || {
+        let mut client = Client::connect(address)?;
+        client.send(get(&format!("/{name}")))?;
+        let length = client.head()?.header("content-length").unwrap_or_default().to_owned();
+        remote.stop().unwrap();
+        Ok::<_, std::io::Error>((length, client.rest()?.len()))
+    });
+    reactor.call_later(DEADLINE, || panic!("too late"));
+    reactor.run().unwrap();
+    let told = client.join().unwrap();
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(told.unwrap(), ("20000000".to_owned(), 20_000_000));
 }
 
 // W6: a site that was stopped may listen again

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use ::http::StatusCode;
 use twistor_deferred::{Canceller, Deferred, Failure, maybe_deferred};
 
+use super::answered::Asked;
 use super::encode::{self, Persistence};
 use super::incoming::{BodyCut, BodyRefused, Incoming};
 use super::response::{Body, Start};
@@ -74,6 +75,7 @@ pub(super) struct Channel {
     pub(super) canceller: Cell<Option<Canceller>>,
     pub(super) incoming: RefCell<Option<Rc<Incoming>>>,
     stream: RefCell<Option<Rc<Outgoing>>>,
+    pub(super) asked: RefCell<Option<Box<Asked>>>,
     /// The client has ended its half of the connection.
     pub(super) half_closed: Cell<bool>,
     /// Something came behind the request that is being answered.
@@ -98,6 +100,7 @@ impl Channel {
             canceller: Cell::default(),
             incoming: RefCell::default(),
             stream: RefCell::default(),
+            asked: RefCell::default(),
             half_closed: Cell::new(false),
             has_more: Cell::new(false),
             written: Cell::new(0),
@@ -251,6 +254,7 @@ impl Channel {
             (false, _) => Persistence::Close,
         };
         encode::head(out, &response, framing, persistence, &self.site.date.get());
+        self.begun(response.status);
         match (response.body, framing) {
             (Body::Stream { start, .. }, Some(framing)) if !exchange.head_only => {
                 return self.start_stream(start, framing, out, rest);
@@ -260,6 +264,7 @@ impl Channel {
                 if bytes.len() < LARGE_BODY {
                     self.put(&bytes, out);
                 } else {
+                    self.wrote(bytes.len());
                     self.flush(out);
                     self.send_vec(bytes);
                 }
@@ -270,6 +275,7 @@ impl Channel {
     }
 
     fn put(&self, body: &[u8], out: &mut Vec<u8>) {
+        self.wrote(body.len());
         if body.len() <= SMALL_BODY {
             out.extend_from_slice(body);
         } else {
@@ -302,7 +308,8 @@ impl Channel {
             stream.close(self);
             log::error!("the body of a response was cut short: {failure:#}");
             self.phase.set(Phase::Closed);
-            return self.transport().abort_connection();
+            self.transport().abort_connection();
+            return self.told(false);
         }
         let mut out = Vec::new();
         self.over(&mut out, self.has_more.get());
@@ -311,6 +318,8 @@ impl Channel {
 
     /// The response is written: what comes now.
     fn over(&self, out: &mut Vec<u8>, rest: bool) {
+        // Before the connection counts as idle: whoever is told may stop the site.
+        self.told(true);
         let exchange = self.exchange.get();
         if !exchange.complete {
             // Whoever still has the body gets no more of it.
@@ -356,15 +365,24 @@ impl Channel {
     /// Answers what is no request, and closes the connection.
     pub(super) fn refuse(&self, status: StatusCode, out: &mut Vec<u8>) {
         let response = Response::of_status(status);
+        let mut bytes = 0;
         if let Body::Owned(body) = &response.body {
             let framing = Some(Framing::Length(body.len() as u64));
             encode::head(out, &response, framing, Persistence::Close, &self.site.date.get());
             if !self.exchange.get().head_only {
                 out.extend_from_slice(body);
+                bytes = body.len();
             }
         }
         self.flush(out);
         self.close(true);
+        if self.asked.borrow().is_some() {
+            self.begun(status);
+            self.wrote(bytes);
+            self.told(true);
+        } else {
+            self.told_of_none(status, bytes);
+        }
     }
 
     /// The connection is gone, or will be without an answer: whoever works on one is told.
@@ -379,6 +397,7 @@ impl Channel {
             canceller.cancel();
         }
         self.cut_body();
+        self.told(false);
     }
 
     /// The end of the body will not come.
@@ -398,6 +417,9 @@ fn of_failure(failure: Failure) -> Response {
     }
     if let Some(refused) = failure.check::<BodyRefused>() {
         return Response::of_status(refused.status());
+    }
+    if failure.is::<BodyCut>() {
+        return Response::of_status(StatusCode::REQUEST_TIMEOUT);
     }
     log::error!("a request failed: {failure:#} (made at {})", failure.location());
     Response::of_status(StatusCode::INTERNAL_SERVER_ERROR)

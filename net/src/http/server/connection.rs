@@ -127,6 +127,7 @@ fn on_head(
         rest_is_small: !expects && known.is_some_and(|length| length <= THROWN_AWAY),
     });
     channel.has_more.set(false);
+    channel.asked(&head);
     // From here on user code runs, which may stop the site: this connection is not idle.
     channel.phase.set(Phase::Answering);
     if head.method == Method::CONNECT {
@@ -261,10 +262,8 @@ fn on_error(
     out: &mut Vec<u8>,
 ) {
     *collecting = None;
-    match channel.phase.get() {
-        Phase::Answering => {}
-        Phase::Rest => return channel.close(true),
-        _ => return channel.refuse(error.status(), out),
+    if channel.phase.get() != Phase::Answering {
+        return channel.refuse(error.status(), out);
     }
     // Somebody reads the body, and will answer.
     let incoming = channel.incoming.take();

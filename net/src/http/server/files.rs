@@ -61,7 +61,7 @@ impl Resource for Files {
             return StatusCode::NOT_FOUND.into_answer();
         };
         let slashed = redirect_target(request);
-        let conditions = Conditions::of(request.headers());
+        let conditions = Conditions::of(request.method(), request.headers());
         let (root, handle) = (self.root.clone(), request.reactor().clone());
         let found = handle.defer_to_thread(move || Ok(Found::look_up(&root, &below, folder)?));
         let found = found.add_callbacks(
@@ -146,7 +146,7 @@ impl Found {
     fn look_up(root: &Path, below: &Path, folder: bool) -> io::Result<Found> {
         let root = root.canonicalize()?;
         let inside = |path: &Path| -> io::Result<(PathBuf, Metadata)> {
-            let path = path.canonicalize()?;
+            let path = path.canonicalize().map_err(leads_nowhere)?;
             if !path.starts_with(&root) {
                 return Err(io::ErrorKind::NotFound.into());
             }
@@ -169,6 +169,15 @@ impl Found {
         let length = metadata.len();
         let content = if length <= PIECE { Some(read_exactly(&mut file, length)?) } else { None };
         Ok(Found::File(Opened { file, path, length, changed: metadata.modified().ok(), content }))
+    }
+}
+
+/// A path that cannot be followed, because it is too long or goes round in circles, is one at which there is nothing.
+fn leads_nowhere(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        #[cfg(unix)]
+        Some(libc::ELOOP | libc::ENAMETOOLONG) => io::ErrorKind::NotFound.into(),
+        _ => error,
     }
 }
 

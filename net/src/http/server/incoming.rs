@@ -4,12 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use ::http::StatusCode;
 use twistor_deferred::{Deferred, Failure, Trigger, fail, succeed};
 
 use super::channel::Channel;
+use crate::HandlerPanicked;
 use crate::http::DecodeError;
 
 /// The body of a request, as it comes; see [`Request::stream`](super::Request::stream).
@@ -67,7 +69,8 @@ impl RequestBody {
     ///
     /// # Errors
     ///
-    /// Those of [`next`](RequestBody::next), and that of the consumer, which gets no more.
+    /// Those of [`next`](RequestBody::next), and that of the consumer, which gets no more; a panic in it is
+    /// [`HandlerPanicked`].
     #[track_caller]
     pub fn deliver(
         mut self,
@@ -160,9 +163,9 @@ impl Incoming {
         }
     }
 
-    /// Whether it is the reader who holds the body up.
+    /// Whether it is the reader who holds the body up, and not the client.
     pub(super) fn is_paused(&self) -> bool {
-        self.paused.get()
+        self.paused.get() || self.expects.get()
     }
 
     pub(super) fn data(&self, data: &[u8]) {
@@ -171,7 +174,10 @@ impl Incoming {
             return;
         }
         if let Some(mut consumer) = self.consumer.take() {
-            match consumer(data) {
+            // A panic is the request's, not the connection's.
+            let consumed = catch_unwind(AssertUnwindSafe(|| consumer(data)))
+                .unwrap_or_else(|payload| Err(HandlerPanicked::new("deliver", payload).into()));
+            match consumed {
                 Ok(()) => self.consumer.set(Some(consumer)),
                 Err(failure) => {
                     self.discard();
@@ -218,6 +224,7 @@ impl Incoming {
         let Some(channel) = self.channel.upgrade() else { return };
         if self.expects.replace(false) {
             channel.send_continue();
+            channel.await_body();
         }
         if self.paused.replace(false) {
             channel.body_resumed();
@@ -258,6 +265,8 @@ impl fmt::Display for BodyRefused {
 impl Error for BodyRefused {}
 
 /// The failure of a request's body whose end did not come: the client left, or took too long.
+///
+/// The client, if it is still there, gets a 408 unless the handler answers otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyCut;
 

@@ -212,7 +212,9 @@ impl From<Vec<u8>> for Response {
 impl From<StatusCode> for Response {
     fn from(status: StatusCode) -> Response {
         match status {
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Response::new(status),
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => {
+                Response::new(status)
+            }
             _ => Response::of_status(status),
         }
     }

@@ -46,7 +46,8 @@ pub struct Timeouts {
     /// gets a 408.
     pub head: Duration,
     /// For the body of a request, and one second more for each KiB that came of it; 30 seconds. Then the client gets a
-    /// 408. While a handler that reads the body holds it up, the time stands still.
+    /// 408. While a handler that reads the body holds it up, or has
+    /// not asked for it of a client that waits for that (`Expect: 100-continue`), the time stands still.
     pub body: Duration,
     /// Between two requests; 60 seconds. Then the connection is closed.
     pub idle: Duration,

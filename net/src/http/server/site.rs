@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::time::{Instant, SystemTime};
 
@@ -9,13 +10,16 @@ use slab::Slab;
 use twistor_deferred::{Deferred, Trigger, succeed};
 use twistor_reactor::{DelayedCall, Handle, Phase as Moment};
 
+use super::answered::Answered;
 use super::channel::Channel;
 use super::connection::Connection;
 use super::encode::{self, DateLine};
 use super::settings::{Rounds, Settings};
 use super::{Resource, date};
 use crate::http::Limits;
-use crate::{Address, CannotListen, Factory, ListeningPort, ServerEndpoint, SimulatedNetwork};
+use crate::{
+    Address, CannotListen, Factory, HandlerPanicked, ListeningPort, ServerEndpoint, SimulatedNetwork,
+};
 
 /// Buffers that grew larger are given back.
 const KEPT_BUFFER: usize = 256 * 1024;
@@ -49,6 +53,9 @@ const KEPT_BUFFER: usize = 256 * 1024;
 #[derive(Clone)]
 pub struct Site(Rc<SiteCore>);
 
+/// Who is told of each request that is over.
+type Watcher = dyn Fn(&Answered<'_>);
+
 pub(super) struct SiteCore {
     handle: Handle,
     pub(super) root: Rc<dyn Resource>,
@@ -67,6 +74,7 @@ pub(super) struct SiteCore {
     pub(super) out: Cell<Vec<u8>>,
     channels: RefCell<Slab<Weak<Channel>>>,
     ports: RefCell<Vec<ListeningPort>>,
+    watcher: RefCell<Option<Rc<Watcher>>>,
     /// The reactor's shutdown knows of this site.
     awaited: Cell<bool>,
     draining: Cell<bool>,
@@ -96,6 +104,7 @@ impl Site {
             out: Cell::default(),
             channels: RefCell::default(),
             ports: RefCell::default(),
+            watcher: RefCell::default(),
             awaited: Cell::new(false),
             draining: Cell::new(false),
             drained: RefCell::default(),
@@ -125,6 +134,34 @@ impl Site {
             });
         }
         Ok(port)
+    }
+
+    /// Has `watcher` told of each request that is over, in place of the watcher set before. Twisted: `Site.log`.
+    ///
+    /// It is told once for each request, of refused ones too. Without it, nothing is kept or measured.
+    ///
+    /// ```
+    /// use twistor_net::http::server::{Request, Site};
+    /// use twistor_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let site = Site::new(&reactor, |_: &mut Request<'_>| "Hello, world!");
+    /// let port = site.on_answered(|answered| println!("{answered}")).listen("tcp:0".parse()?)?;
+    /// # let _ = port;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// A panic of the watcher is logged.
+    ///
+    /// # Re-entrancy
+    ///
+    /// It is called from the loop, after the answer was written, and may do anything.
+    #[must_use = "this returns the site"]
+    pub fn on_answered(self, watcher: impl Fn(&Answered<'_>) + 'static) -> Site {
+        self.0.watcher.replace(Some(Rc::new(watcher)));
+        self
     }
 
     /// Comes to an end in order. Fires when no connection is left.
@@ -161,6 +198,21 @@ impl Factory for Site {
 impl SiteCore {
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    #[inline]
+    pub(super) fn is_watched(&self) -> bool {
+        self.watcher.borrow().is_some()
+    }
+
+    /// Tells the watcher, if there is one.
+    pub(super) fn tell(&self, answered: &Answered<'_>) {
+        let watcher = self.watcher.borrow().clone();
+        if let Some(watcher) = watcher {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| watcher(answered))) {
+                log::error!("{}", HandlerPanicked::new("on_answered", payload));
+            }
+        }
     }
 
     pub(super) fn is_draining(&self) -> bool {

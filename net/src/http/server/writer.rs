@@ -105,7 +105,7 @@ impl BodyWriter {
             return !channel.transport().is_closing();
         }
         let head = self.stream.head.take();
-        match self.stream.framing.get() {
+        let taken = match self.stream.framing.get() {
             Framing::Chunked => {
                 let size = ChunkWriter::size_line(data.len());
                 channel.send(&[&head, size.as_bytes(), data, b"\r\n"])
@@ -121,7 +121,11 @@ impl BodyWriter {
                     false
                 }
             },
+        };
+        if taken {
+            channel.wrote(data.len());
         }
+        taken
     }
 
     /// As [`write`](BodyWriter::write), of bytes it is given to keep: what cannot be sent at once is not copied.
@@ -131,6 +135,7 @@ impl BodyWriter {
             (Some(channel), Framing::Length(left)) if length > 0 && length <= left => {
                 self.stream.framing.set(Framing::Length(left - length));
                 self.stream.send_head(&channel);
+                channel.wrote(data.len());
                 channel.send_vec(data)
             }
             _ => self.write(&data),

@@ -1,5 +1,7 @@
 //! What a client wants of a file, given what it has (RFC 9110, sections 13 and 14).
 
+use ::http::Method;
+
 use crate::http::Fields;
 use crate::http::server::date;
 
@@ -32,7 +34,7 @@ pub(super) enum Verdict {
 }
 
 impl Conditions {
-    pub(super) fn of(headers: Fields<'_>) -> Conditions {
+    pub(super) fn of(method: &Method, headers: Fields<'_>) -> Conditions {
         let joined = |name| {
             let values: Vec<&[u8]> = headers.get_all(name).collect();
             (!values.is_empty()).then(|| values.join(&b", "[..]))
@@ -43,14 +45,15 @@ impl Conditions {
             if_none_match: joined("if-none-match"),
             if_modified_since: joined("if-modified-since"),
             if_range: joined("if-range"),
-            range: joined("range"),
+            // Of a method other than GET it means nothing.
+            range: if *method == Method::GET { joined("range") } else { None },
         }
     }
 
     /// `changed` is in seconds since 1970.
     pub(super) fn judge(&self, length: u64, tag: &str, changed: Option<u64>) -> Verdict {
         let expected = match (&self.if_match, &self.if_unmodified_since) {
-            (Some(tags), _) => names(tags, tag),
+            (Some(tags), _) => names(tags, tag, Strength::Strong),
             (None, Some(date)) => {
                 let since = date::parse(date).map(date::seconds);
                 since.zip(changed).is_none_or(|(since, changed)| changed <= since)
@@ -61,7 +64,7 @@ impl Conditions {
             return Verdict::Changed;
         }
         let not_modified = match (&self.if_none_match, &self.if_modified_since) {
-            (Some(tags), _) => names(tags, tag),
+            (Some(tags), _) => names(tags, tag, Strength::Weak),
             (None, Some(date)) => {
                 let since = date::parse(date).map(date::seconds);
                 since.zip(changed).is_some_and(|(since, changed)| changed <= since)
@@ -86,11 +89,19 @@ impl Conditions {
     }
 }
 
-/// Whether a list of tags, or `*`, names this one. A weak tag is as good as a strong one here.
-fn names(tags: &[u8], tag: &str) -> bool {
+/// How tags are compared: weakly, a weak one is as good as a strong one; strongly, it names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strength {
+    Weak,
+    Strong,
+}
+
+/// Whether a list of tags, or `*`, names this one.
+fn names(tags: &[u8], tag: &str, strength: Strength) -> bool {
     tags.trim_ascii() == b"*"
         || tags.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).any(|own| {
-            let own = own.strip_prefix(b"W/").unwrap_or(own);
+            let weak = own.strip_prefix(b"W/").filter(|_| strength == Strength::Weak);
+            let own = weak.unwrap_or(own);
             own == tag.as_bytes()
         })
 }
@@ -114,6 +125,8 @@ fn requested(range: &[u8], length: u64) -> Verdict {
     let (start, end) = match parsed {
         Some((Some(first), Some(last))) if first <= last => (first, last.saturating_add(1).min(length)),
         Some((Some(first), None)) => (first, length),
+        // All that there is of nothing.
+        Some((None, Some(1..))) if length == 0 => return Verdict::Whole,
         Some((None, Some(count))) => (length.saturating_sub(count), length),
         _ => return Verdict::Whole,
     };

@@ -1,0 +1,128 @@
+//! What there is to say of a request that is over, for those who keep a log.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use ::http::{Method, StatusCode};
+
+use super::channel::Channel;
+use crate::Address;
+use crate::http::{Fields, Headers, RequestHead};
+
+/// A request that is over, and what became of it: for a log of accesses. [`Site::on_answered`](super::Site::on_answered)
+/// tells it.
+///
+/// Displayed, it is a line such as `127.0.0.1:40312 "GET /a?b=c" 200, 13 bytes in 0.2 ms`. Targets are printable ASCII
+/// without quotes, so nothing a client sends can forge a line.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Answered<'a> {
+    /// The client.
+    pub peer: &'a Address,
+    /// The method; `None` if what came was no request, and refused.
+    pub method: Option<&'a Method>,
+    /// Path and query, as they came; empty if what came was no request.
+    pub target: &'a str,
+    /// The header fields of the request.
+    pub headers: Fields<'a>,
+    /// The status of the answer; `None` if the client left before there was one.
+    pub status: Option<StatusCode>,
+    /// Bytes of the answer's body that were written, without chunk lines.
+    pub bytes: u64,
+    /// From the end of the request's head until the whole answer was written. The operating system may still be
+    /// sending it.
+    pub duration: Duration,
+    /// Whether the answer is whole: false when the client left, or the body failed.
+    pub complete: bool,
+}
+
+impl fmt::Display for Answered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let method = self.method.map_or("", Method::as_str);
+        let space = if self.method.is_some() { " " } else { "" };
+        write!(f, "{} \"{method}{space}{}\" ", self.peer, self.target)?;
+        match self.status {
+            Some(status) => write!(f, "{}", status.as_u16())?,
+            None => f.write_str("-")?,
+        }
+        write!(f, ", {} bytes in {:.1} ms", self.bytes, self.duration.as_secs_f64() * 1e3)?;
+        if self.complete { Ok(()) } else { f.write_str(", cut short") }
+    }
+}
+
+/// What is kept of a request while it is answered; only where somebody wants to be told.
+pub(super) struct Asked {
+    method: Method,
+    target: String,
+    headers: Headers,
+    since: Instant,
+    status: Option<StatusCode>,
+    bytes: u64,
+}
+
+impl Channel {
+    /// A request has come.
+    #[inline]
+    pub(super) fn asked(&self, head: &RequestHead<'_>) {
+        if self.site.is_watched() {
+            let (path, query) = (head.target.path(), head.target.query());
+            self.asked.replace(Some(Box::new(Asked {
+                method: head.method.clone(),
+                target: query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}")),
+                headers: head.headers.to_headers(),
+                since: self.site.handle().now(),
+                status: None,
+                bytes: 0,
+            })));
+        }
+    }
+
+    /// Its answer has begun.
+    #[inline]
+    pub(super) fn begun(&self, status: StatusCode) {
+        if let Some(asked) = &mut *self.asked.borrow_mut() {
+            asked.status = Some(status);
+        }
+    }
+
+    /// So much more of its body was written.
+    #[inline]
+    pub(super) fn wrote(&self, bytes: usize) {
+        if let Some(asked) = &mut *self.asked.borrow_mut() {
+            asked.bytes += bytes as u64;
+        }
+    }
+
+    /// It is over. Nothing happens if that was told before.
+    #[inline]
+    pub(super) fn told(&self, complete: bool) {
+        let asked = self.asked.take();
+        if let Some(asked) = asked {
+            let Asked { method, target, headers, since, status, bytes } = &*asked;
+            self.site.tell(&Answered {
+                peer: &self.peer,
+                method: Some(method),
+                target,
+                headers: headers.fields(),
+                status: *status,
+                bytes: *bytes,
+                duration: self.site.handle().now().saturating_duration_since(*since),
+                complete,
+            });
+        }
+    }
+
+    /// What came was no request, and that was said.
+    pub(super) fn told_of_none(&self, status: StatusCode, bytes: usize) {
+        self.site.tell(&Answered {
+            peer: &self.peer,
+            method: None,
+            target: "",
+            headers: Fields::default(),
+            status: Some(status),
+            bytes: bytes as u64,
+            duration: Duration::ZERO,
+            complete: true,
+        });
+    }
+}
