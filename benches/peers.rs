@@ -6,6 +6,7 @@ mod random;
 mod remote_plan;
 mod tally;
 mod timer_plan;
+mod timer_queues;
 
 mod calloop {
     pub mod echo;
@@ -63,6 +64,9 @@ use crate::runner::child::Arguments;
 pub const PAGE: usize = 1024;
 
 pub fn find(peer: &str, role: &str) -> Option<fn(&Arguments<'_>)> {
+    if peer == "timer-queues" {
+        return timer_queues::find(role);
+    }
     Some(match (peer, role) {
         ("calloop", "echo") => calloop::echo::serve,
         ("calloop", "lateness") => calloop::lateness::run,

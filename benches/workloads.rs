@@ -8,6 +8,7 @@ mod http_server;
 mod idle;
 mod lateness;
 mod remote_calls;
+mod timer_queues;
 mod timers;
 mod turn;
 
@@ -16,6 +17,7 @@ use crate::runner::sample::{Metric, Unit};
 
 pub const ALL: &[Workload] = &[
     deferred::WORKLOAD,
+    timer_queues::WORKLOAD,
     timers::WORKLOAD,
     lateness::WORKLOAD,
     turn::WORKLOAD,
