@@ -68,6 +68,10 @@ impl World {
         self.triggers.borrow_mut()[slot].take()
     }
 
+    fn is_taken(&self, slot: usize) -> bool {
+        self.triggers.borrow()[slot].is_some() || self.handles.borrow()[slot].is_some()
+    }
+
     fn put_back(&self, slot: usize, handle: Deferred<usize>) {
         let other = self.handles.borrow_mut()[slot].replace(handle);
         drop(other);
@@ -76,11 +80,11 @@ impl World {
     fn perform(self: &Rc<Self>, op: &Op) {
         match op {
             Op::New(slot, canceller) => {
-                drop(self.trigger(*slot));
-                drop(self.handle(*slot));
+                while self.is_taken(*slot) {
+                    drop(self.trigger(*slot));
+                    drop(self.handle(*slot));
+                }
                 let (deferred, trigger) = new_chain(*slot, *canceller);
-                drop(self.trigger(*slot));
-                drop(self.handle(*slot));
                 self.cancellers.borrow_mut()[*slot] = Some(deferred.canceller());
                 self.triggers.borrow_mut()[*slot] = Some(trigger);
                 self.handles.borrow_mut()[*slot] = Some(deferred);
