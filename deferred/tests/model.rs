@@ -33,7 +33,8 @@ fn random_programs_do_what_the_interpreter_does() {
     };
     let mut seen = 0;
     for seed in seeds {
-        let program = program::random(seed);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let program = program::random(&mut |limit| rng.usize(..limit));
         match difference(&program) {
             None => seen += program.len(),
             Some(_) => fail(seed, program),

@@ -1,14 +1,20 @@
-//! Responses, chunked bodies among them: read in pieces, they say what they say whole.
+//! Responses: read in pieces they say what they say whole, limits hold, nothing behind the end is touched, and a head
+//! that was read and is written again says the same.
 
 #![no_main]
 
-use http::Method;
+use http::{Method, Version};
 use libfuzzer_sys::fuzz_target;
-use twistor_net::http::{DecodeError, Eof, Limits, ResponseDecoder, ResponseEvent};
+use twistor_fuzz::pieces;
+use twistor_net::http::{
+    BodyLength, DecodeError, Eof, HeadWriter, Limits, ResponseDecoder, ResponseEvent, ResponseHead,
+};
+
+const BODY: usize = 1000;
 
 #[derive(Debug, Default, PartialEq)]
 struct Told {
-    heads: Vec<(u16, String)>,
+    heads: Vec<String>,
     body: Vec<u8>,
     trailers: String,
     ends: usize,
@@ -17,29 +23,43 @@ struct Told {
     eof: Option<Eof>,
 }
 
-fn read(method: &Method, wire: &[u8], piece: usize) -> Told {
-    let limits =
-        Limits { head_size: 500, header_count: 10, body_size: 1000, trailers_size: 100, ..Limits::default() };
-    let mut decoder = ResponseDecoder::new(limits);
+fn read(method: &Method, pieces: &[&[u8]]) -> Told {
+    let mut decoder = ResponseDecoder::new(Limits {
+        head_size: 500,
+        header_count: 10,
+        body_size: BODY as u64,
+        chunk_line_size: 40,
+        trailers_size: 100,
+        interim_count: 3,
+        ..Limits::default()
+    });
     decoder.start(method);
     let mut told = Told::default();
-    for mut input in wire.chunks(piece) {
+    for piece in pieces {
+        let mut input = *piece;
         loop {
             match decoder.decode(&mut input) {
                 Ok(None) => break,
                 Ok(Some(ResponseEvent::Interim(head) | ResponseEvent::Head(head))) => {
+                    assert!(head.headers.len() <= 10);
                     assert_eq!(head.headers.to_map().len(), head.headers.len());
-                    told.heads.push((head.status.as_u16(), format!("{:?}", head.headers)));
+                    told.heads.push(format!("{head:?}"));
+                    assert!(told.heads.len() <= 4);
+                    if pieces.len() == 1 {
+                        check_written(method, &head);
+                    }
                 }
                 Ok(Some(ResponseEvent::Body(bytes))) => {
-                    assert!(!bytes.is_empty());
                     told.body.extend_from_slice(bytes);
+                    assert!(!bytes.is_empty() && told.body.len() <= BODY);
                 }
                 Ok(Some(ResponseEvent::End(trailers))) => {
                     told.trailers = format!("{trailers:?}");
                     told.ends += 1;
                 }
                 Err(error) => {
+                    assert!(!decoder.keep_alive());
+                    assert_eq!(decoder.decode(&mut &b"more"[..]).err(), Some(error.clone()));
                     told.error = Some(error);
                     return told;
                 }
@@ -47,6 +67,7 @@ fn read(method: &Method, wire: &[u8], piece: usize) -> Told {
         }
         told.rest.extend_from_slice(input);
     }
+    assert!(told.ends <= 1 && (told.rest.is_empty() || told.ends == 1));
     match decoder.eof() {
         Ok(eof) => told.eof = Some(eof),
         Err(error) => told.error = Some(error),
@@ -54,11 +75,47 @@ fn read(method: &Method, wire: &[u8], piece: usize) -> Told {
     told
 }
 
+/// What a head says, apart from the way its fields were written.
+fn meaning(head: &ResponseHead<'_>) -> String {
+    let fields: Vec<_> = head.headers.iter().filter(|(name, _)| !is_framing(name)).collect();
+    format!("{} {} {:?} {fields:?}", head.status, head.reason.escape_ascii(), head.body)
+}
+
+fn is_framing(name: &str) -> bool {
+    ["content-length", "transfer-encoding"].iter().any(|framing| name.eq_ignore_ascii_case(framing))
+}
+
+fn check_written(method: &Method, head: &ResponseHead<'_>) {
+    let Ok(reason) = std::str::from_utf8(head.reason) else { return };
+    let mut out = Vec::new();
+    let mut writer = HeadWriter::response(&mut out, head.status, Some(reason)).expect("the reason was read");
+    for (name, value) in head.headers.iter().filter(|(name, _)| !is_framing(name)) {
+        writer.field(name, value).expect("the field was read");
+    }
+    match head.body {
+        BodyLength::Known(length) => writer.length(length).expect("the first word on it"),
+        BodyLength::Chunked => writer.chunked().expect("the first word on it"),
+        BodyLength::Empty | BodyLength::ToEnd => {}
+    }
+    writer.finish();
+    let mut decoder = ResponseDecoder::new(Limits::default());
+    decoder.start(method);
+    let mut input = &out[..];
+    let Ok(Some(ResponseEvent::Interim(again) | ResponseEvent::Head(again))) = decoder.decode(&mut input)
+    else {
+        panic!("not read again: {}", out.escape_ascii());
+    };
+    assert_eq!(meaning(&again), meaning(head));
+    if head.version == Version::HTTP_11 && head.body != BodyLength::Empty {
+        assert_eq!(again.keep_alive, head.keep_alive);
+    }
+    assert!(input.is_empty());
+}
+
 fuzz_target!(|data: &[u8]| {
-    let Some((&how, wire)) = data.split_first() else { return };
-    let method = if how & 128 == 0 { Method::GET } else { Method::HEAD };
-    let whole = read(&method, wire, wire.len().max(1));
-    assert!(whole.body.len() <= 1000 && whole.ends <= 1);
-    assert_eq!(read(&method, wire, 1), whole);
-    assert_eq!(read(&method, wire, usize::from(how & 127).max(1)), whole);
+    let [method, how, wire @ ..] = data else { return };
+    let method = [Method::GET, Method::HEAD, Method::CONNECT][usize::from(method % 3)].clone();
+    let whole = read(&method, &[wire]);
+    assert_eq!(read(&method, &pieces(1, wire)), whole);
+    assert_eq!(read(&method, &pieces(*how, wire)), whole);
 });

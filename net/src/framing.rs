@@ -61,8 +61,8 @@ pub trait Framing: fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`FrameError`] when no such frame can be made: it is longer than the limit, or holds the delimiter. Then
-    /// `out` is as it was.
+    /// [`FrameError`] when no such frame can be made: it is longer than the limit, or holds the delimiter, or would
+    /// together with its own. Then `out` is as it was.
     fn encode(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError>;
 }
 

@@ -91,6 +91,17 @@ fn a_line_cannot_be_made_of_what_holds_its_delimiter() {
     assert_eq!(out, b"kept");
 }
 
+// P8: the zero of the payload and the first of the delimiter are one themselves
+#[test]
+fn a_line_whose_end_makes_a_delimiter_with_its_own_cannot_be_made() {
+    let lines = Lines::new().delimiter("\0\0");
+    let mut out = b"kept".to_vec();
+    let error = lines.encode(b"ab\0", &mut out).unwrap_err();
+    assert_eq!(error, FrameError::Malformed { what: "the delimiter inside a line", at: 2 });
+    assert_eq!(out, b"kept");
+    assert_eq!(encoded(&Lines::new(), &[b"a\r"]), b"a\r\r\n");
+}
+
 // P8
 #[test]
 fn malformed_netstrings_are_refused_and_say_where() {

@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::rc::Rc;
 
@@ -17,7 +18,7 @@ use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use support::{address, listen, run};
 use twistor_deferred::{Deferred, DeferredList};
 use twistor_net::http::{Agent, DecodedTooLarge, Page, PartialDownload, Request, Undecodable};
-use twistor_net::{Failure, Protocol, Transport};
+use twistor_net::{Failure, Protocol, SimulatedNetwork, Transport};
 use twistor_reactor::Reactor;
 
 /// Sends the same bytes to everybody who asks, in pieces of a few bytes, and closes.
@@ -25,11 +26,19 @@ use twistor_reactor::Reactor;
 struct Same {
     wire: Rc<Vec<u8>>,
     piece: usize,
+    asked: Vec<u8>,
+}
+
+impl Same {
+    fn new(wire: Vec<u8>, piece: usize) -> Same {
+        Same { wire: Rc::new(wire), piece, asked: Vec::new() }
+    }
 }
 
 impl Protocol for Same {
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        if data.ends_with(b"\r\n\r\n") {
+        self.asked.extend_from_slice(data);
+        if self.asked.ends_with(b"\r\n\r\n") {
             for piece in self.wire.chunks(self.piece) {
                 transport.write(piece);
             }
@@ -69,7 +78,8 @@ fn fetch(
     wire: Vec<u8>,
     change: impl FnOnce(Request) -> Request,
 ) -> Deferred<Result<Page, Failure>> {
-    let same = Same { piece: if wire.len() < 1000 { 1 } else { 5000 }, wire: Rc::new(wire) };
+    let piece = if wire.len() < 1000 { 1 } else { 5000 };
+    let same = Same::new(wire, piece);
     let port = listen(reactor, move |_peer| same.clone());
     let request = Request::get(format!("http://{}/", address(&port)));
     change(request).get_page(reactor).add_both(move |result| {
@@ -198,7 +208,7 @@ fn a_bomb_meets_the_limit() {
 fn a_streamed_body_is_decompressed_too() {
     // H10
     let text = text();
-    let same = Same { wire: Rc::new(answer("gzip", &gzip(&text))), piece: 100 };
+    let same = Same::new(answer("gzip", &gzip(&text)), 100);
     run(|reactor| {
         let port = listen(reactor, move |_peer| same.clone());
         let agent = Agent::new(reactor);
@@ -210,4 +220,41 @@ fn a_streamed_body_is_decompressed_too() {
             })
         })
     });
+}
+
+/// What is handed on of a streamed body, byte by byte or all at once, and the error.
+fn streamed(coding: &str, body: &[u8], bytewise: bool, limit: u64) -> (Vec<u8>, Failure) {
+    let reactor = Reactor::simulated(0);
+    let network = SimulatedNetwork::of(&reactor).unwrap();
+    network.set_splitting(false);
+    if bytewise {
+        network.set_window(1, 1);
+    }
+    let same = Same::new(answer(coding, body), 1000);
+    let port = listen(&reactor, move |_peer| same.clone());
+    let request = Request::get(format!("http://{}/", address(&port))).max_decoded(limit);
+    let came: Rc<RefCell<Vec<u8>>> = Rc::default();
+    let seen = came.clone();
+    let delivered = Agent::new(&reactor).request(request).add_callback(move |response| {
+        response.into_body().deliver(move |piece| {
+            seen.borrow_mut().extend_from_slice(piece);
+            Ok(())
+        })
+    });
+    let failure = reactor.run_until(delivered).unwrap_err();
+    (came.take(), failure)
+}
+
+#[test]
+fn what_comes_before_a_fault_or_the_limit_is_handed_on_however_the_bytes_are_cut() {
+    // H10: two bytes, and then a block of a kind that there is not
+    let broken = [0x3a, 0xf0, 0x02, 0x27, 0x02, 0xe0];
+    for bytewise in [false, true] {
+        let (came, failure) = streamed("deflate", &broken, bytewise, 100);
+        assert_eq!(came, [192, 232], "byte by byte: {bytewise}");
+        assert_eq!(failure.trap::<Undecodable>().unwrap().decoded, 2);
+        let (came, failure) = streamed("gzip", &gzip(b"Hello, world!"), bytewise, 5);
+        assert_eq!(came, b"Hello", "byte by byte: {bytewise}");
+        assert!(failure.is::<DecodedTooLarge>());
+    }
 }

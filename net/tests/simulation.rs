@@ -15,9 +15,9 @@ use std::time::Duration;
 use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
-    ClientEndpoint, ConnectRefused, ConnectTimedOut, ConnectionDone, ConnectionLost, DatagramProtocol,
-    DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NetworkEventKind, NoRoute,
-    ServerEndpoint, SimulatedNetwork, Transport, UdpEndpoint,
+    ClientEndpoint, ConnectFailed, ConnectRefused, ConnectTimedOut, ConnectionDone, ConnectionLost,
+    DatagramProtocol, DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NetworkEventKind,
+    NoRoute, ServerEndpoint, SimulatedNetwork, Transport, UdpEndpoint,
 };
 use twistor_reactor::{Handle, Reactor};
 
@@ -237,6 +237,33 @@ fn a_reset_is_told_to_both_sides_once() {
                         assert_eq!(lost.kind(), io::ErrorKind::ConnectionReset);
                     }
                 })
+        })
+    });
+}
+
+// P9: the server's end is there when the reset comes, the news of it still on its way
+#[test]
+fn a_reset_while_a_connection_is_being_made_reaches_the_one_who_asked() {
+    with_seeds(|reactor| {
+        let here = Diary::new();
+        let _port = serve(reactor, |_| Echo);
+        let (network, handle) = (network(reactor), (**reactor).clone());
+        let resetting = network.clone();
+        network.set_observer(move |event| {
+            if event.kind == NetworkEventKind::Arrived {
+                let network = resetting.clone();
+                handle.call_later(Duration::ZERO, move || {
+                    assert_eq!(network.reset_connections(ip(SERVER)), 1);
+                });
+            }
+        });
+        let lost = here.when_lost();
+        server().connect(reactor, scripted(&here)).add_both(move |made| match made {
+            Ok(_) => lost,
+            Err(failure) => {
+                assert!(failure.is::<ConnectFailed>(), "{failure:?}");
+                twistor_deferred::succeed(())
+            }
         })
     });
 }

@@ -58,9 +58,11 @@ impl Model {
     fn perform(&mut self, op: &Op) {
         match op {
             Op::New(slot, canceller) => {
-                // What was in the slot goes first, the trigger before the handle.
-                self.perform(&Op::DropTrigger(*slot));
-                self.perform(&Op::DropHandle(*slot));
+                // What is in the slot goes first, the trigger before the handle, and so does what its end puts there.
+                while self.triggers[*slot].is_some() || self.handles[*slot].is_some() {
+                    self.perform(&Op::DropTrigger(*slot));
+                    self.perform(&Op::DropHandle(*slot));
+                }
                 self.chains.push(Chain {
                     name: *slot,
                     source: Source::Live,
@@ -73,9 +75,6 @@ impl Model {
                     dropped: false,
                 });
                 let chain = self.chains.len() - 1;
-                // Replacing one that a callback of the drops above put there drops that.
-                self.perform(&Op::DropTrigger(*slot));
-                self.perform(&Op::DropHandle(*slot));
                 self.triggers[*slot] = Some(chain);
                 self.handles[*slot] = Some(chain);
                 self.cancellers[*slot] = Some(chain);

@@ -1,7 +1,5 @@
 //! A program: what is done to a handful of chains, as data.
 
-use fastrand::Rng;
-
 pub(crate) const CHAINS: usize = 6;
 
 #[derive(Debug, Clone)]
@@ -55,36 +53,45 @@ pub(crate) enum Act {
     Do(Box<Op>),
 }
 
-pub(crate) fn random(seed: u64) -> Vec<Op> {
-    let mut random = Random { rng: Rng::with_seed(seed), stages: 0 };
-    let length = random.rng.usize(5..40);
+/// A program of choices: `choose` gives a number below the one it is asked with.
+pub(crate) fn random(choose: &mut dyn FnMut(usize) -> usize) -> Vec<Op> {
+    let mut random = Random { choose, stages: 0 };
+    let length = 5 + random.below(35);
     let mut program: Vec<Op> =
-        (0..random.rng.usize(2..=CHAINS)).map(|chain| random.new_chain(chain)).collect();
+        (0..2 + random.below(CHAINS - 1)).map(|chain| random.new_chain(chain)).collect();
     program.extend((0..length).map(|_| random.op(0)));
     // In the end all is dropped, handles first or triggers first.
     let mut rest: Vec<Op> = (0..CHAINS).map(Op::DropHandle).collect();
     rest.extend((0..CHAINS).map(Op::DropTrigger));
-    if random.rng.bool() {
+    if random.coin() {
         rest.reverse();
     }
     program.extend(rest);
     program
 }
 
-struct Random {
-    rng: Rng,
+struct Random<'a> {
+    choose: &'a mut dyn FnMut(usize) -> usize,
     stages: usize,
 }
 
-impl Random {
+impl Random<'_> {
+    fn below(&mut self, limit: usize) -> usize {
+        (self.choose)(limit)
+    }
+
+    fn coin(&mut self) -> bool {
+        self.below(2) > 0
+    }
+
     fn chain(&mut self) -> usize {
-        self.rng.usize(..CHAINS)
+        self.below(CHAINS)
     }
 
     fn new_chain(&mut self, chain: usize) -> Op {
         Op::New(
             chain,
-            match self.rng.u8(..8) {
+            match self.below(8) {
                 0 => Canceller::Idle,
                 1 => Canceller::Fires(true),
                 2 => Canceller::Fires(false),
@@ -96,10 +103,10 @@ impl Random {
 
     fn op(&mut self, depth: usize) -> Op {
         let chain = self.chain();
-        match self.rng.u8(..20) {
+        match self.below(20) {
             0 => self.new_chain(chain),
             1..=9 => Op::Add(chain, self.stage(depth)),
-            10..=13 => Op::Fire(chain, self.rng.u8(..4) > 0),
+            10..=13 => Op::Fire(chain, self.below(4) > 0),
             14 => Op::DropTrigger(chain),
             15 | 16 => Op::Cancel(chain),
             17 => Op::CancelHandle(chain),
@@ -111,17 +118,17 @@ impl Random {
     fn stage(&mut self, depth: usize) -> Stage {
         self.stages += 1;
         let id = self.stages;
-        let on = match self.rng.u8(..8) {
+        let on = match self.below(8) {
             0..=3 => On::Value(self.act(depth)),
             4 | 5 => On::Failure(self.act(depth)),
             6 => On::Either(self.act(depth), self.act(depth)),
             _ => On::Both(self.act(depth)),
         };
-        Stage { id, on, plain: self.rng.bool() }
+        Stage { id, on, plain: self.coin() }
     }
 
     fn act(&mut self, depth: usize) -> Act {
-        match self.rng.u8(..16) {
+        match self.below(16) {
             0..=3 => Act::Value,
             4 => Act::Fail,
             5 => Act::Panic,

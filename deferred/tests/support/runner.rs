@@ -16,7 +16,10 @@ pub(crate) fn run(program: &[Op]) -> Vec<String> {
     for op in program {
         world.perform(op);
     }
-    EVENTS.take()
+    let events = EVENTS.take();
+    // What the last callbacks put into it would hold the world, and be held by it.
+    while (0..CHAINS).any(|slot| world.clear(slot)) {}
+    events
 }
 
 thread_local! {
@@ -68,6 +71,17 @@ impl World {
         self.triggers.borrow_mut()[slot].take()
     }
 
+    /// Empties a slot, also of what its end puts there; whether there was something.
+    fn clear(&self, slot: usize) -> bool {
+        let mut any = false;
+        while self.triggers.borrow()[slot].is_some() || self.handles.borrow()[slot].is_some() {
+            any = true;
+            drop(self.trigger(slot));
+            drop(self.handle(slot));
+        }
+        any
+    }
+
     fn put_back(&self, slot: usize, handle: Deferred<usize>) {
         let other = self.handles.borrow_mut()[slot].replace(handle);
         drop(other);
@@ -76,11 +90,8 @@ impl World {
     fn perform(self: &Rc<Self>, op: &Op) {
         match op {
             Op::New(slot, canceller) => {
-                drop(self.trigger(*slot));
-                drop(self.handle(*slot));
+                self.clear(*slot);
                 let (deferred, trigger) = new_chain(*slot, *canceller);
-                drop(self.trigger(*slot));
-                drop(self.handle(*slot));
                 self.cancellers.borrow_mut()[*slot] = Some(deferred.canceller());
                 self.triggers.borrow_mut()[*slot] = Some(trigger);
                 self.handles.borrow_mut()[*slot] = Some(deferred);

@@ -76,12 +76,16 @@ impl Framing for Lines {
         if payload.len() > self.max_length {
             return Err(FrameError::TooLong { limit: self.max_length });
         }
-        let whole = self.delimiter.len();
-        if let Some(at) = payload.windows(whole).position(|window| window == self.delimiter) {
-            return Err(FrameError::Malformed { what: "the delimiter inside a line", at });
-        }
+        let start = out.len();
         out.extend_from_slice(payload);
         out.extend_from_slice(&self.delimiter);
+        // Looked for in the whole: the payload's end and the delimiter may make one that comes earlier.
+        let whole = &out[start..];
+        let found = whole.windows(self.delimiter.len()).position(|window| window == self.delimiter);
+        if let Some(at) = found.filter(|&at| at < payload.len()) {
+            out.truncate(start);
+            return Err(FrameError::Malformed { what: "the delimiter inside a line", at });
+        }
         Ok(())
     }
 }

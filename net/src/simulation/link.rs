@@ -268,7 +268,9 @@ impl Link {
             end.error = Some(error);
             end.waker.clone()
         };
-        self.stop_asking();
+        if to == 0 {
+            self.stop_asking();
+        }
         if let Some(waker) = waker {
             waker.wake(broken());
         }
@@ -283,28 +285,36 @@ impl Link {
     /// Resets both ends at once; whether there was a connection.
     pub(super) fn reset(self: &Rc<Self>) -> bool {
         let Some(network) = self.network.upgrade() else { return false };
-        let mut any = false;
+        if !self.is_connection() {
+            return false;
+        }
         for to in 0..2 {
-            let alive = {
+            let (open, established) = {
                 let end = self.ends[to].state.borrow();
-                end.established && !end.dead && !end.closed
+                (!end.dead && !end.closed, end.established)
             };
-            if alive {
-                any = true;
+            if open && established {
                 self.tell(&network, to, NetworkEventKind::Reset);
                 self.fail(to, io::ErrorKind::ConnectionReset);
+            } else if open {
+                // Behind the news that it is connected, which is on its way.
+                self.send(to, Segment::Reset);
             }
         }
-        any
+        true
+    }
+
+    /// Whether one end at least has a connection.
+    fn is_connection(&self) -> bool {
+        self.ends.iter().any(|end| {
+            let end = end.state.borrow();
+            end.established && !end.dead && !end.closed
+        })
     }
 
     /// Loses everything from now on; whether there was anything to lose.
     pub(super) fn silence(self: &Rc<Self>) -> bool {
-        let open = self.ends.iter().any(|end| {
-            let end = end.state.borrow();
-            end.established && !end.dead && !end.closed
-        });
-        open && !self.silent.replace(true)
+        self.is_connection() && !self.silent.replace(true)
     }
 }
 

@@ -132,14 +132,16 @@ impl Inflater {
             let count = (stream.total_out() - before_out) as usize;
             let progress = (stream.total_in() - before_in) as usize;
             taken += progress;
-            let Ok(status) = status else { return Err(self.undecodable("broken")) };
-            self.decoded += count as u64;
-            if self.decoded > self.limit {
+            // What came before the limit, or a fault, is handed on first, at whatever places the input was split.
+            let room = usize::try_from(self.limit - self.decoded).unwrap_or(usize::MAX).min(count);
+            self.decoded += room as u64;
+            if room > 0 {
+                take(&self.piece[..room])?;
+            }
+            if room < count {
                 return Err(DecodedTooLarge { limit: self.limit }.into());
             }
-            if count > 0 {
-                take(&self.piece[..count])?;
-            }
+            let Ok(status) = status else { return Err(self.undecodable("broken")) };
             if status == Status::StreamEnd {
                 self.stream = None;
             } else if count < PIECE && (taken == input.len() || progress == 0) {

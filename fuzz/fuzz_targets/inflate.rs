@@ -1,0 +1,76 @@
+//! Compressed bodies: cut anywhere, the same bytes and the same error come out, never more than the limit; what a
+//! plain reader of gzip takes is taken; and what was compressed comes back.
+
+#![no_main]
+
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use inflate::{Coding, Inflater};
+use libfuzzer_sys::fuzz_target;
+use twistor_fuzz::pieces;
+
+#[path = "../../net/src/http/client/inflate.rs"]
+mod inflate;
+
+const LIMIT: usize = 100_000;
+
+fn decode(coding: Coding, pieces: &[&[u8]]) -> (Vec<u8>, Option<String>) {
+    let mut inflater = Inflater::new(coding, LIMIT as u64);
+    let mut out = Vec::new();
+    let mut fed = Ok(());
+    for piece in pieces {
+        fed = inflater.feed(piece, |decoded| {
+            assert!(!decoded.is_empty());
+            out.extend_from_slice(decoded);
+            Ok(())
+        });
+        if fed.is_err() {
+            break;
+        }
+    }
+    let ended = fed.and_then(|()| inflater.finish());
+    assert!(out.len() <= LIMIT);
+    (out, ended.err().map(|failure| failure.to_string()))
+}
+
+fn check_wire(coding: Coding, how: u8, wire: &[u8]) {
+    let whole = decode(coding, &[wire]);
+    for how in [1, how] {
+        assert_eq!(decode(coding, &pieces(how, wire)), whole);
+    }
+    if coding == Coding::Gzip && !wire.is_empty() {
+        let mut plain = Vec::new();
+        let read = MultiGzDecoder::new(wire).take(LIMIT as u64 + 1).read_to_end(&mut plain);
+        if read.is_ok() && plain.len() <= LIMIT {
+            assert_eq!(whole, (plain, None));
+        }
+    }
+}
+
+fn check_written(coding: Coding, how: u8, data: &[u8]) {
+    let level = Compression::new(u32::from(how % 10));
+    // Repeated, so that what comes out is larger than a piece.
+    let data = data.repeat(1 + usize::from(how) * 2);
+    let data = &data[..data.len().min(LIMIT)];
+    let written = match (coding, how & 128) {
+        (Coding::Gzip, _) => compress(GzEncoder::new(Vec::new(), level), data, GzEncoder::finish),
+        (_, 0) => compress(ZlibEncoder::new(Vec::new(), level), data, ZlibEncoder::finish),
+        _ => compress(DeflateEncoder::new(Vec::new(), level), data, DeflateEncoder::finish),
+    };
+    assert_eq!(decode(coding, &pieces(how, &written)), (data.to_vec(), None));
+}
+
+fn compress<W: Write>(mut to: W, data: &[u8], finish: fn(W) -> std::io::Result<Vec<u8>>) -> Vec<u8> {
+    to.write_all(data).and_then(|()| finish(to)).expect("memory takes it")
+}
+
+fuzz_target!(|data: &[u8]| {
+    let [coding, how, wire @ ..] = data else { return };
+    let name: &[u8] = if coding & 1 == 0 { b"gzip" } else { b"deflate" };
+    let Some(coding) = Coding::named(name) else { unreachable!("both are known") };
+    check_wire(coding, *how, wire);
+    check_written(coding, *how, wire);
+});

@@ -1,0 +1,61 @@
+//! Redirects: wherever a server sends a client, by whatever status, it comes to an end within the limit, never to a
+//! page it asked for before, never from https to http, and credentials stay with their origin.
+
+#![no_main]
+
+use http::{Method, StatusCode};
+use libfuzzer_sys::fuzz_target;
+use twistor_net::http::{RedirectError, Redirects, Scheme, Url};
+
+const LIMIT: usize = 6;
+
+fuzz_target!(|data: &[u8]| {
+    let [how, rest @ ..] = data else { return };
+    let mut method = [Method::GET, Method::HEAD, Method::POST, Method::PUT][usize::from(how % 4)].clone();
+    let scheme = if how & 4 == 0 { "http" } else { "https" };
+    let mut url = Url::parse(&format!("{scheme}://me:secret@s.test/a/b?c#d")).expect("a URL");
+    let mut credentials = url.basic_credentials();
+    let mut asked = vec![(method.clone(), url.as_str().to_owned())];
+    let mut redirects = Redirects::new(LIMIT);
+    for response in rest.split(|&byte| byte == b'\n') {
+        let (status, location) = match response {
+            [status, location @ ..] => (300 + u16::from(status % 9), Some(location)),
+            [] => (302, None),
+        };
+        let status = StatusCode::from_u16(status).expect("three digits");
+        let hop = match redirects.follow(&url, &method, status, location) {
+            Ok(Some(hop)) => hop,
+            Ok(None) => {
+                assert!(location.is_none() || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308));
+                continue;
+            }
+            Err(RedirectError::Loop(error)) => {
+                assert!(asked.iter().any(|(_, before)| *before == error.url.as_str()));
+                return;
+            }
+            Err(RedirectError::TooMany(_)) => return assert_eq!(asked.len(), LIMIT + 1),
+            Err(RedirectError::Insecure(error)) => {
+                return assert_eq!((url.scheme(), error.url.scheme()), (Scheme::Https, Scheme::Http));
+            }
+            Err(_) => return,
+        };
+        assert!((url.scheme(), hop.url.scheme()) != (Scheme::Https, Scheme::Http));
+        assert_eq!(hop.same_origin, hop.url.origin() == url.origin());
+        // Only 307 and 308 repeat what may do something twice, and a HEAD stays one.
+        let kept = matches!(status.as_u16(), 307 | 308) || matches!(method, Method::GET | Method::HEAD);
+        let kept = kept || (method == Method::PUT && status.as_u16() != 303);
+        assert_eq!(hop.method, if kept { method } else { Method::GET });
+        assert_eq!(hop.keep_body, kept);
+        if hop.url.basic_credentials() != credentials {
+            // They are lost at the first step away, or named anew by the reference.
+            let named = location.is_some_and(|location| location.contains(&b'@'));
+            assert!(named || (hop.url.basic_credentials().is_none() && !hop.same_origin));
+            credentials = hop.url.basic_credentials();
+        }
+        asked.push((hop.method.clone(), hop.url.as_str().to_owned()));
+        assert!(asked.len() <= LIMIT + 1);
+        asked.sort_unstable_by(|a, b| (a.0.as_str(), &a.1).cmp(&(b.0.as_str(), &b.1)));
+        assert!(asked.windows(2).all(|pair| pair[0] != pair[1]), "asked for twice");
+        (url, method) = (hop.url, hop.method);
+    }
+});

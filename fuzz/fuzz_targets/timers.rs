@@ -1,0 +1,237 @@
+//! Delayed calls on a clock: made, cancelled and moved, also from inside one another, they run when and in the order
+//! in which a sorted map of deadlines has them, with the same answers all along.
+
+#![no_main]
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use libfuzzer_sys::arbitrary::{self, Arbitrary, Result, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use twistor_reactor::{Clock, DelayedCall, ManualClock};
+
+/// What is done to the clock. Calls are numbered in the order in which they were made.
+#[derive(Clone, Debug, Arbitrary)]
+enum Op {
+    /// A call after so long, and what it does.
+    Call(Delay, Box<Op>),
+    /// So many calls at the same moment, which do nothing.
+    Many(Delay, u8),
+    Cancel(u8),
+    Reset(u8, Delay),
+    Delay(u8, Delay),
+    /// Moves one call about so often that what is left over of it has to be swept out.
+    Shuffle(u8),
+    Nothing,
+}
+
+/// Nanoseconds: few values, so that there are ties, and the very largest.
+#[derive(Clone, Copy, Debug)]
+struct Delay(u64);
+
+impl<'a> Arbitrary<'a> for Delay {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Delay> {
+        Ok(Delay(match u.arbitrary::<u8>()? {
+            byte @ 0..200 => u64::from(byte % 20),
+            byte @ 200..250 => u64::from(byte) << 20,
+            byte => u64::MAX - u64::from(byte),
+        }))
+    }
+}
+
+#[derive(Debug, Arbitrary)]
+enum Step {
+    Do(Op),
+    Advance(Delay),
+}
+
+/// What one may see: the answers, and the calls with the time at which they ran.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Answer(bool),
+    Ran(usize, u64),
+    At(u64, usize),
+}
+
+trait World {
+    fn call(&mut self, delay: u64, then: Op);
+    fn cancel(&mut self, call: usize) -> bool;
+    fn reset(&mut self, call: usize, delay: u64) -> bool;
+    fn delay(&mut self, call: usize, delay: u64) -> bool;
+    fn made(&self) -> usize;
+    fn see(&mut self, seen: Seen);
+
+    fn perform(&mut self, op: &Op) {
+        let made = self.made();
+        let which = |number: u8| usize::from(number) % made.max(1);
+        let answer = match op {
+            Op::Call(delay, then) => return self.call(delay.0, (**then).clone()),
+            Op::Many(delay, count) => return (0..*count).for_each(|_| self.call(delay.0, Op::Nothing)),
+            Op::Nothing => return,
+            _ if made == 0 => return,
+            Op::Cancel(call) => self.cancel(which(*call)),
+            Op::Reset(call, delay) => self.reset(which(*call), delay.0),
+            Op::Delay(call, delay) => self.delay(which(*call), delay.0),
+            Op::Shuffle(call) => (0..1500).all(|turn| self.reset(which(*call), turn % 7)),
+        };
+        self.see(Seen::Answer(answer));
+    }
+}
+
+/// The clock.
+#[derive(Clone)]
+struct Real {
+    clock: ManualClock,
+    start: Instant,
+    calls: Rc<RefCell<Vec<DelayedCall>>>,
+    seen: Rc<RefCell<Vec<Seen>>>,
+}
+
+impl Real {
+    fn now(&self) -> u64 {
+        nanos(self.clock.now() - self.start)
+    }
+
+    fn handle(&self, call: usize) -> DelayedCall {
+        self.calls.borrow()[call].clone()
+    }
+}
+
+impl World for Real {
+    fn call(&mut self, delay: u64, then: Op) {
+        let (mut world, number) = (self.clone(), self.made());
+        let call = self.clock.call_later(Duration::from_nanos(delay), move || {
+            world.see(Seen::Ran(number, world.now()));
+            world.perform(&then);
+        });
+        self.calls.borrow_mut().push(call);
+    }
+
+    fn cancel(&mut self, call: usize) -> bool {
+        self.handle(call).cancel().is_ok()
+    }
+
+    fn reset(&mut self, call: usize, delay: u64) -> bool {
+        self.handle(call).reset(Duration::from_nanos(delay)).is_ok()
+    }
+
+    fn delay(&mut self, call: usize, delay: u64) -> bool {
+        self.handle(call).delay(Duration::from_nanos(delay)).is_ok()
+    }
+
+    fn made(&self) -> usize {
+        self.calls.borrow().len()
+    }
+
+    fn see(&mut self, seen: Seen) {
+        self.seen.borrow_mut().push(seen);
+    }
+}
+
+/// The map: deadline and order of scheduling, to the call.
+#[derive(Default)]
+struct Model {
+    now: u64,
+    scheduled: u64,
+    queue: BTreeMap<(u64, u64), usize>,
+    /// What each call does, and its place in the queue while it has one.
+    calls: Vec<(Op, Option<(u64, u64)>)>,
+    seen: Vec<Seen>,
+}
+
+impl Model {
+    fn schedule(&mut self, call: usize, deadline: u64) {
+        let place = (deadline, self.scheduled);
+        self.scheduled += 1;
+        self.queue.insert(place, call);
+        self.calls[call].1 = Some(place);
+    }
+
+    /// Takes a call out, and gives the deadline it had.
+    fn take(&mut self, call: usize) -> Option<u64> {
+        let place = self.calls[call].1.take()?;
+        self.queue.remove(&place);
+        Some(place.0)
+    }
+
+    fn advance(&mut self, by: u64) {
+        let end = self.now.saturating_add(by);
+        while let Some((&(deadline, _), &call)) = self.queue.first_key_value().filter(|(at, _)| at.0 <= end) {
+            self.take(call);
+            self.now = deadline;
+            self.see(Seen::Ran(call, deadline));
+            let then = self.calls[call].0.clone();
+            self.perform(&then);
+        }
+        self.now = end;
+    }
+}
+
+impl World for Model {
+    fn call(&mut self, delay: u64, then: Op) {
+        self.calls.push((then, None));
+        self.schedule(self.calls.len() - 1, self.now.saturating_add(delay));
+    }
+
+    fn cancel(&mut self, call: usize) -> bool {
+        self.take(call).is_some()
+    }
+
+    fn reset(&mut self, call: usize, delay: u64) -> bool {
+        let pending = self.take(call).is_some();
+        if pending {
+            self.schedule(call, self.now.saturating_add(delay));
+        }
+        pending
+    }
+
+    fn delay(&mut self, call: usize, delay: u64) -> bool {
+        match self.take(call) {
+            Some(deadline) => self.schedule(call, deadline.saturating_add(delay)),
+            None => return false,
+        }
+        true
+    }
+
+    fn made(&self) -> usize {
+        self.calls.len()
+    }
+
+    fn see(&mut self, seen: Seen) {
+        self.seen.push(seen);
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fuzz_target!(|steps: Vec<Step>| {
+    let clock = ManualClock::new();
+    let mut real = Real { start: clock.now(), clock, calls: Rc::default(), seen: Rc::default() };
+    let mut model = Model::default();
+    for step in steps {
+        match step {
+            Step::Do(op) => {
+                real.perform(&op);
+                model.perform(&op);
+            }
+            Step::Advance(delay) => {
+                real.clock.advance(Duration::from_nanos(delay.0));
+                model.advance(delay.0);
+            }
+        }
+        real.see(Seen::At(real.now(), real.clock.pending()));
+        model.see(Seen::At(model.now, model.queue.len()));
+    }
+    assert_eq!(*real.seen.borrow(), model.seen);
+    for (call, (_, place)) in model.calls.iter().enumerate() {
+        let time = real.handle(call).time().map(|time| nanos(time - real.start));
+        assert_eq!(time, place.map(|(deadline, _)| deadline), "call {call}");
+    }
+    // Calls that are left hold the clock that holds them.
+    real.calls.borrow().iter().for_each(|call| assert!(call.cancel().is_ok() || !call.active()));
+    assert_eq!(real.clock.pending(), 0);
+});
