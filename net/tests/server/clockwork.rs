@@ -1,11 +1,12 @@
 //! W2 to W7 where it depends on the moment: on a simulated network, so that a second takes no time.
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use twistor_deferred::{Deferred, Trigger};
-use twistor_net::http::server::{BodyWriter, Request, Response, Settings, Site, Timeouts};
+use twistor_net::http::server::{BodyWriter, Files, Request, Response, Settings, Site, Timeouts};
 use twistor_net::{
     ClientEndpoint, ConnectionLost, Conversation, Failure, ListeningPort, ServerEndpoint, SimulatedNetwork,
 };
@@ -139,8 +140,11 @@ fn a_site_that_is_stopping_takes_no_connections() {
     });
 }
 
+/// The writer of a streamed answer, and what ends it.
+type Body = (BodyWriter, Trigger<()>);
+
 /// A streamed answer whose writer is handed out.
-fn handed_out() -> (impl Fn(&mut Request<'_>) -> Response, Deferred<(BodyWriter, Trigger<()>)>) {
+fn handed_out() -> (impl Fn(&mut Request<'_>) -> Response, Deferred<Body>) {
     let (begun, begin) = Deferred::new();
     let begin = Rc::new(RefCell::new(Some(begin)));
     let root = move |_: &mut Request<'_>| {
@@ -202,30 +206,83 @@ fn a_head_request_is_refused_without_a_body() {
     });
 }
 
+/// A folder with a large file in it.
+fn with_large_file(name: &str, test: impl FnOnce(PathBuf)) {
+    let path = std::env::temp_dir().join(format!("twistor-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&path).unwrap();
+    std::fs::write(path.join("large"), vec![b'x'; 3 << 20]).unwrap();
+    test(path.clone());
+    std::fs::remove_dir_all(&path).unwrap();
+}
+
 // W7: what is read of a file is what the client has room for
 #[test]
 fn a_large_file_is_read_as_its_client_takes_it() {
-    let path = std::env::temp_dir().join(format!("twistor-pieces-{}", std::process::id()));
-    std::fs::create_dir_all(&path).unwrap();
-    let file = path.join("large");
-    std::fs::write(&file, vec![b'x'; 3 << 20]).unwrap();
-    let (root, cut) = (path.clone(), file.clone());
-    simulate(|reactor| {
-        let site = Site::new(reactor, twistor_net::http::server::Files::new(root));
-        listen(&site);
-        async move |handle: Handle| {
-            let client = connect(&handle).await?;
-            client.transport().unwrap().pause_producing();
-            client.write(get("/large").as_bytes());
-            handle.sleep(Duration::from_secs(5)).await?;
-            // Nobody has read that far: the end is missed, and the client must not take what came for the whole.
-            std::fs::OpenOptions::new().write(true).open(&cut)?.set_len(2 << 20)?;
-            client.transport().unwrap().resume_producing();
-            let read = client.read_to_end(4 << 20).await.map(|all| all.len());
-            let failure = read.expect_err("it was read before anybody had room for it");
-            assert!(failure.is::<ConnectionLost>(), "{failure}");
-            Ok(())
-        }
+    with_large_file("pieces", |root| {
+        simulate(|reactor| {
+            listen(&Site::new(reactor, Files::new(&root)));
+            async move |handle: Handle| {
+                let client = connect(&handle).await?;
+                client.transport().unwrap().pause_producing();
+                client.write(get("/large").as_bytes());
+                handle.sleep(Duration::from_secs(5)).await?;
+                // Nobody has read that far: the end is missed, and the client must not take what came for the whole.
+                std::fs::OpenOptions::new().write(true).open(root.join("large"))?.set_len(2 << 20)?;
+                client.transport().unwrap().resume_producing();
+                let read = client.read_to_end(4 << 20).await.map(|all| all.len());
+                let failure = read.expect_err("it was read before anybody had room for it");
+                assert!(failure.is::<ConnectionLost>(), "{failure}");
+                Ok(())
+            }
+        });
     });
-    std::fs::remove_dir_all(&path).unwrap();
+}
+
+thread_local! {
+    static LOGGED: RefCell<Vec<String>> = RefCell::default();
+}
+
+/// Writes down what goes wrong in the thread of a test.
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
+    }
+
+    fn flush(&self) {}
+}
+
+// W7: whoever leaves, and whoever is cut off
+#[test]
+fn a_download_that_is_not_taken_to_its_end_is_no_error() {
+    let _ = log::set_logger(&Logger);
+    log::set_max_level(log::LevelFilter::Warn);
+    for leaves in [true, false] {
+        with_large_file("left", |root| {
+            simulate(|reactor| {
+                let site = Site::new(reactor, Files::new(root));
+                listen(&site);
+                async move |handle: Handle| {
+                    let client = connect(&handle).await?;
+                    client.transport().unwrap().pause_producing();
+                    client.write(get("/large").as_bytes());
+                    handle.sleep(Duration::from_secs(1)).await?;
+                    if leaves {
+                        client.transport().unwrap().abort_connection();
+                        handle.sleep(Duration::from_secs(1)).await?;
+                    } else {
+                        site.stop().await?;
+                    }
+                    assert_eq!(site.connections(), 0);
+                    Ok(())
+                }
+            });
+        });
+    }
+    assert_eq!(LOGGED.take(), [""; 0]);
 }
