@@ -70,6 +70,8 @@ fn files_are_found_by_their_paths() {
         client.send(post("/page.html", ""))?;
         let refused = client.reply()?;
         assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+        client.send("PLANT /page.html HTTP/1.1\r\nHost: here\r\n\r\n")?;
+        assert_eq!(client.reply()?.status, 501);
         client.send("HEAD /digits HTTP/1.1\r\nHost: here\r\n\r\n")?;
         assert_eq!(client.head()?.header("content-length"), Some("10"));
         Ok(())
@@ -226,6 +228,21 @@ fn what_the_client_has_is_not_sent_again() {
         }
         Ok(())
     });
+}
+
+// W7
+#[cfg(unix)]
+#[test]
+fn a_file_that_must_not_be_read_is_forbidden() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new("forbidden");
+    let page = folder.root().join("page.html");
+    fs::set_permissions(&page, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::File::open(&page).is_ok() {
+        return eprintln!("skipped: whoever runs this may read every file, as root may");
+    }
+    let reply = serve(Files::new(folder.root()), |address| Client::connect(address)?.get("/page.html"));
+    assert_eq!((reply.status, reply.text().as_str()), (403, "Forbidden\n"));
 }
 
 // W7

@@ -9,6 +9,7 @@
 
 mod answers;
 mod client;
+mod clockwork;
 mod connections;
 mod curl;
 mod files;

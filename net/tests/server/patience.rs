@@ -137,14 +137,6 @@ fn a_body_whose_reader_waits_is_not_timed_out() {
     assert_eq!(ear.statuses(), ["200"], "{}", ear.heard());
 }
 
-// W4, W5: a client that was refused and neither reads the end nor goes is not kept
-#[test]
-fn a_client_that_stays_after_its_refusal_is_closed() {
-    let script = vec![(0, b"nonsense\r\n\r\n".to_vec()), (500, b"more".to_vec())];
-    let (ear, left) = play(|_: &mut Request<'_>| "fine", 10, script, Ear::default());
-    assert_eq!((ear.statuses(), left), (vec!["400".to_owned()], 0));
-}
-
 // W3, E5: of a client that asks and asks, and reads nothing, no more is answered than fits on the way
 #[test]
 fn answers_nobody_reads_are_not_piled_up() {

@@ -90,6 +90,12 @@ impl BlockReader {
         *self = BlockReader::default();
     }
 
+    /// How many bytes and spans it has room for.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.spans.capacity()
+    }
+
     /// Takes in what it needs of `input`. A block that lies in the input is left there, for the
     /// caller to take; else what was read is taken.
     pub(crate) fn read(

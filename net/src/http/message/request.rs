@@ -120,6 +120,11 @@ impl RequestDecoder {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        self.reader.memory()
+    }
+
     /// Takes the next part of a request from the front of `input`; `None` when more is needed.
     ///
     /// # Errors

@@ -49,7 +49,6 @@ impl Connection {
     fn process<'i>(&mut self, transport: &Transport, mut input: &'i [u8]) -> &'i [u8] {
         let Connection { channel, decoder, collecting, .. } = self;
         let site = &channel.site;
-        let was_split = channel.phase.get() == Phase::Head;
         let mut out = site.out.take();
         loop {
             match channel.phase.get() {
@@ -84,8 +83,8 @@ impl Connection {
         }
         if channel.phase.get() == Phase::Idle && !decoder.is_idle() {
             channel.enter(Phase::Head, site.limits.head);
-        } else if was_split {
-            // What the head was gathered in.
+        } else {
+            // What a head that came in pieces was gathered in: between requests a connection has no buffers.
             decoder.release();
         }
         channel.flush(&mut out);
@@ -344,5 +343,40 @@ impl fmt::Debug for Connection {
             .field("peer", &self.channel.peer)
             .field("phase", &self.channel.phase.get())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use twistor_reactor::Reactor;
+
+    use super::Connection;
+    use crate::http::server::channel::{Channel, Phase};
+    use crate::http::server::{Request, Site};
+    use crate::{Address, Factory, Protocol, Transport};
+
+    // P5: with and without a body behind the head, and trailers behind that
+    #[test]
+    fn an_idle_connection_has_no_buffers() {
+        let reactor = Reactor::simulated(1);
+        let mut site = Site::new(&reactor, |request: &mut Request<'_>| request.take_body());
+        let post = "POST / HTTP/1.1\r\nHost: here\r\n";
+        let requests = [
+            "GET / HTTP/1.1\r\nHost: here\r\n\r\n".to_owned(),
+            format!("{post}Content-Length: 4\r\n\r\nbody"),
+            format!("{post}Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nTrailer: 1\r\n\r\n"),
+        ];
+        let peer = Address::Ip("192.0.2.1:1024".parse().unwrap());
+        for request in requests {
+            let mut connection: Connection = site.build_protocol(peer.clone()).unwrap();
+            for byte in request.bytes() {
+                connection.data_received(&Transport::lost(), &[byte]).unwrap();
+            }
+            let channel: &Rc<Channel> = &connection.channel;
+            assert_eq!(channel.phase.get(), Phase::Idle, "{request:?}");
+            assert_eq!((connection.decoder.memory(), connection.kept.capacity()), (0, 0), "{request:?}");
+        }
     }
 }

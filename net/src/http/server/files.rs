@@ -15,6 +15,7 @@ use twistor_reactor::Handle;
 
 use self::conditions::{Conditions, Part, Verdict};
 use super::request::decode;
+use super::tree::is_known;
 use super::{Answer, BodyWriter, IntoAnswer, Request, Resource, Response, StatusError, date};
 
 /// Files up to this size are read at once; larger ones in pieces of this size, as the client takes them.
@@ -53,6 +54,9 @@ impl Files {
 
 impl Resource for Files {
     fn render(&self, request: &mut Request<'_>) -> Answer {
+        if !is_known(request.method()) {
+            return StatusCode::NOT_IMPLEMENTED.into_answer();
+        }
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             let refusal = Response::from(StatusCode::METHOD_NOT_ALLOWED);
             return refusal.header(header::ALLOW, "GET, HEAD").into_answer();
@@ -247,7 +251,10 @@ async fn send(mut file: File, part: Part, handle: Handle, out: BodyWriter) -> Re
         (file, piece) = read.await?;
         at += length;
         out.write_vec(piece);
-        out.drained().await?;
+        // When the client leaves, this is cancelled here, and nobody is left to be told why.
+        if !out.drained().add_both(|drained| Ok(drained.is_ok())).await? {
+            break;
+        }
     }
     Ok(())
 }

@@ -343,3 +343,21 @@ impl fmt::Debug for Site {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use twistor_reactor::Reactor;
+
+    use super::{KEPT_BUFFER, Site};
+
+    // P5: one answer with a head beyond measure does not cost the memory of one for ever
+    #[test]
+    fn a_buffer_that_grew_large_is_given_back() {
+        let reactor = Reactor::simulated(1);
+        let Site(site) = Site::new(&reactor, |_: &mut crate::http::server::Request<'_>| "fine");
+        site.put_back(Vec::with_capacity(1000));
+        assert!(site.out.take().capacity() >= 1000);
+        site.put_back(Vec::with_capacity(KEPT_BUFFER + 1));
+        assert_eq!(site.out.take().capacity(), 0);
+    }
+}

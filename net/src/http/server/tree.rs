@@ -137,7 +137,7 @@ impl Tree {
 }
 
 /// The methods of RFC 9110 and PATCH.
-fn is_known(method: &Method) -> bool {
+pub(super) fn is_known(method: &Method) -> bool {
     let known = [
         Method::GET,
         Method::HEAD,
