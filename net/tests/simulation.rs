@@ -514,6 +514,87 @@ fn the_wait_for_a_goodbye_cannot_be_paused() {
     });
 }
 
+// P12: in whatever order a server was told
+#[cfg(feature = "tls")]
+#[test]
+fn asking_for_certificates_forgets_neither_the_time_for_the_handshake_nor_who_is_told_of_failures() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        let (failed, trigger) = Deferred::new();
+        let trigger = Cell::new(Some(trigger));
+        let tls =
+            identity.server().handshake_timeout(Duration::from_secs(3)).on_failed_handshake(move |failure| {
+                if let Some(trigger) = trigger.take() {
+                    trigger.callback(failure.kind());
+                }
+            });
+        let tls = tls.require_client_certificates(authority.pem.as_bytes()).unwrap();
+        ServerEndpoint::tls("192.0.2.80:80".parse().unwrap(), tls).listen(reactor, |_| Echo).unwrap();
+        let (handle, start) = (Handle::clone(reactor), reactor.now());
+        server().connect(reactor, scripted(&Diary::new())).add_callback(move |_| failed).add_callback(
+            move |kind| {
+                assert_eq!(kind, twistor_net::tls::HandshakeFailure::TimedOut);
+                let waited = handle.now() - start;
+                assert!(waited >= Duration::from_secs(3) && waited < Duration::from_secs(4), "{waited:?}");
+            },
+        )
+    });
+}
+
+// P11: neither a timer nor anything else is left of the wait
+#[cfg(feature = "tls")]
+#[test]
+fn the_wait_for_a_goodbye_ends_with_the_connection() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        network(reactor).add_name("server.test", [ip(SERVER)]);
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+        let (served, diary) = (Diary::new(), Diary::new());
+        endpoint.listen(reactor, Once(Some(scripted(&served)))).unwrap();
+        let (lost, both, handle) = (diary.when_lost(), served.when_lost(), Handle::clone(reactor));
+        let client = ClientEndpoint::tls("server.test", 443, authority.client());
+        client.connect(reactor, scripted(&diary)).add_callback(move |transport| {
+            transport.lose_connection();
+            let (network, counter) = (handle.clone(), handle.clone());
+            lost.add_callback(move |()| both)
+                .add_callback(move |()| after(&network, Duration::from_secs(1))) // what is still under way
+                .add_callback(move |()| {
+                    let before = counter.stats().timers;
+                    after(&handle, Duration::from_secs(10))
+                        .add_callback(move |()| assert_eq!(counter.stats().timers, before + 1))
+                })
+        })
+    });
+}
+
+// P11, P2: less than the socket refuses to take, so that nothing waits outside of TLS
+#[cfg(feature = "tls")]
+#[test]
+fn what_only_tls_holds_is_not_drained() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        network(reactor).add_name("server.test", [ip(SERVER)]);
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+        endpoint.listen(reactor, |_| scripted(&Diary::new())).unwrap();
+        let client = ClientEndpoint::tls("server.test", 443, authority.client());
+        client.connect(reactor, scripted(&Diary::new())).add_callback(|transport| {
+            // The window is full at some point, in the middle of a record.
+            let drained = loop {
+                transport.write(&[b'x'; 1000]);
+                assert_eq!(transport.buffered(), 0, "more was taken than the window holds");
+                let drained = transport.drained();
+                if !drained.is_fired() {
+                    break drained;
+                }
+            };
+            drained
+        })
+    });
+}
+
 /// Writes down what comes.
 #[derive(Clone, Default)]
 struct Mail(Rc<RefCell<Vec<String>>>);
