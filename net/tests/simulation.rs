@@ -16,7 +16,7 @@ use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
     ClientEndpoint, ConnectRefused, ConnectTimedOut, ConnectionDone, ConnectionLost, DatagramProtocol,
-    DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NetworkEventKind, NoRoute,
+    DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NetworkEventKind, NoRoute, RateLimit,
     ServerEndpoint, SimulatedNetwork, Transport, UdpEndpoint,
 };
 use twistor_reactor::{Handle, Reactor};
@@ -582,15 +582,14 @@ fn what_only_tls_holds_is_not_drained() {
         let client = ClientEndpoint::tls("server.test", 443, authority.client());
         client.connect(reactor, scripted(&Diary::new())).add_callback(|transport| {
             // The window is full at some point, in the middle of a record.
-            let drained = loop {
+            loop {
                 transport.write(&[b'x'; 1000]);
                 assert_eq!(transport.buffered(), 0, "more was taken than the window holds");
                 let drained = transport.drained();
                 if !drained.is_fired() {
                     break drained;
                 }
-            };
-            drained
+            }
         })
     });
 }
@@ -801,6 +800,79 @@ fn the_families_take_turns_and_a_failure_does_not_shorten_the_next_ones_time() {
     let took =
         takes(&["198.51.100.7", "198.51.100.8", SERVER], |network| network.isolate(ip("198.51.100.8")));
     assert_eq!(took, Duration::from_millis(300));
+}
+
+// P6: whichever failed last
+#[test]
+fn that_someone_refuses_tells_more_than_that_there_is_no_way() {
+    let (refusing, unreachable) = ("198.51.100.7", "198.51.100.8");
+    for addresses in [[refusing, unreachable], [unreachable, refusing]] {
+        with_seeds(|reactor| {
+            let network = network(reactor);
+            network.add_name("some.test", addresses.map(ip));
+            network.set_reachable(ip(unreachable), false);
+            failure_of(ClientEndpoint::tcp("some.test", 80).connect(reactor, Echo))
+                .add_callback(|failure| assert!(failure.is::<ConnectRefused>(), "{failure}"))
+        });
+    }
+}
+
+// P6: whatever a resolver says
+#[test]
+fn an_address_that_is_given_twice_is_tried_once() {
+    with_seeds(|reactor| {
+        let (network, tried) = (network(reactor), Rc::new(Cell::new(0)));
+        let (first, second) = (ip("198.51.100.7"), ip("2001:db8::7"));
+        network.add_name("some.test", [first, first, second, first, second]);
+        let counter = tried.clone();
+        network.set_observer(move |event| {
+            if event.kind == NetworkEventKind::Connecting {
+                counter.set(counter.get() + 1);
+            }
+        });
+        failure_of(ClientEndpoint::tcp("some.test", 80).connect(reactor, Echo))
+            .add_callback(move |_| assert_eq!(tried.get(), 2))
+    });
+}
+
+// P14: the time that the limit before had still to be waited for is forgotten
+#[test]
+fn a_limit_that_is_set_again_counts_at_once() {
+    const SIZE: usize = 50_000;
+    for reads in [true, false] {
+        with_seeds(|reactor| {
+            let diary = Diary::new();
+            let handle = Handle::clone(reactor);
+            let (slow, fast) = (RateLimit::new(reactor, 1), RateLimit::new(reactor, 200_000));
+            let start = reactor.now();
+            let limited = move |transport: &Transport| {
+                let set = if reads { Transport::limit_reading } else { Transport::limit_writing };
+                set(transport, &slow);
+                let (transport, fast) = (transport.clone(), fast.clone());
+                handle.call_later(Duration::from_millis(200), move || set(&transport, &fast));
+                Ok(())
+            };
+            let plain = |transport: &Transport| {
+                transport.write(&[b'x'; SIZE]);
+                Ok(())
+            };
+            let (writer, reader) = (scripted(&Diary::new()), scripted(&diary));
+            let all = diary.when_received(SIZE);
+            if reads {
+                serve(reactor, Once(Some(writer.on_made(plain))));
+                drop(server().connect(reactor, reader.on_made(limited)));
+            } else {
+                let writer = writer.on_made(move |transport| limited(transport).and(plain(transport)));
+                serve(reactor, Once(Some(writer)));
+                drop(server().connect(reactor, reader));
+            }
+            let handle = Handle::clone(reactor);
+            all.add_callback(move |()| {
+                let took = handle.now() - start;
+                assert!(took < Duration::from_millis(900), "{took:?}");
+            })
+        });
+    }
 }
 
 // P9: the manners of TCP
