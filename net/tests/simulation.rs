@@ -16,8 +16,8 @@ use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
     ClientEndpoint, ConnectRefused, ConnectTimedOut, ConnectionDone, ConnectionLost, DatagramProtocol,
-    DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NetworkEventKind, NoRoute, RateLimit,
-    ServerEndpoint, SimulatedNetwork, Transport, UdpEndpoint,
+    DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NetworkEventKind, NoRoute, Protocol,
+    RateLimit, ServerEndpoint, SimulatedNetwork, Transport, UdpEndpoint,
 };
 use twistor_reactor::{Handle, Reactor};
 
@@ -872,6 +872,78 @@ fn a_limit_that_is_set_again_counts_at_once() {
                 assert!(took < Duration::from_millis(900), "{took:?}");
             })
         });
+    }
+}
+
+// P1: the run ends with the turn; every connection made is lost once, and its transport takes nothing more
+#[test]
+fn a_run_can_be_stopped_from_any_handler_and_transports_outlive_the_reactor() {
+    struct Stops(&'static str, Handle, Scripted);
+    impl Stops {
+        fn at(&self, method: &str) {
+            if self.0 == method {
+                self.1.stop();
+            }
+        }
+    }
+    impl Protocol for Stops {
+        fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+            self.at("connection_made");
+            self.2.connection_made(transport)
+        }
+        fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+            self.at("data_received");
+            self.2.data_received(transport, data)
+        }
+        fn connection_lost(&mut self, reason: Failure) {
+            self.at("connection_lost");
+            self.2.connection_lost(reason);
+        }
+    }
+    for method in ["factory", "connection_made", "data_received", "connection_lost"] {
+        for seed in seeds() {
+            let reactor = Reactor::simulated(seed);
+            let (diary, kept) = (Diary::new(), Rc::new(RefCell::new(None)));
+            let (handle, served, keep) = (Handle::clone(&reactor), diary.clone(), kept.clone());
+            serve(&reactor, move |_| {
+                if method == "factory" {
+                    handle.stop();
+                }
+                let keep = keep.clone();
+                let protocol = scripted(&served).on_made(move |transport| {
+                    keep.replace(Some(transport.clone()));
+                    Ok(())
+                });
+                Stops(method, handle.clone(), protocol)
+            });
+            let client = scripted(&Diary::new()).on_made(|transport| {
+                transport.write(b"x");
+                transport.lose_connection();
+                Ok(())
+            });
+            drop(server().connect(&reactor, client).add_both(|_| Ok(())));
+            let (late, handle) = (Rc::new(Cell::new(false)), Handle::clone(&reactor));
+            let is_late = late.clone();
+            reactor.call_later(DEADLINE * 1000, move || {
+                is_late.set(true);
+                handle.stop();
+            });
+            reactor.run().unwrap();
+            assert!(!late.get(), "{method} did not stop the run");
+            drop(reactor);
+            let made = usize::from(kept.borrow().is_some());
+            assert_eq!(diary.losses(), made, "{method}");
+            if let Some(transport) = kept.take() {
+                assert!(transport.is_lost() && !transport.write(b"x") && transport.peer().is_none());
+                assert!(transport.drained().add_both(|result| Ok(assert!(result.is_err()))).is_fired());
+                transport.set_high_water_mark(1);
+                transport.pause_producing();
+                transport.resume_producing();
+                transport.lose_connection();
+                transport.abort_connection();
+            }
+            assert_eq!(diary.losses(), made);
+        }
     }
 }
 
