@@ -935,7 +935,7 @@ fn a_run_can_be_stopped_from_any_handler_and_transports_outlive_the_reactor() {
             assert_eq!(diary.losses(), made, "{method}");
             if let Some(transport) = kept.take() {
                 assert!(transport.is_lost() && !transport.write(b"x") && transport.peer().is_none());
-                assert!(transport.drained().add_both(|result| Ok(assert!(result.is_err()))).is_fired());
+                assert!(transport.drained().add_both(|result| Ok(result.is_err())).is_fired());
                 transport.set_high_water_mark(1);
                 transport.pause_producing();
                 transport.resume_producing();
