@@ -439,3 +439,53 @@ impl<P: DatagramProtocol + ?Sized> Drop for Port<P> {
         self.close(ConnectionLost::new(io::Error::other("the reactor has stopped")).into());
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::time::Duration;
+
+    use twistor_deferred::Deferred;
+    use twistor_reactor::Reactor;
+
+    use super::*;
+
+    struct Reason(Cell<Option<Trigger<Failure>>>);
+
+    impl DatagramProtocol for Reason {
+        fn datagram_received(
+            &mut self,
+            _: &DatagramTransport,
+            _: &[u8],
+            _: SocketAddr,
+        ) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn stopped(&mut self, reason: Failure) {
+            if let Some(trigger) = self.0.take() {
+                trigger.callback(reason);
+            }
+        }
+    }
+
+    // P15
+    #[test]
+    fn errors_that_do_not_end_are_the_ports_end_and_do_not_spin() {
+        let reactor = Reactor::new().unwrap();
+        // A socket of which datagrams can be asked for, in vain: one that listens for streams, and is readable.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let _connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let socket = std::net::UdpSocket::from(OwnedFd::from(listener));
+        let (reason, trigger) = Deferred::new();
+        let socket = DatagramSocket::System(UdpSocket::from_std(socket));
+        let transport = Port::start(&reactor, socket, Reason(Cell::new(Some(trigger)))).unwrap();
+        let handle = Handle::clone(&reactor);
+        reactor.call_later(Duration::from_secs(20), move || handle.stop());
+        let reason = reactor.run_until(reason).unwrap();
+        assert_eq!(reason.downcast_ref::<ConnectionLost>().unwrap().kind(), io::ErrorKind::NotConnected);
+        assert_eq!(transport.send(b"x").unwrap_err().kind(), io::ErrorKind::NotConnected);
+        assert!(reactor.stats().turns < 10);
+    }
+}

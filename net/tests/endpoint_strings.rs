@@ -1,4 +1,4 @@
-//! Endpoints from strings, with Twisted's syntax.
+//! Endpoints from strings, with Twisted's syntax. Statement P16.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -75,6 +75,31 @@ fn server_arguments_come_by_place_and_by_name() {
     assert_eq!(server("unix:mode=600:/run/x"), "unix:/run/x:mode=600");
     assert_eq!(server("unix:address=/run/x"), "unix:/run/x");
     assert_eq!(server("unix:/run/x:660:5"), "unix:/run/x:mode=660:backlog=5");
+}
+
+#[test]
+fn a_server_may_have_its_address_in_front_of_the_port() {
+    assert_eq!(server("tcp:127.0.0.1:8080"), "tcp:8080:interface=127.0.0.1");
+    assert_eq!(server("tcp:[::1]:8080"), r"tcp:8080:interface=\:\:1");
+    assert_eq!(server("tcp6:[::1]:8080"), r"tcp:8080:interface=\:\:1");
+    assert_eq!(server("tcp:127.0.0.1:port=8080"), "tcp:8080:interface=127.0.0.1");
+    assert_eq!(
+        server("tcp:127.0.0.1:8080:5:reusePort=1"),
+        "tcp:8080:interface=127.0.0.1:reusePort=1:backlog=5"
+    );
+    let hint = "is not a port number; a server's endpoint is tcp:PORT or tcp:PORT:interface=ADDRESS";
+    refused::<ServerEndpoint>("tcp:localhost:8080", &format!("\"localhost\" {hint}"), 4);
+    refused::<ServerEndpoint>("tcp:127.0.0.1:http", &format!("\"http\" {hint}"), 14);
+    refused::<ServerEndpoint>("tcp:port=127.0.0.1:80", &format!("\"127.0.0.1\" {hint}"), 9);
+    refused::<ServerEndpoint>("tcp:127.0.0.1:80:interface=::1", "a second interface", 27);
+    refused::<ServerEndpoint>(
+        "tcp:127.0.0.1:80:127.0.0.2",
+        "\"127.0.0.2\" is not a number of connections",
+        17,
+    );
+    refused::<ServerEndpoint>("tcp:127.0.0.1", "no port", 13);
+    #[cfg(feature = "tls")]
+    refused::<ServerEndpoint>("tls:127.0.0.1:443", "no privateKey", 17);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use twistor_deferred::Deferred;
 use twistor_net::{
     ClientEndpoint, ConnectFailed, ConnectRefused, ConnectTimedOut, ConnectionDone, ConnectionLost,
     DatagramProtocol, DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NetworkEventKind,
-    NoRoute, ServerEndpoint, SimulatedNetwork, Transport, UdpEndpoint,
+    NoRoute, Protocol, RateLimit, ServerEndpoint, SimulatedNetwork, Transport, UdpEndpoint,
 };
 use twistor_reactor::{Handle, Reactor};
 
@@ -541,6 +541,86 @@ fn the_wait_for_a_goodbye_cannot_be_paused() {
     });
 }
 
+// P12: in whatever order a server was told
+#[cfg(feature = "tls")]
+#[test]
+fn asking_for_certificates_forgets_neither_the_time_for_the_handshake_nor_who_is_told_of_failures() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        let (failed, trigger) = Deferred::new();
+        let trigger = Cell::new(Some(trigger));
+        let tls =
+            identity.server().handshake_timeout(Duration::from_secs(3)).on_failed_handshake(move |failure| {
+                if let Some(trigger) = trigger.take() {
+                    trigger.callback(failure.kind());
+                }
+            });
+        let tls = tls.require_client_certificates(authority.pem.as_bytes()).unwrap();
+        ServerEndpoint::tls("192.0.2.80:80".parse().unwrap(), tls).listen(reactor, |_| Echo).unwrap();
+        let (handle, start) = (Handle::clone(reactor), reactor.now());
+        server().connect(reactor, scripted(&Diary::new())).add_callback(move |_| failed).add_callback(
+            move |kind| {
+                assert_eq!(kind, twistor_net::tls::HandshakeFailure::TimedOut);
+                let waited = handle.now() - start;
+                assert!(waited >= Duration::from_secs(3) && waited < Duration::from_secs(4), "{waited:?}");
+            },
+        )
+    });
+}
+
+// P11: neither a timer nor anything else is left of the wait
+#[cfg(feature = "tls")]
+#[test]
+fn the_wait_for_a_goodbye_ends_with_the_connection() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        network(reactor).add_name("server.test", [ip(SERVER)]);
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+        let (served, diary) = (Diary::new(), Diary::new());
+        endpoint.listen(reactor, Once(Some(scripted(&served)))).unwrap();
+        let (lost, both, handle) = (diary.when_lost(), served.when_lost(), Handle::clone(reactor));
+        let client = ClientEndpoint::tls("server.test", 443, authority.client());
+        client.connect(reactor, scripted(&diary)).add_callback(move |transport| {
+            transport.lose_connection();
+            let (network, counter) = (handle.clone(), handle.clone());
+            lost.add_callback(move |()| both)
+                .add_callback(move |()| after(&network, Duration::from_secs(1))) // what is still under way
+                .add_callback(move |()| {
+                    let before = counter.stats().timers;
+                    after(&handle, Duration::from_secs(10))
+                        .add_callback(move |()| assert_eq!(counter.stats().timers, before + 1))
+                })
+        })
+    });
+}
+
+// P11, P2: less than the socket refuses to take, so that nothing waits outside of TLS
+#[cfg(feature = "tls")]
+#[test]
+fn what_only_tls_holds_is_not_drained() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        network(reactor).add_name("server.test", [ip(SERVER)]);
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+        endpoint.listen(reactor, |_| scripted(&Diary::new())).unwrap();
+        let client = ClientEndpoint::tls("server.test", 443, authority.client());
+        client.connect(reactor, scripted(&Diary::new())).add_callback(|transport| {
+            // The window is full at some point, in the middle of a record.
+            loop {
+                transport.write(&[b'x'; 1000]);
+                assert_eq!(transport.buffered(), 0, "more was taken than the window holds");
+                let drained = transport.drained();
+                if !drained.is_fired() {
+                    break drained;
+                }
+            }
+        })
+    });
+}
+
 /// Writes down what comes.
 #[derive(Clone, Default)]
 struct Mail(Rc<RefCell<Vec<String>>>);
@@ -747,6 +827,151 @@ fn the_families_take_turns_and_a_failure_does_not_shorten_the_next_ones_time() {
     let took =
         takes(&["198.51.100.7", "198.51.100.8", SERVER], |network| network.isolate(ip("198.51.100.8")));
     assert_eq!(took, Duration::from_millis(300));
+}
+
+// P6: whichever failed last
+#[test]
+fn that_someone_refuses_tells_more_than_that_there_is_no_way() {
+    let (refusing, unreachable) = ("198.51.100.7", "198.51.100.8");
+    for addresses in [[refusing, unreachable], [unreachable, refusing]] {
+        with_seeds(|reactor| {
+            let network = network(reactor);
+            network.add_name("some.test", addresses.map(ip));
+            network.set_reachable(ip(unreachable), false);
+            failure_of(ClientEndpoint::tcp("some.test", 80).connect(reactor, Echo))
+                .add_callback(|failure| assert!(failure.is::<ConnectRefused>(), "{failure}"))
+        });
+    }
+}
+
+// P6: whatever a resolver says
+#[test]
+fn an_address_that_is_given_twice_is_tried_once() {
+    with_seeds(|reactor| {
+        let (network, tried) = (network(reactor), Rc::new(Cell::new(0)));
+        let (first, second) = (ip("198.51.100.7"), ip("2001:db8::7"));
+        network.add_name("some.test", [first, first, second, first, second]);
+        let counter = tried.clone();
+        network.set_observer(move |event| {
+            if event.kind == NetworkEventKind::Connecting {
+                counter.set(counter.get() + 1);
+            }
+        });
+        failure_of(ClientEndpoint::tcp("some.test", 80).connect(reactor, Echo))
+            .add_callback(move |_| assert_eq!(tried.get(), 2))
+    });
+}
+
+// P14: the time that the limit before had still to be waited for is forgotten
+#[test]
+fn a_limit_that_is_set_again_counts_at_once() {
+    const SIZE: usize = 50_000;
+    for reads in [true, false] {
+        with_seeds(|reactor| {
+            let diary = Diary::new();
+            let handle = Handle::clone(reactor);
+            let (slow, fast) = (RateLimit::new(reactor, 1), RateLimit::new(reactor, 200_000));
+            let start = reactor.now();
+            let limited = move |transport: &Transport| {
+                let set = if reads { Transport::limit_reading } else { Transport::limit_writing };
+                set(transport, &slow);
+                let (transport, fast) = (transport.clone(), fast.clone());
+                handle.call_later(Duration::from_millis(200), move || set(&transport, &fast));
+                Ok(())
+            };
+            let plain = |transport: &Transport| {
+                transport.write(&[b'x'; SIZE]);
+                Ok(())
+            };
+            let (writer, reader) = (scripted(&Diary::new()), scripted(&diary));
+            let all = diary.when_received(SIZE);
+            if reads {
+                serve(reactor, Once(Some(writer.on_made(plain))));
+                drop(server().connect(reactor, reader.on_made(limited)));
+            } else {
+                let writer = writer.on_made(move |transport| limited(transport).and(plain(transport)));
+                serve(reactor, Once(Some(writer)));
+                drop(server().connect(reactor, reader));
+            }
+            let handle = Handle::clone(reactor);
+            all.add_callback(move |()| {
+                let took = handle.now() - start;
+                assert!(took < Duration::from_millis(900), "{took:?}");
+            })
+        });
+    }
+}
+
+// P1: the run ends with the turn; every connection made is lost once, and its transport takes nothing more
+#[test]
+fn a_run_can_be_stopped_from_any_handler_and_transports_outlive_the_reactor() {
+    struct Stops(&'static str, Handle, Scripted);
+    impl Stops {
+        fn at(&self, method: &str) {
+            if self.0 == method {
+                self.1.stop();
+            }
+        }
+    }
+    impl Protocol for Stops {
+        fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+            self.at("connection_made");
+            self.2.connection_made(transport)
+        }
+        fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+            self.at("data_received");
+            self.2.data_received(transport, data)
+        }
+        fn connection_lost(&mut self, reason: Failure) {
+            self.at("connection_lost");
+            self.2.connection_lost(reason);
+        }
+    }
+    for method in ["factory", "connection_made", "data_received", "connection_lost"] {
+        for seed in seeds() {
+            let reactor = Reactor::simulated(seed);
+            let (diary, kept) = (Diary::new(), Rc::new(RefCell::new(None)));
+            let (handle, served, keep) = (Handle::clone(&reactor), diary.clone(), kept.clone());
+            serve(&reactor, move |_| {
+                if method == "factory" {
+                    handle.stop();
+                }
+                let keep = keep.clone();
+                let protocol = scripted(&served).on_made(move |transport| {
+                    keep.replace(Some(transport.clone()));
+                    Ok(())
+                });
+                Stops(method, handle.clone(), protocol)
+            });
+            let client = scripted(&Diary::new()).on_made(|transport| {
+                transport.write(b"x");
+                transport.lose_connection();
+                Ok(())
+            });
+            drop(server().connect(&reactor, client).add_both(|_| Ok(())));
+            let (late, handle) = (Rc::new(Cell::new(false)), Handle::clone(&reactor));
+            let is_late = late.clone();
+            reactor.call_later(DEADLINE * 1000, move || {
+                is_late.set(true);
+                handle.stop();
+            });
+            reactor.run().unwrap();
+            assert!(!late.get(), "{method} did not stop the run");
+            drop(reactor);
+            let made = usize::from(kept.borrow().is_some());
+            assert_eq!(diary.losses(), made, "{method}");
+            if let Some(transport) = kept.take() {
+                assert!(transport.is_lost() && !transport.write(b"x") && transport.peer().is_none());
+                assert!(transport.drained().add_both(|result| Ok(result.is_err())).is_fired());
+                transport.set_high_water_mark(1);
+                transport.pause_producing();
+                transport.resume_producing();
+                transport.lose_connection();
+                transport.abort_connection();
+            }
+            assert_eq!(diary.losses(), made);
+        }
+    }
 }
 
 // P9: the manners of TCP

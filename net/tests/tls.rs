@@ -258,6 +258,28 @@ fn data_behind_the_handshake_is_delivered_without_more_of_it() {
     assert_eq!(diary.received(), b"early bird");
 }
 
+// P10: the answer to a client that changes its keys is a change of ours
+#[test]
+fn a_conversation_goes_on_when_the_peer_changes_its_keys() {
+    let authority = Authority::new();
+    let got = run(|reactor| {
+        let port = listen_tls(reactor, authority.signs("localhost").server(), |_| Echo);
+        blocking(reactor, &port, &authority, |mut stream| {
+            let mut got = Vec::new();
+            for _ in 0..3 {
+                stream.write_all(b"old keys, ")?;
+                stream.conn.refresh_traffic_keys().unwrap();
+                stream.write_all(b"new keys; ")?;
+                let mut piece = [0; 20];
+                stream.read_exact(&mut piece)?;
+                got.extend_from_slice(&piece);
+            }
+            Ok(got)
+        })
+    });
+    assert_eq!(got, b"old keys, new keys; ".repeat(3));
+}
+
 // P11
 #[test]
 fn lose_connection_sends_everything_and_close_notify_to_a_slow_reader() {
@@ -699,6 +721,33 @@ fn garbage_in_the_middle_of_a_connection_ends_it_with_its_reason() {
     assert_eq!(lost.kind(), std::io::ErrorKind::InvalidData, "{reason}");
 }
 
+// P10, P11: both come in one piece
+#[test]
+fn what_came_before_a_bad_record_is_delivered_and_the_peer_is_told_what_was_wrong() {
+    let authority = Authority::new();
+    let diary = Diary::new();
+    let told = run(|reactor| {
+        let server = scripted(&diary).on_made(|transport| {
+            transport.write(b"x");
+            Ok(())
+        });
+        let port = listen_tls(reactor, authority.signs("localhost").server(), Once(Some(server)));
+        let peer = blocking(reactor, &port, &authority, |mut stream| {
+            stream.read_exact(&mut [0])?; // else the handshake might not be done there
+            stream.conn.writer().write_all(b"good")?;
+            let mut flight = Vec::new();
+            stream.conn.write_tls(&mut flight)?;
+            flight.extend_from_slice(b"\x17\x03\x03\x00\x20aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+            stream.sock.write_all(&flight)?;
+            Ok(stream.read_to_end(&mut Vec::new()).unwrap_err().to_string())
+        });
+        let lost = diary.when_lost();
+        peer.add_callback(move |told| lost.add_callback(move |()| Ok(told)))
+    });
+    assert_eq!(diary.received(), b"good");
+    assert!(told.contains("BadRecordMac"), "{told}");
+}
+
 // P12: texts that are no certificates
 #[test]
 fn what_cannot_be_a_certificate_or_key_is_refused_with_the_file_named() {
@@ -798,6 +847,31 @@ fn openssl_s_client_talks_to_our_server() {
         assert_eq!(text, "you said hello\n", "{version}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(diary.reason().is::<ConnectionDone>());
     }
+}
+
+// P10: what TLS answers by itself is sent although there is nothing else to send
+#[test]
+fn a_renegotiation_is_declined_at_once() {
+    use std::process::Stdio;
+    let Some(mut openssl) = openssl() else { return };
+    let authority = Authority::new();
+    let told = run(|reactor| {
+        let port = listen_tls(reactor, authority.signs("localhost").server(), |_| Echo);
+        openssl.args(["s_client", "-tls1_2", "-connect"]).arg(address(&port).to_string());
+        openssl.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = openssl.spawn().unwrap();
+        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
+        // It goes with the reactor, or when it takes too long.
+        let child = Killed(child);
+        reactor.call_later(DEADLINE / 2, move || drop(child));
+        reactor.defer_to_thread(move || {
+            input.write_all(b"R\n")?; // its command for that
+            let mut told = String::new();
+            output.read_to_string(&mut told)?;
+            Ok(told)
+        })
+    });
+    assert!(told.contains("no renegotiation"), "{told}");
 }
 
 // P10, P11: a TLS that is not rustls, as the server

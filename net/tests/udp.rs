@@ -186,6 +186,80 @@ fn a_connected_port_is_told_that_its_peer_refuses_and_goes_on() {
     assert!(entries.contains(&"now".to_owned()) && !entries.contains(&"stranger".to_owned()));
 }
 
+// P15: what sending finds out is told as what receiving finds out; the peer has come back before anything is received
+#[cfg(target_os = "linux")]
+#[test]
+fn a_refusal_that_is_found_by_sending_is_told_and_what_was_sent_goes_out() {
+    let log = Log::default();
+    let heard = run(|reactor| {
+        let peer = blocking_peer();
+        let at = peer.local_addr().unwrap();
+        drop(peer);
+        let endpoint = UdpEndpoint::new("127.0.0.1:0".parse().unwrap()).peer(at);
+        let transport = endpoint.listen(reactor, log.clone()).unwrap();
+        log.when(1).add_callback({
+            let log = log.clone();
+            move |()| {
+                transport.send(b"to nobody").unwrap();
+                let peer = UdpSocket::bind(at).unwrap();
+                peer.set_read_timeout(Some(DEADLINE)).unwrap();
+                transport.send(b"to you").unwrap();
+                log.when(2).add_callback(move |()| {
+                    let mut heard = [0; 20];
+                    let count = peer.recv(&mut heard)?;
+                    Ok(heard[..count].to_vec())
+                })
+            }
+        })
+    });
+    assert_eq!(heard, b"to you");
+    assert_eq!(log.entries.borrow()[..2], ["started", "refused"]);
+}
+
+// P15: whatever has come already
+#[test]
+fn nothing_is_told_after_stop_listening_but_the_stop() {
+    struct StopsAtFirst(Log);
+    impl DatagramProtocol for StopsAtFirst {
+        fn datagram_received(
+            &mut self,
+            transport: &DatagramTransport,
+            data: &[u8],
+            from: SocketAddr,
+        ) -> Result<(), Failure> {
+            drop(transport.stop_listening());
+            self.0.datagram_received(transport, data, from)
+        }
+
+        fn connection_refused(&mut self, transport: &DatagramTransport) -> Result<(), Failure> {
+            self.0.connection_refused(transport)
+        }
+
+        fn stopped(&mut self, reason: Failure) {
+            self.0.stopped(reason);
+        }
+    }
+    let (log, refused) = (Log::default(), Log::default());
+    run(|reactor| {
+        let nowhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let transport = UdpEndpoint::new(nowhere).listen(reactor, StopsAtFirst(log.clone())).unwrap();
+        let peer = blocking_peer();
+        for datagram in [b"one", b"two"] {
+            peer.send_to(datagram, transport.address()).unwrap();
+        }
+        let endpoint = UdpEndpoint::new(nowhere).peer(peer.local_addr().unwrap());
+        let connected = endpoint.listen(reactor, StopsAtFirst(refused.clone())).unwrap();
+        drop(peer);
+        for datagram in [b"one", b"two"] {
+            connected.send(datagram).unwrap(); // the second finds the first refused
+        }
+        let stopped = connected.stop_listening();
+        log.when(2).add_callback(move |()| stopped)
+    });
+    assert_eq!(*log.entries.borrow(), ["one", "stopped"]);
+    assert_eq!(*refused.entries.borrow(), ["stopped"]);
+}
+
 // P15: a flood
 #[test]
 fn a_burst_takes_several_turns() {

@@ -1,7 +1,7 @@
 //! Making one connection out of the addresses of a name.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
@@ -193,8 +193,11 @@ pub(crate) fn connect_any(
     deferred
 }
 
-/// RFC 8305, section 4: the families take turns, so that one that does not work costs one delay.
-fn alternate_families(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+/// RFC 8305, section 4: the families take turns, so that one that does not work costs one delay. Each address once,
+/// whatever the resolver said.
+fn alternate_families(mut addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let mut seen = HashSet::new();
+    addresses.retain(|address| seen.insert(*address));
     let Some(first) = addresses.first().copied() else { return VecDeque::new() };
     let (mut same, mut other): (VecDeque<_>, VecDeque<_>) =
         addresses.into_iter().partition(|address| address.is_ipv4() == first.is_ipv4());

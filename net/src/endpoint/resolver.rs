@@ -13,7 +13,8 @@ use crate::simulation::Network;
 ///
 /// Endpoints ask it for names only; an IP address in its place is used as it is.
 pub trait Resolver: fmt::Debug + 'static {
-    /// The addresses of `host`, the most preferred first. An empty list counts as a failure.
+    /// The addresses of `host`, the most preferred first. An empty list counts as a failure; one that comes again is
+    /// tried once.
     ///
     /// Cancelling the Deferred means that nobody wants the answer any more.
     fn resolve(&self, handle: &Handle, host: &str) -> Deferred<Vec<IpAddr>>;
@@ -36,15 +37,7 @@ impl Resolver for SystemResolver {
         }
         let host = host.to_owned();
         handle.defer_to_thread(move || match (host.as_str(), 0).to_socket_addrs() {
-            Ok(found) => {
-                let mut addresses: Vec<IpAddr> = Vec::new();
-                for address in found.map(|address| address.ip()) {
-                    if !addresses.contains(&address) {
-                        addresses.push(address);
-                    }
-                }
-                Ok(addresses)
-            }
+            Ok(found) => Ok(found.map(|address| address.ip()).collect()),
             Err(source) => Err(DnsLookupError { host, source: Some(source) }.into()),
         })
     }

@@ -29,6 +29,9 @@ const DEFAULT_BACKLOG: u32 = 1024;
 /// left out) and `extraCertChain`, and `alpn` (protocols, a comma between them); `unix:PATH`, with `mode` (octal
 /// permissions of the socket's file). All take `backlog`. Each argument has its name, also `port` and `path` (or
 /// `address`), and may do without it in the order of this list; for TLS: `port`, `privateKey`, `certKey`, `interface`.
+/// An IP address may also stand in front of the port: `tcp:127.0.0.1:8080` is
+/// `tcp:8080:interface=127.0.0.1`.
+///
 /// A backslash takes the meaning from the colon, equals sign or backslash behind it; an IPv6 address may stand in
 /// brackets instead: `tcp:80:interface=[::]`.
 ///
@@ -220,7 +223,7 @@ impl FromStr for ServerEndpoint {
             "tcp6" => tcp(&mut description, Ipv6Addr::UNSPECIFIED.into())?,
             #[cfg(feature = "tls")]
             "ssl" | "tls" => {
-                let port = description.require("port")?;
+                let port = Port::take(&mut description)?;
                 let tls = super::secured::server(&mut description)?;
                 let endpoint = tcp_port(&mut description, &port, Ipv4Addr::UNSPECIFIED.into())?;
                 ServerEndpoint { security: Security::Tls(tls), ..endpoint }
@@ -255,18 +258,44 @@ impl FromStr for ServerEndpoint {
 }
 
 fn tcp(description: &mut Description, all: IpAddr) -> Result<ServerEndpoint, EndpointError> {
-    let port = description.require("port")?;
+    let port = Port::take(description)?;
     tcp_port(description, &port, all)
+}
+
+/// A port, and the interface if that stands in front of it: `127.0.0.1:8080`.
+struct Port {
+    interface: Option<IpAddr>,
+    port: Piece,
+}
+
+impl Port {
+    fn take(description: &mut Description) -> Result<Port, EndpointError> {
+        if let Some(port) = description.take_named("port") {
+            return Ok(Port { interface: None, port });
+        }
+        let first = description.require("port")?;
+        match first.text.parse() {
+            Ok(interface) => Ok(Port { interface: Some(interface), port: description.require("port")? }),
+            Err(_) => Ok(Port { interface: None, port: first }),
+        }
+    }
 }
 
 /// A port of the interface that is named, or else of `all`.
 fn tcp_port(
     description: &mut Description,
-    port: &Piece,
+    Port { interface, port }: &Port,
     all: IpAddr,
 ) -> Result<ServerEndpoint, EndpointError> {
-    let port = description.read(port, "a port number")?;
-    let interface = description.read_next("interface", "an IP address")?.unwrap_or(all);
+    let kind = &description.kind.text;
+    let what = format!("a port number; a server's endpoint is {kind}:PORT or {kind}:PORT:interface=ADDRESS");
+    let port = description.read(port, &what)?;
+    let interface = match (*interface, description.take_named("interface")) {
+        (Some(_), Some(second)) => return Err(description.error(second.at, "a second interface")),
+        (Some(interface), None) => interface,
+        (None, Some(named)) => description.read(&named, "an IP address")?,
+        (None, None) => description.read_next("interface", "an IP address")?.unwrap_or(all),
+    };
     let reuse: u8 = description.read_named("reusePort", "1 or 0")?.unwrap_or(0);
     Ok(ServerEndpoint::tcp(SocketAddr::new(interface, port)).reuse_port(reuse != 0))
 }

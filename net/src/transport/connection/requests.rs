@@ -271,6 +271,7 @@ mod tests {
 
     use super::*;
     use crate::Transport;
+    use crate::transport::outgoing::DEFAULT_HIGH_WATER;
 
     struct Silent;
 
@@ -321,5 +322,28 @@ mod tests {
             }
         });
         assert!(reactor.run_until(received).unwrap() == expected);
+    }
+
+    // P5: memory per idle connection
+    #[test]
+    fn a_mark_that_is_set_and_set_back_leaves_nothing_to_remember() {
+        let reactor = Reactor::simulated(1);
+        let (made, trigger) = Deferred::new();
+        let place = "192.0.2.80:80".parse().unwrap();
+        crate::ServerEndpoint::tcp(place).listen(&reactor, |_| Silent).unwrap();
+        let connecting = crate::ClientEndpoint::tcp("192.0.2.80", 80).connect(&reactor, Silent);
+        let handle = reactor.handle();
+        drop(connecting.add_callback(move |transport| {
+            let later = handle.clone();
+            handle.call_later(Duration::from_secs(1), move || {
+                transport.set_high_water_mark(5);
+                transport.set_high_water_mark(DEFAULT_HIGH_WATER);
+                later.call_later(Duration::from_secs(1), move || {
+                    let connection = transport.connection.upgrade().unwrap();
+                    trigger.callback(connection.with_io(|io| io.outgoing.is_some()));
+                });
+            });
+        }));
+        assert!(!reactor.run_until(made).unwrap());
     }
 }
