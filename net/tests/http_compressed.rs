@@ -107,6 +107,8 @@ fn gzip_and_both_kinds_of_deflate_are_decompressed() {
         ("gzip", vec![], vec![]),
         ("deflate", zlib(b"Hello"), b"Hello".to_vec()),
         ("deflate", bare(b"Hello"), b"Hello".to_vec()),
+        // Its last bytes stand for more than is handed on at once.
+        ("deflate", bare(&[0; (1 << 20) + 300]), vec![0; (1 << 20) + 300]),
         ("deflate", vec![], vec![]),
         // Not asked for, so not ours to undo.
         ("br", b"brotli".to_vec(), b"brotli".to_vec()),
