@@ -691,7 +691,7 @@ fn the_environment_is_read_as_curl_reads_it() {
     assert_eq!(error.variable(), Some("all_proxy"));
     assert_eq!(
         error.to_string(),
-        "all_proxy names no HTTP proxy: invalid URL: scheme socks5 is neither http nor https"
+        "all_proxy names no HTTP proxy: invalid URL: it begins with socks5:, not with http:// or https://"
     );
 }
 
