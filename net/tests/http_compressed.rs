@@ -13,8 +13,8 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::rc::Rc;
 
-use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use flate2::{Compression, GzBuilder};
 use support::{address, listen, run};
 use twistor_deferred::{Deferred, DeferredList};
 use twistor_net::http::{Agent, DecodedTooLarge, Page, PartialDownload, Request, Undecodable};
@@ -117,15 +117,64 @@ fn gzip_and_both_kinds_of_deflate_are_decompressed() {
         ("gzip", vec![], vec![]),
         ("deflate", zlib(b"Hello"), b"Hello".to_vec()),
         ("deflate", bare(b"Hello"), b"Hello".to_vec()),
+        // Its last bytes stand for more than is handed on at once.
+        ("deflate", bare(&[0; (1 << 20) + 300]), vec![0; (1 << 20) + 300]),
         ("deflate", vec![], vec![]),
         // Not asked for, so not ours to undo.
         ("br", b"brotli".to_vec(), b"brotli".to_vec()),
-        ("gzip, gzip", gzip(b"x"), gzip(b"x")),
+        ("br, gzip", gzip(b"brotli"), gzip(b"brotli")),
         ("identity", b"as it is".to_vec(), b"as it is".to_vec()),
     ] {
         run(|reactor| {
             fetch(reactor, answer(coding, &body), |request| request)
                 .add_callback(move |page| assert_eq!(page.unwrap().body(), due, "{coding}"))
+        });
+    }
+}
+
+#[test]
+fn codings_on_top_of_each_other_are_undone_one_by_one() {
+    // H10: as curl and Twisted do
+    let text = text();
+    let five = (0..5).fold(b"Hello".to_vec(), |body, _| gzip(&body));
+    let six = gzip(&five);
+    for (coding, body, due) in [
+        ("gzip, gzip", gzip(&gzip(&text)), text.clone()),
+        ("deflate, identity , GZIP,", gzip(&zlib(&text)), text.clone()),
+        ("gzip\r\nContent-Encoding: deflate", bare(&gzip(&text)), text.clone()),
+        ("gzip, gzip", vec![], vec![]),
+        ("gzip, gzip, gzip, gzip, gzip", five, b"Hello".to_vec()),
+        // So many nobody sends in earnest.
+        ("gzip, gzip, gzip, gzip, gzip, gzip", six.clone(), six),
+    ] {
+        run(|reactor| {
+            fetch(reactor, answer(coding, &body), |request| request)
+                .add_callback(move |page| assert!(page.unwrap().body() == due, "{coding}"))
+        });
+    }
+    // What is wrong inside is told, too, and the limit holds for each of them.
+    let inside = gzip(b"Hello");
+    for (body, what) in [
+        (gzip(&inside[..inside.len() - 1]), "cut after 5 decompressed bytes"),
+        (gzip(b"not gzip at all"), "broken after 0 decompressed bytes"),
+    ] {
+        run(|reactor| {
+            fetch(reactor, answer("gzip, gzip", &body), |request| request).add_callback(move |page| {
+                let error = page.expect_err(what).trap::<Undecodable>().unwrap();
+                assert!(error.to_string().ends_with(what), "{error}");
+            })
+        });
+    }
+    let long_name = GzBuilder::new().filename(vec![b'a'; 1 << 20]);
+    let long_name = long_name.write(Vec::new(), Compression::default()).finish().unwrap();
+    for bomb in [gzip(&gzip(&vec![0; 1 << 20])), gzip(&long_name)] {
+        assert!(bomb.len() < 10_000);
+        run(|reactor| {
+            let page = fetch(reactor, answer("gzip, gzip", &bomb), |request| request.max_decoded(1 << 16));
+            page.add_callback(|page| {
+                let error = page.expect_err("it is a bomb").trap::<DecodedTooLarge>().unwrap();
+                assert_eq!(error, DecodedTooLarge { limit: 1 << 16 });
+            })
         });
     }
 }

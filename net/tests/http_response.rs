@@ -441,6 +441,23 @@ fn limits_hold_at_their_last_byte() {
 }
 
 #[test]
+fn a_fault_within_the_bound_is_told_before_the_bound_and_as_soon_as_it_is_there() {
+    // H4, H6
+    let limits = || Limits { head_size: 50, ..Limits::default() };
+    let fault = with(limits(), &[b"HTTP/1.1 200 OK\r\nA b: c\r\nD: ", &[b'x'; 50][..]].concat());
+    assert_eq!(fault.fault(), Some(Fault::SpaceInHeaderName), "{fault:?}");
+    // At its last byte, when nothing more comes.
+    let full = with(limits(), &[b"HTTP/1.1 200 OK\r\nA: ", &[b'x'; 30][..]].concat());
+    assert_eq!(full.error, Some(HeadTooLarge { limit: 50 }.into()));
+    // The first line alone, when nothing more comes.
+    let mut decoder = ResponseDecoder::new(Limits::default());
+    decoder.start(&Method::GET);
+    for (mut piece, fine) in [(&b"HTTP/1.1 2"[..], true), (&b"x0 OK\r\n"[..], false)] {
+        assert_eq!(decoder.decode(&mut piece).is_ok(), fine);
+    }
+}
+
+#[test]
 fn many_more_headers_than_usual_are_taken_when_the_limit_allows() {
     // H4
     let mut wire = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n".to_vec();

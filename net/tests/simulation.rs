@@ -15,9 +15,9 @@ use std::time::Duration;
 use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
-    ClientEndpoint, ConnectFailed, ConnectRefused, ConnectTimedOut, ConnectionDone, ConnectionLost,
-    DatagramProtocol, DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NetworkEventKind,
-    NoRoute, Protocol, RateLimit, ServerEndpoint, SimulatedNetwork, Transport, UdpEndpoint,
+    ClientEndpoint, ConnectFailed, ConnectRefused, ConnectTimedOut, ConnectionLost, DatagramProtocol,
+    DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NetworkEventKind, NoRoute, Protocol,
+    RateLimit, ServerEndpoint, SimulatedNetwork, Transport, UdpEndpoint,
 };
 use twistor_reactor::{Handle, Reactor};
 
@@ -500,7 +500,7 @@ fn tls_runs_in_the_simulation() {
                 let waited = handle.now() - start.get().unwrap();
                 assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(7), "{waited:?}");
                 assert_eq!(never_closes.received().len(), 100_000);
-                assert!(diary.reason().is::<ConnectionDone>());
+                assert!(diary.reason().is::<twistor_net::ConnectionDone>());
             })
         })
     });

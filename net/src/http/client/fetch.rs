@@ -11,7 +11,7 @@ use twistor_reactor::{DelayedCall, Handle};
 use super::connection::{ClientProtocol, Connection};
 use super::errors::{IdleTimedOut, NoResponse, RequestTimedOut};
 #[cfg(feature = "compression")]
-use super::inflate::{Coding, Inflater};
+use super::inflate::Inflater;
 use super::pool::{Found, Pool};
 use super::request::{Parts, Request, Settings};
 use super::route::{Route, is_default};
@@ -324,10 +324,9 @@ impl Fetch {
         if head.body == BodyLength::Empty || !self.parts.borrow().is_decoded() {
             return None;
         }
-        let mut codings = head.headers.get_all("content-encoding");
-        let (coding, None) = (Coding::named(codings.next()?)?, codings.next()) else { return None };
         let limit = self.settings.borrow().max_decoded;
-        self.inflater.replace(Some(Box::new(Inflater::new(coding, limit))));
+        let inflater = Inflater::new(head.headers.get_all("content-encoding"), limit)?;
+        self.inflater.replace(Some(inflater));
         Some(ResponseHead { body: BodyLength::Chunked, ..*head })
     }
 
@@ -336,8 +335,8 @@ impl Fetch {
         // Taken out: what is handed on may lead anywhere.
         let inflater = self.inflater.borrow_mut().take();
         let Some(mut inflater) = inflater else { return self.destination.data(data) };
-        let fed =
-            inflater.feed(data, |piece| if self.done.get() { Ok(()) } else { self.destination.data(piece) });
+        let mut take = |piece: &[u8]| if self.done.get() { Ok(()) } else { self.destination.data(piece) };
+        let fed = inflater.feed(data, &mut take);
         self.inflater.replace(Some(inflater));
         fed
     }

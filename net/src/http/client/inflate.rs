@@ -9,18 +9,20 @@ use twistor_deferred::Failure;
 /// Decompressed bytes are handed on in pieces of this size.
 const PIECE: usize = 16 << 10;
 
+/// Where they are handed on to.
+type Take<'a> = dyn FnMut(&[u8]) -> Result<(), Failure> + 'a;
+
 /// What a body is compressed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
+enum Coding {
     Gzip,
     /// By the standard in zlib's format; many servers send it bare.
     Deflate,
 }
 
 impl Coding {
-    /// The coding that a `Content-Encoding` names, if it is one of ours and the only one.
-    pub(super) fn named(value: &[u8]) -> Option<Coding> {
-        match value.trim_ascii().to_ascii_lowercase().as_slice() {
+    fn named(name: &[u8]) -> Option<Coding> {
+        match name.to_ascii_lowercase().as_slice() {
             b"gzip" | b"x-gzip" => Some(Coding::Gzip),
             b"deflate" => Some(Coding::Deflate),
             _ => None,
@@ -59,8 +61,13 @@ impl fmt::Display for DecodedTooLarge {
 
 impl Error for DecodedTooLarge {}
 
+/// The most codings that are undone, one after the other, as in curl.
+const MOST_CODINGS: usize = 5;
+
 pub(super) struct Inflater {
     coding: Coding,
+    /// Undoes what was done before this one's coding.
+    next: Option<Box<Inflater>>,
     /// None before the first byte, and after the end of what it may be the last member of.
     stream: Option<Decompress>,
     /// The first byte of a deflated body, until the second tells which format it is.
@@ -72,9 +79,27 @@ pub(super) struct Inflater {
 }
 
 impl Inflater {
-    pub(super) fn new(coding: Coding, limit: u64) -> Inflater {
+    /// For a body with these `Content-Encoding` fields. None if there is nothing to undo, or something that is not
+    /// ours, or too much; then the body is left as it is.
+    pub(super) fn new<'a>(fields: impl Iterator<Item = &'a [u8]>, limit: u64) -> Option<Box<Inflater>> {
+        let mut codings = Vec::new();
+        for name in fields.flat_map(|field| field.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii) {
+            if name.is_empty() || name.eq_ignore_ascii_case(b"identity") {
+                continue;
+            }
+            if codings.len() == MOST_CODINGS {
+                return None;
+            }
+            codings.push(Coding::named(name)?);
+        }
+        // They are named in the order they were done in, and undone in the other.
+        codings.into_iter().fold(None, |next, coding| Some(Box::new(Inflater::one(coding, next, limit))))
+    }
+
+    fn one(coding: Coding, next: Option<Box<Inflater>>, limit: u64) -> Inflater {
         Inflater {
             coding,
+            next,
             stream: None,
             first: None,
             started: false,
@@ -85,11 +110,7 @@ impl Inflater {
     }
 
     /// Takes compressed bytes, and hands on what comes of them.
-    pub(super) fn feed(
-        &mut self,
-        mut input: &[u8],
-        mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    pub(super) fn feed(&mut self, mut input: &[u8], take: &mut Take<'_>) -> Result<(), Failure> {
         if self.coding == Coding::Deflate && !self.started {
             let Some((&byte, rest)) = input.split_first() else { return Ok(()) };
             let Some(first) = self.first.take() else {
@@ -102,7 +123,7 @@ impl Inflater {
             let zlib = first & 15 == 8 && u16::from_be_bytes(sniffed) % 31 == 0;
             self.stream = Some(Decompress::new(zlib));
             self.started = true;
-            self.inflate(&sniffed, &mut take)?;
+            self.inflate(&sniffed, take)?;
         }
         while !input.is_empty() {
             if self.stream.is_none() {
@@ -113,18 +134,14 @@ impl Inflater {
                 self.stream = Some(Decompress::new_gzip(15));
                 self.started = true;
             }
-            let taken = self.inflate(input, &mut take)?;
+            let taken = self.inflate(input, take)?;
             input = &input[taken..];
         }
         Ok(())
     }
 
     /// Inflates to the end of the input or of the stream, and tells how much of the input that was.
-    fn inflate(
-        &mut self,
-        input: &[u8],
-        take: &mut impl FnMut(&[u8]) -> Result<(), Failure>,
-    ) -> Result<usize, Failure> {
+    fn inflate(&mut self, input: &[u8], take: &mut Take<'_>) -> Result<usize, Failure> {
         let mut taken = 0;
         while let Some(stream) = &mut self.stream {
             let (before_in, before_out) = (stream.total_in(), stream.total_out());
@@ -136,7 +153,11 @@ impl Inflater {
             let room = usize::try_from(self.limit - self.decoded).unwrap_or(usize::MAX).min(count);
             self.decoded += room as u64;
             if room > 0 {
-                take(&self.piece[..room])?;
+                let piece = &self.piece[..room];
+                match &mut self.next {
+                    Some(next) => next.feed(piece, take)?,
+                    None => take(piece)?,
+                }
             }
             if room < count {
                 return Err(DecodedTooLarge { limit: self.limit }.into());
@@ -156,7 +177,7 @@ impl Inflater {
         if self.stream.is_some() || self.first.is_some() {
             return Err(self.undecodable("cut"));
         }
-        Ok(())
+        self.next.as_ref().map_or(Ok(()), |next| next.finish())
     }
 
     fn undecodable(&self, what: &'static str) -> Failure {

@@ -78,7 +78,9 @@ impl Pool {
                 return Found::Now(connection);
             }
         }
-        if place.open.get() < self.max_open.get() {
+        // Anew: with its last connection, the pool forgot the place.
+        let place = self.place(route);
+        if place.open.get() < self.max_open.get() && !place.is_awaited() {
             return Found::Later(place.connect(self, connect_timeout));
         }
         let (deferred, trigger) = Deferred::new();
@@ -248,6 +250,11 @@ impl Place {
         if self.open.get() == 0 && self.waiting.borrow().is_empty() {
             pool.places.borrow_mut().remove(&self.route);
         }
+    }
+
+    /// Whether somebody waits, who comes first.
+    fn is_awaited(&self) -> bool {
+        self.waiting.borrow().iter().any(|waiting| waiting.trigger.is_live())
     }
 
     /// The first that waits still; those cancelled meanwhile give up their place.
