@@ -117,6 +117,7 @@ impl<T> Drop for Tail<T> {
 impl<T: 'static> Deferred<T> {
     /// A Deferred and the trigger that fires it. Twisted's `Deferred()`.
     #[allow(clippy::new_ret_no_self)]
+    #[inline]
     #[track_caller]
     pub fn new() -> (Deferred<T>, Trigger<T>) {
         Deferred::from_source(Source::at(Location::caller(), None))
@@ -149,6 +150,7 @@ impl<T: 'static> Deferred<T> {
         Deferred::from_source(Source::at(made_at, Some(Box::new(canceller))))
     }
 
+    #[inline]
     fn from_source(source: Rc<Source<T>>) -> (Deferred<T>, Trigger<T>) {
         let track = source.link().track.clone();
         let pending = Pending { origin: source.clone(), tail: Tail::new(source.clone()) };
@@ -177,6 +179,7 @@ impl<T: 'static> Deferred<T> {
     }
 
     /// Lets a failure in it know where it was.
+    #[inline]
     #[inline]
     pub(crate) fn made_at(self, place: &'static Location<'static>) -> Deferred<T> {
         match self.0 {
@@ -241,7 +244,8 @@ impl<T: 'static> Deferred<T> {
         self.then(OnBoth(function))
     }
 
-    #[inline]
+    // Left to itself, the compiler inlines this in one program and not in the next, and a fired chain is to cost nothing.
+    #[inline(always)]
     #[track_caller]
     fn then<C: Callback<T>>(self, callback: C) -> Deferred<C::Value> {
         let place = Location::caller();

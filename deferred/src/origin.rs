@@ -48,6 +48,7 @@ pub(crate) enum OriginState {
 }
 
 impl OriginLink {
+    #[inline]
     pub(crate) fn new(made_at: &'static Location<'static>, track: Track) -> OriginLink {
         OriginLink {
             made_at,

@@ -22,6 +22,7 @@ pub(crate) struct Head<T: 'static> {
 pub(crate) type Source<T> = Node<T, Head<T>>;
 
 impl<T: 'static> Source<T> {
+    #[inline]
     pub(crate) fn at(made_at: &'static Location<'static>, canceller: Option<CancelWith<T>>) -> Rc<Source<T>> {
         let link = OriginLink::new(made_at, Track::new(made_at));
         Node::new(Head { link, canceller: Cell::new(canceller) })
@@ -34,6 +35,7 @@ impl<T: 'static> Source<T> {
         Source::<T>::new(Head { link, canceller: Cell::new(None) })
     }
 
+    #[inline]
     fn fire(self: Rc<Self>, result: Settled<T>) {
         let link = &self.stage.link;
         link.enter(OriginState::Fired);
@@ -87,6 +89,7 @@ pub struct Trigger<T: 'static> {
 }
 
 impl<T: 'static> Trigger<T> {
+    #[inline]
     pub(crate) fn new(source: Rc<Source<T>>) -> Trigger<T> {
         Trigger { source }
     }
@@ -94,6 +97,7 @@ impl<T: 'static> Trigger<T> {
     /// Fires the Deferred with its value. Twisted's `callback`.
     ///
     /// Ignored after the Deferred was cancelled.
+    #[inline]
     pub fn callback(self, value: T) {
         self.fire(Ok(value));
     }
@@ -110,6 +114,7 @@ impl<T: 'static> Trigger<T> {
     /// Fires the Deferred with a result that is there as one.
     ///
     /// Ignored after the Deferred was cancelled.
+    #[inline]
     pub fn fire(self, result: Result<T, Failure>) {
         if self.is_live() {
             match result {
@@ -120,6 +125,7 @@ impl<T: 'static> Trigger<T> {
     }
 
     /// Whether firing would do anything: false once the Deferred was cancelled.
+    #[inline]
     pub fn is_live(&self) -> bool {
         self.source.stage.link.state() != OriginState::Fired
     }
