@@ -180,7 +180,6 @@ impl<T: 'static> Deferred<T> {
 
     /// Lets a failure in it know where it was.
     #[inline]
-    #[inline]
     pub(crate) fn made_at(self, place: &'static Location<'static>) -> Deferred<T> {
         match self.0 {
             State::Fired(Err(failure)) => Deferred(State::Fired(Err(failure.seen_in(place))), self.1),
