@@ -31,13 +31,15 @@ fn main() -> ExitCode {
 }
 
 fn download(options: &Options) -> Result<(), Failure> {
-    // The new file would take the place of a device, too.
-    if fs::metadata(&options.file).is_ok_and(|there| !there.is_file()) {
-        return Err(Failure::new(format!("{} is there, and no regular file", options.file.display())));
-    }
     let part = beside(&options.file, ".part");
     // What the server called this version of the file.
     let version = beside(&options.file, ".part.version");
+    // The new file would take the place of a device, too, and opening a pipe waits for who reads it.
+    for file in [&options.file, &part, &version] {
+        if fs::metadata(file).is_ok_and(|there| !there.is_file()) {
+            return Err(Failure::new(format!("{} is there, and no regular file", file.display())));
+        }
+    }
     let reactor = Reactor::new()?;
     let agent = Agent::new(&reactor);
 

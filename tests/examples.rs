@@ -375,4 +375,9 @@ fn download_saves_a_file_whole_and_goes_on_where_one_was_cut() {
     assert!(run(example("download").arg(&url).arg(&file)).status.success());
     assert!(std::fs::read(&file).unwrap() == bytes);
     fails_in_one_line(example("download").arg(format!("{url}-not")).arg(&file));
+
+    // What is no regular file is not opened: a pipe would be waited for.
+    std::fs::remove_file(&part).ok();
+    std::fs::create_dir(&part).unwrap();
+    fails_in_one_line(example("download").arg(&url).arg(&file));
 }
