@@ -16,7 +16,7 @@ use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
 use self::socket::DatagramSocket;
 use crate::simulation::Network;
-use crate::transport::scratch::Scratch;
+use crate::transport::scratch::{SCRATCH, with_scratch};
 use crate::{Address, CannotListen, ConnectionDone, ConnectionLost, HandlerPanicked};
 
 /// Datagrams read per turn and port: what a flood may take of a turn.
@@ -352,7 +352,11 @@ impl Port<dyn DatagramProtocol> {
         if !self.started.replace(true) {
             self.enter("started", |protocol| protocol.started(&transport));
         }
-        let progress = if ready.readable() { self.receive(&transport) } else { Progress::Drained };
+        let progress = if ready.readable() {
+            with_scratch(|scratch| self.receive(&transport, scratch))
+        } else {
+            Progress::Drained
+        };
         if self.refused.take() && self.stopping.borrow().is_empty() {
             self.enter("connection_refused", |protocol| protocol.connection_refused(&transport));
         }
@@ -362,15 +366,14 @@ impl Port<dyn DatagramProtocol> {
         progress
     }
 
-    fn receive(&self, transport: &DatagramTransport) -> Progress {
-        let mut scratch = Scratch::take();
+    fn receive(&self, transport: &DatagramTransport, scratch: &mut [u8; SCRATCH]) -> Progress {
         let mut failures = 0;
         for _ in 0..DATAGRAMS_PER_TURN {
             if !self.stopping.borrow().is_empty() {
                 return Progress::Drained;
             }
             let received = match &*self.socket.borrow() {
-                Some(socket) => socket.recv_from(&mut scratch),
+                Some(socket) => socket.recv_from(scratch),
                 None => return Progress::Drained,
             };
             match received {

@@ -26,38 +26,52 @@ pub struct Stats {
 
 pub(crate) struct Meter {
     slow: Option<Duration>,
-    stats: Cell<Stats>,
+    turns: Counter,
+    events: Counter,
+    timers: Counter,
+    remote_calls: Counter,
+    slow_callbacks: Counter,
+    longest: Cell<Option<(Duration, Origin)>>,
 }
 
 impl Meter {
     pub(crate) fn new(slow: Option<Duration>) -> Meter {
-        Meter { slow, stats: Cell::default() }
+        Meter {
+            slow,
+            turns: Counter::default(),
+            events: Counter::default(),
+            timers: Counter::default(),
+            remote_calls: Counter::default(),
+            slow_callbacks: Counter::default(),
+            longest: Cell::default(),
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.stats.get()
-    }
-
-    fn update(&self, change: impl FnOnce(&mut Stats)) {
-        let mut stats = self.stats.get();
-        change(&mut stats);
-        self.stats.set(stats);
+        Stats {
+            turns: self.turns.get(),
+            events: self.events.get(),
+            timers: self.timers.get(),
+            remote_calls: self.remote_calls.get(),
+            slow_callbacks: self.slow_callbacks.get(),
+            longest: self.longest.get(),
+        }
     }
 
     pub(crate) fn turn(&self) {
-        self.update(|stats| stats.turns += 1);
+        self.turns.count();
     }
 
     pub(crate) fn event(&self) {
-        self.update(|stats| stats.events += 1);
+        self.events.count();
     }
 
     pub(crate) fn timer(&self) {
-        self.update(|stats| stats.timers += 1);
+        self.timers.count();
     }
 
     pub(crate) fn remote_call(&self) {
-        self.update(|stats| stats.remote_calls += 1);
+        self.remote_calls.count();
     }
 
     #[inline]
@@ -76,16 +90,25 @@ impl Meter {
     fn stopped(&self, started: Instant, origin: Origin) {
         let Some(slow) = self.slow else { return };
         let took = started.elapsed();
-        self.update(|stats| {
-            if stats.longest.is_none_or(|(longest, _)| longest < took) {
-                stats.longest = Some((took, origin));
-            }
-            if took > slow {
-                stats.slow_callbacks += 1;
-            }
-        });
+        if self.longest.get().is_none_or(|(longest, _)| longest < took) {
+            self.longest.set(Some((took, origin)));
+        }
         if took > slow {
+            self.slow_callbacks.count();
             log::warn!("{origin} held the loop for {took:?}");
         }
+    }
+}
+
+#[derive(Default)]
+struct Counter(Cell<u64>);
+
+impl Counter {
+    fn count(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.get()
     }
 }

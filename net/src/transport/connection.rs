@@ -17,11 +17,11 @@ use twistor_deferred::Failure;
 use twistor_reactor::{EventHandler, Handle, Origin, Progress, Ready, Registration};
 
 use super::outgoing::{Outgoing, Producing, SHORT_WRITE_FILLS};
-use super::scratch::Scratch;
+use super::scratch::with_scratch;
 use super::socket::Socket;
 use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, HandlerPanicked, Protocol, Transport};
 
-/// Reads per turn and connection, each of up to a [`Scratch`]: what one flooding peer may take of a turn.
+/// Reads per turn and connection, each of up to [`SCRATCH`](super::scratch::SCRATCH): what one flooding peer may take of a turn.
 const READS_PER_TURN: usize = 4;
 
 /// Bytes sent from the queue per turn and connection.
@@ -35,7 +35,7 @@ const SHORT_READ_DRAINS: bool = SHORT_WRITE_FILLS;
 
 /// What has been asked for and what has come to pass, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct State(u16);
+pub(crate) struct State(u32);
 
 impl State {
     /// `connection_lost` was called, or is about to be: nothing happens any more.
@@ -73,6 +73,13 @@ impl State {
     /// The limit allows no writing for the moment.
     pub(crate) const WRITE_HELD: State = State(1 << 15);
 
+    /// There may be something to send or to remember. Clear for nearly every message, which then costs no look at it.
+    pub(crate) const OUTGOING: State = State(1 << 16);
+
+    /// There is something to do once all has been read and sent.
+    const TO_SETTLE: State =
+        State::OUTGOING.or(State::DOOMED).or(State::BROKEN).or(State::CLOSING).or(State::SHUTTING);
+
     pub(crate) const fn or(self, other: State) -> State {
         State(self.0 | other.0)
     }
@@ -85,11 +92,6 @@ struct Io {
 
 impl Io {
     const GONE: Io = Io { socket: Socket::Closed, outgoing: None };
-
-    /// What exists only while there is something to remember.
-    fn outgoing(&mut self) -> &mut Outgoing {
-        self.outgoing.get_or_insert_with(|| Box::new(Outgoing::new()))
-    }
 
     /// Whether everything written is sent.
     #[inline]
@@ -117,7 +119,8 @@ pub(crate) struct Connection<P: Protocol + ?Sized> {
 impl<P: Protocol> EventHandler for Connection<P> {
     fn ready(self: Rc<Self>, ready: Ready) -> Progress {
         let connection: Rc<Connection<dyn Protocol>> = self;
-        connection.ready(ready)
+        let transport = Transport::new(&connection);
+        connection.serve(&transport, ready)
     }
 
     fn origin(&self) -> Origin {
@@ -128,16 +131,16 @@ impl<P: Protocol> EventHandler for Connection<P> {
 impl Connection<dyn Protocol> {
     /// Puts a connected socket in the loop's hands and calls `connection_made`. To be called from the loop.
     pub(crate) fn start<P: Protocol>(handle: &Handle, socket: Socket, protocol: P) -> io::Result<Transport> {
-        let in_pieces = socket.reads_in_pieces();
+        let keeps_bytes = socket.keeps_bytes();
         let connection = Rc::new(Connection {
             io: Cell::new(Io { socket, outgoing: None }),
             registration: OnceCell::new(),
-            state: Cell::new(if in_pieces { State::END_NEAR } else { State(0) }),
+            state: Cell::new(if keeps_bytes { State::END_NEAR.or(State::OUTGOING) } else { State(0) }),
             protocol: RefCell::new(protocol),
         });
         let registration = connection.with_io(|io| io.socket.watch(handle, connection.clone()))?;
         let _ = connection.registration.set(registration);
-        if in_pieces {
+        if keeps_bytes {
             connection.wake(Ready::READABLE);
         }
         let connection: Rc<Connection<dyn Protocol>> = connection;
@@ -146,7 +149,10 @@ impl Connection<dyn Protocol> {
         Ok(transport)
     }
 
-    fn ready(self: &Rc<Self>, ready: Ready) -> Progress {
+    /// What happens to every event. Inlined where the protocol is known, and with it the protocol's own method: what
+    /// is rare is a call away from here, and compiled once for all protocols.
+    #[inline(always)]
+    fn serve(&self, transport: &Transport, ready: Ready) -> Progress {
         if self.is(State::LOST) {
             return Progress::Drained;
         }
@@ -154,19 +160,15 @@ impl Connection<dyn Protocol> {
             self.set(State::END_NEAR);
         }
         let mut progress = Progress::Drained;
-        if ready.writable() && self.send() == Progress::More {
+        if ready.writable() && self.is(State::OUTGOING) && self.send(transport) == Progress::More {
             progress = Progress::More;
         }
         if self.is(State::RESUMED) {
-            self.clear(State::RESUMED);
-            if !self.is(State::CLOSING.or(State::BROKEN).or(State::DOOMED)) {
-                let transport = Transport::new(self);
-                self.enter("reading_resumed", |protocol| protocol.reading_resumed(&transport));
-            }
+            self.resumed(transport);
         }
         if ready.readable()
             && !self.is(State::PAUSED.or(State::ENDED).or(State::DOOMED).or(State::READ_HELD))
-            && self.receive() == Progress::More
+            && self.receive(transport) == Progress::More
         {
             progress = Progress::More;
         }
@@ -176,16 +178,27 @@ impl Connection<dyn Protocol> {
                 self.failed(error);
             }
         }
-        self.settle(progress);
+        if self.is(State::TO_SETTLE) {
+            self.settle(transport, progress);
+        }
         progress
     }
 
+    /// Tells the protocol that reading goes on.
+    #[cold]
+    fn resumed(&self, transport: &Transport) {
+        self.clear(State::RESUMED);
+        if !self.is(State::CLOSING.or(State::BROKEN).or(State::DOOMED)) {
+            self.enter("reading_resumed", |protocol| protocol.reading_resumed(transport));
+        }
+    }
+
     /// Sends what waits.
-    fn send(self: &Rc<Self>) -> Progress {
+    fn send(&self, transport: &Transport) -> Progress {
         if self.with_io(|io| io.is_sent()) {
             return Progress::Drained;
         }
-        let most = self.most(State::WRITE_LIMITED, SENT_PER_TURN);
+        let most = self.most(transport, State::WRITE_LIMITED, SENT_PER_TURN);
         if most == 0 {
             return Progress::Drained;
         }
@@ -212,54 +225,59 @@ impl Connection<dyn Protocol> {
     }
 
     /// Reads a bounded share and hands it to the protocol.
-    fn receive(self: &Rc<Self>) -> Progress {
-        let transport = Transport::new(self);
-        let mut scratch = Scratch::take();
-        for _ in 0..READS_PER_TURN {
-            let most = self.most(State::READ_LIMITED, scratch.len());
-            if most == 0 {
-                return Progress::Drained;
-            }
-            let outcome = self.with_io(|io| io.socket.read(&mut scratch[..most]));
-            match outcome {
-                Ok(0) => {
-                    self.set(State::ENDED);
-                    if !self.is(State::CLOSING.or(State::BROKEN)) {
-                        self.enter("read_connection_lost", |protocol| {
-                            protocol.read_connection_lost(&transport)
-                        });
-                    }
+    #[inline(always)]
+    fn receive(&self, transport: &Transport) -> Progress {
+        with_scratch(|scratch| {
+            for _ in 0..READS_PER_TURN {
+                let most = self.most(transport, State::READ_LIMITED, scratch.len());
+                if most == 0 {
                     return Progress::Drained;
                 }
-                Ok(count) => {
-                    if self.is(State::READ_LIMITED) {
-                        self.spend(State::READ_LIMITED, count);
-                    }
-                    if !self.is(State::CLOSING) {
-                        self.enter("data_received", |protocol| {
-                            protocol.data_received(&transport, &scratch[..count])
-                        });
-                    }
-                    let drained = SHORT_READ_DRAINS && count < most && !self.is(State::END_NEAR);
-                    if drained || self.is(State::PAUSED.or(State::DOOMED)) {
+                match self.with_io(|io| io.socket.read(&mut scratch[..most])) {
+                    Ok(0) => {
+                        self.ended(transport);
                         return Progress::Drained;
                     }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Drained,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.failed(error);
-                    return Progress::Drained;
+                    Ok(count) => {
+                        if self.is(State::READ_LIMITED) {
+                            self.spend(State::READ_LIMITED, count);
+                        }
+                        if !self.is(State::CLOSING) {
+                            let data = &scratch[..count];
+                            self.enter("data_received", |protocol| protocol.data_received(transport, data));
+                        }
+                        let drained = SHORT_READ_DRAINS && count < most && !self.is(State::END_NEAR);
+                        if drained || self.is(State::PAUSED.or(State::DOOMED)) {
+                            return Progress::Drained;
+                        }
+                    }
+                    Err(error) => match error.kind() {
+                        io::ErrorKind::Interrupted => {}
+                        io::ErrorKind::WouldBlock => return Progress::Drained,
+                        _ => {
+                            self.failed(error);
+                            return Progress::Drained;
+                        }
+                    },
                 }
             }
+            Progress::More
+        })
+    }
+
+    /// The peer has ended its half.
+    #[cold]
+    fn ended(&self, transport: &Transport) {
+        self.set(State::ENDED);
+        if !self.is(State::CLOSING.or(State::BROKEN)) {
+            self.enter("read_connection_lost", |protocol| protocol.read_connection_lost(transport));
         }
-        Progress::More
     }
 
     /// How many of `wanted` bytes may go now; without a limit, all.
     #[inline]
-    fn most(self: &Rc<Self>, flag: State, wanted: usize) -> usize {
-        if self.is(flag) { self.allowed(flag, wanted) } else { wanted }
+    fn most(&self, transport: &Transport, flag: State, wanted: usize) -> usize {
+        if self.is(flag) { self.allowed(transport, flag, wanted) } else { wanted }
     }
 
     /// The socket says that the connection is broken.
@@ -275,20 +293,20 @@ impl Connection<dyn Protocol> {
     }
 
     /// Does what was waiting for everything to be sent, and ends the connection if its time has come.
-    fn settle(self: &Rc<Self>, progress: Progress) {
+    fn settle(&self, transport: &Transport, progress: Progress) {
         if self.is(State::DOOMED) || (self.is(State::BROKEN) && progress == Progress::Drained) {
             return self.lose();
         }
-        if self.with_io(|io| io.outgoing.is_some()) {
+        if self.is(State::OUTGOING) {
             self.sent();
         }
         if self.is(State::CLOSING.or(State::SHUTTING)) && !self.is(State::LOST) {
-            self.wind_up();
+            self.wind_up(transport);
         }
     }
 
     /// Ends what is to end when all is sent, if it is.
-    fn wind_up(self: &Rc<Self>) {
+    fn wind_up(&self, transport: &Transport) {
         let said = self.with_io(|Io { socket, outgoing }| {
             let sent = outgoing.as_ref().is_none_or(|out| out.queue.is_empty() && out.producing.is_none());
             // An error means that there is nobody left to tell.
@@ -298,7 +316,7 @@ impl Connection<dyn Protocol> {
             return;
         }
         if self.is(State::CLOSING) && !self.is(State::ENDED.or(State::LINGERING)) {
-            let connection = Rc::downgrade(self);
+            let connection = transport.connection.clone();
             let expired = move || {
                 if let Some(connection) = connection.upgrade() {
                     connection.set(State::ENDED);
@@ -325,7 +343,7 @@ impl Connection<dyn Protocol> {
     }
 
     /// When all is sent: resumes the producer, tells those who wait, frees the memory.
-    fn sent(self: &Rc<Self>) {
+    fn sent(&self) {
         for _ in 0..PULLS_PER_TURN {
             let producer = self.with_io(|io| match &mut io.sent()?.producing {
                 Some(producing) if producing.paused || (producing.pull && self.is(State::PULLED)) => {
@@ -343,6 +361,9 @@ impl Connection<dyn Protocol> {
             let waiting = std::mem::take(&mut outgoing.waiting);
             if outgoing.is_idle() {
                 io.outgoing = None;
+                if !io.socket.keeps_bytes() {
+                    self.clear(State::OUTGOING);
+                }
             }
             Some(waiting)
         });
@@ -459,7 +480,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
 
     /// Remembers why the connection ends; the first reason counts.
     fn write_down(&self, reason: Failure) {
-        let late = self.with_io(|io| match &mut io.outgoing().reason {
+        let late = self.with_outgoing(|outgoing| match &mut outgoing.reason {
             Some(_) => Some(reason),
             none => {
                 *none = Some(reason);
@@ -501,6 +522,12 @@ impl<P: Protocol + ?Sized> Connection<P> {
         // There is nothing in the cell to be dropped, and finding that out would cost as much as the rest.
         std::mem::forget(self.io.replace(io));
         result
+    }
+
+    /// As [`with_io`](Connection::with_io), with what there is to remember, from now on.
+    fn with_outgoing<R>(&self, work: impl FnOnce(&mut Outgoing) -> R) -> R {
+        self.set(State::OUTGOING);
+        self.with_io(|io| work(io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new()))))
     }
 
     #[inline]

@@ -70,11 +70,28 @@ impl Socket {
 
     #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.read(buffer),
+            other => other.read_other(buffer),
+        }
+    }
+
+    /// Apart from the usual kind, which is found without a jump table.
+    #[inline(never)]
+    fn read_other(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         each!(self, stream => stream.read(buffer), closed => closed())
     }
 
     #[inline]
     pub(crate) fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.write(data),
+            other => other.write_other(data),
+        }
+    }
+
+    #[inline(never)]
+    fn write_other(&mut self, data: &[u8]) -> io::Result<usize> {
         each!(self, stream => stream.write(data), closed => closed())
     }
 
@@ -127,9 +144,9 @@ impl Socket {
         }
     }
 
-    /// Whether it may hold something to read that nothing will announce, and gives less than there is room for
-    /// although it has more.
-    pub(crate) fn reads_in_pieces(&self) -> bool {
+    /// Whether it keeps bytes itself, both ways: it may hold something to read that nothing will announce, give less
+    /// than there is room for although it has more, and take what it has not sent.
+    pub(crate) fn keeps_bytes(&self) -> bool {
         match self {
             #[cfg(feature = "tls")]
             Socket::Tls(_) => true,

@@ -1,12 +1,10 @@
 //! Connections that may read or write only so many bytes a second.
 
-use std::rc::Rc;
-
 use twistor_reactor::Ready;
 
 use super::{Connection, State};
 use crate::transport::outgoing::Outgoing;
-use crate::{Protocol, RateLimit};
+use crate::{Protocol, RateLimit, Transport};
 
 impl Connection<dyn Protocol> {
     pub(crate) fn limit_reading(&self, limit: Option<RateLimit>) {
@@ -35,7 +33,7 @@ impl Connection<dyn Protocol> {
         } else {
             self.clear(flag);
         }
-        self.with_io(|io| *place(io.outgoing()) = limit);
+        self.with_outgoing(|outgoing| *place(outgoing) = limit);
     }
 
     fn limit(&self, flag: State) -> Option<RateLimit> {
@@ -50,7 +48,7 @@ impl Connection<dyn Protocol> {
     }
 
     /// How many of `wanted` bytes may be read or written now. If none, the loop comes by again when some may.
-    pub(super) fn allowed(self: &Rc<Self>, flag: State, wanted: usize) -> usize {
+    pub(super) fn allowed(&self, transport: &Transport, flag: State, wanted: usize) -> usize {
         let Some(limit) = self.limit(flag) else { return wanted };
         let allowed = limit.allowance().min(wanted);
         let (held, ready) = if flag == State::READ_LIMITED {
@@ -60,7 +58,7 @@ impl Connection<dyn Protocol> {
         };
         if allowed == 0 && !self.is(held) {
             self.set(held);
-            let connection = Rc::downgrade(self);
+            let connection = transport.connection.clone();
             limit.handle().call_later(limit.wait(), move || {
                 if let Some(connection) = connection.upgrade() {
                     connection.clear(held);

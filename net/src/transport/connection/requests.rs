@@ -74,9 +74,15 @@ impl Connection<dyn Protocol> {
     }
 
     /// Whether something written now would be sent.
+    #[inline]
     pub(crate) fn takes_writes(&self) -> bool {
-        let ending = OVER.or(State::CLOSING).or(State::SHUTTING);
-        !self.is(ending) || (!self.is(OVER) && self.has_producer())
+        !self.is(OVER.or(State::CLOSING).or(State::SHUTTING)) || self.takes_last_writes()
+    }
+
+    /// Whether a producer is still at it, although the end was asked for.
+    #[cold]
+    fn takes_last_writes(&self) -> bool {
+        !self.is(OVER) && self.has_producer()
     }
 
     /// Writes to the socket unless earlier bytes wait. How many bytes it took; `None`: the connection takes none.
@@ -118,8 +124,7 @@ impl Connection<dyn Protocol> {
 
     /// Queues what the socket did not take; pauses the producer when that makes too much.
     fn keep(&self, push: impl FnOnce(&mut Queue)) -> bool {
-        let too_much = self.with_io(|io| {
-            let outgoing = io.outgoing();
+        let too_much = self.with_outgoing(|outgoing| {
             push(&mut outgoing.queue);
             let full = outgoing.queue.len() > outgoing.high_water;
             match &mut outgoing.producing {
@@ -192,8 +197,7 @@ impl Connection<dyn Protocol> {
         if self.is(OVER.or(State::CLOSING).or(State::SHUTTING)) {
             return Err(ProducerRefused::Closed);
         }
-        let pause = self.with_io(|io| {
-            let outgoing = io.outgoing();
+        let pause = self.with_outgoing(|outgoing| {
             if outgoing.producing.is_some() {
                 return Err(ProducerRefused::AlreadyRegistered);
             }
@@ -226,7 +230,7 @@ impl Connection<dyn Protocol> {
         if self.is(State::LOST) {
             return;
         }
-        self.with_io(|io| io.outgoing().high_water = bytes);
+        self.with_outgoing(|outgoing| outgoing.high_water = bytes);
         self.wake(Ready::WRITABLE);
     }
 
@@ -236,23 +240,22 @@ impl Connection<dyn Protocol> {
 
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.with_io(|io| {
-            io.outgoing.as_ref().is_some_and(|outgoing| outgoing.queue.len() > outgoing.high_water)
-        })
+        self.is(State::OUTGOING)
+            && self.with_io(|io| {
+                io.outgoing.as_ref().is_some_and(|outgoing| outgoing.queue.len() > outgoing.high_water)
+            })
     }
 
     pub(crate) fn drained(&self) -> Deferred<()> {
         if self.is(OVER) {
             return fail(ConnectionLost::new(io::ErrorKind::NotConnected.into()));
         }
-        self.with_io(|io| {
-            if io.is_sent() {
-                return succeed(());
-            }
-            let (deferred, trigger) = Deferred::new();
-            io.outgoing().waiting.push(trigger);
-            deferred
-        })
+        if self.with_io(|io| io.is_sent()) {
+            return succeed(());
+        }
+        let (deferred, trigger) = Deferred::new();
+        self.with_outgoing(|outgoing| outgoing.waiting.push(trigger));
+        deferred
     }
 
     /// Looks at the socket; after the loss there is none.
