@@ -14,7 +14,7 @@ const METRICS: &[Metric] = &[
 ];
 
 /// The same for all: the shared buffers of the others have this size, too.
-const TOKIO_BUFFER: u64 = 64 * 1024;
+const TOKIO_BUFFER: u64 = 256 * 1024;
 
 fn cases(quick: bool) -> Vec<Case> {
     let milliseconds: u64 = if quick { 300 } else { 2_000 };

@@ -16,7 +16,7 @@ use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
 use self::socket::DatagramSocket;
 use crate::simulation::Network;
-use crate::transport::scratch::{SCRATCH, with_scratch};
+use crate::transport::scratch::with_scratch;
 use crate::{Address, CannotListen, ConnectionDone, ConnectionLost, HandlerPanicked};
 
 /// Datagrams read per turn and port: what a flood may take of a turn.
@@ -366,7 +366,7 @@ impl Port<dyn DatagramProtocol> {
         progress
     }
 
-    fn receive(&self, transport: &DatagramTransport, scratch: &mut [u8; SCRATCH]) -> Progress {
+    fn receive(&self, transport: &DatagramTransport, scratch: &mut [u8]) -> Progress {
         let mut failures = 0;
         for _ in 0..DATAGRAMS_PER_TURN {
             if !self.stopping.borrow().is_empty() {

@@ -63,7 +63,7 @@ pub trait Protocol: 'static {
         Ok(())
     }
 
-    /// Some bytes came: at least one, in the order they were sent, cut anywhere.
+    /// Some bytes came: at least one, in the order they were sent, cut anywhere; in one call 256 KiB at most.
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure>;
 
     /// Reading goes on after [`pause_producing`](Transport::pause_producing) and

@@ -1,5 +1,6 @@
 //! A program's handle on one connection.
 
+mod calls;
 pub(crate) mod connection;
 pub(crate) mod outgoing;
 mod producer;

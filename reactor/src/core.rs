@@ -84,7 +84,7 @@ impl Core {
         self.run_timers(mark);
         self.run_tasks();
         self.meter.turn();
-        let goes_on = self.lifecycle.step(self);
+        let goes_on = !self.lifecycle.has_work() || self.lifecycle.step(self);
         if !goes_on {
             self.clear();
         }

@@ -13,7 +13,7 @@ use crate::peers::tally::Tally;
 use crate::runner::child::{Arguments, say_listening};
 
 thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 256 * 1024]);
 }
 
 type Data = LoopHandle<'static, ()>;

@@ -10,7 +10,7 @@ use crate::peers::tally::Tally;
 use crate::runner::child::{Arguments, say_listening};
 
 const LISTENER: Token = Token(usize::MAX);
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 256 * 1024;
 
 struct Connection {
     stream: TcpStream,

@@ -43,7 +43,7 @@ async fn echo(mut stream: TcpStream, size: usize) -> io::Result<()> {
 }
 
 thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 256 * 1024]);
 }
 
 /// The same with one buffer for all tasks: what saves memory when most connections are idle.

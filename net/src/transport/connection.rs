@@ -17,11 +17,14 @@ use twistor_deferred::Failure;
 use twistor_reactor::{EventHandler, Handle, Origin, Progress, Ready, Registration};
 
 use super::outgoing::{Outgoing, Producing, SHORT_WRITE_FILLS};
-use super::scratch::with_scratch;
+use super::scratch::{SCRATCH, with_scratch};
 use super::socket::Socket;
 use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, HandlerPanicked, Protocol, Transport};
 
-/// Reads per turn and connection, each of up to [`SCRATCH`](super::scratch::SCRATCH): what one flooding peer may take of a turn.
+/// Bytes read per turn and connection: what one flooding peer may take of a turn.
+const READ_PER_TURN: usize = SCRATCH;
+
+/// Reads per turn and connection, where each gives but a piece.
 const READS_PER_TURN: usize = 4;
 
 /// Bytes sent from the queue per turn and connection.
@@ -228,8 +231,9 @@ impl Connection<dyn Protocol> {
     #[inline(always)]
     fn receive(&self, transport: &Transport) -> Progress {
         with_scratch(|scratch| {
+            let mut share = READ_PER_TURN;
             for _ in 0..READS_PER_TURN {
-                let most = self.most(transport, State::READ_LIMITED, scratch.len());
+                let most = self.most(transport, State::READ_LIMITED, share);
                 if most == 0 {
                     return Progress::Drained;
                 }
@@ -249,6 +253,10 @@ impl Connection<dyn Protocol> {
                         let drained = SHORT_READ_DRAINS && count < most && !self.is(State::END_NEAR);
                         if drained || self.is(State::PAUSED.or(State::DOOMED)) {
                             return Progress::Drained;
+                        }
+                        share -= count;
+                        if share == 0 {
+                            break;
                         }
                     }
                     Err(error) => match error.kind() {

@@ -12,6 +12,7 @@ use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use twistor_reactor::{EventHandler, Handle, Registration};
 
+use super::calls;
 use crate::Address;
 use crate::simulation::SimulatedSocket;
 #[cfg(feature = "tls")]
@@ -71,12 +72,14 @@ impl Socket {
     #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(stream) => stream.read(buffer),
+            Socket::Tcp(stream) => calls::receive(stream, buffer),
+            #[cfg(unix)]
+            Socket::Unix(stream) => calls::receive(stream, buffer),
             other => other.read_other(buffer),
         }
     }
 
-    /// Apart from the usual kind, which is found without a jump table.
+    /// Apart from the usual kinds, which are found without a jump table.
     #[inline(never)]
     fn read_other(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         each!(self, stream => stream.read(buffer), closed => closed())
@@ -85,7 +88,9 @@ impl Socket {
     #[inline]
     pub(crate) fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(stream) => stream.write(data),
+            Socket::Tcp(stream) => calls::send(stream, data),
+            #[cfg(unix)]
+            Socket::Unix(stream) => calls::send(stream, data),
             other => other.write_other(data),
         }
     }
