@@ -4,6 +4,7 @@ mod bulk;
 mod connect;
 mod echo;
 mod idle;
+mod ping;
 
 use crate::runner::child::Arguments;
 
@@ -11,7 +12,9 @@ pub fn find(peer: &str, role: &str) -> Option<fn(&Arguments<'_>)> {
     match (peer, role) {
         ("load", "echo") => Some(echo::run),
         ("load", "bulk") => Some(bulk::run),
+        ("load", "flood") => Some(bulk::flood),
         ("load", "idle") => Some(idle::run),
+        ("load", "ping") => Some(ping::run),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 mod bulk;
 mod deferred;
 mod echo;
+mod fairness;
 mod http_client;
 mod http_server;
 mod idle;
@@ -24,6 +25,7 @@ pub const ALL: &[Workload] = &[
     remote_calls::WORKLOAD,
     echo::WORKLOAD,
     bulk::WORKLOAD,
+    fairness::WORKLOAD,
     idle::WORKLOAD,
     http_server::WORKLOAD,
     http_client::WORKLOAD,

@@ -38,6 +38,12 @@ pub fn run(arguments: &Arguments<'_>) {
     }
 }
 
+/// The same, at the lowest priority: whatever else runs on this core comes first.
+pub fn flood(arguments: &Arguments<'_>) {
+    rustix::process::nice(19).expect("a lower priority");
+    run(arguments);
+}
+
 /// Writes and reads until neither goes on; gives the number of bytes read.
 fn pump(stream: &mut TcpStream, on_the_way: &mut usize, data: &[u8], buffer: &mut [u8]) -> usize {
     let mut received = 0;
