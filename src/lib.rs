@@ -14,6 +14,7 @@
 //! All on by default:
 //!
 //! - `http`: HTTP/1.1, client and server; `compression`: pages that come compressed; `tls`: TLS, and `https`.
+//! - `direct-syscalls`: on Linux, connections receive and send past the C library, which small messages notice.
 //! - `precise-timers`: timers to tens of microseconds on Linux, instead of to the millisecond.
 //! - `process`: child processes; `signals`: Ctrl-C and SIGTERM stop a run in order, and callbacks for signals.
 //!

@@ -155,9 +155,9 @@ impl Core {
     }
 
     fn run_sources(&self) {
-        let batch = self.sources.borrow_mut().begin_dispatch();
-        for &token in &batch {
-            let Some((handler, ready)) = self.sources.borrow_mut().claim(token) else { continue };
+        let batch = self.sources.borrow().batch();
+        for _ in 0..batch {
+            let Some((token, handler, ready)) = self.sources.borrow_mut().claim() else { continue };
             self.meter.event();
             let call = handler.clone();
             match self.guarded(|| handler.origin(), || call.ready(ready)) {
@@ -169,7 +169,6 @@ impl Core {
                 }
             }
         }
-        self.sources.borrow_mut().end_dispatch(batch);
     }
 
     fn run_incoming(&self) {

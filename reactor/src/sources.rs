@@ -1,5 +1,6 @@
-//! The sources, by token, and the list of those that are to be called.
+//! The sources, by token, and the queue of those that are to be called.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use slab::Slab;
@@ -53,7 +54,7 @@ pub(crate) struct Source {
     generation: Generation,
     /// What it is to be called with.
     pending: Ready,
-    /// Whether it stands in the ready list.
+    /// Whether it stands in the queue.
     queued: bool,
 }
 
@@ -62,8 +63,8 @@ pub(crate) struct Source {
 pub(crate) struct Sources {
     table: Slab<Source>,
     generation: Generation,
-    ready: Vec<Token>,
-    spare: Vec<Token>,
+    /// Those to call, in the order in which they became ready.
+    ready: VecDeque<Token>,
 }
 
 impl Sources {
@@ -110,7 +111,7 @@ impl Sources {
         source.pending |= ready;
         if !source.queued {
             source.queued = true;
-            self.ready.push(token);
+            self.ready.push_back(token);
         }
     }
 
@@ -118,22 +119,17 @@ impl Sources {
         !self.ready.is_empty()
     }
 
-    /// Those to call in this turn; what is woken from here on is for the next.
-    pub(crate) fn begin_dispatch(&mut self) -> Vec<Token> {
-        std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare))
+    /// How many there are to call in this turn; what is woken from here on is for the next.
+    pub(crate) fn batch(&self) -> usize {
+        self.ready.len()
     }
 
-    /// Gives the list's memory back for the next turn.
-    pub(crate) fn end_dispatch(&mut self, mut list: Vec<Token>) {
-        list.clear();
-        self.spare = list;
-    }
-
-    /// The handler and what to call it with, unless the source has gone since.
-    pub(crate) fn claim(&mut self, token: Token) -> Option<(Rc<dyn EventHandler>, Ready)> {
+    /// The next of the batch, its handler, and what to call that with; `None` if the source has gone since.
+    pub(crate) fn claim(&mut self) -> Option<(Token, Rc<dyn EventHandler>, Ready)> {
+        let token = self.ready.pop_front()?;
         let source = self.get(token)?;
         source.queued = false;
         let ready = std::mem::take(&mut source.pending);
-        Some((source.handler.clone(), ready))
+        Some((token, source.handler.clone(), ready))
     }
 }

@@ -108,8 +108,8 @@ impl Io {
     }
 }
 
-/// A connection; `P` is unsized to `dyn Protocol` as soon as it is made, so that none of this is compiled again for
-/// each protocol.
+/// A connection; `P` is unsized to `dyn Protocol` as soon as it is made, so that only the way of an event to the protocol
+/// is compiled again for each.
 pub(crate) struct Connection<P: Protocol + ?Sized> {
     /// Out of the cell while [`with_io`](Connection::with_io) works on it: a borrow counter would take eight bytes.
     io: Cell<Io>,
