@@ -14,7 +14,7 @@ use twistor_deferred::{Deferred, Trigger};
 use twistor_net::{ClientEndpoint, Failure, Protocol, ServerEndpoint, SimulatedNetwork, Transport};
 use twistor_reactor::Handle;
 
-/// Four reads of 64 KiB.
+/// What may be read of one connection in a turn.
 const SHARE: usize = 256 * 1024;
 
 const FLOOD: usize = 32 << 20;

@@ -445,7 +445,7 @@ fn sending_from_the_queue_takes_a_bounded_share_of_each_turn() {
             .connect(reactor, scripted(&diary))
             .add_callback(move |_| all)
     });
-    assert_eq!(most.get(), 1 << 20);
+    assert_eq!(most.get(), 256 * 1024);
 }
 
 /// One side of a proxy: passes what comes to the other side, as fast as that takes it.

@@ -28,7 +28,7 @@ const READ_PER_TURN: usize = SCRATCH;
 const READS_PER_TURN: usize = 4;
 
 /// Bytes sent from the queue per turn and connection.
-const SENT_PER_TURN: usize = 1024 * 1024;
+const SENT_PER_TURN: usize = 256 * 1024;
 
 /// Times a pull producer is resumed per turn.
 const PULLS_PER_TURN: usize = 16;
