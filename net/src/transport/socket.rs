@@ -101,7 +101,12 @@ impl Socket {
     }
 
     pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        each!(self, stream => stream.write_vectored(slices), closed => closed())
+        match self {
+            Socket::Tcp(stream) => calls::send_slices(stream, slices),
+            #[cfg(unix)]
+            Socket::Unix(stream) => calls::send_slices(stream, slices),
+            other => each!(other, stream => stream.write_vectored(slices), closed => closed()),
+        }
     }
 
     /// Sends what the socket took and keeps itself; whether all of it is sent.
