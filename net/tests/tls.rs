@@ -64,6 +64,33 @@ fn blocking<T: Send + 'static>(
     })
 }
 
+/// Shakes hands as far as to the client's last flight, its Finished, which is left unsent with `data` behind it.
+fn last_flight(
+    config: Arc<ClientConfig>,
+    stream: &mut TcpStream,
+    data: &[u8],
+) -> std::io::Result<(ClientConnection, Vec<u8>)> {
+    let mut session = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
+    while session.is_handshaking() {
+        while session.wants_write() && session.is_handshaking() {
+            session.write_tls(stream)?;
+        }
+        if session.is_handshaking() {
+            session.read_tls(stream)?;
+            session.process_new_packets().unwrap();
+        }
+    }
+    session.writer().write_all(data)?;
+    let mut flight = Vec::new();
+    while session.wants_write() {
+        session.write_tls(&mut flight)?;
+    }
+    Ok((session, flight))
+}
+
+/// A record that nobody with the keys has made.
+const BAD_RECORD: &[u8] = b"\x17\x03\x03\x00\x20aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
 /// Why connecting failed.
 fn failure_of<T: 'static>(deferred: Deferred<T>) -> Deferred<HandshakeFailed> {
     deferred.add_both(|result| match result {
@@ -232,23 +259,7 @@ fn data_behind_the_handshake_is_delivered_without_more_of_it() {
         let port = listen_tls(reactor, authority.signs("localhost").server(), Once(Some(scripted(&diary))));
         let config = config_of(&authority);
         let peer = peer(reactor, address(&port), move |mut stream| {
-            let mut session =
-                ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
-            while session.is_handshaking() {
-                while session.wants_write() && session.is_handshaking() {
-                    session.write_tls(&mut stream)?;
-                }
-                if session.is_handshaking() {
-                    session.read_tls(&mut stream)?;
-                    session.process_new_packets().unwrap();
-                }
-            }
-            // The client's Finished and its first bytes go out together.
-            session.writer().write_all(b"early bird")?;
-            let mut flight = Vec::new();
-            while session.wants_write() {
-                session.write_tls(&mut flight)?;
-            }
+            let (_, flight) = last_flight(config, &mut stream, b"early bird")?;
             stream.write_all(&flight)?;
             Ok(stream)
         });
@@ -708,7 +719,7 @@ fn garbage_in_the_middle_of_a_connection_ends_it_with_its_reason() {
         let port = listen_tls(reactor, authority.signs("localhost").server(), Once(Some(scripted(&diary))));
         let peer = blocking(reactor, &port, &authority, |mut stream| {
             stream.write_all(b"good")?;
-            stream.sock.write_all(b"\x17\x03\x03\x00\x20aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")?;
+            stream.sock.write_all(BAD_RECORD)?;
             let _ = stream.sock.read_to_end(&mut Vec::new());
             Ok(())
         });
@@ -737,7 +748,7 @@ fn what_came_before_a_bad_record_is_delivered_and_the_peer_is_told_what_was_wron
             stream.conn.writer().write_all(b"good")?;
             let mut flight = Vec::new();
             stream.conn.write_tls(&mut flight)?;
-            flight.extend_from_slice(b"\x17\x03\x03\x00\x20aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+            flight.extend_from_slice(BAD_RECORD);
             stream.sock.write_all(&flight)?;
             Ok(stream.read_to_end(&mut Vec::new()).unwrap_err().to_string())
         });
@@ -746,6 +757,35 @@ fn what_came_before_a_bad_record_is_delivered_and_the_peer_is_told_what_was_wron
     });
     assert_eq!(diary.received(), b"good");
     assert!(told.contains("BadRecordMac"), "{told}");
+}
+
+// P11, P12: the hands are shaken, so it is the connection that is broken
+#[test]
+fn a_bad_record_in_one_piece_with_the_end_of_the_handshake_ends_the_connection_not_the_handshake() {
+    for data in [&b"good"[..], b""] {
+        let (authority, diary) = (Authority::new(), Diary::new());
+        let told = run(|reactor| {
+            let tls = authority.signs("localhost").server();
+            let tls = tls.on_failed_handshake(|failure| panic!("{failure}"));
+            let port = listen_tls(reactor, tls, Once(Some(scripted(&diary))));
+            let config = config_of(&authority);
+            let peer = peer(reactor, address(&port), move |mut stream| {
+                let (session, mut flight) = last_flight(config, &mut stream, data)?;
+                flight.extend_from_slice(BAD_RECORD);
+                stream.write_all(&flight)?;
+                let mut stream = rustls::StreamOwned::new(session, stream);
+                Ok(stream.read_to_end(&mut Vec::new()).unwrap_err().to_string())
+            });
+            let lost = diary.when_lost();
+            peer.add_callback(move |told| lost.add_callback(move |()| Ok(told)))
+        });
+        assert_eq!(diary.entries()[0], "made");
+        assert_eq!(diary.received(), data);
+        let reason = diary.reason();
+        let lost = reason.downcast_ref::<twistor_net::ConnectionLost>().unwrap();
+        assert_eq!(lost.kind(), std::io::ErrorKind::InvalidData, "{reason}");
+        assert!(told.contains("BadRecordMac"), "{told}");
+    }
 }
 
 // P12: texts that are no certificates
