@@ -183,7 +183,8 @@ impl Transport {
         }
     }
 
-    /// Sets how many bytes may wait to be sent before a producer is paused; 65,536 if never set.
+    /// Sets how many bytes may wait to be sent before a producer is paused; 65,536 if never set. If more wait already,
+    /// a push producer is paused before this returns; one that is paused is resumed when all is sent, whatever the mark.
     pub fn set_high_water_mark(&self, bytes: usize) {
         if let Some(connection) = self.connection.upgrade() {
             connection.set_high_water_mark(bytes);

@@ -126,22 +126,19 @@ impl Connection<dyn Protocol> {
     fn keep(&self, push: impl FnOnce(&mut Queue)) -> bool {
         let too_much = self.with_outgoing(|outgoing| {
             push(&mut outgoing.queue);
-            let full = outgoing.queue.len() > outgoing.high_water;
-            match &mut outgoing.producing {
-                Some(producing) if full && !producing.pull && !producing.paused => {
-                    producing.paused = true;
-                    Some(producing.producer.clone())
-                }
-                _ => None,
-            }
+            outgoing.pause_if_full()
         });
         if !SHORT_WRITE_FILLS {
             self.wake(Ready::WRITABLE);
         }
-        if let Some(producer) = too_much {
+        self.pause(too_much);
+        true
+    }
+
+    fn pause(&self, producer: Option<Rc<dyn Producer>>) {
+        if let Some(producer) = producer {
             self.guard("pause_producing", || producer.pause_producing());
         }
-        true
     }
 
     pub(crate) fn lose_connection(&self) {
@@ -201,15 +198,13 @@ impl Connection<dyn Protocol> {
             if outgoing.producing.is_some() {
                 return Err(ProducerRefused::AlreadyRegistered);
             }
-            let full = !pull && outgoing.queue.len() > outgoing.high_water;
-            outgoing.producing = Some(Producing { producer: producer.clone(), pull, paused: full || pull });
-            Ok(full)
+            outgoing.producing = Some(Producing { producer, pull, paused: pull });
+            Ok(outgoing.pause_if_full())
         })?;
         if pull {
             self.wake(Ready::WRITABLE);
-        } else if pause {
-            self.guard("pause_producing", || producer.pause_producing());
         }
+        self.pause(pause);
         Ok(())
     }
 
@@ -230,8 +225,12 @@ impl Connection<dyn Protocol> {
         if self.is(State::LOST) {
             return;
         }
-        self.with_outgoing(|outgoing| outgoing.high_water = bytes);
+        let too_much = self.with_outgoing(|outgoing| {
+            outgoing.high_water = bytes;
+            outgoing.pause_if_full()
+        });
         self.wake(Ready::WRITABLE);
+        self.pause(too_much);
     }
 
     pub(crate) fn buffered(&self) -> usize {
