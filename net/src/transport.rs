@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use twistor_deferred::{Deferred, Failure, fail};
 
+use crate::framing::{FrameError, Framing};
 use crate::{Address, ConnectionLost, Protocol};
 use connection::{Connection, State};
 use socket::Socket;
@@ -77,6 +78,28 @@ impl Transport {
     /// Returns what [`write`](Transport::write) does. Twisted: `writeSequence`.
     pub fn write_all(&self, slices: &[&[u8]]) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.write_slices(slices))
+    }
+
+    /// Sends `payload` as one frame: a line, a netstring, a message with its length in front. Returns what
+    /// [`write`](Transport::write) does. Twisted: `sendLine`, `sendString`.
+    ///
+    /// ```
+    /// use twistor_net::framing::{FrameError, Netstrings};
+    /// use twistor_net::Transport;
+    ///
+    /// fn greet(transport: &Transport) -> Result<(), FrameError> {
+    ///     transport.write_frame(&Netstrings::new(), b"hello")?; // 5:hello,
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`] when this framing has no such frame: see [`Framing::encode`]. Then nothing is sent.
+    pub fn write_frame(&self, framing: &impl Framing, payload: &[u8]) -> Result<bool, FrameError> {
+        let mut frame = Vec::new();
+        framing.encode(payload, &mut frame)?;
+        Ok(self.write_vec(frame))
     }
 
     /// Closes the connection once everything written is sent and a registered producer has unregistered. What the
