@@ -791,7 +791,7 @@ fn a_cancelled_connect_and_the_loser_of_a_race_give_their_descriptors_back() {
                 let peer = ClientEndpoint::tcp("both.test", 80).converse(&handle).await?;
                 peer.write(b"x");
                 assert_eq!(peer.read_exact(1).await?, b"x");
-                peer.transport().unwrap().lose_write_connection();
+                peer.transport().lose_write_connection();
                 assert_eq!(peer.read_some().await?, b"");
             }
             Ok::<(), Failure>(())

@@ -213,7 +213,7 @@ impl Peer {
     pub async fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
         assert_eq!(how, Shutdown::Write);
         if let Some(conversation) = &self.simulated {
-            conversation.transport().unwrap().lose_write_connection();
+            conversation.transport().lose_write_connection();
             return Ok(());
         }
         self.blocking(move |stream| stream.shutdown(how)).await
@@ -221,7 +221,7 @@ impl Peer {
 
     pub fn reset(self) {
         if let Some(conversation) = self.simulated {
-            conversation.transport().unwrap().abort_connection();
+            conversation.transport().abort_connection();
         }
         if let Some(stream) = self.real {
             reset(stream);
