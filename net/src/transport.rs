@@ -325,23 +325,12 @@ impl fmt::Debug for Transport {
 mod tests {
     use twistor_reactor::Reactor;
 
+    use super::connection::tests::{Silent, connected};
     use super::*;
-
-    struct Silent;
-
-    impl Protocol for Silent {
-        fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn options_reach_the_socket() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let _far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let near = listener.accept().unwrap().0;
-        near.set_nonblocking(true).unwrap();
-
+        let (near, _far) = connected();
         let options = |transport: &Transport| {
             transport.with_socket(|socket| match socket.tcp().map(socket2::SockRef::from) {
                 Some(tcp) => Ok((tcp.tcp_nodelay()?, tcp.keepalive()?)),

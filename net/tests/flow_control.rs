@@ -158,27 +158,22 @@ fn a_producer_is_told_to_stop_when_the_connection_is_lost() {
 fn a_producer_is_told_to_stop_when_a_handler_fails() {
     on_every_network(|world| {
         let (diary, log) = (Diary::new(), Log::default());
-        world.run(|reactor| {
-            let log = log.clone();
-            let server = scripted(&diary)
-                .on_made(move |transport| {
-                    let source = Source {
-                        transport: transport.clone(),
-                        left: Cell::new(1),
-                        paused: Cell::new(false),
-                        log: log.clone(),
-                        most: Rc::default(),
-                    };
-                    Ok(transport.register_producer(source)?)
-                })
-                .on_data(|_, _| Err(std::io::Error::other("this makes no sense").into()));
-            let port = listen_once(reactor, server);
-            let peer = world.peer(reactor, address(&port), async |mut stream| {
-                stream.write_all(b"x").await?;
-                stream.read_to_end(&mut Vec::new()).await
-            });
-            let lost = diary.when_lost();
-            peer.add_callback(move |_| lost)
+        let told = log.clone();
+        let server = scripted(&diary)
+            .on_made(move |transport| {
+                let source = Source {
+                    transport: transport.clone(),
+                    left: Cell::new(1),
+                    paused: Cell::new(false),
+                    log: told.clone(),
+                    most: Rc::default(),
+                };
+                Ok(transport.register_producer(source)?)
+            })
+            .on_data(|_, _| Err(std::io::Error::other("this makes no sense").into()));
+        world.until_lost(&diary, server, async |mut stream| {
+            stream.write_all(b"x").await?;
+            stream.read_to_end(&mut Vec::new()).await
         });
         assert_eq!(*log.borrow(), ["stop"]);
         assert_eq!(diary.reason().to_string(), "this makes no sense");

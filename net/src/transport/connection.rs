@@ -571,8 +571,26 @@ impl<P: Protocol + ?Sized> Drop for Connection<P> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    pub(crate) struct Silent;
+
+    impl Protocol for Silent {
+        fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    /// Two ends of a connection, one for the loop and one that blocks.
+    pub(crate) fn connected() -> (std::net::TcpStream, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        far.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let near = listener.accept().unwrap().0;
+        near.set_nonblocking(true).unwrap();
+        (near, far)
+    }
 
     struct Sixteen([u64; 2]);
 

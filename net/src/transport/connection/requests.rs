@@ -266,33 +266,20 @@ impl Connection<dyn Protocol> {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::net::TcpListener;
     use std::time::Duration;
 
     use twistor_reactor::Reactor;
 
+    use super::super::tests::{Silent, connected};
     use super::*;
-    use crate::Transport;
     use crate::transport::outgoing::DEFAULT_HIGH_WATER;
-
-    struct Silent;
-
-    impl Protocol for Silent {
-        fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
-            Ok(())
-        }
-    }
 
     // P2, B4
     #[test]
     fn slices_that_a_small_socket_takes_in_parts_arrive_in_order_and_once() {
         let reactor = Reactor::new().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let near = socket2::Socket::from(listener.accept().unwrap().0);
-        near.set_send_buffer_size(4096).unwrap();
-        near.set_nonblocking(true).unwrap();
-        far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (near, mut far) = connected();
+        socket2::SockRef::from(&near).set_send_buffer_size(4096).unwrap();
 
         // A hundred, some empty, none like another.
         let slices: Vec<Vec<u8>> = (0..100_usize)
@@ -304,7 +291,7 @@ mod tests {
 
         let handle = reactor.handle();
         reactor.call_when_running(move || {
-            let socket = Socket::Tcp(mio::net::TcpStream::from_std(near.into()));
+            let socket = Socket::Tcp(mio::net::TcpStream::from_std(near));
             let transport = Connection::start(&handle, socket, Silent).unwrap();
             let borrowed: Vec<&[u8]> = slices.iter().map(Vec::as_slice).collect();
             assert!(transport.write_all(&borrowed));
