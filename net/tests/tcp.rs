@@ -629,7 +629,7 @@ fn drained_fires_when_all_is_sent_and_fails_when_it_cannot_be() {
             let after = note("second");
             drop(transport.drained().add_both(note("first")).add_callback(move |()| {
                 // More than the operating system keeps for both ends.
-                second.write(&vec![b'x'; 64 << 20]);
+                second.write(&vec![b'x'; 8 * world.much()]);
                 drop(second.drained().add_both(after));
             }));
             Ok(())
