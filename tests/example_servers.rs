@@ -181,6 +181,78 @@ fn chat_server_passes_lines_on_and_tells_who_comes_and_goes() {
     assert_eq!(ada.hears(), "");
 }
 
+/// All that comes until the end, as text.
+fn rest(mut stream: impl Read) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn key_value_server_keeps_values_within_its_bounds() {
+    let server = Service::on_free_port("key_value_server", &[]);
+    let mut client = server.connect();
+    client.write_all(b"SET a 1 2\r\nGET a\nGET b\nDEL a\nDEL a\nGET a\nGET\n\nQUIT\nGET a\n").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let expected = [
+        "OK",
+        "VALUE 1 2",
+        "NONE",
+        "OK",
+        "NONE",
+        "NONE",
+        "ERROR no such command",
+        "ERROR no such command",
+        "BYE",
+        "",
+    ];
+    assert_eq!(rest(client), expected.join("\r\n"));
+
+    let mut client = server.connect();
+    client.write_all(&[b'x'; 1002]).unwrap();
+    assert_eq!(rest(client), "ERROR frame longer than the limit of 1000 bytes\r\n");
+
+    let guests: Vec<BufReader<TcpStream>> = (0..10)
+        .map(|_| {
+            let mut guest = BufReader::new(server.connect());
+            guest.get_mut().write_all(b"GET a\n").unwrap();
+            let mut line = String::new();
+            guest.read_line(&mut line).unwrap();
+            assert_eq!(line, "NONE\r\n");
+            guest
+        })
+        .collect();
+    assert_eq!(server.connect().read(&mut [0]).unwrap_or(0), 0, "an eleventh of one address was let in");
+    server.terminate();
+    for guest in guests {
+        assert_eq!(rest(guest), "BYE, the server stops\r\n");
+    }
+    assert_eq!(server.ended(), "");
+}
+
+#[test]
+fn socks_is_a_proxy_that_curl_can_use() {
+    let site = Service::on_free_port("http_server", &[]);
+    let proxy = Service::on_free_port("socks", &[]);
+    let url = format!("http://{}/", site.address);
+    for way in ["--socks5", "--socks5-hostname"] {
+        let Some(greeting) = curl(&[way, &proxy.address, &url]) else { return };
+        assert_eq!(greeting, b"Hello, world!");
+    }
+    let mut client = proxy.connect();
+    client.write_all(b"\x05\x01\x02").unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, b"\x05\xff", "no way to authenticate in common");
+    // What is no SOCKS at all, and one that leaves in the middle.
+    let mut client = proxy.connect();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
+    proxy.connect().write_all(b"\x05\x01\x00\x05\x01").unwrap();
+    site.stop();
+    proxy.stop();
+}
+
 /// One side of a connection: a fast writer, and a reader of small pieces.
 fn pour_and_sip(stream: TcpStream, total: usize) {
     let sender = send(&stream, vec![b'x'; total]);

@@ -325,6 +325,13 @@ fn embed_poll_serves_the_host_and_the_reactor_in_one_loop() {
 }
 
 #[test]
+fn socks_talks_to_itself_and_tells_of_a_server_that_is_not_there() {
+    let expected =
+        "client: good morning, Ada\nproxy: connection to SITE refused\nclient: the proxy answers 4\n";
+    assert_eq!(prints("socks"), expected);
+}
+
+#[test]
 fn embed_game_draws_all_its_frames_while_bytes_come_in() {
     let text = prints("embed_game");
     assert!(text.starts_with("frame  0: ") && text.contains("\n90 frames in "), "{text}");

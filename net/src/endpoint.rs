@@ -4,6 +4,7 @@ mod client;
 pub(crate) mod connect;
 mod description;
 pub(crate) mod listener;
+mod literal;
 mod reconnect;
 mod resolver;
 #[cfg(feature = "tls")]

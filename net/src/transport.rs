@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use twistor_deferred::{Deferred, Failure, fail};
 
+use crate::framing::{FrameError, Framing};
 use crate::{Address, ConnectionLost, Protocol};
 use connection::{Connection, State};
 use socket::Socket;
@@ -79,10 +80,35 @@ impl Transport {
         self.connection.upgrade().is_some_and(|connection| connection.write_slices(slices))
     }
 
+    /// Sends `payload` as one frame: a line, a netstring, a message with its length in front. Returns what
+    /// [`write`](Transport::write) does. Twisted: `sendLine`, `sendString`.
+    ///
+    /// ```
+    /// use twistor_net::framing::{FrameError, Netstrings};
+    /// use twistor_net::Transport;
+    ///
+    /// fn greet(transport: &Transport) -> Result<(), FrameError> {
+    ///     transport.write_frame(&Netstrings::new(), b"hello")?; // 5:hello,
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`] when this framing has no such frame: see [`Framing::encode`]. Then nothing is sent.
+    pub fn write_frame(&self, framing: &impl Framing, payload: &[u8]) -> Result<bool, FrameError> {
+        let mut frame = Vec::new();
+        framing.encode(payload, &mut frame)?;
+        Ok(self.write_vec(frame))
+    }
+
     /// Closes the connection once everything written is sent and a registered producer has unregistered. What the
     /// peer sends from now on is thrown away. Twisted: `loseConnection`.
     ///
-    /// A peer that never reads keeps it open; [`abort_connection`](Transport::abort_connection) does not wait.
+    /// A peer that never reads keeps it open; [`abort_connection`](Transport::abort_connection) does not wait. TCP
+    /// answers one that goes on sending with a reset, which can cost it the last bytes of what it was sent: where that
+    /// matters, end this half with [`lose_write_connection`](Transport::lose_write_connection), and wait for the
+    /// peer's end.
     pub fn lose_connection(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.lose_connection();
@@ -118,7 +144,8 @@ impl Transport {
     }
 
     /// Stops reading: no more data comes until [`resume_producing`](Transport::resume_producing), and the peer will
-    /// be held up. A reset is still noticed, the end of the data is not. Twisted: `pauseProducing`.
+    /// be held up. A reset is still noticed, the end of the data is not. Nothing happens to a connection that is being
+    /// closed, whose data is thrown away. Twisted: `pauseProducing`.
     pub fn pause_producing(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.pause_reading();
@@ -183,7 +210,8 @@ impl Transport {
         }
     }
 
-    /// Sets how many bytes may wait to be sent before a producer is paused; 65,536 if never set.
+    /// Sets how many bytes may wait to be sent before a producer is paused; 65,536 if never set. If more wait already,
+    /// a push producer is paused before this returns; one that is paused is resumed when all is sent, whatever the mark.
     pub fn set_high_water_mark(&self, bytes: usize) {
         if let Some(connection) = self.connection.upgrade() {
             connection.set_high_water_mark(bytes);
@@ -301,23 +329,12 @@ impl fmt::Debug for Transport {
 mod tests {
     use twistor_reactor::Reactor;
 
+    use super::connection::tests::{Silent, connected};
     use super::*;
-
-    struct Silent;
-
-    impl Protocol for Silent {
-        fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn options_reach_the_socket() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let _far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let near = listener.accept().unwrap().0;
-        near.set_nonblocking(true).unwrap();
-
+        let (near, _far) = connected();
         let options = |transport: &Transport| {
             transport.with_socket(|socket| match socket.tcp().map(socket2::SockRef::from) {
                 Some(tcp) => Ok((tcp.tcp_nodelay()?, tcp.keepalive()?)),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use support::*;
 use twistor_deferred::{Cancelled, Deferred, Failure, fail, gather_results, succeed};
 use twistor_net::{
-    ClientEndpoint, ConnectFailed, ConnectRefused, ConnectTimedOut, DnsLookupError, Resolver,
+    ClientEndpoint, ConnectFailed, ConnectRefused, ConnectTimedOut, DnsLookupError, Resolver, ServerEndpoint,
     SimulatedNetwork, Transport,
 };
 use twistor_reactor::Handle;
@@ -285,6 +285,57 @@ fn the_bind_address_is_what_the_peer_sees() {
             })
     });
     assert_eq!(peer.ip().unwrap().ip(), "127.0.0.2".parse::<IpAddr>().unwrap());
+}
+
+/// An address of this machine that is good on one link only, and that link's interface by name and number.
+#[cfg(target_os = "linux")]
+fn link_local() -> Option<(std::net::Ipv6Addr, String, u32)> {
+    // ADDRESS NUMBER PREFIX SCOPE FLAGS NAME, all but the name in hexadecimal
+    let table = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let found = table.lines().find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let address = u128::from_str_radix(fields.next()?, 16).ok()?;
+        let number = u32::from_str_radix(fields.next()?, 16).ok()?;
+        let address = std::net::Ipv6Addr::from(address);
+        Some((address, fields.nth(3)?.to_owned(), number)).filter(|_| address.is_unicast_link_local())
+    });
+    if found.is_none() {
+        println!("skipped: no interface here has a link-local address");
+    }
+    found
+}
+
+// P6
+#[test]
+#[cfg(target_os = "linux")]
+fn the_zone_of_an_address_goes_with_it_to_the_connection() {
+    let Some((ip, name, number)) = link_local() else { return };
+    let server: ServerEndpoint = format!("tcp:[{ip}%{name}]:0").parse().unwrap();
+    assert!(server.to_string().ends_with(&format!("%{number}")), "{server}");
+    for zone in [name, number.to_string()] {
+        for bind in [None, Some(ip)] {
+            let peer = run(|reactor| {
+                let port = server.listen(reactor, |_| Echo).unwrap();
+                let mut endpoint = ClientEndpoint::tcp(format!("{ip}%{zone}"), address(&port).port());
+                if let Some(bind) = bind {
+                    endpoint = endpoint.bind_address(bind.into());
+                }
+                let connecting = endpoint.connect(reactor, Echo);
+                connecting.add_callback(|transport| Ok(transport.peer().unwrap().to_string()))
+            });
+            assert!(peer.starts_with(&format!("[{ip}%{number}]:")), "{peer}");
+        }
+    }
+}
+
+// P6
+#[test]
+fn an_unknown_zone_is_named_by_the_error() {
+    let endpoint: ClientEndpoint = "tcp:[fe80::1%no-such-link]:80".parse().unwrap();
+    let unknown = failure(|handle, protocol| endpoint.connect(handle, protocol));
+    assert!(unknown.is::<DnsLookupError>());
+    let told = "cannot resolve \"fe80::1%no-such-link\": there is no network interface \"no-such-link\" here";
+    assert_eq!(unknown.to_string(), told);
 }
 
 /// Where a named endpoint arrives, with a listener at 127.0.0.1.

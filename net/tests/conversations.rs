@@ -71,6 +71,22 @@ fn reads_are_answered_in_order_however_the_data_is_cut() {
 
 // P13
 #[test]
+fn an_array_is_read_as_so_many_bytes_are() {
+    let got = converse(b"abcde", 1, |peer| {
+        let head = peer.read_array();
+        head.add_callback(move |[a, b]: [u8; 2]| {
+            assert_eq!([a, b], *b"ab");
+            peer.read_array::<4>().add_both(|short| match short {
+                Ok(array) => panic!("{array:?}"),
+                Err(failure) => Ok(failure.trap::<EndOfData>()?.left),
+            })
+        })
+    });
+    assert_eq!(got.unwrap(), b"cde");
+}
+
+// P13
+#[test]
 fn the_end_before_what_was_asked_for_gives_back_what_came() {
     let error = converse(b"half a line", 100, |peer| peer.read_line(100)).unwrap_err();
     assert_eq!(error.trap::<EndOfData>().unwrap().left, b"half a line");
@@ -112,7 +128,7 @@ fn a_peer_that_nobody_reads_from_is_paused_until_somebody_does() {
                 }),
             );
             fn when_paused(handle: Handle, peer: Conversation) -> Deferred<Conversation> {
-                if peer.transport().unwrap().is_paused() {
+                if peer.transport().is_paused() {
                     return twistor_deferred::succeed(peer);
                 }
                 let (waited, trigger) = Deferred::new();

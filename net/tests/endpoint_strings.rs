@@ -41,6 +41,14 @@ fn ipv6_addresses_may_stand_in_brackets() {
     assert_eq!(client("tcp:port=80:host=[::1]:timeout=1"), r"tcp:\:\:1:80:timeout=1");
     assert_eq!(client("tcp:h:80:bindAddress=[::1]"), r"tcp:h:80:bindAddress=\:\:1");
     assert_eq!(server("tcp:80:interface=[::]"), r"tcp:80:interface=\:\:");
+    // With the number of an interface behind them.
+    assert_eq!(client("tcp:[fe80::1%7]:80"), r"tcp:fe80\:\:1%7:80");
+    assert_eq!(server("tcp:[fe80::1%7]:80"), r"tcp:80:interface=fe80\:\:1%7");
+    assert_eq!(server(r"tcp:80:interface=fe80\:\:1%7"), r"tcp:80:interface=fe80\:\:1%7");
+    let unknown = "there is no network interface \"no-such-link\" here";
+    refused::<ServerEndpoint>("tcp:[fe80::1%no-such-link]:80", unknown, 4);
+    refused::<ServerEndpoint>("tcp:80:interface=[fe80::1%no-such-link]", unknown, 17);
+    refused::<ServerEndpoint>("tcp:80:interface=fe80%1", "\"fe80%1\" is not an IP address", 17);
     // Whatever else begins with a bracket is what it is, and reads back.
     assert_eq!(client("unix:[a]"), "unix:[a]");
     assert_eq!(client(r"unix:\[\:\:1]"), r"unix:\[\:\:1]");

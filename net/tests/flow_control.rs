@@ -158,27 +158,22 @@ fn a_producer_is_told_to_stop_when_the_connection_is_lost() {
 fn a_producer_is_told_to_stop_when_a_handler_fails() {
     on_every_network(|world| {
         let (diary, log) = (Diary::new(), Log::default());
-        world.run(|reactor| {
-            let log = log.clone();
-            let server = scripted(&diary)
-                .on_made(move |transport| {
-                    let source = Source {
-                        transport: transport.clone(),
-                        left: Cell::new(1),
-                        paused: Cell::new(false),
-                        log: log.clone(),
-                        most: Rc::default(),
-                    };
-                    Ok(transport.register_producer(source)?)
-                })
-                .on_data(|_, _| Err(std::io::Error::other("this makes no sense").into()));
-            let port = listen_once(reactor, server);
-            let peer = world.peer(reactor, address(&port), async |mut stream| {
-                stream.write_all(b"x").await?;
-                stream.read_to_end(&mut Vec::new()).await
-            });
-            let lost = diary.when_lost();
-            peer.add_callback(move |_| lost)
+        let told = log.clone();
+        let server = scripted(&diary)
+            .on_made(move |transport| {
+                let source = Source {
+                    transport: transport.clone(),
+                    left: Cell::new(1),
+                    paused: Cell::new(false),
+                    log: told.clone(),
+                    most: Rc::default(),
+                };
+                Ok(transport.register_producer(source)?)
+            })
+            .on_data(|_, _| Err(std::io::Error::other("this makes no sense").into()));
+        world.until_lost(&diary, server, async |mut stream| {
+            stream.write_all(b"x").await?;
+            stream.read_to_end(&mut Vec::new()).await
         });
         assert_eq!(*log.borrow(), ["stop"]);
         assert_eq!(diary.reason().to_string(), "this makes no sense");
@@ -230,6 +225,68 @@ fn a_producer_is_paused_above_the_mark_and_holds_a_closing_connection_open() {
         assert_eq!(*log.borrow(), ["pause", "pause", "resume"]);
         assert!(diary.reason().is::<ConnectionDone>());
     }
+}
+
+// P5
+#[test]
+fn a_mark_set_below_what_waits_already_pauses_the_producer_at_once() {
+    on_every_network(|world| {
+        let (diary, log) = (Diary::new(), Log::default());
+        world.run(|reactor| {
+            let (handle, log) = (Handle::clone(reactor), log.clone());
+            let server = scripted(&diary).on_made(move |transport| {
+                transport.limit_writing(&RateLimit::new(&handle, 1));
+                transport.register_producer(Source {
+                    transport: transport.clone(),
+                    left: Cell::new(0),
+                    paused: Cell::new(false),
+                    log: log.clone(),
+                    most: Rc::default(),
+                })?;
+                transport.write(&[b'x'; 2000]);
+                transport.set_high_water_mark(2000);
+                assert!(log.borrow().is_empty());
+                transport.set_high_water_mark(1999);
+                assert_eq!(*log.borrow(), ["pause"]);
+                // It is paused already, and stays so until all is sent.
+                transport.set_high_water_mark(1);
+                transport.set_high_water_mark(5000);
+                assert_eq!(*log.borrow(), ["pause"]);
+                transport.lift_limits();
+                transport.lose_connection();
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            let peer = world
+                .peer(reactor, address(&port), async |mut stream| stream.read_to_end(&mut Vec::new()).await);
+            let lost = diary.when_lost();
+            peer.add_callback(move |_| lost)
+        });
+        assert_eq!(*log.borrow(), ["pause", "resume"]);
+    });
+}
+
+// P5: a pull producer has nothing to be paused in, whatever the mark
+#[test]
+fn a_pull_producer_is_not_paused_by_a_mark() {
+    let diary = Diary::new();
+    run(|reactor| {
+        let handle = Handle::clone(reactor);
+        let server = scripted(&diary).on_made(move |transport| {
+            transport.limit_writing(&RateLimit::new(&handle, 1));
+            transport.register_pull_producer(Panicking("pause_producing"))?;
+            transport.write(&[b'x'; 2000]);
+            transport.set_high_water_mark(5);
+            transport.unregister_producer();
+            transport.lift_limits();
+            transport.lose_connection();
+            Ok(())
+        });
+        let port = listen_once(reactor, server);
+        drop(peer(reactor, address(&port), |mut stream| stream.read_to_end(&mut Vec::new())));
+        diary.when_lost()
+    });
+    assert!(diary.reason().is::<ConnectionDone>());
 }
 
 // P2: from a later turn, when nothing else happens on the connection

@@ -255,3 +255,25 @@ fn no_frame_comes_after_lose_connection() {
     });
     assert_eq!(*frames.borrow(), [b"one"]);
 }
+
+// P8: what no frame can carry is not sent, not even in part
+#[test]
+fn a_frame_is_written_whole_or_not_at_all() {
+    let got = run(|reactor| {
+        let server = scripted(&Diary::new()).on_made(|transport| {
+            assert_eq!(transport.write_frame(&Lines::new(), b"a line"), Ok(true));
+            assert!(transport.write_frame(&Lines::new(), b"two\r\nlines").is_err());
+            assert_eq!(transport.write_frame(&Netstrings::new(), b"hello"), Ok(true));
+            transport.lose_connection();
+            assert_eq!(transport.write_frame(&Prefixed::int8(), b"too late"), Ok(false));
+            Ok(())
+        });
+        let port = listen_once(reactor, server);
+        peer(reactor, address(&port), |mut stream| {
+            let mut got = Vec::new();
+            stream.read_to_end(&mut got)?;
+            Ok(got)
+        })
+    });
+    assert_eq!(got, b"a line\r\n5:hello,");
+}

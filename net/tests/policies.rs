@@ -542,7 +542,7 @@ fn a_peers_place_comes_back_when_its_connection_ends() {
                 // Its place is taken.
                 let second = endpoint.converse(&handle).await?;
                 assert_eq!(second.read_some().await?, b"");
-                peer.transport().unwrap().lose_write_connection();
+                peer.transport().lose_write_connection();
                 assert_eq!(peer.read_some().await?, b"");
             }
             Ok::<(), Failure>(())

@@ -9,12 +9,14 @@ use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::net::Shutdown;
 use std::rc::Rc;
+use std::time::Duration;
 
 use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
     ClientEndpoint, ConnectionAborted, ConnectionDone, ConnectionLost, Failure, HandlerPanicked, Transport,
 };
+use twistor_reactor::Handle;
 
 // P1: the peer's close
 #[test]
@@ -85,22 +87,17 @@ fn connection_lost_is_never_called_from_inside_a_call() {
     on_every_network(|world| {
         for end in [Transport::lose_connection, Transport::abort_connection] {
             let diary = Diary::new();
-            world.run(|reactor| {
-                let inner = diary.clone();
-                let server = scripted(&diary).on_data(move |transport, _| {
-                    end(transport);
-                    end(transport);
-                    assert_eq!(inner.losses(), 0);
-                    Ok(())
-                });
-                let port = listen_once(reactor, server);
-                let peer = world.peer(reactor, address(&port), async move |mut stream| {
-                    stream.write_all(b"x").await?;
-                    let _ = stream.read(&mut [0]).await;
-                    Ok(())
-                });
-                let lost = diary.when_lost();
-                peer.add_callback(move |()| lost)
+            let inner = diary.clone();
+            let server = scripted(&diary).on_data(move |transport, _| {
+                end(transport);
+                end(transport);
+                assert_eq!(inner.losses(), 0);
+                Ok(())
+            });
+            world.until_lost(&diary, server, async move |mut stream| {
+                stream.write_all(b"x").await?;
+                let _ = stream.read(&mut [0]).await;
+                Ok(())
             });
             assert_eq!(diary.losses(), 1);
         }
@@ -113,22 +110,17 @@ fn a_reset_while_much_is_queued_gives_one_loss() {
     on_every_network(|world| {
         let diary = Diary::new();
         let kept = Rc::new(RefCell::new(None::<Transport>));
-        world.run(|reactor| {
-            let keep = kept.clone();
-            let server = scripted(&diary).on_made(move |transport| {
-                transport.write_vec(vec![b'x'; world.much()]);
-                assert!(transport.buffered() > 0);
-                keep.replace(Some(transport.clone()));
-                Ok(())
-            });
-            let port = listen_once(reactor, server);
-            let peer = world.peer(reactor, address(&port), async move |mut stream| {
-                stream.read_exact(&mut [0; 1024]).await?;
-                stream.reset();
-                Ok(())
-            });
-            let lost = diary.when_lost();
-            peer.add_callback(move |()| lost)
+        let keep = kept.clone();
+        let server = scripted(&diary).on_made(move |transport| {
+            transport.write_vec(vec![b'x'; world.much()]);
+            assert!(transport.buffered() > 0);
+            keep.replace(Some(transport.clone()));
+            Ok(())
+        });
+        world.until_lost(&diary, server, async move |mut stream| {
+            stream.read_exact(&mut [0; 1024]).await?;
+            stream.reset();
+            Ok(())
         });
         assert_eq!(diary.losses(), 1);
         assert!(diary.reason().is::<ConnectionLost>());
@@ -297,6 +289,41 @@ fn lose_connection_sends_everything_to_a_slow_reader_first() {
     });
 }
 
+// P2: what was held up is thrown away with what comes; left unread, it would make the close a reset
+#[test]
+fn a_paused_connection_that_closes_loses_nothing_of_what_was_written() {
+    let ends: [fn(&Transport) -> Result<(), Failure>; 2] = [
+        |transport| {
+            transport.lose_connection();
+            transport.pause_producing();
+            Ok(())
+        },
+        |_| Err(std::io::Error::other("enough").into()),
+    ];
+    on_every_network(|world| {
+        // So much that the peer's bytes are there long before all is sent.
+        let much = 4 * world.much();
+        for end in ends {
+            let diary = Diary::new();
+            let server = scripted(&diary).on_data(move |transport, _| {
+                transport.pause_producing();
+                transport.write_vec(vec![b'x'; much]);
+                end(transport)
+            });
+            let got = world.until_lost(&diary, server, async |mut stream| {
+                stream.write_all(b"x").await?;
+                stream.read_exact(&mut [0; 1024]).await?;
+                stream.write_all(&[b'y'; 50_000]).await?;
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest).await
+            });
+            assert_eq!(got + 1024, much);
+            assert_eq!(diary.entries()[..2], ["made", "data x"]);
+            assert_eq!(diary.entries().len(), 3);
+        }
+    });
+}
+
 // P2
 #[test]
 fn abort_connection_resets_and_throws_the_rest_away() {
@@ -433,22 +460,17 @@ fn a_half_close_is_told_to_those_who_ask_and_they_can_answer() {
 fn after_lose_write_connection_reading_goes_on() {
     on_every_network(|world| {
         let diary = Diary::new();
-        world.run(|reactor| {
-            let server = scripted(&diary).on_made(move |transport| {
-                transport.write(b"that is all");
-                transport.lose_write_connection();
-                assert!(!transport.write(b"ignored"));
-                Ok(())
-            });
-            let port = listen_once(reactor, server);
-            let peer = world.peer(reactor, address(&port), async move |mut stream| {
-                let mut got = String::new();
-                stream.read_to_string(&mut got).await?;
-                assert_eq!(got, "that is all");
-                stream.write_all(&vec![b'y'; 1 << 20]).await
-            });
-            let lost = diary.when_lost();
-            peer.add_callback(move |()| lost)
+        let server = scripted(&diary).on_made(move |transport| {
+            transport.write(b"that is all");
+            transport.lose_write_connection();
+            assert!(!transport.write(b"ignored"));
+            Ok(())
+        });
+        world.until_lost(&diary, server, async move |mut stream| {
+            let mut got = String::new();
+            stream.read_to_string(&mut got).await?;
+            assert_eq!(got, "that is all");
+            stream.write_all(&vec![b'y'; 1 << 20]).await
         });
         assert_eq!(diary.received().len(), 1 << 20);
         assert_eq!(diary.losses(), 1);
@@ -632,32 +654,27 @@ fn drained_fires_when_all_is_sent_and_fails_when_it_cannot_be() {
     on_every_network(|world| {
         let diary = Diary::new();
         let outcome = Rc::new(RefCell::new(Vec::new()));
-        world.run(|reactor| {
-            let outcomes = outcome.clone();
-            let server = scripted(&diary).on_made(move |transport| {
-                let note = |text: &'static str| {
-                    let outcomes = outcomes.clone();
-                    move |result: Result<(), Failure>| outcomes.borrow_mut().push((text, result.is_ok()))
-                };
-                drop(transport.drained().add_both(note("empty")));
-                transport.write(&vec![b'x'; world.much()]);
-                let second = transport.clone();
-                let after = note("second");
-                drop(transport.drained().add_both(note("first")).add_callback(move |()| {
-                    // More than the operating system keeps for both ends.
-                    second.write(&vec![b'x'; 64 << 20]);
-                    drop(second.drained().add_both(after));
-                }));
-                Ok(())
-            });
-            let port = listen_once(reactor, server);
-            let peer = world.peer(reactor, address(&port), async move |mut stream| {
-                stream.read_exact(&mut vec![0; world.much() + 1]).await?;
-                stream.reset();
-                Ok(())
-            });
-            let lost = diary.when_lost();
-            peer.add_callback(move |()| lost)
+        let outcomes = outcome.clone();
+        let server = scripted(&diary).on_made(move |transport| {
+            let note = |text: &'static str| {
+                let outcomes = outcomes.clone();
+                move |result: Result<(), Failure>| outcomes.borrow_mut().push((text, result.is_ok()))
+            };
+            drop(transport.drained().add_both(note("empty")));
+            transport.write(&vec![b'x'; world.much()]);
+            let second = transport.clone();
+            let after = note("second");
+            drop(transport.drained().add_both(note("first")).add_callback(move |()| {
+                // More than the operating system keeps for both ends.
+                second.write(&vec![b'x'; 8 * world.much()]);
+                drop(second.drained().add_both(after));
+            }));
+            Ok(())
+        });
+        world.until_lost(&diary, server, async move |mut stream| {
+            stream.read_exact(&mut vec![0; world.much() + 1]).await?;
+            stream.reset();
+            Ok(())
         });
         assert_eq!(*outcome.borrow(), [("empty", true), ("first", true), ("second", false)]);
     });
@@ -695,29 +712,24 @@ fn a_connection_whose_halves_have_both_ended_is_lost() {
     on_every_network(|world| {
         for first in [true, false] {
             let diary = Diary::new();
-            world.run(|reactor| {
-                let server = scripted(&diary)
-                    .on_made(move |transport| {
-                        if first {
-                            transport.lose_write_connection();
-                        }
-                        Ok(())
-                    })
-                    .on_end(move |transport| {
-                        if !first {
-                            transport.lose_write_connection();
-                        }
-                        Ok(())
-                    });
-                let port = listen_once(reactor, server);
-                let peer = world.peer(reactor, address(&port), async move |mut stream| {
-                    if !first {
-                        stream.shutdown(Shutdown::Write).await?;
+            let server = scripted(&diary)
+                .on_made(move |transport| {
+                    if first {
+                        transport.lose_write_connection();
                     }
-                    stream.read_to_end(&mut Vec::new()).await
+                    Ok(())
+                })
+                .on_end(move |transport| {
+                    if !first {
+                        transport.lose_write_connection();
+                    }
+                    Ok(())
                 });
-                let lost = diary.when_lost();
-                peer.add_callback(move |_| lost)
+            world.until_lost(&diary, server, async move |mut stream| {
+                if !first {
+                    stream.shutdown(Shutdown::Write).await?;
+                }
+                stream.read_to_end(&mut Vec::new()).await
             });
             assert_eq!(diary.entries(), ["made", "end", "lost connection was closed cleanly"]);
         }
@@ -729,20 +741,15 @@ fn a_connection_whose_halves_have_both_ended_is_lost() {
 fn a_reset_does_not_hide_the_error_that_closes_a_connection() {
     on_every_network(|world| {
         let diary = Diary::new();
-        world.run(|reactor| {
-            let server = scripted(&diary).on_data(move |transport, _| {
-                transport.write_vec(vec![b'x'; world.much()]);
-                Err(std::io::Error::other("this makes no sense").into())
-            });
-            let port = listen_once(reactor, server);
-            let peer = world.peer(reactor, address(&port), async move |mut stream| {
-                stream.write_all(b"x").await?;
-                stream.read_exact(&mut [0; 1024]).await?;
-                stream.reset();
-                Ok(())
-            });
-            let lost = diary.when_lost();
-            peer.add_callback(move |()| lost)
+        let server = scripted(&diary).on_data(move |transport, _| {
+            transport.write_vec(vec![b'x'; world.much()]);
+            Err(std::io::Error::other("this makes no sense").into())
+        });
+        world.until_lost(&diary, server, async move |mut stream| {
+            stream.write_all(b"x").await?;
+            stream.read_exact(&mut [0; 1024]).await?;
+            stream.reset();
+            Ok(())
         });
         assert_eq!(diary.losses(), 1);
         assert_eq!(diary.reason().to_string(), "this makes no sense");
@@ -754,23 +761,55 @@ fn a_reset_does_not_hide_the_error_that_closes_a_connection() {
 fn a_connection_that_is_closing_is_not_told_that_reading_goes_on() {
     on_every_network(|world| {
         let diary = Diary::new();
-        world.run(|reactor| {
-            let server = scripted(&diary).on_data(|transport, _| {
-                transport.pause_producing();
-                transport.resume_producing();
-                transport.lose_connection();
-                Ok(())
-            });
-            let port = listen_once(reactor, server);
-            let peer = world.peer(reactor, address(&port), async move |mut stream| {
-                stream.write_all(b"x").await?;
-                stream.read_to_end(&mut Vec::new()).await
-            });
-            let lost = diary.when_lost();
-            peer.add_callback(move |_| lost)
+        let server = scripted(&diary).on_data(|transport, _| {
+            transport.pause_producing();
+            transport.resume_producing();
+            transport.lose_connection();
+            Ok(())
+        });
+        world.until_lost(&diary, server, async move |mut stream| {
+            stream.write_all(b"x").await?;
+            stream.read_to_end(&mut Vec::new()).await
         });
         assert_eq!(diary.entries(), ["made", "data x", "lost connection was closed cleanly"]);
     });
+}
+
+// P3: the end of the data waits behind a pause, as data does
+#[test]
+fn an_end_that_is_there_already_is_not_told_while_reading_is_paused() {
+    let diary = Diary::new();
+    run(|reactor| {
+        let (come, trigger) = Deferred::new();
+        let (handle, trigger) = (Handle::clone(reactor), Cell::new(Some(trigger)));
+        let server = scripted(&diary)
+            .on_made(move |transport| {
+                transport.pause_producing();
+                trigger.take().unwrap().callback(transport.clone());
+                Ok(())
+            })
+            .on_data(move |transport, _| {
+                transport.pause_producing();
+                let transport = transport.clone();
+                handle.call_later(Duration::ZERO, move || transport.resume_producing());
+                Ok(())
+            });
+        let port = listen_once(reactor, server);
+        let peer = peer(reactor, address(&port), |mut stream| {
+            stream.write_all(b"x")?;
+            stream.shutdown(Shutdown::Write)?;
+            Ok(stream)
+        });
+        let lost = diary.when_lost();
+        peer.add_callback(move |stream| {
+            come.add_callback(move |transport| {
+                transport.resume_producing();
+                lost.add_callback(move |()| drop(stream))
+            })
+        })
+    });
+    let lost = format!("lost {ConnectionDone}");
+    assert_eq!(diary.entries(), ["made", "resumed", "data x", "resumed", "end", &lost]);
 }
 
 // P2: not even what has come already
@@ -816,21 +855,16 @@ fn a_panic_closes_at_once_and_does_not_send_the_rest() {
         // More than the operating system keeps for both ends.
         let much = if world == World::Real { 64 << 20 } else { world.much() };
         let diary = Diary::new();
-        let got = world.run(|reactor| {
-            let server = scripted(&diary).on_data(move |transport, _| {
-                transport.write_vec(vec![b'x'; much]);
-                panic!("on purpose");
-            });
-            let port = listen_once(reactor, server);
-            let peer = world.peer(reactor, address(&port), async |mut stream| {
-                stream.write_all(b"x").await?;
-                let mut got = Vec::new();
-                // The end or a reset, as it happens.
-                let _ = stream.read_to_end(&mut got).await;
-                Ok(got.len())
-            });
-            let lost = diary.when_lost();
-            peer.add_callback(move |got| lost.add_callback(move |()| Ok(got)))
+        let server = scripted(&diary).on_data(move |transport, _| {
+            transport.write_vec(vec![b'x'; much]);
+            panic!("on purpose");
+        });
+        let got = world.until_lost(&diary, server, async |mut stream| {
+            stream.write_all(b"x").await?;
+            let mut got = Vec::new();
+            // The end or a reset, as it happens.
+            let _ = stream.read_to_end(&mut got).await;
+            Ok(got.len())
         });
         assert!(got < much);
         assert_eq!(diary.reason().downcast_ref::<HandlerPanicked>().unwrap().handler(), "data_received");
@@ -846,22 +880,17 @@ fn what_was_not_sent_is_thrown_away_at_once_with_the_connection() {
         }];
         for end in ends {
             let diary = Diary::new();
-            world.run(|reactor| {
-                let server = scripted(&diary).on_data(move |transport, _| {
-                    transport.write_vec(vec![b'x'; world.much()]);
-                    assert!(transport.buffered() > 0);
-                    end(transport);
-                    assert_eq!(transport.buffered(), 0);
-                    Ok(())
-                });
-                let port = listen_once(reactor, server);
-                let peer = world.peer(reactor, address(&port), async |mut stream| {
-                    stream.write_all(b"x").await?;
-                    let _ = stream.read_to_end(&mut Vec::new()).await;
-                    Ok(())
-                });
-                let lost = diary.when_lost();
-                peer.add_callback(move |()| lost)
+            let server = scripted(&diary).on_data(move |transport, _| {
+                transport.write_vec(vec![b'x'; world.much()]);
+                assert!(transport.buffered() > 0);
+                end(transport);
+                assert_eq!(transport.buffered(), 0);
+                Ok(())
+            });
+            world.until_lost(&diary, server, async |mut stream| {
+                stream.write_all(b"x").await?;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+                Ok(())
             });
             assert_eq!(diary.losses(), 1);
         }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use support::*;
 use tls_support::*;
-use twistor_deferred::{Cancelled, Deferred};
+use twistor_deferred::{Cancelled, Deferred, succeed};
 use twistor_net::tls::rustls::pki_types::ServerName;
 use twistor_net::tls::rustls::{self, AlertDescription, ClientConfig, ClientConnection, RootCertStore};
 use twistor_net::tls::{ClientTls, HandshakeFailed, HandshakeFailure, ServerTls, TlsTruncated};
@@ -23,7 +23,7 @@ use twistor_net::{
     ClientEndpoint, ConnectTimedOut, ConnectionAborted, ConnectionDone, Factory, Failure, ListeningPort,
     ServerEndpoint, Transport,
 };
-use twistor_reactor::Handle;
+use twistor_reactor::{Handle, defer_later};
 
 fn listen_tls<F: Factory>(handle: &Handle, tls: ServerTls, factory: F) -> ListeningPort {
     ServerEndpoint::tls("127.0.0.1:0".parse().unwrap(), tls).listen(handle, factory).unwrap()
@@ -63,6 +63,33 @@ fn blocking<T: Send + 'static>(
         f(stream)
     })
 }
+
+/// Shakes hands as far as to the client's last flight, its Finished, which is left unsent with `data` behind it.
+fn last_flight(
+    config: Arc<ClientConfig>,
+    stream: &mut TcpStream,
+    data: &[u8],
+) -> std::io::Result<(ClientConnection, Vec<u8>)> {
+    let mut session = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
+    while session.is_handshaking() {
+        while session.wants_write() && session.is_handshaking() {
+            session.write_tls(stream)?;
+        }
+        if session.is_handshaking() {
+            session.read_tls(stream)?;
+            session.process_new_packets().unwrap();
+        }
+    }
+    session.writer().write_all(data)?;
+    let mut flight = Vec::new();
+    while session.wants_write() {
+        session.write_tls(&mut flight)?;
+    }
+    Ok((session, flight))
+}
+
+/// A record that nobody with the keys has made.
+const BAD_RECORD: &[u8] = b"\x17\x03\x03\x00\x20aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 /// Why connecting failed.
 fn failure_of<T: 'static>(deferred: Deferred<T>) -> Deferred<HandshakeFailed> {
@@ -232,23 +259,7 @@ fn data_behind_the_handshake_is_delivered_without_more_of_it() {
         let port = listen_tls(reactor, authority.signs("localhost").server(), Once(Some(scripted(&diary))));
         let config = config_of(&authority);
         let peer = peer(reactor, address(&port), move |mut stream| {
-            let mut session =
-                ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
-            while session.is_handshaking() {
-                while session.wants_write() && session.is_handshaking() {
-                    session.write_tls(&mut stream)?;
-                }
-                if session.is_handshaking() {
-                    session.read_tls(&mut stream)?;
-                    session.process_new_packets().unwrap();
-                }
-            }
-            // The client's Finished and its first bytes go out together.
-            session.writer().write_all(b"early bird")?;
-            let mut flight = Vec::new();
-            while session.wants_write() {
-                session.write_tls(&mut flight)?;
-            }
+            let (_, flight) = last_flight(config, &mut stream, b"early bird")?;
             stream.write_all(&flight)?;
             Ok(stream)
         });
@@ -483,6 +494,52 @@ fn drained_waits_for_what_tls_holds() {
     assert!(!drained.get());
 }
 
+/// On a simulated network, sends pieces to a client that does not read for a while, until one is queued, or this many
+/// are sent. How many were taken before, and how many bytes came.
+fn send_to_a_late_reader(authority: &Authority, identity: &Identity, most: usize) -> (usize, usize) {
+    let (sent, diary) = (Rc::new(Cell::new(0)), Diary::new());
+    World::Simulated(7).run(|reactor| {
+        let counter = sent.clone();
+        let server = scripted(&Diary::new()).on_made(move |transport| {
+            while counter.get() < most {
+                transport.write(&[b'x'; PIECE]);
+                if transport.buffered() > 0 {
+                    break;
+                }
+                counter.set(counter.get() + 1);
+            }
+            Ok(())
+        });
+        let place = "192.0.2.1:443".parse().unwrap();
+        ServerEndpoint::tls(place, identity.server()).listen(reactor, Once(Some(server))).unwrap();
+        let handle = reactor.handle();
+        let client = scripted(&diary).on_made(move |transport| {
+            transport.pause_producing();
+            let transport = transport.clone();
+            handle.call_later(Duration::from_secs(60), move || transport.resume_producing());
+            Ok(())
+        });
+        let tls = authority.client().server_name("localhost").unwrap();
+        drop(ClientEndpoint::tls("192.0.2.1", 443, tls).connect(reactor, client));
+        defer_later(reactor, Duration::from_secs(200), || ())
+    });
+    (sent.get(), diary.received().len())
+}
+
+const PIECE: usize = 1000;
+
+// P10, P2: also when the session took all of it, and nothing is queued that would be sent anyway
+#[test]
+fn what_only_the_session_holds_is_sent_when_the_socket_takes_it() {
+    let authority = Authority::new();
+    let identity = authority.signs("localhost");
+    let (taken, _) = send_to_a_late_reader(&authority, &identity, usize::MAX);
+    assert!(taken > 10);
+    // The session holds some of the last one.
+    let (_, came) = send_to_a_late_reader(&authority, &identity, taken);
+    assert_eq!(came, taken * PIECE);
+}
+
 // P12
 #[test]
 fn a_certificate_for_another_name_is_refused_and_the_protocol_not_called() {
@@ -499,6 +556,22 @@ fn a_certificate_for_another_name_is_refused_and_the_protocol_not_called() {
     assert!(failure.to_string().contains("elsewhere.test"), "{failure}");
     assert_eq!(told.0, HandshakeFailure::Refused);
     assert_eq!((diary.entries(), server.entries()), (vec![], vec![]));
+}
+
+// P12, P6: the zone is this side's business, and in no certificate
+#[test]
+fn an_address_with_a_zone_is_checked_without_it() {
+    let authority = Authority::new();
+    let tls = authority.signs("::1").server();
+    let connected = run(|reactor| {
+        let Ok(port) = ServerEndpoint::tls("[::1]:0".parse().unwrap(), tls).listen(reactor, |_| Echo) else {
+            println!("skipped: no IPv6 here");
+            return succeed(true);
+        };
+        let client = ClientEndpoint::tls("::1%1", address(&port).port(), authority.client());
+        client.connect(reactor, Echo).add_callback(|transport| Ok(transport.tls().is_some()))
+    });
+    assert!(connected);
 }
 
 // P12
@@ -708,7 +781,7 @@ fn garbage_in_the_middle_of_a_connection_ends_it_with_its_reason() {
         let port = listen_tls(reactor, authority.signs("localhost").server(), Once(Some(scripted(&diary))));
         let peer = blocking(reactor, &port, &authority, |mut stream| {
             stream.write_all(b"good")?;
-            stream.sock.write_all(b"\x17\x03\x03\x00\x20aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")?;
+            stream.sock.write_all(BAD_RECORD)?;
             let _ = stream.sock.read_to_end(&mut Vec::new());
             Ok(())
         });
@@ -737,7 +810,7 @@ fn what_came_before_a_bad_record_is_delivered_and_the_peer_is_told_what_was_wron
             stream.conn.writer().write_all(b"good")?;
             let mut flight = Vec::new();
             stream.conn.write_tls(&mut flight)?;
-            flight.extend_from_slice(b"\x17\x03\x03\x00\x20aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+            flight.extend_from_slice(BAD_RECORD);
             stream.sock.write_all(&flight)?;
             Ok(stream.read_to_end(&mut Vec::new()).unwrap_err().to_string())
         });
@@ -746,6 +819,35 @@ fn what_came_before_a_bad_record_is_delivered_and_the_peer_is_told_what_was_wron
     });
     assert_eq!(diary.received(), b"good");
     assert!(told.contains("BadRecordMac"), "{told}");
+}
+
+// P11, P12: the hands are shaken, so it is the connection that is broken
+#[test]
+fn a_bad_record_in_one_piece_with_the_end_of_the_handshake_ends_the_connection_not_the_handshake() {
+    for data in [&b"good"[..], b""] {
+        let (authority, diary) = (Authority::new(), Diary::new());
+        let told = run(|reactor| {
+            let tls = authority.signs("localhost").server();
+            let tls = tls.on_failed_handshake(|failure| panic!("{failure}"));
+            let port = listen_tls(reactor, tls, Once(Some(scripted(&diary))));
+            let config = config_of(&authority);
+            let peer = peer(reactor, address(&port), move |mut stream| {
+                let (session, mut flight) = last_flight(config, &mut stream, data)?;
+                flight.extend_from_slice(BAD_RECORD);
+                stream.write_all(&flight)?;
+                let mut stream = rustls::StreamOwned::new(session, stream);
+                Ok(stream.read_to_end(&mut Vec::new()).unwrap_err().to_string())
+            });
+            let lost = diary.when_lost();
+            peer.add_callback(move |told| lost.add_callback(move |()| Ok(told)))
+        });
+        assert_eq!(diary.entries()[0], "made");
+        assert_eq!(diary.received(), data);
+        let reason = diary.reason();
+        let lost = reason.downcast_ref::<twistor_net::ConnectionLost>().unwrap();
+        assert_eq!(lost.kind(), std::io::ErrorKind::InvalidData, "{reason}");
+        assert!(told.contains("BadRecordMac"), "{told}");
+    }
 }
 
 // P12: texts that are no certificates

@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
-use twistor_deferred::{Deferred, Failure};
+use twistor_deferred::{Deferred, Failure, fail};
 use twistor_reactor::Handle;
 
 use super::EndpointError;
 use super::connect;
 use super::description::{Description, quote};
+use super::literal::literal;
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
 use crate::transport::connection::Connection;
@@ -29,7 +30,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// `path`, `timeout` in seconds, `bindAddress`; for TLS `trustRoots` (or `caCertsDir`, a PEM file or a folder of them;
 /// the platform's if left out), `certificate` (or `certKey`) and `privateKey` (PEM files), `hostname` (to be asked for
 /// instead of the host) and `alpn` (protocols, a comma between them). A backslash takes the meaning from the
-/// colon, equals sign or backslash behind it; an IPv6 address may stand in brackets instead: `tcp:[::1]:80`.
+/// colon, equals sign or backslash behind it; an IPv6 address may stand in brackets instead: `tcp:[::1]:80`. One that is
+/// good on one link only has the link's interface behind it: `tcp:[fe80::1%eth0]:80`.
 ///
 /// # Examples
 ///
@@ -82,7 +84,7 @@ enum Target {
 }
 
 impl ClientEndpoint {
-    /// A TCP port of a host, given by name or IP address.
+    /// A TCP port of a host, given by name or IP address (an IPv6 address may have a zone: `fe80::1%eth0`).
     pub fn tcp(host: impl Into<String>, port: u16) -> ClientEndpoint {
         ClientEndpoint::new(Target::Tcp { host: host.into(), port })
     }
@@ -175,8 +177,10 @@ impl ClientEndpoint {
 
     fn connect_tcp(&self, handle: &Handle, host: &str, port: u16) -> Deferred<Socket> {
         let bind = self.bind;
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return connect::attempt(handle, SocketAddr::new(address, port), bind);
+        match literal(host, port) {
+            Some(Ok(address)) => return connect::attempt(handle, address, bind),
+            Some(Err(source)) => return fail(DnsLookupError { host: host.to_owned(), source: Some(source) }),
+            None => {}
         }
         let (handle, host, resolver) = (handle.clone(), host.to_owned(), self.resolver.clone());
         resolver

@@ -100,7 +100,11 @@ fn open(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
     let Some(bind) = bind else { return TcpStream::connect(address) };
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&SockAddr::from(SocketAddr::new(bind, 0)))?;
+    let mut local = SocketAddr::new(bind, 0);
+    if let (SocketAddr::V6(local), SocketAddr::V6(address)) = (&mut local, address) {
+        local.set_scope_id(address.scope_id());
+    }
+    socket.bind(&SockAddr::from(local))?;
     match socket.connect(&address.into()) {
         Ok(()) => {}
         Err(error) if in_progress(&error) => {}

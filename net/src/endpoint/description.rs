@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::literal::zoned;
+
 /// Why a string is not an endpoint.
 ///
 /// Prints what is wrong, the byte at which it starts (counted from 0), and the string.
@@ -175,7 +177,8 @@ fn error(source: &str, at: usize, what: impl Into<String>) -> EndpointError {
 /// they stand in URLs.
 fn bracketed(text: &str) -> Option<&str> {
     let (address, _) = text.strip_prefix('[')?.split_once(']')?;
-    address.parse::<std::net::Ipv6Addr>().is_ok().then_some(address)
+    let is_address = address.parse::<std::net::Ipv6Addr>().is_ok() || zoned(address).is_some();
+    is_address.then_some(address)
 }
 
 /// Writes an argument so that it reads back as it is. Twisted: `quoteStringArgument`.

@@ -12,6 +12,7 @@ use twistor_reactor::Handle;
 use super::EndpointError;
 use super::description::{Description, Piece, quote};
 use super::listener::{self, Acceptor, Security};
+use super::literal::literal;
 use crate::simulation::Network;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
@@ -33,7 +34,8 @@ const DEFAULT_BACKLOG: u32 = 1024;
 /// `tcp:8080:interface=127.0.0.1`.
 ///
 /// A backslash takes the meaning from the colon, equals sign or backslash behind it; an IPv6 address may stand in
-/// brackets instead: `tcp:80:interface=[::]`.
+/// brackets instead: `tcp:80:interface=[::]`. One that is good on one link only has the link's interface behind it:
+/// `tcp:[fe80::1%eth0]:80`.
 ///
 /// # Examples
 ///
@@ -193,7 +195,13 @@ impl fmt::Display for ServerEndpoint {
                     #[cfg(feature = "tls")]
                     Security::Tls(_) => "ssl",
                 };
-                write!(f, "{kind}:{}:interface={}", address.port(), quote(&address.ip().to_string()))?;
+                let mut interface = address.ip().to_string();
+                if let SocketAddr::V6(address) = address {
+                    if address.scope_id() != 0 {
+                        interface += &format!("%{}", address.scope_id());
+                    }
+                }
+                write!(f, "{kind}:{}:interface={}", address.port(), quote(&interface))?;
                 if *reuse_port {
                     f.write_str(":reusePort=1")?;
                 }
@@ -264,7 +272,7 @@ fn tcp(description: &mut Description, all: IpAddr) -> Result<ServerEndpoint, End
 
 /// A port, and the interface if that stands in front of it: `127.0.0.1:8080`.
 struct Port {
-    interface: Option<IpAddr>,
+    interface: Option<SocketAddr>,
     port: Piece,
 }
 
@@ -274,11 +282,21 @@ impl Port {
             return Ok(Port { interface: None, port });
         }
         let first = description.require("port")?;
-        match first.text.parse() {
-            Ok(interface) => Ok(Port { interface: Some(interface), port: description.require("port")? }),
-            Err(_) => Ok(Port { interface: None, port: first }),
+        if literal(&first.text, 0).is_none() {
+            return Ok(Port { interface: None, port: first });
         }
+        Ok(Port { interface: Some(read_interface(description, &first)?), port: description.require("port")? })
     }
+}
+
+/// An address of an interface, without a port yet.
+fn read_interface(description: &Description, piece: &Piece) -> Result<SocketAddr, EndpointError> {
+    let what = match literal(&piece.text, 0) {
+        Some(Ok(address)) => return Ok(address),
+        Some(Err(error)) => error.to_string(),
+        None => format!("{:?} is not an IP address", piece.text),
+    };
+    Err(description.error(piece.at, what))
 }
 
 /// A port of the interface that is named, or else of `all`.
@@ -290,12 +308,16 @@ fn tcp_port(
     let kind = &description.kind.text;
     let what = format!("a port number; a server's endpoint is {kind}:PORT or {kind}:PORT:interface=ADDRESS");
     let port = description.read(port, &what)?;
-    let interface = match (*interface, description.take_named("interface")) {
+    let mut address = match (*interface, description.take_named("interface")) {
         (Some(_), Some(second)) => return Err(description.error(second.at, "a second interface")),
         (Some(interface), None) => interface,
-        (None, Some(named)) => description.read(&named, "an IP address")?,
-        (None, None) => description.read_next("interface", "an IP address")?.unwrap_or(all),
+        (None, Some(named)) => read_interface(description, &named)?,
+        (None, None) => match description.take("interface") {
+            Some(next) => read_interface(description, &next)?,
+            None => SocketAddr::new(all, 0),
+        },
     };
+    address.set_port(port);
     let reuse: u8 = description.read_named("reusePort", "1 or 0")?.unwrap_or(0);
-    Ok(ServerEndpoint::tcp(SocketAddr::new(interface, port)).reuse_port(reuse != 0))
+    Ok(ServerEndpoint::tcp(address).reuse_port(reuse != 0))
 }

@@ -56,6 +56,7 @@ const READ_AHEAD: usize = 64 * 1024;
 /// Dropping it closes the connection, once everything written is sent; reads under way still get their answers.
 pub struct Conversation {
     shared: Rc<Shared>,
+    transport: Transport,
 }
 
 /// The end came before what was asked for. Carries what was left.
@@ -95,6 +96,25 @@ impl Conversation {
         self.shared.ask(Want::Exact(count))
     }
 
+    /// As [`read_exact`](Conversation::read_exact), as an array, which can be taken apart where it is read.
+    ///
+    /// ```
+    /// # use twistor_net::{Conversation, Failure};
+    /// async fn frame(peer: &Conversation) -> Result<Vec<u8>, Failure> {
+    ///     let [kind, high, low] = peer.read_array().await?;
+    ///     println!("a frame of kind {kind}");
+    ///     peer.read_exact(u16::from_be_bytes([high, low]).into()).await
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn read_array<const COUNT: usize>(&self) -> Deferred<[u8; COUNT]> {
+        self.read_exact(COUNT).add_callback(|bytes| {
+            let mut array = [0; COUNT];
+            array.copy_from_slice(&bytes);
+            Ok(array)
+        })
+    }
+
     /// Whatever comes next, at least one byte; nothing at the end of the data.
     ///
     /// # Errors
@@ -117,7 +137,7 @@ impl Conversation {
 
     /// Sends bytes without waiting: see [`Transport::write`].
     pub fn write(&self, data: &[u8]) -> bool {
-        self.shared.transport.get().is_some_and(|transport| transport.write(data))
+        self.transport.write(data)
     }
 
     /// Sends bytes, and fires when the operating system has taken them: when this may be repeated without piling up.
@@ -126,15 +146,12 @@ impl Conversation {
     ///
     /// [`ConnectionLost`] or [`ConnectionAborted`](crate::ConnectionAborted).
     pub fn write_all(&self, data: &[u8]) -> Deferred<()> {
-        match self.shared.transport.get() {
-            Some(transport) if transport.write(data) => transport.drained(),
-            _ => fail(not_connected()),
-        }
+        if self.transport.write(data) { self.transport.drained() } else { fail(not_connected()) }
     }
 
     /// The connection beneath, for all else.
-    pub fn transport(&self) -> Option<&Transport> {
-        self.shared.transport.get()
+    pub fn transport(&self) -> &Transport {
+        &self.transport
     }
 }
 
@@ -147,9 +164,7 @@ impl Drop for Conversation {
 
 impl fmt::Debug for Conversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Conversation")
-            .field("transport", &self.shared.transport.get())
-            .finish_non_exhaustive()
+        f.debug_struct("Conversation").field("transport", &self.transport).finish_non_exhaustive()
     }
 }
 
@@ -311,7 +326,7 @@ impl<F: FnOnce(Conversation) + 'static> Protocol for Side<F> {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = self.shared.transport.set(transport.clone());
         if let Some(begin) = self.begin.take() {
-            begin(Conversation { shared: self.shared.clone() });
+            begin(Conversation { shared: self.shared.clone(), transport: transport.clone() });
         }
         Ok(())
     }
@@ -352,7 +367,7 @@ impl ClientEndpoint {
     pub fn converse(&self, handle: &Handle) -> Deferred<Conversation> {
         let shared = Rc::new(Shared::default());
         let side = Side { shared: shared.clone(), begin: None::<fn(Conversation)> };
-        self.connect(handle, side).add_callback(move |_| Ok(Conversation { shared }))
+        self.connect(handle, side).add_callback(move |transport| Ok(Conversation { shared, transport }))
     }
 }
 

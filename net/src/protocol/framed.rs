@@ -10,8 +10,9 @@ use crate::{ConnectionDone, Protocol, Transport};
 /// What happens on a connection that carries frames: lines, netstrings, length-prefixed messages. Twisted:
 /// `lineReceived`, `stringReceived`.
 ///
-/// Run it with [`Framed`]. The rules of [`Protocol`] hold: the same errors, panics, ordering and re-entrancy. Pausing
-/// the transport takes effect after the frame at hand, even if more have been read already.
+/// Run it with [`Framed`], and answer with [`Transport::write_frame`]. The rules of [`Protocol`] hold: the same errors,
+/// panics, ordering and re-entrancy. Pausing the transport takes effect after the frame at hand, even if more have been
+/// read already.
 pub trait FrameReceiver: 'static {
     /// The connection is there.
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {

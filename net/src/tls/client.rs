@@ -164,7 +164,9 @@ impl ClientTls {
     ) -> Result<TlsStream, HandshakeFailed> {
         let name = match &self.name {
             Some(name) => Ok(name.clone()),
-            None => ServerName::try_from(host.to_owned()).map_err(|_| rustls::Error::UnsupportedNameType),
+            // The zone of an IPv6 address is this machine's own business.
+            None => ServerName::try_from(host.split('%').next().unwrap_or(host).to_owned())
+                .map_err(|_| rustls::Error::UnsupportedNameType),
         };
         name.and_then(|name| ClientConnection::new(self.config.clone(), name))
             .map(|session| TlsStream::new(handle, socket, session.into()))

@@ -69,10 +69,15 @@ impl TlsStream {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Cause::Io(error)),
             }
-            if let Err(error) = self.session.process_new_packets() {
-                // Tells the peer why, if it still listens.
-                let _ = self.flush();
-                return Err(Cause::Tls(error));
+            match self.session.process_new_packets() {
+                // What is wrong came behind the handshake. The session says it again to whoever reads.
+                Err(_) if !self.session.is_handshaking() => return Ok(true),
+                Err(error) => {
+                    // Tells the peer why, if it still listens.
+                    let _ = self.flush();
+                    return Err(Cause::Tls(error));
+                }
+                Ok(_) => {}
             }
         }
     }

@@ -332,7 +332,6 @@ impl Connection<dyn Protocol> {
                 }
             };
             if self.with_io(|io| io.socket.linger(expired)) {
-                self.clear(State::PAUSED.or(State::RESUMED));
                 self.set(State::LINGERING);
                 self.wake(Ready::READABLE);
             }
@@ -474,7 +473,17 @@ impl<P: Protocol + ?Sized> Connection<P> {
         if let Some(Producing { producer, .. }) = producing {
             self.guard("stop_producing", || producer.stop_producing());
         }
+        self.close();
+    }
+
+    /// The connection ends once all is sent. Until then the peer is read, though to throw it away: what is left unread
+    /// makes the close a reset, and with that the peer may lose what it was sent.
+    fn close(&self) {
         self.set(State::CLOSING);
+        if self.is(State::PAUSED) {
+            self.clear(State::PAUSED);
+            self.wake(Ready::READABLE);
+        }
         self.wake(Ready::WRITABLE);
     }
 
@@ -571,8 +580,26 @@ impl<P: Protocol + ?Sized> Drop for Connection<P> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    pub(crate) struct Silent;
+
+    impl Protocol for Silent {
+        fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    /// Two ends of a connection, one for the loop and one that blocks.
+    pub(crate) fn connected() -> (std::net::TcpStream, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        far.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let near = listener.accept().unwrap().0;
+        near.set_nonblocking(true).unwrap();
+        (near, far)
+    }
 
     struct Sixteen([u64; 2]);
 

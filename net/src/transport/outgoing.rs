@@ -55,6 +55,16 @@ impl Outgoing {
         }
     }
 
+    /// Notes that the producer is paused, if it runs and more waits than the mark allows. Returns it, to be told.
+    pub(crate) fn pause_if_full(&mut self) -> Option<Rc<dyn Producer>> {
+        let full = self.queue.len() > self.high_water;
+        let running = self.producing.as_mut().filter(|producing| !producing.pull && !producing.paused);
+        running.filter(|_| full).map(|producing| {
+            producing.paused = true;
+            producing.producer.clone()
+        })
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_empty()
             && self.high_water == DEFAULT_HIGH_WATER

@@ -14,8 +14,9 @@ use crate::Transport;
 ///
 /// # Re-entrancy
 ///
-/// `pause_producing` is called from inside the `write` that fills the buffer, so that a loop of writes can see it.
-/// The other two are called from the loop only. None is called once the producer was unregistered.
+/// `pause_producing` is called from inside the `write` that fills the buffer, so that a loop of writes can see it; and
+/// from inside the registering, or the lowering of the mark, that finds it too full already. The other two are called
+/// from the loop only. None is called once the producer was unregistered.
 pub trait Producer: 'static {
     /// Too much is waiting to be sent: produce no more until resumed.
     fn pause_producing(&self);

@@ -107,7 +107,7 @@ fn a_pipeline_does_not_gather_answers_without_bound() {
             listen(&site);
             async move |handle: Handle| {
                 let client = connect(&handle).await?;
-                client.transport().unwrap().pause_producing();
+                client.transport().pause_producing();
                 client.write(get("/").repeat(300).as_bytes());
                 handle.sleep(MOMENT).await?;
                 // The high-water mark, what is gathered, and what is on its way.
@@ -230,12 +230,12 @@ fn a_large_file_is_read_as_its_client_takes_it() {
             listen(&Site::new(reactor, Files::new(&root)));
             async move |handle: Handle| {
                 let client = connect(&handle).await?;
-                client.transport().unwrap().pause_producing();
+                client.transport().pause_producing();
                 client.write(get("/large").as_bytes());
                 handle.sleep(Duration::from_secs(5)).await?;
                 // Nobody has read that far: the end is missed, and the client must not take what came for the whole.
                 std::fs::OpenOptions::new().write(true).open(root.join("large"))?.set_len(2 << 20)?;
-                client.transport().unwrap().resume_producing();
+                client.transport().resume_producing();
                 let read = client.read_to_end(4 << 20).await.map(|all| all.len());
                 let failure = read.expect_err("it was read before anybody had room for it");
                 assert!(failure.is::<ConnectionLost>(), "{failure}");
@@ -276,11 +276,11 @@ fn a_download_that_is_not_taken_to_its_end_is_no_error() {
                 listen(&site);
                 async move |handle: Handle| {
                     let client = connect(&handle).await?;
-                    client.transport().unwrap().pause_producing();
+                    client.transport().pause_producing();
                     client.write(get("/large").as_bytes());
                     handle.sleep(Duration::from_secs(1)).await?;
                     if leaves {
-                        client.transport().unwrap().abort_connection();
+                        client.transport().abort_connection();
                         handle.sleep(Duration::from_secs(1)).await?;
                     } else {
                         site.stop().await?;

@@ -122,6 +122,23 @@ impl World {
     }
 }
 
+impl World {
+    /// Runs a listener for one connection, whose protocol keeps this diary, and a peer that does what `f` says; until
+    /// the connection is lost. Gives what the peer got.
+    #[track_caller]
+    pub fn until_lost<T: 'static, F>(self, diary: &Diary, protocol: Scripted, f: F) -> T
+    where
+        F: AsyncFnOnce(Peer) -> io::Result<T> + 'static,
+    {
+        self.run(|reactor| {
+            let port = listen_once(reactor, protocol);
+            let peer = self.peer(reactor, address(&port), f);
+            let lost = diary.when_lost();
+            peer.add_callback(move |got| lost.add_callback(move |()| Ok(got)))
+        })
+    }
+}
+
 /// A peer that does one thing after another, and closes when it is dropped: a blocking socket of std's, used from the
 /// reactor's threads, or else a conversation on the simulated network.
 pub struct Peer {
@@ -213,7 +230,7 @@ impl Peer {
     pub async fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
         assert_eq!(how, Shutdown::Write);
         if let Some(conversation) = &self.simulated {
-            conversation.transport().unwrap().lose_write_connection();
+            conversation.transport().lose_write_connection();
             return Ok(());
         }
         self.blocking(move |stream| stream.shutdown(how)).await
@@ -221,7 +238,7 @@ impl Peer {
 
     pub fn reset(self) {
         if let Some(conversation) = self.simulated {
-            conversation.transport().unwrap().abort_connection();
+            conversation.transport().abort_connection();
         }
         if let Some(stream) = self.real {
             reset(stream);

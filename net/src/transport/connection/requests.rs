@@ -126,28 +126,24 @@ impl Connection<dyn Protocol> {
     fn keep(&self, push: impl FnOnce(&mut Queue)) -> bool {
         let too_much = self.with_outgoing(|outgoing| {
             push(&mut outgoing.queue);
-            let full = outgoing.queue.len() > outgoing.high_water;
-            match &mut outgoing.producing {
-                Some(producing) if full && !producing.pull && !producing.paused => {
-                    producing.paused = true;
-                    Some(producing.producer.clone())
-                }
-                _ => None,
-            }
+            outgoing.pause_if_full()
         });
         if !SHORT_WRITE_FILLS {
             self.wake(Ready::WRITABLE);
         }
-        if let Some(producer) = too_much {
+        self.pause(too_much);
+        true
+    }
+
+    fn pause(&self, producer: Option<Rc<dyn Producer>>) {
+        if let Some(producer) = producer {
             self.guard("pause_producing", || producer.pause_producing());
         }
-        true
     }
 
     pub(crate) fn lose_connection(&self) {
         if !self.is(OVER.or(State::CLOSING)) {
-            self.set(State::CLOSING);
-            self.wake(Ready::WRITABLE);
+            self.close();
         }
     }
 
@@ -174,7 +170,7 @@ impl Connection<dyn Protocol> {
     }
 
     pub(crate) fn pause_reading(&self) {
-        if self.is(State::LINGERING) {
+        if self.is(State::CLOSING) {
             return;
         }
         self.clear(State::RESUMED);
@@ -201,15 +197,13 @@ impl Connection<dyn Protocol> {
             if outgoing.producing.is_some() {
                 return Err(ProducerRefused::AlreadyRegistered);
             }
-            let full = !pull && outgoing.queue.len() > outgoing.high_water;
-            outgoing.producing = Some(Producing { producer: producer.clone(), pull, paused: full || pull });
-            Ok(full)
+            outgoing.producing = Some(Producing { producer, pull, paused: pull });
+            Ok(outgoing.pause_if_full())
         })?;
         if pull {
             self.wake(Ready::WRITABLE);
-        } else if pause {
-            self.guard("pause_producing", || producer.pause_producing());
         }
+        self.pause(pause);
         Ok(())
     }
 
@@ -230,8 +224,12 @@ impl Connection<dyn Protocol> {
         if self.is(State::LOST) {
             return;
         }
-        self.with_outgoing(|outgoing| outgoing.high_water = bytes);
+        let too_much = self.with_outgoing(|outgoing| {
+            outgoing.high_water = bytes;
+            outgoing.pause_if_full()
+        });
         self.wake(Ready::WRITABLE);
+        self.pause(too_much);
     }
 
     pub(crate) fn buffered(&self) -> usize {
@@ -267,33 +265,20 @@ impl Connection<dyn Protocol> {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::net::TcpListener;
     use std::time::Duration;
 
     use twistor_reactor::Reactor;
 
+    use super::super::tests::{Silent, connected};
     use super::*;
-    use crate::Transport;
     use crate::transport::outgoing::DEFAULT_HIGH_WATER;
-
-    struct Silent;
-
-    impl Protocol for Silent {
-        fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
-            Ok(())
-        }
-    }
 
     // P2, B4
     #[test]
     fn slices_that_a_small_socket_takes_in_parts_arrive_in_order_and_once() {
         let reactor = Reactor::new().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let near = socket2::Socket::from(listener.accept().unwrap().0);
-        near.set_send_buffer_size(4096).unwrap();
-        near.set_nonblocking(true).unwrap();
-        far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (near, mut far) = connected();
+        socket2::SockRef::from(&near).set_send_buffer_size(4096).unwrap();
 
         // A hundred, some empty, none like another.
         let slices: Vec<Vec<u8>> = (0..100_usize)
@@ -305,7 +290,7 @@ mod tests {
 
         let handle = reactor.handle();
         reactor.call_when_running(move || {
-            let socket = Socket::Tcp(mio::net::TcpStream::from_std(near.into()));
+            let socket = Socket::Tcp(mio::net::TcpStream::from_std(near));
             let transport = Connection::start(&handle, socket, Silent).unwrap();
             let borrowed: Vec<&[u8]> = slices.iter().map(Vec::as_slice).collect();
             assert!(transport.write_all(&borrowed));
