@@ -13,6 +13,7 @@ mod clockwork;
 mod connections;
 mod curl;
 mod files;
+mod kept;
 mod limits;
 mod patience;
 mod refusals;

@@ -37,6 +37,10 @@ pub(super) trait Destination {
     fn is_paused(&self) -> bool {
         false
     }
+    /// Whether it takes in what it is given, and keeps nothing for one who may ask for it.
+    fn takes_much(&self) -> bool {
+        true
+    }
 }
 
 /// How a response ends.
@@ -203,6 +207,11 @@ impl Fetch {
             let cause = "the connection was closed".to_owned();
             self.ended(Ending::NoResponse { partial: false, stale: true, cause });
         }
+    }
+
+    /// Whether what comes is taken in, and not kept for one who may ask for it.
+    pub(super) fn takes_much(&self) -> bool {
+        self.answered.get() && self.destination.takes_much()
     }
 
     /// Something came.
