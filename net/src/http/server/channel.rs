@@ -306,7 +306,11 @@ impl Channel {
         let result = result.and_then(|()| Ok(stream.finish(self)?));
         if let Err(failure) = result {
             stream.close(self);
-            log::error!("the body of a response was cut short: {failure:#}");
+            if self.transport().is_lost() {
+                log::debug!("the client left in the middle of a response: {failure:#}");
+            } else {
+                log::error!("the body of a response was cut short: {failure:#}");
+            }
             self.phase.set(Phase::Closed);
             self.transport().abort_connection();
             return self.told(false);
