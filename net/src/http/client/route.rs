@@ -12,7 +12,9 @@ use super::errors::ProxyUnreachable;
 use super::proxy::{Proxy, Via};
 #[cfg(feature = "tls")]
 use super::tunnel::Tunnel;
-use crate::endpoint::connect::within;
+#[cfg(feature = "tls")]
+use crate::ConnectStage;
+use crate::endpoint::timeout::{Progress, within};
 use crate::http::{Origin, Scheme, Url};
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
@@ -79,16 +81,13 @@ impl Route {
             Route::Forward(via) => (None, via),
             Route::Tunnel(origin, via) => (Some(origin), via),
         };
-        let connected = reach(via, handle)?;
-        let (connected, target) = match origin {
-            None => (connected, format!("the proxy {}", via.name())),
-            Some(origin) => {
-                let target = format!("{origin} through the proxy {}", via.name());
-                (secured(handle, connected, origin, via, trust)?, target)
-            }
-        };
+        let progress = Progress::new(format!("the proxy {}", via.name()));
+        let mut connected = reach(via, handle, &progress)?;
+        if let Some(origin) = origin {
+            connected = secured(handle, connected, origin, via, trust, &progress)?;
+        }
         let handle = handle.clone();
-        Ok(within(&handle.clone(), connected, timeout, target)
+        Ok(within(&handle.clone(), connected, timeout, progress)
             .add_callback(move |socket| Ok(Connection::start(&handle, socket, protocol)?)))
     }
 }
@@ -117,13 +116,13 @@ impl Hash for Route {
 }
 
 /// A socket connected to a proxy.
-fn reach(via: &Rc<Via>, handle: &Handle) -> Result<Deferred<Socket>, Failure> {
+fn reach(via: &Rc<Via>, handle: &Handle, progress: &Progress) -> Result<Deferred<Socket>, Failure> {
     #[cfg(feature = "tls")]
     let trust = &via.tls;
     #[cfg(not(feature = "tls"))]
     let trust = &();
     let proxy = via.name();
-    let connected = endpoint(&via.url.origin(), trust)?.open(handle);
+    let connected = endpoint(&via.url.origin(), trust)?.open(handle, progress);
     Ok(connected.add_errback(move |failure| {
         if failure.is::<Cancelled>() {
             return Err(failure);
@@ -140,12 +139,20 @@ fn secured(
     origin: &Origin,
     via: &Rc<Via>,
     trust: &Trust,
+    progress: &Progress,
 ) -> Result<Deferred<Socket>, Failure> {
     let tls = trusting(trust)?;
     let tunnel = Tunnel::new(origin, via)?;
     let (digger, handle, host) = (handle.clone(), handle.clone(), origin.host.clone());
     let what = format!("{origin} through the proxy {}", via.name());
-    Ok(connected.add_callback(move |socket| tunnel.dig(&digger, socket)).add_callback(move |socket| {
+    let (digging, securing) = (progress.clone(), progress.clone());
+    let target = what.clone();
+    let dug = connected.add_callback(move |socket| {
+        digging.go_on(target, ConnectStage::Tunnel);
+        tunnel.dig(&digger, socket)
+    });
+    Ok(dug.add_callback(move |socket| {
+        securing.enter(ConnectStage::Handshake);
         tls.secure(&handle, &host, socket).add_errback(move |failure| Err(failure.context(what)))
     }))
 }
@@ -157,6 +164,7 @@ fn secured(
     _: &Origin,
     _: &Rc<Via>,
     (): &Trust,
+    _: &Progress,
 ) -> Result<Deferred<Socket>, Failure> {
     Err(super::TlsUnavailable.into())
 }
