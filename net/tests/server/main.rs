@@ -24,4 +24,7 @@ mod simulated;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "tls")]
+#[path = "../tls_support/mod.rs"]
+mod tls_support;
 mod watched;

@@ -333,7 +333,7 @@ impl Protocol for Connection {
             Phase::Body if self.collecting.take().is_some() => {
                 channel.refuse(StatusCode::BAD_REQUEST, &mut Vec::new());
             }
-            Phase::Idle | Phase::Body | Phase::Rest | Phase::Lingering | Phase::Closed => {
+            Phase::Opening | Phase::Idle | Phase::Body | Phase::Rest | Phase::Lingering | Phase::Closed => {
                 channel.phase.set(Phase::Closed);
                 transport.lose_connection();
             }
@@ -377,6 +377,12 @@ mod tests {
     use crate::http::server::{Request, Site};
     use crate::{Address, Factory, Protocol, Transport};
 
+    fn connect(site: &mut Site) -> Connection {
+        let mut connection = site.build_protocol(Address::Ip("192.0.2.1:1024".parse().unwrap())).unwrap();
+        connection.connection_made(&Transport::lost()).unwrap();
+        connection
+    }
+
     // P5: with and without a body behind the head, and trailers behind that
     #[test]
     fn an_idle_connection_has_no_buffers() {
@@ -388,9 +394,8 @@ mod tests {
             format!("{post}Content-Length: 4\r\n\r\nbody"),
             format!("{post}Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nTrailer: 1\r\n\r\n"),
         ];
-        let peer = Address::Ip("192.0.2.1:1024".parse().unwrap());
         for request in requests {
-            let mut connection: Connection = site.build_protocol(peer.clone()).unwrap();
+            let mut connection = connect(&mut site);
             for byte in request.bytes() {
                 connection.data_received(&Transport::lost(), &[byte]).unwrap();
             }
@@ -417,7 +422,7 @@ mod tests {
         let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n");
         let pipeline = [get("/slow"), get("/").repeat(1000), get("/slow"), get("/")].concat();
         let lost = Transport::lost();
-        let mut connection = site.build_protocol(Address::Ip("192.0.2.1:1024".parse().unwrap())).unwrap();
+        let mut connection = connect(&mut site);
         connection.data_received(&lost, pipeline.as_bytes()).unwrap();
         assert_eq!(connection.kept.capacity(), pipeline.len() - get("/slow").len());
         waiting.take().pop().unwrap().callback("slow");
@@ -438,7 +443,7 @@ mod tests {
             ("Content-Length: 262143", false),
             ("Transfer-Encoding: chunked", false),
         ] {
-            let mut connection = site.build_protocol(Address::Ip("192.0.2.1:1024".parse().unwrap())).unwrap();
+            let mut connection = connect(&mut site);
             let head = format!("POST / HTTP/1.1\r\nHost: here\r\n{framing}\r\n\r\n");
             connection.data_received(&Transport::lost(), head.as_bytes()).unwrap();
             assert_eq!(connection.reads_much, much, "{framing}");
