@@ -21,6 +21,8 @@ mod resources;
 #[cfg(feature = "tls")]
 mod secure;
 mod simulated;
+#[cfg(feature = "tls")]
+mod simulated_proxy;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
