@@ -14,7 +14,8 @@ use super::errors::{IdleTimedOut, NoResponse, RequestTimedOut};
 use super::inflate::Inflater;
 use super::pool::{Found, Pool};
 use super::request::{Parts, Request, Settings};
-use super::route::{Route, is_default};
+use super::route::Route;
+use super::trust::is_default;
 use crate::http::{BodyLength, Hop, ResponseHead, Url};
 
 /// The body of a redirect is read up to here, to keep the connection; a larger one costs the connection.

@@ -7,37 +7,20 @@ use std::time::Duration;
 use twistor_deferred::{Cancelled, Deferred, Failure};
 use twistor_reactor::Handle;
 
-use super::connection::ClientProtocol;
 use super::errors::ProxyUnreachable;
 use super::proxy::{Proxy, Via};
+use super::trust::Trust;
+#[cfg(feature = "tls")]
+use super::trust::trusting;
 #[cfg(feature = "tls")]
 use super::tunnel::Tunnel;
 #[cfg(feature = "tls")]
 use crate::ConnectStage;
 use crate::endpoint::timeout::{Progress, within};
 use crate::http::{Origin, Scheme, Url};
-#[cfg(feature = "tls")]
-use crate::tls::ClientTls;
 use crate::transport::connection::Connection;
 use crate::transport::socket::Socket;
-use crate::{ClientEndpoint, Transport};
-
-/// Whom to trust; nothing to say where there is no TLS.
-#[cfg(feature = "tls")]
-pub(super) type Trust = Option<ClientTls>;
-#[cfg(not(feature = "tls"))]
-pub(super) type Trust = ();
-
-/// Whether it says nothing of its own.
-#[cfg(feature = "tls")]
-pub(super) fn is_default(trust: &Trust) -> bool {
-    trust.is_none()
-}
-
-#[cfg(not(feature = "tls"))]
-pub(super) fn is_default((): &Trust) -> bool {
-    true
-}
+use crate::{ClientEndpoint, Protocol, Transport};
 
 /// Where a connection leads. Requests with the same route can share one.
 #[derive(Clone)]
@@ -72,7 +55,7 @@ impl Route {
         handle: &Handle,
         timeout: Duration,
         trust: &Trust,
-        protocol: ClientProtocol,
+        protocol: impl Protocol,
     ) -> Result<Deferred<Transport>, Failure> {
         let (origin, via) = match self {
             Route::Direct(origin) => {
@@ -184,35 +167,4 @@ fn secure(origin: &Origin, trust: &Trust) -> Result<ClientEndpoint, Failure> {
 #[cfg(not(feature = "tls"))]
 fn secure(_origin: &Origin, (): &Trust) -> Result<ClientEndpoint, Failure> {
     Err(super::TlsUnavailable.into())
-}
-
-#[cfg(feature = "tls")]
-fn trusting(trust: &Trust) -> Result<ClientTls, Failure> {
-    match trust {
-        Some(trust) => Ok(trust.clone()),
-        None => platform(),
-    }
-}
-
-/// This client speaks one protocol over TLS, and says so.
-#[cfg(feature = "tls")]
-pub(super) fn speaking_http(tls: ClientTls) -> ClientTls {
-    tls.alpn(["http/1.1"])
-}
-
-/// What the platform trusts, looked up once in a thread: it reads all of its certificates.
-#[cfg(feature = "tls")]
-fn platform() -> Result<ClientTls, Failure> {
-    use std::cell::RefCell;
-    thread_local! {
-        static PLATFORM: RefCell<Option<ClientTls>> = const { RefCell::new(None) };
-    }
-    PLATFORM.with_borrow_mut(|platform| {
-        if let Some(tls) = platform {
-            return Ok(tls.clone());
-        }
-        let tls = speaking_http(ClientTls::platform()?);
-        *platform = Some(tls.clone());
-        Ok(tls)
-    })
 }

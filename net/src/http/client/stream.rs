@@ -11,7 +11,6 @@ use twistor_reactor::Handle;
 use super::connection::Connection;
 use super::errors::PartialDownload;
 use super::fetch::{Destination, Ending, Fetch};
-use super::page::reason;
 use super::pool::Pool;
 use super::request::Request;
 use crate::Transport;
@@ -283,7 +282,7 @@ impl Destination for Stream {
         }
         trigger.callback(Response {
             status: head.status,
-            reason: reason(head),
+            reason: head.words(),
             headers: head.headers.to_headers(),
             url: url.clone(),
             length: head.length(),
