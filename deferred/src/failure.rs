@@ -33,6 +33,7 @@ struct Inner {
     made_at: &'static Location<'static>,
     deferred_at: Option<&'static Location<'static>>,
     contexts: Vec<String>,
+    quiet: bool,
 }
 
 impl Failure {
@@ -47,7 +48,7 @@ impl Failure {
         error: Box<dyn Error + Send + Sync>,
         made_at: &'static Location<'static>,
     ) -> Failure {
-        Failure(Box::new(Inner { error, made_at, deferred_at: None, contexts: Vec::new() }))
+        Failure(Box::new(Inner { error, made_at, deferred_at: None, contexts: Vec::new(), quiet: false }))
     }
 
     /// Whether the error is an `E`.
@@ -84,10 +85,10 @@ impl Failure {
     /// # Errors
     /// The failure itself, when it is of another kind.
     pub fn trap<E: Error + 'static>(self) -> Result<E, Failure> {
-        let Inner { error, made_at, deferred_at, contexts } = *self.0;
+        let Inner { error, made_at, deferred_at, contexts, quiet } = *self.0;
         match error.downcast::<E>() {
             Ok(error) => Ok(*error),
-            Err(error) => Err(Failure(Box::new(Inner { error, made_at, deferred_at, contexts }))),
+            Err(error) => Err(Failure(Box::new(Inner { error, made_at, deferred_at, contexts, quiet }))),
         }
     }
 
@@ -96,6 +97,14 @@ impl Failure {
     #[must_use]
     pub fn context(mut self, what: impl fmt::Display) -> Failure {
         self.0.contexts.push(what.to_string());
+        self
+    }
+
+    /// The same failure, which is nobody's fault, such as a peer that leaves: dropped without being handled, it is logged
+    /// for debugging, and not as an error.
+    #[must_use]
+    pub fn quiet(mut self) -> Failure {
+        self.0.quiet = true;
         self
     }
 
@@ -279,11 +288,13 @@ impl Drop for Unhandled {
 
 #[cold]
 fn report(failure: &Failure) {
+    let level = if failure.0.quiet { log::Level::Debug } else { log::Level::Error };
     match failure.deferred_location() {
-        Some(place) => log::error!(
+        Some(place) => log::log!(
+            level,
             "unhandled failure in the Deferred made at {place}: {failure:#} (made at {})",
             failure.location()
         ),
-        None => log::error!("unhandled failure: {failure:#} (made at {})", failure.location()),
+        None => log::log!(level, "unhandled failure: {failure:#} (made at {})", failure.location()),
     }
 }

@@ -42,6 +42,20 @@ fn a_failure_is_logged_as_it_comes_when_no_handle_is_left() {
 
 // D11
 #[test]
+fn a_quiet_failure_that_nobody_handled_is_logged_for_debugging() {
+    let line = logged_once(|| drop(fail::<u64>(Failure::new(Cancelled).quiet()).add_callback(|n| Ok(n + 1))));
+    assert!(line.starts_with("DEBUG: unhandled failure"), "{line}");
+    // It stays so where somebody looks for another kind.
+    let untrapped = || {
+        fail::<u64>(Failure::new(Cancelled).quiet())
+            .add_errback(|failure| failure.trap::<Abandoned>().map(|_| 0))
+    };
+    let line = logged_once(|| drop(untrapped()));
+    assert!(line.starts_with("DEBUG: unhandled failure"), "{line}");
+}
+
+// D11
+#[test]
 fn the_log_line_says_where_the_deferred_and_the_failure_were_made() {
     let (deferred, trigger) = Deferred::<u64>::new();
     let made_at = line!() - 1;

@@ -7,7 +7,7 @@ use http::Method;
 use libfuzzer_sys::fuzz_target;
 use twistor_fuzz::pieces;
 use twistor_net::http::{
-    ChunkWriter, HeadWriter, Limits, RequestDecoder, RequestEvent, ResponseDecoder, ResponseEvent,
+    ChunkWriter, Fields, HeadWriter, Limits, RequestDecoder, RequestEvent, ResponseDecoder, ResponseEvent,
 };
 
 const BODY: usize = 1000;
@@ -33,30 +33,49 @@ struct Read {
     rest: Option<Vec<u8>>,
 }
 
-fn request(pieces: &[&[u8]]) -> (Read, Option<String>) {
-    let mut decoder = RequestDecoder::new(limits());
-    let mut head = &b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"[..];
-    assert!(matches!(decoder.decode(&mut head), Ok(Some(RequestEvent::Head(_)))));
+impl Read {
+    fn end(&mut self, trailers: Fields<'_>) {
+        self.trailers = trailers.iter().map(|(name, value)| (name.into(), value.into())).collect();
+        self.rest = Some(Vec::new());
+    }
+}
+
+/// Has `step` take one thing after the other off the pieces, as long as it says that there was one.
+fn read<E>(
+    pieces: &[&[u8]],
+    mut step: impl FnMut(&mut &[u8], &mut Read) -> Result<bool, E>,
+) -> (Read, Result<(), E>) {
     let mut read = Read::default();
     for piece in pieces {
         let mut input = *piece;
         while read.rest.is_none() {
-            match decoder.decode(&mut input) {
-                Ok(None) => break,
-                Ok(Some(RequestEvent::Head(_))) => unreachable!("the body has not ended"),
-                Ok(Some(RequestEvent::Body(bytes))) => read.body.extend_from_slice(bytes),
-                Ok(Some(RequestEvent::End(fields))) => {
-                    read.trailers = fields.iter().map(|(name, value)| (name.into(), value.into())).collect();
-                    read.rest = Some(Vec::new());
-                }
-                Err(error) => return (read, Some(error.to_string())),
+            match step(&mut input, &mut read) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return (read, Err(error)),
             }
         }
         read.rest.iter_mut().for_each(|rest| rest.extend_from_slice(input));
     }
+    (read, Ok(()))
+}
+
+fn request(pieces: &[&[u8]]) -> (Read, Option<String>) {
+    let mut decoder = RequestDecoder::new(limits());
+    let mut head = &b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"[..];
+    assert!(matches!(decoder.decode(&mut head), Ok(Some(RequestEvent::Head(_)))));
+    let (read, fed) = read(pieces, |input, read| {
+        match decoder.decode(input)? {
+            None => return Ok(false),
+            Some(RequestEvent::Head(_)) => unreachable!("the body has not ended"),
+            Some(RequestEvent::Body(bytes)) => read.body.extend_from_slice(bytes),
+            Some(RequestEvent::End(trailers)) => read.end(trailers),
+        }
+        Ok(true)
+    });
     // Some faults are told only when no more comes.
-    let error = decoder.eof().err().map(|error| error.to_string());
-    (read, error)
+    let error = fed.and_then(|()| decoder.eof().map(drop)).err();
+    (read, error.map(|error| error.to_string()))
 }
 
 fn response(pieces: &[&[u8]]) -> (Read, Option<String>) {
@@ -64,26 +83,17 @@ fn response(pieces: &[&[u8]]) -> (Read, Option<String>) {
     decoder.start(&Method::GET);
     let mut head = &b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"[..];
     assert!(matches!(decoder.decode(&mut head), Ok(Some(ResponseEvent::Head(_)))));
-    let mut read = Read::default();
-    for piece in pieces {
-        let mut input = *piece;
-        while read.rest.is_none() {
-            match decoder.decode(&mut input) {
-                Ok(None) => break,
-                Ok(Some(ResponseEvent::Body(bytes))) => read.body.extend_from_slice(bytes),
-                Ok(Some(ResponseEvent::End(fields))) => {
-                    read.trailers = fields.iter().map(|(name, value)| (name.into(), value.into())).collect();
-                    read.rest = Some(Vec::new());
-                }
-                Ok(Some(_)) => unreachable!("the body has not ended"),
-                Err(error) => return (read, Some(error.to_string())),
-            }
+    let (read, fed) = read(pieces, |input, read| {
+        match decoder.decode(input)? {
+            None => return Ok(false),
+            Some(ResponseEvent::Body(bytes)) => read.body.extend_from_slice(bytes),
+            Some(ResponseEvent::End(trailers)) => read.end(trailers),
+            Some(_) => unreachable!("the body has not ended"),
         }
-        read.rest.iter_mut().for_each(|rest| rest.extend_from_slice(input));
-    }
-    // Some faults are told only when no more comes.
-    let error = decoder.eof().err().map(|error| error.to_string());
-    (read, error)
+        Ok(true)
+    });
+    let error = fed.and_then(|()| decoder.eof().map(drop)).err();
+    (read, error.map(|error| error.to_string()))
 }
 
 /// A whole body as the standard has it, within the limits; `None` for all else.

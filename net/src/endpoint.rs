@@ -10,6 +10,7 @@ mod resolver;
 #[cfg(feature = "tls")]
 mod secured;
 mod server;
+pub(crate) mod timeout;
 
 pub use client::ClientEndpoint;
 pub use description::EndpointError;

@@ -115,8 +115,10 @@ impl Error for ConnectRefused {}
 /// No connection came to be in the time allowed. Twisted: `TimeoutError`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectTimedOut {
-    /// What was to be connected to.
+    /// What was to be connected to: of what is behind a proxy that was not reached, the proxy.
     pub target: String,
+    /// What was waited for.
+    pub stage: ConnectStage,
     /// The time allowed; none when the operating system gave up first.
     pub after: Option<Duration>,
 }
@@ -124,14 +126,39 @@ pub struct ConnectTimedOut {
 impl fmt::Display for ConnectTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "connecting to {} timed out", self.target)?;
-        match self.after {
-            Some(after) => write!(f, " after {after:?}"),
-            None => Ok(()),
+        if let Some(after) = self.after {
+            write!(f, " after {after:?}")?;
         }
+        write!(f, ", waiting for {}", self.stage)
     }
 }
 
 impl Error for ConnectTimedOut {}
+
+/// What a connection that took too long was waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectStage {
+    /// The addresses of its name.
+    Lookup,
+    /// An answer from one of its addresses.
+    Answer,
+    /// The answer of a proxy to `CONNECT`.
+    Tunnel,
+    /// The end of the TLS handshake.
+    Handshake,
+}
+
+impl fmt::Display for ConnectStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ConnectStage::Lookup => "the addresses of its name",
+            ConnectStage::Answer => "an answer",
+            ConnectStage::Tunnel => "the proxy's answer to CONNECT",
+            ConnectStage::Handshake => "the TLS handshake",
+        })
+    }
+}
 
 /// There is no way to the address from here. Twisted: `NoRouteError`.
 #[derive(Debug)]
@@ -206,7 +233,9 @@ pub(crate) fn connect_failure(address: Address, source: io::Error) -> Failure {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
     match source.kind() {
         ConnectionRefused => ConnectRefused { address }.into(),
-        TimedOut => ConnectTimedOut { target: address.to_string(), after: None }.into(),
+        TimedOut => {
+            ConnectTimedOut { target: address.to_string(), stage: ConnectStage::Answer, after: None }.into()
+        }
         HostUnreachable | NetworkUnreachable => NoRoute { address, source }.into(),
         _ => ConnectFailed { address, source }.into(),
     }

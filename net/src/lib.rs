@@ -69,8 +69,8 @@ pub use endpoint::{
     SystemResolver,
 };
 pub use errors::{
-    CannotListen, ConnectFailed, ConnectRefused, ConnectTimedOut, ConnectionAborted, ConnectionDone,
-    ConnectionLost, DnsLookupError, HandlerPanicked, NoRoute,
+    CannotListen, ConnectFailed, ConnectRefused, ConnectStage, ConnectTimedOut, ConnectionAborted,
+    ConnectionDone, ConnectionLost, DnsLookupError, HandlerPanicked, NoRoute,
 };
 pub use protocol::{
     Conversation, EndOfData, Factory, FrameReceiver, Framed, IdleTimedOut, IdleTimeout, IdleTimer, Limited,

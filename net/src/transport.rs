@@ -160,6 +160,14 @@ impl Transport {
         }
     }
 
+    /// Whether one read gives no more than [`LITTLE`](scratch::LITTLE), for a protocol that may have to keep it.
+    #[cfg(feature = "http")]
+    pub(crate) fn read_little(&self, little: bool) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.read_little(little);
+        }
+    }
+
     /// Whether reading is paused.
     pub fn is_paused(&self) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.is(State::PAUSED))

@@ -13,8 +13,8 @@ use std::time::Duration;
 use support::*;
 use twistor_deferred::{Cancelled, Deferred, Failure, fail, gather_results, succeed};
 use twistor_net::{
-    ClientEndpoint, ConnectFailed, ConnectRefused, ConnectTimedOut, DnsLookupError, Resolver, ServerEndpoint,
-    SimulatedNetwork, Transport,
+    ClientEndpoint, ConnectFailed, ConnectRefused, ConnectStage, ConnectTimedOut, DnsLookupError, Resolver,
+    ServerEndpoint, SimulatedNetwork, Transport,
 };
 use twistor_reactor::Handle;
 
@@ -110,7 +110,14 @@ fn a_peer_that_never_answers_is_timed_out() {
             .connect(handle, protocol)
     });
     let error = failure.downcast_ref::<ConnectTimedOut>().unwrap();
-    assert_eq!(error.after, Some(Duration::from_millis(20)));
+    assert_eq!((error.after, error.stage), (Some(Duration::from_millis(20)), ConnectStage::Answer));
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "connecting to tcp:127.0.0.1:{} timed out after 20ms, waiting for an answer",
+            mute.address.port()
+        )
+    );
 }
 
 // P6
@@ -162,7 +169,11 @@ fn a_look_up_that_hangs_is_timed_out() {
     let endpoint =
         ClientEndpoint::tcp("some.name", 1).resolver(resolver.clone()).timeout(Duration::from_millis(5));
     let failure = failure(|handle, protocol| endpoint.connect(handle, protocol));
-    assert!(failure.is::<ConnectTimedOut>());
+    assert_eq!(
+        failure.to_string(),
+        "connecting to tcp:some.name:1 timed out after 5ms, waiting for the addresses of its name"
+    );
+    assert_eq!(failure.trap::<ConnectTimedOut>().unwrap().stage, ConnectStage::Lookup);
     // An answer that comes too late is ignored.
     for trigger in resolver.0.take() {
         trigger.callback(vec!["127.0.0.1".parse().unwrap()]);

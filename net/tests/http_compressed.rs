@@ -133,6 +133,18 @@ fn gzip_and_both_kinds_of_deflate_are_decompressed() {
 }
 
 #[test]
+fn a_body_whose_last_byte_stands_for_more_than_a_piece_comes_whole() {
+    // H10: all the input is taken while a part of the output is still to be fetched, at some lengths around a piece
+    let reactor = Reactor::simulated(0);
+    for length in (16 << 10)..(16 << 10) + 600 {
+        let zeros = vec![0; length];
+        let page = fetch(&reactor, answer("deflate", &bare(&zeros)), |request| request);
+        let page = reactor.run_until(page).unwrap();
+        assert!(page.unwrap().body() == zeros, "{length} bytes");
+    }
+}
+
+#[test]
 fn codings_on_top_of_each_other_are_undone_one_by_one() {
     // H10: as curl and Twisted do
     let text = text();

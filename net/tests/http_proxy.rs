@@ -24,8 +24,8 @@ use twistor_net::http::{
 };
 use twistor_net::tls::{ClientTls, HandshakeFailed, HandshakeFailure};
 use twistor_net::{
-    ClientEndpoint, ConnectRefused, ConnectTimedOut, DnsLookupError, Failure, ListeningPort, Protocol,
-    ServerEndpoint, SimulatedNetwork, Transport,
+    ClientEndpoint, ConnectRefused, ConnectStage, ConnectTimedOut, DnsLookupError, Failure, ListeningPort,
+    Protocol, ServerEndpoint, SimulatedNetwork, Transport,
 };
 use twistor_reactor::Handle;
 
@@ -44,6 +44,11 @@ enum Deed {
 }
 
 use Deed::{Drip, Hang, Say, Tunnel};
+
+/// Tunnels where it is asked to, and answers all else itself.
+fn oblige(head: &str) -> Deed {
+    if head.starts_with("CONNECT") { Tunnel } else { Say(HELLO.into()) }
+}
 
 type Deciding = Rc<dyn Fn(&str) -> Deed>;
 
@@ -144,6 +149,15 @@ impl Protocol for ProxySide {
         if let Some(server) = self.server.take() {
             server.lose_connection();
         }
+    }
+}
+
+/// Listens, and says nothing.
+struct Mute;
+
+impl Protocol for Mute {
+    fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+        Ok(())
     }
 }
 
@@ -282,13 +296,7 @@ fn other_credentials_for_the_proxy_take_the_place_of_those_of_its_url() {
     // H11
     run(|reactor| {
         let server = secure(reactor, HELLO);
-        let proxy =
-            TestProxy::new(
-                reactor,
-                |head| {
-                    if head.starts_with("CONNECT") { Tunnel } else { Say(HELLO.into()) }
-                },
-            );
+        let proxy = TestProxy::new(reactor, oblige);
         let through = Proxy::new(format!("http://proxy:hidden@{}", proxy.address))
             .unwrap()
             .authorization(HeaderValue::from_static("Bearer hidden"));
@@ -475,17 +483,53 @@ fn time_limits_and_cancelling_hold_while_a_tunnel_is_asked_for_and_close_the_con
             .add_callback(move |_| fails::<ConnectTimedOut, _>(connecting))
             .add_callback(move |_| when(handle, move || silent.seen.lost.get() == 3))
     });
-    // And while the proxy itself does not answer at all.
+}
+
+#[test]
+fn a_connection_that_takes_too_long_is_told_with_what_it_waited_for() {
+    // H11, H4
     World::Simulated(1).run(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         network.isolate([192, 0, 2, 9].into());
-        let through = Proxy::new("http://192.0.2.9:3128").unwrap();
-        let request = Request::get("http://nowhere.example/").proxy(through);
-        let late =
-            fails::<ConnectTimedOut, _>(request.connect_timeout(Duration::from_secs(5)).get_page(reactor));
-        late.add_callback(|late| {
-            assert_eq!(late.target, "the proxy http://192.0.2.9:3128");
-        })
+        let port = listen(reactor, |_peer| Mute);
+        let mute = address(&port);
+        let silent = TestProxy::new(reactor, |_| Say(String::new()));
+        let obliging = TestProxy::new(reactor, oblige);
+        let plain = |address: SocketAddr| format!("http://{address}");
+        let behind = |proxy: &TestProxy| format!("https://{mute} through the proxy {}", plain(proxy.address));
+        let (http, https) = (format!("http://{mute}/"), format!("https://{mute}/"));
+        let (unreached, secured) = ("http://192.0.2.9:3128", format!("https://{mute}"));
+        let cases = [
+            (&http, unreached, format!("the proxy {unreached}"), ConnectStage::Answer, "an answer"),
+            (&https, unreached, format!("the proxy {unreached}"), ConnectStage::Answer, "an answer"),
+            (&http, &*secured, format!("the proxy {secured}"), ConnectStage::Handshake, "the TLS handshake"),
+            (
+                &https,
+                &*plain(silent.address),
+                behind(&silent),
+                ConnectStage::Tunnel,
+                "the proxy's answer to CONNECT",
+            ),
+            (
+                &https,
+                &*plain(obliging.address),
+                behind(&obliging),
+                ConnectStage::Handshake,
+                "the TLS handshake",
+            ),
+        ];
+        let stranger = Authority::new().client();
+        let all = cases.map(|(url, proxy, target, stage, what)| {
+            let through = Proxy::new(proxy).unwrap().tls(stranger.clone());
+            let request = Request::get(url).proxy(through).tls(stranger.clone());
+            let page = request.connect_timeout(Duration::from_secs(5)).get_page(reactor);
+            fails::<ConnectTimedOut, _>(page).add_callback(move |late| {
+                let told = format!("connecting to {target} timed out after 5s, waiting for {what}");
+                assert_eq!(late.to_string(), told);
+                assert_eq!(late, ConnectTimedOut { target, stage, after: Some(Duration::from_secs(5)) });
+            })
+        });
+        twistor_deferred::gather_results(all).add_callback(move |_| drop((port, silent, obliging)))
     });
 }
 
@@ -517,13 +561,7 @@ fn an_agent_keeps_connections_by_the_way_they_take() {
     // H11, H5
     run(|reactor| {
         let server = secure(reactor, HELLO);
-        let proxy =
-            TestProxy::new(
-                reactor,
-                |head| {
-                    if head.starts_with("CONNECT") { Tunnel } else { Say(HELLO.into()) }
-                },
-            );
+        let proxy = TestProxy::new(reactor, oblige);
         let other = Proxy::new(format!("http://other:user@{}", proxy.address)).unwrap();
         let agent = Agent::new(reactor).proxy(proxy.proxy()).tls(server.trust.clone());
         let handle = Handle::clone(reactor);
@@ -615,9 +653,7 @@ fn the_way_to_a_proxy_can_be_secured_itself() {
             let authority = Authority::new();
             let endpoint =
                 ServerEndpoint::tls("127.0.0.1:0".parse().unwrap(), authority.signs("127.0.0.1").server());
-            let proxy = TestProxy::at(reactor, endpoint, |head| {
-                if head.starts_with("CONNECT") { Tunnel } else { Say(HELLO.into()) }
-            });
+            let proxy = TestProxy::at(reactor, endpoint, oblige);
             let url = format!("https://{}", proxy.address);
             let trusted = Proxy::new(&url).unwrap().tls(authority.client());
             let agent = Agent::new(reactor).proxy(trusted).tls(server.trust.clone());

@@ -20,8 +20,8 @@ use twistor_net::tls::rustls::pki_types::ServerName;
 use twistor_net::tls::rustls::{self, AlertDescription, ClientConfig, ClientConnection, RootCertStore};
 use twistor_net::tls::{ClientTls, HandshakeFailed, HandshakeFailure, ServerTls, TlsTruncated};
 use twistor_net::{
-    ClientEndpoint, ConnectTimedOut, ConnectionAborted, ConnectionDone, Factory, Failure, ListeningPort,
-    ServerEndpoint, Transport,
+    ClientEndpoint, ConnectStage, ConnectTimedOut, ConnectionAborted, ConnectionDone, Factory, Failure,
+    ListeningPort, ServerEndpoint, Transport,
 };
 use twistor_reactor::{Handle, defer_later};
 
@@ -734,7 +734,9 @@ fn a_client_gives_up_on_a_handshake_that_stalls() {
             lost.add_callback(move |()| Ok(failure))
         })
     });
-    assert!(failure.is::<ConnectTimedOut>(), "{failure}");
+    let late = failure.trap::<ConnectTimedOut>().unwrap();
+    assert_eq!(late.stage, ConnectStage::Handshake);
+    assert!(late.to_string().ends_with(" timed out after 50ms, waiting for the TLS handshake"), "{late}");
 }
 
 // P12, P6

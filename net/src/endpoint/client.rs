@@ -13,11 +13,12 @@ use super::EndpointError;
 use super::connect;
 use super::description::{Description, quote};
 use super::literal::literal;
+use super::timeout::{Progress, within};
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
 use crate::transport::connection::Connection;
 use crate::transport::socket::Socket;
-use crate::{DnsLookupError, Protocol, Resolver, SystemResolver, Transport};
+use crate::{ConnectStage, DnsLookupError, Protocol, Resolver, SystemResolver, Transport};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -154,19 +155,38 @@ impl ClientEndpoint {
     #[track_caller]
     pub fn connect<P: Protocol>(&self, handle: &Handle, protocol: P) -> Deferred<Transport> {
         let starter = handle.clone();
-        connect::within(handle, self.open(handle), self.timeout, self.to_string())
+        let progress = Progress::new(self.place());
+        within(handle, self.open(handle, &progress), self.timeout, progress)
             .add_callback(move |socket| Ok(Connection::start(&starter, socket, protocol)?))
     }
 
-    /// A connected socket, secured if this is a TLS endpoint, however long that takes.
-    pub(crate) fn open(&self, handle: &Handle) -> Deferred<Socket> {
+    /// Where it leads, as a string without the arguments that have names.
+    fn place(&self) -> String {
         match &self.target {
             Target::Tcp { host, port } => {
-                let connected = self.connect_tcp(handle, host, *port);
+                #[cfg(feature = "tls")]
+                let kind = if self.tls.is_some() { "tls" } else { "tcp" };
+                #[cfg(not(feature = "tls"))]
+                let kind = "tcp";
+                format!("{kind}:{}:{port}", quote(host))
+            }
+            #[cfg(unix)]
+            Target::Unix(path) => format!("unix:{}", quote(&path.to_string_lossy())),
+        }
+    }
+
+    /// A connected socket, secured if this is a TLS endpoint, however long that takes.
+    pub(crate) fn open(&self, handle: &Handle, progress: &Progress) -> Deferred<Socket> {
+        match &self.target {
+            Target::Tcp { host, port } => {
+                let connected = self.connect_tcp(handle, host, *port, progress);
                 #[cfg(feature = "tls")]
                 if let Some(tls) = self.tls.clone() {
-                    let (handle, host) = (handle.clone(), host.clone());
-                    return connected.add_callback(move |socket| tls.secure(&handle, &host, socket));
+                    let (handle, host, progress) = (handle.clone(), host.clone(), progress.clone());
+                    return connected.add_callback(move |socket| {
+                        progress.enter(ConnectStage::Handshake);
+                        tls.secure(&handle, &host, socket)
+                    });
                 }
                 connected
             }
@@ -175,14 +195,16 @@ impl ClientEndpoint {
         }
     }
 
-    fn connect_tcp(&self, handle: &Handle, host: &str, port: u16) -> Deferred<Socket> {
+    fn connect_tcp(&self, handle: &Handle, host: &str, port: u16, progress: &Progress) -> Deferred<Socket> {
         let bind = self.bind;
         match literal(host, port) {
             Some(Ok(address)) => return connect::attempt(handle, address, bind),
             Some(Err(source)) => return fail(DnsLookupError { host: host.to_owned(), source: Some(source) }),
             None => {}
         }
+        progress.enter(ConnectStage::Lookup);
         let (handle, host, resolver) = (handle.clone(), host.to_owned(), self.resolver.clone());
+        let progress = progress.clone();
         resolver
             .resolve(&handle, &host)
             .add_callback(move |addresses| {
@@ -192,6 +214,7 @@ impl ClientEndpoint {
                 Ok(addresses)
             })
             .add_callback(move |addresses| {
+                progress.enter(ConnectStage::Answer);
                 let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port));
                 connect::connect_any(&handle, addresses.collect(), bind)
             })
@@ -201,17 +224,7 @@ impl ClientEndpoint {
 /// The endpoint as a string, which reads back as the same; of TLS, it leaves out whom it trusts and who it is.
 impl fmt::Display for ClientEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.target {
-            Target::Tcp { host, port } => {
-                #[cfg(feature = "tls")]
-                let kind = if self.tls.is_some() { "tls" } else { "tcp" };
-                #[cfg(not(feature = "tls"))]
-                let kind = "tcp";
-                write!(f, "{kind}:{}:{port}", quote(host))?;
-            }
-            #[cfg(unix)]
-            Target::Unix(path) => write!(f, "unix:{}", quote(&path.to_string_lossy()))?,
-        }
+        f.write_str(&self.place())?;
         if self.timeout != DEFAULT_TIMEOUT {
             write!(f, ":timeout={}", self.timeout.as_secs_f64())?;
         }

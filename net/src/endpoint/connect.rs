@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use socket2::{Domain, SockAddr, Type};
-use twistor_deferred::{Cancelled, Canceller, Deferred, Failure, Trigger, fail};
+use twistor_deferred::{Canceller, Deferred, Failure, Trigger, fail};
 use twistor_reactor::{DelayedCall, EventHandler, Handle, Progress, Ready, Registration};
 
 use crate::errors::connect_failure;
@@ -303,39 +303,4 @@ fn tells(failure: &Failure) -> u8 {
     } else {
         u8::from(failure.is::<NoRoute>())
     }
-}
-
-/// The result of `deferred`, or [`ConnectTimedOut`] when it takes longer than `timeout`; then it is cancelled.
-#[track_caller]
-pub(crate) fn within<T: 'static>(
-    handle: &Handle,
-    deferred: Deferred<T>,
-    timeout: Duration,
-    target: String,
-) -> Deferred<T> {
-    if deferred.is_fired() {
-        return deferred;
-    }
-    let canceller = deferred.canceller();
-    // A Deferred of its own, so that a failure nobody handles is told to be in that of whoever connects.
-    let (connected, trigger) = Deferred::with_canceller({
-        let canceller = canceller.clone();
-        move |_| canceller.cancel()
-    });
-    let expired = Rc::new(Cell::new(false));
-    let expire = expired.clone();
-    let timer = handle.call_later(timeout, move || {
-        expire.set(true);
-        canceller.cancel();
-    });
-    drop(deferred.add_both(move |result| {
-        let _ = timer.cancel();
-        trigger.fire(match result {
-            Err(failure) if expired.get() && failure.is::<Cancelled>() => {
-                Err(ConnectTimedOut { target, after: Some(timeout) }.into())
-            }
-            result => result,
-        });
-    }));
-    connected
 }

@@ -16,6 +16,7 @@ mod redirect;
 mod request;
 mod route;
 mod stream;
+mod trust;
 #[cfg(feature = "tls")]
 mod tunnel;
 
@@ -35,3 +36,6 @@ pub use proxy::{InvalidProxy, Proxy};
 pub use redirect::{Hop, InsecureRedirect, RedirectError, RedirectLoop, Redirects, TooManyRedirects};
 pub use request::Request;
 pub use stream::{Response, ResponseBody};
+
+/// What this client calls itself.
+const AGENT: &str = concat!("twistor/", env!("CARGO_PKG_VERSION"));

@@ -17,7 +17,7 @@ use twistor_deferred::Failure;
 use twistor_reactor::{EventHandler, Handle, Origin, Progress, Ready, Registration};
 
 use super::outgoing::{Outgoing, Producing, SHORT_WRITE_FILLS};
-use super::scratch::{SCRATCH, with_scratch};
+use super::scratch::{LITTLE, SCRATCH, with_scratch};
 use super::socket::Socket;
 use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, HandlerPanicked, Protocol, Transport};
 
@@ -78,6 +78,9 @@ impl State {
 
     /// There may be something to send or to remember. Clear for nearly every message, which then costs no look at it.
     pub(crate) const OUTGOING: State = State(1 << 16);
+
+    /// The protocol may have to keep what it is given, and is given little at once.
+    pub(crate) const READ_LITTLE: State = State(1 << 17);
 
     /// There is something to do once all has been read and sent.
     const TO_SETTLE: State =
@@ -233,7 +236,8 @@ impl Connection<dyn Protocol> {
         with_scratch(|scratch| {
             let mut share = READ_PER_TURN;
             for _ in 0..READS_PER_TURN {
-                let most = self.most(transport, State::READ_LIMITED, share);
+                let piece = if self.is(State::READ_LITTLE) { share.min(LITTLE) } else { share };
+                let most = self.most(transport, State::READ_LIMITED, piece);
                 if most == 0 {
                     return Progress::Drained;
                 }

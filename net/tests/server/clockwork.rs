@@ -8,7 +8,8 @@ use std::time::Duration;
 use twistor_deferred::{Deferred, Trigger};
 use twistor_net::http::server::{BodyWriter, Files, Request, Response, Settings, Site, Timeouts};
 use twistor_net::{
-    ClientEndpoint, ConnectionLost, Conversation, Failure, ListeningPort, ServerEndpoint, SimulatedNetwork,
+    ClientEndpoint, ConnectionLost, Conversation, Failure, ListeningPort, Producer, ServerEndpoint,
+    SimulatedNetwork,
 };
 use twistor_reactor::{Handle, Reactor};
 
@@ -262,6 +263,71 @@ impl log::Log for Logger {
     }
 
     fn flush(&self) {}
+}
+
+// W2: a body that waits to be drained, and one whose producer ends it when it is stopped
+#[test]
+fn a_client_that_leaves_a_streamed_body_is_no_error() {
+    let _ = log::set_logger(&Logger);
+    log::set_max_level(log::LevelFilter::Warn);
+    type Start = fn(Handle, BodyWriter) -> Deferred<()>;
+    let bodies: [Start; 3] = [
+        |handle, out| {
+            handle.spawn(async move {
+                while out.write(&[b'x'; 100_000]) {
+                    out.drained().await?;
+                }
+                Ok::<(), Failure>(())
+            })
+        },
+        |_, out| {
+            out.write(&[b'x'; 10_000_000]);
+            out.drained().add_callback(move |()| drop(out))
+        },
+        |_, out| {
+            let (ended, trigger) = Deferred::new();
+            out.register_producer(Stopped(Cell::new(Some(trigger)))).unwrap();
+            out.write(&[b'x'; 10_000_000]);
+            ended
+        },
+    ];
+    for start in bodies {
+        simulate(|reactor| {
+            let handle = Handle::clone(reactor);
+            let site = Site::new(reactor, move |_: &mut Request<'_>| {
+                let handle = handle.clone();
+                Response::stream(move |out| start(handle, out))
+            });
+            listen(&site);
+            async move |handle: Handle| {
+                let client = connect(&handle).await?;
+                client.transport().pause_producing();
+                client.write(get("/").as_bytes());
+                handle.sleep(Duration::from_secs(1)).await?;
+                assert_eq!(site.connections(), 1);
+                client.transport().abort_connection();
+                handle.sleep(Duration::from_secs(1)).await?;
+                assert_eq!(site.connections(), 0);
+                Ok(())
+            }
+        });
+    }
+    assert_eq!(LOGGED.take(), [""; 0]);
+}
+
+/// Fails the body when nobody wants more of it.
+struct Stopped(Cell<Option<Trigger<()>>>);
+
+impl Producer for Stopped {
+    fn pause_producing(&self) {}
+
+    fn resume_producing(&self) {}
+
+    fn stop_producing(&self) {
+        if let Some(trigger) = self.0.take() {
+            trigger.errback(Failure::new("nobody wants more"));
+        }
+    }
 }
 
 // W7: whoever leaves, and whoever is cut off

@@ -236,13 +236,41 @@ fn what_the_client_has_is_not_sent_again() {
 fn a_file_that_must_not_be_read_is_forbidden() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new("forbidden");
-    let page = folder.root().join("page.html");
-    fs::set_permissions(&page, fs::Permissions::from_mode(0o000)).unwrap();
-    if fs::File::open(&page).is_ok() {
-        return eprintln!("skipped: whoever runs this may read every file, as root may");
+    let forbid = |name: &str| {
+        fs::set_permissions(folder.root().join(name), fs::Permissions::from_mode(0o000)).unwrap();
+    };
+    forbid("page.html");
+    if fs::File::open(folder.root().join("page.html")).is_ok() {
+        return as_nobody("files::a_file_that_must_not_be_read_is_forbidden");
     }
-    let reply = serve(Files::new(folder.root()), |address| Client::connect(address)?.get("/page.html"));
-    assert_eq!((reply.status, reply.text().as_str()), (403, "Forbidden\n"));
+    forbid("sub");
+    for path in ["/page.html", "/sub/index.html", "/sub/"] {
+        let reply = serve(Files::new(folder.root()), move |address| Client::connect(address)?.get(path));
+        assert_eq!((reply.status, reply.text().as_str()), (403, "Forbidden\n"), "{path}");
+    }
+    fs::set_permissions(folder.root().join("sub"), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+/// Runs the test again as a user who may not read what root may.
+#[cfg(unix)]
+fn as_nobody(test: &str) {
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65534;
+    if std::env::var_os("TWISTOR_AS_NOBODY").is_some() {
+        return println!("skipped: even nobody may read every file here");
+    }
+    // By this name, since the way to its own may be barred to that user.
+    let mut again = std::process::Command::new("/proc/self/exe");
+    again.args(["--exact", "--nocapture", test]).env("TWISTOR_AS_NOBODY", "1").uid(NOBODY).gid(NOBODY);
+    match again.current_dir("/").output() {
+        Ok(output) => {
+            let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && told.contains("1 passed"), "{told}");
+        }
+        Err(error) => {
+            println!("skipped: whoever runs this may read every file, and become no other: {error}")
+        }
+    }
 }
 
 // W7

@@ -13,6 +13,7 @@ mod clockwork;
 mod connections;
 mod curl;
 mod files;
+mod kept;
 mod limits;
 mod patience;
 mod refusals;
@@ -20,7 +21,12 @@ mod resources;
 #[cfg(feature = "tls")]
 mod secure;
 mod simulated;
+#[cfg(feature = "tls")]
+mod simulated_proxy;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "tls")]
+#[path = "../tls_support/mod.rs"]
+mod tls_support;
 mod watched;

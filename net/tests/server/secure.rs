@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use twistor_net::ServerEndpoint;
-use twistor_net::http::server::{Response, Site, Tree};
-use twistor_net::http::{Agent, HttpError, Request};
+use twistor_net::http::server::{Request as Asked, Response, Site, Tree};
+use twistor_net::http::{Agent, HttpError, NoResponse, Request};
 use twistor_net::tls::{ClientTls, ServerTls};
-use twistor_reactor::defer_later;
+use twistor_net::{Failure, ServerEndpoint, SimulatedNetwork};
+use twistor_reactor::{Handle, Reactor, defer_later};
 
 use crate::support::{address, run};
+use crate::tls_support::Authority;
 
 // W1 to W4 over TLS
 #[test]
@@ -54,4 +55,47 @@ fn a_site_is_served_over_tls() {
             site.stop().await
         })
     });
+}
+
+/// What comes of a page whose handshake takes so long that the site looks after its connections meanwhile, and the
+/// connections that are left a minute later.
+fn slow_handshake(stop: bool) -> (Result<String, Failure>, usize) {
+    let authority = Authority::new();
+    let reactor = Reactor::simulated(1);
+    let network = SimulatedNetwork::of(&reactor).unwrap();
+    network.set_latency(Duration::from_millis(700), Duration::from_millis(700));
+    let site = Site::new(&reactor, |_: &mut Asked<'_>| "Hello, world!");
+    let tls = authority.signs("192.0.2.80").server();
+    site.listen(ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), tls)).unwrap();
+    let agent = Agent::new(&reactor).tls(authority.client());
+    let handle = Handle::clone(&reactor);
+    let done = reactor.spawn(async move {
+        let page = agent.get_page(Request::get("https://192.0.2.80/").timeout(Duration::from_secs(20)));
+        if stop {
+            // The client is there, and its hello is on its way.
+            handle.sleep(Duration::from_millis(1500)).await?;
+            assert_eq!(site.connections(), 1);
+            site.stop().await?;
+        }
+        let text = page.await.map(|page| page.text().into_owned());
+        agent.close_idle();
+        handle.sleep(Duration::from_secs(60)).await?;
+        Ok::<_, Failure>((text, site.connections()))
+    });
+    reactor.run_until(done).unwrap()
+}
+
+// W5: what looks after connections does no harm to one that is not there yet
+#[test]
+fn a_handshake_that_takes_its_time_is_answered_behind() {
+    let (page, left) = slow_handshake(false);
+    assert_eq!((page.unwrap().as_str(), left), ("Hello, world!", 0));
+}
+
+// W6
+#[test]
+fn a_handshake_that_is_under_way_when_the_site_stops_is_closed_behind() {
+    let (page, left) = slow_handshake(true);
+    assert!(page.is_err_and(|failure| failure.is::<NoResponse>()));
+    assert_eq!(left, 0);
 }

@@ -13,12 +13,12 @@ use twistor_net::http::{Agent, Method, Request};
 use twistor_net::{Failure, ServerEndpoint, SimulatedNetwork};
 use twistor_reactor::{Handle, Reactor, defer_later};
 
-fn seeds() -> std::ops::Range<u64> {
+pub(super) fn seeds() -> std::ops::Range<u64> {
     0..std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1000)
 }
 
 /// What the answer to a request is to be.
-fn expected(kind: &str, id: &str) -> String {
+pub(super) fn expected(kind: &str, id: &str) -> String {
     match kind {
         "large" => format!("large {id} ").repeat(2000),
         _ => format!("{kind} {id}"),
@@ -30,7 +30,7 @@ fn text(kind: &'static str, request: &Asked<'_>) -> String {
 }
 
 /// Answers of all kinds; `seen` counts how often each request arrived.
-fn site(seen: Rc<RefCell<HashMap<String, usize>>>) -> Tree {
+pub(super) fn site(seen: Rc<RefCell<HashMap<String, usize>>>) -> Tree {
     let count = move |request: &Asked<'_>| {
         let id = request.arg("id").unwrap_or_default().into_owned();
         *seen.borrow_mut().entry(id).or_default() += 1;

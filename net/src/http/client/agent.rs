@@ -88,7 +88,7 @@ impl Agent {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(self, tls: crate::tls::ClientTls) -> Agent {
-        self.pool.trust.replace(Some(super::route::speaking_http(tls)));
+        self.pool.trust.replace(Some(super::trust::speaking_http(tls)));
         self
     }
 

@@ -111,17 +111,27 @@ impl Connection {
 pub(super) struct ClientProtocol {
     connection: Rc<Connection>,
     decoder: ResponseDecoder,
+    /// Whether as much is read at once as there is.
+    reads_much: bool,
 }
 
 impl ClientProtocol {
     pub(super) fn new(connection: Rc<Connection>) -> ClientProtocol {
-        ClientProtocol { connection, decoder: ResponseDecoder::new(Limits::default()) }
+        ClientProtocol { connection, decoder: ResponseDecoder::new(Limits::default()), reads_much: false }
     }
 
     fn begin(&mut self) {
         if let Some((method, limits)) = self.connection.starting.borrow_mut().take() {
             self.decoder.set_limits(limits);
             self.decoder.start(&method);
+        }
+    }
+
+    /// Little is read at once while what comes may have to be kept.
+    fn read_much(&mut self, transport: &Transport, much: bool) {
+        if self.reads_much != much {
+            self.reads_much = much;
+            transport.read_little(!much);
         }
     }
 
@@ -152,6 +162,7 @@ impl ClientProtocol {
 impl Protocol for ClientProtocol {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = self.connection.transport.set(transport.clone());
+        transport.read_little(true);
         Ok(())
     }
 
@@ -167,7 +178,10 @@ impl Protocol for ClientProtocol {
                 return Ok(());
             };
             match self.decoder.decode(&mut input) {
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    self.read_much(transport, fetch.takes_much());
+                    return Ok(());
+                }
                 Ok(Some(ResponseEvent::Interim(_))) => fetch.touch(),
                 Ok(Some(ResponseEvent::Head(head))) => fetch.head(&self.connection, &head),
                 Ok(Some(ResponseEvent::Body(bytes))) => fetch.data(bytes),
@@ -176,6 +190,7 @@ impl Protocol for ClientProtocol {
                     let whole = input.is_empty() && transport.buffered() == 0;
                     let reusable = self.decoder.keep_alive() && whole;
                     self.decoder.release();
+                    self.read_much(transport, false);
                     drop(self.connection.detach());
                     self.connection.finish(reusable);
                     fetch.ended(Ending::Complete);

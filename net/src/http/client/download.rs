@@ -12,7 +12,6 @@ use twistor_reactor::Handle;
 use super::connection::Connection;
 use super::errors::{HttpError, PartialDownload};
 use super::fetch::{Destination, Ending, Fetch};
-use super::page::reason;
 use super::request::Request;
 use crate::http::{Headers, ResponseHead, Url};
 
@@ -45,9 +44,28 @@ pub fn download_page(handle: &Handle, url: impl AsRef<str>, path: impl AsRef<Pat
     Request::get(url).download_page(handle, path, |_, _| ())
 }
 
+impl Request {
+    /// Sends the request over a connection of its own, and saves the response as [`download_page`] does. `progress` is
+    /// told, whenever a piece has been written, how many bytes there are, and how many there will be where the server
+    /// has said.
+    ///
+    /// # Errors
+    ///
+    /// See [`download_page`].
+    #[track_caller]
+    pub fn download_page(
+        self,
+        handle: &Handle,
+        path: impl AsRef<Path>,
+        progress: impl FnMut(u64, Option<u64>) + 'static,
+    ) -> Deferred<u64> {
+        fetch(handle, self, path.as_ref(), Box::new(progress))
+    }
+}
+
 /// Sends a request and saves the response.
 #[track_caller]
-pub(super) fn fetch(handle: &Handle, request: Request, path: &Path, progress: Progress) -> Deferred<u64> {
+fn fetch(handle: &Handle, request: Request, path: &Path, progress: Progress) -> Deferred<u64> {
     let saver = Rc::new(Saver {
         trigger: Cell::new(None),
         fetch: OnceCell::new(),
@@ -76,7 +94,7 @@ pub(super) fn fetch(handle: &Handle, request: Request, path: &Path, progress: Pr
 }
 
 /// Told how many bytes came, of how many where that is known.
-pub(super) type Progress = Box<dyn FnMut(u64, Option<u64>)>;
+type Progress = Box<dyn FnMut(u64, Option<u64>)>;
 
 struct Saver {
     trigger: Cell<Option<Trigger<u64>>>,
@@ -118,7 +136,7 @@ impl Destination for Saver {
             let headers: Headers = head.headers.to_headers();
             Answer::Refused(Box::new(HttpError {
                 status: head.status,
-                reason: reason(head),
+                reason: head.words(),
                 headers,
                 body: Vec::new(),
             }))

@@ -14,7 +14,8 @@ use super::errors::{IdleTimedOut, NoResponse, RequestTimedOut};
 use super::inflate::Inflater;
 use super::pool::{Found, Pool};
 use super::request::{Parts, Request, Settings};
-use super::route::{Route, is_default};
+use super::route::Route;
+use super::trust::is_default;
 use crate::http::{BodyLength, Hop, ResponseHead, Url};
 
 /// The body of a redirect is read up to here, to keep the connection; a larger one costs the connection.
@@ -36,6 +37,10 @@ pub(super) trait Destination {
     /// Whether it has asked the connection to wait, so that silence is not the server's.
     fn is_paused(&self) -> bool {
         false
+    }
+    /// Whether it takes in what it is given, and keeps nothing for one who may ask for it.
+    fn takes_much(&self) -> bool {
+        true
     }
 }
 
@@ -203,6 +208,11 @@ impl Fetch {
             let cause = "the connection was closed".to_owned();
             self.ended(Ending::NoResponse { partial: false, stale: true, cause });
         }
+    }
+
+    /// Whether what comes is taken in, and not kept for one who may ask for it.
+    pub(super) fn takes_much(&self) -> bool {
+        self.answered.get() && self.destination.takes_much()
     }
 
     /// Something came.

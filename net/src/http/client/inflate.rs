@@ -165,7 +165,8 @@ impl Inflater {
             let Ok(status) = status else { return Err(self.undecodable("broken")) };
             if status == Status::StreamEnd {
                 self.stream = None;
-            } else if count < PIECE && (taken == input.len() || progress == 0) {
+            } else if count == 0 && progress == 0 {
+                // Only now: all of the input may be taken while more than a piece is still to come of it.
                 break;
             }
         }

@@ -58,6 +58,18 @@ pub fn get_page(handle: &Handle, url: impl AsRef<str>) -> Deferred<Page> {
     Request::get(url).get_page(handle)
 }
 
+impl Request {
+    /// Sends the request over a connection of its own, and collects the response as [`get_page`] does.
+    ///
+    /// # Errors
+    ///
+    /// See [`get_page`].
+    #[track_caller]
+    pub fn get_page(self, handle: &Handle) -> Deferred<Page> {
+        fetch(handle, None, self)
+    }
+}
+
 /// A page that came whole, with a status of success.
 #[derive(Clone)]
 pub struct Page {
@@ -154,7 +166,7 @@ impl Destination for Collector {
         if let BodyLength::Known(length) = head.body {
             self.body.borrow_mut().reserve_exact(length.min(TRUSTED_LENGTH) as usize);
         }
-        self.start.replace(Some((head.status, reason(head), head.headers.to_headers(), url.clone())));
+        self.start.replace(Some((head.status, head.words(), head.headers.to_headers(), url.clone())));
         Ok(())
     }
 
@@ -183,14 +195,5 @@ impl Destination for Collector {
         } else {
             trigger.errback(HttpError { status, reason, headers, body });
         }
-    }
-}
-
-/// The server's words for its status, or the usual ones.
-pub(super) fn reason(head: &ResponseHead<'_>) -> String {
-    if head.reason.is_empty() {
-        head.status.canonical_reason().unwrap_or_default().to_owned()
-    } else {
-        String::from_utf8_lossy(head.reason).into_owned()
     }
 }

@@ -11,7 +11,8 @@ use twistor_reactor::{DelayedCall, Handle};
 use super::connection::{ClientProtocol, Connection};
 use super::cookies::Cookies;
 use super::proxy::Proxy;
-use super::route::{Route, Trust};
+use super::route::Route;
+use super::trust::Trust;
 
 pub(super) struct Pool {
     handle: Handle,

@@ -164,7 +164,7 @@ impl Proxy {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(self, tls: ClientTls) -> Proxy {
-        let tls = super::route::speaking_http(tls);
+        let tls = super::trust::speaking_http(tls);
         self.change(|via| via.tls = Some(tls.clone()))
     }
 

@@ -1,6 +1,5 @@
 //! A request to be sent, and how.
 
-use std::path::Path;
 use std::time::Duration;
 
 use ::http::header::{
@@ -10,19 +9,14 @@ use ::http::header::{
 #[cfg(feature = "compression")]
 use ::http::header::{ACCEPT_ENCODING, RANGE};
 use ::http::{HeaderMap, Method};
-use twistor_deferred::{Deferred, Failure};
-use twistor_reactor::Handle;
+use twistor_deferred::Failure;
 
-use super::download;
-use super::page::{self, Page};
+use super::AGENT;
 use super::proxy::Proxy;
 use super::route::Route;
 use crate::http::{EncodeError, HeadWriter, Hop, Limits, Redirects, Url};
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
-
-/// What this client calls itself.
-pub(super) const AGENT: &str = concat!("twistor/", env!("CARGO_PKG_VERSION"));
 
 /// A request, and how it is to be done: the long form of [`get_page`](super::get_page).
 ///
@@ -202,7 +196,7 @@ impl Request {
     /// [`Agent`](super::Agent).
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: ClientTls) -> Request {
-        self.settings.tls = Some(super::route::speaking_http(tls));
+        self.settings.tls = Some(super::trust::speaking_http(tls));
         self
     }
 
@@ -233,34 +227,6 @@ impl Request {
     pub fn keep_redirects(mut self) -> Request {
         self.settings.redirects = Redirects::none();
         self
-    }
-
-    /// Sends the request over a connection of its own, and collects the response as [`get_page`](super::get_page)
-    /// does.
-    ///
-    /// # Errors
-    ///
-    /// See [`get_page`](super::get_page).
-    #[track_caller]
-    pub fn get_page(self, handle: &Handle) -> Deferred<Page> {
-        page::fetch(handle, None, self)
-    }
-
-    /// Sends the request over a connection of its own, and saves the response as
-    /// [`download_page`](super::download_page) does. `progress` is told, whenever a piece has been written, how many
-    /// bytes there are, and how many there will be where the server has said.
-    ///
-    /// # Errors
-    ///
-    /// See [`download_page`](super::download_page).
-    #[track_caller]
-    pub fn download_page(
-        self,
-        handle: &Handle,
-        path: impl AsRef<Path>,
-        progress: impl FnMut(u64, Option<u64>) + 'static,
-    ) -> Deferred<u64> {
-        download::fetch(handle, self, path.as_ref(), Box::new(progress))
     }
 }
 

@@ -7,35 +7,20 @@ use std::time::Duration;
 use twistor_deferred::{Cancelled, Deferred, Failure};
 use twistor_reactor::Handle;
 
-use super::connection::ClientProtocol;
 use super::errors::ProxyUnreachable;
 use super::proxy::{Proxy, Via};
+use super::trust::Trust;
+#[cfg(feature = "tls")]
+use super::trust::trusting;
 #[cfg(feature = "tls")]
 use super::tunnel::Tunnel;
-use crate::endpoint::connect::within;
-use crate::http::{Origin, Scheme, Url};
 #[cfg(feature = "tls")]
-use crate::tls::ClientTls;
+use crate::ConnectStage;
+use crate::endpoint::timeout::{Progress, within};
+use crate::http::{Origin, Scheme, Url};
 use crate::transport::connection::Connection;
 use crate::transport::socket::Socket;
-use crate::{ClientEndpoint, Transport};
-
-/// Whom to trust; nothing to say where there is no TLS.
-#[cfg(feature = "tls")]
-pub(super) type Trust = Option<ClientTls>;
-#[cfg(not(feature = "tls"))]
-pub(super) type Trust = ();
-
-/// Whether it says nothing of its own.
-#[cfg(feature = "tls")]
-pub(super) fn is_default(trust: &Trust) -> bool {
-    trust.is_none()
-}
-
-#[cfg(not(feature = "tls"))]
-pub(super) fn is_default((): &Trust) -> bool {
-    true
-}
+use crate::{ClientEndpoint, Protocol, Transport};
 
 /// Where a connection leads. Requests with the same route can share one.
 #[derive(Clone)]
@@ -70,7 +55,7 @@ impl Route {
         handle: &Handle,
         timeout: Duration,
         trust: &Trust,
-        protocol: ClientProtocol,
+        protocol: impl Protocol,
     ) -> Result<Deferred<Transport>, Failure> {
         let (origin, via) = match self {
             Route::Direct(origin) => {
@@ -79,16 +64,13 @@ impl Route {
             Route::Forward(via) => (None, via),
             Route::Tunnel(origin, via) => (Some(origin), via),
         };
-        let connected = reach(via, handle)?;
-        let (connected, target) = match origin {
-            None => (connected, format!("the proxy {}", via.name())),
-            Some(origin) => {
-                let target = format!("{origin} through the proxy {}", via.name());
-                (secured(handle, connected, origin, via, trust)?, target)
-            }
-        };
+        let progress = Progress::new(format!("the proxy {}", via.name()));
+        let mut connected = reach(via, handle, &progress)?;
+        if let Some(origin) = origin {
+            connected = secured(handle, connected, origin, via, trust, &progress)?;
+        }
         let handle = handle.clone();
-        Ok(within(&handle.clone(), connected, timeout, target)
+        Ok(within(&handle.clone(), connected, timeout, progress)
             .add_callback(move |socket| Ok(Connection::start(&handle, socket, protocol)?)))
     }
 }
@@ -117,13 +99,13 @@ impl Hash for Route {
 }
 
 /// A socket connected to a proxy.
-fn reach(via: &Rc<Via>, handle: &Handle) -> Result<Deferred<Socket>, Failure> {
+fn reach(via: &Rc<Via>, handle: &Handle, progress: &Progress) -> Result<Deferred<Socket>, Failure> {
     #[cfg(feature = "tls")]
     let trust = &via.tls;
     #[cfg(not(feature = "tls"))]
     let trust = &();
     let proxy = via.name();
-    let connected = endpoint(&via.url.origin(), trust)?.open(handle);
+    let connected = endpoint(&via.url.origin(), trust)?.open(handle, progress);
     Ok(connected.add_errback(move |failure| {
         if failure.is::<Cancelled>() {
             return Err(failure);
@@ -140,12 +122,20 @@ fn secured(
     origin: &Origin,
     via: &Rc<Via>,
     trust: &Trust,
+    progress: &Progress,
 ) -> Result<Deferred<Socket>, Failure> {
     let tls = trusting(trust)?;
     let tunnel = Tunnel::new(origin, via)?;
     let (digger, handle, host) = (handle.clone(), handle.clone(), origin.host.clone());
     let what = format!("{origin} through the proxy {}", via.name());
-    Ok(connected.add_callback(move |socket| tunnel.dig(&digger, socket)).add_callback(move |socket| {
+    let (digging, securing) = (progress.clone(), progress.clone());
+    let target = what.clone();
+    let dug = connected.add_callback(move |socket| {
+        digging.go_on(target, ConnectStage::Tunnel);
+        tunnel.dig(&digger, socket)
+    });
+    Ok(dug.add_callback(move |socket| {
+        securing.enter(ConnectStage::Handshake);
         tls.secure(&handle, &host, socket).add_errback(move |failure| Err(failure.context(what)))
     }))
 }
@@ -157,6 +147,7 @@ fn secured(
     _: &Origin,
     _: &Rc<Via>,
     (): &Trust,
+    _: &Progress,
 ) -> Result<Deferred<Socket>, Failure> {
     Err(super::TlsUnavailable.into())
 }
@@ -176,35 +167,4 @@ fn secure(origin: &Origin, trust: &Trust) -> Result<ClientEndpoint, Failure> {
 #[cfg(not(feature = "tls"))]
 fn secure(_origin: &Origin, (): &Trust) -> Result<ClientEndpoint, Failure> {
     Err(super::TlsUnavailable.into())
-}
-
-#[cfg(feature = "tls")]
-fn trusting(trust: &Trust) -> Result<ClientTls, Failure> {
-    match trust {
-        Some(trust) => Ok(trust.clone()),
-        None => platform(),
-    }
-}
-
-/// This client speaks one protocol over TLS, and says so.
-#[cfg(feature = "tls")]
-pub(super) fn speaking_http(tls: ClientTls) -> ClientTls {
-    tls.alpn(["http/1.1"])
-}
-
-/// What the platform trusts, looked up once in a thread: it reads all of its certificates.
-#[cfg(feature = "tls")]
-fn platform() -> Result<ClientTls, Failure> {
-    use std::cell::RefCell;
-    thread_local! {
-        static PLATFORM: RefCell<Option<ClientTls>> = const { RefCell::new(None) };
-    }
-    PLATFORM.with_borrow_mut(|platform| {
-        if let Some(tls) = platform {
-            return Ok(tls.clone());
-        }
-        let tls = speaking_http(ClientTls::platform()?);
-        *platform = Some(tls.clone());
-        Ok(tls)
-    })
 }

@@ -1,7 +1,6 @@
 //! A response whose body comes piece by piece.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
 use std::fmt;
 use std::rc::{Rc, Weak};
 
@@ -12,7 +11,6 @@ use twistor_reactor::Handle;
 use super::connection::Connection;
 use super::errors::PartialDownload;
 use super::fetch::{Destination, Ending, Fetch};
-use super::page::reason;
 use super::pool::Pool;
 use super::request::Request;
 use crate::Transport;
@@ -80,7 +78,8 @@ impl fmt::Debug for Response {
 
 /// The body of a [`Response`], as it comes.
 ///
-/// While nobody asks for more, nothing is read from the connection: at most what one read gave is kept.
+/// While nobody asks for more, nothing is read from the connection: at most 64 KiB are kept, and what
+/// they decompress to.
 ///
 /// # Dropping
 ///
@@ -142,7 +141,7 @@ impl ResponseBody {
 
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept: usize = self.stream.kept.borrow().iter().map(Vec::len).sum();
+        let kept = self.stream.kept.borrow().len();
         write!(f, "ResponseBody({} bytes came, {kept} of them unread)", self.stream.received.get())
     }
 }
@@ -181,7 +180,8 @@ struct Stream {
     response: Cell<Option<Trigger<Response>>>,
     fetch: OnceCell<Weak<Fetch>>,
     transport: OnceCell<Transport>,
-    kept: RefCell<VecDeque<Vec<u8>>>,
+    /// What nobody has asked for yet. In one piece: chunks of a byte are not to cost an allocation each.
+    kept: RefCell<Vec<u8>>,
     received: Cell<u64>,
     paused: Cell<bool>,
     /// Who waits for a piece.
@@ -224,9 +224,9 @@ impl Stream {
 
     #[track_caller]
     fn next(&self) -> Deferred<Option<Vec<u8>>> {
-        let piece = self.kept.borrow_mut().pop_front();
-        if let Some(piece) = piece {
-            return succeed(Some(piece));
+        let kept = self.kept.take();
+        if !kept.is_empty() {
+            return succeed(Some(kept));
         }
         if self.ended.get() {
             return match self.end.take() {
@@ -242,10 +242,9 @@ impl Stream {
 
     #[track_caller]
     fn deliver(this: &Rc<Stream>, mut consumer: Consumer) -> Deferred<()> {
-        loop {
-            let piece = this.kept.borrow_mut().pop_front();
-            let Some(piece) = piece else { break };
-            if let Err(failure) = consumer(&piece) {
+        let kept = this.kept.take();
+        if !kept.is_empty() {
+            if let Err(failure) = consumer(&kept) {
                 this.abandon();
                 return fail(failure);
             }
@@ -283,7 +282,7 @@ impl Destination for Stream {
         }
         trigger.callback(Response {
             status: head.status,
-            reason: reason(head),
+            reason: head.words(),
             headers: head.headers.to_headers(),
             url: url.clone(),
             length: head.length(),
@@ -311,7 +310,7 @@ impl Destination for Stream {
         if let Some(waiting) = self.waiting.take() {
             waiting.callback(Some(data.to_vec()));
         } else {
-            self.kept.borrow_mut().push_back(data.to_vec());
+            self.kept.borrow_mut().extend_from_slice(data);
             self.pause();
         }
         Ok(())
@@ -349,5 +348,12 @@ impl Destination for Stream {
 
     fn is_paused(&self) -> bool {
         self.paused.get()
+    }
+
+    fn takes_much(&self) -> bool {
+        let consumer = self.consumer.take();
+        let takes_much = consumer.is_some();
+        self.consumer.set(consumer);
+        takes_much
     }
 }

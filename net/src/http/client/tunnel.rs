@@ -9,10 +9,9 @@ use ::http::Method;
 use twistor_deferred::{Deferred, Failure, Trigger};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
+use super::AGENT;
 use super::errors::{ProxyFault, ProxyMisbehaved, ProxyRefused};
-use super::page::reason;
 use super::proxy::Via;
-use super::request::AGENT;
 use crate::http::{EncodeError, HeadWriter, Limits, Origin, ResponseDecoder, ResponseEvent};
 use crate::transport::socket::Socket;
 
@@ -167,7 +166,7 @@ impl Dialogue {
                         proxy: tunnel.via.name(),
                         target: tunnel.target.clone(),
                         status: head.status,
-                        reason: reason(&head),
+                        reason: head.words(),
                         headers: head.headers.to_headers(),
                     }
                     .into());

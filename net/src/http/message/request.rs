@@ -113,6 +113,14 @@ impl RequestDecoder {
         self.state == State::Head && !self.reader.is_started() && self.skipped == 0
     }
 
+    /// How much of the body is still to come, as far as that is known.
+    pub(crate) fn body_left(&self) -> u64 {
+        match self.body {
+            Body::Known { left, .. } if self.state == State::Body => left,
+            _ => 0,
+        }
+    }
+
     /// Gives the memory of the buffers back. Only between messages.
     pub fn release(&mut self) {
         if self.is_idle() {

@@ -36,6 +36,15 @@ impl ResponseHead<'_> {
             BodyLength::Chunked | BodyLength::ToEnd => None,
         }
     }
+
+    /// The server's words for its status, or the usual ones.
+    pub(crate) fn words(&self) -> String {
+        if self.reason.is_empty() {
+            self.status.canonical_reason().unwrap_or_default().to_owned()
+        } else {
+            String::from_utf8_lossy(self.reason).into_owned()
+        }
+    }
 }
 
 /// A part of a response.

@@ -27,6 +27,8 @@ pub(super) const NEVER: u64 = u64::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// There is no connection yet: TLS is being agreed on, which has a limit of its own.
+    Opening,
     /// Between requests.
     Idle,
     /// Part of a head has come.
@@ -88,13 +90,13 @@ pub(super) struct Channel {
 impl Channel {
     pub(super) fn new(site: Rc<SiteCore>, peer: Address) -> Channel {
         Channel {
-            deadline: Cell::new(site.deadline(site.limits.head)),
+            deadline: Cell::new(NEVER),
             progress: Cell::new((0, site.deadline(0))),
             site,
             peer,
             transport: OnceCell::new(),
             key: Cell::new(usize::MAX),
-            phase: Cell::new(Phase::Idle),
+            phase: Cell::new(Phase::Opening),
             received: Cell::new(0),
             exchange: Cell::new(Exchange::NONE),
             canceller: Cell::default(),
@@ -109,6 +111,12 @@ impl Channel {
 
     pub(super) fn connected(&self, transport: &Transport) {
         let _ = self.transport.set(transport.clone());
+        if self.phase.get() == Phase::Opening {
+            self.enter(Phase::Idle, self.site.limits.head);
+        } else {
+            // The site has come to its end meanwhile.
+            transport.lose_connection();
+        }
     }
 
     #[inline]
@@ -306,7 +314,11 @@ impl Channel {
         let result = result.and_then(|()| Ok(stream.finish(self)?));
         if let Err(failure) = result {
             stream.close(self);
-            log::error!("the body of a response was cut short: {failure:#}");
+            if self.transport().is_lost() {
+                log::debug!("the client left in the middle of a response: {failure:#}");
+            } else {
+                log::error!("the body of a response was cut short: {failure:#}");
+            }
             self.phase.set(Phase::Closed);
             self.transport().abort_connection();
             return self.told(false);

@@ -13,6 +13,7 @@ use super::incoming::{BodyRefused, Incoming};
 use super::request::{Content, KeptHead, Request};
 use super::{Answer, BodyMode, RequestBody, Resource, StatusError, encode};
 use crate::http::{BodyLength, DecodeError, RequestDecoder, RequestEvent, RequestHead};
+use crate::transport::scratch::SCRATCH;
 use crate::{HandlerPanicked, Protocol, Transport};
 
 /// Answers are gathered up to this size before they are sent.
@@ -28,6 +29,8 @@ pub struct Connection {
     /// What came behind a request that is being answered, and how much of it is used up.
     kept: Vec<u8>,
     used: usize,
+    /// Whether as much is read at once as there is.
+    reads_much: bool,
     /// The request whose body is being collected.
     collecting: Option<Box<Collecting>>,
 }
@@ -42,7 +45,7 @@ struct Collecting {
 impl Connection {
     pub(super) fn new(channel: Rc<Channel>) -> Connection {
         let decoder = RequestDecoder::new(channel.site.decoding.clone());
-        Connection { channel, decoder, kept: Vec::new(), used: 0, collecting: None }
+        Connection { channel, decoder, kept: Vec::new(), used: 0, reads_much: false, collecting: None }
     }
 
     /// Takes in what came, and gives back what has to wait.
@@ -89,7 +92,20 @@ impl Connection {
         }
         channel.flush(&mut out);
         site.put_back(out);
+        let takes_much = self.takes_much();
+        if self.reads_much != takes_much {
+            self.reads_much = takes_much;
+            transport.read_little(!takes_much);
+        }
         input
+    }
+
+    /// Whether nothing of what one read gives will have to be kept: a body comes, somebody takes it in as it comes, and
+    /// it is so long that no request comes in the same read.
+    fn takes_much(&self) -> bool {
+        self.decoder.body_left() >= SCRATCH as u64
+            && (self.collecting.is_some()
+                || self.channel.incoming.borrow().as_ref().is_some_and(|incoming| incoming.is_consumed()))
     }
 
     /// Keeps what has to wait, and has nothing more read until it had its turn.
@@ -275,6 +291,7 @@ fn on_error(
 impl Protocol for Connection {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.channel.connected(transport);
+        transport.read_little(true);
         // An answer in two pieces would wait for the client to acknowledge the first.
         let _ = transport.set_nodelay(true);
         Ok(())
@@ -290,8 +307,9 @@ impl Protocol for Connection {
         let (kept, used) = (mem::take(&mut self.kept), mem::take(&mut self.used));
         let rest = self.process(transport, &kept[used..]).len();
         if rest > 0 {
-            self.used = kept.len() - rest;
-            self.kept = kept;
+            let used = kept.len() - rest;
+            // One slow answer behind many quick ones is not to hold on to the memory of those.
+            (self.kept, self.used) = if used > rest { (kept[used..].to_vec(), 0) } else { (kept, used) };
             self.channel.has_more.set(true);
             transport.pause_producing();
         }
@@ -315,7 +333,7 @@ impl Protocol for Connection {
             Phase::Body if self.collecting.take().is_some() => {
                 channel.refuse(StatusCode::BAD_REQUEST, &mut Vec::new());
             }
-            Phase::Idle | Phase::Body | Phase::Rest | Phase::Lingering | Phase::Closed => {
+            Phase::Opening | Phase::Idle | Phase::Body | Phase::Rest | Phase::Lingering | Phase::Closed => {
                 channel.phase.set(Phase::Closed);
                 transport.lose_connection();
             }
@@ -348,14 +366,22 @@ impl fmt::Debug for Connection {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::rc::Rc;
 
+    use twistor_deferred::{Deferred, Trigger};
     use twistor_reactor::Reactor;
 
     use super::Connection;
     use crate::http::server::channel::{Channel, Phase};
     use crate::http::server::{Request, Site};
     use crate::{Address, Factory, Protocol, Transport};
+
+    fn connect(site: &mut Site) -> Connection {
+        let mut connection = site.build_protocol(Address::Ip("192.0.2.1:1024".parse().unwrap())).unwrap();
+        connection.connection_made(&Transport::lost()).unwrap();
+        connection
+    }
 
     // P5: with and without a body behind the head, and trailers behind that
     #[test]
@@ -368,15 +394,61 @@ mod tests {
             format!("{post}Content-Length: 4\r\n\r\nbody"),
             format!("{post}Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nTrailer: 1\r\n\r\n"),
         ];
-        let peer = Address::Ip("192.0.2.1:1024".parse().unwrap());
         for request in requests {
-            let mut connection: Connection = site.build_protocol(peer.clone()).unwrap();
+            let mut connection = connect(&mut site);
             for byte in request.bytes() {
                 connection.data_received(&Transport::lost(), &[byte]).unwrap();
             }
             let channel: &Rc<Channel> = &connection.channel;
             assert_eq!(channel.phase.get(), Phase::Idle, "{request:?}");
             assert_eq!((connection.decoder.memory(), connection.kept.capacity()), (0, 0), "{request:?}");
+        }
+    }
+
+    // W3: what is kept of a pipeline is what waits, not what came with it
+    #[test]
+    fn a_slow_answer_does_not_hold_on_to_the_requests_before_it() {
+        let reactor = Reactor::simulated(1);
+        let waiting: Rc<RefCell<Vec<Trigger<&str>>>> = Rc::default();
+        let triggers = waiting.clone();
+        let mut site = Site::new(&reactor, move |request: &mut Request<'_>| {
+            let (deferred, trigger) = Deferred::new();
+            match request.path() {
+                "/slow" => triggers.borrow_mut().push(trigger),
+                _ => trigger.callback("quick"),
+            }
+            deferred
+        });
+        let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n");
+        let pipeline = [get("/slow"), get("/").repeat(1000), get("/slow"), get("/")].concat();
+        let lost = Transport::lost();
+        let mut connection = connect(&mut site);
+        connection.data_received(&lost, pipeline.as_bytes()).unwrap();
+        assert_eq!(connection.kept.capacity(), pipeline.len() - get("/slow").len());
+        waiting.take().pop().unwrap().callback("slow");
+        connection.reading_resumed(&lost).unwrap();
+        assert_eq!((waiting.borrow().len(), connection.kept.capacity()), (1, get("/").len()));
+        waiting.take().pop().unwrap().callback("slow");
+        connection.reading_resumed(&lost).unwrap();
+        assert_eq!((connection.channel.phase.get(), connection.kept.capacity()), (Phase::Idle, 0));
+    }
+
+    // W2, W3: what comes behind a body would have to be kept
+    #[test]
+    fn much_is_read_at_once_only_of_a_long_body_that_is_taken_in() {
+        let reactor = Reactor::simulated(1);
+        let mut site = Site::new(&reactor, |request: &mut Request<'_>| request.take_body());
+        for (framing, much) in [
+            ("Content-Length: 262144", true),
+            ("Content-Length: 262143", false),
+            ("Transfer-Encoding: chunked", false),
+        ] {
+            let mut connection = connect(&mut site);
+            let head = format!("POST / HTTP/1.1\r\nHost: here\r\n{framing}\r\n\r\n");
+            connection.data_received(&Transport::lost(), head.as_bytes()).unwrap();
+            assert_eq!(connection.reads_much, much, "{framing}");
+            connection.data_received(&Transport::lost(), b"1\r\n").unwrap();
+            assert!(!connection.reads_much, "{framing}");
         }
     }
 }

@@ -251,10 +251,8 @@ async fn send(mut file: File, part: Part, handle: Handle, out: BodyWriter) -> Re
         (file, piece) = read.await?;
         at += length;
         out.write_vec(piece);
-        // When the client leaves, this is cancelled here, and nobody is left to be told why.
-        if !out.drained().add_both(|drained| Ok(drained.is_ok())).await? {
-            break;
-        }
+        // When the client leaves, this is cancelled here.
+        out.drained().await?;
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! The body of a request, as it comes.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +15,7 @@ use crate::http::DecodeError;
 
 /// The body of a request, as it comes; see [`Request::stream`](super::Request::stream).
 ///
-/// While nobody asks for more, nothing is read from the connection: at most what one read gave is kept.
+/// While nobody asks for more, nothing is read from the connection: at most 64 KiB are kept.
 ///
 /// # Dropping
 ///
@@ -36,9 +35,7 @@ impl RequestBody {
     /// A body that has come already.
     pub(super) fn whole(bytes: Vec<u8>) -> RequestBody {
         let incoming = Rc::new(Incoming::new(Weak::new(), false));
-        if !bytes.is_empty() {
-            incoming.kept.borrow_mut().push_back(bytes);
-        }
+        incoming.kept.replace(bytes);
         incoming.ended.set(true);
         RequestBody::new(incoming)
     }
@@ -52,9 +49,9 @@ impl RequestBody {
     #[track_caller]
     pub fn next(&self) -> Deferred<Option<Vec<u8>>> {
         let incoming = &self.incoming;
-        let piece = incoming.kept.borrow_mut().pop_front();
-        if let Some(piece) = piece {
-            return succeed(Some(piece));
+        let kept = incoming.kept.take();
+        if !kept.is_empty() {
+            return succeed(Some(kept));
         }
         if let Some(end) = incoming.take_end() {
             return end.map_or_else(fail, |()| succeed(None));
@@ -78,10 +75,9 @@ impl RequestBody {
     ) -> Deferred<()> {
         self.delivered = true;
         let incoming = &self.incoming;
-        loop {
-            let piece = incoming.kept.borrow_mut().pop_front();
-            let Some(piece) = piece else { break };
-            if let Err(failure) = consumer(&piece) {
+        let kept = incoming.kept.take();
+        if !kept.is_empty() {
+            if let Err(failure) = consumer(&kept) {
                 incoming.discard();
                 return fail(failure);
             }
@@ -115,7 +111,7 @@ impl RequestBody {
 
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept: usize = self.incoming.kept.borrow().iter().map(Vec::len).sum();
+        let kept = self.incoming.kept.borrow().len();
         write!(f, "RequestBody({kept} bytes unread, ended: {})", self.incoming.ended.get())
     }
 }
@@ -133,7 +129,8 @@ type Consumer = Box<dyn FnMut(&[u8]) -> Result<(), Failure>>;
 /// What the connection and the reader of a body share.
 pub(super) struct Incoming {
     channel: Weak<Channel>,
-    kept: RefCell<VecDeque<Vec<u8>>>,
+    /// What nobody has asked for yet. In one piece: chunks of a byte are not to cost an allocation each.
+    kept: RefCell<Vec<u8>>,
     waiting: Cell<Option<Trigger<Option<Vec<u8>>>>>,
     consumer: Cell<Option<Consumer>>,
     delivered: Cell<Option<Trigger<()>>>,
@@ -168,6 +165,14 @@ impl Incoming {
         self.paused.get() || self.expects.get()
     }
 
+    /// Whether somebody takes each piece as it comes.
+    pub(super) fn is_consumed(&self) -> bool {
+        let consumer = self.consumer.take();
+        let is_consumed = consumer.is_some();
+        self.consumer.set(consumer);
+        is_consumed
+    }
+
     pub(super) fn data(&self, data: &[u8]) {
         self.expects.set(false);
         if self.discarded.get() {
@@ -189,7 +194,7 @@ impl Incoming {
         } else if let Some(waiting) = self.waiting.take() {
             waiting.callback(Some(data.to_vec()));
         } else {
-            self.kept.borrow_mut().push_back(data.to_vec());
+            self.kept.borrow_mut().extend_from_slice(data);
             self.pause();
         }
     }

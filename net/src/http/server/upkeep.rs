@@ -7,6 +7,9 @@ use super::channel::{Channel, NEVER, Phase};
 impl Channel {
     /// Whether something has lasted too long. Keeps watch over what is being sent, too.
     pub(super) fn is_overdue(&self, now: u64) -> bool {
+        if self.phase.get() == Phase::Opening {
+            return false;
+        }
         let waiting = self.transport().buffered() as u64;
         // Over TLS more may wait than was written.
         let sent = self.written.get().saturating_sub(waiting);
@@ -55,7 +58,7 @@ impl Channel {
                 self.phase.set(Phase::Closed);
                 self.transport().lose_connection();
             }
-            Phase::Closed => {}
+            Phase::Opening | Phase::Closed => {}
         }
     }
 
@@ -83,6 +86,7 @@ impl Channel {
     /// The site is coming to its end.
     pub(super) fn drain(&self) {
         match self.phase.get() {
+            Phase::Opening => self.phase.set(Phase::Closed),
             Phase::Idle => self.close(false),
             Phase::Rest => self.close(true),
             _ => {}

@@ -152,11 +152,12 @@ impl BodyWriter {
     ///
     /// # Errors
     ///
-    /// [`ConnectionLost`](crate::ConnectionLost) and its like when the client is gone; [`ConnectionDone`] after the
-    /// end of the body.
+    /// [`ConnectionLost`](crate::ConnectionLost) and its like when the client is gone, [quietly](twistor_deferred::Failure::quiet): a
+    /// client that leaves is no error of the server's. [`ConnectionDone`] after the end of the body.
+    #[track_caller]
     pub fn drained(&self) -> Deferred<()> {
         match self.open() {
-            Some(channel) => channel.transport().drained(),
+            Some(channel) => channel.transport().drained().add_errback(|failure| Err(failure.quiet())),
             None => fail(ConnectionDone),
         }
     }

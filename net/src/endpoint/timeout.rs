@@ -1,0 +1,70 @@
+//! The time that connecting may take, and how far it has come when that is over.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_deferred::{Cancelled, Deferred};
+use twistor_reactor::Handle;
+
+use crate::{ConnectStage, ConnectTimedOut};
+
+/// What is being connected to at the moment, and how far that has come.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress(Rc<(RefCell<String>, Cell<ConnectStage>)>);
+
+impl Progress {
+    pub(crate) fn new(target: String) -> Progress {
+        Progress(Rc::new((RefCell::new(target), Cell::new(ConnectStage::Answer))))
+    }
+
+    pub(crate) fn enter(&self, stage: ConnectStage) {
+        self.0.1.set(stage);
+    }
+
+    /// What was to be connected to is there, and the way on from it, to what matters, begins.
+    #[cfg(all(feature = "http", feature = "tls"))]
+    pub(crate) fn go_on(&self, target: String, stage: ConnectStage) {
+        self.0.0.replace(target);
+        self.enter(stage);
+    }
+
+    fn timed_out(&self, after: Duration) -> ConnectTimedOut {
+        ConnectTimedOut { target: self.0.0.borrow().clone(), stage: self.0.1.get(), after: Some(after) }
+    }
+}
+
+/// The result of `deferred`, or [`ConnectTimedOut`] when it takes longer than `timeout`; then it is cancelled.
+#[track_caller]
+pub(crate) fn within<T: 'static>(
+    handle: &Handle,
+    deferred: Deferred<T>,
+    timeout: Duration,
+    progress: Progress,
+) -> Deferred<T> {
+    if deferred.is_fired() {
+        return deferred;
+    }
+    let canceller = deferred.canceller();
+    // A Deferred of its own, so that a failure nobody handles is told to be in that of whoever connects.
+    let (connected, trigger) = Deferred::with_canceller({
+        let canceller = canceller.clone();
+        move |_| canceller.cancel()
+    });
+    let expired = Rc::new(Cell::new(false));
+    let expire = expired.clone();
+    let timer = handle.call_later(timeout, move || {
+        expire.set(true);
+        canceller.cancel();
+    });
+    drop(deferred.add_both(move |result| {
+        let _ = timer.cancel();
+        trigger.fire(match result {
+            Err(failure) if expired.get() && failure.is::<Cancelled>() => {
+                Err(progress.timed_out(timeout).into())
+            }
+            result => result,
+        });
+    }));
+    connected
+}
