@@ -141,7 +141,8 @@ impl Transport {
     }
 
     /// Stops reading: no more data comes until [`resume_producing`](Transport::resume_producing), and the peer will
-    /// be held up. A reset is still noticed, the end of the data is not. Twisted: `pauseProducing`.
+    /// be held up. A reset is still noticed, the end of the data is not. Nothing happens to a connection that is being
+    /// closed, whose data is thrown away. Twisted: `pauseProducing`.
     pub fn pause_producing(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.pause_reading();

@@ -983,7 +983,9 @@ fn closing_with_something_unread_and_writing_to_who_has_closed_are_answered_by_a
             let server_side = scripted(&Diary::new()).on_made(move |transport| {
                 let (transport, closes) = (transport.clone(), if unread { 2 } else { 0 });
                 transport.pause_producing();
-                handle.call_later(Duration::from_secs(closes), move || transport.lose_connection());
+                // At once; lose_connection would read what is there.
+                let close = move || transport.fail_connection(std::io::Error::other("enough"));
+                handle.call_later(Duration::from_secs(closes), close);
                 Ok(())
             });
             serve(reactor, Once(Some(server_side)));

@@ -287,6 +287,44 @@ fn lose_connection_sends_everything_to_a_slow_reader_first() {
     });
 }
 
+/// A way to end a connection from inside a handler.
+type End = fn(&Transport) -> Result<(), Failure>;
+
+// P2: what was held up is thrown away with what comes; left unread, it would make the close a reset
+#[test]
+fn a_paused_connection_that_closes_loses_nothing_of_what_was_written() {
+    let ends: [End; 2] = [
+        |transport| {
+            transport.lose_connection();
+            transport.pause_producing();
+            Ok(())
+        },
+        |_| Err(std::io::Error::other("enough").into()),
+    ];
+    on_every_network(|world| {
+        // So much that the peer's bytes are there long before all is sent.
+        let much = 4 * world.much();
+        for end in ends {
+            let diary = Diary::new();
+            let server = scripted(&diary).on_data(move |transport, _| {
+                transport.pause_producing();
+                transport.write_vec(vec![b'x'; much]);
+                end(transport)
+            });
+            let got = world.until_lost(&diary, server, async |mut stream| {
+                stream.write_all(b"x").await?;
+                stream.read_exact(&mut [0; 1024]).await?;
+                stream.write_all(&[b'y'; 50_000]).await?;
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest).await
+            });
+            assert_eq!(got + 1024, much);
+            assert_eq!(diary.entries()[..2], ["made", "data x"]);
+            assert_eq!(diary.entries().len(), 3);
+        }
+    });
+}
+
 // P2
 #[test]
 fn abort_connection_resets_and_throws_the_rest_away() {

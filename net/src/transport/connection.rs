@@ -332,7 +332,6 @@ impl Connection<dyn Protocol> {
                 }
             };
             if self.with_io(|io| io.socket.linger(expired)) {
-                self.clear(State::PAUSED.or(State::RESUMED));
                 self.set(State::LINGERING);
                 self.wake(Ready::READABLE);
             }
@@ -474,7 +473,17 @@ impl<P: Protocol + ?Sized> Connection<P> {
         if let Some(Producing { producer, .. }) = producing {
             self.guard("stop_producing", || producer.stop_producing());
         }
+        self.close();
+    }
+
+    /// The connection ends once all is sent. Until then the peer is read, though to throw it away: what is left unread
+    /// makes the close a reset, and with that the peer may lose what it was sent.
+    fn close(&self) {
         self.set(State::CLOSING);
+        if self.is(State::PAUSED) {
+            self.clear(State::PAUSED);
+            self.wake(Ready::READABLE);
+        }
         self.wake(Ready::WRITABLE);
     }
 

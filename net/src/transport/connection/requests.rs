@@ -143,8 +143,7 @@ impl Connection<dyn Protocol> {
 
     pub(crate) fn lose_connection(&self) {
         if !self.is(OVER.or(State::CLOSING)) {
-            self.set(State::CLOSING);
-            self.wake(Ready::WRITABLE);
+            self.close();
         }
     }
 
@@ -171,7 +170,7 @@ impl Connection<dyn Protocol> {
     }
 
     pub(crate) fn pause_reading(&self) {
-        if self.is(State::LINGERING) {
+        if self.is(State::CLOSING) {
             return;
         }
         self.clear(State::RESUMED);
