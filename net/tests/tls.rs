@@ -23,7 +23,7 @@ use twistor_net::{
     ClientEndpoint, ConnectTimedOut, ConnectionAborted, ConnectionDone, Factory, Failure, ListeningPort,
     ServerEndpoint, Transport,
 };
-use twistor_reactor::Handle;
+use twistor_reactor::{Handle, defer_later};
 
 fn listen_tls<F: Factory>(handle: &Handle, tls: ServerTls, factory: F) -> ListeningPort {
     ServerEndpoint::tls("127.0.0.1:0".parse().unwrap(), tls).listen(handle, factory).unwrap()
@@ -492,6 +492,52 @@ fn drained_waits_for_what_tls_holds() {
             .add_callback(move |()| lost)
     });
     assert!(!drained.get());
+}
+
+/// On a simulated network, sends pieces to a client that does not read for a while, until one is queued, or this many
+/// are sent. How many were taken before, and how many bytes came.
+fn send_to_a_late_reader(authority: &Authority, identity: &Identity, most: usize) -> (usize, usize) {
+    let (sent, diary) = (Rc::new(Cell::new(0)), Diary::new());
+    World::Simulated(7).run(|reactor| {
+        let counter = sent.clone();
+        let server = scripted(&Diary::new()).on_made(move |transport| {
+            while counter.get() < most {
+                transport.write(&[b'x'; PIECE]);
+                if transport.buffered() > 0 {
+                    break;
+                }
+                counter.set(counter.get() + 1);
+            }
+            Ok(())
+        });
+        let place = "192.0.2.1:443".parse().unwrap();
+        ServerEndpoint::tls(place, identity.server()).listen(reactor, Once(Some(server))).unwrap();
+        let handle = reactor.handle();
+        let client = scripted(&diary).on_made(move |transport| {
+            transport.pause_producing();
+            let transport = transport.clone();
+            handle.call_later(Duration::from_secs(60), move || transport.resume_producing());
+            Ok(())
+        });
+        let tls = authority.client().server_name("localhost").unwrap();
+        drop(ClientEndpoint::tls("192.0.2.1", 443, tls).connect(reactor, client));
+        defer_later(reactor, Duration::from_secs(200), || ())
+    });
+    (sent.get(), diary.received().len())
+}
+
+const PIECE: usize = 1000;
+
+// P10, P2: also when the session took all of it, and nothing is queued that would be sent anyway
+#[test]
+fn what_only_the_session_holds_is_sent_when_the_socket_takes_it() {
+    let authority = Authority::new();
+    let identity = authority.signs("localhost");
+    let (taken, _) = send_to_a_late_reader(&authority, &identity, usize::MAX);
+    assert!(taken > 10);
+    // The session holds some of the last one.
+    let (_, came) = send_to_a_late_reader(&authority, &identity, taken);
+    assert_eq!(came, taken * PIECE);
 }
 
 // P12
