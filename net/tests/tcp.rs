@@ -9,12 +9,14 @@ use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::net::Shutdown;
 use std::rc::Rc;
+use std::time::Duration;
 
 use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
     ClientEndpoint, ConnectionAborted, ConnectionDone, ConnectionLost, Failure, HandlerPanicked, Transport,
 };
+use twistor_reactor::Handle;
 
 // P1: the peer's close
 #[test]
@@ -774,6 +776,43 @@ fn a_connection_that_is_closing_is_not_told_that_reading_goes_on() {
         });
         assert_eq!(diary.entries(), ["made", "data x", "lost connection was closed cleanly"]);
     });
+}
+
+// P3: the end of the data waits behind a pause, as data does
+#[test]
+fn an_end_that_is_there_already_is_not_told_while_reading_is_paused() {
+    let diary = Diary::new();
+    run(|reactor| {
+        let (come, trigger) = Deferred::new();
+        let (handle, trigger) = (Handle::clone(reactor), Cell::new(Some(trigger)));
+        let server = scripted(&diary)
+            .on_made(move |transport| {
+                transport.pause_producing();
+                trigger.take().unwrap().callback(transport.clone());
+                Ok(())
+            })
+            .on_data(move |transport, _| {
+                transport.pause_producing();
+                let transport = transport.clone();
+                handle.call_later(Duration::ZERO, move || transport.resume_producing());
+                Ok(())
+            });
+        let port = listen_once(reactor, server);
+        let peer = peer(reactor, address(&port), |mut stream| {
+            stream.write_all(b"x")?;
+            stream.shutdown(Shutdown::Write)?;
+            Ok(stream)
+        });
+        let lost = diary.when_lost();
+        peer.add_callback(move |stream| {
+            come.add_callback(move |transport| {
+                transport.resume_producing();
+                lost.add_callback(move |()| drop(stream))
+            })
+        })
+    });
+    let lost = format!("lost {ConnectionDone}");
+    assert_eq!(diary.entries(), ["made", "resumed", "data x", "resumed", "end", &lost]);
 }
 
 // P2: not even what has come already
