@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use support::*;
 use tls_support::*;
-use twistor_deferred::{Cancelled, Deferred};
+use twistor_deferred::{Cancelled, Deferred, succeed};
 use twistor_net::tls::rustls::pki_types::ServerName;
 use twistor_net::tls::rustls::{self, AlertDescription, ClientConfig, ClientConnection, RootCertStore};
 use twistor_net::tls::{ClientTls, HandshakeFailed, HandshakeFailure, ServerTls, TlsTruncated};
@@ -556,6 +556,22 @@ fn a_certificate_for_another_name_is_refused_and_the_protocol_not_called() {
     assert!(failure.to_string().contains("elsewhere.test"), "{failure}");
     assert_eq!(told.0, HandshakeFailure::Refused);
     assert_eq!((diary.entries(), server.entries()), (vec![], vec![]));
+}
+
+// P12, P6: the zone is this side's business, and in no certificate
+#[test]
+fn an_address_with_a_zone_is_checked_without_it() {
+    let authority = Authority::new();
+    let tls = authority.signs("::1").server();
+    let connected = run(|reactor| {
+        let Ok(port) = ServerEndpoint::tls("[::1]:0".parse().unwrap(), tls).listen(reactor, |_| Echo) else {
+            println!("skipped: no IPv6 here");
+            return succeed(true);
+        };
+        let client = ClientEndpoint::tls("::1%1", address(&port).port(), authority.client());
+        client.connect(reactor, Echo).add_callback(|transport| Ok(transport.tls().is_some()))
+    });
+    assert!(connected);
 }
 
 // P12
