@@ -458,6 +458,26 @@ fn a_half_close_is_told_to_those_who_ask_and_they_can_answer() {
     });
 }
 
+// P3: events that come while a long answer is sent say once more that the peer has ended
+#[test]
+fn a_half_close_is_told_once_however_long_the_answer_takes() {
+    on_every_network(|world| {
+        let diary = Diary::new();
+        let server = scripted(&diary).on_end(move |transport| {
+            transport.write_vec(vec![b'x'; world.much()]);
+            let transport = transport.clone();
+            drop(transport.clone().drained().add_callback(move |()| transport.lose_connection()));
+            Ok(())
+        });
+        let got = world.until_lost(&diary, server, async |mut stream| {
+            stream.shutdown(Shutdown::Write).await?;
+            stream.read_to_end(&mut Vec::new()).await
+        });
+        assert_eq!(got, world.much());
+        assert_eq!(diary.entries(), ["made", "end", "lost connection was closed cleanly"]);
+    });
+}
+
 // P3: our own half-close
 #[test]
 fn after_lose_write_connection_reading_goes_on() {
