@@ -266,6 +266,53 @@ fn a_mark_set_below_what_waits_already_pauses_the_producer_at_once() {
     });
 }
 
+/// Writes a piece when it is resumed for the first time.
+struct Hesitant {
+    transport: Transport,
+    resumed: Rc<Cell<usize>>,
+}
+
+impl Producer for Hesitant {
+    fn pause_producing(&self) {}
+
+    fn resume_producing(&self) {
+        self.resumed.set(self.resumed.get() + 1);
+        assert!(self.resumed.get() < 10, "asked over and over");
+        if self.resumed.get() == 1 {
+            self.transport.write(b"x");
+        }
+    }
+
+    fn stop_producing(&self) {}
+}
+
+// P5: it is asked again when what it wrote is sent, and not before it has written
+#[test]
+fn a_pull_producer_that_writes_nothing_is_left_alone_until_it_does() {
+    let resumed = Rc::new(Cell::new(0));
+    World::Simulated(1).run(|reactor| {
+        let (handle, count) = (Handle::clone(reactor), resumed.clone());
+        let (done, trigger) = Deferred::new();
+        let trigger = Cell::new(Some(trigger));
+        let server = scripted(&Diary::new()).on_made(move |transport| {
+            let producer = Hesitant { transport: transport.clone(), resumed: count.clone() };
+            transport.register_pull_producer(producer)?;
+            let (transport, count, trigger) = (transport.clone(), count.clone(), trigger.take().unwrap());
+            let later = handle.clone();
+            handle.call_later(Duration::from_secs(60), move || {
+                assert_eq!(count.get(), 2);
+                transport.write(b"y");
+                later.call_later(Duration::from_secs(60), move || trigger.callback(()));
+            });
+            Ok(())
+        });
+        let port = listen_once(reactor, server);
+        drop(ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, Echo));
+        done
+    });
+    assert_eq!(resumed.get(), 3);
+}
+
 // P5: a pull producer has nothing to be paused in, whatever the mark
 #[test]
 fn a_pull_producer_is_not_paused_by_a_mark() {

@@ -289,10 +289,13 @@ fn lose_connection_sends_everything_to_a_slow_reader_first() {
     });
 }
 
+/// A way to end a connection from inside a handler.
+type End = fn(&Transport) -> Result<(), Failure>;
+
 // P2: what was held up is thrown away with what comes; left unread, it would make the close a reset
 #[test]
 fn a_paused_connection_that_closes_loses_nothing_of_what_was_written() {
-    let ends: [fn(&Transport) -> Result<(), Failure>; 2] = [
+    let ends: [End; 2] = [
         |transport| {
             transport.lose_connection();
             transport.pause_producing();
@@ -452,6 +455,26 @@ fn a_half_close_is_told_to_those_who_ask_and_they_can_answer() {
         });
         assert_eq!(got, "answer");
         assert_eq!(diary.story(), ["made", "data question", "end", "lost connection was closed cleanly"]);
+    });
+}
+
+// P3: events that come while a long answer is sent say once more that the peer has ended
+#[test]
+fn a_half_close_is_told_once_however_long_the_answer_takes() {
+    on_every_network(|world| {
+        let diary = Diary::new();
+        let server = scripted(&diary).on_end(move |transport| {
+            transport.write_vec(vec![b'x'; world.much()]);
+            let transport = transport.clone();
+            drop(transport.clone().drained().add_callback(move |()| transport.lose_connection()));
+            Ok(())
+        });
+        let got = world.until_lost(&diary, server, async |mut stream| {
+            stream.shutdown(Shutdown::Write).await?;
+            stream.read_to_end(&mut Vec::new()).await
+        });
+        assert_eq!(got, world.much());
+        assert_eq!(diary.entries(), ["made", "end", "lost connection was closed cleanly"]);
     });
 }
 

@@ -337,7 +337,8 @@ mod tests {
                 transport.set_high_water_mark(DEFAULT_HIGH_WATER);
                 later.call_later(Duration::from_secs(1), move || {
                     let connection = transport.connection.upgrade().unwrap();
-                    trigger.callback(connection.with_io(|io| io.outgoing.is_some()));
+                    let looked_at = connection.is(State::OUTGOING);
+                    trigger.callback(looked_at || connection.with_io(|io| io.outgoing.is_some()));
                 });
             });
         }));
