@@ -328,6 +328,8 @@ impl<T: 'static> Deferred<T> {
 }
 
 impl<T: 'static> Pending<T> {
+    // As above: in its own frame a pending chain takes half as much again.
+    #[inline(always)]
     fn then<C: Callback<T>>(
         self,
         callback: C,
