@@ -172,12 +172,6 @@ impl<T: 'static> Deferred<T> {
         Deferred(self.0, track)
     }
 
-    pub(crate) fn fired_at(result: Result<T, Failure>, place: &'static Location<'static>) -> Deferred<T> {
-        let track = Track::new(place);
-        track.fired(result.is_ok());
-        Deferred::fired(result.map_err(Into::into)).made_at(place).tracked(track)
-    }
-
     /// Lets a failure in it know where it was.
     #[inline]
     pub(crate) fn made_at(self, place: &'static Location<'static>) -> Deferred<T> {
@@ -334,6 +328,8 @@ impl<T: 'static> Deferred<T> {
 }
 
 impl<T: 'static> Pending<T> {
+    // As above: in its own frame a pending chain takes half as much again.
+    #[inline(always)]
     fn then<C: Callback<T>>(
         self,
         callback: C,

@@ -86,11 +86,11 @@ impl OriginLink {
 }
 
 impl Drop for OriginLink {
-    /// One after the other, not one inside the other.
+    /// One after the other, not one inside the other. What waits for this one will never go on.
     fn drop(&mut self) {
         let mut next = self.waited_by.take();
         while let Some(origin) = next {
-            next = if Rc::strong_count(&origin) == 1 { origin.link().waited_by.take() } else { None };
+            next = origin.link().waited_by.take();
         }
     }
 }

@@ -8,7 +8,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::waiters::Waiters;
-use crate::{Deferred, Failure, succeed};
+use crate::{Deferred, fail, succeed};
 
 /// A queue whose [`get`](DeferredQueue::get) gives a Deferred: of an item that is there, or of the next one
 /// that comes. Twisted's `DeferredQueue`.
@@ -93,12 +93,11 @@ impl<T: 'static> DeferredQueue<T> {
     /// The Deferred fails with [`QueueUnderflow`] when there is no item, and as many wait as may.
     #[track_caller]
     pub fn get(&self) -> Deferred<T> {
-        let made_at = Location::caller();
         let item = self.0.items.borrow_mut().pop_front();
         match item {
             Some(item) => succeed(item),
-            None if self.0.waiters.len() < self.0.backlog.get() => self.0.waiters.wait((), made_at),
-            None => Deferred::fired_at(Err(Failure::from(QueueUnderflow)), made_at),
+            None if self.waiting() < self.0.backlog.get() => self.0.waiters.wait((), Location::caller()),
+            None => fail(QueueUnderflow),
         }
     }
 

@@ -34,7 +34,10 @@ pub fn succeed<T: 'static>(value: T) -> Deferred<T> {
 /// ```
 #[track_caller]
 pub fn fail<T: 'static>(failure: impl Into<Failure>) -> Deferred<T> {
-    Deferred::fired_at(Err(failure.into()), Location::caller())
+    let (failure, place) = (failure.into(), Location::caller());
+    let track = Track::new(place);
+    track.fired(false);
+    Deferred::fired(Err(failure.into())).made_at(place).tracked(track)
 }
 
 /// Calls `function` and gives its outcome as a Deferred, whatever it is: a value, an error, a Deferred,

@@ -85,14 +85,15 @@ impl<T> Out<T> {
         drop(self.replace(Slot::Closed));
     }
 
-    /// What comes next, of a slot that is about to be dropped.
+    /// What comes next, of a slot that is about to be dropped. No result can come from there any more, so what leads on
+    /// from it goes too; the one node that somebody else may still hold is the last, by its handle, and leads nowhere.
     fn unlinked(&self) -> Option<Rc<dyn Unlink>> {
         let mut taken = self.take();
         loop {
             match taken {
                 Slot::Next(next) => return Some(next.into_link()),
-                Slot::Forward(node) if Rc::strong_count(&node) == 1 => taken = node.out.take(),
-                Slot::Forward(_) | Slot::Open | Slot::Closed | Slot::Done(_) => return None,
+                Slot::Forward(node) => taken = node.out.take(),
+                Slot::Open | Slot::Closed | Slot::Done(_) => return None,
             }
         }
     }
@@ -118,12 +119,12 @@ impl<T> Drop for Out<T> {
 
 /// A piece of a chain, to be taken apart.
 pub(crate) trait Unlink {
-    /// What comes next, if nobody else holds this piece.
+    /// What comes next.
     fn unlink(self: Rc<Self>) -> Option<Rc<dyn Unlink>>;
 }
 
 impl<T, S> Unlink for Node<T, S> {
     fn unlink(self: Rc<Self>) -> Option<Rc<dyn Unlink>> {
-        if Rc::strong_count(&self) == 1 { self.out.unlinked() } else { None }
+        self.out.unlinked()
     }
 }

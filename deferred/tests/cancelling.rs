@@ -265,6 +265,28 @@ fn a_canceller_made_before_firing_reaches_what_a_later_callback_waits_for() {
     assert_eq!(value_of(deferred), 4);
 }
 
+// C8
+#[test]
+fn a_canceller_made_after_firing_reaches_it_too_unless_the_deferred_never_had_a_source() {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    trigger.callback(0);
+    let (inner, inner_trigger) = Deferred::<u64>::new();
+    let canceller = deferred.canceller();
+    let deferred = deferred.add_callback(move |_| inner);
+    canceller.cancel();
+    assert!(!inner_trigger.is_live());
+    assert!(failure_of(deferred).is::<Cancelled>());
+
+    let (inner, inner_trigger) = Deferred::<u64>::new();
+    let deferred = succeed(0);
+    let canceller = deferred.canceller();
+    let deferred = deferred.add_callback(move |_| inner);
+    canceller.cancel();
+    assert!(inner_trigger.is_live());
+    inner_trigger.callback(1);
+    assert_eq!(value_of(deferred), 1);
+}
+
 // C4
 #[test]
 fn a_callback_added_after_firing_may_return_what_has_just_fired() {

@@ -62,11 +62,13 @@ fn one_line_for_people_all_causes_on_request_and_everything_for_programmers() {
     let failure = Failure::new(no_config()).context("reading the port").context("starting");
     assert_eq!(format!("{failure}"), "starting: reading the port: no configuration");
     assert_eq!(format!("{failure:#}"), "starting: reading the port: no configuration: the disk is gone");
-    let all = format!("{failure:?}");
-    for part in
-        ["starting: reading the port: no configuration", "NoConfig(", file!(), "caused by: the disk is gone"]
-    {
-        assert!(all.contains(part), "{part:?} is not in\n{all}");
+    // Each cause stands on a line of its own, also in what derives its `{:#?}` from this one.
+    for all in [format!("{failure:?}"), format!("{failure:#?}")] {
+        let lines: Vec<&str> = all.lines().collect();
+        assert_eq!(lines[0], "starting: reading the port: no configuration");
+        assert!(lines[1].starts_with("  error: NoConfig("), "{all}");
+        assert!(lines[2].starts_with(&format!("  made at {}:", file!())), "{all}");
+        assert_eq!(lines[3..], ["  caused by: the disk is gone"]);
     }
 }
 
@@ -127,6 +129,7 @@ fn a_failure_goes_back_to_code_that_takes_boxed_errors() {
     assert!(bare().unwrap_err().is::<Cancelled>());
     let error = with_context().unwrap_err();
     assert_eq!(error.to_string(), "starting: no configuration");
+    assert_eq!(format!("{error:#}"), "starting: no configuration: the disk is gone");
     assert_eq!(error.source().unwrap().to_string(), "the disk is gone");
 }
 

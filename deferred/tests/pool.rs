@@ -144,8 +144,10 @@ fn a_predicate_may_give_up_its_own_wait() {
     let pool = DeferredPool::new();
     let (_member, trigger) = member(&pool);
     let own: Rc<RefCell<Option<twistor_deferred::Canceller>>> = Rc::default();
-    let canceller = own.clone();
-    let waiting = pool.defer_until(move |_| {
+    let (canceller, diary) = (own.clone(), Diary::default());
+    let asked = diary.clone();
+    let waiting = pool.defer_until(move |left| {
+        asked.note(format!("asked with {left}"));
         canceller.borrow().as_ref().unwrap().cancel();
         false
     });
@@ -153,6 +155,23 @@ fn a_predicate_may_give_up_its_own_wait() {
     trigger.callback(1);
     assert!(failure_of(waiting).is::<Cancelled>());
     drop(pool.add(succeed(1)));
+    assert_eq!(diary.read(), "asked with 0");
+}
+
+// S4
+#[test]
+fn all_who_wait_are_told_of_an_empty_pool_although_the_first_of_them_fills_it_again() {
+    let pool = DeferredPool::new();
+    let (_member, trigger) = member(&pool);
+    let again = pool.clone();
+    let first = pool.defer_until_empty(true).add_callback(move |()| Ok(member(&again)));
+    let second = pool.defer_until_empty(true);
+    trigger.callback(1);
+    value_of(second);
+    assert_eq!(pool.len(), 1);
+    let (_member, trigger) = value_of(first);
+    trigger.callback(1);
+    assert!(pool.is_empty());
 }
 
 // S4, D6

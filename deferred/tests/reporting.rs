@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use support::logged;
 use twistor_deferred::{
-    Abandoned, Cancelled, Deferred, DeferredList, Failure, fail, gather_results, race, succeed,
+    Abandoned, Cancelled, Deferred, DeferredList, DeferredPool, DeferredQueue, Failure, FirstError, Outcome,
+    execute, fail, gather_results, join, maybe_deferred, race, succeed,
 };
 
 #[track_caller]
@@ -95,6 +96,115 @@ fn the_log_line_names_the_stage_where_an_error_was_made_in_a_chain_that_had_fire
     let line = logged_once(|| drop(deferred));
     assert!(line.contains(&format!("the Deferred made at {}:{made_at}:", file!())), "{line}");
 }
+
+/// Line of a Deferred that fails, and the Deferred.
+type Failing = (u32, Deferred<()>);
+
+// D11
+#[test]
+fn the_log_line_names_the_users_line_where_a_function_of_this_library_made_the_deferred() {
+    let failing: [fn() -> Failing; 10] = [
+        || (line!(), maybe_deferred(|| -> Result<(), Failure> { Err(Cancelled.into()) })),
+        || (line!(), maybe_deferred(|| fail(Cancelled))),
+        || (line!(), execute(|| Err(Cancelled.into()))),
+        || (line!(), DeferredQueue::new().backlog(0).get()),
+        || (line!(), DeferredQueue::new().get()),
+        || (line!(), DeferredPool::new().defer_until_empty(false)),
+        || {
+            let list = DeferredList::new([fail::<()>(Cancelled)]);
+            let made_at = line!() - 1;
+            (made_at, list.fire_on_one_errback().into_deferred().add_callback(|_| ()))
+        },
+        || (line!(), race::<()>([]).add_callback(|_| ())),
+        || {
+            let (member, trigger) = Deferred::<()>::new();
+            let made_at = line!() + 1;
+            let joined = join((member, succeed(())));
+            let joined = joined.add_callback(|_| ());
+            trigger.errback(Cancelled);
+            (made_at, joined)
+        },
+        || {
+            let (member, trigger) = Deferred::<()>::new();
+            let made_at = line!() + 1;
+            let gathered = gather_results([member]);
+            let gathered = gathered.add_callback(|_| ());
+            trigger.errback(Cancelled);
+            (made_at, gathered)
+        },
+    ];
+    for failing in failing {
+        let mut made_at = 0;
+        let line = logged_once(|| {
+            let (place, deferred) = failing();
+            made_at = place;
+            drop(deferred);
+        });
+        assert!(line.contains(&format!("the Deferred made at {}:{made_at}:", file!())), "{line}");
+    }
+}
+
+// D11
+#[test]
+fn the_log_line_names_the_users_line_where_a_function_of_this_library_made_the_failure() {
+    let failing: [fn() -> Failing; 4] = [
+        || (line!(), DeferredQueue::new().backlog(0).get()),
+        || (line!(), DeferredQueue::new().get()),
+        || (line!(), maybe_deferred(|| -> Result<(), Failure> { panic!("oh") })),
+        || (line!(), Deferred::new().0),
+    ];
+    for failing in failing {
+        let mut made_at = 0;
+        let line = logged_once(|| {
+            let (place, deferred) = failing();
+            made_at = place;
+            drop(deferred);
+        });
+        assert!(line.contains(&format!("(made at {}:{made_at}:", file!())), "{line}");
+    }
+}
+
+// D11
+#[test]
+fn the_log_line_tells_the_causes_of_the_error_in_a_chain_or_in_none() {
+    let with_cause = || Failure::new(FirstError { index: 3, failure: Failure::new(Told) });
+    let line = logged_once(|| drop(fail::<()>(with_cause())));
+    assert!(line.contains("member 3 failed: told: by its cause (made at"), "{line}");
+    let line = logged_once(|| drop(Err::<(), _>(with_cause()).into_deferred()));
+    assert!(
+        line.starts_with("ERROR: unhandled failure: member 3 failed: told: by its cause (made at"),
+        "{line}"
+    );
+}
+
+/// An error that leaves its cause to be told by others.
+#[derive(Debug)]
+struct Told;
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("told")
+    }
+}
+
+impl std::error::Error for Told {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        static CAUSE: std::sync::OnceLock<Cause> = std::sync::OnceLock::new();
+        Some(CAUSE.get_or_init(|| Cause))
+    }
+}
+
+/// The cause.
+#[derive(Debug)]
+struct Cause;
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("by its cause")
+    }
+}
+
+impl std::error::Error for Cause {}
 
 // D11
 #[test]

@@ -197,7 +197,6 @@ impl Lifecycle {
     /// The loop cannot go on, so the run is over, without a shutdown.
     pub(crate) fn give_up(&self) {
         self.state.set(State::Idle);
-        self.stop.set(false);
     }
 
     fn run_before(&self, core: &Core, event: Event) {

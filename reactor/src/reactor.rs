@@ -188,7 +188,9 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// As [`run`](Reactor::run).
+    /// As [`run`](Reactor::run). [`RunError::AlreadyRunning`], where a callback has the host's loop go round inside of
+    /// it, as a dialog does: nothing was read, so a host that watches the descriptor level-triggered is told of it again
+    /// and again, and should not watch it until the turn that is under way has returned.
     pub fn turn(&self, max_wait: Option<Duration>) -> Result<bool, RunError> {
         self.core.turn(max_wait)
     }

@@ -33,7 +33,9 @@ impl Builder {
     /// Whether Ctrl-C and SIGTERM stop the run. Twisted's `installSignalHandlers`.
     ///
     /// They stop it in order, as [`stop`](Handle::stop) does. From the first of either on, another Ctrl-C ends the
-    /// process at once, even if a callback never returns or a trigger before the shutdown never fires. Both are taken
+    /// process at once, even if a callback never returns or a trigger before the shutdown never fires. Another SIGTERM
+    /// does not: process managers may well send it twice, to a process and to its group, and have SIGKILL for one that
+    /// takes too long. A program that wants it to adds an [`on_signal`](Handle::on_signal) of its own. Both are taken
     /// when [`run`](crate::Reactor::run) begins, and given back when it returns: from then on they end the process, as
     /// they did before. A host that takes [turns](crate::Reactor::turn) keeps them to itself.
     ///

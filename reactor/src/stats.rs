@@ -17,6 +17,8 @@ pub struct Stats {
     pub timers: u64,
     /// Calls from other threads that ran.
     pub remote_calls: u64,
+    /// Polls of [tasks](crate::Handle::spawn).
+    pub polls: u64,
     /// Callbacks that took longer than [`slow_callback`](crate::Builder::slow_callback) allows.
     pub slow_callbacks: u64,
     /// What took longest, and where that came from. Only known when
@@ -30,6 +32,7 @@ pub(crate) struct Meter {
     events: Counter,
     timers: Counter,
     remote_calls: Counter,
+    polls: Counter,
     slow_callbacks: Counter,
     longest: Cell<Option<(Duration, Origin)>>,
 }
@@ -42,6 +45,7 @@ impl Meter {
             events: Counter::default(),
             timers: Counter::default(),
             remote_calls: Counter::default(),
+            polls: Counter::default(),
             slow_callbacks: Counter::default(),
             longest: Cell::default(),
         }
@@ -53,6 +57,7 @@ impl Meter {
             events: self.events.get(),
             timers: self.timers.get(),
             remote_calls: self.remote_calls.get(),
+            polls: self.polls.get(),
             slow_callbacks: self.slow_callbacks.get(),
             longest: self.longest.get(),
         }
@@ -72,6 +77,10 @@ impl Meter {
 
     pub(crate) fn remote_call(&self) {
         self.remote_calls.count();
+    }
+
+    pub(crate) fn poll(&self) {
+        self.polls.count();
     }
 
     #[inline]

@@ -190,3 +190,35 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Weak, mpsc};
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_waits_for_work_gets_it_and_another_is_started_only_where_none_waits() {
+        let threads = Threads::new(2, Shared::new(Weak::new()));
+        let started = || threads.workers.borrow().len();
+        for _ in 0..10 {
+            threads.submit(Box::new(|| ()), 0);
+            assert_eq!(started(), 1);
+            // Done, it comes back for more by itself.
+            let is_idle = |state: MutexGuard<'_, PoolState>| state.queue.is_empty() && state.idle == 1;
+            while !is_idle(threads.pool.state()) {
+                thread::yield_now();
+            }
+        }
+        let (go, may_end) = mpsc::channel::<()>();
+        threads.submit(Box::new(move || _ = may_end.recv()), 0);
+        assert_eq!(started(), 1);
+        for _ in 0..3 {
+            threads.submit(Box::new(|| ()), 0);
+            assert_eq!(started(), 2);
+        }
+        drop(go);
+        threads.join();
+        assert_eq!(started(), 0);
+    }
+}

@@ -85,7 +85,6 @@ macro_rules! join_tuple {
         impl<$($type: 'static),+> Join for ($(Deferred<$type>,)+) {
             type Values = ($($type,)+);
 
-            #[track_caller]
             fn joined(self) -> Deferred<Self::Values> {
                 let slots = ($(Slot::<$type>::default(),)+);
                 gather_results([$(slots.$index.filled_by(self.$index)),+]).add_callback(move |_| {

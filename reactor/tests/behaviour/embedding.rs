@@ -213,6 +213,19 @@ fn a_share_of_time_ends_when_there_is_nothing_to_do() {
 }
 
 #[test]
+fn a_share_of_time_goes_on_to_what_a_turn_that_called_nobody_has_left_over() {
+    // R11: the first turn finds nothing but the marks of tasks that are gone, and as many as a turn looks at.
+    let reactor = reactor();
+    let record = Record::new();
+    let gone: Vec<_> = (0..3000).map(|_| reactor.spawn(async {}).add_errback(|_| Ok(()))).collect();
+    gone.iter().for_each(|task| task.cancel());
+    let seen = record.clone();
+    drop(reactor.spawn(async move { seen.add("behind them") }));
+    assert!(reactor.turns(HOUR).unwrap());
+    assert_eq!(record.take(), ["behind them"]);
+}
+
+#[test]
 fn a_share_of_time_ends_when_it_is_used_up_although_there_is_more_to_do() {
     // R11
     let reactor = reactor();

@@ -149,6 +149,14 @@ fn the_pool_is_bounded_and_work_waits_its_turn() {
 }
 
 #[test]
+fn a_pool_that_may_have_no_thread_has_one() {
+    let reactor = Reactor::builder().threads(0).build().unwrap();
+    let handle = reactor.clone();
+    drop(reactor.defer_to_thread(|| Ok(())).add_callback(move |()| handle.stop()));
+    run(&reactor);
+}
+
+#[test]
 fn cancelling_work_that_has_not_begun_prevents_it() {
     let reactor = Reactor::builder().threads(1).build().unwrap();
     let (go, wait) = mpsc::channel::<()>();

@@ -143,6 +143,23 @@ fn a_slow_callback_is_told_with_the_place_that_scheduled_it() {
     assert!(matches!(stats.longest, Some((_, Origin::AddedAt(place))) if place.line() == line));
 }
 
+#[test]
+fn each_poll_of_a_task_is_counted() {
+    // R9
+    let reactor = reactor();
+    let mut left = 3;
+    let task = reactor.spawn(std::future::poll_fn(move |context: &mut std::task::Context<'_>| {
+        left -= 1;
+        context.waker().wake_by_ref();
+        if left == 0 { std::task::Poll::Ready(Ok(())) } else { std::task::Poll::Pending }
+    }));
+    let cancelled = reactor.spawn(async {}).add_errback(|_| Ok(()));
+    cancelled.cancel();
+    assert_eq!(reactor.stats().polls, 0);
+    reactor.run_until(task).unwrap();
+    assert_eq!(reactor.stats().polls, 3);
+}
+
 struct Dawdler;
 
 impl EventHandler for Dawdler {

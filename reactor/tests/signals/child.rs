@@ -17,6 +17,7 @@ pub(crate) fn main(program: &str) {
         "orderly" => orderly(),
         "stuck-trigger" => stuck_trigger(),
         "stuck-loop" => stuck_loop(),
+        "patient" => patient(),
         "twice" => twice(),
         "other-thread" => other_thread(),
         "turned-off" => turned_off(),
@@ -57,6 +58,22 @@ fn stuck_trigger() {
         deferred
     });
     reactor.run().unwrap();
+}
+
+fn patient() {
+    let reactor = Reactor::new().unwrap();
+    ready(&reactor);
+    let handle = reactor.clone();
+    reactor.on_shutdown(Phase::Before, move || {
+        let (deferred, trigger) = Deferred::<()>::new();
+        let mut trigger = Some(trigger);
+        handle.on_signal(signal::SIGTERM, || println!("again")).unwrap();
+        handle.on_signal(signal::SIGUSR1, move || trigger.take().unwrap().callback(())).unwrap();
+        println!("waiting");
+        deferred
+    });
+    reactor.run().unwrap();
+    println!("returned");
 }
 
 fn stuck_loop() {

@@ -7,12 +7,16 @@ use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) fn main() {
-    let tests: [(&str, fn()); 11] = [
+    let tests: [(&str, fn()); 12] = [
         ("either_signal_stops_a_run_in_order", either_signal_stops_a_run_in_order),
         ("a_second_interrupt_ends_the_process", a_second_interrupt_ends_the_process),
         (
             "an_interrupt_after_a_request_to_terminate_ends_the_process",
             an_interrupt_after_a_request_to_terminate,
+        ),
+        (
+            "a_second_request_to_terminate_leaves_the_shutdown_to_go_on",
+            a_second_request_to_terminate_leaves_the_shutdown_to_go_on,
         ),
         (
             "a_second_interrupt_ends_a_process_whose_loop_hangs",
@@ -127,6 +131,20 @@ fn an_interrupt_after_a_request_to_terminate() {
     child.gets(Signal::TERM);
     child.gets(Signal::INT);
     child.killed_by(Signal::INT);
+}
+
+// R7
+fn a_second_request_to_terminate_leaves_the_shutdown_to_go_on() {
+    let mut child = Child::start("patient");
+    child.gets(Signal::TERM);
+    child.says(&["waiting"]);
+    for _ in 0..3 {
+        child.gets(Signal::TERM);
+        child.says(&["again"]);
+    }
+    child.gets(Signal::USR1);
+    child.says(&["returned"]);
+    assert!(child.ends().success());
 }
 
 // R7

@@ -5,6 +5,8 @@
 //! turn when its own callbacks use the reactor. Each of the three leads to one turn that does not wait.
 
 use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,11 +37,27 @@ fn main() -> Result<(), Failure> {
     });
 
     // What the reactor has: a server, a client, a thread's work, and an end.
-    echo(&reactor)?;
+    let port = echo(&reactor)?;
     let work = reactor.defer_to_thread(|| Ok((1..=1_000_000_u64).sum::<u64>()));
     drop(work.add_callback(|sum| println!("reactor: a thread found the sum {sum}")));
     let handle = reactor.clone();
     reactor.call_later(Duration::from_millis(1500), move || handle.stop());
+
+    // Where the two are entangled: a callback of the reactor's that shows a dialog, with a main loop of its own inside.
+    // The reactor rests meanwhile, although it is sent something.
+    let dialog_carrier = carrier.clone();
+    reactor.call_later(Duration::from_millis(1000), move || {
+        let dialog = MainLoop::new(None, false);
+        let closing = dialog.clone();
+        glib::timeout_add_local_once(Duration::from_millis(200), move || closing.quit());
+        let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("the echo server is there");
+        peer.write_all(b"hello from outside").expect("it takes it");
+        dialog.run();
+        println!(
+            "glib:    the dialog is closed; turns refused meanwhile: {}",
+            dialog_carrier.refused.get()
+        );
+    });
 
     main_loop.run();
     println!(
@@ -53,6 +71,9 @@ fn main() -> Result<(), Failure> {
 struct Carrier {
     reactor: Reactor,
     main_loop: MainLoop,
+    watched: Cell<bool>,
+    /// Turns that were asked for while one was under way.
+    refused: Cell<u64>,
     /// Set to the next deadline.
     timeout: Cell<Option<SourceId>>,
 }
@@ -77,32 +98,55 @@ impl Carrier {
             }
         };
         let reactor = Reactor::builder().host_hook(hook).build()?;
-        let carrier = Rc::new(Carrier { reactor, main_loop, timeout: Cell::new(None) });
-        CARRIER.set(Some(carrier.clone()));
-        let watching = carrier.clone();
-        glib::source::unix_fd_add_local(carrier.reactor.as_raw_fd(), IOCondition::IN, move |_, _| {
-            watching.turn()
+        let carrier = Rc::new(Carrier {
+            reactor,
+            main_loop,
+            watched: Cell::new(false),
+            refused: Cell::new(0),
+            timeout: Cell::new(None),
         });
+        CARRIER.set(Some(carrier.clone()));
         // The first turn starts it.
         hook();
         Ok(carrier)
     }
 
-    fn turn(self: &Rc<Self>) -> ControlFlow {
+    /// Has GLib take a turn whenever something is ready.
+    fn watch(self: &Rc<Self>) {
+        if self.watched.replace(true) {
+            return;
+        }
+        let carrier = self.clone();
+        glib::source::unix_fd_add_local(self.reactor.as_raw_fd(), IOCondition::IN, move |_, _| {
+            let turned = carrier.turn();
+            if !turned {
+                carrier.watched.set(false);
+            }
+            turned.into()
+        });
+    }
+
+    /// A turn, and what GLib is to do for the next; false if there was none, or it was the last.
+    fn turn(self: &Rc<Self>) -> bool {
         match self.reactor.turn(Some(Duration::ZERO)) {
             Ok(true) => {}
+            // A dialog's main loop inside a callback of the reactor's. It is not to watch a descriptor that nobody reads
+            // until that callback returns, for it would be told of it over and over; then the turn under way sees to it.
+            Err(RunError::AlreadyRunning) => {
+                self.refused.set(self.refused.get() + 1);
+                return false;
+            }
             Ok(false) => {
                 self.main_loop.quit();
-                return ControlFlow::Break;
+                return false;
             }
-            // A dialog's main loop inside a callback of the reactor's: it goes on when that returns.
-            Err(RunError::AlreadyRunning) => return ControlFlow::Continue,
             Err(error) => {
                 eprintln!("reactor: {error}");
                 self.main_loop.quit();
-                return ControlFlow::Break;
+                return false;
             }
         }
+        self.watch();
         let timeout = self.reactor.next_deadline().map(|deadline| {
             let carrier = self.clone();
             let left = deadline.saturating_duration_since(Instant::now());
@@ -116,7 +160,7 @@ impl Carrier {
         if let Some(passed) = self.timeout.replace(timeout) {
             passed.remove();
         }
-        ControlFlow::Continue
+        true
     }
 }
 
@@ -146,9 +190,10 @@ impl Protocol for Client {
     }
 }
 
-fn echo(reactor: &Handle) -> Result<(), Failure> {
+/// The port of the server.
+fn echo(reactor: &Handle) -> Result<u16, Failure> {
     let port = ServerEndpoint::tcp("127.0.0.1:0".parse()?).listen(reactor, |_peer| Echo)?;
-    let client = ClientEndpoint::tcp("127.0.0.1", port.address().port().unwrap_or(0));
-    drop(client.connect(reactor, Client(reactor.clone())));
-    Ok(())
+    let port = port.address().port().unwrap_or(0);
+    drop(ClientEndpoint::tcp("127.0.0.1", port).connect(reactor, Client(reactor.clone())));
+    Ok(port)
 }

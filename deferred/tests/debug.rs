@@ -1,0 +1,66 @@
+//! What `{:?}` shows a programmer.
+
+mod support;
+
+use support::{failure_of, logged, value_of};
+use twistor_deferred::{
+    Cancelled, Deferred, DeferredList, DeferredLock, DeferredPool, DeferredQueue, DeferredSemaphore,
+    QueueOverflow, fail, succeed,
+};
+
+#[test]
+fn a_deferred_shows_whether_it_waits_and_what_came_of_it() {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    assert_eq!(format!("{deferred:?}"), "Deferred(waiting)");
+    trigger.callback(1);
+    assert_eq!(format!("{deferred:?}"), "Deferred(has its result)");
+    assert_eq!(value_of(deferred), 1);
+    assert_eq!(format!("{:?}", succeed(1)), "Deferred(has its value)");
+    let failed = fail::<u64>(Cancelled);
+    assert_eq!(format!("{failed:?}"), "Deferred(has failed)");
+    assert!(failure_of(failed).is::<Cancelled>());
+}
+
+#[test]
+fn a_trigger_shows_whether_it_does_anything_and_a_canceller_whether_there_is_something_to_cancel() {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    let canceller = deferred.canceller();
+    assert_eq!(format!("{trigger:?} {canceller:?}"), "Trigger(live) Canceller");
+    canceller.cancel();
+    assert_eq!(format!("{trigger:?}"), "Trigger(of a cancelled Deferred)");
+    drop((failure_of(deferred), trigger));
+    assert_eq!(format!("{canceller:?}"), "Canceller(of nothing)");
+    assert_eq!(format!("{:?}", succeed(1).canceller()), "Canceller(of nothing)");
+}
+
+#[test]
+fn a_list_shows_its_members() {
+    let (waiting, _trigger) = Deferred::<u64>::new();
+    let list = DeferredList::new([succeed(1), waiting]);
+    assert_eq!(format!("{list:?}"), "DeferredList([Deferred(has its value), Deferred(waiting)])");
+}
+
+#[test]
+fn a_lock_and_a_semaphore_show_who_has_them_and_how_many_wait() {
+    let lock = DeferredLock::new();
+    assert_eq!(format!("{lock:?}"), "DeferredLock(free, 0 waiting)");
+    let permit = value_of(lock.acquire());
+    let _waiting = lock.acquire();
+    assert_eq!(format!("{lock:?} {permit:?}"), "DeferredLock(locked, 1 waiting) Permit");
+    let two = DeferredSemaphore::new(2);
+    let _permit = two.as_ref().map(DeferredSemaphore::acquire);
+    assert_eq!(format!("{two:?}"), "Ok(DeferredSemaphore(1 of 2 free, 0 waiting))");
+}
+
+#[test]
+fn a_pool_and_a_queue_show_how_much_is_in_them_and_an_overflow_nothing_of_its_item() {
+    let pool = DeferredPool::new();
+    let (member, _trigger) = Deferred::<u64>::new();
+    let member = pool.add(member);
+    assert_eq!(format!("{pool:?}"), "DeferredPool(1 under way)");
+    let queue = DeferredQueue::new();
+    queue.put("a secret").ok();
+    assert_eq!(format!("{queue:?}"), "DeferredQueue(1 items, 0 waiting)");
+    assert_eq!(format!("{:?}", QueueOverflow("a secret")), "QueueOverflow(..)");
+    logged(|| drop(member));
+}
