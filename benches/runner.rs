@@ -43,10 +43,11 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// Every peer once a round: what drifts, drifts for all.
+/// Every peer in turn: what drifts, drifts for all.
 fn run_case(case: &Case, options: &Options) {
     let mut table = Table::new(case);
-    for round in 0..options.rounds {
+    let rounds = options.rounds * case.slices;
+    for round in 0..rounds {
         for turn in 0..case.peers.len() {
             // Every other round backwards, so that nobody is always the one after the same other.
             let index = if round % 2 == 0 { turn } else { case.peers.len() - 1 - turn };
@@ -55,7 +56,7 @@ fn run_case(case: &Case, options: &Options) {
             if !wanted || table.is_skipped(index) {
                 continue;
             }
-            progress(&format!("{}: round {} of {}, {}", case.title, round + 1, options.rounds, peer.name));
+            progress(&format!("{}: round {} of {}, {}", case.title, round + 1, rounds, peer.name));
             let result: Result<Sample, String> = (peer.run)();
             table.add(index, round, result);
         }

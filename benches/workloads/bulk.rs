@@ -16,8 +16,11 @@ const METRICS: &[Metric] = &[
 /// The same for all: the shared buffers of the others have this size, too.
 const TOKIO_BUFFER: u64 = 256 * 1024;
 
+/// Of a quarter of a second each.
+const SLICES: usize = 8;
+
 fn cases(quick: bool) -> Vec<Case> {
-    let milliseconds: u64 = if quick { 300 } else { 2_000 };
+    let milliseconds: u64 = 250;
     [1_u64, 8]
         .map(|connections| {
             let peer = |name| {
@@ -33,6 +36,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 ),
                 metrics: METRICS,
                 peers: vec![peer("mio"), peer("twistor"), peer("tokio"), peer("calloop")],
+                slices: if quick { 1 } else { SLICES },
             }
         })
         .into()

@@ -23,6 +23,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("twistor, written out", "twistor", "deferred-written-out"),
                 peer("std boxed futures", "std", "deferred-futures"),
             ],
+            slices: 1,
         },
         Case {
             title: "the same ten added to a chain that has fired; per chain".to_owned(),
@@ -31,6 +32,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("plain additions", "std", "deferred-calls"),
                 peer("twistor", "twistor", "deferred-fired"),
             ],
+            slices: 1,
         },
         Case {
             title: "without callbacks: made, fired, dropped".to_owned(),
@@ -39,6 +41,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("std one boxed closure", "std", "deferred-closure"),
                 peer("twistor", "twistor", "deferred-bare"),
             ],
+            slices: 1,
         },
     ]
 }

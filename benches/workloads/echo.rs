@@ -10,8 +10,11 @@ pub const WORKLOAD: Workload =
 /// What a tokio task reads into; the others share one buffer among all connections.
 const TOKIO_BUFFER: u64 = 4096;
 
+/// Of a quarter of a second each.
+const SLICES: usize = 8;
+
 fn cases(quick: bool) -> Vec<Case> {
-    let milliseconds: u64 = if quick { 300 } else { 2_000 };
+    let milliseconds: u64 = 250;
     [1_u64, 50, 1_000]
         .map(|connections| {
             let peer = |name| {
@@ -27,6 +30,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 ),
                 metrics: CPU_AND_RATE,
                 peers: vec![peer("mio"), peer("twistor"), peer("tokio"), peer("calloop")],
+                slices: if quick { 1 } else { SLICES },
             }
         })
         .into()

@@ -41,6 +41,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 title: format!("{PINGERS} connections that each ping ten times a second, {beside}"),
                 metrics: METRICS,
                 peers: vec![peer("mio"), peer("twistor"), peer("tokio"), peer("calloop")],
+                slices: 1,
             }
         })
         .into()

@@ -46,6 +46,7 @@ fn cases(quick: bool) -> Vec<Case> {
                         fetch("exec", python, &[&format!("{folder}/http_client.py")])
                     }),
                 ],
+                slices: 1,
             }
         })
         .into()

@@ -28,6 +28,7 @@ fn cases(quick: bool) -> Vec<Case> {
             peer("hyper on tokio", "hyper"),
             Peer::new("nginx, one worker", move || under_wrk(seconds, || nginx::start("Hello, world!"))),
         ],
+        slices: 1,
     }]
 }
 

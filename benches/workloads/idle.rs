@@ -49,5 +49,6 @@ fn cases(quick: bool) -> Vec<Case> {
                 )
             }),
         ],
+        slices: 1,
     }]
 }

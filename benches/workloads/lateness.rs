@@ -34,6 +34,7 @@ fn cases(quick: bool) -> Vec<Case> {
                     peer("tokio", "tokio"),
                     peer("calloop", "calloop"),
                 ],
+                slices: 1,
             }
         })
         .into()

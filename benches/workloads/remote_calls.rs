@@ -26,6 +26,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("tokio spawn", "tokio", "remote-spawn-flood", calls),
                 peer("calloop channel", "calloop", "remote-flood", calls),
             ],
+            slices: 1,
         },
         Case {
             title: format!("{round_trips} calls, each sent when the one before was answered"),
@@ -37,6 +38,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("tokio spawn", "tokio", "remote-spawn-ping", round_trips),
                 peer("calloop channel", "calloop", "remote-ping", round_trips),
             ],
+            slices: 1,
         },
     ]
 }

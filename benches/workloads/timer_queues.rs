@@ -26,6 +26,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("indexed 4-way heap", "indexed-heap"),
                 peer("hierarchical wheel", "wheel"),
             ],
+            slices: 1,
         }
     };
     let fire = sizes.map(|size| case("fire", "fire", size));

@@ -30,6 +30,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("tokio DelayQueue", "tokio", "delay-queue-fire", fire_few()),
                 peer("calloop", "calloop", "timers-fire", fire_few()),
             ],
+            slices: 1,
         },
         Case {
             title: format!("insert and fire, {many} timers in random order of their deadlines; per timer"),
@@ -44,6 +45,7 @@ fn cases(quick: bool) -> Vec<Case> {
                     "it inserts in O(n), which would take hours here; see the table before",
                 ),
             ],
+            slices: 1,
         },
         Case {
             title: format!("insert and cancel, {many} timers, cancelled in random order; per timer"),
@@ -58,6 +60,7 @@ fn cases(quick: bool) -> Vec<Case> {
                     "it cancels in O(n), which would take hours here; see the next table",
                 ),
             ],
+            slices: 1,
         },
         Case {
             title: format!("one cancelled and one inserted while {few} wait; per pair"),
@@ -69,6 +72,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("tokio DelayQueue", "tokio", "delay-queue-churn", churn()),
                 peer("calloop", "calloop", "timers-churn", arguments([&few, &(many / 50)])),
             ],
+            slices: 1,
         },
     ]
 }
