@@ -267,7 +267,7 @@ fn pour_and_sip(stream: TcpStream, total: usize) {
     assert_eq!(got, total);
 }
 
-// P5: benches/ does the same with 1 GiB
+// P5
 #[test]
 fn proxy_keeps_little_of_what_goes_through_it_in_both_directions_at_once() {
     const TOTAL: usize = 32 << 20;
