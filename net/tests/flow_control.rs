@@ -307,7 +307,9 @@ fn a_pull_producer_that_writes_nothing_is_left_alone_until_it_does() {
             Ok(())
         });
         let port = listen_once(reactor, server);
-        drop(ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, Echo));
+        // It answers nothing: nothing else has the loop come by.
+        let peer = scripted(&Diary::new());
+        drop(ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, peer));
         done
     });
     assert_eq!(resumed.get(), 3);

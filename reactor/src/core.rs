@@ -83,7 +83,7 @@ impl Core {
         self.run_incoming();
         self.run_timers(mark);
         self.run_tasks();
-        self.meter.turn();
+        self.meter.turns.count();
         let goes_on = !self.lifecycle.has_work() || self.lifecycle.step(self);
         if !goes_on {
             self.clear();
@@ -158,7 +158,7 @@ impl Core {
         let batch = self.sources.borrow().batch();
         for _ in 0..batch {
             let Some((token, handler, ready)) = self.sources.borrow_mut().claim() else { continue };
-            self.meter.event();
+            self.meter.events.count();
             let call = handler.clone();
             match self.guarded(|| handler.origin(), || call.ready(ready)) {
                 Some(Progress::Drained) => {}
@@ -175,7 +175,7 @@ impl Core {
         let snapshot = self.incoming.borrow().len().min(CALLS_A_TURN);
         for _ in 0..snapshot {
             let Some(call) = self.incoming.borrow_mut().pop_front() else { break };
-            self.meter.remote_call();
+            self.meter.remote_calls.count();
             self.call(call.place, || (call.run)(&self.handle));
         }
     }
@@ -187,7 +187,7 @@ impl Core {
         let now = self.timers.time.now();
         for _ in 0..CALLS_A_TURN {
             let Some(call) = self.timers.pop_due(now, mark) else { break };
-            self.meter.timer();
+            self.meter.timers.count();
             self.call(call.place, call.run);
         }
     }

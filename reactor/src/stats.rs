@@ -28,11 +28,11 @@ pub struct Stats {
 
 pub(crate) struct Meter {
     slow: Option<Duration>,
-    turns: Counter,
-    events: Counter,
-    timers: Counter,
-    remote_calls: Counter,
-    polls: Counter,
+    pub(crate) turns: Counter,
+    pub(crate) events: Counter,
+    pub(crate) timers: Counter,
+    pub(crate) remote_calls: Counter,
+    pub(crate) polls: Counter,
     slow_callbacks: Counter,
     longest: Cell<Option<(Duration, Origin)>>,
 }
@@ -63,26 +63,6 @@ impl Meter {
         }
     }
 
-    pub(crate) fn turn(&self) {
-        self.turns.count();
-    }
-
-    pub(crate) fn event(&self) {
-        self.events.count();
-    }
-
-    pub(crate) fn timer(&self) {
-        self.timers.count();
-    }
-
-    pub(crate) fn remote_call(&self) {
-        self.remote_calls.count();
-    }
-
-    pub(crate) fn poll(&self) {
-        self.polls.count();
-    }
-
     #[inline]
     pub(crate) fn start(&self) -> Option<Instant> {
         self.slow.map(|_| Instant::now())
@@ -110,10 +90,10 @@ impl Meter {
 }
 
 #[derive(Default)]
-struct Counter(Cell<u64>);
+pub(crate) struct Counter(Cell<u64>);
 
 impl Counter {
-    fn count(&self) {
+    pub(crate) fn count(&self) {
         self.0.set(self.0.get() + 1);
     }
 

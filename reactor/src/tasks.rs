@@ -192,7 +192,7 @@ impl Core {
         ring.queued.swap(false, Ordering::AcqRel);
         let Some((mut run, place)) = self.tasks.begin(id) else { return };
         let waker = Waker::from(ring);
-        self.meter.poll();
+        self.meter.polls.count();
         let polled = self.call(place, || run.poll(&mut Context::from_waker(&waker)));
         let done = match polled {
             Some(Poll::Pending) => self.tasks.put_back(id, run),
