@@ -100,6 +100,17 @@ fn the_log_line_names_the_stage_where_an_error_was_made_in_a_chain_that_had_fire
 /// Line of a Deferred that fails, and the Deferred.
 type Failing = (u32, Deferred<()>);
 
+/// The one line that is logged of the Deferred has `prefix`, and behind it the line that the Deferred came with.
+fn logs_its_place(prefix: &str, failing: fn() -> Failing) {
+    let mut made_at = 0;
+    let line = logged_once(|| {
+        let (place, deferred) = failing();
+        made_at = place;
+        drop(deferred);
+    });
+    assert!(line.contains(&format!("{prefix}{}:{made_at}:", file!())), "{line}");
+}
+
 // D11
 #[test]
 fn the_log_line_names_the_users_line_where_a_function_of_this_library_made_the_deferred() {
@@ -133,15 +144,7 @@ fn the_log_line_names_the_users_line_where_a_function_of_this_library_made_the_d
             (made_at, gathered)
         },
     ];
-    for failing in failing {
-        let mut made_at = 0;
-        let line = logged_once(|| {
-            let (place, deferred) = failing();
-            made_at = place;
-            drop(deferred);
-        });
-        assert!(line.contains(&format!("the Deferred made at {}:{made_at}:", file!())), "{line}");
-    }
+    failing.into_iter().for_each(|failing| logs_its_place("the Deferred made at ", failing));
 }
 
 // D11
@@ -153,15 +156,7 @@ fn the_log_line_names_the_users_line_where_a_function_of_this_library_made_the_f
         || (line!(), maybe_deferred(|| -> Result<(), Failure> { panic!("oh") })),
         || (line!(), Deferred::new().0),
     ];
-    for failing in failing {
-        let mut made_at = 0;
-        let line = logged_once(|| {
-            let (place, deferred) = failing();
-            made_at = place;
-            drop(deferred);
-        });
-        assert!(line.contains(&format!("(made at {}:{made_at}:", file!())), "{line}");
-    }
+    failing.into_iter().for_each(|failing| logs_its_place("(made at ", failing));
 }
 
 // D11
