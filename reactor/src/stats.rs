@@ -97,7 +97,7 @@ impl Counter {
         self.0.set(self.0.get() + 1);
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.get()
     }
 }
