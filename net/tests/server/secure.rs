@@ -5,8 +5,8 @@ use std::time::Duration;
 use twistor_net::http::server::{Request as Asked, Response, Site, Tree};
 use twistor_net::http::{Agent, HttpError, NoResponse, Request};
 use twistor_net::tls::{ClientTls, ServerTls};
-use twistor_net::{Failure, ServerEndpoint, SimulatedNetwork};
-use twistor_reactor::{Handle, Reactor, defer_later};
+use twistor_net::{ClientEndpoint, Failure, ServerEndpoint, SimulatedNetwork};
+use twistor_reactor::{AddTimeout, Handle, Reactor, defer_later};
 
 use crate::support::{address, run};
 use crate::tls_support::Authority;
@@ -98,4 +98,25 @@ fn a_handshake_that_is_under_way_when_the_site_stops_is_closed_behind() {
     let (page, left) = slow_handshake(true);
     assert!(page.is_err_and(|failure| failure.is::<NoResponse>()));
     assert_eq!(left, 0);
+}
+
+// W6: the one who never says hello
+#[test]
+fn a_handshake_that_does_not_end_does_not_hold_up_the_end_of_the_site() {
+    let authority = Authority::new();
+    let reactor = Reactor::simulated(1);
+    let site = Site::new(&reactor, |_: &mut Asked<'_>| "Hello, world!");
+    let tls = authority.signs("192.0.2.80").server();
+    site.listen(ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), tls)).unwrap();
+    let handle = Handle::clone(&reactor);
+    let done = reactor.spawn(async move {
+        let client = ClientEndpoint::tcp("192.0.2.80", 443).converse(&handle).await?;
+        handle.sleep(Duration::from_millis(100)).await?;
+        assert_eq!(site.connections(), 1);
+        site.stop().add_timeout(Duration::from_secs(1), &handle).await?;
+        assert_eq!(site.connections(), 0);
+        drop(client);
+        Ok::<_, Failure>(())
+    });
+    reactor.run_until(done).unwrap();
 }

@@ -86,7 +86,11 @@ impl Channel {
     /// The site is coming to its end.
     pub(super) fn drain(&self) {
         match self.phase.get() {
-            Phase::Opening => self.phase.set(Phase::Closed),
+            Phase::Opening => {
+                // Nobody has asked for anything yet, and the handshake may take its time: it is not waited for.
+                self.phase.set(Phase::Closed);
+                self.site.gone(self);
+            }
             Phase::Idle => self.close(false),
             Phase::Rest => self.close(true),
             _ => {}
