@@ -1,0 +1,577 @@
+//! Two sides of a connection that do anything, at any time, also from inside their own handlers: what P1 to P5 and P11
+//! promise holds whatever they do, over TCP and over TLS, and on a network where things go wrong.
+//!
+//! Five hundred seeds each, or as many as `SEEDS` says.
+
+#[cfg(feature = "tls")]
+mod tls_support;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use twistor_net::{
+    ClientEndpoint, ConnectionAborted, ConnectionDone, ConnectionLost, Failure, HandlerPanicked, Producer,
+    Protocol, RateLimit, ServerEndpoint, SimulatedNetwork, Transport,
+};
+use twistor_reactor::{Handle, Reactor};
+
+/// Longer than anything is under way.
+const ON_THE_WAY: Duration = Duration::from_millis(150);
+const SERVER: &str = "192.0.2.80";
+
+fn seeds() -> std::ops::Range<u64> {
+    0..std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(500)
+}
+
+/// SplitMix64.
+#[derive(Clone)]
+struct Random(Rc<Cell<u64>>);
+
+impl Random {
+    fn new(seed: u64) -> Random {
+        Random(Rc::new(Cell::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))))
+    }
+
+    fn below(&self, limit: u64) -> u64 {
+        self.0.set(self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        let mut z = self.0.get();
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % limit
+    }
+
+    fn one_in(&self, odds: u64) -> bool {
+        self.below(odds) == 0
+    }
+}
+
+/// What the program's own reasons to fail look like.
+#[derive(Debug)]
+struct Whim;
+
+impl fmt::Display for Whim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whim")
+    }
+}
+
+impl std::error::Error for Whim {}
+
+/// How a world's programs behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Temper {
+    /// They write, pause, produce, and close in order.
+    Mild,
+    /// They abort, fail and panic, too.
+    Wild,
+}
+
+/// One side, and all that was seen of it.
+struct Side {
+    name: &'static str,
+    temper: Temper,
+    /// It says little, and soon: what it sends later could meet a closed socket, and cost it what it was sent.
+    silent: bool,
+    handle: Handle,
+    random: Random,
+    transport: RefCell<Option<Transport>>,
+    limit: RateLimit,
+    /// Bytes taken to be sent, and bytes received.
+    written: Cell<u64>,
+    received: Cell<u64>,
+    inside: Cell<bool>,
+    /// It has paused, and not resumed.
+    paused: Cell<bool>,
+    /// It called `lose_connection`, or something stronger; then nothing is delivered any more.
+    closing: Cell<bool>,
+    /// It called `lose_connection` before it had seen the peer's end; and so early that what a silent peer
+    /// sends may have met a closed socket.
+    closed_before_end: Cell<bool>,
+    closed_early: Cell<bool>,
+    rough: Cell<bool>,
+    ended: Cell<bool>,
+    made: Cell<usize>,
+    /// When all is here that a silent peer may send.
+    settled: Cell<Instant>,
+    reason: RefCell<Option<Failure>>,
+    /// Deferreds of `drained` that have not fired.
+    undrained: Cell<usize>,
+    /// Promises that were broken. A panic in a handler would be the library's, which catches it.
+    broken: Rc<RefCell<Vec<String>>>,
+    producing: RefCell<Option<Rc<Pieces>>>,
+    acts: Cell<usize>,
+}
+
+/// The byte at this place of what a side sends.
+fn byte(name: &str, place: u64) -> u8 {
+    (place.wrapping_mul(31) ^ (place >> 8).wrapping_mul(7) ^ u64::from(name.as_bytes()[0])) as u8
+}
+
+impl Side {
+    fn new(name: &'static str, temper: Temper, silent: bool, handle: &Handle, random: &Random) -> Rc<Side> {
+        Rc::new(Side {
+            name,
+            temper,
+            silent,
+            handle: handle.clone(),
+            random: random.clone(),
+            transport: RefCell::default(),
+            limit: RateLimit::new(handle, 200_000),
+            written: Cell::default(),
+            received: Cell::default(),
+            inside: Cell::default(),
+            paused: Cell::default(),
+            closing: Cell::default(),
+            closed_before_end: Cell::default(),
+            closed_early: Cell::default(),
+            rough: Cell::default(),
+            ended: Cell::default(),
+            made: Cell::default(),
+            settled: Cell::new(handle.now()),
+            reason: RefCell::default(),
+            undrained: Cell::default(),
+            broken: Rc::default(),
+            producing: RefCell::default(),
+            acts: Cell::new(50),
+        })
+    }
+
+    fn promise(&self, kept: bool, what: &str) {
+        if !kept {
+            self.broken.borrow_mut().push(what.to_owned());
+        }
+    }
+
+    /// Every handler goes through here: none inside another, and none after the loss.
+    fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.promise(!self.inside.replace(true), "entered from inside its own call");
+        self.promise(self.reason.borrow().is_none(), "called after its end");
+        struct Leave<'a>(&'a Cell<bool>);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
+        let _leave = Leave(&self.inside);
+        f()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.reason.borrow().is_some()
+    }
+
+    /// Writes so many bytes in one of the ways there are.
+    fn write(&self, transport: &Transport, length: u64) {
+        let begin = self.written.get();
+        let data: Vec<u8> = (begin..begin + length).map(|place| byte(self.name, place)).collect();
+        let may = !transport.is_lost();
+        let taken = match self.random.below(3) {
+            0 => transport.write(&data),
+            1 => transport.write_vec(data),
+            _ => {
+                let (first, rest) = data.split_at(data.len() / 3);
+                let (second, third) = rest.split_at(rest.len() / 2);
+                transport.write_all(&[first, second, third])
+            }
+        };
+        self.promise(may || !taken, "bytes were taken after the loss");
+        if taken {
+            self.written.set(begin + length);
+        }
+    }
+
+    /// Does a thing or two, if it has not done enough.
+    fn act(self: &Rc<Self>) {
+        for _ in 0..=self.random.below(3) {
+            self.act_once();
+        }
+    }
+
+    fn act_once(self: &Rc<Self>) {
+        let left = self.acts.get();
+        let transport = self.transport.borrow().clone();
+        let Some(transport) = transport.filter(|_| left > 0) else { return };
+        self.acts.set(left - 1);
+        match self.random.below(if self.temper == Temper::Wild { 23 } else { 20 }) {
+            0..=5 if self.silent => {
+                if self.handle.now() + ON_THE_WAY < self.settled.get() {
+                    self.write(&transport, self.random.below(3000));
+                }
+            }
+            0..=3 => self.write(&transport, self.random.below(3000)),
+            4 | 5 => self.write(&transport, self.random.below(80_000)),
+            6 | 7 => self.pause(&transport),
+            8 | 9 => self.resume(&transport),
+            10 => transport.set_high_water_mark(self.random.below(100_000) as usize),
+            11 | 12 => self.await_drained(&transport),
+            13 | 14 if self.silent => {}
+            13 => self.produce(&transport, false),
+            14 => self.produce(&transport, true),
+            15 => transport.limit_reading(&self.limit),
+            16 => transport.limit_writing(&self.limit),
+            17 => transport.lift_limits(),
+            18 if self.random.one_in(8) => transport.lose_write_connection(),
+            19 if self.random.one_in(if self.silent { 20 } else { 3 }) => self.close(&transport),
+            20 if self.random.one_in(4) => {
+                self.is_rough();
+                transport.abort_connection();
+            }
+            21 if self.random.one_in(4) => {
+                self.is_rough();
+                transport.fail_connection(Whim);
+            }
+            _ => {}
+        }
+    }
+
+    fn close(&self, transport: &Transport) {
+        if !self.ended.get() {
+            self.closed_before_end.set(true);
+        }
+        if !self.closing.replace(true) {
+            self.closed_early.set(self.handle.now() < self.settled.get());
+        }
+        transport.lose_connection();
+    }
+
+    fn is_rough(&self) {
+        if !self.is_lost() {
+            self.rough.set(true);
+            self.closing.set(true);
+        }
+    }
+
+    fn pause(&self, transport: &Transport) {
+        transport.pause_producing();
+        self.paused.set(true);
+    }
+
+    fn resume(&self, transport: &Transport) {
+        self.paused.set(false);
+        transport.resume_producing();
+    }
+
+    fn await_drained(self: &Rc<Self>, transport: &Transport) {
+        self.undrained.set(self.undrained.get() + 1);
+        let side = self.clone();
+        drop(transport.drained().add_both(move |result| {
+            side.undrained.set(side.undrained.get() - 1);
+            if let Err(failure) = result {
+                side.promise(!failure.is::<Whim>() || side.rough.get(), "a failure of another");
+            }
+        }));
+    }
+
+    fn produce(self: &Rc<Self>, transport: &Transport, pull: bool) {
+        let pieces = Rc::new(Pieces {
+            side: self.clone(),
+            transport: transport.clone(),
+            pull,
+            left: Cell::new(self.random.below(6)),
+            paused: Cell::new(pull),
+            stopped: Cell::new(false),
+            registered: Cell::new(true),
+        });
+        let registered = if pull {
+            transport.register_pull_producer(pieces.clone())
+        } else {
+            transport.register_producer(pieces.clone())
+        };
+        if registered.is_err() {
+            pieces.registered.set(false);
+            return;
+        }
+        let before = self.producing.replace(Some(pieces.clone()));
+        self.promise(before.is_none_or(|before| !before.registered.get()), "two producers");
+        if !pull && !pieces.paused.get() {
+            pieces.piece();
+        }
+    }
+
+    /// Sometimes something, from inside a handler; and sometimes the handler itself fails.
+    fn react(self: &Rc<Self>) -> Result<(), Failure> {
+        if self.random.one_in(3) {
+            self.act();
+        }
+        if self.temper == Temper::Wild && self.random.one_in(200) {
+            self.closing.set(true);
+            self.rough.set(true);
+            if self.random.one_in(2) {
+                // Without a word on the terminal.
+                std::panic::resume_unwind(Box::new("on purpose"));
+            }
+            return Err(Whim.into());
+        }
+        Ok(())
+    }
+
+    /// Lets go of everything that holds the end up, and says no more.
+    fn wind_up(&self) {
+        self.acts.set(0);
+        let Some(transport) = self.transport.borrow().clone() else { return };
+        if let Some(pieces) = self.producing.take() {
+            pieces.unregister();
+        }
+        transport.lift_limits();
+        if !self.closing.get() {
+            self.resume(&transport);
+        }
+        transport.lose_write_connection();
+    }
+
+    /// What can be said of a side on its own, when all is over.
+    fn check(&self, whom: &str) {
+        assert!(self.broken.borrow().is_empty(), "{whom}: {:?}", self.broken.borrow());
+        if self.made.get() == 0 {
+            return;
+        }
+        assert_eq!(self.made.get(), 1, "{whom}");
+        let reason = self.reason.take().unwrap_or_else(|| panic!("{whom}: its loss was never told"));
+        let known =
+            if reason.is::<Whim>() || reason.is::<HandlerPanicked>() || reason.is::<ConnectionAborted>() {
+                self.rough.get()
+            } else {
+                reason.is::<ConnectionDone>() || reason.is::<ConnectionLost>() || tls_says(&reason)
+            };
+        assert!(known, "{whom}: {reason:?}");
+        assert_eq!(self.undrained.get(), 0, "{whom}: drained never fired");
+    }
+}
+
+#[cfg(feature = "tls")]
+fn tls_says(reason: &Failure) -> bool {
+    reason.is::<twistor_net::tls::TlsTruncated>()
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls_says(_: &Failure) -> bool {
+    false
+}
+
+/// A producer of a few pieces.
+struct Pieces {
+    side: Rc<Side>,
+    transport: Transport,
+    pull: bool,
+    left: Cell<u64>,
+    paused: Cell<bool>,
+    stopped: Cell<bool>,
+    registered: Cell<bool>,
+}
+
+impl Pieces {
+    fn piece(&self) {
+        while self.left.get() > 0 && (self.pull || !self.paused.get()) {
+            self.left.set(self.left.get() - 1);
+            self.side.write(&self.transport, 1 + self.side.random.below(40_000));
+            if self.pull {
+                return;
+            }
+        }
+        if self.left.get() == 0 {
+            self.unregister();
+        }
+    }
+
+    fn unregister(&self) {
+        if self.registered.replace(false) {
+            self.transport.unregister_producer();
+        }
+    }
+
+    fn called(&self, method: &str) {
+        self.side.promise(self.registered.get(), &format!("{method} of a producer that is not registered"));
+        self.side.promise(!self.stopped.get(), &format!("{method} of a producer that was stopped"));
+    }
+}
+
+impl Producer for Pieces {
+    fn pause_producing(&self) {
+        self.called("pause");
+        self.side.promise(!self.pull, "a pull producer was paused");
+        self.side.promise(!self.paused.replace(true), "a producer was paused twice");
+    }
+
+    fn resume_producing(&self) {
+        self.called("resume");
+        self.side.promise(self.paused.replace(self.pull), "a producer was resumed that was not paused");
+        if self.side.random.one_in(4) {
+            self.side.act();
+        }
+        if self.registered.get() {
+            self.piece();
+        }
+    }
+
+    fn stop_producing(&self) {
+        self.called("stop");
+        self.stopped.set(true);
+    }
+}
+
+struct Play {
+    side: Rc<Side>,
+    peer: Rc<Side>,
+}
+
+impl Protocol for Play {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let side = &self.side;
+        side.made.set(side.made.get() + 1);
+        side.transport.replace(Some(transport.clone()));
+        side.settled.set(side.handle.now() + Duration::from_millis(300));
+        side.write(transport, 1000);
+        for _ in 0..20 {
+            let (side, delay) = (side.clone(), Duration::from_micros(side.random.below(1_500_000)));
+            side.handle.clone().call_later(delay, move || side.act());
+        }
+        side.enter(|| side.react())
+    }
+
+    fn data_received(&mut self, _: &Transport, data: &[u8]) -> Result<(), Failure> {
+        let (side, peer) = (&self.side, &self.peer);
+        side.enter(|| {
+            side.promise(!data.is_empty(), "nothing was delivered");
+            side.promise(!side.paused.get(), "delivered while paused");
+            side.promise(!side.closing.get(), "delivered while closing");
+            side.promise(!side.ended.get(), "delivered behind the end");
+            let begin = side.received.get();
+            let sent = (begin..).zip(data).all(|(place, got)| *got == byte(peer.name, place));
+            side.promise(sent, "not what was sent");
+            side.received.set(begin + data.len() as u64);
+            side.promise(side.received.get() <= peer.written.get(), "more than was sent");
+            side.react()
+        })
+    }
+
+    fn reading_resumed(&mut self, _: &Transport) -> Result<(), Failure> {
+        let side = &self.side;
+        side.enter(|| {
+            side.promise(!side.paused.get() && !side.closing.get(), "resumed while paused or closing");
+            side.react()
+        })
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let side = &self.side;
+        side.enter(|| {
+            side.promise(!side.ended.replace(true), "the end was told twice");
+            side.promise(!side.closing.get(), "the end was told while closing");
+            side.react()?;
+            if side.random.one_in(2) {
+                side.close(transport);
+            }
+            Ok(())
+        })
+    }
+
+    fn connection_lost(&mut self, reason: Failure) {
+        let side = &self.side;
+        side.enter(|| ());
+        let transport = side.transport.borrow().clone();
+        side.promise(
+            transport.is_some_and(|transport| transport.is_lost()),
+            "lost, and its transport is not",
+        );
+        let pieces = side.producing.take();
+        let stopped = pieces.is_none_or(|pieces| pieces.stopped.get() || !pieces.registered.get());
+        side.promise(stopped, "its producer was not stopped");
+        side.reason.replace(Some(reason));
+    }
+}
+
+/// One world. Whether all that was sent had to arrive, and did.
+fn play(seed: u64, server_end: &ServerEndpoint, client_end: &ClientEndpoint) -> bool {
+    let reactor = Reactor::simulated(seed);
+    let network = SimulatedNetwork::of(&reactor).unwrap();
+    network.add_name("server.test", [SERVER.parse().unwrap()]);
+    network.set_latency(Duration::from_millis(1), Duration::from_millis(40));
+    let trouble = seed % 4 == 3;
+    if trouble {
+        network.set_resets(0.3);
+        network.set_silences(0.2);
+    }
+    let random = Random::new(seed);
+    let temper = if seed % 2 == 0 { Temper::Mild } else { Temper::Wild };
+    let silent = if seed % 3 > 0 { Some(random.below(2)) } else { None };
+    let server = Side::new("server", temper, silent == Some(0), &reactor, &random);
+    let client = Side::new("client", temper, silent == Some(1), &reactor, &random);
+    let (one, other) = (server.clone(), client.clone());
+    let port = server_end
+        .listen(&reactor, move |_| Play { side: one.clone(), peer: other.clone() })
+        .unwrap_or_else(|error| panic!("{error}"));
+    let connecting = client_end.connect(&reactor, Play { side: client.clone(), peer: server.clone() });
+    drop(connecting.add_both(|_| ()));
+
+    let sides = [server.clone(), client.clone()];
+    let winding_up = sides.clone();
+    reactor.call_later(Duration::from_secs(30), move || winding_up.iter().for_each(|side| side.wind_up()));
+    // Both halves have ended by now, except to who is cut off.
+    let aborting = sides.clone();
+    reactor.call_later(Duration::from_secs(60), move || {
+        for side in aborting {
+            let transport = side.transport.borrow().clone().filter(|_| !side.is_lost());
+            side.promise(transport.is_none() || trouble, "both halves have ended, and it is not lost");
+            transport.inspect(|transport| {
+                side.is_rough();
+                transport.abort_connection();
+            });
+        }
+    });
+    let (handle, ended) = (Handle::clone(&reactor), sides.clone());
+    reactor.call_later(Duration::from_secs(61), move || {
+        for side in ended {
+            side.promise(side.made.get() == 0 || side.is_lost(), "it has no end");
+        }
+        drop(port.stop_listening());
+        handle.stop();
+    });
+    reactor.run().unwrap();
+    for side in &sides {
+        side.check(&format!("seed {seed}, {}", side.name));
+    }
+    if trouble || temper == Temper::Wild {
+        return false;
+    }
+    // What one has sent before it closed in order reaches the other, unless that closed first, or sent something that
+    // met a closed socket.
+    let complete = |from: &Side, to: &Side| {
+        let rough = from.rough.get() || to.rough.get();
+        let due = to.silent && !rough && !to.closed_before_end.get() && !from.closed_early.get();
+        if due {
+            let (sent, got) = (from.written.get(), to.received.get());
+            assert_eq!(sent, got, "seed {seed}: the {} got less than was sent", to.name);
+        }
+        due && from.written.get() > 0
+    };
+    complete(&server, &client) | complete(&client, &server)
+}
+
+fn play_all(server: &ServerEndpoint, client: &ClientEndpoint) {
+    let complete = seeds().filter(|seed| play(*seed, server, client)).count();
+    println!("in {complete} of {} worlds all had to arrive", seeds().count());
+    assert!(complete > 0 || seeds().count() < 100, "there was nothing to see");
+}
+
+// P1 to P5
+#[test]
+fn whatever_two_sides_do_over_tcp_the_promises_hold() {
+    play_all(
+        &ServerEndpoint::tcp(format!("{SERVER}:80").parse().unwrap()),
+        &ClientEndpoint::tcp("server.test", 80),
+    );
+}
+
+// P1 to P5, P10 and P11
+#[cfg(feature = "tls")]
+#[test]
+fn whatever_two_sides_do_over_tls_the_promises_hold() {
+    let authority = tls_support::Authority::new();
+    let tls = authority.signs("server.test").server();
+    play_all(
+        &ServerEndpoint::tls(format!("{SERVER}:443").parse().unwrap(), tls),
+        &ClientEndpoint::tls("server.test", 443, authority.client()),
+    );
+}
