@@ -54,7 +54,7 @@ pub use list::{
     DeferredList, EarlyMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, Join, Mode,
     gather_results, join, race,
 };
-pub use outcome::Outcome;
+pub use outcome::{Outcome, OutcomeOf};
 pub use pool::DeferredPool;
 pub use queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
 pub use semaphore::{DeferredLock, DeferredSemaphore, NoSlots, Permit};

@@ -83,6 +83,10 @@ impl<T: 'static> Origin for Source<T> {
 /// # Dropping
 /// A trigger dropped unfired fires [`Abandoned`], so that nothing waits for ever in silence; while a
 /// panic unwinds it only drops.
+///
+/// # Threads
+/// A trigger stays in its Deferred's thread. What another thread has found out goes there first: as the result of
+/// `reactor.defer_to_thread(work)`, which is a Deferred, or by `remote.call_from_thread(call)`.
 #[must_use = "a trigger dropped unfired fires `Abandoned`"]
 pub struct Trigger<T: 'static> {
     source: Rc<Source<T>>,
