@@ -72,7 +72,7 @@ pub use queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
 pub use semaphore::{DeferredLock, DeferredSemaphore, NoSlots, Permit};
 pub use shortcuts::{execute, fail, maybe_deferred, succeed};
 pub use stderr::log_to_stderr;
-pub use trigger::{Abandoned, Trigger};
+pub use trigger::{Abandoned, Trigger, abandon_quietly};
 
 /// The README's program is compiled with the tests.
 #[cfg(doctest)]
