@@ -26,17 +26,21 @@ fn open_descriptors() -> usize {
     std::fs::read_dir("/dev/fd").map_or(0, |descriptors| descriptors.count())
 }
 
-fn main() -> Result<(), Failure> {
-    let reactor = Reactor::new()?;
-    let url = pages::serve(&reactor)?.url("/little");
-    let (handle, pool) = (reactor.handle(), DeferredPool::new()); // the pool counts what is under way
-    let work = SharedIterator::new((1..=PAGES).map(move |number| {
-        let page = pool.add(get_page(&handle, &url));
+fn do_work(reactor: Handle, url: String) -> impl Iterator<Item = Deferred<()>> {
+    let pool = DeferredPool::new(); // it only counts what is under way
+    (1..=PAGES).map(move |number| {
+        let page = pool.add(get_page(&reactor, &url));
         if number % 250 == 0 {
             println!("page {number}: {} under way, {} descriptors open", pool.len(), open_descriptors());
         }
         page.add_callback(move |page| page_callback(number, &page))
-    }));
+    })
+}
+
+fn main() -> Result<(), Failure> {
+    let reactor = Reactor::new()?;
+    let url = pages::serve(&reactor)?.url("/little");
+    let work = SharedIterator::new(do_work(reactor.handle(), url));
     let cooperator = Cooperator::new(&reactor);
     let workers = (0..MAX_RUN).map(|_| cooperator.coiterate(work.clone()));
     reactor.run_until(gather_results(workers))?;

@@ -14,24 +14,21 @@ use twistor::prelude::*;
 type Pages = Rc<RefCell<BTreeMap<String, Option<Page>>>>;
 
 fn request_page(reactor: &Handle, url: String, pages: Pages) -> Deferred<()> {
+    let request = get_page(reactor, &url);
+
+    // Three closures, to handle what becomes of it. They run later, so each owns the URL that it tells.
     let (good, bad) = (url.clone(), url.clone());
-    get_page(reactor, &url)
-        .add_callbacks(move |page| report_success(good, page), move |_| report_failure(bad))
-        .add_callback(move |page| save_result(&pages, url, page))
-}
+    let report_success = move |page| {
+        println!("Successfully downloaded `{good}`.");
+        Ok(Some(page))
+    };
+    let report_failure = move |_| {
+        println!("Failed to download `{bad}`.");
+        Ok(None)
+    };
+    let save_result = move |page| _ = pages.borrow_mut().insert(url, page);
 
-fn report_success(url: String, page: Page) -> Result<Option<Page>, Failure> {
-    println!("Successfully downloaded `{url}`.");
-    Ok(Some(page))
-}
-
-fn report_failure(url: String) -> Result<Option<Page>, Failure> {
-    println!("Failed to download `{url}`.");
-    Ok(None)
-}
-
-fn save_result(pages: &Pages, url: String, page: Option<Page>) {
-    pages.borrow_mut().insert(url, page);
+    request.add_callbacks(report_success, report_failure).add_callback(save_result)
 }
 
 fn main() -> Result<(), Failure> {

@@ -3,9 +3,11 @@
 //! Passes connections on to TARGET, byte for byte, in both directions: `proxy --listen 127.0.0.1:8000 example.com:80`.
 //! TARGET is HOST:PORT or an endpoint string, as `unix:/run/app.sock`. However much faster one side is than the other,
 //! little is kept here: each side is read no faster than the other side takes it.
+//!
+//! ADDRESS may be an endpoint string, too. So the same program ends TLS in front of a server that knows none:
+//! `proxy --listen ssl:8443:privateKey=key.pem:certKey=cert.pem 127.0.0.1:80`.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use clap::Parser;
@@ -28,12 +30,11 @@ impl End {
         let far = End { pair: self.pair.clone(), own: 1 - self.own, target: None };
         let (near, peer) = (near.clone(), near.peer());
         let connecting = target.connect(reactor, far).add_callbacks(
-            |_| Ok(()),
+            |_| (),
             move |failure| {
                 let peer = peer.map_or_else(Default::default, |peer| peer.to_string());
                 eprintln!("a connection from {peer} was closed: {failure}");
                 near.abort_connection();
-                Ok(())
             },
         );
         drop(connecting);
@@ -87,8 +88,9 @@ impl Protocol for End {
 
 #[derive(Parser)]
 struct Options {
+    /// An IP address and port, or an endpoint string
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
-    listen: SocketAddr,
+    listen: String,
     /// HOST:PORT, or an endpoint string
     target: String,
 }
@@ -102,9 +104,13 @@ fn target(text: &str) -> Result<ClientEndpoint, EndpointError> {
 
 fn main() -> Result<(), Failure> {
     let Options { listen, target: to } = Options::parse();
+    let endpoint = match listen.parse() {
+        Ok(address) => ServerEndpoint::tcp(address),
+        Err(_) => listen.parse()?,
+    };
     let reactor = Reactor::new()?;
     let (target, handle) = (target(&to)?, reactor.handle());
-    let port = ServerEndpoint::tcp(listen).listen(&reactor, move |_peer| End {
+    let port = endpoint.listen(&reactor, move |_peer| End {
         pair: Pair::default(),
         own: 0,
         target: Some((handle.clone(), target.clone())),

@@ -9,11 +9,29 @@
 //!
 //! [`prelude`] has what most programs name.
 //!
+//! ```
+//! use std::time::Duration;
+//! use twistor::prelude::*;
+//!
+//! fn print_later(reactor: &Handle, message: &'static str) -> Deferred<()> {
+//!     defer_later(reactor, Duration::from_millis(10), move || println!("{message}"))
+//! }
+//!
+//! fn main() -> Result<(), Failure> {
+//!     let reactor = Reactor::new()?;
+//!     reactor.run_until(print_later(&reactor, "The future is now!"))
+//! }
+//! ```
+//!
+//! What each crate promises, numbered: [of Deferreds](deferred::behaviour), [of the reactor](reactor::behaviour),
+//! [of the net](net::behaviour).
+//!
 //! # Features
 //!
 //! All on by default:
 //!
-//! - `http`: HTTP/1.1, client and server; `compression`: pages that come compressed; `tls`: TLS, and `https`.
+//! - `http`: HTTP/1.1, client and server; `compression`: pages that come compressed; `tls`: TLS, and `https`
+//!   (building ring, its cryptography, needs a C compiler).
 //! - `direct-syscalls`: on Linux, connections receive and send past the C library, which small messages notice.
 //! - `precise-timers`: timers to tens of microseconds on Linux, instead of to the millisecond.
 //! - `process`: child processes; `signals`: Ctrl-C and SIGTERM stop a run in order, and callbacks for signals.

@@ -314,6 +314,28 @@ fn proxy_passes_on_http_and_tells_of_a_target_that_is_not_there() {
 }
 
 #[test]
+fn proxy_ends_tls_in_front_of_a_server_that_knows_none() {
+    let folder = Folder::new();
+    let (chain, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&chain, certified.cert.pem()).unwrap();
+    std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
+    let bytes = folder.random_file("random", 3 << 20);
+    let site = Service::on_free_port("http_server", &["--root", folder.path().to_str().unwrap()]);
+    let (key, chain) = (key.display(), chain.display());
+    let endpoint = format!("ssl:0:privateKey={key}:certKey={chain}:interface=127.0.0.1");
+    let proxy = Service::start("proxy", &["--listen", &endpoint, &site.address].map(OsStr::new));
+    let port = proxy.address.rsplit(':').next().unwrap();
+    let name = format!("localhost:{port}:127.0.0.1");
+    let url = format!("https://localhost:{port}/random");
+    if let Some(got) = curl(&["--cacert", &chain.to_string(), "--resolve", &name, &url]) {
+        assert!(got == bytes, "{} bytes came", got.len());
+    }
+    proxy.stop();
+    site.stop();
+}
+
+#[test]
 fn proxy_closes_a_connection_whose_target_fails_at_once() {
     let folder = Folder::new();
     let proxy = Service::on_free_port("proxy", &[&format!("unix:{}", folder.path().join("none").display())]);

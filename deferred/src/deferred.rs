@@ -12,7 +12,7 @@ use crate::origin::{self, Origin};
 use crate::slot::Slot;
 use crate::trace::{Kind, Step, Track};
 use crate::trigger::Source;
-use crate::{Canceller, Failure, Outcome, Trigger};
+use crate::{Canceller, Failure, Outcome, OutcomeOf, Trigger};
 
 /// A result that is not there yet, to which callbacks are added. Twisted's `Deferred`.
 ///
@@ -196,7 +196,8 @@ impl<T: 'static> Deferred<T> {
     /// `Err(failure)` goes on to the next errback. [`Failure::trap`] picks the errors to handle.
     ///
     /// One that only tells of the failure, and returns nothing, therefore stands behind a callback that returns nothing,
-    /// or beside one in [`add_callbacks`](Deferred::add_callbacks).
+    /// or beside one in [`add_callbacks`](Deferred::add_callbacks); anywhere else it does not compile, since the
+    /// callbacks behind it would get nothing.
     ///
     /// ```
     /// # use twistor_deferred::{Abandoned, fail};
@@ -205,12 +206,15 @@ impl<T: 'static> Deferred<T> {
     /// page().add_errback(|failure| Err(failure.context("the first page"))); // and on it goes
     /// page().add_callback(|text| println!("{text}")).add_errback(|failure| println!("failed: {failure}"));
     /// ```
+    ///
+    /// ```compile_fail,E0277
+    /// # use twistor_deferred::{Abandoned, fail};
+    /// # let page = || fail::<String>(Abandoned);
+    /// page().add_errback(|failure| println!("failed: {failure}")).add_callback(|text| println!("{text}"));
+    /// ```
     #[inline]
     #[track_caller]
-    pub fn add_errback<O: Outcome<Value = T>>(
-        self,
-        errback: impl FnOnce(Failure) -> O + 'static,
-    ) -> Deferred<T> {
+    pub fn add_errback<O: OutcomeOf<T>>(self, errback: impl FnOnce(Failure) -> O + 'static) -> Deferred<T> {
         self.then(OnFailure(errback))
     }
 
@@ -219,7 +223,7 @@ impl<T: 'static> Deferred<T> {
     /// A failure of `callback` goes to the errback of the next stage, not to `errback`.
     #[inline]
     #[track_caller]
-    pub fn add_callbacks<O: Outcome, P: Outcome<Value = O::Value>>(
+    pub fn add_callbacks<O: Outcome, P: OutcomeOf<O::Value>>(
         self,
         callback: impl FnOnce(T) -> O + 'static,
         errback: impl FnOnce(Failure) -> P + 'static,

@@ -37,7 +37,8 @@ struct Inner {
 }
 
 impl Failure {
-    /// A failure of this error, made here.
+    /// A failure of this error, made here; or of a text, where nobody has to tell it from others: as in
+    /// `Err(Failure::new("nobody is at home"))`.
     #[track_caller]
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
         Failure::made_at(error.into(), Location::caller())

@@ -21,6 +21,18 @@
 //!
 //! Firing is synchronous: the callbacks have run when [`Trigger::callback`] returns, and a callback
 //! added to a Deferred that has fired runs before `add_callback` returns. Nothing here needs a reactor.
+//!
+//! # From here
+//!
+//! - What a callback may return, and how an error gets into the chain and out of it: [`Outcome`], [`Failure`].
+//! - Several at once: [`gather_results`] for all, [`DeferredList`] for each, [`race`] for the first, [`join`] where
+//!   their types differ.
+//! - Waiting for one another: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`DeferredPool`].
+//! - Stopping: [`Deferred::cancel`], [`Canceller`].
+//! - All that is promised, numbered: [`behaviour`].
+//!
+//! With the feature `trace` (off by default) the module `trace` tells which path a result took, as text and as a
+//! picture, and which Deferreds have not fired yet.
 
 #[doc = include_str!("../BEHAVIOUR.md")]
 pub mod behaviour {}
@@ -54,10 +66,15 @@ pub use list::{
     DeferredList, EarlyMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, Join, Mode,
     gather_results, join, race,
 };
-pub use outcome::Outcome;
+pub use outcome::{Outcome, OutcomeOf};
 pub use pool::DeferredPool;
 pub use queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
 pub use semaphore::{DeferredLock, DeferredSemaphore, NoSlots, Permit};
 pub use shortcuts::{execute, fail, maybe_deferred, succeed};
 pub use stderr::log_to_stderr;
-pub use trigger::{Abandoned, Trigger};
+pub use trigger::{Abandoned, Trigger, abandon_quietly};
+
+/// The README's program is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -12,7 +12,7 @@ use std::panic::Location;
 pub use mode::{EarlyMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, Mode};
 pub use shortcuts::{Join, gather_results, join, race};
 
-use crate::{Deferred, Failure, Outcome};
+use crate::{Deferred, Failure, Outcome, OutcomeOf};
 
 /// Many Deferreds of one type, waited for together. Twisted's `DeferredList`.
 ///
@@ -152,7 +152,7 @@ impl<T: 'static, M: Mode> DeferredList<T, M> {
 
     /// As [`Deferred::add_errback`].
     #[track_caller]
-    pub fn add_errback<O: Outcome<Value = M::Results<T>>>(
+    pub fn add_errback<O: OutcomeOf<M::Results<T>>>(
         self,
         errback: impl FnOnce(Failure) -> O + 'static,
     ) -> Deferred<M::Results<T>> {
@@ -161,7 +161,7 @@ impl<T: 'static, M: Mode> DeferredList<T, M> {
 
     /// As [`Deferred::add_callbacks`].
     #[track_caller]
-    pub fn add_callbacks<O: Outcome, P: Outcome<Value = O::Value>>(
+    pub fn add_callbacks<O: Outcome, P: OutcomeOf<O::Value>>(
         self,
         callback: impl FnOnce(M::Results<T>) -> O + 'static,
         errback: impl FnOnce(Failure) -> P + 'static,
@@ -192,6 +192,8 @@ impl<T: 'static, M: Mode> Outcome for DeferredList<T, M> {
         DeferredList::into_deferred(self)
     }
 }
+
+impl<T: 'static, M: Mode> OutcomeOf<M::Results<T>> for DeferredList<T, M> {}
 
 impl<T: 'static, M: Mode> IntoFuture for DeferredList<T, M> {
     type Output = Result<M::Results<T>, Failure>;

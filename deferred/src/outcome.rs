@@ -30,6 +30,16 @@ use crate::{Deferred, Failure};
 ///
 /// A plain value is none: it is returned as `Ok(value)`. Nor is a `Result` with another error: `?` makes a [`Failure`]
 /// of any error, as in `Ok(result?)`.
+///
+/// Rust has `?` in functions that return a `Result`, so not in one that returns a Deferred. One that does something that
+/// can fail, and then waits, returns the Deferred in an `Ok`, and a callback that takes it out has the chain wait:
+///
+/// ```
+/// # use twistor_deferred::{Deferred, succeed};
+/// # fn look_up(id: u64) -> Deferred<String> { succeed(format!("number {id}")) }
+/// let name = succeed("7").add_callback(|text| Ok(look_up(text.parse()?))).add_callback(|name| name);
+/// assert!(matches!(name.try_result(), Ok(Ok(name)) if name == "number 7"));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no outcome of a callback: neither a `Result<_, Failure>`, nor a Deferred, nor `()`",
     label = "this gives `{Self}`",
@@ -70,3 +80,23 @@ impl Outcome for () {
         Deferred::fired(Ok(()))
     }
 }
+
+/// What an errback may return: an [`Outcome`] of the type that the callbacks before and beside it give, since those
+/// behind it get that type either way.
+///
+/// Every outcome of a `T` is an `OutcomeOf<T>`, and whoever writes one writes both. It is a trait of its own for the sake
+/// of what the compiler says where the types differ.
+#[diagnostic::on_unimplemented(
+    message = "this errback gives `{Self}`, but the chain goes on with `{T}`",
+    label = "its two sides have to give the same type",
+    note = "an errback gives another value instead, as `Ok(value)`, or lets the failure go on, as `Err(failure)`",
+    note = "one that only tells of the failure, and gives nothing, stands behind a callback that gives nothing, or beside one \
+            in `add_callbacks`"
+)]
+pub trait OutcomeOf<T>: Outcome<Value = T> {}
+
+impl<T: 'static> OutcomeOf<T> for Result<T, Failure> {}
+
+impl<T: 'static> OutcomeOf<T> for Deferred<T> {}
+
+impl OutcomeOf<()> for () {}

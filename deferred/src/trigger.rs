@@ -83,6 +83,10 @@ impl<T: 'static> Origin for Source<T> {
 /// # Dropping
 /// A trigger dropped unfired fires [`Abandoned`], so that nothing waits for ever in silence; while a
 /// panic unwinds it only drops.
+///
+/// # Threads
+/// A trigger stays in its Deferred's thread. What another thread has found out goes there first: as the result of
+/// `reactor.defer_to_thread(work)`, which is a Deferred, or by `remote.call_from_thread(call)`.
 #[must_use = "a trigger dropped unfired fires `Abandoned`"]
 pub struct Trigger<T: 'static> {
     source: Rc<Source<T>>,
@@ -144,8 +148,35 @@ impl<T: 'static> Drop for Trigger<T> {
 fn abandon<T: 'static>(source: &Rc<Source<T>>) {
     if !std::thread::panicking() {
         let failure = Failure::made_at(Box::new(Abandoned), source.stage.link.made_at);
+        let failure = if QUIET.get() { failure.quiet() } else { failure };
         source.clone().fail(failure.into());
     }
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f`, in which a trigger that is dropped unfired is nobody's fault: its [`Abandoned`] is
+/// [quiet](crate::Failure::quiet). For a loop that has come to its end in order, and drops what is still waiting.
+///
+/// ```
+/// use twistor_deferred::{Deferred, abandon_quietly};
+///
+/// let (tick, trigger) = Deferred::<()>::new();
+/// drop(tick); // nobody waits for it
+/// abandon_quietly(|| drop(trigger)); // logged for debugging, and not as an error
+/// ```
+pub fn abandon_quietly<R>(f: impl FnOnce() -> R) -> R {
+    /// Puts back what was, also when `f` panics.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            QUIET.set(self.0);
+        }
+    }
+    let _restore = Restore(QUIET.replace(true));
+    f()
 }
 
 impl<T: 'static> fmt::Debug for Trigger<T> {

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use support::logged;
 use twistor_deferred::{
     Abandoned, Cancelled, Deferred, DeferredList, DeferredPool, DeferredQueue, Failure, FirstError, Outcome,
-    execute, fail, gather_results, join, maybe_deferred, race, succeed,
+    abandon_quietly, execute, fail, gather_results, join, maybe_deferred, race, succeed,
 };
 
 #[track_caller]
@@ -256,7 +256,22 @@ fn a_failure_that_moved_into_another_chain_is_that_chains_to_handle() {
 #[test]
 fn an_abandoned_deferred_that_nobody_waits_for_is_logged() {
     let line = logged_once(|| drop(Deferred::<u64>::new()));
-    assert!(line.contains("abandoned"), "{line}");
+    assert!(line.starts_with("ERROR: ") && line.contains("abandoned"), "{line}");
+}
+
+// D9, D11
+#[test]
+fn what_a_loop_abandons_at_its_end_is_logged_for_debugging_and_nothing_after_it() {
+    let line = logged_once(|| abandon_quietly(|| drop(Deferred::<u64>::new())));
+    assert!(line.starts_with("DEBUG: ") && line.contains("abandoned"), "{line}");
+
+    let panicking = || abandon_quietly(|| panic!("in the middle"));
+    assert!(catch_unwind(AssertUnwindSafe(panicking)).is_err());
+    let line = logged_once(|| drop(Deferred::<u64>::new()));
+    assert!(line.starts_with("ERROR: "), "{line}");
+    // Another failure is somebody's fault at the end, too.
+    let line = logged_once(|| abandon_quietly(|| drop(fail::<u64>(Cancelled))));
+    assert!(line.starts_with("ERROR: "), "{line}");
 }
 
 // D11

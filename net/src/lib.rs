@@ -43,6 +43,21 @@
 //! reactor.run()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # From here
+//!
+//! - Lines and other frames: [`Framed`], [`framing`]. A few steps told one after another: [`Conversation`].
+//! - Much data: [`Transport::drained`], [`Producer`]. Limits: [`IdleTimeout`], [`Limited`], [`RateLimit`].
+//! - A connection that comes back: [`Reconnecting`]. Datagrams: [`UdpEndpoint`].
+//! - TLS, which is an endpoint's matter and not the protocol's: the module `tls`.
+//! - HTTP/1.1, client and server: the modules `http` and `http::server`.
+//! - All of it in a network in memory, with faults drawn from a seed: [`SimulatedNetwork`].
+//! - All that is promised, numbered: [`behaviour`].
+//!
+//! # Features
+//!
+//! All on by default: `http`, `compression` (gzip and deflate), `tls` (by rustls; building its cryptography, ring, needs
+//! a C compiler) and `direct-syscalls` (on Linux, connections receive and send past the C library).
 
 #[doc = include_str!("../BEHAVIOUR.md")]
 pub mod behaviour {}
@@ -78,3 +93,8 @@ pub use protocol::{
 };
 pub use simulation::{NetworkEvent, NetworkEventKind, SimulatedNetwork};
 pub use transport::{Producer, ProducerRefused, RateLimit, Transport};
+
+/// The README's program is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -325,3 +325,56 @@ fn both_sides_can_be_written_with_async_and_await() {
         assert_eq!(rest, b"see you");
     });
 }
+
+thread_local! {
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes down what goes wrong in the thread of a test.
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn conversations_that_a_stop_breaks_off_are_no_errors() {
+    // P13. Told in an async function, and in a chain of callbacks; and the client's.
+    let _ = log::set_logger(&Logger);
+    log::set_max_level(log::LevelFilter::Warn);
+    let served = run(|reactor| {
+        let (handle, served) = (reactor.handle(), Rc::new(RefCell::new(0)));
+        let count = served.clone();
+        let serve = move |peer: Conversation| {
+            *count.borrow_mut() += 1;
+            if *count.borrow() == 1 {
+                handle.spawn(async move { peer.read_line(100).await.map(drop) })
+            } else {
+                peer.read_line(100).add_callback(drop)
+            }
+        };
+        let port = listen(reactor, conversations(serve));
+        let endpoint = ClientEndpoint::tcp("127.0.0.1", address(&port).port());
+        let handle = reactor.handle();
+        reactor.spawn(async move {
+            for _ in 0..2 {
+                let client = endpoint.converse(&handle).await?;
+                let bytes = client.read_some();
+                drop(handle.spawn(async move { bytes.await.map(|_| drop(client)) }));
+            }
+            while *served.borrow() < 2 {
+                handle.sleep(std::time::Duration::from_millis(1)).await?;
+            }
+            Ok::<_, Failure>(*served.borrow())
+        })
+    });
+    assert_eq!((served, LOGGED.take()), (2, vec![]));
+}

@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use twistor_deferred::Panicked;
+use twistor_deferred::{Panicked, abandon_quietly};
 
 use crate::delayed_call::TimerQueue;
 use crate::driver::{Driver, Wait};
@@ -89,7 +89,8 @@ impl Core {
         self.meter.turns.count();
         let goes_on = !self.lifecycle.has_work() || self.lifecycle.step(self);
         if !goes_on {
-            self.clear();
+            // Told to stop, it leaves things undone by order.
+            abandon_quietly(|| self.clear());
         }
         Ok(goes_on)
     }
@@ -249,11 +250,15 @@ impl Core {
 
     /// The reactor is being dropped: nothing will run any more.
     pub(crate) fn close(&self) {
-        for call in self.shared.close().into_iter().chain(self.incoming.take()) {
-            self.discard(call.place, call.run);
-        }
-        self.lifecycle.clear(self);
-        self.clear();
+        let clear = || {
+            for call in self.shared.close().into_iter().chain(self.incoming.take()) {
+                self.discard(call.place, call.run);
+            }
+            self.lifecycle.clear(self);
+            self.clear();
+        };
+        // A host may end its turns like this. What was never to have a turn, on the other hand, somebody forgot to run.
+        if self.lifecycle.has_started() { abandon_quietly(clear) } else { clear() }
     }
 }
 

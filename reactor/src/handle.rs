@@ -22,6 +22,9 @@ use crate::{DelayedCall, NotRunning, Phase, PhaseTrigger, ReactorGone, Registrat
 /// Callbacks capture clones of it. It owns nothing, so a callback that captured one does not keep its reactor alive,
 /// nor itself. A [`Reactor`](crate::Reactor) dereferences to its handle: what takes a `&Handle` takes a `&Reactor`.
 ///
+/// Running is the owner's alone. Code that the reactor runs never waits in `run_until`: it adds a callback to the
+/// Deferred it has, or returns it to the chain that it is part of.
+///
 /// When the reactor is gone, calls are not scheduled (what they captured is dropped), and what returns a result says
 /// [`ReactorGone`].
 #[derive(Clone)]

@@ -26,6 +26,21 @@
 //!   a turn sooner.
 //!
 //! The examples `embed_poll` and `embed_game` are such programs, and `benches/hosts/glib` is one in GLib's main loop.
+//!
+//! # From here
+//!
+//! - Time: [`Handle::call_later`], [`defer_later`], [`LoopingCall`], [`AddTimeout`]; [`ManualClock`] for tests.
+//! - Much to do: [`Cooperator`] shares the loop, [`Handle::defer_to_thread`] leaves it, [`Remote`] comes back to it.
+//! - Descriptors: [`Handle::add_source`], or `Handle::readable` and `writable` as Deferreds.
+//! - Futures: [`Handle::spawn`]. Programs: `Handle::spawn_process`. Signals: `Handle::on_signal`.
+//! - Start and end: [`Handle::call_when_running`], [`Handle::on_shutdown`].
+//! - A run that is the same for the same seed: [`Reactor::simulated`].
+//! - All that is promised, numbered: [`behaviour`].
+//!
+//! # Features
+//!
+//! All on by default: `precise-timers` (to tens of microseconds on Linux, instead of to the millisecond), `process`
+//! (child processes) and `signals` (Ctrl-C and SIGTERM stop a run, and callbacks for signals).
 
 #[doc = include_str!("../BEHAVIOUR.md")]
 pub mod behaviour {}
@@ -84,3 +99,8 @@ pub use simulation::Simulation;
 pub use sleep::Sleep;
 pub use stats::Stats;
 pub use watch::Watch;
+
+/// The README's program is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

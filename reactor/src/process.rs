@@ -26,7 +26,7 @@ use output::OutputPipe;
 use state::State;
 
 impl Handle {
-    /// Starts a program. Twisted's `spawnProcess`.
+    /// Starts a program: a [`ProcessBuilder`], or a [`Command`](std::process::Command). Twisted's `spawnProcess`.
     ///
     /// ```
     /// use twistor_reactor::{ProcessBuilder, Reactor};
@@ -49,12 +49,12 @@ impl Handle {
     ///
     /// When the program cannot be started; [`ReactorGone`]; `Unsupported` on a simulated reactor.
     #[track_caller]
-    pub fn spawn_process(&self, program: ProcessBuilder) -> io::Result<Process> {
+    pub fn spawn_process(&self, program: impl Into<ProcessBuilder>) -> io::Result<Process> {
         let core = self.core().ok_or_else(|| io::Error::other(ReactorGone))?;
         // A simulated reactor refuses before there is a process.
         core.driver.registry()?;
         orphans::reap();
-        let (child, parts) = program.spawn()?;
+        let (child, parts) = program.into().spawn()?;
         Process::watch(self, child, parts)
     }
 
@@ -73,17 +73,19 @@ impl Handle {
     /// ```
     ///
     /// Both are kept in memory, whatever their size. Callbacks for them in the builder are replaced, and a piped
-    /// standard input is closed at once. Cancelling the Deferred kills the process, and so does the end of the run.
+    /// standard input is closed at once. Cancelling the Deferred, as a timeout does, kills the process and closes its
+    /// outputs; the end of the run does, too.
     ///
     /// # Errors
     ///
     /// Those of [`spawn_process`](Handle::spawn_process); [`ExitStatusLost`]. A program that fails is no error: the
     /// output has its status.
     #[track_caller]
-    pub fn process_output(&self, program: ProcessBuilder) -> Deferred<Output> {
+    pub fn process_output(&self, program: impl Into<ProcessBuilder>) -> Deferred<Output> {
         let output = Rc::new(RefCell::new((Vec::new(), Vec::new())));
         let (stdout, stderr) = (output.clone(), output.clone());
         let program = program
+            .into()
             .on_stdout(move |data| stdout.borrow_mut().0.extend_from_slice(data))
             .on_stderr(move |data| stderr.borrow_mut().1.extend_from_slice(data))
             .kill_at_end();
@@ -93,8 +95,11 @@ impl Handle {
         };
         let (deferred, trigger) = Deferred::with_canceller({
             let process = process.clone();
-            // It may have ended meanwhile.
-            move |_| _ = process.kill()
+            move |_| {
+                // It may have ended meanwhile, and children of its own may hold the pipes.
+                let _ = process.kill();
+                process.close_output();
+            }
         });
         process.close_stdin();
         drop(process.ended().add_both(move |status| {
@@ -214,7 +219,16 @@ impl Process {
         self.outputs.iter().filter_map(Weak::upgrade).for_each(|output| output.resume());
     }
 
-    /// Ends the process by force (SIGKILL).
+    /// Reads what it writes no more, ever: no callback is called again, and the loop closes the pipes on this side. A
+    /// process that goes on writing gets SIGPIPE, which ends it unless it has other plans.
+    /// [`ended`](Process::ended) then waits no longer for children of the process that hold the pipes. Twisted's
+    /// `closeStdout` and `closeStderr`; with [`close_stdin`](Process::close_stdin) its `loseConnection`.
+    pub fn close_output(&self) {
+        self.outputs.iter().filter_map(Weak::upgrade).for_each(|output| output.give_up());
+    }
+
+    /// Ends the process by force (SIGKILL). Those that it has started itself live on, and may hold the pipes:
+    /// [`close_output`](Process::close_output) lets go of them.
     ///
     /// # Errors
     ///

@@ -61,6 +61,17 @@ use crate::{Handle, Phase};
 ///
 /// The selector, the waker and the timer of the operating system (four descriptors on Linux) are the value's, and are
 /// closed with it. Everything else of a run's is gone when [`run`](Reactor::run) returns.
+///
+/// # What the process notices
+///
+/// Nothing, until it is asked for. Neither making a reactor nor taking [turns](Reactor::turn) starts a thread, handles a
+/// signal, prints, or sets anything global. Threads start with the first work for
+/// [`defer_to_thread`](Handle::defer_to_thread), which looking up the name of a host is too, and end with the run.
+/// Signals are taken by [`run`](Reactor::run), if the feature is on and the `Builder` does not say otherwise. What goes
+/// wrong is told to the crate `log`, and shown by whatever logger the program has.
+///
+/// Its descriptors are closed in programs that are started. A child that merely forks shares them: it must neither use
+/// the reactor nor drop it, for then the parent's would not hear of its sources any more.
 pub struct Reactor {
     core: Rc<Core>,
 }
@@ -251,6 +262,8 @@ impl std::os::fd::AsFd for Reactor {
     /// own loop, level- or edge-triggered, also in that of another reactor. It tells nothing of timers, nor of what the
     /// last turn has left over: for these there is [`next_deadline`](Handle::next_deadline).
     ///
+    /// It stays the reactor's: a host watches it, and neither reads nor closes it.
+    ///
     /// # Panics
     ///
     /// On a simulated reactor, which has no descriptor.
@@ -307,6 +320,27 @@ impl Builder {
     /// leave something behind that the wait finds (a byte in a pipe, an event in the host's queue, a flag beside a
     /// condition variable), as what hosts have for waking them does. It may be called several times before the
     /// next turn. A panic in it goes to whoever used the reactor.
+    ///
+    /// A host that sleeps on its queue of events, as a GUI does; the reactor's timers, tasks and calls from threads are
+    /// all that wakes this one:
+    ///
+    /// ```
+    /// use std::sync::mpsc::channel;
+    /// use std::time::{Duration, Instant};
+    /// use twistor_reactor::Reactor;
+    ///
+    /// let (queue, events) = channel();
+    /// let reactor = Reactor::builder().host_hook(move || _ = queue.send("a turn, please")).build()?;
+    /// let remote = reactor.remote();
+    /// let worker = std::thread::spawn(move || remote.call_from_thread(|reactor| reactor.stop()));
+    /// while reactor.turn(Some(Duration::ZERO))? {
+    ///     let sleep = reactor.next_deadline().map(|time| time.saturating_duration_since(Instant::now()));
+    ///     let event = events.recv_timeout(sleep.unwrap_or(Duration::from_secs(3600)));
+    ///     println!("{event:?}");
+    /// }
+    /// # worker.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn host_hook(mut self, hook: impl Fn() + Send + Sync + 'static) -> Builder {
         self.host_hook = Some(std::sync::Arc::new(hook));
         self

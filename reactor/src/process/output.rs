@@ -26,6 +26,8 @@ pub(super) struct OutputPipe {
     /// Taken out while it runs.
     callback: Cell<Option<OnData>>,
     paused: Cell<bool>,
+    /// Nobody wants more.
+    unwanted: Cell<bool>,
     /// Where the process was spawned.
     place: &'static Location<'static>,
     registration: RefCell<Option<Registration>>,
@@ -45,6 +47,7 @@ impl OutputPipe {
             open: Cell::new(Some(OpenPipe::new(state))),
             callback: Cell::new(Some(callback)),
             paused: Cell::new(false),
+            unwanted: Cell::new(false),
             place: Location::caller(),
             registration: RefCell::default(),
         });
@@ -61,9 +64,19 @@ impl OutputPipe {
 
     pub(super) fn resume(&self) {
         if self.paused.replace(false) {
-            if let Some(registration) = &*self.registration.borrow() {
-                registration.wake(Ready::READABLE);
-            }
+            self.wake();
+        }
+    }
+
+    /// Has the loop close it.
+    pub(super) fn give_up(&self) {
+        self.unwanted.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(registration) = &*self.registration.borrow() {
+            registration.wake(Ready::READABLE);
         }
     }
 
@@ -92,6 +105,10 @@ impl EventHandler for OutputPipe {
     fn ready(self: Rc<Self>, _: Ready) -> Progress {
         let mut buffer = [0; PIECE];
         for _ in 0..PIECES {
+            if self.unwanted.get() {
+                self.close();
+                return Progress::Drained;
+            }
             if self.paused.get() {
                 // Resuming wakes it.
                 return Progress::Drained;

@@ -68,7 +68,7 @@ fn arguments_environment_and_directory_are_as_in_a_command() {
 
     let mut command = Command::new("sh");
     command.args(["-c", "echo out; echo err >&2; exit 3"]);
-    let output = reactor.run_until(reactor.process_output(command.into())).unwrap();
+    let output = reactor.run_until(reactor.process_output(command)).unwrap();
     assert_eq!((output.stdout, output.stderr), (b"out\n".to_vec(), b"err\n".to_vec()));
     assert_eq!(output.status.code(), Some(3));
 }
@@ -261,15 +261,48 @@ fn cancelling_the_output_kills_the_process() {
     output.cancel();
     assert!(reactor.run_until(output).unwrap_err().is::<Cancelled>());
 
-    let output = reactor.process_output(script("kill -STOP $$"));
+    // Nor does somebody who has the pipes from it keep them.
+    let output = reactor.process_output(script("yes & kill -STOP $$"));
     let canceller = output.canceller();
     drop(output.add_errback(|failure| failure.trap::<Cancelled>().map(|_| unreachable!())).add_both(|_| ()));
-    reactor.turn(Some(Duration::ZERO)).unwrap();
-    canceller.cancel();
-    let ended = || format!("{reactor:?}").contains("sources: 0");
-    while !ended() {
+    while reactor.stats().events == 0 {
         reactor.turn(None).unwrap();
     }
+    canceller.cancel();
+    let ended = || format!("{reactor:?}").contains("sources: 0");
+    let turns = (0..1000).take_while(|_| !ended() && reactor.turn(None).unwrap()).count();
+    assert!(ended(), "after {turns} turns");
+}
+
+#[test]
+fn outputs_that_are_closed_end_who_goes_on_writing_and_nobody_waits_for_who_holds_them() {
+    // R12. `yes` is a child of the process, and outlives it.
+    let reactor = reactor();
+    let (calls, started) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None::<Process>)));
+    let (count, process) = (calls.clone(), started.clone());
+    let program = script("yes &").on_stdout(move |_| {
+        count.set(count.get() + 1);
+        // From inside the callback, which is not called again.
+        process.borrow().iter().for_each(Process::close_output);
+    });
+    let process = reactor.spawn_process(program).unwrap();
+    started.replace(Some(process.clone()));
+    assert!(reactor.run_until(process.ended()).unwrap().success());
+    assert_eq!(calls.get(), 1);
+    started.take();
+}
+
+#[test]
+fn outputs_may_be_closed_while_they_are_paused_and_twice() {
+    // R12
+    let reactor = reactor();
+    let process = reactor.spawn_process(script("yes & true").on_stdout(|_| ())).unwrap();
+    process.pause_output();
+    reactor.run_until(process.exited()).unwrap();
+    process.close_output();
+    process.close_output();
+    process.resume_output();
+    assert!(reactor.run_until(process.ended()).unwrap().success());
 }
 
 #[test]

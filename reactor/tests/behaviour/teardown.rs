@@ -9,9 +9,11 @@ use std::time::Duration;
 use mio::Interest;
 use mio::unix::pipe;
 use twistor_deferred::{Abandoned, Deferred};
-use twistor_reactor::{EventHandler, Handle, Phase, Progress, Reactor, Ready, Registration};
+use twistor_reactor::{
+    EventHandler, Handle, LoopingCall, Phase, Progress, Reactor, Ready, Registration, defer_later,
+};
 
-use crate::support::{DropToken, Drops, Record, reactor, run};
+use crate::support::{DropToken, Drops, Record, keep_log, logged, reactor, run};
 
 /// A connection as net makes them: its own handler, owning its source, its registration and a handle.
 struct Connection {
@@ -112,6 +114,36 @@ fn what_is_dropped_at_the_end_may_schedule_anew_and_that_is_dropped_too() {
     drop(reactor);
     assert_eq!(record.take(), [true]);
     assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn a_run_that_stops_in_order_leaves_things_undone_without_complaint_and_one_that_never_began_with() {
+    // R4, R8
+    fn under_way(reactor: &Reactor) {
+        let handle = reactor.handle();
+        drop(defer_later(reactor, Duration::from_secs(9), || ()));
+        drop(LoopingCall::new(reactor, || ()).start_later(Duration::from_secs(9)));
+        drop(reactor.spawn(async move { handle.sleep(Duration::from_secs(9)).await }));
+    }
+    keep_log();
+    let reactor = reactor();
+    under_way(&reactor);
+    let handle = reactor.handle();
+    reactor.call_when_running(move || handle.stop());
+    run(&reactor);
+    assert_eq!(logged(), [""; 0]);
+
+    // By a host, that takes a turn and then has enough.
+    under_way(&reactor);
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    drop(reactor);
+    assert_eq!(logged(), [""; 0]);
+
+    let forgotten = Reactor::new().unwrap();
+    under_way(&forgotten);
+    drop(forgotten);
+    let lines = logged();
+    assert!(lines.len() == 3 && lines.iter().all(|line| line.contains("abandoned")), "{lines:?}");
 }
 
 #[test]

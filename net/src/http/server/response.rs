@@ -73,7 +73,6 @@ impl Response {
     ///
     /// fn count(reactor: Handle) -> Response {
     ///     Response::stream(move |out| {
-    ///         let task = reactor.clone();
     ///         reactor.spawn(async move {
     ///             for n in 0..1_000_000 {
     ///                 out.write(format!("{n}\n").as_bytes());
@@ -81,7 +80,6 @@ impl Response {
     ///                     out.drained().await?;
     ///                 }
     ///             }
-    ///             drop(task);
     ///             Ok::<(), Failure>(())
     ///         })
     ///     })
