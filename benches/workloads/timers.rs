@@ -11,11 +11,11 @@ fn cases(quick: bool) -> Vec<Case> {
     let few: u64 = 10_000;
     let many: u64 = if quick { 100_000 } else { 1_000_000 };
     // Long enough for the slowest peer to have inserted all of them before the first is due: it says so if it was not.
-    let lead: u64 = if quick { 500 } else { 2_000 };
+    let lead: u64 = if quick { 500 } else { 4_000 };
     let peer = |name, program: &'static str, role: &'static str, numbers: Vec<String>| {
         Peer::new(name, move || child::sample(Core::Measured, program, role, &numbers))
     };
-    let fire_few = || arguments([&few, &200]);
+    let fire_few = || arguments([&few, &500]);
     let fire = || arguments([&many, &lead]);
     let cancel = || arguments([&many]);
     let churn = || arguments([&few, &many]);
@@ -30,7 +30,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("tokio DelayQueue", "tokio", "delay-queue-fire", fire_few()),
                 peer("calloop", "calloop", "timers-fire", fire_few()),
             ],
-            slices: 4,
+            slices: 3,
         },
         Case {
             title: format!("insert and fire, {many} timers in random order of their deadlines; per timer"),
