@@ -14,8 +14,9 @@ pub struct Case {
     pub title: String,
     pub metrics: &'static [Metric],
     pub peers: Vec<Peer>,
-    /// How many times each peer runs in a round. Where differences of a percent count, many short runs side by side tell
-    /// more than one long one: a machine that others share changes its speed from one second to the next.
+    /// How many times each peer runs in a round; once, in a quick one. Where differences of a percent count, many short
+    /// runs side by side tell more than one long one: a machine that others share changes its speed from one second to
+    /// the next.
     pub slices: usize,
 }
 

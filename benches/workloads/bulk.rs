@@ -19,7 +19,7 @@ const TOKIO_BUFFER: u64 = 256 * 1024;
 /// Of a quarter of a second each.
 const SLICES: usize = 8;
 
-fn cases(quick: bool) -> Vec<Case> {
+fn cases(_: bool) -> Vec<Case> {
     let milliseconds: u64 = 250;
     [1_u64, 8]
         .map(|connections| {
@@ -36,7 +36,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 ),
                 metrics: METRICS,
                 peers: vec![peer("mio"), peer("twistor"), peer("tokio"), peer("calloop")],
-                slices: if quick { 1 } else { SLICES },
+                slices: SLICES,
             }
         })
         .into()

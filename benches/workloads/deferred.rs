@@ -7,8 +7,10 @@ use crate::runner::child::{self, Core};
 pub const WORKLOAD: Workload =
     Workload { name: "deferred", about: "chains of ten callbacks, pending and fired", cases };
 
+const SLICES: usize = 8;
+
 fn cases(quick: bool) -> Vec<Case> {
-    let times: u64 = if quick { 100_000 } else { 5_000_000 };
+    let times: u64 = if quick { 100_000 } else { 1_000_000 };
     let peer = |name, program: &'static str, role: &'static str| {
         Peer::new(name, move || child::sample(Core::Measured, program, role, &arguments([&times])))
     };
@@ -23,7 +25,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("twistor, written out", "twistor", "deferred-written-out"),
                 peer("std boxed futures", "std", "deferred-futures"),
             ],
-            slices: 1,
+            slices: SLICES,
         },
         Case {
             title: "the same ten added to a chain that has fired; per chain".to_owned(),
@@ -32,7 +34,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("plain additions", "std", "deferred-calls"),
                 peer("twistor", "twistor", "deferred-fired"),
             ],
-            slices: 1,
+            slices: SLICES,
         },
         Case {
             title: "without callbacks: made, fired, dropped".to_owned(),
@@ -41,7 +43,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("std one boxed closure", "std", "deferred-closure"),
                 peer("twistor", "twistor", "deferred-bare"),
             ],
-            slices: 1,
+            slices: SLICES,
         },
     ]
 }

@@ -13,7 +13,7 @@ const TOKIO_BUFFER: u64 = 4096;
 /// Of a quarter of a second each.
 const SLICES: usize = 8;
 
-fn cases(quick: bool) -> Vec<Case> {
+fn cases(_: bool) -> Vec<Case> {
     let milliseconds: u64 = 250;
     [1_u64, 50, 1_000]
         .map(|connections| {
@@ -30,7 +30,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 ),
                 metrics: CPU_AND_RATE,
                 peers: vec![peer("mio"), peer("twistor"), peer("tokio"), peer("calloop")],
-                slices: if quick { 1 } else { SLICES },
+                slices: SLICES,
             }
         })
         .into()

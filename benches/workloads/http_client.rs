@@ -12,7 +12,7 @@ pub const WORKLOAD: Workload =
 const IN_FLIGHT: u64 = 50;
 
 fn cases(quick: bool) -> Vec<Case> {
-    let pages: u64 = if quick { 2_000 } else { 20_000 };
+    let pages: u64 = if quick { 2_000 } else { 5_000 };
     [true, false]
         .map(|keep_alive| {
             let fetch = move |program: &str, role: &str, first: &[&str]| {
@@ -46,7 +46,7 @@ fn cases(quick: bool) -> Vec<Case> {
                         fetch("exec", python, &[&format!("{folder}/http_client.py")])
                     }),
                 ],
-                slices: 1,
+                slices: 4,
             }
         })
         .into()

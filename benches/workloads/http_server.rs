@@ -10,7 +10,7 @@ use crate::runner::sample::{Sample, processor_time_of};
 pub const WORKLOAD: Workload =
     Workload { name: "http_server", about: "GET / of 13 bytes under wrk -t1 -c64", cases };
 
-fn cases(quick: bool) -> Vec<Case> {
+fn cases(_: bool) -> Vec<Case> {
     // The least that wrk can do.
     let seconds: u64 = 1;
     let peer = |name, program: &'static str| {
@@ -29,7 +29,7 @@ fn cases(quick: bool) -> Vec<Case> {
             peer("hyper on tokio", "hyper"),
             Peer::new("nginx, one worker", move || under_wrk(seconds, || nginx::start("Hello, world!"))),
         ],
-        slices: if quick { 1 } else { 4 },
+        slices: 4,
     }]
 }
 

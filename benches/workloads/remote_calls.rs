@@ -7,9 +7,11 @@ use crate::runner::child::{self, Core};
 pub const WORKLOAD: Workload =
     Workload { name: "remote_calls", about: "closures that another thread sends to the loop", cases };
 
+const SLICES: usize = 6;
+
 fn cases(quick: bool) -> Vec<Case> {
-    let calls: u64 = if quick { 100_000 } else { 2_000_000 };
-    let round_trips: u64 = if quick { 2_000 } else { 50_000 };
+    let calls: u64 = if quick { 100_000 } else { 500_000 };
+    let round_trips: u64 = if quick { 2_000 } else { 10_000 };
     let peer = |name, program: &'static str, role: &'static str, number: u64| {
         Peer::new(name, move || child::sample(Core::Any, program, role, &arguments([&number])))
     };
@@ -26,7 +28,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("tokio spawn", "tokio", "remote-spawn-flood", calls),
                 peer("calloop channel", "calloop", "remote-flood", calls),
             ],
-            slices: 1,
+            slices: SLICES,
         },
         Case {
             title: format!("{round_trips} calls, each sent when the one before was answered"),
@@ -38,7 +40,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("tokio spawn", "tokio", "remote-spawn-ping", round_trips),
                 peer("calloop channel", "calloop", "remote-ping", round_trips),
             ],
-            slices: 1,
+            slices: SLICES,
         },
     ]
 }

@@ -8,7 +8,7 @@ pub const WORKLOAD: Workload =
     Workload { name: "timer_queues", about: "structures for timers, by themselves", cases };
 
 fn cases(quick: bool) -> Vec<Case> {
-    let timers: u64 = if quick { 100_000 } else { 3_000_000 };
+    let timers: u64 = if quick { 100_000 } else { 1_000_000 };
     let sizes: [u64; 3] = [100, 10_000, if quick { 100_000 } else { 1_000_000 }];
     let case = |does: &str, action: &'static str, size: u64| {
         let peer = |name, structure: &str| {
@@ -26,7 +26,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("indexed 4-way heap", "indexed-heap"),
                 peer("hierarchical wheel", "wheel"),
             ],
-            slices: 1,
+            slices: 4,
         }
     };
     let fire = sizes.map(|size| case("fire", "fire", size));

@@ -30,7 +30,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("tokio DelayQueue", "tokio", "delay-queue-fire", fire_few()),
                 peer("calloop", "calloop", "timers-fire", fire_few()),
             ],
-            slices: 1,
+            slices: 3,
         },
         Case {
             title: format!("insert and fire, {many} timers in random order of their deadlines; per timer"),
@@ -45,7 +45,7 @@ fn cases(quick: bool) -> Vec<Case> {
                     "it inserts in O(n), which would take hours here; see the table before",
                 ),
             ],
-            slices: 1,
+            slices: 2,
         },
         Case {
             title: format!("insert and cancel, {many} timers, cancelled in random order; per timer"),
@@ -60,7 +60,7 @@ fn cases(quick: bool) -> Vec<Case> {
                     "it cancels in O(n), which would take hours here; see the next table",
                 ),
             ],
-            slices: 1,
+            slices: 3,
         },
         Case {
             title: format!("one cancelled and one inserted while {few} wait; per pair"),
@@ -72,7 +72,7 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("tokio DelayQueue", "tokio", "delay-queue-churn", churn()),
                 peer("calloop", "calloop", "timers-churn", arguments([&few, &(many / 50)])),
             ],
-            slices: 1,
+            slices: 4,
         },
     ]
 }

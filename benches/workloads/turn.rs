@@ -15,6 +15,6 @@ fn cases(quick: bool) -> Vec<Case> {
         title: format!("{turns} turns: wait, read the byte, write the next one into the other end"),
         metrics: CPU_AND_RATE,
         peers: vec![peer("mio"), peer("twistor"), peer("tokio"), peer("calloop")],
-        slices: if quick { 1 } else { 4 },
+        slices: 4,
     }]
 }

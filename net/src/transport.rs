@@ -7,6 +7,7 @@ mod producer;
 mod rate;
 pub(crate) mod scratch;
 pub(crate) mod socket;
+pub(crate) mod watched;
 
 use std::fmt;
 use std::io;

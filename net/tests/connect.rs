@@ -5,6 +5,7 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex};
@@ -86,6 +87,31 @@ fn a_closed_port_is_connect_refused() {
         failure(|handle, protocol| ClientEndpoint::tcp("127.0.0.1", port).connect(handle, protocol));
     assert!(failure.is::<ConnectRefused>());
     assert_eq!(failure.to_string(), format!("connection to 127.0.0.1:{port} refused"));
+}
+
+// P1, P6
+#[test]
+fn what_the_peer_has_done_before_the_client_hears_that_it_is_connected_is_heard_too() {
+    for closes in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let diary = Diary::new();
+        run(|reactor| {
+            let endpoint = ClientEndpoint::tcp("127.0.0.1", address.port());
+            let connecting = endpoint.connect(reactor, scripted(&diary));
+            // The loop has not turned yet: one event will tell all of it.
+            let mut peer = Some(listener.accept().unwrap().0);
+            peer.as_mut().unwrap().write_all(b"hello").unwrap();
+            if closes {
+                peer = None;
+            }
+            let heard = diary.clone();
+            connecting
+                .add_callback(move |_| if closes { heard.when_lost() } else { heard.when_received(5) })
+                .add_callback(move |()| drop(peer))
+        });
+        assert_eq!(diary.received(), b"hello", "closes: {closes}");
+    }
 }
 
 // P6

@@ -541,6 +541,35 @@ fn the_wait_for_a_goodbye_cannot_be_paused() {
     });
 }
 
+// P11: they may all come at once: the last words, the goodbye, and the end of the stream
+#[cfg(feature = "tls")]
+#[test]
+fn the_wait_for_a_goodbye_ends_with_it_also_where_last_words_come_before_it() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        network(reactor).add_name("server.test", [ip(SERVER)]);
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+        let polite = scripted(&Diary::new()).on_end(|transport| {
+            transport.write(b"so long");
+            transport.lose_connection();
+            Ok(())
+        });
+        endpoint.listen(reactor, Once(Some(polite))).unwrap();
+        let diary = Diary::new();
+        let lost = diary.when_lost();
+        let handle = (**reactor).clone();
+        let client = ClientEndpoint::tls("server.test", 443, authority.client());
+        client.connect(reactor, scripted(&diary)).add_callback(move |transport| {
+            transport.lose_connection();
+            let start = handle.now();
+            lost.add_callback(move |()| {
+                assert!(handle.now() - start < Duration::from_secs(2), "{:?}", handle.now() - start);
+            })
+        })
+    });
+}
+
 // P12: in whatever order a server was told
 #[cfg(feature = "tls")]
 #[test]

@@ -50,7 +50,7 @@ impl Handle {
     /// The time now, by the reactor's clock: the monotonic one, or a simulated reactor's own. Twisted's `seconds`.
     pub fn now(&self) -> Instant {
         match self.core() {
-            Some(core) => core.timers.time.instant(core.timers.time.now()),
+            Some(core) => core.timers.time.now_instant(),
             None => Instant::now(),
         }
     }
@@ -101,7 +101,7 @@ impl Handle {
     pub fn next_deadline(&self) -> Option<Instant> {
         let core = self.core()?;
         if core.has_work() {
-            return Some(core.timers.time.instant(core.timers.time.now()));
+            return Some(core.timers.time.now_instant());
         }
         core.timers.first().map(|deadline| core.timers.time.instant(deadline))
     }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 
 use crate::core::Core;
-use crate::ready::Ready;
+use crate::ready::{EventHandler, Ready};
 use crate::sources::Token;
 
 /// A source's place in the reactor, as given by [`register`](crate::Handle::register) and
@@ -38,6 +38,19 @@ impl Registration {
     /// know themselves when they are ready.
     pub fn waker(&self) -> SourceWaker {
         SourceWaker { core: self.core.clone(), token: self.token }
+    }
+
+    /// Has another handler take the place of the one there is, for a source that goes on to its next use: the operating
+    /// system, which watches it already, is not asked again, and does not tell the new handler of what it has told the
+    /// old one. Whoever knows that there is something left [wakes](Registration::wake) it.
+    ///
+    /// The old handler is dropped; may be called from inside it. Does nothing when it is no longer
+    /// [in place](Registration::is_active).
+    pub fn hand_over(&self, handler: Rc<dyn EventHandler>) {
+        if let Some(core) = self.core.upgrade() {
+            let old = core.sources.borrow_mut().replace(self.token, handler);
+            drop(old);
+        }
     }
 
     /// Whether the handler is still in place: not deregistered, not gone with its reactor, and it did not panic.

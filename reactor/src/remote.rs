@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 
@@ -92,18 +92,19 @@ pub(crate) struct RemoteCall {
     pub(crate) place: &'static Location<'static>,
 }
 
-/// The reactor is inside a turn, and looks at the queue again before it sleeps.
-const AWAKE: u8 = 1;
-/// There may be something in the queue.
-const PENDING: u8 = 2;
-
 /// What the reactor's thread and the others share.
 ///
-/// All that decides whether a wake-up is needed is one atomic byte, so that no two loads can be seen in different
-/// orders: whoever finds both bits clear when it sets `PENDING` knows that the loop may be asleep and that nobody
-/// else has woken it, and alone writes the waker.
+/// Whoever puts something into the queue sets `pending`, and then looks at `asleep`; the loop sets `asleep`, and then
+/// looks at `pending`. These four steps, being sequentially consistent, happen in one order for all threads, and in it
+/// one of the two looks comes last: so the loop sees that something is pending, or the other that the loop may be
+/// asleep, and wakes it. Whoever finds `pending` set leaves the waking to the one that set it. Waking up is told
+/// without such care: who sees it late writes the waker for nothing. So a turn that nobody calls into costs one
+/// locked instruction.
 pub(crate) struct Shared {
-    state: AtomicU8,
+    /// There may be something in the queue.
+    pending: AtomicBool,
+    /// The loop is not inside a turn, or may wait in it: it will not look at the queue before it is woken.
+    asleep: AtomicBool,
     queue: Mutex<Queue>,
     owner: ThreadId,
     /// Weak, so that a `Remote` that outlives its reactor keeps no descriptor open.
@@ -122,7 +123,8 @@ struct Queue {
 impl Shared {
     pub(crate) fn new(waker: Weak<mio::Waker>) -> Arc<Shared> {
         Arc::new(Shared {
-            state: AtomicU8::new(0),
+            pending: AtomicBool::new(false),
+            asleep: AtomicBool::new(true),
             queue: Mutex::default(),
             owner: thread::current().id(),
             waker,
@@ -162,7 +164,7 @@ impl Shared {
 
     /// Has the loop look at the queue.
     fn announce(&self) {
-        if self.state.fetch_or(PENDING, Ordering::AcqRel) == 0 {
+        if !self.pending.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
             self.wake();
         }
     }
@@ -180,13 +182,15 @@ impl Shared {
     }
 
     pub(crate) fn is_pending(&self) -> bool {
-        self.state.load(Ordering::Acquire) & PENDING != 0
+        self.pending.load(Ordering::SeqCst)
     }
 
     /// From here on, and until the turn ends, the queue is seen without a wake-up. Moves what is in it behind what
     /// was fetched before.
     pub(crate) fn fetch(&self, calls: &mut VecDeque<RemoteCall>, tasks: &mut VecDeque<Arc<Ring>>) {
-        if self.state.swap(AWAKE, Ordering::AcqRel) & PENDING != 0 {
+        self.asleep.store(false, Ordering::Relaxed);
+        // Cleared before the queue is looked at, so that what comes behind that look sets it again.
+        if self.is_pending() && self.pending.swap(false, Ordering::SeqCst) {
             let mut queue = self.queue();
             move_behind(calls, &mut queue.calls);
             move_behind(tasks, &mut queue.tasks);
@@ -194,7 +198,7 @@ impl Shared {
     }
 
     pub(crate) fn end_turn(&self) {
-        self.state.fetch_and(!AWAKE, Ordering::AcqRel);
+        self.asleep.store(true, Ordering::SeqCst);
     }
 
     /// Refuses calls from here on, and gives back those that will not run.

@@ -100,6 +100,15 @@ impl Sources {
         self.contains(token).then(|| self.table.remove(token.index()))
     }
 
+    /// Gives the source another handler; what is not in place any more is given back: the old one, or the new one if the
+    /// source has gone.
+    pub(crate) fn replace(&mut self, token: Token, handler: Rc<dyn EventHandler>) -> Rc<dyn EventHandler> {
+        match self.get(token) {
+            Some(source) => std::mem::replace(&mut source.handler, handler),
+            None => handler,
+        }
+    }
+
     pub(crate) fn take_all(&mut self) -> Vec<Source> {
         self.ready.clear();
         std::mem::take(&mut self.table).into_iter().map(|(_, source)| source).collect()

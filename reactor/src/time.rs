@@ -27,6 +27,14 @@ impl Time {
         }
     }
 
+    /// The same as an `Instant`.
+    pub(crate) fn now_instant(&self) -> Instant {
+        match &self.manual {
+            Some(now) => self.instant(now.get()),
+            None => Instant::now(),
+        }
+    }
+
     /// Moves a manual clock forward; it never goes back, and the system's clock stays as it is.
     pub(crate) fn advance_to(&self, time: u64) {
         if let Some(now) = &self.manual {

@@ -17,7 +17,7 @@ use super::timeout::{Progress, within};
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
 use crate::transport::connection::Connection;
-use crate::transport::socket::Socket;
+use crate::transport::watched::WatchedSocket;
 use crate::{ConnectStage, DnsLookupError, Protocol, Resolver, SystemResolver, Transport};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,19 +66,20 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClientEndpoint {
-    target: Target,
-    #[cfg(feature = "tls")]
-    tls: Option<ClientTls>,
+    target: Rc<Target>,
     timeout: Duration,
     bind: Option<IpAddr>,
-    resolver: Rc<dyn Resolver>,
+    /// None: the operating system.
+    resolver: Option<Rc<dyn Resolver>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Target {
     Tcp {
         host: String,
         port: u16,
+        #[cfg(feature = "tls")]
+        tls: Option<ClientTls>,
     },
     #[cfg(unix)]
     Unix(PathBuf),
@@ -87,7 +88,12 @@ enum Target {
 impl ClientEndpoint {
     /// A TCP port of a host, given by name or IP address (an IPv6 address may have a zone: `fe80::1%eth0`).
     pub fn tcp(host: impl Into<String>, port: u16) -> ClientEndpoint {
-        ClientEndpoint::new(Target::Tcp { host: host.into(), port })
+        ClientEndpoint::new(Target::Tcp {
+            host: host.into(),
+            port,
+            #[cfg(feature = "tls")]
+            tls: None,
+        })
     }
 
     /// A TCP port of a host, given by name or IP address, secured by TLS. Twisted: `SSL4ClientEndpoint`,
@@ -96,7 +102,7 @@ impl ClientEndpoint {
     /// The server has to have a certificate for `host`, from someone whom `tls` trusts.
     #[cfg(feature = "tls")]
     pub fn tls(host: impl Into<String>, port: u16, tls: ClientTls) -> ClientEndpoint {
-        ClientEndpoint { tls: Some(tls), ..ClientEndpoint::tcp(host, port) }
+        ClientEndpoint::new(Target::Tcp { host: host.into(), port, tls: Some(tls) })
     }
 
     /// A UNIX socket.
@@ -106,14 +112,7 @@ impl ClientEndpoint {
     }
 
     fn new(target: Target) -> ClientEndpoint {
-        ClientEndpoint {
-            target,
-            #[cfg(feature = "tls")]
-            tls: None,
-            timeout: DEFAULT_TIMEOUT,
-            bind: None,
-            resolver: Rc::new(SystemResolver),
-        }
+        ClientEndpoint { target: Rc::new(target), timeout: DEFAULT_TIMEOUT, bind: None, resolver: None }
     }
 
     /// Sets how long connecting may take, looking the name up and the TLS handshake included; 30 seconds if never set.
@@ -133,7 +132,7 @@ impl ClientEndpoint {
     /// Sets who looks names up; the operating system if never set.
     #[must_use]
     pub fn resolver(mut self, resolver: Rc<dyn Resolver>) -> ClientEndpoint {
-        self.resolver = resolver;
+        self.resolver = Some(resolver);
         self
     }
 
@@ -155,47 +154,37 @@ impl ClientEndpoint {
     #[track_caller]
     pub fn connect<P: Protocol>(&self, handle: &Handle, protocol: P) -> Deferred<Transport> {
         let starter = handle.clone();
-        let progress = Progress::new(self.place());
+        let progress = Progress::new(self.target.clone());
         within(handle, self.open(handle, &progress), self.timeout, progress)
             .add_callback(move |socket| Ok(Connection::start(&starter, socket, protocol)?))
     }
 
-    /// Where it leads, as a string without the arguments that have names.
-    fn place(&self) -> String {
-        match &self.target {
-            Target::Tcp { host, port } => {
-                #[cfg(feature = "tls")]
-                let kind = if self.tls.is_some() { "tls" } else { "tcp" };
-                #[cfg(not(feature = "tls"))]
-                let kind = "tcp";
-                format!("{kind}:{}:{port}", quote(host))
-            }
-            #[cfg(unix)]
-            Target::Unix(path) => format!("unix:{}", quote(&path.to_string_lossy())),
-        }
-    }
-
     /// A connected socket, secured if this is a TLS endpoint, however long that takes.
-    pub(crate) fn open(&self, handle: &Handle, progress: &Progress) -> Deferred<Socket> {
-        match &self.target {
-            Target::Tcp { host, port } => {
+    pub(crate) fn open(&self, handle: &Handle, progress: &Progress) -> Deferred<WatchedSocket> {
+        match &*self.target {
+            #[cfg(feature = "tls")]
+            Target::Tcp { host, port, tls: Some(tls) } => {
                 let connected = self.connect_tcp(handle, host, *port, progress);
-                #[cfg(feature = "tls")]
-                if let Some(tls) = self.tls.clone() {
-                    let (handle, host, progress) = (handle.clone(), host.clone(), progress.clone());
-                    return connected.add_callback(move |socket| {
-                        progress.enter(ConnectStage::Handshake);
-                        tls.secure(&handle, &host, socket)
-                    });
-                }
-                connected
+                let (tls, host) = (tls.clone(), host.clone());
+                let (handle, progress) = (handle.clone(), progress.clone());
+                connected.add_callback(move |socket| {
+                    progress.enter(ConnectStage::Handshake);
+                    tls.secure(&handle, &host, socket)
+                })
             }
+            Target::Tcp { host, port, .. } => self.connect_tcp(handle, host, *port, progress),
             #[cfg(unix)]
             Target::Unix(path) => connect::attempt_unix(handle, path.clone()),
         }
     }
 
-    fn connect_tcp(&self, handle: &Handle, host: &str, port: u16, progress: &Progress) -> Deferred<Socket> {
+    fn connect_tcp(
+        &self,
+        handle: &Handle,
+        host: &str,
+        port: u16,
+        progress: &Progress,
+    ) -> Deferred<WatchedSocket> {
         let bind = self.bind;
         match literal(host, port) {
             Some(Ok(address)) => return connect::attempt(handle, address, bind),
@@ -203,10 +192,10 @@ impl ClientEndpoint {
             None => {}
         }
         progress.enter(ConnectStage::Lookup);
-        let (handle, host, resolver) = (handle.clone(), host.to_owned(), self.resolver.clone());
-        let progress = progress.clone();
-        resolver
-            .resolve(&handle, &host)
+        let resolver = self.resolver.as_deref().unwrap_or(&SystemResolver);
+        let found = resolver.resolve(handle, host);
+        let (handle, host, progress) = (handle.clone(), host.to_owned(), progress.clone());
+        found
             .add_callback(move |addresses| {
                 if addresses.is_empty() {
                     return Err(Failure::from(DnsLookupError { host, source: None }));
@@ -221,10 +210,23 @@ impl ClientEndpoint {
     }
 }
 
+/// Without the arguments that have names.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            #[cfg(feature = "tls")]
+            Target::Tcp { host, port, tls: Some(_) } => write!(f, "tls:{}:{port}", quote(host)),
+            Target::Tcp { host, port, .. } => write!(f, "tcp:{}:{port}", quote(host)),
+            #[cfg(unix)]
+            Target::Unix(path) => write!(f, "unix:{}", quote(&path.to_string_lossy())),
+        }
+    }
+}
+
 /// The endpoint as a string, which reads back as the same; of TLS, it leaves out whom it trusts and who it is.
 impl fmt::Display for ClientEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.place())?;
+        self.target.fmt(f)?;
         if self.timeout != DEFAULT_TIMEOUT {
             write!(f, ":timeout={}", self.timeout.as_secs_f64())?;
         }
@@ -241,11 +243,14 @@ impl FromStr for ClientEndpoint {
     fn from_str(source: &str) -> Result<ClientEndpoint, EndpointError> {
         let mut description = Description::parse(source)?;
         let mut endpoint = match description.kind.text.to_ascii_lowercase().as_str() {
-            "tcp" => tcp(&mut description)?,
+            "tcp" => {
+                let (host, port) = host_and_port(&mut description)?;
+                ClientEndpoint::tcp(host, port)
+            }
             #[cfg(feature = "tls")]
             "tls" | "ssl" => {
-                let endpoint = tcp(&mut description)?;
-                ClientEndpoint { tls: Some(super::secured::client(&mut description)?), ..endpoint }
+                let (host, port) = host_and_port(&mut description)?;
+                ClientEndpoint::tls(host, port, super::secured::client(&mut description)?)
             }
             #[cfg(unix)]
             "unix" => ClientEndpoint::unix(description.require("path")?.text),
@@ -256,7 +261,7 @@ impl FromStr for ClientEndpoint {
             endpoint.timeout = Duration::try_from_secs_f64(seconds)
                 .map_err(|error| description.error(timeout.at, error.to_string()))?;
         }
-        if matches!(endpoint.target, Target::Tcp { .. }) {
+        if matches!(*endpoint.target, Target::Tcp { .. }) {
             endpoint.bind = description.read_named("bindAddress", "an IP address")?;
         }
         description.finish()?;
@@ -264,8 +269,8 @@ impl FromStr for ClientEndpoint {
     }
 }
 
-fn tcp(description: &mut Description) -> Result<ClientEndpoint, EndpointError> {
+fn host_and_port(description: &mut Description) -> Result<(String, u16), EndpointError> {
     let host = description.require("host")?;
     let port = description.require("port")?;
-    Ok(ClientEndpoint::tcp(host.text, description.read(&port, "a port number")?))
+    Ok((host.text, description.read(&port, "a port number")?))
 }

@@ -12,11 +12,12 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use socket2::{Domain, SockAddr, Type};
 use twistor_deferred::{Canceller, Deferred, Failure, Trigger, fail};
-use twistor_reactor::{DelayedCall, EventHandler, Handle, Progress, Ready, Registration};
+use twistor_reactor::{DelayedCall, EventHandler, Handle, Progress, Ready};
 
 use crate::errors::connect_failure;
 use crate::simulation::Network;
 use crate::transport::socket::Socket;
+use crate::transport::watched::WatchedSocket;
 use crate::{Address, ConnectFailed, ConnectRefused, ConnectTimedOut, NoRoute};
 
 /// How long one address may keep quiet before the next is tried beside it: what RFC 8305 recommends.
@@ -25,8 +26,8 @@ pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// How long to wait when a UNIX socket's queue of connections is full; nothing announces when it is not.
 const UNIX_RETRY: Duration = Duration::from_millis(10);
 
-/// A connected socket, no longer registered. Cancelling closes it.
-pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>) -> Deferred<Socket> {
+/// A connected socket. Cancelling closes it.
+pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>) -> Deferred<WatchedSocket> {
     let opened = match Network::of(handle) {
         Some(network) => {
             network.connect(address.into(), bind).map(|socket| Socket::Simulated(Box::new(socket)))
@@ -34,14 +35,14 @@ pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>
         None => open(address, bind).map(Socket::Tcp),
     };
     match opened {
-        Ok(socket) => watch(handle, socket, address.into()),
+        Ok(socket) => watch(handle, socket.into(), address.into()),
         Err(error) => fail(connect_failure(address.into(), error)),
     }
 }
 
 /// As `attempt`, for a UNIX socket.
 #[cfg(unix)]
-pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<Socket> {
+pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<WatchedSocket> {
     let opened = match Network::of(handle) {
         Some(network) => network
             .connect(Address::Unix(Some(path.clone())), None)
@@ -49,7 +50,7 @@ pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<Socket> {
         None => mio::net::UnixStream::connect(&path).map(Socket::Unix),
     };
     match opened {
-        Ok(socket) => watch(handle, socket, Address::Unix(Some(path))),
+        Ok(socket) => watch(handle, socket.into(), Address::Unix(Some(path))),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let (waited, trigger) = Deferred::new();
             handle.call_later(UNIX_RETRY, move || trigger.callback(()));
@@ -63,29 +64,22 @@ pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<Socket> {
 /// One socket on its way.
 struct Attempt {
     address: Address,
-    socket: RefCell<Option<Socket>>,
-    registration: OnceCell<Registration>,
-    trigger: Cell<Option<Trigger<Socket>>>,
+    socket: RefCell<Option<WatchedSocket>>,
+    trigger: Cell<Option<Trigger<WatchedSocket>>>,
 }
 
 /// Waits until the socket is connected. It is even if it is already, so that whatever follows runs from the loop.
-fn watch(handle: &Handle, mut socket: Socket, address: Address) -> Deferred<Socket> {
+fn watch(handle: &Handle, mut socket: WatchedSocket, address: Address) -> Deferred<WatchedSocket> {
     let pending: Rc<OnceCell<Weak<Attempt>>> = Rc::default();
     let to_cancel = pending.clone();
     let (deferred, trigger) = Deferred::with_canceller(move |_| {
         if let Some(attempt) = to_cancel.get().and_then(Weak::upgrade) {
-            attempt.close();
+            drop(attempt.socket.take());
         }
     });
-    let attempt = Rc::new(Attempt {
-        address,
-        socket: RefCell::new(None),
-        registration: OnceCell::new(),
-        trigger: Cell::new(None),
-    });
-    match socket.watch(handle, attempt.clone()) {
-        Ok(registration) => {
-            let _ = attempt.registration.set(registration);
+    let attempt = Rc::new(Attempt { address, socket: RefCell::new(None), trigger: Cell::new(None) });
+    match socket.hand_to(handle, attempt.clone()) {
+        Ok(()) => {
             let _ = pending.set(Rc::downgrade(&attempt));
             attempt.socket.replace(Some(socket));
             attempt.trigger.set(Some(trigger));
@@ -127,23 +121,20 @@ impl EventHandler for Attempt {
         if !ready.writable() {
             return Progress::Drained;
         }
-        let outcome = match &*self.socket.borrow() {
+        let outcome = match &mut *self.socket.borrow_mut() {
             None => return Progress::Drained,
-            Some(socket) => match socket.take_error() {
-                Some(error) => Err(error),
-                None => match socket.peer() {
-                    Ok(_) => Ok(()),
-                    // Announced too early; the real event is still to come.
-                    Err(error) if error.kind() == io::ErrorKind::NotConnected && !ready.is_error() => {
-                        return Progress::Drained;
-                    }
-                    Err(error) => Err(error),
-                },
+            Some(watched) => match connected(&watched.socket) {
+                // Announced too early; the real event is still to come.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected && !ready.is_error() => {
+                    return Progress::Drained;
+                }
+                outcome => {
+                    watched.left = ready;
+                    outcome
+                }
             },
         };
-        let trigger = self.trigger.take();
-        let socket = self.close();
-        match (trigger, socket, outcome) {
+        match (self.trigger.take(), self.socket.take(), outcome) {
             (Some(trigger), Some(socket), Ok(())) => trigger.callback(socket),
             (Some(trigger), _, Err(error)) => trigger.errback(connect_failure(self.address.clone(), error)),
             _ => {}
@@ -152,15 +143,12 @@ impl EventHandler for Attempt {
     }
 }
 
-impl Attempt {
-    /// Takes the socket out of the loop.
-    fn close(&self) -> Option<Socket> {
-        let mut socket = self.socket.borrow_mut().take()?;
-        if let Some(registration) = self.registration.get() {
-            // It fails when the reactor is gone; the socket is closed either way.
-            let _ = registration.deregister(&mut socket);
-        }
-        Some(socket)
+/// Whether a socket is connected; what it says of itself where it is not.
+fn connected(socket: &Socket) -> io::Result<()> {
+    // In this order, which asks the system but once where all is well.
+    match socket.peer() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(socket.take_error().unwrap_or(error)),
     }
 }
 
@@ -172,7 +160,7 @@ pub(crate) fn connect_any(
     handle: &Handle,
     addresses: Vec<SocketAddr>,
     bind: Option<IpAddr>,
-) -> Deferred<Socket> {
+) -> Deferred<WatchedSocket> {
     if let [only] = addresses[..] {
         return attempt(handle, only, bind);
     }
@@ -222,7 +210,7 @@ struct Race {
     next: Cell<Option<DelayedCall>>,
     failure: Cell<Option<Failure>>,
     /// Taken when the race is over.
-    trigger: Cell<Option<Trigger<Socket>>>,
+    trigger: Cell<Option<Trigger<WatchedSocket>>>,
 }
 
 impl Race {
@@ -245,7 +233,7 @@ impl Race {
         drop(deferred.add_both(move |result| race.finished(address, result)));
     }
 
-    fn finished(self: &Rc<Self>, address: SocketAddr, result: Result<Socket, Failure>) {
+    fn finished(self: &Rc<Self>, address: SocketAddr, result: Result<WatchedSocket, Failure>) {
         self.running.borrow_mut().retain(|(running, _)| *running != address);
         match result {
             Ok(socket) => {
@@ -274,7 +262,7 @@ impl Race {
     }
 
     /// Ends the race: nothing more is tried, and what is under way is closed.
-    fn end(&self) -> Option<Trigger<Socket>> {
+    fn end(&self) -> Option<Trigger<WatchedSocket>> {
         let trigger = self.trigger.take();
         self.stop_timer();
         self.waiting.borrow_mut().clear();

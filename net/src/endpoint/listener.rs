@@ -24,6 +24,7 @@ use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 use crate::simulation::SimulatedListener;
 use crate::transport::connection::Connection;
 use crate::transport::socket::Socket;
+use crate::transport::watched::WatchedSocket;
 use crate::{Address, Factory, HandlerPanicked};
 
 /// Connections accepted per turn and listener: what a storm of them may take of a turn.
@@ -280,7 +281,7 @@ impl<F: Factory> Listener<F> {
         let built = catch_unwind(AssertUnwindSafe(|| self.factory.borrow_mut().build_protocol(peer.clone())));
         match built {
             Ok(Some(protocol)) => match &self.security {
-                Security::None => self.start(socket, protocol),
+                Security::None => self.start(socket.into(), protocol),
                 #[cfg(feature = "tls")]
                 Security::Tls(tls) => self.secure(tls, socket, peer, protocol),
             },
@@ -292,7 +293,7 @@ impl<F: Factory> Listener<F> {
         }
     }
 
-    fn start(&self, socket: Socket, protocol: F::Protocol) {
+    fn start(&self, socket: WatchedSocket, protocol: F::Protocol) {
         if let Err(error) = Connection::start(&self.handle, socket, protocol) {
             log::error!("cannot serve a connection to {}: {error}", self.address);
         }
@@ -308,14 +309,14 @@ impl<F: Factory> Listener<F> {
         peer: Address,
         protocol: F::Protocol,
     ) {
-        let stream = match tls.session(&self.handle, socket) {
-            Ok(stream) => stream,
+        let session = match tls.session() {
+            Ok(session) => session,
             Err(error) => {
                 return log::error!("cannot serve a connection to {}: {error}", self.address);
             }
         };
         let (listener, tls) = (self.clone(), tls.clone());
-        let shaken = crate::tls::handshake(&self.handle, stream, peer, Some(tls.timeout()));
+        let shaken = crate::tls::handshake(&self.handle, socket.into(), session, peer, Some(tls.timeout()));
         drop(shaken.add_both(move |outcome| match outcome {
             Ok(socket) => {
                 listener.start(socket, protocol);

@@ -1,6 +1,7 @@
 //! The time that connecting may take, and how far it has come when that is over.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,27 +11,37 @@ use twistor_reactor::Handle;
 use crate::{ConnectStage, ConnectTimedOut};
 
 /// What is being connected to at the moment, and how far that has come.
-#[derive(Clone, Debug)]
-pub(crate) struct Progress(Rc<(RefCell<String>, Cell<ConnectStage>)>);
+#[derive(Clone)]
+pub(crate) struct Progress(Rc<State>);
+
+struct State {
+    /// Put into words only when it is told.
+    target: RefCell<Rc<dyn Display>>,
+    stage: Cell<ConnectStage>,
+}
 
 impl Progress {
-    pub(crate) fn new(target: String) -> Progress {
-        Progress(Rc::new((RefCell::new(target), Cell::new(ConnectStage::Answer))))
+    pub(crate) fn new(target: Rc<dyn Display>) -> Progress {
+        Progress(Rc::new(State { target: RefCell::new(target), stage: Cell::new(ConnectStage::Answer) }))
     }
 
     pub(crate) fn enter(&self, stage: ConnectStage) {
-        self.0.1.set(stage);
+        self.0.stage.set(stage);
     }
 
     /// What was to be connected to is there, and the way on from it, to what matters, begins.
     #[cfg(all(feature = "http", feature = "tls"))]
     pub(crate) fn go_on(&self, target: String, stage: ConnectStage) {
-        self.0.0.replace(target);
+        self.0.target.replace(Rc::new(target));
         self.enter(stage);
     }
 
     fn timed_out(&self, after: Duration) -> ConnectTimedOut {
-        ConnectTimedOut { target: self.0.0.borrow().clone(), stage: self.0.1.get(), after: Some(after) }
+        ConnectTimedOut {
+            target: self.0.target.borrow().to_string(),
+            stage: self.0.stage.get(),
+            after: Some(after),
+        }
     }
 }
 

@@ -91,11 +91,14 @@ impl Url {
     ///
     /// See [`InvalidUrl`].
     pub fn parse(text: &str) -> Result<Url, InvalidUrl> {
+        if text.is_ascii() {
+            return match text.bytes().position(|byte| byte <= b' ' || byte == 0x7f) {
+                Some(at) => Err(InvalidUrl::Character { at }),
+                None => Url::from_ascii(text),
+            };
+        }
         if let Some((at, _)) = text.char_indices().find(|&(_, c)| c.is_control() || c.is_whitespace()) {
             return Err(InvalidUrl::Character { at });
-        }
-        if text.is_ascii() {
-            return Url::from_ascii(text);
         }
         let iri = IriStr::new(text).map_err(|_| not_absolute(text))?;
         if let Some(host) = iri.authority_components().map(|authority| authority.host()) {
@@ -130,6 +133,10 @@ impl Url {
                 _ => return Err(InvalidUrl::InvalidPort { port: port.to_owned() }),
             },
         };
+        let (absolute, fragment) = uri.to_absolute_and_fragment();
+        let authority_and_target = &absolute.as_str()[scheme.as_str().len() + "://".len()..];
+        let end = authority_and_target.bytes().position(|byte| matches!(byte, b'/' | b'?'));
+        let target = end.map_or("", |end| &authority_and_target[end..]);
         let mut text = String::with_capacity(text.len() + 1);
         text.push_str(scheme.as_str());
         text.push_str("://");
@@ -139,14 +146,13 @@ impl Url {
         text[host.clone()].make_ascii_lowercase();
         if port != scheme.default_port() {
             text.push(':');
-            text.push_str(&port.to_string());
+            text.push_str(authority.port().unwrap_or_default().trim_start_matches('0'));
         }
         let path = text.len();
-        text.push_str(if uri.path_str().is_empty() { "/" } else { uri.path_str() });
-        if let Some(query) = uri.query_str() {
-            text.push('?');
-            text.push_str(query);
+        if !target.starts_with('/') {
+            text.push('/');
         }
+        text.push_str(target);
         Ok(Url {
             text,
             scheme,
@@ -154,7 +160,7 @@ impl Url {
             port,
             path,
             userinfo: authority.userinfo().filter(|info| !info.is_empty()).map(Into::into),
-            fragment: uri.fragment_str().map(Into::into),
+            fragment: fragment.map(|fragment| fragment.as_str().into()),
         })
     }
 

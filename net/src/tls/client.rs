@@ -11,8 +11,8 @@ use twistor_reactor::Handle;
 
 use super::errors::Cause;
 use super::given::Given;
-use super::{HandshakeFailed, TlsConfigError, TlsStream, handshake, pem, provider};
-use crate::transport::socket::Socket;
+use super::{HandshakeFailed, TlsConfigError, handshake, pem, provider};
+use crate::transport::watched::WatchedSocket;
 use crate::{Address, ConnectionLost};
 
 /// Whom a client trusts, and what it asks for. Twisted: `optionsForClientTLS`, `CertificateOptions`.
@@ -143,25 +143,24 @@ impl ClientTls {
     }
 
     /// Shakes hands on a connected socket with `host`.
-    pub(crate) fn secure(&self, handle: &Handle, host: &str, socket: Socket) -> Deferred<Socket> {
-        let peer = match socket.peer() {
+    pub(crate) fn secure(
+        &self,
+        handle: &Handle,
+        host: &str,
+        watched: WatchedSocket,
+    ) -> Deferred<WatchedSocket> {
+        let peer = match watched.socket.peer() {
             Ok(peer) => peer,
             Err(error) => return fail(ConnectionLost::new(error)),
         };
-        match self.session(handle, host, socket, &peer) {
-            Ok(stream) => handshake(handle, stream, peer, None),
+        match self.session(host, &peer) {
+            Ok(session) => handshake(handle, watched, session, peer, None),
             Err(error) => fail(error),
         }
     }
 
     /// A session with `host`, about to begin.
-    fn session(
-        &self,
-        handle: &Handle,
-        host: &str,
-        socket: Socket,
-        peer: &Address,
-    ) -> Result<TlsStream, HandshakeFailed> {
+    fn session(&self, host: &str, peer: &Address) -> Result<rustls::Connection, HandshakeFailed> {
         let name = match &self.name {
             Some(name) => Ok(name.clone()),
             // The zone of an IPv6 address is this machine's own business.
@@ -169,7 +168,7 @@ impl ClientTls {
                 .map_err(|_| rustls::Error::UnsupportedNameType),
         };
         name.and_then(|name| ClientConnection::new(self.config.clone(), name))
-            .map(|session| TlsStream::new(handle, socket, session.into()))
+            .map(Into::into)
             .map_err(|error| HandshakeFailed::new(peer.clone(), Cause::Tls(error)))
     }
 }

@@ -5,47 +5,42 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use twistor_deferred::{Deferred, Trigger};
-use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
+use twistor_reactor::{EventHandler, Handle, Progress, Ready};
 
 use super::errors::Cause;
 use super::{HandshakeFailed, TlsStream};
 use crate::Address;
 use crate::transport::socket::Socket;
+use crate::transport::watched::WatchedSocket;
 
 /// One handshake under way. The loop owns it.
 struct Handshake {
     peer: Address,
-    stream: RefCell<Option<Box<TlsStream>>>,
-    registration: OnceCell<Registration>,
-    trigger: Cell<Option<Trigger<Socket>>>,
+    socket: RefCell<Option<WatchedSocket>>,
+    trigger: Cell<Option<Trigger<WatchedSocket>>>,
 }
 
-/// Shakes hands; the socket is not registered before, nor after. Cancelling closes it.
+/// Shakes hands; gives the socket with the session on it. Cancelling closes it.
 pub(crate) fn handshake(
     handle: &Handle,
-    stream: TlsStream,
+    mut socket: WatchedSocket,
+    session: rustls::Connection,
     peer: Address,
     timeout: Option<Duration>,
-) -> Deferred<Socket> {
+) -> Deferred<WatchedSocket> {
     let pending: Rc<OnceCell<Weak<Handshake>>> = Rc::default();
     let to_cancel = pending.clone();
     let (deferred, trigger) = Deferred::with_canceller(move |_| {
         if let Some(handshake) = to_cancel.get().and_then(Weak::upgrade) {
-            handshake.close();
+            drop(handshake.socket.take());
         }
     });
-    let mut stream = Box::new(stream);
-    let handshake = Rc::new(Handshake {
-        peer,
-        stream: RefCell::new(None),
-        registration: OnceCell::new(),
-        trigger: Cell::new(None),
-    });
-    match stream.watch(handle, handshake.clone()) {
-        Ok(registration) => {
-            let _ = handshake.registration.set(registration);
+    socket.wrap(|socket| Socket::Tls(Box::new(TlsStream::new(handle, socket, session))));
+    let handshake = Rc::new(Handshake { peer, socket: RefCell::new(None), trigger: Cell::new(None) });
+    match socket.hand_to_speaker(handle, handshake.clone()) {
+        Ok(()) => {
             let _ = pending.set(Rc::downgrade(&handshake));
-            handshake.stream.replace(Some(stream));
+            handshake.socket.replace(Some(socket));
             handshake.trigger.set(Some(trigger));
         }
         Err(error) => {
@@ -68,9 +63,9 @@ pub(crate) fn handshake(
 
 impl EventHandler for Handshake {
     fn ready(self: Rc<Self>, _: Ready) -> Progress {
-        let outcome = match &mut *self.stream.borrow_mut() {
-            None => return Progress::Drained,
-            Some(stream) => stream.shake_hands(),
+        let outcome = match &mut *self.socket.borrow_mut() {
+            Some(WatchedSocket { socket: Socket::Tls(stream), .. }) => stream.shake_hands(),
+            _ => return Progress::Drained,
         };
         match outcome {
             Ok(false) => {}
@@ -83,25 +78,13 @@ impl EventHandler for Handshake {
 
 impl Handshake {
     fn end(&self, outcome: Result<(), Cause>) {
-        let trigger = self.trigger.take();
-        let stream = self.close();
-        match (trigger, stream, outcome) {
-            (Some(trigger), Some(stream), Ok(())) => trigger.callback(Socket::Tls(stream)),
-            (Some(trigger), stream, Err(cause)) => {
-                drop(stream);
+        match (self.trigger.take(), self.socket.take(), outcome) {
+            (Some(trigger), Some(socket), Ok(())) => trigger.callback(socket),
+            (Some(trigger), socket, Err(cause)) => {
+                drop(socket);
                 trigger.errback(HandshakeFailed::new(self.peer.clone(), cause));
             }
             _ => {}
         }
-    }
-
-    /// Takes the socket out of the loop.
-    fn close(&self) -> Option<Box<TlsStream>> {
-        let mut stream = self.stream.borrow_mut().take()?;
-        if let Some(registration) = self.registration.get() {
-            // It fails when the reactor is gone; the socket is closed either way.
-            let _ = registration.deregister(&mut *stream);
-        }
-        Some(stream)
     }
 }

@@ -7,10 +7,8 @@ use std::time::Duration;
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ServerConfig, ServerConnection};
-use twistor_reactor::Handle;
 
-use super::{HandshakeFailed, TlsConfigError, TlsStream, given, pem, provider};
-use crate::transport::socket::Socket;
+use super::{HandshakeFailed, TlsConfigError, given, pem, provider};
 
 /// How long a client may take for its handshake, unless told otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -103,9 +101,8 @@ impl ServerTls {
     }
 
     /// A session with a client, about to begin.
-    pub(crate) fn session(&self, handle: &Handle, socket: Socket) -> Result<TlsStream, rustls::Error> {
-        ServerConnection::new(self.config.clone())
-            .map(|session| TlsStream::new(handle, socket, session.into()))
+    pub(crate) fn session(&self) -> Result<rustls::Connection, rustls::Error> {
+        ServerConnection::new(self.config.clone()).map(Into::into)
     }
 
     pub(crate) fn timeout(&self) -> Duration {

@@ -19,6 +19,7 @@ use twistor_reactor::{EventHandler, Handle, Origin, Progress, Ready, Registratio
 use super::outgoing::{Outgoing, Producing, SHORT_WRITE_FILLS};
 use super::scratch::{LITTLE, SCRATCH, with_scratch};
 use super::socket::Socket;
+use super::watched::WatchedSocket;
 use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, HandlerPanicked, Protocol, Transport};
 
 /// Bytes read per turn and connection: what one flooding peer may take of a turn.
@@ -136,18 +137,28 @@ impl<P: Protocol> EventHandler for Connection<P> {
 
 impl Connection<dyn Protocol> {
     /// Puts a connected socket in the loop's hands and calls `connection_made`. To be called from the loop.
-    pub(crate) fn start<P: Protocol>(handle: &Handle, socket: Socket, protocol: P) -> io::Result<Transport> {
-        let keeps_bytes = socket.keeps_bytes();
+    pub(crate) fn start<P: Protocol>(
+        handle: &Handle,
+        socket: impl Into<WatchedSocket>,
+        protocol: P,
+    ) -> io::Result<Transport> {
+        let mut watched = socket.into();
+        let keeps_bytes = watched.socket.keeps_bytes();
         let connection = Rc::new(Connection {
-            io: Cell::new(Io { socket, outgoing: None }),
+            io: Cell::new(Io::GONE),
             registration: OnceCell::new(),
             state: Cell::new(if keeps_bytes { State::END_NEAR.or(State::OUTGOING) } else { State(0) }),
             protocol: RefCell::new(protocol),
         });
-        let registration = connection.with_io(|io| io.socket.watch(handle, connection.clone()))?;
-        let _ = connection.registration.set(registration);
-        if keeps_bytes {
-            connection.wake(Ready::READABLE);
+        watched.hand_to(handle, connection.clone())?;
+        let left = if keeps_bytes { watched.left | Ready::READABLE } else { watched.left };
+        let (socket, registration) = watched.into_parts();
+        connection.io.set(Io { socket, outgoing: None });
+        if let Some(registration) = registration {
+            let _ = connection.registration.set(registration);
+        }
+        if left.readable() {
+            connection.wake(left);
         }
         let connection: Rc<Connection<dyn Protocol>> = connection;
         let transport = Transport::new(&connection);
@@ -254,8 +265,8 @@ impl Connection<dyn Protocol> {
                             let data = &scratch[..count];
                             self.enter("data_received", |protocol| protocol.data_received(transport, data));
                         }
-                        let drained = SHORT_READ_DRAINS && count < most && !self.is(State::END_NEAR);
-                        if drained || self.is(State::PAUSED.or(State::DOOMED)) {
+                        let short = SHORT_READ_DRAINS && count < most;
+                        if (short && self.needs_no_more()) || self.is(State::PAUSED.or(State::DOOMED)) {
                             return Progress::Drained;
                         }
                         share -= count;
@@ -275,6 +286,13 @@ impl Connection<dyn Protocol> {
             }
             Progress::More
         })
+    }
+
+    /// Whether nothing is left to read after a read that gave less than there was room for. If the peer's end was
+    /// announced, that is left; but only one who goes on needs to see it.
+    #[inline]
+    fn needs_no_more(&self) -> bool {
+        !self.is(State::END_NEAR) || (self.is(State::CLOSING) && !self.with_io(|io| io.socket.keeps_bytes()))
     }
 
     /// The peer has ended its half.

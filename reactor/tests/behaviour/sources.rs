@@ -219,6 +219,58 @@ fn waking_a_source_calls_it_next_turn_with_that_readiness() {
 }
 
 #[test]
+fn a_source_handed_over_calls_the_new_handler_alone_and_is_not_announced_again() {
+    // R16
+    let reactor = reactor();
+    let (record, drops) = (Record::new(), Drops::default());
+    let slot: Rc<RefCell<Option<Registration>>> = Rc::default();
+    let (first, second) = (record.clone(), record.clone());
+    let (token, own) = (drops.token(), slot.clone());
+    let (mut sender, mut receiver, registration) = watched_pipe(&reactor, move |_| {
+        let _ = &token;
+        first.add("first");
+        let second = second.clone();
+        let next = handler(move |_| {
+            second.add("second");
+            Progress::Drained
+        });
+        own.borrow().as_ref().unwrap().hand_over(next);
+        Progress::Drained
+    });
+    slot.replace(Some(registration));
+
+    sender.write_all(b"x").unwrap();
+    turn(&reactor);
+    assert_eq!((record.take(), drops.count()), (vec!["first"], 1));
+    turn_without_waiting(&reactor);
+    assert_eq!(record.len(), 0, "what the first was told is told to nobody again");
+    receiver.read_exact(&mut [0]).unwrap();
+    sender.write_all(b"x").unwrap();
+    turn(&reactor);
+    assert_eq!(record.take(), ["second"]);
+    slot.borrow().as_ref().unwrap().wake(Ready::READABLE);
+    turn_without_waiting(&reactor);
+    assert_eq!(record.take(), ["second"]);
+}
+
+#[test]
+fn a_handler_for_a_source_that_is_gone_is_dropped_and_never_called() {
+    // R16
+    let reactor = reactor();
+    let (mut sender, mut receiver, registration) = watched_pipe(&reactor, |_| Progress::Drained);
+    registration.deregister(&mut receiver).unwrap();
+    let drops = Drops::default();
+    let token = drops.token();
+    registration.hand_over(handler(move |_| {
+        let _ = &token;
+        panic!("it is not in place");
+    }));
+    assert_eq!((drops.count(), registration.is_active()), (1, false));
+    sender.write_all(b"x").unwrap();
+    turn_without_waiting(&reactor);
+}
+
+#[test]
 fn a_panic_in_a_handler_costs_that_source_and_no_other() {
     // R13
     keep_log();

@@ -169,6 +169,7 @@ impl Protocol for ClientProtocol {
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
         self.begin();
         let mut input = data;
+        let mut touched = false;
         loop {
             let Some(fetch) = self.connection.active.borrow().clone() else {
                 // Bytes that answer no request, or that nobody waits for any more.
@@ -177,12 +178,17 @@ impl Protocol for ClientProtocol {
                 }
                 return Ok(());
             };
-            match self.decoder.decode(&mut input) {
+            let event = self.decoder.decode(&mut input);
+            // Part of a head is no sign of life.
+            if matches!(event, Ok(Some(_))) && !std::mem::replace(&mut touched, true) {
+                fetch.touch();
+            }
+            match event {
                 Ok(None) => {
                     self.read_much(transport, fetch.takes_much());
                     return Ok(());
                 }
-                Ok(Some(ResponseEvent::Interim(_))) => fetch.touch(),
+                Ok(Some(ResponseEvent::Interim(_))) => {}
                 Ok(Some(ResponseEvent::Head(head))) => fetch.head(&self.connection, &head),
                 Ok(Some(ResponseEvent::Body(bytes))) => fetch.data(bytes),
                 Ok(Some(ResponseEvent::End(_))) => {

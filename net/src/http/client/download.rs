@@ -129,7 +129,7 @@ impl Saver {
 }
 
 impl Destination for Saver {
-    fn head(self: Rc<Self>, head: &ResponseHead<'_>, _: &Url, _: &Rc<Connection>) -> Result<(), Failure> {
+    fn head(self: Rc<Self>, head: &ResponseHead<'_>, _: Url, _: &Rc<Connection>) -> Result<(), Failure> {
         let answer = if head.status.is_success() {
             Answer::Saved(Temporary::beside(&self.path).map_err(|error| self.blame(error))?)
         } else {

@@ -27,7 +27,7 @@ pub(super) trait Destination {
     fn head(
         self: Rc<Self>,
         head: &ResponseHead<'_>,
-        url: &Url,
+        url: Url,
         connection: &Rc<Connection>,
     ) -> Result<(), Failure>;
     /// The next bytes of its body.
@@ -76,7 +76,8 @@ pub(super) struct Fetch {
     answered: Cell<bool>,
     retried: Cell<bool>,
     done: Cell<bool>,
-    heard: Cell<Instant>,
+    /// When the server was last heard of, or last given something to do.
+    heard: Cell<Option<Instant>>,
     #[cfg(feature = "compression")]
     inflater: RefCell<Option<Box<Inflater>>>,
     whole: RefCell<Option<DelayedCall>>,
@@ -119,7 +120,7 @@ impl Fetch {
             answered: Cell::new(false),
             retried: Cell::new(false),
             done: Cell::new(false),
-            heard: Cell::new(handle.now()),
+            heard: Cell::new(None),
             #[cfg(feature = "compression")]
             inflater: RefCell::new(None),
             whole: RefCell::new(None),
@@ -217,7 +218,7 @@ impl Fetch {
 
     /// Something came.
     pub(super) fn touch(&self) {
-        self.heard.set(self.handle.now());
+        self.heard.set(Some(self.handle.now()));
     }
 
     /// Sees to it that silence is noticed. The timer is not moved for every byte: when it rings, it looks how long
@@ -237,7 +238,9 @@ impl Fetch {
             if waiting || fetch.destination.is_paused() {
                 fetch.touch();
             }
-            match after.checked_sub(fetch.handle.now().saturating_duration_since(fetch.heard.get())) {
+            let now = fetch.handle.now();
+            let silence = now.saturating_duration_since(fetch.heard.get().unwrap_or(now));
+            match after.checked_sub(silence) {
                 Some(left) if !left.is_zero() => fetch.ring(left, after),
                 _ => fetch.fail(IdleTimedOut { after }.into()),
             }
@@ -268,7 +271,6 @@ impl Fetch {
     }
 
     pub(super) fn head(self: &Rc<Self>, connection: &Rc<Connection>, head: &ResponseHead<'_>) {
-        self.touch();
         self.keep_cookies(head);
         let followed = {
             let (parts, mut settings) = (self.parts.borrow(), self.settings.borrow_mut());
@@ -282,7 +284,7 @@ impl Fetch {
                 #[cfg(feature = "compression")]
                 let head = decoded.as_ref().unwrap_or(head);
                 let url = self.parts.borrow().url.clone();
-                if let Err(failure) = self.destination.clone().head(head, &url, connection) {
+                if let Err(failure) = self.destination.clone().head(head, url, connection) {
                     self.fail(failure);
                 }
             }
@@ -306,7 +308,6 @@ impl Fetch {
     }
 
     pub(super) fn data(self: &Rc<Self>, data: &[u8]) {
-        self.touch();
         if self.answered.get() {
             if let Err(failure) = self.hand_on(data) {
                 self.fail(failure);

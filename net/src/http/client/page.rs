@@ -162,11 +162,11 @@ struct Collector {
 }
 
 impl Destination for Collector {
-    fn head(self: Rc<Self>, head: &ResponseHead<'_>, url: &Url, _: &Rc<Connection>) -> Result<(), Failure> {
+    fn head(self: Rc<Self>, head: &ResponseHead<'_>, url: Url, _: &Rc<Connection>) -> Result<(), Failure> {
         if let BodyLength::Known(length) = head.body {
             self.body.borrow_mut().reserve_exact(length.min(TRUSTED_LENGTH) as usize);
         }
-        self.start.replace(Some((head.status, head.words(), head.headers.to_headers(), url.clone())));
+        self.start.replace(Some((head.status, head.words(), head.headers.to_headers(), url)));
         Ok(())
     }
 

@@ -271,14 +271,14 @@ impl Parts {
             head.field("Host", self.url.authority())?;
         }
         if absent(USER_AGENT) {
-            head.field("User-Agent", AGENT)?;
+            head.known("User-Agent", AGENT);
         }
         if absent(ACCEPT) {
-            head.field("Accept", "*/*")?;
+            head.known("Accept", "*/*");
         }
         #[cfg(feature = "compression")]
         if self.is_decoded() {
-            head.field("Accept-Encoding", "gzip, deflate")?;
+            head.known("Accept-Encoding", "gzip, deflate");
         }
         if absent(AUTHORIZATION) {
             if let Some(credentials) = self.url.basic_credentials() {
@@ -294,7 +294,7 @@ impl Parts {
             head.field("Cookie", &cookies)?;
         }
         if !persist && absent(CONNECTION) {
-            head.field("Connection", "close")?;
+            head.known("Connection", "close");
         }
         for (name, value) in &self.headers {
             // Servers are not to see it.

@@ -19,7 +19,7 @@ use crate::ConnectStage;
 use crate::endpoint::timeout::{Progress, within};
 use crate::http::{Origin, Scheme, Url};
 use crate::transport::connection::Connection;
-use crate::transport::socket::Socket;
+use crate::transport::watched::WatchedSocket;
 use crate::{ClientEndpoint, Protocol, Transport};
 
 /// Where a connection leads. Requests with the same route can share one.
@@ -64,7 +64,7 @@ impl Route {
             Route::Forward(via) => (None, via),
             Route::Tunnel(origin, via) => (Some(origin), via),
         };
-        let progress = Progress::new(format!("the proxy {}", via.name()));
+        let progress = Progress::new(Rc::new(format!("the proxy {}", via.name())));
         let mut connected = reach(via, handle, &progress)?;
         if let Some(origin) = origin {
             connected = secured(handle, connected, origin, via, trust, &progress)?;
@@ -99,7 +99,7 @@ impl Hash for Route {
 }
 
 /// A socket connected to a proxy.
-fn reach(via: &Rc<Via>, handle: &Handle, progress: &Progress) -> Result<Deferred<Socket>, Failure> {
+fn reach(via: &Rc<Via>, handle: &Handle, progress: &Progress) -> Result<Deferred<WatchedSocket>, Failure> {
     #[cfg(feature = "tls")]
     let trust = &via.tls;
     #[cfg(not(feature = "tls"))]
@@ -118,12 +118,12 @@ fn reach(via: &Rc<Via>, handle: &Handle, progress: &Progress) -> Result<Deferred
 #[cfg(feature = "tls")]
 fn secured(
     handle: &Handle,
-    connected: Deferred<Socket>,
+    connected: Deferred<WatchedSocket>,
     origin: &Origin,
     via: &Rc<Via>,
     trust: &Trust,
     progress: &Progress,
-) -> Result<Deferred<Socket>, Failure> {
+) -> Result<Deferred<WatchedSocket>, Failure> {
     let tls = trusting(trust)?;
     let tunnel = Tunnel::new(origin, via)?;
     let (digger, handle, host) = (handle.clone(), handle.clone(), origin.host.clone());
@@ -143,12 +143,12 @@ fn secured(
 #[cfg(not(feature = "tls"))]
 fn secured(
     _: &Handle,
-    _: Deferred<Socket>,
+    _: Deferred<WatchedSocket>,
     _: &Origin,
     _: &Rc<Via>,
     (): &Trust,
     _: &Progress,
-) -> Result<Deferred<Socket>, Failure> {
+) -> Result<Deferred<WatchedSocket>, Failure> {
     Err(super::TlsUnavailable.into())
 }
 

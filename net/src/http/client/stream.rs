@@ -273,7 +273,7 @@ impl Destination for Stream {
     fn head(
         self: Rc<Self>,
         head: &ResponseHead<'_>,
-        url: &Url,
+        url: Url,
         connection: &Rc<Connection>,
     ) -> Result<(), Failure> {
         let Some(trigger) = self.response.take() else { return Ok(()) };
@@ -284,7 +284,7 @@ impl Destination for Stream {
             status: head.status,
             reason: head.words(),
             headers: head.headers.to_headers(),
-            url: url.clone(),
+            url,
             length: head.length(),
             body: ResponseBody { stream: self.clone(), delivered: false },
         });

@@ -7,13 +7,13 @@ use std::rc::{Rc, Weak};
 
 use ::http::Method;
 use twistor_deferred::{Deferred, Failure, Trigger};
-use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
+use twistor_reactor::{EventHandler, Handle, Progress, Ready};
 
 use super::AGENT;
 use super::errors::{ProxyFault, ProxyMisbehaved, ProxyRefused};
 use super::proxy::Via;
 use crate::http::{EncodeError, HeadWriter, Limits, Origin, ResponseDecoder, ResponseEvent};
-use crate::transport::socket::Socket;
+use crate::transport::watched::WatchedSocket;
 
 /// What to ask a proxy for.
 pub(super) struct Tunnel {
@@ -38,25 +38,20 @@ impl Tunnel {
     }
 
     /// The same socket, when what is written to it reaches the origin. Cancelling closes it.
-    pub(super) fn dig(self, handle: &Handle, mut socket: Socket) -> Deferred<Socket> {
+    pub(super) fn dig(self, handle: &Handle, mut socket: WatchedSocket) -> Deferred<WatchedSocket> {
         let pending: Rc<OnceCell<Weak<Digging>>> = Rc::default();
         let to_cancel = pending.clone();
         let (deferred, trigger) = Deferred::with_canceller(move |_| {
             if let Some(digging) = to_cancel.get().and_then(Weak::upgrade) {
-                digging.close();
+                drop(digging.dialogue.take());
             }
         });
         let mut decoder = ResponseDecoder::new(Limits::default());
         decoder.start(&Method::CONNECT);
-        let digging = Rc::new(Digging {
-            tunnel: self,
-            dialogue: RefCell::new(None),
-            registration: OnceCell::new(),
-            trigger: Cell::new(None),
-        });
-        match socket.watch(handle, digging.clone()) {
-            Ok(registration) => {
-                let _ = digging.registration.set(registration);
+        let digging =
+            Rc::new(Digging { tunnel: self, dialogue: RefCell::new(None), trigger: Cell::new(None) });
+        match socket.hand_to_speaker(handle, digging.clone()) {
+            Ok(()) => {
                 let _ = pending.set(Rc::downgrade(&digging));
                 digging.dialogue.replace(Some(Dialogue { socket, sent: 0, decoder }));
                 digging.trigger.set(Some(trigger));
@@ -76,12 +71,11 @@ impl Tunnel {
 struct Digging {
     tunnel: Tunnel,
     dialogue: RefCell<Option<Dialogue>>,
-    registration: OnceCell<Registration>,
-    trigger: Cell<Option<Trigger<Socket>>>,
+    trigger: Cell<Option<Trigger<WatchedSocket>>>,
 }
 
 struct Dialogue {
-    socket: Socket,
+    socket: WatchedSocket,
     /// How much of the request.
     sent: usize,
     decoder: ResponseDecoder,
@@ -104,25 +98,14 @@ impl EventHandler for Digging {
 
 impl Digging {
     fn end(&self, outcome: Result<(), Failure>) {
-        let trigger = self.trigger.take();
-        match (trigger, self.close(), outcome) {
-            (Some(trigger), Some(socket), Ok(())) => trigger.callback(socket),
-            (Some(trigger), socket, Err(failure)) => {
-                drop(socket);
+        match (self.trigger.take(), self.dialogue.take(), outcome) {
+            (Some(trigger), Some(dialogue), Ok(())) => trigger.callback(dialogue.socket),
+            (Some(trigger), dialogue, Err(failure)) => {
+                drop(dialogue);
                 trigger.errback(failure);
             }
             _ => {}
         }
-    }
-
-    /// Takes the socket out of the loop.
-    fn close(&self) -> Option<Socket> {
-        let mut socket = self.dialogue.borrow_mut().take()?.socket;
-        if let Some(registration) = self.registration.get() {
-            // It fails when the reactor is gone; the socket is closed either way.
-            let _ = registration.deregister(&mut socket);
-        }
-        Some(socket)
     }
 }
 
@@ -130,19 +113,20 @@ impl Dialogue {
     /// Sends and reads what there is; whether the tunnel is there.
     fn go_on(&mut self, tunnel: &Tunnel) -> Result<bool, Failure> {
         let lost = |error: io::Error| tunnel.misbehaved(ProxyFault::Lost(error.to_string()));
+        let socket = &mut self.socket.socket;
         while self.sent < tunnel.request.len() {
-            match self.socket.write(&tunnel.request[self.sent..]) {
+            match socket.write(&tunnel.request[self.sent..]) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(lost(error)),
             }
         }
-        self.socket.flush().map_err(lost)?;
+        socket.flush().map_err(lost)?;
         // The heads that may come are bounded, and so is this.
         let mut buffer = [0; 4096];
         loop {
-            match self.socket.read(&mut buffer) {
+            match self.socket.socket.read(&mut buffer) {
                 Ok(0) => return Err(tunnel.misbehaved(ProxyFault::Closed)),
                 Ok(count) => {
                     if self.understand(&buffer[..count], tunnel)? {

@@ -69,7 +69,8 @@ impl<'a> Fields<'a> {
 
     /// The values of all fields of that name.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let fields = self.spans.iter().map(|span| span.of(self.block));
+        fields.filter(|(own, _)| own.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
     /// A copy that stands on its own.

@@ -1,6 +1,7 @@
 //! What the fields of a head say about the message: its length, whether the connection stays, and
 //! whom a request is for (RFC 9112, sections 3.2, 6 and 9.3).
 
+use super::diagnose::alphanumeric_and;
 use super::error::{DecodeError, Fault, Malformed, Place};
 use super::fields::Span;
 
@@ -170,21 +171,7 @@ fn is_port(port: &[u8]) -> bool {
 }
 
 /// The bytes that a host consists of, unless it is an address in brackets.
-const IN_HOST: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let others = b"-._~%!$&'()*+,;=";
-    let mut at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
+const IN_HOST: [bool; 256] = alphanumeric_and(b"-._~%!$&'()*+,;=");
 
 fn malformed(fault: Fault, at: usize) -> DecodeError {
     Malformed::new(fault, Place::Head, at).into()

@@ -1,0 +1,71 @@
+//! A socket on its way from one handler of the loop to the next: connecting, digging a tunnel, shaking hands, and in
+//! the end the connection have it in turn.
+
+use std::io;
+use std::rc::Rc;
+
+use twistor_reactor::{EventHandler, Handle, Ready, Registration};
+
+use super::socket::Socket;
+
+/// A socket, and its place in the loop once it has one. It keeps that place, so that the operating system is asked to
+/// watch it once, whoever looks after it.
+///
+/// Dropped, it is taken out of the loop and closed.
+pub(crate) struct WatchedSocket {
+    registration: Option<Registration>,
+    pub(crate) socket: Socket,
+    /// What the last handler was told and has left to the next.
+    pub(crate) left: Ready,
+}
+
+/// A socket that the loop does not know yet.
+impl From<Socket> for WatchedSocket {
+    fn from(socket: Socket) -> WatchedSocket {
+        WatchedSocket { registration: None, socket, left: Ready::NONE }
+    }
+}
+
+impl WatchedSocket {
+    /// Has `handler` called from now on. What came before is told to nobody again.
+    pub(crate) fn hand_to(&mut self, handle: &Handle, handler: Rc<dyn EventHandler>) -> io::Result<()> {
+        match &self.registration {
+            Some(registration) => registration.hand_over(handler),
+            None => self.registration = Some(self.socket.watch(handle, handler)?),
+        }
+        Ok(())
+    }
+
+    /// As [`hand_to`](WatchedSocket::hand_to), for a handler that is the first to speak.
+    #[cfg(feature = "tls")]
+    pub(crate) fn hand_to_speaker(
+        &mut self,
+        handle: &Handle,
+        handler: Rc<dyn EventHandler>,
+    ) -> io::Result<()> {
+        self.hand_to(handle, handler)?;
+        if let Some(registration) = &self.registration {
+            registration.wake(Ready::WRITABLE);
+        }
+        Ok(())
+    }
+
+    /// Leaves the socket its place, and makes another of it.
+    #[cfg(feature = "tls")]
+    pub(crate) fn wrap(&mut self, wrap: impl FnOnce(Socket) -> Socket) {
+        self.socket = wrap(std::mem::replace(&mut self.socket, Socket::Closed));
+    }
+
+    pub(crate) fn into_parts(mut self) -> (Socket, Option<Registration>) {
+        (std::mem::replace(&mut self.socket, Socket::Closed), self.registration.take())
+    }
+}
+
+impl Drop for WatchedSocket {
+    fn drop(&mut self) {
+        if let Some(registration) = self.registration.take() {
+            // It fails when the reactor is gone; the socket is closed either way.
+            let _ = registration.deregister(&mut self.socket);
+        }
+    }
+}
