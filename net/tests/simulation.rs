@@ -739,7 +739,8 @@ fn a_simulated_run_alone() {
 #[test]
 fn a_simulated_run_makes_no_system_call_for_time_or_sockets() {
     use std::process::{Command, Stdio};
-    let log = std::env::temp_dir().join(format!("twistor-strace-{}", std::process::id()));
+    let folder = support::folder::Folder::new("strace");
+    let log = folder.join("log");
     let mut strace = Command::new("strace");
     strace.args(["-f", "-o"]).arg(&log).arg(std::env::current_exe().unwrap());
     strace.args(["--exact", "--ignored", "a_simulated_run_alone"]);
@@ -748,7 +749,6 @@ fn a_simulated_run_makes_no_system_call_for_time_or_sockets() {
         outcome => return println!("skipped: strace is not here, or may not trace ({outcome:?})"),
     }
     let calls = std::fs::read_to_string(&log).unwrap();
-    let _ = std::fs::remove_file(&log);
     assert!(calls.contains("execve("), "nothing was traced");
     for call in [
         "epoll_",

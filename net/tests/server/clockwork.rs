@@ -14,6 +14,7 @@ use twistor_net::{
 use twistor_reactor::{Handle, Reactor};
 
 use crate::client::{get, post};
+use crate::support::folder::Folder;
 
 const SERVER: &str = "192.0.2.80:80";
 const MOMENT: Duration = Duration::from_millis(20);
@@ -216,11 +217,9 @@ fn a_head_request_is_refused_without_a_body() {
 
 /// A folder with a large file in it.
 fn with_large_file(name: &str, test: impl FnOnce(PathBuf)) {
-    let path = std::env::temp_dir().join(format!("twistor-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&path).unwrap();
-    std::fs::write(path.join("large"), vec![b'x'; 3 << 20]).unwrap();
-    test(path.clone());
-    std::fs::remove_dir_all(&path).unwrap();
+    let folder = Folder::new(name);
+    folder.write("large", vec![b'x'; 3 << 20]);
+    test(folder.path().to_owned());
 }
 
 // W7: what is read of a file is what the client has room for

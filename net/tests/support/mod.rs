@@ -8,6 +8,8 @@
     reason = "it is test code, which clippy knows only inside #[test]"
 )]
 
+pub mod folder;
+
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
