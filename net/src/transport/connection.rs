@@ -82,9 +82,8 @@ impl State {
     /// The protocol may have to keep what it is given, and is given little at once.
     pub(crate) const READ_LITTLE: State = State(1 << 17);
 
-    /// There is something to do once all has been read and sent.
-    const TO_SETTLE: State =
-        State::OUTGOING.or(State::DOOMED).or(State::BROKEN).or(State::CLOSING).or(State::SHUTTING);
+    /// There is something to do once all has been read and sent. What is doomed or broken has its reason to remember.
+    const TO_SETTLE: State = State::OUTGOING.or(State::CLOSING).or(State::SHUTTING);
 
     pub(crate) const fn or(self, other: State) -> State {
         State(self.0 | other.0)
@@ -306,8 +305,12 @@ impl Connection<dyn Protocol> {
 
     /// Does what was waiting for everything to be sent, and ends the connection if its time has come.
     fn settle(&self, transport: &Transport, progress: Progress) {
-        if self.is(State::DOOMED) || (self.is(State::BROKEN) && progress == Progress::Drained) {
-            return self.lose();
+        if self.is(State::DOOMED.or(State::BROKEN)) {
+            let read = progress == Progress::Drained && !self.is(State::READ_HELD);
+            if self.is(State::DOOMED) || read {
+                self.lose();
+            }
+            return;
         }
         if self.is(State::OUTGOING) {
             self.sent();
