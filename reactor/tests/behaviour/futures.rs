@@ -4,14 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use twistor_deferred::{Abandoned, Cancelled, Deferred, Panicked, succeed};
 use twistor_reactor::{Handle, Reactor, ReactorGone};
 
-use crate::support::{Drops, Record, keep_log, logged, reactor, run};
+use crate::support::{Drops, PanicsInDrop, Record, keep_log, logged, reactor, run};
 
 /// A future that is ready when it is polled for the second time, and wakes itself.
 async fn next_turn() {
@@ -287,6 +287,74 @@ fn a_future_that_panics_fails_its_deferred_alone() {
     let failure = reactor.run_until(deferred).unwrap_err();
     let panicked = failure.downcast_ref::<Panicked>().unwrap();
     assert_eq!((panicked.message(), panicked.added_at().line()), ("out of cheese", line));
+}
+
+#[test]
+fn a_panic_in_what_is_dropped_with_a_future_costs_nothing_else() {
+    // R9, R13
+    keep_log();
+    let reactor = reactor();
+    let holding = |poll: Poll<()>| {
+        let held = PanicsInDrop;
+        poll_fn(move |_| {
+            let _held = &held;
+            poll
+        })
+    };
+    // It has its Deferred to tell. Should it panic twice, that is told of the first.
+    assert!(reactor.run_until(reactor.spawn(holding(Poll::Ready(())))).unwrap_err().is::<Panicked>());
+    assert_eq!(logged().len(), 0);
+    let held = PanicsInDrop;
+    let panics = poll_fn(move |_| -> Poll<()> {
+        let _held = &held;
+        panic!("out of crackers");
+    });
+    let failure = reactor.run_until(reactor.spawn(panics)).unwrap_err();
+    assert_eq!(failure.downcast_ref::<Panicked>().unwrap().message(), "out of crackers");
+    assert_eq!(logged().len(), 1);
+
+    let cancelled = reactor.spawn(holding(Poll::Pending));
+    cancelled.cancel();
+    assert!(reactor.run_until(cancelled).unwrap_err().is::<Cancelled>());
+    assert_eq!(logged().len(), 1);
+
+    let (held, canceller) = (PanicsInDrop, Rc::new(RefCell::new(None::<twistor_deferred::Canceller>)));
+    let own = canceller.clone();
+    let cancels_itself = reactor.spawn(poll_fn(move |_| {
+        let _held = &held;
+        own.take().unwrap().cancel();
+        Poll::<()>::Pending
+    }));
+    canceller.replace(Some(cancels_itself.canceller()));
+    assert!(reactor.run_until(cancels_itself).unwrap_err().is::<Cancelled>());
+    assert_eq!(logged().len(), 1);
+
+    drop(reactor.spawn(holding(Poll::Pending)).add_both(|_| ()));
+    drop(reactor);
+    assert_eq!(logged().len(), 1);
+}
+
+#[test]
+fn a_waker_that_outlives_its_reactor_keeps_nothing_alive() {
+    // R8
+    for woken_in_time in [true, false] {
+        let (held, kept) = (Arc::new(()), Arc::new(Mutex::new(None::<Waker>)));
+        let hook = held.clone();
+        let reactor = Reactor::builder().host_hook(move || _ = &hook).build().unwrap();
+        let keep = kept.clone();
+        drop(reactor.spawn(poll_fn(move |context| {
+            *keep.lock().unwrap() = Some(context.waker().clone());
+            Poll::<()>::Pending
+        })));
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let waker = kept.lock().unwrap().take().unwrap();
+        if woken_in_time {
+            waker.wake_by_ref();
+        }
+        drop(reactor);
+        waker.wake();
+        assert_eq!(Arc::strong_count(&held), 1, "woken in time: {woken_in_time}");
+    }
 }
 
 #[test]

@@ -4,21 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::rc::Rc;
 use std::sync::Once;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use twistor_reactor::Reactor;
 
-/// Runs the reactor; fails if nothing stops it.
+/// Runs the reactor, as `Reactor::run` does; fails if nothing stops it.
 pub(crate) fn run(reactor: &Reactor) {
-    let hung = Rc::new(Cell::new(false));
-    let (flag, handle) = (hung.clone(), (*reactor).clone());
-    let watchdog = reactor.call_later(Duration::from_secs(30), move || {
-        flag.set(true);
-        handle.stop();
-    });
-    reactor.run().unwrap();
-    let _ = watchdog.cancel();
-    assert!(!hung.get(), "nothing stopped the reactor");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while reactor.turn(Some(deadline - Instant::now())).unwrap() {
+        assert!(Instant::now() < deadline, "nothing stopped the reactor");
+    }
 }
 
 pub(crate) fn reactor() -> Reactor {
@@ -89,6 +84,15 @@ pub(crate) fn keep_log() {
 /// The lines this thread has logged since they were last asked for.
 pub(crate) fn logged() -> Vec<String> {
     LOGGED.take()
+}
+
+/// Panics when it is dropped.
+pub(crate) struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        panic!("out of cheese");
+    }
 }
 
 /// Counts how often it was dropped.

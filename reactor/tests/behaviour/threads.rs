@@ -7,9 +7,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use twistor_deferred::{Abandoned, Cancelled, Panicked};
-use twistor_reactor::{Handle, Phase, Reactor, ReactorGone};
+use twistor_reactor::{AddTimeout, Handle, Phase, Reactor, ReactorGone};
 
-use crate::support::{Record, keep_log, logged, reactor, run};
+use crate::support::{PanicsInDrop, Record, keep_log, logged, reactor, run};
 
 #[test]
 fn calls_from_the_reactors_own_thread_run_in_order_in_a_later_turn() {
@@ -37,6 +37,7 @@ fn calls_from_the_reactors_own_thread_run_in_order_in_a_later_turn() {
     assert_eq!(order.load(Ordering::Relaxed), 3);
     reactor.turn(None).unwrap();
     assert_eq!(order.load(Ordering::Relaxed), 4);
+    assert_eq!(reactor.stats().remote_calls, 5);
 }
 
 thread_local! {
@@ -179,6 +180,24 @@ fn cancelling_work_that_has_not_begun_prevents_it() {
     reactor.run_until(first.add_callback(|()| third)).unwrap();
     assert_eq!(record.take(), [true]);
     assert_eq!(ran.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_thread_outlives_a_panic_in_what_its_work_drops() {
+    // R13
+    let reactor = Reactor::builder().threads(1).build().unwrap();
+    let (go, may_end) = mpsc::channel::<()>();
+    let held_up = reactor.defer_to_thread(move || Ok(_ = may_end.recv()));
+    let held = PanicsInDrop;
+    let cancelled = reactor.defer_to_thread(move || {
+        drop(held);
+        Ok(())
+    });
+    cancelled.cancel();
+    drop(cancelled.add_both(|_| ()));
+    let next = reactor.defer_to_thread(|| Ok(7)).add_timeout(Duration::from_secs(30), &*reactor);
+    drop(go);
+    assert_eq!(reactor.run_until(held_up.add_callback(|()| next)).unwrap(), 7);
 }
 
 #[test]

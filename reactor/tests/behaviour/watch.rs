@@ -45,6 +45,28 @@ fn a_callback_that_has_not_drained_its_source_is_called_again_next_turn() {
 }
 
 #[test]
+fn waking_a_watch_calls_it_next_turn_with_that_readiness() {
+    // R14
+    let reactor = reactor();
+    let record = Record::new();
+    let seen = record.clone();
+    let (_sender, receiver) = pipe::new().unwrap();
+    let watch = reactor
+        .add_source(receiver, Interest::READABLE, move |_, ready| {
+            seen.add(ready);
+            Ok(Progress::Drained)
+        })
+        .unwrap();
+    watch.wake(Ready::PRIORITY);
+    turn(&reactor);
+    assert_eq!(record.take(), [Ready::PRIORITY]);
+    watch.remove();
+    watch.wake(Ready::PRIORITY);
+    turn(&reactor);
+    assert_eq!(record.len(), 0);
+}
+
+#[test]
 fn a_source_that_fails_is_logged_and_closed() {
     // R14
     keep_log();
