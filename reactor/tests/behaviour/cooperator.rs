@@ -174,8 +174,9 @@ fn a_task_that_is_resumed_does_not_go_on_before_its_steps_deferred_has_fired() {
     let cooperator = Cooperator::new(&clock);
     let triggers = Rc::default();
     let own: Rc<RefCell<Option<CooperativeTask>>> = Rc::default();
-    let (slot, mut steps) = (own.clone(), waiting(&triggers));
+    let (slot, mut steps, unfired) = (own.clone(), waiting(&triggers), triggers.clone());
     let task = cooperator.cooperate(std::iter::from_fn(move || {
+        assert!(unfired.borrow().is_empty(), "a step too early");
         // From inside its own step, too.
         let task = slot.borrow().clone().unwrap();
         task.pause().unwrap();

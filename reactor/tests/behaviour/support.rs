@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use twistor_reactor::Reactor;
+use twistor_deferred::{Deferred, Failure};
+use twistor_reactor::{AddTimeout, Reactor};
 
 /// Runs the reactor, as `Reactor::run` does; fails if nothing stops it.
 pub(crate) fn run(reactor: &Reactor) {
@@ -14,6 +15,11 @@ pub(crate) fn run(reactor: &Reactor) {
     while reactor.turn(Some(deadline - Instant::now())).unwrap() {
         assert!(Instant::now() < deadline, "nothing stopped the reactor");
     }
+}
+
+/// Runs the reactor until the Deferred has fired, and gives its result; `TimedOut` if it does not fire.
+pub(crate) fn run_until<T: 'static>(reactor: &Reactor, deferred: Deferred<T>) -> Result<T, Failure> {
+    reactor.run_until(deferred.add_timeout(Duration::from_secs(30), &**reactor))
 }
 
 pub(crate) fn reactor() -> Reactor {

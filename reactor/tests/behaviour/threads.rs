@@ -7,9 +7,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use twistor_deferred::{Abandoned, Cancelled, Panicked};
-use twistor_reactor::{AddTimeout, Handle, Phase, Reactor, ReactorGone};
+use twistor_reactor::{Handle, Phase, Reactor, ReactorGone};
 
-use crate::support::{PanicsInDrop, Record, keep_log, logged, reactor, run};
+use crate::support::{PanicsInDrop, Record, keep_log, logged, reactor, run, run_until};
 
 #[test]
 fn calls_from_the_reactors_own_thread_run_in_order_in_a_later_turn() {
@@ -110,17 +110,17 @@ fn work_on_a_thread_fires_its_deferred_in_the_reactors_thread() {
     let deferred = reactor
         .defer_to_thread(|| Ok(std::thread::current().id()))
         .add_callback(move |there| Ok(there != here && std::thread::current().id() == here));
-    assert!(reactor.run_until(deferred).unwrap());
+    assert!(run_until(&reactor, deferred).unwrap());
 }
 
 #[test]
 fn an_error_or_a_panic_on_a_thread_is_the_deferreds_failure() {
     let reactor = reactor();
     let failed = reactor.defer_to_thread(|| Ok("x".parse::<u32>()?));
-    assert!(reactor.run_until(failed).unwrap_err().is::<std::num::ParseIntError>());
+    assert!(run_until(&reactor, failed).unwrap_err().is::<std::num::ParseIntError>());
     let line = line!() + 1;
     let panicked = reactor.defer_to_thread(|| -> Result<(), _> { panic!("out of cheese") });
-    let failure = reactor.run_until(panicked).unwrap_err();
+    let failure = run_until(&reactor, panicked).unwrap_err();
     let panicked = failure.downcast_ref::<Panicked>().unwrap();
     assert_eq!((panicked.message(), panicked.added_at().line()), ("out of cheese", line));
 }
@@ -177,7 +177,7 @@ fn cancelling_work_that_has_not_begun_prevents_it() {
     }));
     let third = reactor.defer_to_thread(|| Ok(()));
     go.send(()).unwrap();
-    reactor.run_until(first.add_callback(|()| third)).unwrap();
+    run_until(&reactor, first.add_callback(|()| third)).unwrap();
     assert_eq!(record.take(), [true]);
     assert_eq!(ran.load(Ordering::Relaxed), 0);
 }
@@ -195,9 +195,9 @@ fn a_thread_outlives_a_panic_in_what_its_work_drops() {
     });
     cancelled.cancel();
     drop(cancelled.add_both(|_| ()));
-    let next = reactor.defer_to_thread(|| Ok(7)).add_timeout(Duration::from_secs(30), &*reactor);
+    let next = reactor.defer_to_thread(|| Ok(7));
     drop(go);
-    assert_eq!(reactor.run_until(held_up.add_callback(|()| next)).unwrap(), 7);
+    assert_eq!(run_until(&reactor, held_up.add_callback(|()| next)).unwrap(), 7);
 }
 
 #[test]

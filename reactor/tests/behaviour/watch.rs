@@ -11,7 +11,7 @@ use mio::unix::pipe;
 use twistor_deferred::{Abandoned, Cancelled};
 use twistor_reactor::{Progress, Reactor, Ready, Watch};
 
-use crate::support::{Drops, Record, keep_log, logged, reactor};
+use crate::support::{Drops, Record, keep_log, logged, reactor, run_until};
 
 fn turn(reactor: &Reactor) {
     reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -128,12 +128,12 @@ fn readable_and_writable_fire_once_and_give_the_descriptor_back() {
     // R14
     let reactor = reactor();
     let (here, mut there) = UnixStream::pair().unwrap();
-    let here = reactor.run_until(reactor.writable(here)).unwrap();
+    let here = run_until(&reactor, reactor.writable(here)).unwrap();
     let waiting = reactor.readable(here);
     turn(&reactor);
     assert!(!waiting.is_fired());
     there.write_all(b"hello").unwrap();
-    let mut here = reactor.run_until(waiting).unwrap();
+    let mut here = run_until(&reactor, waiting).unwrap();
     let mut text = [0; 5];
     here.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"hello");
@@ -162,7 +162,7 @@ fn cancelling_a_wait_for_readiness_ends_the_watch() {
 fn what_cannot_be_watched_is_a_failure() {
     let reactor = reactor();
     let plain = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-    let failure = reactor.run_until(reactor.readable(plain)).unwrap_err();
+    let failure = run_until(&reactor, reactor.readable(plain)).unwrap_err();
     assert_eq!(failure.downcast_ref::<io::Error>().unwrap().kind(), io::ErrorKind::PermissionDenied);
 }
 
