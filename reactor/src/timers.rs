@@ -247,6 +247,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_out_leaves_no_deadline_behind() {
+        // R4
+        let mut timers = Timers::new();
+        let ids = [3, 1, 2].map(|deadline| timers.insert(deadline, deadline));
+        let mut values = timers.take_all();
+        values.sort_unstable();
+        assert_eq!((values, timers.first(), timers.len()), (vec![1, 2, 3], None, 0));
+        timers.insert(5, 5);
+        assert!(!ids.iter().any(|&id| timers.remove(id).is_some()));
+        assert_eq!((timers.pop_due(4, u64::MAX), timers.pop_due(5, u64::MAX)), (None, Some(5)));
+    }
+
+    #[test]
     fn many_timers_give_their_memory_back_however_they_go() {
         // T1
         let (mut cancelled, mut run) = (Timers::new(), Timers::new());
