@@ -596,6 +596,38 @@ fn the_wait_for_a_goodbye_ends_with_the_connection() {
     });
 }
 
+// P11, P3: a half that has ended waits for no goodbye
+#[cfg(feature = "tls")]
+#[test]
+fn an_answer_may_take_its_time_although_the_other_half_has_ended() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        network(reactor).add_name("server.test", [ip(SERVER)]);
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+        let handle = Handle::clone(reactor);
+        let server_side = scripted(&Diary::new()).on_end(move |transport| {
+            let transport = transport.clone();
+            handle.call_later(Duration::from_secs(60), move || {
+                assert!(transport.write(b"answer"));
+                transport.lose_connection();
+            });
+            Ok(())
+        });
+        endpoint.listen(reactor, Once(Some(server_side))).unwrap();
+        let diary = Diary::new();
+        let (lost, client_side) = (diary.when_lost(), scripted(&diary).on_end(|_| Ok(())));
+        let client = ClientEndpoint::tls("server.test", 443, authority.client());
+        client.connect(reactor, client_side).add_callback(move |transport| {
+            transport.lose_write_connection();
+            lost.add_callback(move |()| {
+                assert_eq!(diary.received(), b"answer");
+                assert!(diary.reason().is::<twistor_net::ConnectionDone>());
+            })
+        })
+    });
+}
+
 // P11, P2: less than the socket refuses to take, so that nothing waits outside of TLS
 #[cfg(feature = "tls")]
 #[test]

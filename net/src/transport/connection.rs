@@ -158,9 +158,7 @@ impl Connection<dyn Protocol> {
     /// is rare is a call away from here, and compiled once for all protocols.
     #[inline(always)]
     fn serve(&self, transport: &Transport, ready: Ready) -> Progress {
-        if self.is(State::LOST) {
-            return Progress::Drained;
-        }
+        debug_assert!(!self.is(State::LOST), "a lost connection is deregistered");
         if ready.is_read_closed() || ready.is_error() {
             self.set(State::END_NEAR);
         }
@@ -178,7 +176,7 @@ impl Connection<dyn Protocol> {
             progress = Progress::More;
         }
         // Paused, it will not read, but a reset should not wait for that.
-        if ready.is_error() && !self.is(State::DOOMED) {
+        if ready.is_error() {
             if let Some(error) = self.socket_error() {
                 self.failed(error);
             }
@@ -208,9 +206,8 @@ impl Connection<dyn Protocol> {
             return Progress::Drained;
         }
         let sent = self.with_io(|Io { socket, outgoing }| {
-            if !socket.flush()? {
-                return Ok(true);
-            }
+            // If it cannot send all of that, it will take nothing of the queue either.
+            socket.flush()?;
             let Some(outgoing) = outgoing else { return Ok(true) };
             let before = outgoing.queue.len();
             let sent = outgoing.queue.send(socket, most);
@@ -315,7 +312,7 @@ impl Connection<dyn Protocol> {
         if self.is(State::OUTGOING) {
             self.sent();
         }
-        if self.is(State::CLOSING.or(State::SHUTTING)) && !self.is(State::LOST) {
+        if self.is(State::CLOSING.or(State::SHUTTING)) {
             self.wind_up(transport);
         }
     }
@@ -381,12 +378,8 @@ impl Connection<dyn Protocol> {
             }
             Some(waiting)
         });
-        let Some(waiting) = waiting else { return };
-        for trigger in waiting {
+        for trigger in waiting.into_iter().flatten() {
             trigger.callback(());
-        }
-        if self.is(State::PULLED) {
-            self.wake(Ready::WRITABLE);
         }
     }
 }
@@ -407,9 +400,6 @@ fn lost_for(error: io::Error) -> Failure {
 impl<P: Protocol + ?Sized> Connection<P> {
     /// The end: frees everything, then tells the producer, those who wait, and the protocol.
     fn lose(&self) {
-        if self.is(State::LOST) {
-            return;
-        }
         self.set(State::LOST);
         let Io { mut socket, outgoing } = self.io.replace(Io::GONE);
         if let Some(registration) = self.registration.get() {
@@ -471,9 +461,6 @@ impl<P: Protocol + ?Sized> Connection<P> {
     /// Ends the connection for a reason once what was written is sent; the producer is told to stop.
     #[cold]
     fn close_because(&self, reason: Failure) {
-        if self.is(State::LOST.or(State::DOOMED)) {
-            return;
-        }
         self.write_down(reason);
         let producing =
             self.with_io(|io| io.outgoing.as_mut().and_then(|outgoing| outgoing.producing.take()));

@@ -9,6 +9,7 @@
 )]
 
 pub mod folder;
+pub mod logged;
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
