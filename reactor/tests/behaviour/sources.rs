@@ -9,7 +9,7 @@ use mio::Interest;
 use mio::unix::pipe::{self, Receiver, Sender};
 use twistor_reactor::{EventHandler, Handle, Progress, Reactor, Ready, Registration};
 
-use crate::support::{Drops, PanicsInDrop, Record, keep_log, logged, reactor, run};
+use crate::support::{Drops, PanicsInDrop, Record, check_panics, keep_log, logged, reactor, run};
 
 /// A handler made of a closure.
 struct Calls<F>(RefCell<F>);
@@ -37,6 +37,7 @@ fn watched_pipe(
 
 fn turn(reactor: &Reactor) {
     reactor.turn(Some(Duration::from_secs(5))).unwrap();
+    check_panics();
 }
 
 #[test]
@@ -81,6 +82,7 @@ fn an_event_already_fetched_for_a_removed_source_is_not_delivered() {
 
 fn turn_without_waiting(reactor: &Reactor) {
     reactor.turn(Some(Duration::ZERO)).unwrap();
+    check_panics();
 }
 
 #[test]

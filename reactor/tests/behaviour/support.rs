@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
+use std::panic;
 use std::rc::Rc;
 use std::sync::Once;
 use std::time::{Duration, Instant};
@@ -11,18 +12,49 @@ use twistor_reactor::{AddTimeout, Reactor};
 
 /// Runs the reactor, as `Reactor::run` does; fails if nothing stops it.
 pub(crate) fn run(reactor: &Reactor) {
+    watch_panics();
     let deadline = Instant::now() + Duration::from_secs(30);
     while reactor.turn(Some(deadline - Instant::now())).unwrap() {
         assert!(Instant::now() < deadline, "nothing stopped the reactor");
     }
+    check_panics();
 }
 
 /// Runs the reactor until the Deferred has fired, and gives its result; `TimedOut` if it does not fire.
 pub(crate) fn run_until<T: 'static>(reactor: &Reactor, deferred: Deferred<T>) -> Result<T, Failure> {
-    reactor.run_until(deferred.add_timeout(Duration::from_secs(30), &**reactor))
+    watch_panics();
+    let result = reactor.run_until(deferred.add_timeout(Duration::from_secs(30), &**reactor));
+    check_panics();
+    result
+}
+
+thread_local! {
+    static PANICKED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Begins to write down the panics of this thread: the reactor catches those of callbacks, and a failed assertion in one
+/// would pass.
+pub(crate) fn watch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            let _ = PANICKED.try_with(|panicked| panicked.borrow_mut().push(panic.to_string()));
+            before(panic);
+        }));
+    });
+}
+
+/// Fails if there was a panic that no test means.
+#[track_caller]
+pub(crate) fn check_panics() {
+    let unexpected: Vec<_> =
+        PANICKED.take().into_iter().filter(|panic| !panic.contains("out of c")).collect();
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
 }
 
 pub(crate) fn reactor() -> Reactor {
+    watch_panics();
     Reactor::new().unwrap()
 }
 

@@ -11,10 +11,11 @@ use mio::unix::pipe;
 use twistor_deferred::{Abandoned, Cancelled};
 use twistor_reactor::{Progress, Reactor, Ready, Watch};
 
-use crate::support::{Drops, Record, keep_log, logged, reactor, run_until};
+use crate::support::{Drops, Record, check_panics, keep_log, logged, reactor, run_until};
 
 fn turn(reactor: &Reactor) {
     reactor.turn(Some(Duration::ZERO)).unwrap();
+    check_panics();
 }
 
 #[test]
