@@ -506,6 +506,35 @@ fn tls_runs_in_the_simulation() {
     });
 }
 
+// P11: nobody waits for a goodbye that cannot come any more
+#[cfg(feature = "tls")]
+#[test]
+fn a_reset_ends_the_wait_for_a_goodbye_at_once() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        network(reactor).add_name("server.test", [ip(SERVER)]);
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+        let stubborn = scripted(&Diary::new()).on_end(|_| Ok(()));
+        endpoint.listen(reactor, Once(Some(stubborn))).unwrap();
+        let diary = Diary::new();
+        let (lost, handle) = (diary.when_lost(), Handle::clone(reactor));
+        let client = ClientEndpoint::tls("server.test", 443, authority.client());
+        client.connect(reactor, scripted(&diary)).add_callback(move |transport| {
+            transport.lose_connection();
+            let (start, later) = (handle.now(), handle.clone());
+            handle.call_later(Duration::from_secs(1), move || {
+                assert!(!transport.is_lost());
+                assert_eq!(network(&later).reset_connections(ip(SERVER)), 1);
+            });
+            lost.add_callback(move |()| {
+                assert_eq!(handle.now() - start, Duration::from_secs(1));
+                assert!(diary.reason().is::<twistor_net::ConnectionDone>());
+            })
+        })
+    });
+}
+
 /// Pauses reading again and again, as a producer's consumer may.
 #[cfg(feature = "tls")]
 fn keep_pausing(handle: &Handle, transport: Transport) {
