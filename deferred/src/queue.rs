@@ -71,7 +71,8 @@ impl<T: 'static> DeferredQueue<T> {
     /// Hands the item to whoever has waited longest, or keeps it.
     ///
     /// # Errors
-    /// [`QueueOverflow`], with the item, when nobody waits and the queue keeps as many as it may.
+    /// [`QueueOverflow`], with the item, when nobody waits and the queue keeps as many as it may. Never, when no
+    /// [`size`](DeferredQueue::size) was set.
     pub fn put(&self, item: T) -> Result<(), QueueOverflow<T>> {
         if let Some(trigger) = self.0.waiters.first() {
             trigger.callback(item);

@@ -497,8 +497,7 @@ fn localhost_is_looked_up_on_a_thread() {
 fn a_full_queue_of_a_unix_socket_is_waited_for() {
     use socket2::{Domain, SockAddr, Socket, Type};
 
-    let folder = std::env::temp_dir().join(format!("twistor-queue-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = support::folder::Folder::new("queue");
     let path = folder.join("socket");
     let address = SockAddr::unix(&path).unwrap();
     let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
@@ -526,5 +525,4 @@ fn a_full_queue_of_a_unix_socket_is_waited_for() {
         });
         connecting
     });
-    std::fs::remove_dir_all(&folder).unwrap();
 }

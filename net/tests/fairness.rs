@@ -126,8 +126,7 @@ impl Protocol for Pinged {
 #[test]
 fn connections_that_ping_wait_one_turn_while_another_floods() {
     const PEERS: usize = 100;
-    let folder = std::env::temp_dir().join(format!("twistor-fairness-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = support::folder::Folder::new("fairness");
     let (count, longest) = run(|reactor| {
         let pings = Rc::new(Pings {
             handle: Handle::clone(reactor),
@@ -168,7 +167,6 @@ fn connections_that_ping_wait_one_turn_while_another_floods() {
         });
         flooded.add_callback(move |()| Ok((pings.count.get(), pings.longest.get())))
     });
-    std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(count, PINGS);
     assert_eq!(longest, 1, "turns until a ping was read");
 }

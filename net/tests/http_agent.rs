@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use support::folder::Folder;
 use support::{World, address, listen, seeds};
 use twistor_deferred::{Cancelled, Deferred};
 use twistor_net::http::{Agent, IdleTimedOut, NoResponse, Request, Response};
@@ -527,18 +528,14 @@ fn cancelling_a_delivery_closes_the_connection() {
 #[test]
 fn a_download_cancelled_under_way_leaves_no_file() {
     run(async |handle| {
-        let folder = std::env::temp_dir().join(format!("twistor-cancelled-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir(&folder)?;
-        let names = || std::fs::read_dir(&folder).map(Iterator::count);
+        let folder = Folder::new("cancelled");
         let server = Server::new(&handle, async |asked: Asked| two_parts(asked, 10, 60.0).await);
         let download = server.get("/").download_page(&handle, folder.join("page"), |_, _| ());
         handle.sleep(seconds(1.0)).await?;
-        assert_eq!(names()?, 1, "it is being written");
+        assert_eq!(folder.names().len(), 1, "it is being written");
         download.cancel();
-        assert_eq!(names()?, 0);
+        assert!(folder.names().is_empty());
         assert!(download.await.unwrap_err().is::<Cancelled>());
-        std::fs::remove_dir_all(&folder)?;
         Ok(())
     });
 }

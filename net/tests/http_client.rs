@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use support::folder::Folder;
 use support::{address, listen, run};
 use twistor_deferred::{Cancelled, Deferred, DeferredList, Trigger, succeed};
 use twistor_net::http::{
@@ -946,32 +947,6 @@ fn a_body_can_be_delivered_collected_or_dropped() {
     });
 }
 
-/// A folder that goes when the test does.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("twistor-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir(&path).unwrap();
-        Folder(path)
-    }
-
-    fn names(&self) -> Vec<String> {
-        let names = std::fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<_> =
-            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 #[test]
 fn a_download_takes_its_name_when_it_is_whole() {
     // H8
@@ -980,7 +955,7 @@ fn a_download_takes_its_name_when_it_is_whole() {
         let large: String = (0..200_000u32).map(|number| format!("{number:06}")).collect();
         let answer = ok(&large);
         let server = Server::new(reactor, move |_| Keep(answer.clone()));
-        let path = folder.0.join("page");
+        let path = folder.join("page");
         std::fs::write(&path, "old").unwrap();
         let told = Rc::new(RefCell::new(Vec::new()));
         let (telling, watched) = (told.clone(), path.clone());
@@ -1005,7 +980,7 @@ fn a_failed_download_leaves_the_old_file_as_it_was() {
     // H8
     run(|reactor| {
         let folder = Folder::new("failed");
-        let path = folder.0.join("page");
+        let path = folder.join("page");
         std::fs::write(&path, "old").unwrap();
         let server = Server::new(reactor, |request| {
             Close(text(match request.split(' ').nth(1).unwrap() {
@@ -1021,7 +996,7 @@ fn a_failed_download_leaves_the_old_file_as_it_was() {
             .add_callback(|error| assert_eq!(error.body, b"none"));
         let cancelled = download_page(reactor, server.url("/short"), &path);
         cancelled.cancel();
-        let nowhere = folder.0.join("no folder").join("page");
+        let nowhere = folder.join("no folder").join("page");
         let nowhere = download_page(reactor, server.url("/short"), nowhere).fails::<std::io::Error>();
         let all = [
             short.add_callback(|_| ()),
@@ -1046,11 +1021,11 @@ fn a_download_takes_the_place_of_no_folder_device_or_pipe() {
     use std::os::unix::fs::FileTypeExt;
     run(|reactor| {
         let folder = Folder::new("special");
-        let (socket, inner) = (folder.0.join("socket"), folder.0.join("folder"));
+        let (socket, inner) = (folder.join("socket"), folder.join("folder"));
         let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         std::fs::create_dir(&inner).unwrap();
         // Through a link, too.
-        let link = folder.0.join("link");
+        let link = folder.join("link");
         std::os::unix::fs::symlink(&socket, &link).unwrap();
         let server = Server::new(reactor, |_| Keep(ok("Hello")));
         let refused = [&socket, &inner, &link].map(|path| {

@@ -12,34 +12,26 @@ mod support;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use support::folder::Folder;
 use support::run;
 use twistor_deferred::{Deferred, DeferredList};
 use twistor_net::http::{Agent, HttpError, Request, download_page, get_page};
 
 /// A folder with a page of a mebibyte in it that no compression and no pattern could feign.
 struct Pages {
-    folder: PathBuf,
+    folder: Folder,
     random: Vec<u8>,
 }
 
 impl Pages {
     fn new(name: &str) -> Pages {
-        let folder = std::env::temp_dir().join(format!("twistor-peer-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).unwrap();
+        let folder = Folder::new(&format!("peer-{name}"));
         let mut random = vec![0; 1 << 20];
         fs::File::open("/dev/urandom").unwrap().read_exact(&mut random).unwrap();
-        fs::write(folder.join("random"), &random).unwrap();
+        folder.write("random", &random);
         Pages { folder, random }
-    }
-}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -110,7 +102,9 @@ fn a_page_from_python_comes_byte_for_byte() {
     // H1, H2, H8
     let pages = Pages::new("python");
     let mut command = Command::new("python3");
-    command.args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"]).arg(&pages.folder);
+    command
+        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
+        .arg(pages.folder.path());
     let Some(mut server) = start(&mut command) else { return };
     let mut line = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -125,7 +119,7 @@ fn a_page_from_nginx_comes_byte_for_byte() {
     let pages = Pages::new("nginx");
     // Nginx does not tell a port of its own choice; this one was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let folder = pages.folder.display();
+    let folder = pages.folder.path().display();
     let config = format!(
         "daemon off; master_process off; pid {folder}/pid; error_log stderr;
          events {{}}
@@ -139,7 +133,7 @@ fn a_page_from_nginx_comes_byte_for_byte() {
     let path = pages.folder.join("nginx.conf");
     fs::write(&path, config).unwrap();
     let mut command = Command::new("nginx");
-    command.args(["-e", "stderr", "-p"]).arg(&pages.folder).arg("-c").arg(&path);
+    command.args(["-e", "stderr", "-p"]).arg(pages.folder.path()).arg("-c").arg(&path);
     let Some(_server) = start(&mut command) else { return };
     // It says nothing when it listens.
     let mut tries = 0;

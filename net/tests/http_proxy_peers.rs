@@ -15,8 +15,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
+use support::folder::Folder;
 use support::{address, listen, run};
-use tls_support::{Authority, Folder};
+use tls_support::Authority;
 use twistor_deferred::Deferred;
 use twistor_net::http::{Agent, HttpError, Proxy, ProxyRefused, Request};
 use twistor_net::{Failure, Protocol, ServerEndpoint, Transport};
@@ -80,7 +81,7 @@ fn pages_come_through_tinyproxy_in_the_clear_and_through_its_tunnels() {
     let (folder, port) = (Folder::new("tinyproxy"), free_port());
     let config = folder.write(
         "tinyproxy.conf",
-        &format!(
+        format!(
             "Port {port}\nListen 127.0.0.1\nTimeout 20\nAllow 127.0.0.1\nBasicAuth me secret\nMaxClients 50\n"
         ),
     );
@@ -127,7 +128,7 @@ fn pages_come_through_nginx_which_opens_no_tunnels() {
     let path = folder.path().display();
     let config = folder.write(
         "nginx.conf",
-        &format!(
+        format!(
             "daemon off; master_process off; pid {path}/pid; error_log stderr;
              events {{}}
              http {{

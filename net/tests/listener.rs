@@ -207,8 +207,7 @@ fn a_peer_that_floods_gets_a_bounded_share_of_each_turn() {
 fn a_unix_listener_removes_its_file_and_replaces_a_dead_one() {
     use twistor_net::ClientEndpoint;
 
-    let folder = std::env::temp_dir().join(format!("twistor-net-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = support::folder::Folder::new("listener");
     let path = folder.join("a:socket");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let diary = Diary::new();
@@ -237,7 +236,6 @@ fn a_unix_listener_removes_its_file_and_replaces_a_dead_one() {
     });
     assert_eq!(diary.entries(), ["made", "data hello", "lost connection was closed cleanly"]);
     assert!(!path.exists());
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 // P7: what somebody else has put in the place of a socket is not ours to remove
@@ -246,8 +244,7 @@ fn a_unix_listener_removes_its_file_and_replaces_a_dead_one() {
 fn a_unix_listener_removes_and_replaces_nothing_but_sockets_and_its_own() {
     use std::os::unix::fs::PermissionsExt;
 
-    let folder = std::env::temp_dir().join(format!("twistor-others-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = support::folder::Folder::new("others");
     let path = folder.join("socket");
     std::fs::write(&path, "a letter").unwrap();
     run(|reactor| {
@@ -264,5 +261,4 @@ fn a_unix_listener_removes_and_replaces_nothing_but_sockets_and_its_own() {
         port.stop_listening()
     });
     assert_eq!(std::fs::read(&path).unwrap(), b"another letter");
-    std::fs::remove_dir_all(&folder).unwrap();
 }

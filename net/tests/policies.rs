@@ -202,6 +202,40 @@ fn writing_is_no_faster_than_a_limit_that_two_share() {
     assert!(end - start >= LEAST, "{:?}", end - start);
 }
 
+// P14, P2, P4
+#[test]
+fn a_limit_holds_up_no_end_that_does_not_wait_for_what_was_sent() {
+    let ends: [fn(&Transport); 2] =
+        [Transport::abort_connection, |transport| transport.fail_connection(std::io::Error::other("enough"))];
+    for end in ends {
+        let diary = Diary::new();
+        World::Simulated(1).run(|reactor| {
+            let (handle, limit) = (Handle::clone(reactor), RateLimit::new(reactor, 1));
+            let server = scripted(&diary).on_made(move |transport| {
+                transport.limit_reading(&limit);
+                transport.limit_writing(&limit);
+                transport.write(&[b'x'; 1000]);
+                let transport = transport.clone();
+                handle.call_later(Duration::from_secs(10), move || end(&transport));
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            let client = scripted(&Diary::new()).on_made(|transport| {
+                transport.write(&[b'x'; 1000]);
+                Ok(())
+            });
+            let (lost, handle, start) = (diary.when_lost(), Handle::clone(reactor), reactor.now());
+            ClientEndpoint::tcp("127.0.0.1", address(&port).port())
+                .connect(reactor, client)
+                .add_callback(move |_| lost)
+                .add_callback(move |()| {
+                    let taken = handle.now() - start;
+                    assert!(taken < Duration::from_secs(11), "{taken:?}");
+                })
+        });
+    }
+}
+
 // P14
 #[test]
 fn a_limit_that_is_lifted_lets_everything_go() {

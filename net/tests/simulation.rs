@@ -506,6 +506,35 @@ fn tls_runs_in_the_simulation() {
     });
 }
 
+// P11: nobody waits for a goodbye that cannot come any more
+#[cfg(feature = "tls")]
+#[test]
+fn a_reset_ends_the_wait_for_a_goodbye_at_once() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        network(reactor).add_name("server.test", [ip(SERVER)]);
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+        let stubborn = scripted(&Diary::new()).on_end(|_| Ok(()));
+        endpoint.listen(reactor, Once(Some(stubborn))).unwrap();
+        let diary = Diary::new();
+        let (lost, handle) = (diary.when_lost(), Handle::clone(reactor));
+        let client = ClientEndpoint::tls("server.test", 443, authority.client());
+        client.connect(reactor, scripted(&diary)).add_callback(move |transport| {
+            transport.lose_connection();
+            let (start, later) = (handle.now(), handle.clone());
+            handle.call_later(Duration::from_secs(1), move || {
+                assert!(!transport.is_lost());
+                assert_eq!(network(&later).reset_connections(ip(SERVER)), 1);
+            });
+            lost.add_callback(move |()| {
+                assert_eq!(handle.now() - start, Duration::from_secs(1));
+                assert!(diary.reason().is::<twistor_net::ConnectionDone>());
+            })
+        })
+    });
+}
+
 /// Pauses reading again and again, as a producer's consumer may.
 #[cfg(feature = "tls")]
 fn keep_pausing(handle: &Handle, transport: Transport) {
@@ -621,6 +650,38 @@ fn the_wait_for_a_goodbye_ends_with_the_connection() {
                     after(&handle, Duration::from_secs(10))
                         .add_callback(move |()| assert_eq!(counter.stats().timers, before + 1))
                 })
+        })
+    });
+}
+
+// P11, P3: a half that has ended waits for no goodbye
+#[cfg(feature = "tls")]
+#[test]
+fn an_answer_may_take_its_time_although_the_other_half_has_ended() {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        network(reactor).add_name("server.test", [ip(SERVER)]);
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+        let handle = Handle::clone(reactor);
+        let server_side = scripted(&Diary::new()).on_end(move |transport| {
+            let transport = transport.clone();
+            handle.call_later(Duration::from_secs(60), move || {
+                assert!(transport.write(b"answer"));
+                transport.lose_connection();
+            });
+            Ok(())
+        });
+        endpoint.listen(reactor, Once(Some(server_side))).unwrap();
+        let diary = Diary::new();
+        let (lost, client_side) = (diary.when_lost(), scripted(&diary).on_end(|_| Ok(())));
+        let client = ClientEndpoint::tls("server.test", 443, authority.client());
+        client.connect(reactor, client_side).add_callback(move |transport| {
+            transport.lose_write_connection();
+            lost.add_callback(move |()| {
+                assert_eq!(diary.received(), b"answer");
+                assert!(diary.reason().is::<twistor_net::ConnectionDone>());
+            })
         })
     });
 }
@@ -768,7 +829,8 @@ fn a_simulated_run_alone() {
 #[test]
 fn a_simulated_run_makes_no_system_call_for_time_or_sockets() {
     use std::process::{Command, Stdio};
-    let log = std::env::temp_dir().join(format!("twistor-strace-{}", std::process::id()));
+    let folder = support::folder::Folder::new("strace");
+    let log = folder.join("log");
     let mut strace = Command::new("strace");
     strace.args(["-f", "-o"]).arg(&log).arg(std::env::current_exe().unwrap());
     strace.args(["--exact", "--ignored", "a_simulated_run_alone"]);
@@ -777,7 +839,6 @@ fn a_simulated_run_makes_no_system_call_for_time_or_sockets() {
         outcome => return println!("skipped: strace is not here, or may not trace ({outcome:?})"),
     }
     let calls = std::fs::read_to_string(&log).unwrap();
-    let _ = std::fs::remove_file(&log);
     assert!(calls.contains("execve("), "nothing was traced");
     for call in [
         "epoll_",

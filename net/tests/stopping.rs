@@ -227,7 +227,8 @@ fn a_run_on_tcp_can_be_stopped_from_any_handler() {
 #[test]
 #[cfg(unix)]
 fn a_run_on_unix_sockets_can_be_stopped_from_any_handler() {
-    let path = std::env::temp_dir().join(format!("twistor-stopping-{}.sock", std::process::id()));
+    let folder = support::folder::Folder::new("stopping");
+    let path = folder.join("socket");
     stop_everywhere(&ServerEndpoint::unix(&path), |_| ClientEndpoint::unix(&path));
     assert!(!path.exists());
 }

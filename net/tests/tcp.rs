@@ -11,6 +11,7 @@ use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
+use support::logged::{keep_log, logged};
 use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
@@ -576,7 +577,8 @@ impl twistor_net::Protocol for Panicking {
 
 // P4
 #[test]
-fn a_panic_in_connection_lost_is_survived() {
+fn a_panic_in_connection_lost_is_logged_and_survived() {
+    keep_log();
     on_every_network(|world| {
         struct Rude;
         impl twistor_net::Protocol for Rude {
@@ -602,6 +604,8 @@ fn a_panic_in_connection_lost_is_survived() {
             }
             all
         });
+        let panics = logged();
+        assert!(panics.len() == 3 && panics[0].contains("on purpose"), "{panics:?}");
     });
 }
 
@@ -776,6 +780,65 @@ fn a_reset_does_not_hide_the_error_that_closes_a_connection() {
         });
         assert_eq!(diary.losses(), 1);
         assert_eq!(diary.reason().to_string(), "this makes no sense");
+    });
+}
+
+// P4: nor is an error
+#[test]
+fn an_error_of_a_handler_that_has_aborted_the_connection_is_not_the_reason() {
+    on_every_network(|world| {
+        let diary = Diary::new();
+        let server = scripted(&diary).on_data(|transport, _| {
+            transport.abort_connection();
+            Err(std::io::Error::other("this makes no sense").into())
+        });
+        world.until_lost(&diary, server, async |mut stream| {
+            stream.write_all(b"x").await?;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+            Ok(())
+        });
+        assert!(diary.reason().is::<ConnectionAborted>());
+    });
+}
+
+// P2, P8: not from outside of its handlers either, nor of what has come already
+#[test]
+fn a_connection_that_ends_hears_nothing_more_although_reading_was_to_go_on() {
+    on_every_network(|world| {
+        let ends: [fn(&Transport); 3] =
+            [Transport::lose_connection, Transport::abort_connection, |transport| {
+                transport.fail_connection(std::io::Error::other("enough"))
+            }];
+        for end in ends {
+            let diary = Diary::new();
+            world.run(|reactor| {
+                let (made, trigger) = Deferred::new();
+                let trigger = Cell::new(Some(trigger));
+                let server = scripted(&diary).on_made(move |transport| {
+                    transport.pause_producing();
+                    trigger.take().unwrap().callback(transport.clone());
+                    Ok(())
+                });
+                let port = listen_once(reactor, server);
+                let (handle, lost) = (Handle::clone(reactor), diary.when_lost());
+                let peer = world.peer(reactor, address(&port), async |mut stream| {
+                    stream.write_all(b"unheard").await?;
+                    Ok(stream)
+                });
+                peer.add_callback(move |stream| {
+                    made.add_callback(move |transport| {
+                        let on_its_way = if world == World::Real { 0 } else { 1 };
+                        handle.call_later(Duration::from_secs(on_its_way), move || {
+                            transport.resume_producing();
+                            end(&transport);
+                        });
+                        lost.add_callback(move |()| drop(stream))
+                    })
+                })
+            });
+            let entries = diary.entries();
+            assert!(entries.len() == 2 && entries[1].starts_with("lost "), "{entries:?}");
+        }
     });
 }
 

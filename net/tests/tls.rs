@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use support::folder::Folder;
 use support::*;
 use tls_support::*;
 use twistor_deferred::{Cancelled, Deferred, succeed};

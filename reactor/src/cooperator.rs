@@ -141,10 +141,9 @@ impl Cooperator {
 
 impl Shared {
     fn enqueue(self: &Rc<Self>, task: Rc<Task>) {
-        if !task.queued.replace(true) {
-            self.runnable.borrow_mut().push_back(task);
-            self.schedule();
-        }
+        task.queued.set(true);
+        self.runnable.borrow_mut().push_back(task);
+        self.schedule();
     }
 
     fn schedule(self: &Rc<Self>) {
@@ -205,7 +204,7 @@ struct Task {
     step: Cell<Option<Step>>,
     /// How often it was paused and not resumed.
     pauses: Cell<usize>,
-    /// A step's Deferred has not fired yet.
+    /// A step is being made, or its Deferred has not fired yet.
     waits: Cell<bool>,
     /// It stands among the runnable ones.
     queued: Cell<bool>,
@@ -241,6 +240,7 @@ impl Task {
 
     fn make_step(self: Rc<Self>) {
         let Some(mut step) = self.step.take() else { return };
+        self.waits.set(true);
         let mut over = false;
         let outcome = maybe_deferred(|| {
             step().unwrap_or_else(|| {
@@ -255,13 +255,15 @@ impl Task {
         if !self.is_finished() {
             self.step.set(Some(step));
         }
-        self.waits.set(true);
         drop(outcome.add_both(move |result| {
             self.waits.set(false);
             match result {
                 Ok(()) => self.run_on(),
+                // Nobody will be told of it any more: it is logged.
+                Err(failure) if self.is_finished() => return Err(failure),
                 Err(failure) => self.finish(End::Failed(Arc::new(failure))),
             }
+            Ok(())
         }));
     }
 

@@ -227,7 +227,7 @@ impl Core {
     /// so this goes on until nothing is left.
     fn clear(&self) {
         for _ in 0..CLEARANCES {
-            self.threads.join();
+            self.threads.join().into_iter().for_each(|work| self.discard(work.place, work.run));
             let sources = self.sources.borrow_mut().take_all();
             let timers = self.timers.timers.borrow_mut().take_all();
             let jobs = self.threads.take_jobs();
@@ -241,7 +241,7 @@ impl Core {
             tasks.into_iter().for_each(|task| self.discard(task.place, task.run));
         }
         log::error!("the timers and sources left at the end set up new ones for ever; the last are leaked");
-        self.threads.join();
+        std::mem::forget(self.threads.join());
         std::mem::forget(self.sources.borrow_mut().take_all());
         std::mem::forget(self.timers.timers.borrow_mut().take_all());
         std::mem::forget(self.threads.take_jobs());

@@ -217,9 +217,7 @@ impl Lifecycle {
     }
 
     fn run(&self, core: &Core, event: Event, phase: Phase) {
-        while let Some(deferred) = self.run_next(core, event, phase) {
-            drop(deferred);
-        }
+        while self.run_next(core, event, phase).is_some() {}
     }
 
     fn run_next(&self, core: &Core, event: Event, phase: Phase) -> Option<Deferred<()>> {

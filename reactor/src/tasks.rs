@@ -276,3 +276,28 @@ impl<T> Drop for Given<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn, ready};
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use crate::Reactor;
+
+    #[test]
+    fn nothing_is_left_of_tasks_that_are_over() {
+        // R9
+        let reactor = Reactor::simulated(0);
+        let core = reactor.core().unwrap();
+        for _ in 0..10 {
+            drop(reactor.spawn(ready(())));
+            drop(reactor.spawn(poll_fn(|_| -> Poll<()> { panic!("out of cheese") })).add_both(|_| ()));
+            let cancelled = reactor.spawn(pending::<()>());
+            cancelled.cancel();
+            drop(cancelled.add_both(|_| ()));
+        }
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert!(core.tasks.table.borrow().is_empty() && core.tasks.woken.borrow().is_empty());
+    }
+}

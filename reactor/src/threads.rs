@@ -14,7 +14,11 @@ use crate::core::Core;
 use crate::delayed_call::Call;
 use crate::remote::{RemoteCall, Shared};
 
-type Work = Box<dyn FnOnce() + Send>;
+/// Something to do on a thread.
+pub(crate) struct Work {
+    pub(crate) run: Box<dyn FnOnce() + Send>,
+    pub(crate) place: &'static Location<'static>,
+}
 
 /// The reactor's side of the pool. Threads start when there is work for them, and end with the run.
 pub(crate) struct Threads {
@@ -85,7 +89,7 @@ impl Threads {
         self.jobs.borrow_mut().insert(id, Job { finish, place });
 
         let shared = self.shared.clone();
-        let work = Box::new(move || {
+        let run = Box::new(move || {
             if !cancelled.load(Ordering::Relaxed) {
                 let done = catch_unwind(AssertUnwindSafe(f))
                     .unwrap_or_else(|payload| Err(Failure::new(Panicked::new(payload, place))));
@@ -100,9 +104,9 @@ impl Threads {
             // A simulation has no threads: the work is done at some moment of its own drawing.
             Some(simulated) => {
                 let delay = Duration::from_nanos(simulated.random() % 10_000_000);
-                core.timers.call_later(delay, Call { run: work, place });
+                core.timers.call_later(delay, Call { run, place });
             }
-            None => self.submit(work, id),
+            None => self.submit(Work { run, place }, id),
         }
         deferred
     }
@@ -138,12 +142,9 @@ impl Threads {
         }
     }
 
-    /// Waits for the work under way, gives up what has not begun, and ends the threads.
-    pub(crate) fn join(&self) {
+    /// Waits for the work under way and ends the threads. Gives back what has not begun.
+    pub(crate) fn join(&self) -> VecDeque<Work> {
         let workers = self.workers.take();
-        if workers.is_empty() {
-            return;
-        }
         let given_up = {
             let mut state = self.pool.state();
             state.closing = true;
@@ -155,7 +156,7 @@ impl Threads {
             let _ = worker.join();
         }
         self.pool.state().closing = false;
-        drop(given_up);
+        given_up
     }
 
     pub(crate) fn take_jobs(&self) -> Vec<Job> {
@@ -170,8 +171,11 @@ impl Pool {
 
     /// The life of a worker.
     fn work(&self) {
-        while let Some(work) = self.next() {
-            work();
+        while let Some(Work { run, place }) = self.next() {
+            // What it captured is dropped with it, which may panic, too.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+                log::error!("{}", Panicked::new(payload, place));
+            }
         }
     }
 
@@ -197,12 +201,17 @@ mod tests {
 
     use super::*;
 
+    #[track_caller]
+    fn work(run: impl FnOnce() + Send + 'static) -> Work {
+        Work { run: Box::new(run), place: Location::caller() }
+    }
+
     #[test]
     fn a_thread_that_waits_for_work_gets_it_and_another_is_started_only_where_none_waits() {
         let threads = Threads::new(2, Shared::new(Weak::new()));
         let started = || threads.workers.borrow().len();
         for _ in 0..10 {
-            threads.submit(Box::new(|| ()), 0);
+            threads.submit(work(|| ()), 0);
             assert_eq!(started(), 1);
             // Done, it comes back for more by itself.
             let is_idle = |state: MutexGuard<'_, PoolState>| state.queue.is_empty() && state.idle == 1;
@@ -211,10 +220,10 @@ mod tests {
             }
         }
         let (go, may_end) = mpsc::channel::<()>();
-        threads.submit(Box::new(move || _ = may_end.recv()), 0);
+        threads.submit(work(move || _ = may_end.recv()), 0);
         assert_eq!(started(), 1);
         for _ in 0..3 {
-            threads.submit(Box::new(|| ()), 0);
+            threads.submit(work(|| ()), 0);
             assert_eq!(started(), 2);
         }
         drop(go);

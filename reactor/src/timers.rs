@@ -141,7 +141,7 @@ impl<T> Timers<T> {
     /// After an entry may have become a leftover: sees that none is at the top, and that they are not too many.
     fn tidy(&mut self) {
         if self.slots.is_empty() {
-            if self.heap.capacity() > SMALL {
+            if self.heap.capacity().max(self.slots.capacity()) > SMALL {
                 *self = Timers { next_sequence: self.next_sequence, ..Timers::new() };
             }
             self.heap.clear();
@@ -244,5 +244,36 @@ mod tests {
         }
         assert!(timers.remove(first).is_some() && timers.remove(moved).is_some());
         assert!(timers.heap.is_empty());
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_no_deadline_behind() {
+        // R4
+        let mut timers = Timers::new();
+        let ids = [3, 1, 2].map(|deadline| timers.insert(deadline, deadline));
+        let mut values = timers.take_all();
+        values.sort_unstable();
+        assert_eq!((values, timers.first(), timers.len()), (vec![1, 2, 3], None, 0));
+        timers.insert(5, 5);
+        assert!(!ids.iter().any(|&id| timers.remove(id).is_some()));
+        assert_eq!((timers.pop_due(4, u64::MAX), timers.pop_due(5, u64::MAX)), (None, Some(5)));
+    }
+
+    #[test]
+    fn many_timers_give_their_memory_back_however_they_go() {
+        // T1
+        let (mut cancelled, mut run) = (Timers::new(), Timers::new());
+        let ids: Vec<_> = (0..100_000).map(|deadline| cancelled.insert(deadline, ())).collect();
+        let (last, most) = ids.split_at(100);
+        assert!(most.iter().all(|&id| cancelled.remove(id).is_some()));
+        assert!(cancelled.heap.capacity() <= ENTRIES_A_TIMER * SMALL);
+        assert!(last.iter().all(|&id| cancelled.remove(id).is_some()));
+        (0..100_000).for_each(|deadline| _ = run.insert(deadline, ()));
+        while run.pop_due(u64::MAX, u64::MAX).is_some() {}
+        for timers in [&cancelled, &run] {
+            assert!(timers.heap.capacity() <= SMALL && timers.slots.capacity() <= SMALL);
+        }
+        cancelled.insert(1, ());
+        assert!(!ids.iter().any(|&id| cancelled.remove(id).is_some()), "an id was given out twice");
     }
 }

@@ -113,6 +113,18 @@ fn nothing_is_left_of_a_run_nor_of_a_reactor() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     leave_processes();
+    share_signals();
+}
+
+/// A signal's callbacks share the descriptors by which the loop is told of it.
+fn share_signals() {
+    #[cfg(feature = "signals")]
+    leaves_nothing(|| {
+        let reactor = Reactor::new().unwrap();
+        let add = || drop(reactor.on_signal(twistor_reactor::signal::SIGUSR1, || ()).unwrap());
+        add();
+        leaves_nothing(add);
+    });
 }
 
 /// Waits for the end of a process, whose status is then still to be fetched.

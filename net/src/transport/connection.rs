@@ -83,9 +83,8 @@ impl State {
     /// The protocol may have to keep what it is given, and is given little at once.
     pub(crate) const READ_LITTLE: State = State(1 << 17);
 
-    /// There is something to do once all has been read and sent.
-    const TO_SETTLE: State =
-        State::OUTGOING.or(State::DOOMED).or(State::BROKEN).or(State::CLOSING).or(State::SHUTTING);
+    /// There is something to do once all has been read and sent. What is doomed or broken has its reason to remember.
+    const TO_SETTLE: State = State::OUTGOING.or(State::CLOSING).or(State::SHUTTING);
 
     pub(crate) const fn or(self, other: State) -> State {
         State(self.0 | other.0)
@@ -170,9 +169,7 @@ impl Connection<dyn Protocol> {
     /// is rare is a call away from here, and compiled once for all protocols.
     #[inline(always)]
     fn serve(&self, transport: &Transport, ready: Ready) -> Progress {
-        if self.is(State::LOST) {
-            return Progress::Drained;
-        }
+        debug_assert!(!self.is(State::LOST), "a lost connection is deregistered");
         if ready.is_read_closed() || ready.is_error() {
             self.set(State::END_NEAR);
         }
@@ -190,7 +187,7 @@ impl Connection<dyn Protocol> {
             progress = Progress::More;
         }
         // Paused, it will not read, but a reset should not wait for that.
-        if ready.is_error() && !self.is(State::DOOMED) {
+        if ready.is_error() {
             if let Some(error) = self.socket_error() {
                 self.failed(error);
             }
@@ -220,9 +217,8 @@ impl Connection<dyn Protocol> {
             return Progress::Drained;
         }
         let sent = self.with_io(|Io { socket, outgoing }| {
-            if !socket.flush()? {
-                return Ok(true);
-            }
+            // If it cannot send all of that, it will take nothing of the queue either.
+            socket.flush()?;
             let Some(outgoing) = outgoing else { return Ok(true) };
             let before = outgoing.queue.len();
             let sent = outgoing.queue.send(socket, most);
@@ -324,13 +320,17 @@ impl Connection<dyn Protocol> {
 
     /// Does what was waiting for everything to be sent, and ends the connection if its time has come.
     fn settle(&self, transport: &Transport, progress: Progress) {
-        if self.is(State::DOOMED) || (self.is(State::BROKEN) && progress == Progress::Drained) {
-            return self.lose();
+        if self.is(State::DOOMED.or(State::BROKEN)) {
+            let read = progress == Progress::Drained && !self.is(State::READ_HELD);
+            if self.is(State::DOOMED) || read {
+                self.lose();
+            }
+            return;
         }
         if self.is(State::OUTGOING) {
             self.sent();
         }
-        if self.is(State::CLOSING.or(State::SHUTTING)) && !self.is(State::LOST) {
+        if self.is(State::CLOSING.or(State::SHUTTING)) {
             self.wind_up(transport);
         }
     }
@@ -396,12 +396,8 @@ impl Connection<dyn Protocol> {
             }
             Some(waiting)
         });
-        let Some(waiting) = waiting else { return };
-        for trigger in waiting {
+        for trigger in waiting.into_iter().flatten() {
             trigger.callback(());
-        }
-        if self.is(State::PULLED) {
-            self.wake(Ready::WRITABLE);
         }
     }
 }
@@ -422,9 +418,6 @@ fn lost_for(error: io::Error) -> Failure {
 impl<P: Protocol + ?Sized> Connection<P> {
     /// The end: frees everything, then tells the producer, those who wait, and the protocol.
     fn lose(&self) {
-        if self.is(State::LOST) {
-            return;
-        }
         self.set(State::LOST);
         let Io { mut socket, outgoing } = self.io.replace(Io::GONE);
         if let Some(registration) = self.registration.get() {
@@ -486,9 +479,6 @@ impl<P: Protocol + ?Sized> Connection<P> {
     /// Ends the connection for a reason once what was written is sent; the producer is told to stop.
     #[cold]
     fn close_because(&self, reason: Failure) {
-        if self.is(State::LOST.or(State::DOOMED)) {
-            return;
-        }
         self.write_down(reason);
         let producing =
             self.with_io(|io| io.outgoing.as_mut().and_then(|outgoing| outgoing.producing.take()));

@@ -493,7 +493,7 @@ fn a_streamed_body_is_collected_or_delivered() {
             "panic",
             streamed(|request| {
                 let body = request.stream().expect("taken");
-                body.deliver(|_| panic!("no more")).add_callback(|()| Ok("taken"))
+                body.deliver(|_| panic!("on purpose")).add_callback(|()| Ok("taken"))
             }),
         )
         .put_child("whole", Tree::new().post(|request| request.stream().expect("taken").collect()));

@@ -14,6 +14,8 @@ use twistor_net::{
 use twistor_reactor::{Handle, Reactor};
 
 use crate::client::{get, post};
+use crate::support::folder::Folder;
+use crate::support::logged::{keep_log, logged};
 
 const SERVER: &str = "192.0.2.80:80";
 const MOMENT: Duration = Duration::from_millis(20);
@@ -216,11 +218,9 @@ fn a_head_request_is_refused_without_a_body() {
 
 /// A folder with a large file in it.
 fn with_large_file(name: &str, test: impl FnOnce(PathBuf)) {
-    let path = std::env::temp_dir().join(format!("twistor-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&path).unwrap();
-    std::fs::write(path.join("large"), vec![b'x'; 3 << 20]).unwrap();
-    test(path.clone());
-    std::fs::remove_dir_all(&path).unwrap();
+    let folder = Folder::new(name);
+    folder.write("large", vec![b'x'; 3 << 20]);
+    test(folder.path().to_owned());
 }
 
 // W7: what is read of a file is what the client has room for
@@ -246,30 +246,10 @@ fn a_large_file_is_read_as_its_client_takes_it() {
     });
 }
 
-thread_local! {
-    static LOGGED: RefCell<Vec<String>> = RefCell::default();
-}
-
-/// Writes down what goes wrong in the thread of a test.
-struct Logger;
-
-impl log::Log for Logger {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
-    }
-
-    fn flush(&self) {}
-}
-
 // W2: a body that waits to be drained, and one whose producer ends it when it is stopped
 #[test]
 fn a_client_that_leaves_a_streamed_body_is_no_error() {
-    let _ = log::set_logger(&Logger);
-    log::set_max_level(log::LevelFilter::Warn);
+    keep_log();
     type Start = fn(Handle, BodyWriter) -> Deferred<()>;
     let bodies: [Start; 3] = [
         |handle, out| {
@@ -312,7 +292,7 @@ fn a_client_that_leaves_a_streamed_body_is_no_error() {
             }
         });
     }
-    assert_eq!(LOGGED.take(), [""; 0]);
+    assert_eq!(logged(), [""; 0]);
 }
 
 /// Fails the body when nobody wants more of it.
@@ -333,8 +313,7 @@ impl Producer for Stopped {
 // W7: whoever leaves, and whoever is cut off
 #[test]
 fn a_download_that_is_not_taken_to_its_end_is_no_error() {
-    let _ = log::set_logger(&Logger);
-    log::set_max_level(log::LevelFilter::Warn);
+    keep_log();
     for leaves in [true, false] {
         with_large_file("left", |root| {
             simulate(|reactor| {
@@ -357,5 +336,5 @@ fn a_download_that_is_not_taken_to_its_end_is_no_error() {
             });
         });
     }
-    assert_eq!(LOGGED.take(), [""; 0]);
+    assert_eq!(logged(), [""; 0]);
 }

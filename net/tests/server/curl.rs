@@ -7,6 +7,7 @@ use twistor_net::http::server::{Files, Request, Response, Tree};
 use twistor_reactor::defer_later;
 
 use crate::client::*;
+use crate::support::folder::Folder;
 
 /// What curl prints for a URL of the site, or nothing if there is no curl.
 fn curl(root: Tree, arguments: &[&str], paths: &[&str]) -> Option<String> {
@@ -69,13 +70,12 @@ fn curl_asks_for_the_head() {
 // W3
 #[test]
 fn curl_uploads_in_chunks() {
-    let file = std::env::temp_dir().join(format!("twistor-upload-{}", std::process::id()));
+    let folder = Folder::new("upload");
     let text = "0123456789".repeat(50_000);
-    std::fs::write(&file, &text).unwrap();
+    let file = folder.write("large", &text);
     let upload = format!("@{}", file.display());
     let echoed = curl(root(), &["-H", "Transfer-Encoding: chunked", "--data-binary", &upload], &["/"]);
     let expected = curl(root(), &["-H", "Expect: 100-continue", "--data-binary", &upload], &["/expect"]);
-    let _ = std::fs::remove_file(&file);
     assert!(echoed.is_none_or(|echoed| echoed == text));
     assert!(expected.is_none_or(|expected| expected == "true 500000"));
 }
@@ -90,11 +90,9 @@ fn curl_speaks_http_1_0() {
 // W7
 #[test]
 fn curl_asks_for_a_part_of_a_file() {
-    let file = std::env::temp_dir().join(format!("twistor-part-{}", std::process::id()));
-    std::fs::write(&file, "0123456789").unwrap();
-    let name = format!("/{}", file.file_name().unwrap().to_string_lossy());
-    let root = Tree::new().fallback(Files::new(std::env::temp_dir()));
-    let part = curl(root, &["-r", "2-4", "-w", " %{http_code}"], &[&name]);
-    let _ = std::fs::remove_file(&file);
+    let folder = Folder::new("part");
+    folder.write("digits", "0123456789");
+    let root = Tree::new().fallback(Files::new(folder.path()));
+    let part = curl(root, &["-r", "2-4", "-w", " %{http_code}"], &["/digits"]);
     assert!(part.is_none_or(|part| part == "234 206"));
 }

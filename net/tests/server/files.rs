@@ -6,27 +6,26 @@ use std::path::{Path, PathBuf};
 use twistor_net::http::server::{Files, Tree};
 
 use crate::client::*;
+use crate::support::folder::Folder;
 use crate::support::noise;
 
-/// A folder that goes away with it.
-struct Folder(PathBuf);
+/// Files to be served, and one beside them.
+struct Pages(Folder);
 
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("twistor-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(path.join("root/sub")).unwrap();
-        let folder = Folder(path);
-        folder.write("root/page.html", "<p>page");
-        folder.write("root/sub/index.html", "<p>index");
-        folder.write("root/digits", "0123456789");
-        folder.write("root/with space.txt", "spaced");
-        folder.write("secret", "secret");
-        folder
+impl Pages {
+    fn new(name: &str) -> Pages {
+        let pages = Pages(Folder::new(name));
+        fs::create_dir_all(pages.0.join("root/sub")).unwrap();
+        pages.write("root/page.html", "<p>page");
+        pages.write("root/sub/index.html", "<p>index");
+        pages.write("root/digits", "0123456789");
+        pages.write("root/with space.txt", "spaced");
+        pages.write("secret", "secret");
+        pages
     }
 
     fn write(&self, name: &str, text: impl AsRef<[u8]>) {
-        fs::write(self.0.join(name), text).unwrap();
+        self.0.write(name, text);
     }
 
     fn root(&self) -> PathBuf {
@@ -34,16 +33,10 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 // W7
 #[test]
 fn files_are_found_by_their_paths() {
-    let folder = Folder::new("paths");
+    let pages = Pages::new("paths");
     let cases = [
         ("/page.html", 200, "<p>page", Some("text/html; charset=utf-8")),
         ("/with%20space.txt", 200, "spaced", Some("text/plain; charset=utf-8")),
@@ -55,7 +48,7 @@ fn files_are_found_by_their_paths() {
         ("/", 404, "Not Found\n", Some("text/plain; charset=utf-8")),
         ("/sub//index.html", 404, "Not Found\n", Some("text/plain; charset=utf-8")),
     ];
-    serve(Files::new(folder.root()), move |address| {
+    serve(Files::new(pages.root()), move |address| {
         let mut client = Client::connect(address)?;
         for (path, status, text, kind) in cases {
             let reply = client.get(path)?;
@@ -81,8 +74,8 @@ fn files_are_found_by_their_paths() {
 // W7
 #[test]
 fn a_folder_is_asked_for_with_a_slash() {
-    let folder = Folder::new("slash");
-    serve(Tree::new().put_child("files", Files::new(folder.root())), |address| {
+    let pages = Pages::new("slash");
+    serve(Tree::new().put_child("files", Files::new(pages.root())), |address| {
         let mut client = Client::connect(address)?;
         let reply = client.get("/files/sub?a=1")?;
         assert_eq!((reply.status, reply.header("location")), (301, Some("/files/sub/?a=1")));
@@ -95,14 +88,14 @@ fn a_folder_is_asked_for_with_a_slash() {
 // W7
 #[test]
 fn no_path_leads_out_of_the_root() {
-    let folder = Folder::new("root");
+    let pages = Pages::new("root");
     #[cfg(unix)]
     {
-        std::os::unix::fs::symlink(folder.0.join("secret"), folder.root().join("link")).unwrap();
-        std::os::unix::fs::symlink(&folder.0, folder.root().join("up")).unwrap();
-        std::os::unix::fs::symlink(folder.root().join("digits"), folder.root().join("inside")).unwrap();
+        std::os::unix::fs::symlink(pages.0.join("secret"), pages.root().join("link")).unwrap();
+        std::os::unix::fs::symlink(pages.0.path(), pages.root().join("up")).unwrap();
+        std::os::unix::fs::symlink(pages.root().join("digits"), pages.root().join("inside")).unwrap();
     }
-    let root = Tree::new().put_child("files", Files::new(folder.root())).fallback(Files::new(folder.root()));
+    let root = Tree::new().put_child("files", Files::new(pages.root())).fallback(Files::new(pages.root()));
     serve(root, |address| {
         let mut client = Client::connect(address)?;
         let paths = [
@@ -140,10 +133,10 @@ fn no_path_leads_out_of_the_root() {
 // W7
 #[test]
 fn parts_of_files_are_sent() {
-    let folder = Folder::new("ranges");
+    let pages = Pages::new("ranges");
     let large = noise(1_000_000);
-    folder.write("root/large", &large);
-    folder.write("root/empty", "");
+    pages.write("root/large", &large);
+    pages.write("root/empty", "");
     let cases: [(&str, u16, &str, Option<&str>); 14] = [
         ("bytes=0-0", 206, "0", Some("bytes 0-0/10")),
         ("bytes=2-4", 206, "234", Some("bytes 2-4/10")),
@@ -160,7 +153,7 @@ fn parts_of_files_are_sent() {
         ("lines=0-1", 200, "0123456789", None),
         ("bytes=-", 200, "0123456789", None),
     ];
-    serve(Files::new(folder.root()), move |address| {
+    serve(Files::new(pages.root()), move |address| {
         let mut client = Client::connect(address)?;
         for (range, status, text, content_range) in cases {
             client.send(format!("GET /digits HTTP/1.1\r\nHost: a\r\nRange: {range}\r\n\r\n"))?;
@@ -188,8 +181,8 @@ fn parts_of_files_are_sent() {
 // W7
 #[test]
 fn what_the_client_has_is_not_sent_again() {
-    let folder = Folder::new("conditions");
-    serve(Files::new(folder.root()), |address| {
+    let pages = Pages::new("conditions");
+    serve(Files::new(pages.root()), |address| {
         let mut client = Client::connect(address)?;
         let first = client.get("/digits")?;
         let tag = first.header("etag").unwrap().to_owned();
@@ -235,20 +228,20 @@ fn what_the_client_has_is_not_sent_again() {
 #[test]
 fn a_file_that_must_not_be_read_is_forbidden() {
     use std::os::unix::fs::PermissionsExt;
-    let folder = Folder::new("forbidden");
+    let pages = Pages::new("forbidden");
     let forbid = |name: &str| {
-        fs::set_permissions(folder.root().join(name), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(pages.root().join(name), fs::Permissions::from_mode(0o000)).unwrap();
     };
     forbid("page.html");
-    if fs::File::open(folder.root().join("page.html")).is_ok() {
+    if fs::File::open(pages.root().join("page.html")).is_ok() {
         return as_nobody("files::a_file_that_must_not_be_read_is_forbidden");
     }
     forbid("sub");
     for path in ["/page.html", "/sub/index.html", "/sub/"] {
-        let reply = serve(Files::new(folder.root()), move |address| Client::connect(address)?.get(path));
+        let reply = serve(Files::new(pages.root()), move |address| Client::connect(address)?.get(path));
         assert_eq!((reply.status, reply.text().as_str()), (403, "Forbidden\n"), "{path}");
     }
-    fs::set_permissions(folder.root().join("sub"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(pages.root().join("sub"), fs::Permissions::from_mode(0o700)).unwrap();
 }
 
 /// Runs the test again as a user who may not read what root may.
@@ -284,12 +277,12 @@ fn a_root_that_is_not_there_has_no_files() {
 // W7: names are what the path says, percent-decoded
 #[test]
 fn names_may_be_anything_a_path_can_say() {
-    let folder = Folder::new("names");
+    let pages = Pages::new("names");
     let names = ["root/caf\u{e9} #1?.txt", "root/100%.txt", "root/.hidden", "root/a+b", "root/..twodots"];
     for name in names {
-        folder.write(name, name);
+        pages.write(name, name);
     }
-    serve(Files::new(folder.root()), move |address| {
+    serve(Files::new(pages.root()), move |address| {
         let mut client = Client::connect(address)?;
         let paths = ["/caf%C3%A9%20%231%3F.txt", "/100%25.txt", "/.hidden", "/a+b", "/..twodots"];
         for (path, name) in paths.into_iter().zip(names) {
@@ -308,12 +301,12 @@ fn names_may_be_anything_a_path_can_say() {
 #[cfg(unix)]
 #[test]
 fn pipes_devices_and_circles_are_not_files() {
-    let folder = Folder::new("pipes");
-    let made = std::process::Command::new("mkfifo").arg(folder.root().join("pipe")).status();
+    let pages = Pages::new("pipes");
+    let made = std::process::Command::new("mkfifo").arg(pages.root().join("pipe")).status();
     assert!(made.unwrap().success());
-    std::os::unix::fs::symlink(folder.root().join("round"), folder.root().join("round")).unwrap();
-    let _socket = std::os::unix::net::UnixListener::bind(folder.root().join("socket")).unwrap();
-    serve(Tree::new().put_child("dev", Files::new("/dev")).fallback(Files::new(folder.root())), |address| {
+    std::os::unix::fs::symlink(pages.root().join("round"), pages.root().join("round")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(pages.root().join("socket")).unwrap();
+    serve(Tree::new().put_child("dev", Files::new("/dev")).fallback(Files::new(pages.root())), |address| {
         let mut client = Client::connect(address)?;
         for path in ["/pipe", "/round", "/round/below", "/socket", "/dev/zero", "/dev/null", "/dev/full"] {
             assert_eq!(client.get(path)?.status, 404, "{path}");
@@ -326,13 +319,13 @@ fn pipes_devices_and_circles_are_not_files() {
 // W7: a file that shrinks, grows or goes away while it is sent
 #[test]
 fn a_file_that_changes_while_it_is_sent_is_never_taken_for_whole() {
-    let folder = Folder::new("changing");
+    let pages = Pages::new("changing");
     let large = noise(30_000_000);
     for name in ["root/shrinks", "root/grows", "root/goes"] {
-        folder.write(name, &large);
+        pages.write(name, &large);
     }
-    let root = folder.root();
-    serve(Files::new(folder.root()), move |address| {
+    let root = pages.root();
+    serve(Files::new(pages.root()), move |address| {
         let begun = |name: &str| {
             let mut client = Client::connect(address)?;
             client.send(get(&format!("/{name}")))?;

@@ -143,11 +143,11 @@ struct Faulty;
 
 impl Resource for Faulty {
     fn render(&self, _: &mut Request<'_>) -> Answer {
-        panic!("render")
+        panic!("render, on purpose")
     }
 
     fn get_child(&self, _: &str, _: &mut Request<'_>) -> Option<Rc<dyn Resource>> {
-        panic!("get_child")
+        panic!("get_child, on purpose")
     }
 }
 
@@ -163,7 +163,7 @@ fn what_goes_wrong_in_a_handler_is_a_500() {
             "callback",
             Tree::new().get(|_| {
                 twistor_deferred::succeed(())
-                    .add_callback(|()| -> Result<String, Failure> { panic!("secret") })
+                    .add_callback(|()| -> Result<String, Failure> { panic!("secret, on purpose") })
             }),
         )
         .put_child("header", Tree::new().get(|_| Response::from("no").header("x", "a\r\nEvil: 1")))

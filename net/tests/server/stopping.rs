@@ -11,7 +11,8 @@ use twistor_net::http::server::{Files, Request, Response, Settings, Site, Tree};
 use twistor_reactor::{Handle, Reactor, defer_later};
 
 use crate::client::*;
-use crate::support::{DEADLINE, address, run};
+use crate::support::folder::Folder;
+use crate::support::{DEADLINE, address, noise, run};
 
 // W6
 #[test]
@@ -175,14 +176,14 @@ fn a_reactor_that_stops_waits_for_its_sites() {
 // W6, E4: so does a file that is read in pieces, on threads that are needed until then
 #[test]
 fn a_reactor_that_stops_waits_for_its_downloads() {
-    let path = std::env::temp_dir().join(format!("twistor-download-{}", std::process::id()));
-    std::fs::write(&path, crate::support::noise(20_000_000)).unwrap();
+    let folder = Folder::new("download");
+    folder.write("large", noise(20_000_000));
     let reactor = Reactor::new().unwrap();
-    let address = address(&listen(&Site::new(&reactor, Files::new(std::env::temp_dir()))));
-    let (name, remote) = (path.file_name().unwrap().to_string_lossy().into_owned(), reactor.remote());
+    let address = address(&listen(&Site::new(&reactor, Files::new(folder.path()))));
+    let remote = reactor.remote();
     let client = std::thread::spawn(move || {
         let mut client = Client::connect(address)?;
-        client.send(get(&format!("/{name}")))?;
+        client.send(get("/large"))?;
         let length = client.head()?.header("content-length").unwrap_or_default().to_owned();
         remote.stop().unwrap();
         Ok::<_, std::io::Error>((length, client.rest()?.len()))
@@ -190,7 +191,6 @@ fn a_reactor_that_stops_waits_for_its_downloads() {
     reactor.call_later(DEADLINE, || panic!("too late"));
     reactor.run().unwrap();
     let told = client.join().unwrap();
-    std::fs::remove_file(path).unwrap();
     assert_eq!(told.unwrap(), ("20000000".to_owned(), 20_000_000));
 }
 

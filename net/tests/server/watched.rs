@@ -176,7 +176,7 @@ fn a_watcher_may_stop_the_site_or_panic() {
             if let Some(site) = site.take() {
                 drop(site.stop());
             }
-            panic!("at {answered}");
+            panic!("at {answered}, on purpose");
         });
         slot.replace(Some(watched.clone()));
         visit(reactor, address(&listen(&watched)), |address| {

@@ -8,6 +8,10 @@
     reason = "it is test code, which clippy knows only inside #[test]"
 )]
 
+pub mod folder;
+pub mod logged;
+mod panics;
+
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -71,9 +75,11 @@ impl World {
         }
     }
 
-    /// Runs until the Deferred that `test` returns has fired, and gives its value.
+    /// Runs until the Deferred that `test` returns has fired, and gives its value. Fails if there is a panic on the way
+    /// that is not said to be on purpose, whoever catches it.
     #[track_caller]
     pub fn run<T: 'static>(self, test: impl FnOnce(&Reactor) -> Deferred<T>) -> T {
+        panics::watch();
         let reactor = self.reactor();
         // What is simulated takes no real time, but may take a long one of its own.
         let deadline = if self == World::Real { DEADLINE } else { DEADLINE * 1000 };
@@ -86,6 +92,8 @@ impl World {
         let deferred = test(&reactor);
         let result = reactor.run_until(deferred);
         assert!(!late.get(), "the test took longer than {deadline:?}");
+        drop(reactor);
+        panics::check();
         match result {
             Ok(value) => value,
             Err(failure) => panic!("{failure:?}"),

@@ -89,3 +89,29 @@ fn entry(taken: &mut BTreeMap<i32, Taken>, signal: i32) -> io::Result<&mut Taken
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // One that does nothing by default.
+    const SIGNAL: i32 = signal_hook::consts::SIGURG;
+
+    #[test]
+    fn a_signal_is_given_back_when_its_last_claim_is_gone() {
+        // R10
+        let first = Claim::new(SIGNAL).unwrap();
+        let by_default = first.by_default();
+        assert!(!by_default.load(Ordering::SeqCst));
+        let second = Claim::new(SIGNAL).unwrap();
+        drop(first);
+        assert!(!by_default.load(Ordering::SeqCst));
+        // As after the first Ctrl-C: another claim does not take that back.
+        by_default.store(true, Ordering::SeqCst);
+        let third = Claim::new(SIGNAL).unwrap();
+        assert!(by_default.load(Ordering::SeqCst));
+        by_default.store(false, Ordering::SeqCst);
+        drop((second, third));
+        assert!(by_default.load(Ordering::SeqCst));
+    }
+}

@@ -10,7 +10,7 @@ use twistor_reactor::{
     TaskStopped, defer_later,
 };
 
-use crate::support::{Record, keep_log, logged, reactor, run};
+use crate::support::{Drops, Record, keep_log, logged, reactor, run};
 
 const TICK: Duration = Duration::from_millis(1);
 
@@ -169,6 +169,130 @@ fn pausing_while_a_step_waits_adds_up() {
 }
 
 #[test]
+fn a_task_that_is_resumed_does_not_go_on_before_its_steps_deferred_has_fired() {
+    let clock = ManualClock::new();
+    let cooperator = Cooperator::new(&clock);
+    let triggers = Rc::default();
+    let own: Rc<RefCell<Option<CooperativeTask>>> = Rc::default();
+    let (slot, mut steps, unfired) = (own.clone(), waiting(&triggers), triggers.clone());
+    let task = cooperator.cooperate(std::iter::from_fn(move || {
+        assert!(unfired.borrow().is_empty(), "a step too early");
+        // From inside its own step, too.
+        let task = slot.borrow().clone().unwrap();
+        task.pause().unwrap();
+        task.resume().unwrap();
+        steps.next()
+    }));
+    own.replace(Some(task.clone()));
+    for _ in 0..3 {
+        clock.advance(TICK);
+        task.pause().unwrap();
+        task.resume().unwrap();
+        clock.advance(TICK);
+        assert_eq!((triggers.borrow().len(), clock.pending()), (1, 0));
+        let trigger = triggers.borrow_mut().pop().unwrap();
+        trigger.callback(());
+    }
+    own.take();
+    task.stop().unwrap();
+}
+
+#[test]
+fn pausing_one_task_holds_up_no_other() {
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let cooperator = Cooperator::new(&clock);
+    let paused = cooperator.cooperate(noting(&record, "a", 1));
+    let goes_on = ended(cooperator.coiterate(noting(&record, "b", 1)));
+    paused.pause().unwrap();
+    clock.advance(TICK);
+    assert_eq!((record.take(), goes_on.take()), (vec![("b", 1)], vec!["done".to_owned()]));
+    paused.resume().unwrap();
+    clock.advance(TICK);
+    assert_eq!(record.take(), [("a", 1)]);
+}
+
+#[test]
+fn of_all_ends_of_a_task_the_first_counts() {
+    keep_log();
+    let clock = ManualClock::new();
+    let cooperator = Cooperator::new(&clock);
+    let triggers = Rc::default();
+    let stop_while_it_waits = || {
+        let task = cooperator.cooperate(waiting(&triggers));
+        clock.advance(TICK);
+        task.stop().unwrap();
+        let trigger = triggers.borrow_mut().pop().unwrap();
+        (task, trigger)
+    };
+    let (task, trigger) = stop_while_it_waits();
+    trigger.callback(());
+    assert_eq!((clock.pending(), ended(task.when_done()).take()), (0, vec![TaskStopped.to_string()]));
+    assert_eq!(logged(), [""; 0]);
+    let (task, trigger) = stop_while_it_waits();
+    trigger.errback(Cancelled);
+    assert_eq!(ended(task.when_done()).take(), [TaskStopped.to_string()]);
+    assert_eq!(logged().len(), 1, "nobody else is told of the failure");
+
+    let own: Rc<RefCell<Option<CooperativeTask>>> = Rc::default();
+    let slot = own.clone();
+    let task = cooperator.cooperate(std::iter::from_fn(move || -> Option<()> {
+        slot.take().unwrap().stop().unwrap();
+        None
+    }));
+    own.replace(Some(task.clone()));
+    clock.advance(TICK);
+    assert_eq!(ended(task.when_done()).take(), [TaskStopped.to_string()]);
+}
+
+#[test]
+fn an_iterator_goes_with_the_end_of_its_task_before_that_is_told() {
+    let clock = ManualClock::new();
+    let cooperator = Cooperator::new(&clock);
+    let drops = Drops::default();
+    let own: Rc<RefCell<Option<CooperativeTask>>> = Rc::default();
+    for stops_itself in [true, false] {
+        let before = drops.count();
+        let (token, slot) = (drops.token(), own.clone());
+        let task = cooperator.cooperate(std::iter::repeat_with(move || {
+            let _alive = &token;
+            if stops_itself {
+                slot.borrow().as_ref().unwrap().stop().unwrap();
+            }
+        }));
+        own.replace(Some(task.clone()));
+        let (told, dropped) = (Record::new(), drops.clone());
+        let seen = told.clone();
+        drop(task.when_done().add_both(move |_| seen.add(dropped.count())));
+        if stops_itself {
+            clock.advance(TICK);
+            // It was at work when it was told, and went when its step was made.
+            assert_eq!((told.take(), drops.count()), (vec![before], before + 1));
+        } else {
+            task.stop().unwrap();
+            assert_eq!(told.take(), [before + 1]);
+        }
+    }
+    own.take();
+}
+
+#[test]
+fn a_slice_needs_one_timer_however_many_steps_it_makes() {
+    let reactor = Reactor::simulated(0);
+    let cooperator = Cooperator::with_slice(&reactor, Duration::from_secs(1), 1000);
+    let done = Record::new();
+    for _ in 0..3 {
+        drop(cooperator.coiterate(std::iter::repeat_n((), 50)).add_callback({
+            let seen = done.clone();
+            move |()| seen.add(())
+        }));
+    }
+    for _ in 0..3 {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!((done.len(), reactor.stats().timers), (3, 1));
+}
+
+#[test]
 fn a_stopped_task_says_so_to_all_who_wait_also_later() {
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
@@ -214,6 +338,7 @@ fn stopping_the_cooperator_fails_every_task_and_refuses_new_ones() {
     let task = cooperator.cooperate(std::iter::repeat(()));
     task.pause().unwrap();
     let paused = ended(task.when_done());
+    assert!(cooperator.is_running());
     cooperator.stop();
     let refused = ended(cooperator.coiterate([()]));
     for end in [running, paused, refused] {

@@ -4,14 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use twistor_deferred::{Abandoned, Cancelled, Deferred, Panicked, succeed};
 use twistor_reactor::{Handle, Reactor, ReactorGone};
 
-use crate::support::{Drops, Record, keep_log, logged, reactor, run};
+use crate::support::{Drops, PanicsInDrop, Record, keep_log, logged, reactor, run, run_until};
 
 /// A future that is ready when it is polled for the second time, and wakes itself.
 async fn next_turn() {
@@ -34,10 +34,10 @@ fn a_future_gives_its_result_as_a_deferred() {
         let text = succeed("41").await?;
         Ok(text.parse::<u64>()? + 1)
     });
-    assert_eq!(reactor.run_until(sum).unwrap(), 42);
+    assert_eq!(run_until(&reactor, sum).unwrap(), 42);
     let error = reactor.spawn(async { Ok("x".parse::<u64>()?) });
-    assert!(reactor.run_until(error).unwrap_err().is::<std::num::ParseIntError>());
-    reactor.run_until(reactor.spawn(async {})).unwrap();
+    assert!(run_until(&reactor, error).unwrap_err().is::<std::num::ParseIntError>());
+    run_until(&reactor, reactor.spawn(async {})).unwrap();
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_future_that_gives_a_deferred_is_followed_and_cancelled_through_it() {
     let (inner, trigger) = Deferred::new();
     let outer = reactor.spawn(async { inner });
     reactor.call_later(Duration::from_millis(1), move || trigger.callback(7));
-    assert_eq!(reactor.run_until(outer).unwrap(), 7);
+    assert_eq!(run_until(&reactor, outer).unwrap(), 7);
 
     let (inner, trigger) = Deferred::<u64>::new();
     let outer = reactor.spawn(async { inner });
@@ -117,7 +117,7 @@ fn a_future_is_woken_from_any_thread_also_after_it_is_done() {
         send.send(context.waker().clone()).unwrap();
         Poll::Pending
     }));
-    assert_eq!(reactor.run_until(done).unwrap(), "rung");
+    assert_eq!(run_until(&reactor, done).unwrap(), "rung");
     let waker = thread.join().unwrap();
     waker.wake_by_ref();
     reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -151,7 +151,7 @@ fn no_wake_of_eight_threads_is_lost() {
         // Nothing else ends this: it hangs if the last wake is lost.
         if count.load(Ordering::Relaxed) == 8 * EACH { Poll::Ready(()) } else { Poll::Pending }
     }));
-    reactor.run_until(all).unwrap();
+    run_until(&reactor, all).unwrap();
     threads.take().into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(done.load(Ordering::Relaxed), 8 * EACH);
 }
@@ -236,7 +236,7 @@ fn cancelling_the_deferred_drops_the_future_at_once() {
     assert_eq!(drops.count(), 0);
     deferred.cancel();
     assert_eq!(drops.count(), 1);
-    assert!(reactor.run_until(deferred).unwrap_err().is::<Cancelled>());
+    assert!(run_until(&reactor, deferred).unwrap_err().is::<Cancelled>());
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn a_future_may_cancel_itself_and_is_dropped_when_it_returns() {
         pending::<()>().await;
     });
     canceller.replace(Some(deferred.canceller()));
-    assert!(reactor.run_until(deferred).unwrap_err().is::<Cancelled>());
+    assert!(run_until(&reactor, deferred).unwrap_err().is::<Cancelled>());
     assert_eq!((record.take(), drops.count()), (vec![0], 1));
 }
 
@@ -284,9 +284,77 @@ fn a_future_that_panics_fails_its_deferred_alone() {
         #[allow(unreachable_code)]
         ()
     });
-    let failure = reactor.run_until(deferred).unwrap_err();
+    let failure = run_until(&reactor, deferred).unwrap_err();
     let panicked = failure.downcast_ref::<Panicked>().unwrap();
     assert_eq!((panicked.message(), panicked.added_at().line()), ("out of cheese", line));
+}
+
+#[test]
+fn a_panic_in_what_is_dropped_with_a_future_costs_nothing_else() {
+    // R9, R13
+    keep_log();
+    let reactor = reactor();
+    let holding = |poll: Poll<()>| {
+        let held = PanicsInDrop;
+        poll_fn(move |_| {
+            let _held = &held;
+            poll
+        })
+    };
+    // It has its Deferred to tell. Should it panic twice, that is told of the first.
+    assert!(run_until(&reactor, reactor.spawn(holding(Poll::Ready(())))).unwrap_err().is::<Panicked>());
+    assert_eq!(logged().len(), 0);
+    let held = PanicsInDrop;
+    let panics = poll_fn(move |_| -> Poll<()> {
+        let _held = &held;
+        panic!("out of crackers");
+    });
+    let failure = run_until(&reactor, reactor.spawn(panics)).unwrap_err();
+    assert_eq!(failure.downcast_ref::<Panicked>().unwrap().message(), "out of crackers");
+    assert_eq!(logged().len(), 1);
+
+    let cancelled = reactor.spawn(holding(Poll::Pending));
+    cancelled.cancel();
+    assert!(run_until(&reactor, cancelled).unwrap_err().is::<Cancelled>());
+    assert_eq!(logged().len(), 1);
+
+    let (held, canceller) = (PanicsInDrop, Rc::new(RefCell::new(None::<twistor_deferred::Canceller>)));
+    let own = canceller.clone();
+    let cancels_itself = reactor.spawn(poll_fn(move |_| {
+        let _held = &held;
+        own.take().unwrap().cancel();
+        Poll::<()>::Pending
+    }));
+    canceller.replace(Some(cancels_itself.canceller()));
+    assert!(run_until(&reactor, cancels_itself).unwrap_err().is::<Cancelled>());
+    assert_eq!(logged().len(), 1);
+
+    drop(reactor.spawn(holding(Poll::Pending)).add_both(|_| ()));
+    drop(reactor);
+    assert_eq!(logged().len(), 1);
+}
+
+#[test]
+fn a_waker_that_outlives_its_reactor_keeps_nothing_alive() {
+    // R8
+    for woken_in_time in [true, false] {
+        let (held, kept) = (Arc::new(()), Arc::new(Mutex::new(None::<Waker>)));
+        let hook = held.clone();
+        let reactor = Reactor::builder().host_hook(move || _ = &hook).build().unwrap();
+        let keep = kept.clone();
+        drop(reactor.spawn(poll_fn(move |context| {
+            *keep.lock().unwrap() = Some(context.waker().clone());
+            Poll::<()>::Pending
+        })));
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        let waker = kept.lock().unwrap().take().unwrap();
+        if woken_in_time {
+            waker.wake_by_ref();
+        }
+        drop(reactor);
+        waker.wake();
+        assert_eq!(Arc::strong_count(&held), 1, "woken in time: {woken_in_time}");
+    }
 }
 
 #[test]
@@ -312,7 +380,14 @@ fn what_a_future_held_is_dropped_before_its_result_is_told() {
         let _token = token;
         next_turn().await;
     });
-    reactor.run_until(deferred.add_callback(move |()| assert_eq!(count.count(), 1))).unwrap();
+    run_until(&reactor, deferred.add_callback(move |()| assert_eq!(count.count(), 1))).unwrap();
+
+    let (token, count) = (drops.token(), drops.clone());
+    let panics = reactor.spawn(poll_fn(move |_| -> Poll<()> {
+        let _token = &token;
+        panic!("out of cheese");
+    }));
+    run_until(&reactor, panics.add_errback(move |_| assert_eq!(count.count(), 2))).unwrap();
 }
 
 #[test]
@@ -352,7 +427,7 @@ fn a_run_that_ends_drops_the_futures_that_are_not_done() {
     reactor.call_later(Duration::ZERO, move || handle.stop());
     run(&reactor);
     assert_eq!(drops.count(), 1);
-    assert!(reactor.run_until(abandoned).unwrap_err().is::<Abandoned>());
+    assert!(run_until(&reactor, abandoned).unwrap_err().is::<Abandoned>());
 }
 
 #[test]
@@ -380,7 +455,7 @@ fn ten_thousand_futures_that_wait_for_one_another_all_finish() {
     for _ in 0..10_000 {
         last = reactor.spawn(async { Ok(last.await? + 1) });
     }
-    assert_eq!(reactor.run_until(last).unwrap(), 10_000);
+    assert_eq!(run_until(&reactor, last).unwrap(), 10_000);
 }
 
 #[test]

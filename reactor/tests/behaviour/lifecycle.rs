@@ -105,10 +105,28 @@ fn the_start_waits_for_what_the_triggers_before_it_return() {
     let (handle, seen) = (reactor.clone(), record.clone());
     reactor.call_when_running(move || {
         seen.add(handle.is_running());
-        handle.stop();
+        let later = handle.clone();
+        // It is not in a hurry to stop.
+        handle.call_later(Duration::from_millis(1), move || {
+            seen.add(later.is_running());
+            later.stop();
+        });
     });
     run(&reactor);
-    assert_eq!(record.take(), [false, true]);
+    assert_eq!(record.take(), [false, true, true]);
+}
+
+#[test]
+fn the_start_comes_before_the_first_timers() {
+    // R3
+    let reactor = reactor();
+    let record = Record::new();
+    reactor.call_later(Duration::ZERO, record.adder("timer"));
+    for phase in [Phase::Before, Phase::During] {
+        reactor.on_startup(phase, record.adder("start"));
+    }
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(record.take(), ["start", "start", "timer"]);
 }
 
 #[test]
@@ -133,13 +151,14 @@ fn a_trigger_can_be_taken_back_until_it_has_run() {
     // R2
     let reactor = reactor();
     let record = Record::new();
+    let first = reactor.on_shutdown(Phase::During, record.adder("first"));
     let taken_back = reactor.on_shutdown(Phase::During, record.adder("taken back"));
-    let left = reactor.on_shutdown(Phase::During, record.adder("left"));
+    reactor.on_shutdown(Phase::During, record.adder("last"));
     assert!(taken_back.remove());
     stop_when_running(&reactor);
     run(&reactor);
-    assert_eq!(record.take(), ["left"]);
-    assert!(!left.remove());
+    assert_eq!(record.take(), ["first", "last"]);
+    assert!(!first.remove());
 }
 
 #[test]

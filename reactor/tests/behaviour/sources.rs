@@ -9,7 +9,7 @@ use mio::Interest;
 use mio::unix::pipe::{self, Receiver, Sender};
 use twistor_reactor::{EventHandler, Handle, Progress, Reactor, Ready, Registration};
 
-use crate::support::{Drops, Record, keep_log, logged, reactor, run};
+use crate::support::{Drops, PanicsInDrop, Record, check_panics, keep_log, logged, reactor, run};
 
 /// A handler made of a closure.
 struct Calls<F>(RefCell<F>);
@@ -37,6 +37,7 @@ fn watched_pipe(
 
 fn turn(reactor: &Reactor) {
     reactor.turn(Some(Duration::from_secs(5))).unwrap();
+    check_panics();
 }
 
 #[test]
@@ -81,6 +82,7 @@ fn an_event_already_fetched_for_a_removed_source_is_not_delivered() {
 
 fn turn_without_waiting(reactor: &Reactor) {
     reactor.turn(Some(Duration::ZERO)).unwrap();
+    check_panics();
 }
 
 #[test]
@@ -271,6 +273,31 @@ fn a_handler_for_a_source_that_is_gone_is_dropped_and_never_called() {
 }
 
 #[test]
+fn many_wakes_before_a_turn_are_one_call_for_all_of_them() {
+    // R13
+    let reactor = reactor();
+    let record = Record::new();
+    let seen = record.clone();
+    let registration = reactor
+        .attach(handler(move |ready| {
+            seen.add(ready);
+            Progress::Drained
+        }))
+        .unwrap();
+    let waker = registration.waker();
+    registration.wake(Ready::READABLE);
+    waker.wake(Ready::WRITABLE);
+    registration.wake(Ready::READABLE);
+    turn(&reactor);
+    turn_without_waiting(&reactor);
+    assert_eq!(record.take(), [Ready::READABLE | Ready::WRITABLE]);
+    drop(registration);
+    waker.wake(Ready::READABLE);
+    turn_without_waiting(&reactor);
+    assert_eq!(record.len(), 0);
+}
+
+#[test]
 fn a_panic_in_a_handler_costs_that_source_and_no_other() {
     // R13
     keep_log();
@@ -296,6 +323,18 @@ fn a_panic_in_a_handler_costs_that_source_and_no_other() {
     assert_eq!(record.take(), ["called", "called"]);
     assert!(!bad.is_active() && good.is_active());
     assert_eq!(logged().len(), 1);
+
+    // And once more when it is dropped.
+    let held = PanicsInDrop;
+    let worse = reactor.attach(handler(move |_| {
+        let _held = &held;
+        panic!("out of crackers");
+    }));
+    let worse = worse.unwrap();
+    worse.wake(Ready::READABLE);
+    good.wake(Ready::READABLE);
+    turn_without_waiting(&reactor);
+    assert_eq!((record.take(), worse.is_active(), logged().len()), (vec!["called"], false, 2));
 }
 
 #[test]

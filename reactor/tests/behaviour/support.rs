@@ -2,26 +2,59 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
+use std::panic;
 use std::rc::Rc;
 use std::sync::Once;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use twistor_reactor::Reactor;
+use twistor_deferred::{Deferred, Failure};
+use twistor_reactor::{AddTimeout, Reactor};
 
-/// Runs the reactor; fails if nothing stops it.
+/// Runs the reactor, as `Reactor::run` does; fails if nothing stops it.
 pub(crate) fn run(reactor: &Reactor) {
-    let hung = Rc::new(Cell::new(false));
-    let (flag, handle) = (hung.clone(), (*reactor).clone());
-    let watchdog = reactor.call_later(Duration::from_secs(30), move || {
-        flag.set(true);
-        handle.stop();
+    watch_panics();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while reactor.turn(Some(deadline - Instant::now())).unwrap() {
+        assert!(Instant::now() < deadline, "nothing stopped the reactor");
+    }
+    check_panics();
+}
+
+/// Runs the reactor until the Deferred has fired, and gives its result; `TimedOut` if it does not fire.
+pub(crate) fn run_until<T: 'static>(reactor: &Reactor, deferred: Deferred<T>) -> Result<T, Failure> {
+    watch_panics();
+    let result = reactor.run_until(deferred.add_timeout(Duration::from_secs(30), &**reactor));
+    check_panics();
+    result
+}
+
+thread_local! {
+    static PANICKED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Begins to write down the panics of this thread: the reactor catches those of callbacks, and a failed assertion in one
+/// would pass.
+pub(crate) fn watch_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            let _ = PANICKED.try_with(|panicked| panicked.borrow_mut().push(panic.to_string()));
+            before(panic);
+        }));
     });
-    reactor.run().unwrap();
-    let _ = watchdog.cancel();
-    assert!(!hung.get(), "nothing stopped the reactor");
+}
+
+/// Fails if there was a panic that no test means.
+#[track_caller]
+pub(crate) fn check_panics() {
+    let unexpected: Vec<_> =
+        PANICKED.take().into_iter().filter(|panic| !panic.contains("out of c")).collect();
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
 }
 
 pub(crate) fn reactor() -> Reactor {
+    watch_panics();
     Reactor::new().unwrap()
 }
 
@@ -89,6 +122,15 @@ pub(crate) fn keep_log() {
 /// The lines this thread has logged since they were last asked for.
 pub(crate) fn logged() -> Vec<String> {
     LOGGED.take()
+}
+
+/// Panics when it is dropped.
+pub(crate) struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        panic!("out of cheese");
+    }
 }
 
 /// Counts how often it was dropped.

@@ -1,9 +1,11 @@
 //! What is left when a run, or a reactor, is over.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::mpsc;
+use std::task::Poll;
 use std::time::Duration;
 
 use mio::Interest;
@@ -13,7 +15,7 @@ use twistor_reactor::{
     EventHandler, Handle, LoopingCall, Phase, Progress, Reactor, Ready, Registration, defer_later,
 };
 
-use crate::support::{DropToken, Drops, Record, keep_log, logged, reactor, run};
+use crate::support::{DropToken, Drops, PanicsInDrop, Record, keep_log, logged, reactor, run};
 
 /// A connection as net makes them: its own handler, owning its source, its registration and a handle.
 struct Connection {
@@ -149,14 +151,90 @@ fn a_run_that_stops_in_order_leaves_things_undone_without_complaint_and_one_that
 #[test]
 fn a_retry_that_is_abandoned_at_the_end_and_retries_for_ever_does_not_hang() {
     // R8
-    fn retry(handle: Handle) {
-        let (deferred, trigger) = Deferred::<()>::new();
-        handle.call_later(Duration::from_secs(1), move || trigger.callback(()));
-        drop(deferred.add_both(move |_| retry(handle)));
+    type Begin = fn(&Handle) -> Deferred<()>;
+    fn retry(handle: Handle, begin: Begin) {
+        drop(begin(&handle).add_both(move |_| retry(handle, begin)));
     }
-    let reactor = reactor();
-    retry((*reactor).clone());
-    drop(reactor);
+    let timer: Begin = |handle| defer_later(handle, Duration::from_secs(1), || ());
+    let task: Begin = |handle| handle.spawn(std::future::pending::<()>());
+    let work: Begin = |handle| handle.defer_to_thread(|| Ok(()));
+    for begin in [timer, task, work] {
+        keep_log();
+        let reactor = reactor();
+        retry((*reactor).clone(), begin);
+        drop(reactor);
+        assert!(logged().iter().any(|line| line.contains("for ever")));
+    }
+}
+
+#[test]
+fn a_panic_in_what_is_dropped_at_the_end_is_logged_and_costs_nothing() {
+    // R8, R13
+    keep_log();
+    let dropped: [fn(&Reactor); 8] = [
+        |reactor| _ = reactor.on_startup(Phase::During, holding()),
+        |reactor| _ = reactor.on_shutdown(Phase::During, holding()),
+        |reactor| _ = reactor.call_later(Duration::from_secs(1), holding()),
+        |reactor| {
+            let call = holding();
+            reactor.remote().call_from_thread(move |_| call()).unwrap();
+        },
+        |reactor| std::mem::forget(reactor.attach(Rc::new(Holding(PanicsInDrop))).unwrap()),
+        |reactor| {
+            let held = PanicsInDrop;
+            let task = reactor.spawn(poll_fn(move |_| {
+                let _held = &held;
+                Poll::<()>::Pending
+            }));
+            drop(task.add_both(|_| ()));
+        },
+        |reactor| {
+            // Work that was done, and whose result nobody has fetched.
+            let (begin, begun) = mpsc::channel();
+            let done = reactor.defer_to_thread(move || {
+                begin.send(())?;
+                Ok(PanicsInDrop)
+            });
+            begun.recv().unwrap();
+            drop(done.add_both(|_| ()));
+        },
+        |reactor| {
+            // Work that was not begun: the one thread is held up until the reactor goes.
+            let (begin, begun) = mpsc::channel();
+            let (go, may_end) = mpsc::channel::<()>();
+            let held_up = reactor.defer_to_thread(move || {
+                begin.send(())?;
+                Ok(may_end.recv().is_err())
+            });
+            begun.recv().unwrap();
+            let work = holding();
+            let given_up = reactor.defer_to_thread(move || {
+                work();
+                Ok(())
+            });
+            drop((held_up.add_both(|_| ()), given_up.add_both(|_| ())));
+            reactor.on_shutdown(Phase::After, move || drop(go));
+        },
+    ];
+    for (case, hold) in dropped.into_iter().enumerate() {
+        let reactor = Reactor::builder().threads(1).build().unwrap();
+        hold(&reactor);
+        drop(reactor);
+        assert_eq!(logged().len(), 1, "case {case}");
+    }
+}
+
+struct Holding(#[allow(dead_code)] PanicsInDrop);
+
+impl EventHandler for Holding {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        Progress::Drained
+    }
+}
+
+fn holding() -> impl FnOnce() + Send {
+    let held = PanicsInDrop;
+    move || drop(held)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use twistor_deferred::{Abandoned, Cancelled, Panicked};
 use twistor_reactor::{Handle, Phase, Reactor, ReactorGone};
 
-use crate::support::{Record, keep_log, logged, reactor, run};
+use crate::support::{PanicsInDrop, Record, keep_log, logged, reactor, run, run_until};
 
 #[test]
 fn calls_from_the_reactors_own_thread_run_in_order_in_a_later_turn() {
@@ -37,6 +37,7 @@ fn calls_from_the_reactors_own_thread_run_in_order_in_a_later_turn() {
     assert_eq!(order.load(Ordering::Relaxed), 3);
     reactor.turn(None).unwrap();
     assert_eq!(order.load(Ordering::Relaxed), 4);
+    assert_eq!(reactor.stats().remote_calls, 5);
 }
 
 thread_local! {
@@ -109,17 +110,17 @@ fn work_on_a_thread_fires_its_deferred_in_the_reactors_thread() {
     let deferred = reactor
         .defer_to_thread(|| Ok(std::thread::current().id()))
         .add_callback(move |there| Ok(there != here && std::thread::current().id() == here));
-    assert!(reactor.run_until(deferred).unwrap());
+    assert!(run_until(&reactor, deferred).unwrap());
 }
 
 #[test]
 fn an_error_or_a_panic_on_a_thread_is_the_deferreds_failure() {
     let reactor = reactor();
     let failed = reactor.defer_to_thread(|| Ok("x".parse::<u32>()?));
-    assert!(reactor.run_until(failed).unwrap_err().is::<std::num::ParseIntError>());
+    assert!(run_until(&reactor, failed).unwrap_err().is::<std::num::ParseIntError>());
     let line = line!() + 1;
     let panicked = reactor.defer_to_thread(|| -> Result<(), _> { panic!("out of cheese") });
-    let failure = reactor.run_until(panicked).unwrap_err();
+    let failure = run_until(&reactor, panicked).unwrap_err();
     let panicked = failure.downcast_ref::<Panicked>().unwrap();
     assert_eq!((panicked.message(), panicked.added_at().line()), ("out of cheese", line));
 }
@@ -176,9 +177,27 @@ fn cancelling_work_that_has_not_begun_prevents_it() {
     }));
     let third = reactor.defer_to_thread(|| Ok(()));
     go.send(()).unwrap();
-    reactor.run_until(first.add_callback(|()| third)).unwrap();
+    run_until(&reactor, first.add_callback(|()| third)).unwrap();
     assert_eq!(record.take(), [true]);
     assert_eq!(ran.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_thread_outlives_a_panic_in_what_its_work_drops() {
+    // R13
+    let reactor = Reactor::builder().threads(1).build().unwrap();
+    let (go, may_end) = mpsc::channel::<()>();
+    let held_up = reactor.defer_to_thread(move || Ok(_ = may_end.recv()));
+    let held = PanicsInDrop;
+    let cancelled = reactor.defer_to_thread(move || {
+        drop(held);
+        Ok(())
+    });
+    cancelled.cancel();
+    drop(cancelled.add_both(|_| ()));
+    let next = reactor.defer_to_thread(|| Ok(7));
+    drop(go);
+    assert_eq!(run_until(&reactor, held_up.add_callback(|()| next)).unwrap(), 7);
 }
 
 #[test]

@@ -11,10 +11,11 @@ use mio::unix::pipe;
 use twistor_deferred::{Abandoned, Cancelled};
 use twistor_reactor::{Progress, Reactor, Ready, Watch};
 
-use crate::support::{Drops, Record, keep_log, logged, reactor};
+use crate::support::{Drops, Record, check_panics, keep_log, logged, reactor, run_until};
 
 fn turn(reactor: &Reactor) {
     reactor.turn(Some(Duration::ZERO)).unwrap();
+    check_panics();
 }
 
 #[test]
@@ -42,6 +43,28 @@ fn a_callback_that_has_not_drained_its_source_is_called_again_next_turn() {
     sender.write_all(b"d").unwrap();
     turn(&reactor);
     assert_eq!(record.take(), b"d");
+}
+
+#[test]
+fn waking_a_watch_calls_it_next_turn_with_that_readiness() {
+    // R14
+    let reactor = reactor();
+    let record = Record::new();
+    let seen = record.clone();
+    let (_sender, receiver) = pipe::new().unwrap();
+    let watch = reactor
+        .add_source(receiver, Interest::READABLE, move |_, ready| {
+            seen.add(ready);
+            Ok(Progress::Drained)
+        })
+        .unwrap();
+    watch.wake(Ready::PRIORITY);
+    turn(&reactor);
+    assert_eq!(record.take(), [Ready::PRIORITY]);
+    watch.remove();
+    watch.wake(Ready::PRIORITY);
+    turn(&reactor);
+    assert_eq!(record.len(), 0);
 }
 
 #[test]
@@ -106,12 +129,12 @@ fn readable_and_writable_fire_once_and_give_the_descriptor_back() {
     // R14
     let reactor = reactor();
     let (here, mut there) = UnixStream::pair().unwrap();
-    let here = reactor.run_until(reactor.writable(here)).unwrap();
+    let here = run_until(&reactor, reactor.writable(here)).unwrap();
     let waiting = reactor.readable(here);
     turn(&reactor);
     assert!(!waiting.is_fired());
     there.write_all(b"hello").unwrap();
-    let mut here = reactor.run_until(waiting).unwrap();
+    let mut here = run_until(&reactor, waiting).unwrap();
     let mut text = [0; 5];
     here.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"hello");
@@ -140,7 +163,7 @@ fn cancelling_a_wait_for_readiness_ends_the_watch() {
 fn what_cannot_be_watched_is_a_failure() {
     let reactor = reactor();
     let plain = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-    let failure = reactor.run_until(reactor.readable(plain)).unwrap_err();
+    let failure = run_until(&reactor, reactor.readable(plain)).unwrap_err();
     assert_eq!(failure.downcast_ref::<io::Error>().unwrap().kind(), io::ErrorKind::PermissionDenied);
 }
 

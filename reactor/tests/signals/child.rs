@@ -24,6 +24,7 @@ pub(crate) fn main(program: &str) {
         "host" => host(),
         "callbacks" => callbacks(),
         "removed" => removed(),
+        "often" => often(),
         "two" => two(),
         "background" => background(),
         other => panic!("no program {other}"),
@@ -176,6 +177,23 @@ fn removed() {
             .unwrap(),
     ));
     assert!(one.remove());
+    ready(&reactor);
+    reactor.run().unwrap();
+}
+
+fn often() {
+    let reactor = Reactor::builder().signals(false).build().unwrap();
+    let other = Rc::new(Cell::new(None));
+    let removes = other.clone();
+    reactor
+        .on_signal(signal::SIGUSR1, move || {
+            removes.take().map(SignalCallback::remove);
+            println!("usr1");
+        })
+        .unwrap();
+    other.set(Some(reactor.on_signal(signal::SIGUSR1, || println!("removed")).unwrap()));
+    let handle = reactor.clone();
+    reactor.on_signal(signal::SIGHUP, move || handle.stop()).unwrap();
     ready(&reactor);
     reactor.run().unwrap();
 }

@@ -7,7 +7,7 @@ use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) fn main() {
-    let tests: [(&str, fn()); 12] = [
+    let tests: [(&str, fn()); 13] = [
         ("either_signal_stops_a_run_in_order", either_signal_stops_a_run_in_order),
         ("a_second_interrupt_ends_the_process", a_second_interrupt_ends_the_process),
         (
@@ -33,6 +33,7 @@ pub(crate) fn main() {
         ("hosts_keep_their_signals", hosts_keep_their_signals),
         ("callbacks_run_in_order_until_they_are_removed", callbacks_run_in_order_until_they_are_removed),
         ("a_signal_whose_last_callback_is_removed_is_given_back", a_signal_is_given_back_during_a_run),
+        ("a_callback_that_another_removes_is_not_called", a_callback_that_another_removes_is_not_called),
         ("a_signal_that_was_ignored_stays_ignored", a_signal_that_was_ignored_stays_ignored),
         ("all_reactors_that_take_the_signals_stop", all_reactors_that_take_the_signals_stop),
     ];
@@ -215,6 +216,17 @@ fn a_signal_is_given_back_during_a_run() {
     child.says(&["other", "removed"]);
     child.gets(Signal::HUP);
     child.killed_by(Signal::HUP);
+}
+
+// R10, R5: and however many signals come, each is told
+fn a_callback_that_another_removes_is_not_called() {
+    let mut child = Child::start("often");
+    for _ in 0..1000 {
+        child.gets(Signal::USR1);
+        child.says(&["usr1"]);
+    }
+    child.gets(Signal::HUP);
+    assert!(child.ends().success());
 }
 
 // R10

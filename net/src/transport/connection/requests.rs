@@ -151,7 +151,7 @@ impl Connection<dyn Protocol> {
     }
 
     pub(crate) fn lose_connection(&self) {
-        if !self.is(OVER.or(State::CLOSING)) {
+        if !self.is(State::LOST.or(State::CLOSING)) {
             self.close();
         }
     }

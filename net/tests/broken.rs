@@ -1,0 +1,169 @@
+//! What becomes of a connection on which writing has failed. Statement P1.
+
+#![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
+
+mod support;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use support::*;
+use twistor_deferred::Deferred;
+use twistor_net::{
+    ClientEndpoint, ConnectionLost, Producer, RateLimit, ServerEndpoint, SimulatedNetwork, Transport,
+};
+use twistor_reactor::{Handle, Reactor};
+
+/// What the peer has sent: too much for one turn's reading.
+const SENT: usize = 700_000;
+
+/// Connects a client to a peer that sends a lot and reads nothing, resets both ends a second after that, lets the
+/// client do something before it is told, and waits for the loss.
+fn break_off(
+    reactor: &Reactor,
+    diary: &Diary,
+    client: Scripted,
+    then: impl FnOnce(&Transport) + 'static,
+) -> Deferred<()> {
+    let network = SimulatedNetwork::of(reactor).unwrap();
+    network.set_window(SENT, SENT);
+    let server = scripted(&Diary::new()).on_made(|transport| {
+        transport.pause_producing();
+        assert!(transport.write(&[b'x'; SENT]));
+        Ok(())
+    });
+    let host = "192.0.2.80";
+    ServerEndpoint::tcp(format!("{host}:80").parse().unwrap()).listen(reactor, Once(Some(server))).unwrap();
+    let (handle, lost) = (Handle::clone(reactor), diary.when_lost());
+    ClientEndpoint::tcp(host, 80).connect(reactor, client).add_callback(move |transport| {
+        handle.call_later(Duration::from_secs(1), move || {
+            assert_eq!(network.reset_connections(host.parse().unwrap()), 1);
+            then(&transport);
+        });
+        lost
+    })
+}
+
+/// Finds out by writing.
+fn write(transport: &Transport) {
+    assert!(!transport.write(b"is anybody there?"));
+}
+
+fn write_and_resume(transport: &Transport) {
+    write(transport);
+    transport.resume_producing();
+}
+
+fn pauses(diary: &Diary) -> Scripted {
+    scripted(diary).on_made(|transport| {
+        transport.pause_producing();
+        Ok(())
+    })
+}
+
+fn on_many_networks(test: impl Fn(&Reactor) -> Deferred<()>) {
+    seeds().for_each(|seed| World::Simulated(seed).run(&test));
+}
+
+// P1: the protocol is told of nothing but the data and the loss
+#[test]
+fn what_the_peer_has_sent_is_delivered_although_it_takes_several_turns() {
+    on_many_networks(|reactor| {
+        let diary = Diary::new();
+        let client = pauses(&diary).on_end(|_| Ok(()));
+        break_off(reactor, &diary, client, write_and_resume).add_callback(move |()| {
+            assert_eq!(diary.received().len(), SENT);
+            assert_eq!(diary.entries(), ["made", "lost connection was lost: connection reset"]);
+        })
+    });
+}
+
+/// What a producer was told.
+#[derive(Clone, Default)]
+struct Told(Rc<RefCell<Vec<&'static str>>>);
+
+impl Producer for Told {
+    fn pause_producing(&self) {
+        self.0.borrow_mut().push("pause");
+    }
+
+    fn resume_producing(&self) {
+        self.0.borrow_mut().push("resume");
+    }
+
+    fn stop_producing(&self) {
+        self.0.borrow_mut().push("stop");
+    }
+}
+
+// P1, P5: nor while the rest is read. It is the queue that finds out, in the next turn
+#[test]
+fn what_was_not_sent_is_not_taken_for_sent() {
+    on_many_networks(|reactor| {
+        let (diary, told) = (Diary::new(), Told::default());
+        let (producer, drained) = (told.clone(), Rc::new(RefCell::new(None)));
+        let draining = drained.clone();
+        let client = pauses(&diary).on_made(move |transport| {
+            transport.pause_producing();
+            transport.write(&[b'x'; SENT + 100_000]);
+            transport.register_producer(producer.clone())?;
+            draining.replace(Some(transport.drained()));
+            Ok(())
+        });
+        break_off(reactor, &diary, client, Transport::resume_producing).add_callback(move |()| {
+            assert_eq!(diary.received().len(), SENT);
+            assert_eq!(*told.0.borrow(), ["pause", "stop"]);
+            drained.take().unwrap().add_both(|result| {
+                assert!(result.unwrap_err().is::<ConnectionLost>());
+            })
+        })
+    });
+}
+
+// P1, P14: a limit holds it up, and loses nothing
+#[test]
+fn what_the_peer_has_sent_is_delivered_at_the_rate_that_reading_is_limited_to() {
+    on_many_networks(|reactor| {
+        let (diary, limit) = (Diary::new(), RateLimit::new(reactor, 100_000));
+        let client = scripted(&diary).on_made(move |transport| {
+            transport.limit_reading(&limit);
+            Ok(())
+        });
+        let (handle, start) = (Handle::clone(reactor), reactor.now());
+        break_off(reactor, &diary, client, write).add_callback(move |()| {
+            assert_eq!(diary.received().len(), SENT);
+            let taken = handle.now() - start;
+            assert!(taken > Duration::from_secs(6) && taken < Duration::from_secs(8), "{taken:?}");
+        })
+    });
+}
+
+// P2
+#[test]
+fn what_is_still_to_be_read_is_thrown_away_behind_lose_connection() {
+    on_many_networks(|reactor| {
+        let diary = Diary::new();
+        let client = pauses(&diary).on_data(|transport, _| {
+            transport.lose_connection();
+            Ok(())
+        });
+        let seen = diary.clone();
+        break_off(reactor, &diary, client, write_and_resume).add_callback(move |()| {
+            assert!((1..SENT).contains(&seen.received().len()), "{} bytes came", seen.received().len());
+            assert!(seen.reason().is::<ConnectionLost>());
+        })
+    });
+}
+
+// P1: who has paused is not left waiting for the end of what it does not read
+#[test]
+fn a_paused_connection_is_lost_at_once() {
+    on_many_networks(|reactor| {
+        let diary = Diary::new();
+        break_off(reactor, &diary, pauses(&diary), write).add_callback(move |()| {
+            assert_eq!(diary.entries(), ["made", "lost connection was lost: connection reset"]);
+            assert!(diary.received().is_empty());
+        })
+    });
+}

@@ -1,0 +1,31 @@
+//! Panics in the thread of a test. The library catches those of handlers and callbacks, and a failed assertion in one
+//! is such a panic: without this, it would pass.
+
+use std::cell::RefCell;
+use std::panic;
+use std::sync::Once;
+
+thread_local! {
+    static PANICKED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Begins to write panics down.
+pub fn watch() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            let _ = PANICKED.try_with(|panicked| panicked.borrow_mut().push(panic.to_string()));
+            before(panic);
+        }));
+    });
+    PANICKED.take();
+}
+
+/// Fails if there was one that is not said to be on purpose.
+#[track_caller]
+pub fn check() {
+    let unexpected: Vec<_> =
+        PANICKED.take().into_iter().filter(|panic| !panic.contains("on purpose")).collect();
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
+}
