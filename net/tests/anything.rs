@@ -3,6 +3,8 @@
 //!
 //! Five hundred seeds each, or as many as `SEEDS` says.
 
+#![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
+
 #[cfg(feature = "tls")]
 mod tls_support;
 
@@ -195,11 +197,8 @@ impl Side {
         let Some(transport) = transport.filter(|_| left > 0) else { return };
         self.acts.set(left - 1);
         match self.random.below(if self.temper == Temper::Wild { 23 } else { 20 }) {
-            0..=5 if self.silent => {
-                if self.handle.now() + ON_THE_WAY < self.settled.get() {
-                    self.write(&transport, self.random.below(3000));
-                }
-            }
+            0..=5 if self.silent && self.handle.now() + ON_THE_WAY >= self.settled.get() => {}
+            0..=5 if self.silent => self.write(&transport, self.random.below(3000)),
             0..=3 => self.write(&transport, self.random.below(3000)),
             4 | 5 => self.write(&transport, self.random.below(80_000)),
             6 | 7 => self.pause(&transport),
