@@ -105,10 +105,11 @@ impl Transport {
     /// Closes the connection once everything written is sent and a registered producer has unregistered. What the
     /// peer sends from now on is thrown away. Twisted: `loseConnection`.
     ///
-    /// A peer that never reads keeps it open; [`abort_connection`](Transport::abort_connection) does not wait. TCP
-    /// answers one that goes on sending with a reset, which can cost it the last bytes of what it was sent: where that
-    /// matters, end this half with [`lose_write_connection`](Transport::lose_write_connection), and wait for the
-    /// peer's end.
+    /// A peer that never reads keeps it open; [`abort_connection`](Transport::abort_connection) does not wait. One that
+    /// sends while it is being closed would be answered with a reset, which can cost it the last bytes of what it was
+    /// sent; its end is waited for then, five seconds and 16 MiB at most. Where a peer is known to go on sending though
+    /// nothing of it has come yet, end this half with [`lose_write_connection`](Transport::lose_write_connection), and
+    /// wait for the peer's end.
     pub fn lose_connection(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.lose_connection();

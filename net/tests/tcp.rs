@@ -327,6 +327,125 @@ fn a_paused_connection_that_closes_loses_nothing_of_what_was_written() {
     });
 }
 
+// P2: what was held up shows that the peer sends, however little is to be sent before the close
+#[test]
+fn a_paused_connection_that_closes_at_once_answers_with_no_reset() {
+    let (diary, near) = (Diary::new(), Rc::new(RefCell::new(None)));
+    let kept = near.clone();
+    let server = scripted(&diary).on_made(move |transport| {
+        transport.pause_producing();
+        kept.replace(Some(transport.clone()));
+        Ok(())
+    });
+    let got = World::Real.until_lost(&diary, server, async move |mut stream| {
+        stream.write_all(&[b'y'; 50_000]).await?;
+        let near: Transport = near.take().expect("it is connected");
+        near.write(b"enough");
+        near.lose_connection();
+        let mut got = String::new();
+        stream.read_to_string(&mut got).await?;
+        // It is read still.
+        stream.write_all(&[b'y'; 50_000]).await?;
+        Ok(got)
+    });
+    assert_eq!((got.as_str(), diary.entries().len()), ("enough", 2));
+    assert!(diary.reason().is::<ConnectionDone>());
+}
+
+// P2: a peer that sends on while all is sent to it gets to read that
+#[test]
+fn a_peer_that_sends_on_reads_all_that_was_written() {
+    on_every_network(|world| {
+        let (diary, much) = (Diary::new(), world.much());
+        let server = scripted(&diary).on_data(move |transport, _| {
+            transport.write_vec(vec![b'x'; much]);
+            transport.lose_connection();
+            Ok(())
+        });
+        let got = world.until_lost(&diary, server, async |mut stream| {
+            let (mut got, mut piece) = (0, vec![0; 50_000]);
+            loop {
+                stream.write_all(&[b'y'; 25_000]).await?;
+                match stream.read(&mut piece).await? {
+                    0 => return Ok(got),
+                    count => got += count,
+                }
+            }
+        });
+        assert_eq!(got, much);
+        assert!(diary.reason().is::<ConnectionDone>());
+    });
+}
+
+// P2: but not for ever
+#[test]
+fn a_peer_that_sends_on_without_end_is_waited_for_five_seconds() {
+    for seed in seeds() {
+        let world = World::Simulated(seed);
+        let (near, far, much) = (Diary::new(), Diary::new(), world.much());
+        let server = scripted(&near).on_data(move |transport, _| {
+            transport.write_vec(vec![b'x'; much]);
+            transport.lose_connection();
+            Ok(())
+        });
+        let waited = world.run(|reactor| {
+            let handle = Handle::clone(reactor);
+            let ended = Rc::new(Cell::new(handle.now()));
+            let (since, clock, sender) = (ended.clone(), handle.clone(), handle.clone());
+            let client = scripted(&far)
+                .on_made(move |transport| {
+                    let (transport, clock) = (transport.clone(), sender.clone());
+                    drop(sender.spawn(async move {
+                        while transport.write(b"y") {
+                            clock.sleep(Duration::from_millis(1)).await?;
+                        }
+                        Ok::<(), Failure>(())
+                    }));
+                    Ok(())
+                })
+                .on_end(move |_| {
+                    since.set(clock.now());
+                    Ok(())
+                });
+            let port = listen_once(reactor, server);
+            let address = address(&port);
+            let endpoint = ClientEndpoint::tcp(address.ip().to_string(), address.port());
+            drop(endpoint.connect(reactor, client));
+            near.when_lost().add_callback(move |()| Ok(handle.now() - ended.get()))
+        });
+        let seconds = waited.as_secs_f64();
+        assert!((4.5..5.5).contains(&seconds), "{seconds} s");
+        assert_eq!(far.received().len(), much);
+        assert!(near.reason().is::<ConnectionDone>());
+    }
+}
+
+// P2: nor for more than 16 MiB
+#[test]
+fn a_peer_that_floods_is_not_read_without_end() {
+    let diary = Diary::new();
+    let much = World::Real.much();
+    let server = scripted(&diary).on_data(move |transport, _| {
+        transport.write_vec(vec![b'x'; much]);
+        transport.lose_connection();
+        Ok(())
+    });
+    let (taken, error) = World::Real.until_lost(&diary, server, async move |mut stream| {
+        stream.write_all(b"y").await?;
+        stream.read_exact(&mut [0; 1024]).await?;
+        stream.write_all(b"y").await?;
+        stream.read_exact(&mut vec![0; much - 1024]).await?;
+        for taken in 0..128 {
+            if let Err(error) = stream.write_all(&vec![b'y'; 1 << 20]).await {
+                return Ok((taken, Some(error.kind())));
+            }
+        }
+        Ok((128, None))
+    });
+    assert!(error.is_some() && taken >= 16, "{error:?} after {taken} MiB");
+    assert!(diary.reason().is::<ConnectionDone>());
+}
+
 // P2
 #[test]
 fn abort_connection_resets_and_throws_the_rest_away() {

@@ -308,7 +308,7 @@ impl<F: Factory> Listener<F> {
         peer: Address,
         protocol: F::Protocol,
     ) {
-        let stream = match tls.session(&self.handle, socket) {
+        let stream = match tls.session(socket) {
             Ok(stream) => stream,
             Err(error) => {
                 return log::error!("cannot serve a connection to {}: {error}", self.address);

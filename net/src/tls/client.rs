@@ -148,20 +148,14 @@ impl ClientTls {
             Ok(peer) => peer,
             Err(error) => return fail(ConnectionLost::new(error)),
         };
-        match self.session(handle, host, socket, &peer) {
+        match self.session(host, socket, &peer) {
             Ok(stream) => handshake(handle, stream, peer, None),
             Err(error) => fail(error),
         }
     }
 
     /// A session with `host`, about to begin.
-    fn session(
-        &self,
-        handle: &Handle,
-        host: &str,
-        socket: Socket,
-        peer: &Address,
-    ) -> Result<TlsStream, HandshakeFailed> {
+    fn session(&self, host: &str, socket: Socket, peer: &Address) -> Result<TlsStream, HandshakeFailed> {
         let name = match &self.name {
             Some(name) => Ok(name.clone()),
             // The zone of an IPv6 address is this machine's own business.
@@ -169,7 +163,7 @@ impl ClientTls {
                 .map_err(|_| rustls::Error::UnsupportedNameType),
         };
         name.and_then(|name| ClientConnection::new(self.config.clone(), name))
-            .map(|session| TlsStream::new(handle, socket, session.into()))
+            .map(|session| TlsStream::new(socket, session.into()))
             .map_err(|error| HandshakeFailed::new(peer.clone(), Cause::Tls(error)))
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::SingleCertAndKey;
 use rustls::{ServerConfig, ServerConnection};
-use twistor_reactor::Handle;
 
 use super::{HandshakeFailed, TlsConfigError, TlsStream, given, pem, provider};
 use crate::transport::socket::Socket;
@@ -103,9 +102,8 @@ impl ServerTls {
     }
 
     /// A session with a client, about to begin.
-    pub(crate) fn session(&self, handle: &Handle, socket: Socket) -> Result<TlsStream, rustls::Error> {
-        ServerConnection::new(self.config.clone())
-            .map(|session| TlsStream::new(handle, socket, session.into()))
+    pub(crate) fn session(&self, socket: Socket) -> Result<TlsStream, rustls::Error> {
+        ServerConnection::new(self.config.clone()).map(|session| TlsStream::new(socket, session.into()))
     }
 
     pub(crate) fn timeout(&self) -> Duration {
