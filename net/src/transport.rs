@@ -161,11 +161,19 @@ impl Transport {
         }
     }
 
-    /// Whether one read gives no more than [`LITTLE`](scratch::LITTLE), for a protocol that may have to keep it.
+    /// Has one read give no more than [`LITTLE`](scratch::LITTLE), for a protocol that may have to keep it.
     #[cfg(feature = "http")]
-    pub(crate) fn read_little(&self, little: bool) {
+    pub(crate) fn read_little(&self) {
         if let Some(connection) = self.connection.upgrade() {
-            connection.read_little(little);
+            connection.set(State::READ_LITTLE);
+        }
+    }
+
+    /// Has the next read give as much as there is nevertheless.
+    #[cfg(feature = "http")]
+    pub(crate) fn read_much(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.set(State::READ_MUCH);
         }
     }
 

@@ -11,15 +11,15 @@ use crate::{ConnectStage, ConnectTimedOut};
 
 /// What is being connected to at the moment, and how far that has come.
 #[derive(Clone, Debug)]
-pub(crate) struct Progress(Rc<(RefCell<String>, Cell<ConnectStage>)>);
+pub(crate) struct Progress(Rc<(RefCell<String>, Cell<Option<ConnectStage>>)>);
 
 impl Progress {
     pub(crate) fn new(target: String) -> Progress {
-        Progress(Rc::new((RefCell::new(target), Cell::new(ConnectStage::Answer))))
+        Progress(Rc::new((RefCell::new(target), Cell::new(None))))
     }
 
     pub(crate) fn enter(&self, stage: ConnectStage) {
-        self.0.1.set(stage);
+        self.0.1.set(Some(stage));
     }
 
     /// What was to be connected to is there, and the way on from it, to what matters, begins.
@@ -29,8 +29,18 @@ impl Progress {
         self.enter(stage);
     }
 
+    pub(crate) fn target(&self) -> String {
+        self.0.0.borrow().clone()
+    }
+
+    /// None before the first.
+    pub(crate) fn stage(&self) -> Option<ConnectStage> {
+        self.0.1.get()
+    }
+
     fn timed_out(&self, after: Duration) -> ConnectTimedOut {
-        ConnectTimedOut { target: self.0.0.borrow().clone(), stage: self.0.1.get(), after: Some(after) }
+        let stage = self.stage().unwrap_or(ConnectStage::Answer);
+        ConnectTimedOut { target: self.target(), stage, after: Some(after) }
     }
 }
 

@@ -86,11 +86,13 @@ impl State {
 
     /// The protocol may have to keep what it is given, and is given little at once.
     pub(crate) const READ_LITTLE: State = State(1 << 17);
+    /// But not by the next read.
+    pub(crate) const READ_MUCH: State = State(1 << 18);
 
     /// This side closes, and the peer sends, or may be sending.
-    pub(crate) const SENT_TO: State = State(1 << 18);
+    pub(crate) const SENT_TO: State = State(1 << 19);
     /// This side closes, and what a pause or a limit has held up is still to be read.
-    pub(crate) const HELD_UP: State = State(1 << 19);
+    pub(crate) const HELD_UP: State = State(1 << 20);
 
     /// There is something to do once all has been read and sent.
     const TO_SETTLE: State =
@@ -246,7 +248,8 @@ impl Connection<dyn Protocol> {
         with_scratch(|scratch| {
             let mut share = READ_PER_TURN;
             for _ in 0..READS_PER_TURN {
-                let piece = if self.is(State::READ_LITTLE) { share.min(LITTLE) } else { share };
+                let little = self.is(State::READ_LITTLE) && !self.is(State::READ_MUCH);
+                let piece = if little { share.min(LITTLE) } else { share };
                 let most = self.most(transport, State::READ_LIMITED, piece);
                 if most == 0 {
                     return Progress::Drained;
@@ -257,8 +260,9 @@ impl Connection<dyn Protocol> {
                         return Progress::Drained;
                     }
                     Ok(count) => {
-                        if self.is(State::READ_LIMITED) {
+                        if self.is(State::READ_LIMITED.or(State::READ_MUCH)) {
                             self.spend(State::READ_LIMITED, count);
+                            self.clear(State::READ_MUCH);
                         }
                         if self.is(State::CLOSING) {
                             self.throw_away(count);
@@ -604,7 +608,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
         self.state.get().0 & any.0 != 0
     }
 
-    fn set(&self, state: State) {
+    pub(crate) fn set(&self, state: State) {
         self.state.set(self.state.get().or(state));
     }
 
