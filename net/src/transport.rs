@@ -107,12 +107,24 @@ impl Transport {
     ///
     /// A peer that never reads keeps it open; [`abort_connection`](Transport::abort_connection) does not wait. One that
     /// sends while it is being closed would be answered with a reset, which can cost it the last bytes of what it was
-    /// sent; its end is waited for then, five seconds and 16 MiB at most. Where a peer is known to go on sending though
-    /// nothing of it has come yet, end this half with [`lose_write_connection`](Transport::lose_write_connection), and
-    /// wait for the peer's end.
+    /// sent; its end is waited for then, five seconds and 16 MiB at most. For one that is known to go on sending, though
+    /// nothing of it may be there yet, there is [`lose_connection_lingering`](Transport::lose_connection_lingering).
     pub fn lose_connection(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.lose_connection();
+        }
+    }
+
+    /// As [`lose_connection`](Transport::lose_connection), of a peer that is in the middle of sending, such as one whose
+    /// message is refused before it has come whole: when all is sent, this half ends, and what still comes is thrown
+    /// away until the peer ends its half too, five seconds and 16 MiB at most. So it can read all it was sent, if it
+    /// reads at all. nginx: `lingering_close`.
+    ///
+    /// `connection_lost` comes that much later, also where the peer has nothing more to say but does not close.
+    pub fn lose_connection_lingering(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.lose_connection();
+            connection.set(State::SENT_TO);
         }
     }
 

@@ -377,6 +377,55 @@ fn a_peer_that_sends_on_reads_all_that_was_written() {
     });
 }
 
+// P2: one that is known to send is waited for, although nothing of what it sends may have come
+#[test]
+fn a_peer_that_is_refused_in_the_middle_reads_the_refusal() {
+    const REFUSAL: usize = 1 << 20;
+    for _ in 0..10 {
+        let diary = Diary::new();
+        let server = scripted(&diary).on_data(|transport, _| {
+            // So little that the socket takes it at once.
+            transport.write_vec(vec![b'n'; REFUSAL]);
+            transport.lose_connection_lingering();
+            Ok(())
+        });
+        let got = World::Real.until_lost(&diary, server, async |mut stream| {
+            for _ in 0..80 {
+                stream.write_all(&[b'y'; 100_000]).await?;
+            }
+            stream.read_to_end(&mut Vec::new()).await
+        });
+        assert_eq!((got, diary.losses()), (REFUSAL, 1));
+        assert!(diary.reason().is::<ConnectionDone>());
+    }
+}
+
+// P2: one that is waited for and does not close costs five seconds, wherever the call comes from
+#[test]
+fn a_peer_that_neither_sends_nor_ends_is_waited_for_five_seconds_if_that_is_asked_for() {
+    for (lingering, seconds) in [(false, 0.0..1.0), (true, 4.5..5.5)] {
+        let world = World::Simulated(1);
+        let (near, far) = (Diary::new(), Diary::new());
+        let waited = world.run(|reactor| {
+            let server = scripted(&near).on_made(move |transport| {
+                if lingering {
+                    transport.lose_connection_lingering();
+                } else {
+                    transport.lose_connection();
+                }
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            let address = address(&port);
+            let endpoint = ClientEndpoint::tcp(address.ip().to_string(), address.port());
+            drop(endpoint.connect(reactor, scripted(&far).on_end(|_| Ok(()))));
+            let (handle, since) = (Handle::clone(reactor), reactor.now());
+            near.when_lost().add_callback(move |()| Ok((handle.now() - since).as_secs_f64()))
+        });
+        assert!(seconds.contains(&waited), "{waited} s");
+    }
+}
+
 // P2: but not for ever
 #[test]
 fn a_peer_that_sends_on_without_end_is_waited_for_five_seconds() {

@@ -38,7 +38,7 @@ pub(super) struct Fetch {
     /// Whether a head was handed on: then the response is the answer, whatever happens.
     answered: Cell<bool>,
     retried: Cell<bool>,
-    /// How the exchange ended, until the destination is told.
+    /// How the exchange ended, while the end of what came is held back.
     ending: Cell<Option<Ending>>,
     /// The destination was told of the end, or will not be.
     done: Cell<bool>,
@@ -409,7 +409,9 @@ impl Fetch {
         }
         if !self.is_holding() {
             self.read_on();
-            self.conclude();
+            if let Some(ending) = self.ending.take() {
+                self.conclude(ending);
+            }
         }
     }
 
@@ -446,19 +448,20 @@ impl Fetch {
             }
             (ending, _) => {
                 self.stop_timers();
-                self.ending.set(Some(ending));
-                self.conclude();
+                if self.is_holding() {
+                    self.ending.set(Some(ending));
+                } else {
+                    self.conclude(ending);
+                }
             }
         }
     }
 
-    /// Tells of the end, if it has come, and all before it was handed on.
-    fn conclude(&self) {
-        if self.done.get() || self.is_holding() {
+    /// Tells of the end, when all before it was handed on.
+    fn conclude(&self, ending: Ending) {
+        if self.done.replace(true) {
             return;
         }
-        let Some(ending) = self.ending.take() else { return };
-        self.done.set(true);
         #[cfg(feature = "compression")]
         let ending = match (ending, self.inflater.take()) {
             (Ending::Complete, Some(inflater)) => {
