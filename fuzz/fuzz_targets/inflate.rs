@@ -10,6 +10,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use inflate::Inflater;
 use libfuzzer_sys::fuzz_target;
+use twistor_deferred::Failure;
 use twistor_fuzz::pieces;
 
 #[path = "../../net/src/http/client/inflate.rs"]
@@ -24,18 +25,24 @@ fn decode(coding: &str, pieces: &[&[u8]]) -> (Vec<u8>, Option<String>) {
     let mut out = Vec::new();
     let mut fed = Ok(());
     for piece in pieces {
-        fed = inflater.feed(piece, &mut |decoded| {
-            assert!(!decoded.is_empty());
-            out.extend_from_slice(decoded);
-            Ok(())
-        });
+        inflater.feed(piece);
+        fed = empty(&mut inflater, &mut out);
         if fed.is_err() {
             break;
         }
+        assert!(inflater.is_used_up());
     }
     let ended = fed.and_then(|()| inflater.finish());
     assert!(out.len() <= LIMIT);
     (out, ended.err().map(|failure| failure.to_string()))
+}
+
+fn empty(inflater: &mut Inflater, out: &mut Vec<u8>) -> Result<(), Failure> {
+    while let Some(decoded) = inflater.next()? {
+        assert!(!decoded.is_empty());
+        out.extend_from_slice(decoded);
+    }
+    Ok(())
 }
 
 fn check_wire(coding: &str, how: u8, wire: &[u8]) {

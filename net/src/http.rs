@@ -12,6 +12,7 @@
 
 mod client;
 mod message;
+mod pieces;
 pub mod server;
 mod url;
 
@@ -21,8 +22,8 @@ pub use client::TlsUnavailable;
 pub use client::{
     Agent, Cookies, Hop, HttpError, IdleTimedOut, InsecureRedirect, InvalidProxy, NoResponse, Page,
     PartialDownload, Proxy, ProxyFault, ProxyMisbehaved, ProxyRefused, ProxyUnreachable, RedirectError,
-    RedirectLoop, Redirects, Request, RequestTimedOut, Response, ResponseBody, TooManyRedirects,
-    download_page, get_page,
+    RedirectLoop, Redirects, Request, RequestStage, RequestTimedOut, Response, ResponseBody,
+    TooManyRedirects, download_page, get_page,
 };
 #[cfg(feature = "compression")]
 pub use client::{DecodedTooLarge, Undecodable};

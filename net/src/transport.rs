@@ -106,13 +106,26 @@ impl Transport {
     /// Closes the connection once everything written is sent and a registered producer has unregistered. What the
     /// peer sends from now on is thrown away. Twisted: `loseConnection`.
     ///
-    /// A peer that never reads keeps it open; [`abort_connection`](Transport::abort_connection) does not wait. TCP
-    /// answers one that goes on sending with a reset, which can cost it the last bytes of what it was sent: where that
-    /// matters, end this half with [`lose_write_connection`](Transport::lose_write_connection), and wait for the
-    /// peer's end.
+    /// A peer that never reads keeps it open; [`abort_connection`](Transport::abort_connection) does not wait. One that
+    /// sends while it is being closed would be answered with a reset, which can cost it the last bytes of what it was
+    /// sent; its end is waited for then, five seconds and 16 MiB at most. For one that is known to go on sending, though
+    /// nothing of it may be there yet, there is [`lose_connection_lingering`](Transport::lose_connection_lingering).
     pub fn lose_connection(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.lose_connection();
+        }
+    }
+
+    /// As [`lose_connection`](Transport::lose_connection), of a peer that is in the middle of sending, such as one whose
+    /// message is refused before it has come whole: when all is sent, this half ends, and what still comes is thrown
+    /// away until the peer ends its half too, five seconds and 16 MiB at most. So it can read all it was sent, if it
+    /// reads at all. nginx: `lingering_close`.
+    ///
+    /// `connection_lost` comes that much later, also where the peer has nothing more to say but does not close.
+    pub fn lose_connection_lingering(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.lose_connection();
+            connection.set(State::SENT_TO);
         }
     }
 
@@ -161,11 +174,19 @@ impl Transport {
         }
     }
 
-    /// Whether one read gives no more than [`LITTLE`](scratch::LITTLE), for a protocol that may have to keep it.
+    /// Has one read give no more than [`LITTLE`](scratch::LITTLE), for a protocol that may have to keep it.
     #[cfg(feature = "http")]
-    pub(crate) fn read_little(&self, little: bool) {
+    pub(crate) fn read_little(&self) {
         if let Some(connection) = self.connection.upgrade() {
-            connection.read_little(little);
+            connection.set(State::READ_LITTLE);
+        }
+    }
+
+    /// Has the next read give as much as there is nevertheless.
+    #[cfg(feature = "http")]
+    pub(crate) fn read_much(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.set(State::READ_MUCH);
         }
     }
 

@@ -412,6 +412,24 @@ fn silence_is_not_the_servers_while_the_reader_holds_it_up() {
     });
 }
 
+// H1, C1: who does not wait any more takes nothing
+#[test]
+fn a_piece_that_is_no_longer_waited_for_is_kept_for_the_next_who_asks() {
+    run(async |handle| {
+        let server = Server::new(&handle, async |asked: Asked| two_parts(asked, 10, 1.0).await);
+        let response: Response = Agent::new(&handle).request(server.get("/")).await?;
+        let body = response.into_body();
+        assert_eq!(body.next().await?, Some(vec![b'x'; 10]));
+        let late = body.next();
+        late.cancel();
+        assert!(late.await.is_err_and(|failure| failure.is::<Cancelled>()));
+        handle.sleep(seconds(5.0)).await?;
+        assert_eq!(body.next().await?, Some(vec![b'x'; 10]));
+        assert_eq!(body.next().await?, None);
+        Ok(())
+    });
+}
+
 // H4
 #[test]
 fn waiting_in_the_queue_is_no_silence_and_interim_responses_are_none() {

@@ -12,26 +12,30 @@ mod support;
 use std::cell::RefCell;
 use std::io::Write;
 use std::rc::Rc;
+use std::time::Duration;
 
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use flate2::{Compression, GzBuilder};
 use support::{address, listen, run};
 use twistor_deferred::{Deferred, DeferredList};
-use twistor_net::http::{Agent, DecodedTooLarge, Page, PartialDownload, Request, Undecodable};
+use twistor_net::http::{
+    Agent, DecodedTooLarge, Page, PartialDownload, Request, Response, ResponseBody, Undecodable,
+};
 use twistor_net::{Failure, Protocol, SimulatedNetwork, Transport};
-use twistor_reactor::Reactor;
+use twistor_reactor::{AddTimeout, Handle, Reactor};
 
-/// Sends the same bytes to everybody who asks, in pieces of a few bytes, and closes.
+/// Sends the same bytes to everybody who asks, in pieces of a few bytes, and closes unless it stays.
 #[derive(Clone)]
 struct Same {
     wire: Rc<Vec<u8>>,
     piece: usize,
+    stays: bool,
     asked: Vec<u8>,
 }
 
 impl Same {
     fn new(wire: Vec<u8>, piece: usize) -> Same {
-        Same { wire: Rc::new(wire), piece, asked: Vec::new() }
+        Same { wire: Rc::new(wire), piece, stays: false, asked: Vec::new() }
     }
 }
 
@@ -42,7 +46,10 @@ impl Protocol for Same {
             for piece in self.wire.chunks(self.piece) {
                 transport.write(piece);
             }
-            transport.lose_connection();
+            self.asked.clear();
+            if !self.stays {
+                transport.lose_connection();
+            }
         }
         Ok(())
     }
@@ -281,6 +288,159 @@ fn a_streamed_body_is_decompressed_too() {
             })
         })
     });
+}
+
+/// A network on which all that is sent at once comes at once.
+fn in_one_piece(handle: &Handle) {
+    let network = SimulatedNetwork::of(handle).unwrap();
+    network.set_splitting(false);
+    network.set_window(1 << 20, 1 << 20);
+}
+
+/// A response with that body, which nobody has read a minute later.
+async fn unread(handle: &Handle, agent: &Agent, wire: Vec<u8>, limit: u64) -> Result<Response, Failure> {
+    in_one_piece(handle);
+    let same = Same::new(wire, 1 << 20);
+    let port = listen(handle, move |_peer| same.clone());
+    let request = Request::get(format!("http://{}/", address(&port))).max_decoded(limit);
+    let response = agent.request(request).await?;
+    handle.sleep(Duration::from_secs(60)).await?;
+    Ok(response)
+}
+
+/// What a body has in store: "(1 bytes came, 1 of them unread)".
+fn kept(response: &Response) -> usize {
+    let told = format!("{:?}", response.body());
+    told.split(' ').nth(3).and_then(|kept| kept.parse().ok()).unwrap_or_else(|| panic!("{told}"))
+}
+
+/// What comes of a body piece by piece, and how it ends.
+async fn read(body: &ResponseBody) -> (usize, Result<(), Failure>) {
+    let mut length = 0;
+    loop {
+        match body.next().await {
+            Ok(Some(piece)) => {
+                assert!((1..=16 << 10).contains(&piece.len()));
+                length += piece.len();
+            }
+            Ok(None) => return (length, Ok(())),
+            Err(failure) => return (length, Err(failure)),
+        }
+    }
+}
+
+fn simulate(test: impl AsyncFnOnce(Handle) -> Result<(), Failure> + 'static) {
+    let reactor = Reactor::simulated(1);
+    let handle = Handle::clone(&reactor);
+    let done = reactor.spawn(async move { test(handle).await });
+    reactor.run_until(done.add_timeout(Duration::from_secs(3600), &reactor)).unwrap();
+}
+
+const LARGE: usize = 2 << 20;
+
+#[test]
+fn of_a_bomb_that_nobody_reads_a_piece_is_kept() {
+    // H10, H1
+    for (coding, bomb) in [
+        ("gzip", gzip(&vec![0; LARGE])),
+        ("deflate", bare(&vec![0; LARGE])),
+        ("deflate, gzip, gzip", gzip(&gzip(&zlib(&vec![0; LARGE])))),
+    ] {
+        simulate(async move |handle| {
+            let agent = Agent::new(&handle);
+            let response = unread(&handle, &agent, answer(coding, &bomb), 1 << 30).await?;
+            assert_eq!(kept(&response), 0);
+            let first = response.body().next().await?.unwrap().len();
+            handle.sleep(Duration::from_secs(60)).await?;
+            assert_eq!((first, kept(&response)), (16 << 10, 16 << 10));
+            let (length, ended) = read(response.body()).await;
+            assert_eq!(first + length, LARGE);
+            ended
+        });
+    }
+}
+
+#[test]
+fn what_is_held_back_is_delivered_and_collected_whole() {
+    // H10
+    simulate(async |handle| {
+        let wire = answer("gzip", &gzip(&vec![7; LARGE]));
+        let agent = Agent::new(&handle);
+        let response = unread(&handle, &agent, wire, 1 << 30).await?;
+        assert!(response.into_body().collect().await? == vec![7; LARGE]);
+        Ok(())
+    });
+}
+
+#[test]
+fn faults_and_the_limit_are_told_behind_what_is_held_back() {
+    // H10
+    let whole = gzip(&vec![0; LARGE]);
+    let mut checksum = whole.clone();
+    let place = whole.len() - 6;
+    checksum[place] ^= 1;
+    let wire = answer("gzip", &whole);
+    let cases = [
+        (answer("gzip", &checksum), 1 << 30, LARGE, "broken after 2097152 decompressed bytes"),
+        (answer("gzip", &whole[..whole.len() - 1]), 1 << 30, LARGE, "cut after 2097152"),
+        (answer("gzip", &[&whole[..], b"x"].concat()), 1 << 30, LARGE, "followed by something else"),
+        (wire.clone(), 1_000_000, 1_000_000, "larger than 1000000 bytes"),
+        (wire[..wire.len() - 1].to_vec(), 1 << 30, LARGE, "partial download: 2097152 bytes"),
+    ];
+    for (wire, limit, due, what) in cases {
+        simulate(async move |handle| {
+            let agent = Agent::new(&handle);
+            let response = unread(&handle, &agent, wire, limit).await?;
+            assert!(kept(&response) <= 16 << 10);
+            let (length, ended) = read(response.body()).await;
+            let told = ended.expect_err(what).to_string();
+            assert_eq!((length, told.contains(what)), (due, true), "{told}");
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn a_connection_is_free_while_what_it_brought_is_held_back() {
+    // H5, H10
+    simulate(async |handle| {
+        in_one_piece(&handle);
+        let same = Same { stays: true, ..Same::new(answer("gzip", &gzip(&vec![0; LARGE])), 1 << 20) };
+        let port = listen(&handle, move |_peer| same.clone());
+        let url = format!("http://{}/", address(&port));
+        let agent = Agent::new(&handle).max_connections(1);
+        let mut responses = Vec::new();
+        for _ in 0..3 {
+            responses.push(agent.request(url.as_str()).await?);
+        }
+        handle.sleep(Duration::from_secs(1)).await?;
+        assert_eq!(agent.connections(), (1, 1));
+        // One is let go; the connection is none of its business any more.
+        drop(responses.pop());
+        assert_eq!(agent.connections(), (1, 1));
+        for response in responses {
+            assert_eq!(response.into_body().collect().await?.len(), LARGE);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn who_waits_for_what_is_held_back_is_told_when_the_reactor_goes() {
+    // H9, H10
+    let reactor = Reactor::simulated(1);
+    let handle = Handle::clone(&reactor);
+    let wire = answer("gzip", &gzip(&vec![0; LARGE]));
+    let response = reactor.run_until(reactor.spawn(async move {
+        let agent = Agent::new(&handle);
+        unread(&handle, &agent, wire, 1 << 30).await
+    }));
+    let body = response.unwrap().into_body();
+    let next = body.next();
+    assert!(!next.is_fired());
+    drop(reactor);
+    assert!(next.is_fired());
+    drop(next.add_both(|result: Result<_, Failure>| assert!(result.is_err())));
 }
 
 /// What is handed on of a streamed body, byte by byte or all at once, and the error.

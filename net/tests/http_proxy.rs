@@ -20,7 +20,7 @@ use tls_support::Authority;
 use twistor_deferred::{Cancelled, Deferred};
 use twistor_net::http::{
     Agent, DecodeError, HeaderValue, HttpError, Proxy, ProxyFault, ProxyMisbehaved, ProxyRefused,
-    ProxyUnreachable, Request, RequestTimedOut, TooManyRedirects, Url,
+    ProxyUnreachable, Request, RequestStage, RequestTimedOut, TooManyRedirects, Url,
 };
 use twistor_net::tls::{ClientTls, HandshakeFailed, HandshakeFailure};
 use twistor_net::{
@@ -482,6 +482,90 @@ fn time_limits_and_cancelling_hold_while_a_tunnel_is_asked_for_and_close_the_con
             .add_callback(move |_| fails::<RequestTimedOut, _>(whole))
             .add_callback(move |_| fails::<ConnectTimedOut, _>(connecting))
             .add_callback(move |_| when(handle, move || silent.seen.lost.get() == 3))
+    });
+}
+
+/// Reads nothing.
+struct Deaf;
+
+impl Protocol for Deaf {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        transport.pause_producing();
+        Ok(())
+    }
+
+    fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_told_with_what_it_waited_for() {
+    // H4
+    World::Simulated(1).run(|reactor| {
+        let network = SimulatedNetwork::of(reactor).unwrap();
+        network.isolate([192, 0, 2, 9].into());
+        let (mute, deaf) = (listen(reactor, |_peer| Mute), listen(reactor, |_peer| Deaf));
+        let half =
+            TestProxy::new(reactor, |_| Say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHello".into()));
+        let silent = TestProxy::new(reactor, |_| Say(String::new()));
+        let origin = |port: &ListeningPort| format!("http://{}", address(port));
+        let (to_mute, to_deaf) = (origin(&mute), origin(&deaf));
+        let (to_half, to_silent) = (format!("http://{}", half.address), format!("http://{}", silent.address));
+        let agent = Agent::new(reactor).max_connections(1);
+        let busy = agent.get_page(&to_mute);
+        let through = Request::get(&to_mute).proxy(silent.proxy());
+        let tunnel = Request::get("https://192.0.2.1/").proxy(silent.proxy());
+        let sending = Request::post(&to_deaf).body(vec![b'x'; World::Simulated(1).much()]);
+        let from_secrets = format!("http://user:hidden@192.0.2.9/?{}", "hidden");
+        let cases = [
+            (Request::get(&to_mute), true, &to_mute, RequestStage::Queue, "a connection to be free"),
+            (
+                Request::get(&from_secrets),
+                true,
+                &"http://192.0.2.9:80".to_owned(),
+                RequestStage::Connect(ConnectStage::Answer),
+                "a connection: an answer",
+            ),
+            (
+                tunnel,
+                false,
+                &format!("https://192.0.2.1:443 through the proxy {to_silent}"),
+                RequestStage::Connect(ConnectStage::Tunnel),
+                "a connection: the proxy's answer to CONNECT",
+            ),
+            (sending, false, &to_deaf, RequestStage::Send, "the request to be taken in"),
+            (Request::get(&to_mute), false, &to_mute, RequestStage::Head, "the head of the response"),
+            (
+                through,
+                true,
+                &format!("{to_mute} through the proxy {to_silent}"),
+                RequestStage::Head,
+                "the head of the response",
+            ),
+            (Request::get(&to_half), true, &to_half, RequestStage::Body, "the rest of the response"),
+        ];
+        let after = Duration::from_secs(5);
+        let all = cases.map(|(request, pooled, target, stage, what)| {
+            let request = request.timeout(after);
+            let page = if pooled { agent.get_page(request) } else { request.get_page(reactor) };
+            let target = target.clone();
+            fails::<RequestTimedOut, _>(page).add_callback(move |late| {
+                let told = format!("request to {target} timed out after 5s, waiting for {what}");
+                assert_eq!(late.to_string(), told);
+                assert_eq!(late, RequestTimedOut { target, stage, after });
+            })
+        });
+        let idle = Request::get(&to_half).idle_timeout(after).get_page(reactor);
+        let idle = fails::<twistor_net::http::IdleTimedOut, _>(idle).add_callback(move |late| {
+            let told = format!("nothing came from {to_half} for 5s, waiting for the rest of the response");
+            assert_eq!(late.to_string(), told);
+        });
+        let all = all.into_iter().chain([idle]);
+        twistor_deferred::gather_results(all).add_callback(move |_| {
+            drop(busy);
+            drop((mute, deaf, half, silent, agent));
+        })
     });
 }
 

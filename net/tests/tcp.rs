@@ -328,6 +328,168 @@ fn a_paused_connection_that_closes_loses_nothing_of_what_was_written() {
     });
 }
 
+// P2: what was held up is read before the close, also if that is asked for when all has just been sent
+#[test]
+fn a_paused_connection_that_closes_when_all_is_sent_answers_with_no_reset() {
+    let (diary, much) = (Diary::new(), World::Real.much());
+    let server = scripted(&diary).on_made(move |transport| {
+        transport.pause_producing();
+        transport.write_vec(vec![b'x'; much]);
+        let closing = transport.clone();
+        drop(transport.drained().add_callback(move |()| closing.lose_connection()));
+        Ok(())
+    });
+    let got = World::Real.until_lost(&diary, server, async |mut stream| {
+        stream.write_all(&[b'y'; 100]).await?;
+        stream.read_to_end(&mut Vec::new()).await
+    });
+    assert_eq!((got, diary.entries().len()), (much, 2));
+    assert!(diary.reason().is::<ConnectionDone>());
+}
+
+// P2: a peer that sends on while all is sent to it gets to read that
+#[test]
+fn a_peer_that_sends_on_reads_all_that_was_written() {
+    on_every_network(|world| {
+        let (diary, much) = (Diary::new(), world.much());
+        let server = scripted(&diary).on_data(move |transport, _| {
+            transport.write_vec(vec![b'x'; much]);
+            transport.lose_connection();
+            Ok(())
+        });
+        let got = world.until_lost(&diary, server, async |mut stream| {
+            let (mut got, mut piece) = (0, vec![0; 50_000]);
+            loop {
+                stream.write_all(&[b'y'; 25_000]).await?;
+                match stream.read(&mut piece).await? {
+                    0 => return Ok(got),
+                    count => got += count,
+                }
+            }
+        });
+        assert_eq!(got, much);
+        assert!(diary.reason().is::<ConnectionDone>());
+    });
+}
+
+// P2: one that is known to send is waited for, although nothing of what it sends may have come
+#[test]
+fn a_peer_that_is_refused_in_the_middle_reads_the_refusal() {
+    const REFUSAL: usize = 1 << 20;
+    for _ in 0..10 {
+        let diary = Diary::new();
+        let server = scripted(&diary).on_data(|transport, _| {
+            // So little that the socket takes it at once.
+            transport.write_vec(vec![b'n'; REFUSAL]);
+            transport.lose_connection_lingering();
+            Ok(())
+        });
+        let got = World::Real.until_lost(&diary, server, async |mut stream| {
+            for _ in 0..80 {
+                stream.write_all(&[b'y'; 100_000]).await?;
+            }
+            stream.read_to_end(&mut Vec::new()).await
+        });
+        assert_eq!((got, diary.losses()), (REFUSAL, 1));
+        assert!(diary.reason().is::<ConnectionDone>());
+    }
+}
+
+// P2: one that is waited for and does not close costs five seconds, wherever the call comes from
+#[test]
+fn a_peer_that_neither_sends_nor_ends_is_waited_for_five_seconds_if_that_is_asked_for() {
+    for (lingering, seconds) in [(false, 0.0..1.0), (true, 4.5..5.5)] {
+        let world = World::Simulated(1);
+        let (near, far) = (Diary::new(), Diary::new());
+        let waited = world.run(|reactor| {
+            let server = scripted(&near).on_made(move |transport| {
+                if lingering {
+                    transport.lose_connection_lingering();
+                } else {
+                    transport.lose_connection();
+                }
+                Ok(())
+            });
+            let port = listen_once(reactor, server);
+            let address = address(&port);
+            let endpoint = ClientEndpoint::tcp(address.ip().to_string(), address.port());
+            drop(endpoint.connect(reactor, scripted(&far).on_end(|_| Ok(()))));
+            let (handle, since) = (Handle::clone(reactor), reactor.now());
+            near.when_lost().add_callback(move |()| Ok((handle.now() - since).as_secs_f64()))
+        });
+        assert!(seconds.contains(&waited), "{waited} s");
+    }
+}
+
+// P2: but not for ever
+#[test]
+fn a_peer_that_sends_on_without_end_is_waited_for_five_seconds() {
+    for seed in seeds() {
+        let world = World::Simulated(seed);
+        let (near, far, much) = (Diary::new(), Diary::new(), world.much());
+        let server = scripted(&near).on_data(move |transport, _| {
+            transport.write_vec(vec![b'x'; much]);
+            transport.lose_connection();
+            Ok(())
+        });
+        let waited = world.run(|reactor| {
+            let handle = Handle::clone(reactor);
+            let ended = Rc::new(Cell::new(handle.now()));
+            let (since, clock, sender) = (ended.clone(), handle.clone(), handle.clone());
+            let client = scripted(&far)
+                .on_made(move |transport| {
+                    let (transport, clock) = (transport.clone(), sender.clone());
+                    drop(sender.spawn(async move {
+                        while transport.write(b"y") {
+                            clock.sleep(Duration::from_millis(1)).await?;
+                        }
+                        Ok::<(), Failure>(())
+                    }));
+                    Ok(())
+                })
+                .on_end(move |_| {
+                    since.set(clock.now());
+                    Ok(())
+                });
+            let port = listen_once(reactor, server);
+            let address = address(&port);
+            let endpoint = ClientEndpoint::tcp(address.ip().to_string(), address.port());
+            drop(endpoint.connect(reactor, client));
+            near.when_lost().add_callback(move |()| Ok(handle.now() - ended.get()))
+        });
+        let seconds = waited.as_secs_f64();
+        assert!((4.5..5.5).contains(&seconds), "{seconds} s");
+        assert_eq!(far.received().len(), much);
+        assert!(near.reason().is::<ConnectionDone>());
+    }
+}
+
+// P2: nor for more than 16 MiB
+#[test]
+fn a_peer_that_floods_is_not_read_without_end() {
+    let diary = Diary::new();
+    let much = World::Real.much();
+    let server = scripted(&diary).on_data(move |transport, _| {
+        transport.write_vec(vec![b'x'; much]);
+        transport.lose_connection();
+        Ok(())
+    });
+    let (taken, error) = World::Real.until_lost(&diary, server, async move |mut stream| {
+        stream.write_all(b"y").await?;
+        stream.read_exact(&mut [0; 1024]).await?;
+        stream.write_all(b"y").await?;
+        stream.read_exact(&mut vec![0; much - 1024]).await?;
+        for taken in 0..128 {
+            if let Err(error) = stream.write_all(&vec![b'y'; 1 << 20]).await {
+                return Ok((taken, Some(error.kind())));
+            }
+        }
+        Ok((128, None))
+    });
+    assert!(error.is_some() && taken >= 16, "{error:?} after {taken} MiB");
+    assert!(diary.reason().is::<ConnectionDone>());
+}
+
 // P2
 #[test]
 fn abort_connection_resets_and_throws_the_rest_away() {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::rc::{Rc, Weak};
 
+use crate::Handle;
 use crate::core::Core;
 use crate::ready::{EventHandler, Ready};
 use crate::sources::Token;
@@ -32,6 +33,11 @@ impl Registration {
         if let Some(core) = self.core.upgrade() {
             core.wake(self.token, ready);
         }
+    }
+
+    /// The reactor it is in.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.core.clone())
     }
 
     /// What can [`wake`](Registration::wake) from elsewhere: for sources that are not of the operating system, and

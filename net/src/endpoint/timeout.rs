@@ -17,16 +17,16 @@ pub(crate) struct Progress(Rc<State>);
 struct State {
     /// Put into words only when it is told.
     target: RefCell<Rc<dyn Display>>,
-    stage: Cell<ConnectStage>,
+    stage: Cell<Option<ConnectStage>>,
 }
 
 impl Progress {
     pub(crate) fn new(target: Rc<dyn Display>) -> Progress {
-        Progress(Rc::new(State { target: RefCell::new(target), stage: Cell::new(ConnectStage::Answer) }))
+        Progress(Rc::new(State { target: RefCell::new(target), stage: Cell::new(None) }))
     }
 
     pub(crate) fn enter(&self, stage: ConnectStage) {
-        self.0.stage.set(stage);
+        self.0.stage.set(Some(stage));
     }
 
     /// What was to be connected to is there, and the way on from it, to what matters, begins.
@@ -36,12 +36,18 @@ impl Progress {
         self.enter(stage);
     }
 
+    pub(crate) fn target(&self) -> String {
+        self.0.target.borrow().to_string()
+    }
+
+    /// None before the first.
+    pub(crate) fn stage(&self) -> Option<ConnectStage> {
+        self.0.stage.get()
+    }
+
     fn timed_out(&self, after: Duration) -> ConnectTimedOut {
-        ConnectTimedOut {
-            target: self.0.target.borrow().to_string(),
-            stage: self.0.stage.get(),
-            after: Some(after),
-        }
+        let stage = self.stage().unwrap_or(ConnectStage::Answer);
+        ConnectTimedOut { target: self.target(), stage, after: Some(after) }
     }
 }
 

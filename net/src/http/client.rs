@@ -3,6 +3,7 @@
 mod agent;
 mod connection;
 mod cookies;
+mod destination;
 mod download;
 mod errors;
 mod exceptions;
@@ -27,7 +28,7 @@ pub use download::download_page;
 pub use errors::TlsUnavailable;
 pub use errors::{
     HttpError, IdleTimedOut, NoResponse, PartialDownload, ProxyFault, ProxyMisbehaved, ProxyRefused,
-    ProxyUnreachable, RequestTimedOut,
+    ProxyUnreachable, RequestStage, RequestTimedOut,
 };
 #[cfg(feature = "compression")]
 pub use inflate::{DecodedTooLarge, Undecodable};

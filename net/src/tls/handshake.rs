@@ -35,7 +35,7 @@ pub(crate) fn handshake(
             drop(handshake.socket.take());
         }
     });
-    socket.wrap(|socket| Socket::Tls(Box::new(TlsStream::new(handle, socket, session))));
+    socket.wrap(|socket| Socket::Tls(Box::new(TlsStream::new(socket, session))));
     let handshake = Rc::new(Handshake { peer, socket: RefCell::new(None), trigger: Cell::new(None) });
     match socket.hand_to_speaker(handle, handshake.clone()) {
         Ok(()) => {

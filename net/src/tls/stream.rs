@@ -3,12 +3,11 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
-use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use rustls::{Connection, Writer};
-use twistor_reactor::{DelayedCall, EventHandler, Handle, Registration};
+use twistor_reactor::{EventHandler, Handle, Registration};
 
 use super::errors::Cause;
 use super::{TlsInfo, TlsTruncated};
@@ -18,25 +17,17 @@ use crate::transport::socket::Socket;
 /// in front: it is never more than what came, and one record that was begun before.
 const ROOM_FOR_A_RECORD: usize = 20 * 1024;
 
-/// How long a connection that has said goodbye waits for the peer's. A server's session tickets cross with the
-/// goodbye of a client that has no more to say: to close with them unread, or before they come, would be a reset, and
-/// the last bytes would be lost with it.
-const LINGER: Duration = Duration::from_secs(5);
-
 /// A socket with a TLS session on it. Its methods are those of the sockets, and keep their rules: a write takes less
 /// than it is offered only when the socket below is full, and a read that would block has emptied it.
 pub(crate) struct TlsStream {
     socket: Socket,
     session: Connection,
     said_goodbye: bool,
-    handle: Handle,
-    /// Ends the wait for the peer's goodbye.
-    impatience: Option<DelayedCall>,
 }
 
 impl TlsStream {
-    pub(super) fn new(handle: &Handle, socket: Socket, session: Connection) -> TlsStream {
-        TlsStream { socket, session, said_goodbye: false, handle: handle.clone(), impatience: None }
+    pub(super) fn new(socket: Socket, session: Connection) -> TlsStream {
+        TlsStream { socket, session, said_goodbye: false }
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -208,25 +199,12 @@ impl TlsStream {
         Ok(self.flush()? && self.socket.finish()?)
     }
 
-    /// Has `expired` called if the peer does not say goodbye soon.
-    pub(crate) fn linger(&mut self, expired: impl FnOnce() + 'static) {
-        self.impatience = Some(self.handle.call_later(LINGER, expired));
-    }
-
     pub(crate) fn shutdown(&self, _: Shutdown) -> io::Result<()> {
         self.socket.shutdown_write()
     }
 
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(self.socket.take_error())
-    }
-}
-
-impl Drop for TlsStream {
-    fn drop(&mut self) {
-        if let Some(call) = self.impatience.take() {
-            let _ = call.cancel();
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use twistor_deferred::Failure;
 use twistor_reactor::{EventHandler, Handle, Origin, Progress, Ready, Registration};
@@ -30,6 +31,10 @@ const READS_PER_TURN: usize = 4;
 
 /// Bytes sent from the queue per turn and connection.
 const SENT_PER_TURN: usize = 256 * 1024;
+
+/// How long, and for how many bytes, a connection that is closed and has sent all waits for the end of a peer that sends.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES: usize = 16 << 20;
 
 /// Times a pull producer is resumed per turn.
 const PULLS_PER_TURN: usize = 16;
@@ -82,6 +87,13 @@ impl State {
 
     /// The protocol may have to keep what it is given, and is given little at once.
     pub(crate) const READ_LITTLE: State = State(1 << 17);
+    /// But not by the next read.
+    pub(crate) const READ_MUCH: State = State(1 << 18);
+
+    /// This side closes, and the peer sends, or may be sending.
+    pub(crate) const SENT_TO: State = State(1 << 19);
+    /// This side closes, and what a pause or a limit has held up is still to be read.
+    pub(crate) const HELD_UP: State = State(1 << 20);
 
     /// There is something to do once all has been read and sent. What is doomed or broken has its reason to remember.
     const TO_SETTLE: State = State::OUTGOING.or(State::CLOSING).or(State::SHUTTING);
@@ -193,7 +205,7 @@ impl Connection<dyn Protocol> {
             }
         }
         if self.is(State::TO_SETTLE) {
-            self.settle(transport, progress);
+            self.settle(transport, ready, progress);
         }
         progress
     }
@@ -243,7 +255,8 @@ impl Connection<dyn Protocol> {
         with_scratch(|scratch| {
             let mut share = READ_PER_TURN;
             for _ in 0..READS_PER_TURN {
-                let piece = if self.is(State::READ_LITTLE) { share.min(LITTLE) } else { share };
+                let little = self.is(State::READ_LITTLE) && !self.is(State::READ_MUCH);
+                let piece = if little { share.min(LITTLE) } else { share };
                 let most = self.most(transport, State::READ_LIMITED, piece);
                 if most == 0 {
                     return Progress::Drained;
@@ -254,10 +267,13 @@ impl Connection<dyn Protocol> {
                         return Progress::Drained;
                     }
                     Ok(count) => {
-                        if self.is(State::READ_LIMITED) {
+                        if self.is(State::READ_LIMITED.or(State::READ_MUCH)) {
                             self.spend(State::READ_LIMITED, count);
+                            self.clear(State::READ_MUCH);
                         }
-                        if !self.is(State::CLOSING) {
+                        if self.is(State::CLOSING) {
+                            self.throw_away(count);
+                        } else {
                             let data = &scratch[..count];
                             self.enter("data_received", |protocol| protocol.data_received(transport, data));
                         }
@@ -280,6 +296,8 @@ impl Connection<dyn Protocol> {
                     },
                 }
             }
+            // There may be more than this turn's share.
+            self.set(State::SENT_TO);
             Progress::More
         })
     }
@@ -288,7 +306,22 @@ impl Connection<dyn Protocol> {
     /// announced, that is left; but only one who goes on needs to see it.
     #[inline]
     fn needs_no_more(&self) -> bool {
-        !self.is(State::END_NEAR) || (self.is(State::CLOSING) && !self.with_io(|io| io.socket.keeps_bytes()))
+        let goes_on = !self.is(State::CLOSING) || self.is(State::LINGERING);
+        !self.is(State::END_NEAR) || !(goes_on || self.with_io(|io| io.socket.keeps_bytes()))
+    }
+
+    /// Has read what nobody is to be given any more.
+    #[cold]
+    fn throw_away(&self, count: usize) {
+        self.set(State::SENT_TO);
+        let enough = self.with_io(|io| {
+            let (left, _) = io.outgoing.as_mut()?.lingering.as_mut()?;
+            *left = left.saturating_sub(count);
+            (*left == 0).then_some(())
+        });
+        if enough.is_some() {
+            self.set(State::ENDED);
+        }
     }
 
     /// The peer has ended its half.
@@ -319,7 +352,10 @@ impl Connection<dyn Protocol> {
     }
 
     /// Does what was waiting for everything to be sent, and ends the connection if its time has come.
-    fn settle(&self, transport: &Transport, progress: Progress) {
+    fn settle(&self, transport: &Transport, ready: Ready, progress: Progress) {
+        if ready.readable() {
+            self.clear(State::HELD_UP);
+        }
         if self.is(State::DOOMED.or(State::BROKEN)) {
             let read = progress == Progress::Drained && !self.is(State::READ_HELD);
             if self.is(State::DOOMED) || read {
@@ -337,26 +373,20 @@ impl Connection<dyn Protocol> {
 
     /// Ends what is to end when all is sent, if it is.
     fn wind_up(&self, transport: &Transport) {
-        let said = self.with_io(|Io { socket, outgoing }| {
+        if self.is(State::HELD_UP) {
+            return;
+        }
+        let (said, always_lingers) = self.with_io(|Io { socket, outgoing }| {
             let sent = outgoing.as_ref().is_none_or(|out| out.queue.is_empty() && out.producing.is_none());
             // An error means that there is nobody left to tell.
-            sent && !matches!(socket.finish(), Ok(false))
+            (sent && !matches!(socket.finish(), Ok(false)), socket.keeps_bytes())
         });
         if !said {
             return;
         }
-        if self.is(State::CLOSING) && !self.is(State::ENDED.or(State::LINGERING)) {
-            let connection = transport.connection.clone();
-            let expired = move || {
-                if let Some(connection) = connection.upgrade() {
-                    connection.set(State::ENDED);
-                    connection.wake(Ready::WRITABLE);
-                }
-            };
-            if self.with_io(|io| io.socket.linger(expired)) {
-                self.set(State::LINGERING);
-                self.wake(Ready::READABLE);
-            }
+        let lingers = self.is(State::SENT_TO) || always_lingers;
+        if lingers && self.is(State::CLOSING) && !self.is(State::ENDED.or(State::LINGERING)) {
+            self.linger(transport);
         }
         if self.is(State::LINGERING.or(State::SHUTTING)) && !self.is(State::SHUT) {
             // Fails only when the connection is gone already, which an event will tell.
@@ -369,6 +399,23 @@ impl Connection<dyn Protocol> {
         if self.is(State::CLOSING.or(State::ENDED)) {
             self.lose();
         }
+    }
+
+    /// Waits for the end of a peer that sends: what would meet a closed socket would be answered with a reset, and what
+    /// the peer was sent and has not read could be lost with it.
+    #[cold]
+    fn linger(&self, transport: &Transport) {
+        let Some(registration) = self.registration.get() else { return };
+        let connection = transport.connection.clone();
+        let timer = registration.handle().call_later(LINGER, move || {
+            if let Some(connection) = connection.upgrade() {
+                connection.set(State::ENDED);
+                connection.wake(Ready::WRITABLE);
+            }
+        });
+        self.with_outgoing(|outgoing| outgoing.lingering = Some((LINGER_BYTES, timer)));
+        self.set(State::LINGERING);
+        self.wake(Ready::READABLE);
     }
 
     /// When all is sent: resumes the producer, tells those who wait, frees the memory.
@@ -427,8 +474,11 @@ impl<P: Protocol + ?Sized> Connection<P> {
         drop(socket);
         let mut reason = None;
         if let Some(outgoing) = outgoing {
-            let Outgoing { queue, producing, reason: written_down, waiting, .. } = *outgoing;
+            let Outgoing { queue, producing, reason: written_down, waiting, lingering, .. } = *outgoing;
             drop(queue);
+            if let Some((_, timer)) = lingering {
+                let _ = timer.cancel();
+            }
             let reset = written_down.as_ref().is_some_and(|reason| reason.is::<ConnectionAborted>());
             reason = written_down;
             if let Some(Producing { producer, .. }) = producing {
@@ -492,8 +542,11 @@ impl<P: Protocol + ?Sized> Connection<P> {
     /// makes the close a reset, and with that the peer may lose what it was sent.
     fn close(&self) {
         self.set(State::CLOSING);
-        if self.is(State::PAUSED) {
-            self.clear(State::PAUSED);
+        self.clear(State::SENT_TO.or(State::READ_LIMITED));
+        let held_up = State::PAUSED.or(State::READ_HELD);
+        if self.is(held_up) {
+            self.clear(held_up);
+            self.set(State::HELD_UP);
             self.wake(Ready::READABLE);
         }
         self.wake(Ready::WRITABLE);
@@ -564,7 +617,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
         self.state.get().0 & any.0 != 0
     }
 
-    fn set(&self, state: State) {
+    pub(crate) fn set(&self, state: State) {
         self.state.set(self.state.get().or(state));
     }
 

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use twistor_deferred::{Failure, Trigger};
+use twistor_reactor::DelayedCall;
 
 use super::socket::Socket;
 use crate::{Producer, RateLimit};
@@ -32,6 +33,8 @@ pub(crate) struct Outgoing {
     pub(crate) write_limit: Option<RateLimit>,
     /// They wait for the queue to be empty.
     pub(crate) waiting: Vec<Trigger<()>>,
+    /// How much more of what the peer sends is thrown away while its end is waited for, and what ends the wait.
+    pub(crate) lingering: Option<(usize, DelayedCall)>,
 }
 
 pub(crate) struct Producing {
@@ -52,6 +55,7 @@ impl Outgoing {
             read_limit: None,
             write_limit: None,
             waiting: Vec::new(),
+            lingering: None,
         }
     }
 
@@ -73,6 +77,7 @@ impl Outgoing {
             && self.read_limit.is_none()
             && self.write_limit.is_none()
             && self.waiting.is_empty()
+            && self.lingering.is_none()
     }
 }
 

@@ -138,24 +138,9 @@ impl Socket {
         }
     }
 
-    /// Whether closing it has to wait for the peer's goodbye, since what the peer sends unasked would meet a closed
-    /// socket, and make the close a reset. Has `expired` called if none comes.
-    pub(crate) fn linger(&mut self, expired: impl FnOnce() + 'static) -> bool {
-        match self {
-            #[cfg(feature = "tls")]
-            Socket::Tls(stream) => {
-                stream.linger(expired);
-                true
-            }
-            _ => {
-                drop(expired);
-                false
-            }
-        }
-    }
-
     /// Whether it keeps bytes itself, both ways: it may hold something to read that nothing will announce, give less
-    /// than there is room for although it has more, and take what it has not sent.
+    /// than there is room for although it has more, and take what it has not sent. Its peer sends what nobody asked
+    /// for: a TLS server's session tickets cross with the goodbye of a client that has no more to say.
     pub(crate) fn keeps_bytes(&self) -> bool {
         match self {
             #[cfg(feature = "tls")]

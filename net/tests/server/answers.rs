@@ -546,6 +546,31 @@ fn a_body_that_is_cut_fails_its_reader() {
     });
 }
 
+// W2, C1: who cancels gets no more, and the rest is thrown away
+#[test]
+fn a_delivery_that_is_cancelled_gets_no_more_of_the_body() {
+    let given = Rc::new(Cell::new(0));
+    let counted = given.clone();
+    let root = streamed(move |request| {
+        let counted = counted.clone();
+        let delivered = request.stream().expect("taken").deliver(move |piece| {
+            counted.set(counted.get() + piece.len());
+            Ok(())
+        });
+        delivered.cancel();
+        delivered.add_both(|result| Ok(if result.is_err() { "let go" } else { "taken" }))
+    });
+    serve(root, |address| {
+        let mut client = Client::connect(address)?;
+        for _ in 0..2 {
+            client.send(post("/", "hello"))?;
+            assert_eq!(client.reply()?.text(), "let go");
+        }
+        Ok(())
+    });
+    assert_eq!(given.get(), 0);
+}
+
 // W2, W4: a malformed body is told to its reader, and the client gets its status
 #[test]
 fn a_malformed_body_fails_its_reader() {

@@ -7,7 +7,8 @@ use std::time::Instant;
 use ::http::Method;
 use twistor_deferred::Failure;
 
-use super::fetch::{Ending, Fetch};
+use super::destination::{Appetite, Ending};
+use super::fetch::Fetch;
 use super::pool::Place;
 use crate::http::{Eof, Limits, ResponseDecoder, ResponseEvent};
 use crate::{ConnectionDone, Protocol, Transport};
@@ -111,27 +112,17 @@ impl Connection {
 pub(super) struct ClientProtocol {
     connection: Rc<Connection>,
     decoder: ResponseDecoder,
-    /// Whether as much is read at once as there is.
-    reads_much: bool,
 }
 
 impl ClientProtocol {
     pub(super) fn new(connection: Rc<Connection>) -> ClientProtocol {
-        ClientProtocol { connection, decoder: ResponseDecoder::new(Limits::default()), reads_much: false }
+        ClientProtocol { connection, decoder: ResponseDecoder::new(Limits::default()) }
     }
 
     fn begin(&mut self) {
         if let Some((method, limits)) = self.connection.starting.borrow_mut().take() {
             self.decoder.set_limits(limits);
             self.decoder.start(&method);
-        }
-    }
-
-    /// Little is read at once while what comes may have to be kept.
-    fn read_much(&mut self, transport: &Transport, much: bool) {
-        if self.reads_much != much {
-            self.reads_much = much;
-            transport.read_little(!much);
         }
     }
 
@@ -162,7 +153,7 @@ impl ClientProtocol {
 impl Protocol for ClientProtocol {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = self.connection.transport.set(transport.clone());
-        transport.read_little(true);
+        transport.read_little();
         Ok(())
     }
 
@@ -185,7 +176,11 @@ impl Protocol for ClientProtocol {
             }
             match event {
                 Ok(None) => {
-                    self.read_much(transport, fetch.takes_much());
+                    match fetch.appetite() {
+                        Appetite::None => transport.pause_producing(),
+                        Appetite::Little => {}
+                        Appetite::Much => transport.read_much(),
+                    }
                     return Ok(());
                 }
                 Ok(Some(ResponseEvent::Interim(_))) => {}
@@ -196,7 +191,6 @@ impl Protocol for ClientProtocol {
                     let whole = input.is_empty() && transport.buffered() == 0;
                     let reusable = self.decoder.keep_alive() && whole;
                     self.decoder.release();
-                    self.read_much(transport, false);
                     drop(self.connection.detach());
                     self.connection.finish(reusable);
                     fetch.ended(Ending::Complete);

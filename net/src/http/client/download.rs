@@ -9,9 +9,9 @@ use std::rc::{Rc, Weak};
 use twistor_deferred::{Deferred, Failure, Trigger};
 use twistor_reactor::Handle;
 
-use super::connection::Connection;
+use super::destination::{Destination, Ending};
 use super::errors::{HttpError, PartialDownload};
-use super::fetch::{Destination, Ending, Fetch};
+use super::fetch::Fetch;
 use super::request::Request;
 use crate::http::{Headers, ResponseHead, Url};
 
@@ -129,7 +129,7 @@ impl Saver {
 }
 
 impl Destination for Saver {
-    fn head(self: Rc<Self>, head: &ResponseHead<'_>, _: Url, _: &Rc<Connection>) -> Result<(), Failure> {
+    fn head(self: Rc<Self>, head: &ResponseHead<'_>, _: Url) -> Result<(), Failure> {
         let answer = if head.status.is_success() {
             Answer::Saved(Temporary::beside(&self.path).map_err(|error| self.blame(error))?)
         } else {

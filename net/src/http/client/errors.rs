@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ::http::StatusCode;
 
+use crate::ConnectStage;
 use crate::http::{DecodeError, Headers};
 
 /// The server answered with a status that is no success (2xx). Twisted: `twisted.web.error.Error`.
@@ -85,30 +86,67 @@ impl fmt::Display for NoResponse {
 impl Error for NoResponse {}
 
 /// The whole took longer than [`Request::timeout`](super::Request::timeout) allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestTimedOut {
+    /// Who was waited for: the server, as scheme, host and port, and the proxy if there is one; the proxy alone while it
+    /// was not reached.
+    pub target: String,
+    /// What was waited for.
+    pub stage: RequestStage,
     /// The time allowed.
     pub after: Duration,
 }
 
 impl fmt::Display for RequestTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "request timed out after {:?}", self.after)
+        write!(f, "request to {} timed out after {:?}, waiting for {}", self.target, self.after, self.stage)
     }
 }
 
 impl Error for RequestTimedOut {}
 
-/// Nothing came for longer than [`Request::idle_timeout`](super::Request::idle_timeout) allows.
+/// What a request that took too long was waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestStage {
+    /// A connection of the agent's: as many as it may open are in use.
+    Queue,
+    /// A new connection.
+    Connect(ConnectStage),
+    /// The server to take in the request.
+    Send,
+    /// The head of the response.
+    Head,
+    /// The rest of its body.
+    Body,
+}
+
+impl fmt::Display for RequestStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RequestStage::Queue => "a connection to be free",
+            RequestStage::Connect(stage) => return write!(f, "a connection: {stage}"),
+            RequestStage::Send => "the request to be taken in",
+            RequestStage::Head => "the head of the response",
+            RequestStage::Body => "the rest of the response",
+        })
+    }
+}
+
+/// Nothing came for longer than [`Request::idle_timeout`](super::Request::idle_timeout) allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdleTimedOut {
+    /// Who was waited for: the server, as scheme, host and port, and the proxy if there is one.
+    pub target: String,
+    /// What was waited for.
+    pub stage: RequestStage,
     /// The time allowed.
     pub after: Duration,
 }
 
 impl fmt::Display for IdleTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nothing came for {:?}", self.after)
+        write!(f, "nothing came from {} for {:?}, waiting for {}", self.target, self.after, self.stage)
     }
 }
 

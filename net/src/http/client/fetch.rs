@@ -1,65 +1,28 @@
 //! One request, with its redirects, its retry and its time limits.
 
 use std::cell::{Cell, RefCell};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ::http::header::{COOKIE, HeaderValue};
 use twistor_deferred::{Canceller, Failure};
-use twistor_reactor::{DelayedCall, Handle};
+use twistor_reactor::{DelayedCall, Handle, defer_later};
 
 use super::connection::{ClientProtocol, Connection};
-use super::errors::{IdleTimedOut, NoResponse, RequestTimedOut};
+use super::destination::{Appetite, Destination, Ending};
+use super::errors::{IdleTimedOut, RequestStage, RequestTimedOut};
 #[cfg(feature = "compression")]
 use super::inflate::Inflater;
 use super::pool::{Found, Pool};
 use super::request::{Parts, Request, Settings};
 use super::route::Route;
 use super::trust::is_default;
-use crate::http::{BodyLength, Hop, ResponseHead, Url};
+use crate::Transport;
+use crate::endpoint::timeout::Progress;
+use crate::http::{BodyLength, Hop, ResponseHead};
 
 /// The body of a redirect is read up to here, to keep the connection; a larger one costs the connection.
 const SKIPPED_BODY: u64 = 64 << 10;
-
-/// Where the final response goes. None of its methods may hold a borrow while user code runs.
-pub(super) trait Destination {
-    /// The head of the final response came.
-    fn head(
-        self: Rc<Self>,
-        head: &ResponseHead<'_>,
-        url: Url,
-        connection: &Rc<Connection>,
-    ) -> Result<(), Failure>;
-    /// The next bytes of its body.
-    fn data(&self, data: &[u8]) -> Result<(), Failure>;
-    /// It is over, one way or the other. The last call.
-    fn ended(&self, ending: Ending);
-    /// Whether it has asked the connection to wait, so that silence is not the server's.
-    fn is_paused(&self) -> bool {
-        false
-    }
-    /// Whether it takes in what it is given, and keeps nothing for one who may ask for it.
-    fn takes_much(&self) -> bool {
-        true
-    }
-}
-
-/// How a response ends.
-pub(super) enum Ending {
-    Complete,
-    /// Its body is cut.
-    Cut {
-        expected: Option<u64>,
-        cause: String,
-    },
-    /// There was none; `stale` if the connection was one that the server may have closed meanwhile.
-    NoResponse {
-        partial: bool,
-        stale: bool,
-        cause: String,
-    },
-    Failed(Failure),
-}
 
 pub(super) struct Fetch {
     handle: Handle,
@@ -75,6 +38,9 @@ pub(super) struct Fetch {
     /// Whether a head was handed on: then the response is the answer, whatever happens.
     answered: Cell<bool>,
     retried: Cell<bool>,
+    /// How the exchange ended, while the end of what came is held back.
+    ending: Cell<Option<Ending>>,
+    /// The destination was told of the end, or will not be.
     done: Cell<bool>,
     /// When the server was last heard of, or last given something to do.
     heard: Cell<Option<Instant>>,
@@ -86,8 +52,8 @@ pub(super) struct Fetch {
 
 enum Stage {
     New,
-    /// Waiting for a connection.
-    Waiting(Canceller),
+    /// Waiting for a connection, and how far that has come.
+    Waiting(Canceller, Progress),
     Exchanging(Rc<Connection>),
 }
 
@@ -119,6 +85,7 @@ impl Fetch {
             hop: RefCell::new(None),
             answered: Cell::new(false),
             retried: Cell::new(false),
+            ending: Cell::new(None),
             done: Cell::new(false),
             heard: Cell::new(None),
             #[cfg(feature = "compression")]
@@ -128,7 +95,12 @@ impl Fetch {
         });
         if let Some(after) = timeout {
             let weak = Rc::downgrade(&fetch);
-            let call = handle.call_later(after, move || fail_later(&weak, RequestTimedOut { after }));
+            let call = handle.call_later(after, move || {
+                if let Some(fetch) = weak.upgrade() {
+                    let (target, stage) = fetch.awaited();
+                    fetch.fail(RequestTimedOut { target, stage, after }.into());
+                }
+            });
             fetch.whole.replace(Some(call));
         }
         Some(fetch)
@@ -150,19 +122,20 @@ impl Fetch {
             _ => {
                 let connection = Connection::new(None, self.handle.now());
                 let protocol = ClientProtocol::new(connection.clone());
-                let connected = match route.connect(&self.handle, timeout, &trust, protocol) {
+                let progress = route.progress();
+                let connected = match route.connect(&self.handle, timeout, &trust, protocol, &progress) {
                     Ok(connected) => connected,
                     Err(failure) => return self.fail(failure),
                 };
-                Found::Later(connected.add_callback(move |_| Ok(connection)))
+                Found::Later(connected.add_callback(move |_| Ok(connection)), progress)
             }
         };
         self.route.replace(Some(route));
-        let later = match found {
+        let (later, progress) = match found {
             Found::Now(connection) => return self.send(connection),
-            Found::Later(later) => later,
+            Found::Later(later, progress) => (later, progress),
         };
-        self.stage.replace(Stage::Waiting(later.canceller()));
+        self.stage.replace(Stage::Waiting(later.canceller(), progress));
         let (fetch, failing) = (self.clone(), self.clone());
         drop(
             later.add_callbacks(
@@ -211,9 +184,63 @@ impl Fetch {
         }
     }
 
-    /// Whether what comes is taken in, and not kept for one who may ask for it.
-    pub(super) fn takes_much(&self) -> bool {
-        self.answered.get() && self.destination.takes_much()
+    /// What is waited for, and of whom.
+    fn awaited(&self) -> (String, RequestStage) {
+        if let Stage::Waiting(_, progress) = &*self.stage.borrow() {
+            let stage = progress.stage().map_or(RequestStage::Queue, RequestStage::Connect);
+            return (progress.target(), stage);
+        }
+        let origin = self.parts.borrow().url.origin();
+        let target =
+            self.route.borrow().as_ref().map_or_else(|| origin.to_string(), |route| route.to(&origin));
+        let stage = if self.answered.get() || self.hop.borrow().is_some() {
+            RequestStage::Body
+        } else if self.transport().is_some_and(|transport| transport.buffered() > 0) {
+            RequestStage::Send
+        } else {
+            RequestStage::Head
+        };
+        (target, stage)
+    }
+
+    /// How much of what comes is wanted.
+    pub(super) fn appetite(&self) -> Appetite {
+        if self.answered.get() { self.destination.appetite() } else { Appetite::Little }
+    }
+
+    /// The destination wants more, and what it has held up is to come.
+    pub(super) fn resume(self: &Rc<Self>) {
+        if !self.is_held_up() {
+            return;
+        }
+        // Silence counts from now on.
+        self.touch();
+        if self.is_holding() {
+            // From the loop, so that one who asks again each time is not called from inside itself.
+            let (fetch, failing) = (self.clone(), self.clone());
+            let soon = defer_later(&self.handle, Duration::ZERO, || Ok(()));
+            drop(soon.add_callbacks(move |()| fetch.go_on(), move |failure| failing.fail(failure)));
+        } else {
+            self.read_on();
+        }
+    }
+
+    /// Whether it is the reader of the response who holds it up, and not the server.
+    fn is_held_up(&self) -> bool {
+        self.is_holding() || self.transport().is_some_and(|transport| transport.is_paused())
+    }
+
+    fn read_on(&self) {
+        if let Some(transport) = self.transport() {
+            transport.resume_producing();
+        }
+    }
+
+    fn transport(&self) -> Option<Transport> {
+        match &*self.stage.borrow() {
+            Stage::Exchanging(connection) => connection.transport().cloned(),
+            _ => None,
+        }
     }
 
     /// Something came.
@@ -235,14 +262,17 @@ impl Fetch {
         let call = self.handle.call_later(delay, move || {
             let Some(fetch) = weak.upgrade().filter(|fetch| !fetch.done.get()) else { return };
             let waiting = !matches!(*fetch.stage.borrow(), Stage::Exchanging(_));
-            if waiting || fetch.destination.is_paused() {
+            if waiting || fetch.is_held_up() {
                 fetch.touch();
             }
             let now = fetch.handle.now();
             let silence = now.saturating_duration_since(fetch.heard.get().unwrap_or(now));
             match after.checked_sub(silence) {
                 Some(left) if !left.is_zero() => fetch.ring(left, after),
-                _ => fetch.fail(IdleTimedOut { after }.into()),
+                _ => {
+                    let (target, stage) = fetch.awaited();
+                    fetch.fail(IdleTimedOut { target, stage, after }.into());
+                }
             }
         });
         self.idle.replace(Some(call));
@@ -279,12 +309,14 @@ impl Fetch {
         match followed {
             Ok(None) => {
                 self.answered.set(true);
+                // It will not be sent again, and the body of the response may be kept for long.
+                self.parts.borrow_mut().body = Vec::new();
                 #[cfg(feature = "compression")]
                 let decoded = self.decode(head);
                 #[cfg(feature = "compression")]
                 let head = decoded.as_ref().unwrap_or(head);
                 let url = self.parts.borrow().url.clone();
-                if let Err(failure) = self.destination.clone().head(head, url, connection) {
+                if let Err(failure) = self.destination.clone().head(head, url) {
                     self.fail(failure);
                 }
             }
@@ -343,18 +375,55 @@ impl Fetch {
 
     #[cfg(feature = "compression")]
     fn hand_on(&self, data: &[u8]) -> Result<(), Failure> {
+        let fed = self.inflater.borrow_mut().as_mut().map(|inflater| inflater.feed(data));
+        if fed.is_some() { self.inflate() } else { self.destination.data(data) }
+    }
+
+    /// Hands on what comes of the compressed bytes that are there, as long as somebody wants it.
+    #[cfg(feature = "compression")]
+    fn inflate(&self) -> Result<(), Failure> {
         // Taken out: what is handed on may lead anywhere.
-        let inflater = self.inflater.borrow_mut().take();
-        let Some(mut inflater) = inflater else { return self.destination.data(data) };
-        let mut take = |piece: &[u8]| if self.done.get() { Ok(()) } else { self.destination.data(piece) };
-        let fed = inflater.feed(data, &mut take);
+        let Some(mut inflater) = self.inflater.take() else { return Ok(()) };
+        let mut outcome = Ok(());
+        while outcome.is_ok() && !self.done.get() && self.appetite() != Appetite::None {
+            outcome = match inflater.next() {
+                Ok(Some(piece)) => self.destination.data(piece),
+                Ok(None) => break,
+                Err(failure) => Err(failure),
+            };
+        }
         self.inflater.replace(Some(inflater));
-        fed
+        outcome
+    }
+
+    /// Whether compressed bytes are held back until somebody wants what comes of them.
+    #[cfg(feature = "compression")]
+    fn is_holding(&self) -> bool {
+        self.inflater.borrow().as_ref().is_some_and(|inflater| !inflater.is_used_up())
+    }
+
+    /// Goes on with what was held back.
+    fn go_on(self: &Rc<Self>) {
+        #[cfg(feature = "compression")]
+        if let Err(failure) = self.inflate() {
+            return self.fail(failure);
+        }
+        if !self.is_holding() {
+            self.read_on();
+            if let Some(ending) = self.ending.take() {
+                self.conclude(ending);
+            }
+        }
     }
 
     #[cfg(not(feature = "compression"))]
     fn hand_on(&self, data: &[u8]) -> Result<(), Failure> {
         self.destination.data(data)
+    }
+
+    #[cfg(not(feature = "compression"))]
+    fn is_holding(&self) -> bool {
+        false
     }
 
     fn follow(self: &Rc<Self>, hop: Hop) {
@@ -379,19 +448,31 @@ impl Fetch {
                 self.attempt(true);
             }
             (ending, _) => {
-                self.finish();
-                #[cfg(feature = "compression")]
-                let ending = match (ending, self.inflater.take()) {
-                    (Ending::Complete, Some(inflater)) => {
-                        inflater.finish().map_or_else(Ending::Failed, |()| Ending::Complete)
-                    }
-                    // What was announced is the compressed length, and what came is counted decompressed.
-                    (Ending::Cut { cause, .. }, Some(_)) => Ending::Cut { expected: None, cause },
-                    (ending, _) => ending,
-                };
-                self.destination.ended(ending);
+                self.stop_timers();
+                if self.is_holding() {
+                    self.ending.set(Some(ending));
+                } else {
+                    self.conclude(ending);
+                }
             }
         }
+    }
+
+    /// Tells of the end, when all before it was handed on.
+    fn conclude(&self, ending: Ending) {
+        if self.done.replace(true) {
+            return;
+        }
+        #[cfg(feature = "compression")]
+        let ending = match (ending, self.inflater.take()) {
+            (Ending::Complete, Some(inflater)) => {
+                inflater.finish().map_or_else(Ending::Failed, |()| Ending::Complete)
+            }
+            // What was announced is the compressed length, and what came is counted decompressed.
+            (Ending::Cut { cause, .. }, Some(_)) => Ending::Cut { expected: None, cause },
+            (ending, _) => ending,
+        };
+        self.destination.ended(ending);
     }
 
     fn may_retry(&self) -> bool {
@@ -410,10 +491,13 @@ impl Fetch {
         if self.done.get() {
             return false;
         }
-        self.finish();
+        self.done.set(true);
+        self.stop_timers();
+        #[cfg(feature = "compression")]
+        drop(self.inflater.take());
         match self.stage.replace(Stage::New) {
             Stage::New => {}
-            Stage::Waiting(canceller) => canceller.cancel(),
+            Stage::Waiting(canceller, _) => canceller.cancel(),
             Stage::Exchanging(connection) => {
                 drop(connection.detach());
                 connection.abort();
@@ -422,29 +506,11 @@ impl Fetch {
         true
     }
 
-    fn finish(&self) {
-        self.done.set(true);
+    fn stop_timers(&self) {
         for timer in [&self.whole, &self.idle] {
             if let Some(call) = timer.borrow_mut().take() {
                 let _ = call.cancel();
             }
         }
-    }
-}
-
-impl Ending {
-    /// The failure of an ending that is none of a body.
-    pub(super) fn into_failure(self) -> Option<Failure> {
-        match self {
-            Ending::Complete | Ending::Cut { .. } => None,
-            Ending::NoResponse { partial, cause, .. } => Some(NoResponse { partial, cause }.into()),
-            Ending::Failed(failure) => Some(failure),
-        }
-    }
-}
-
-fn fail_later(fetch: &Weak<Fetch>, failure: impl Into<Failure>) {
-    if let Some(fetch) = fetch.upgrade() {
-        fetch.fail(failure.into());
     }
 }

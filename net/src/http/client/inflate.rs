@@ -1,16 +1,15 @@
-//! Compressed bodies, taken apart as they come.
+//! Compressed bodies, taken apart as they come, and no faster than what comes of them is taken.
 
 use std::error::Error;
 use std::fmt;
+use std::mem;
+use std::ops::Range;
 
 use flate2::{Decompress, FlushDecompress, Status};
 use twistor_deferred::Failure;
 
 /// Decompressed bytes are handed on in pieces of this size.
 const PIECE: usize = 16 << 10;
-
-/// Where they are handed on to.
-type Take<'a> = dyn FnMut(&[u8]) -> Result<(), Failure> + 'a;
 
 /// What a body is compressed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,18 +63,13 @@ impl Error for DecodedTooLarge {}
 /// The most codings that are undone, one after the other, as in curl.
 const MOST_CODINGS: usize = 5;
 
+/// What came of a compressed body, and what undoes its codings, one behind the other. It works when it is asked to, so
+/// that what it holds is what came, and a piece for each coding, whatever they stand for.
 pub(super) struct Inflater {
-    coding: Coding,
-    /// Undoes what was done before this one's coding.
-    next: Option<Box<Inflater>>,
-    /// None before the first byte, and after the end of what it may be the last member of.
-    stream: Option<Decompress>,
-    /// The first byte of a deflated body, until the second tells which format it is.
-    first: Option<u8>,
-    started: bool,
-    decoded: u64,
-    limit: u64,
-    piece: Vec<u8>,
+    /// What came, and how much of it is used up.
+    came: Vec<u8>,
+    used: usize,
+    stages: Vec<Stage>,
 }
 
 impl Inflater {
@@ -92,93 +86,164 @@ impl Inflater {
             }
             codings.push(Coding::named(name)?);
         }
+        if codings.is_empty() {
+            return None;
+        }
         // They are named in the order they were done in, and undone in the other.
-        codings.into_iter().fold(None, |next, coding| Some(Box::new(Inflater::one(coding, next, limit))))
+        let stages = codings.into_iter().rev().map(|coding| Stage::new(coding, limit)).collect();
+        Some(Box::new(Inflater { came: Vec::new(), used: 0, stages }))
     }
 
-    fn one(coding: Coding, next: Option<Box<Inflater>>, limit: u64) -> Inflater {
-        Inflater {
+    /// Takes in compressed bytes.
+    pub(super) fn feed(&mut self, compressed: &[u8]) {
+        self.came.extend_from_slice(compressed);
+    }
+
+    /// The next piece of what comes of them; none when all is used up. What comes before a fault or the limit is given
+    /// first, at whatever places the bytes were cut.
+    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, Failure> {
+        let mut input = &self.came[self.used..];
+        let filled = fill(&mut self.stages, &mut input)?;
+        self.used = self.came.len() - input.len();
+        if self.used == self.came.len() {
+            self.came.clear();
+            self.used = 0;
+        }
+        let Some(last) = self.stages.last_mut().filter(|_| filled) else { return Ok(None) };
+        Ok(Some(&last.piece[mem::take(&mut last.ready)]))
+    }
+
+    /// Whether there is nothing more to give, or to tell, before more bytes come.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.came.is_empty() && self.stages.iter().all(|stage| stage.ready.is_empty() && !stage.has_more)
+    }
+
+    /// The body is over: whether the compressed data is, too. A body without a byte is.
+    pub(super) fn finish(&self) -> Result<(), Failure> {
+        self.stages.iter().try_for_each(Stage::finish)
+    }
+}
+
+/// Has the last of the stages make a piece, of what those before it make of the input. False: the input is used up.
+fn fill(stages: &mut [Stage], input: &mut &[u8]) -> Result<bool, Failure> {
+    let Some((last, before)) = stages.split_last_mut() else { return Ok(false) };
+    loop {
+        let used_up = match before.last_mut() {
+            Some(stage) => {
+                stage.ready.start += last.make(&stage.piece[stage.ready.clone()])?;
+                stage.ready.is_empty()
+            }
+            None => {
+                *input = &input[last.make(input)?..];
+                input.is_empty()
+            }
+        };
+        if !last.ready.is_empty() {
+            return Ok(true);
+        }
+        if used_up && !fill(before, input)? {
+            return Ok(false);
+        }
+    }
+}
+
+/// One coding being undone.
+struct Stage {
+    coding: Coding,
+    /// None before the first byte, and after the end of what it may be the last member of.
+    stream: Option<Decompress>,
+    /// The first byte of a deflated body, until the second tells which format it is.
+    first: Option<u8>,
+    started: bool,
+    /// Bytes that came out, those past the limit included.
+    decoded: u64,
+    limit: u64,
+    piece: Vec<u8>,
+    /// The part of the piece that was not passed on.
+    ready: Range<usize>,
+    /// More may come out, or a fault be told, although nothing comes in.
+    has_more: bool,
+}
+
+impl Stage {
+    fn new(coding: Coding, limit: u64) -> Stage {
+        Stage {
             coding,
-            next,
             stream: None,
             first: None,
             started: false,
             decoded: 0,
             limit,
             piece: vec![0; PIECE],
+            ready: 0..0,
+            has_more: false,
         }
     }
 
-    /// Takes compressed bytes, and hands on what comes of them.
-    pub(super) fn feed(&mut self, mut input: &[u8], take: &mut Take<'_>) -> Result<(), Failure> {
-        if self.coding == Coding::Deflate && !self.started {
-            let Some((&byte, rest)) = input.split_first() else { return Ok(()) };
-            let Some(first) = self.first.take() else {
-                self.first = Some(byte);
-                return self.feed(rest, take);
-            };
-            let sniffed = [first, byte];
-            input = rest;
-            // Zlib's header names method 8, and is a multiple of 31.
-            let zlib = first & 15 == 8 && u16::from_be_bytes(sniffed) % 31 == 0;
-            self.stream = Some(Decompress::new(zlib));
-            self.started = true;
-            self.inflate(&sniffed, take)?;
+    /// Makes the next piece, which may be empty. How much of the input that took; none if more is needed.
+    fn make(&mut self, input: &[u8]) -> Result<usize, Failure> {
+        self.ready = 0..0;
+        if self.decoded > self.limit {
+            return Err(DecodedTooLarge { limit: self.limit }.into());
         }
-        while !input.is_empty() {
-            if self.stream.is_none() {
-                // One compressed file may follow another, and that is one file.
-                if self.started && (self.coding == Coding::Deflate || input[0] != 0x1f) {
-                    return Err(self.undecodable("followed by something else"));
-                }
-                self.stream = Some(Decompress::new_gzip(15));
+        if self.stream.is_some() {
+            return self.inflate(input);
+        }
+        let Some(&byte) = input.first() else { return Ok(0) };
+        match self.coding {
+            // One compressed file may follow another, and that is one file.
+            Coding::Gzip if !self.started || byte == 0x1f => {
                 self.started = true;
+                self.stream = Some(Decompress::new_gzip(15));
+                self.inflate(input)
             }
-            let taken = self.inflate(input, take)?;
-            input = &input[taken..];
+            Coding::Deflate if !self.started => {
+                let Some(first) = self.first.take() else {
+                    self.first = Some(byte);
+                    return Ok(1);
+                };
+                // Zlib's header names method 8, and is a multiple of 31.
+                let zlib = first & 15 == 8 && u16::from_be_bytes([first, byte]) % 31 == 0;
+                self.started = true;
+                self.stream = Some(Decompress::new(zlib));
+                self.inflate(&[first, byte])?;
+                Ok(1)
+            }
+            _ => Err(self.undecodable("followed by something else")),
         }
-        Ok(())
     }
 
-    /// Inflates to the end of the input or of the stream, and tells how much of the input that was.
-    fn inflate(&mut self, input: &[u8], take: &mut Take<'_>) -> Result<usize, Failure> {
-        let mut taken = 0;
-        while let Some(stream) = &mut self.stream {
-            let (before_in, before_out) = (stream.total_in(), stream.total_out());
-            let status = stream.decompress(&input[taken..], &mut self.piece, FlushDecompress::None);
-            let count = (stream.total_out() - before_out) as usize;
-            let progress = (stream.total_in() - before_in) as usize;
-            taken += progress;
-            // What came before the limit, or a fault, is handed on first, at whatever places the input was split.
-            let room = usize::try_from(self.limit - self.decoded).unwrap_or(usize::MAX).min(count);
-            self.decoded += room as u64;
-            if room > 0 {
-                let piece = &self.piece[..room];
-                match &mut self.next {
-                    Some(next) => next.feed(piece, take)?,
-                    None => take(piece)?,
-                }
-            }
-            if room < count {
+    fn inflate(&mut self, input: &[u8]) -> Result<usize, Failure> {
+        let Some(stream) = &mut self.stream else { return Ok(0) };
+        let (before_in, before_out) = (stream.total_in(), stream.total_out());
+        let status = stream.decompress(input, &mut self.piece, FlushDecompress::None);
+        let made = (stream.total_out() - before_out) as usize;
+        let taken = (stream.total_in() - before_in) as usize;
+        let room = usize::try_from(self.limit - self.decoded).unwrap_or(usize::MAX);
+        self.ready = 0..made.min(room);
+        if self.ready.is_empty() {
+            if made > 0 {
                 return Err(DecodedTooLarge { limit: self.limit }.into());
             }
-            let Ok(status) = status else { return Err(self.undecodable("broken")) };
-            if status == Status::StreamEnd {
-                self.stream = None;
-            } else if count == 0 && progress == 0 {
-                // Only now: all of the input may be taken while more than a piece is still to come of it.
-                break;
+            if status.is_err() {
+                return Err(self.undecodable("broken"));
             }
+        }
+        self.decoded += made as u64;
+        // All of the input may be taken while more than a piece is still to come of it.
+        self.has_more = made == PIECE || made > room || status.is_err();
+        if matches!(status, Ok(Status::StreamEnd)) {
+            self.stream = None;
+            self.has_more = made > room;
         }
         Ok(taken)
     }
 
-    /// The body is over: whether the compressed data is, too. A body without a byte is.
-    pub(super) fn finish(&self) -> Result<(), Failure> {
+    fn finish(&self) -> Result<(), Failure> {
         if self.stream.is_some() || self.first.is_some() {
             return Err(self.undecodable("cut"));
         }
-        self.next.as_ref().map_or(Ok(()), |next| next.finish())
+        Ok(())
     }
 
     fn undecodable(&self, what: &'static str) -> Failure {

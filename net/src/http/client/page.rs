@@ -9,9 +9,9 @@ use ::http::{HeaderMap, StatusCode};
 use twistor_deferred::{Deferred, Failure, Trigger};
 use twistor_reactor::Handle;
 
-use super::connection::Connection;
+use super::destination::{Destination, Ending};
 use super::errors::{HttpError, PartialDownload};
-use super::fetch::{Destination, Ending, Fetch};
+use super::fetch::Fetch;
 use super::pool::Pool;
 use super::request::Request;
 use crate::http::{BodyLength, Headers, ResponseHead, Url};
@@ -162,7 +162,7 @@ struct Collector {
 }
 
 impl Destination for Collector {
-    fn head(self: Rc<Self>, head: &ResponseHead<'_>, url: Url, _: &Rc<Connection>) -> Result<(), Failure> {
+    fn head(self: Rc<Self>, head: &ResponseHead<'_>, url: Url) -> Result<(), Failure> {
         if let BodyLength::Known(length) = head.body {
             self.body.borrow_mut().reserve_exact(length.min(TRUSTED_LENGTH) as usize);
         }

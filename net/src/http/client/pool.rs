@@ -13,6 +13,7 @@ use super::cookies::Cookies;
 use super::proxy::Proxy;
 use super::route::Route;
 use super::trust::Trust;
+use crate::endpoint::timeout::Progress;
 
 pub(super) struct Pool {
     handle: Handle,
@@ -41,12 +42,14 @@ pub(super) struct Place {
 struct Waiting {
     trigger: Trigger<Rc<Connection>>,
     connect_timeout: Duration,
+    progress: Progress,
 }
 
 /// A connection, now or later.
 pub(super) enum Found {
     Now(Rc<Connection>),
-    Later(Deferred<Rc<Connection>>),
+    /// It has made no progress as long as it is waited for in the queue.
+    Later(Deferred<Rc<Connection>>, Progress),
 }
 
 impl Pool {
@@ -81,12 +84,14 @@ impl Pool {
         }
         // Anew: with its last connection, the pool forgot the place.
         let place = self.place(route);
+        let progress = route.progress();
         if place.open.get() < self.max_open.get() && !place.is_awaited() {
-            return Found::Later(place.connect(self, connect_timeout));
+            return Found::Later(place.connect(self, connect_timeout, &progress), progress);
         }
         let (deferred, trigger) = Deferred::new();
-        place.waiting.borrow_mut().push_back(Waiting { trigger, connect_timeout });
-        Found::Later(deferred)
+        let waiting = Waiting { trigger, connect_timeout, progress: progress.clone() };
+        place.waiting.borrow_mut().push_back(waiting);
+        Found::Later(deferred, progress)
     }
 
     fn place(self: &Rc<Self>, route: &Route) -> Rc<Place> {
@@ -177,12 +182,17 @@ impl Drop for Pool {
 }
 
 impl Place {
-    fn connect(self: &Rc<Self>, pool: &Pool, timeout: Duration) -> Deferred<Rc<Connection>> {
+    fn connect(
+        self: &Rc<Self>,
+        pool: &Pool,
+        timeout: Duration,
+        progress: &Progress,
+    ) -> Deferred<Rc<Connection>> {
         self.open.set(self.open.get() + 1);
         let connection = Connection::new(Some(Rc::downgrade(self)), pool.handle.now());
         let failed = connection.clone();
         let protocol = ClientProtocol::new(connection.clone());
-        let connected = self.route.connect(&pool.handle, timeout, &pool.trust.borrow(), protocol);
+        let connected = self.route.connect(&pool.handle, timeout, &pool.trust.borrow(), protocol, progress);
         let connected = match connected {
             Ok(connected) => connected,
             Err(failure) => {
@@ -240,7 +250,7 @@ impl Place {
         while self.open.get() < pool.max_open.get() {
             let Some(waiting) = self.next_waiting() else { break };
             let place = self.clone();
-            drop(self.connect(&pool, waiting.connect_timeout).add_both(move |result| {
+            drop(self.connect(&pool, waiting.connect_timeout, &waiting.progress).add_both(move |result| {
                 match result {
                     // Cancelled meanwhile: somebody else will want it.
                     Ok(connection) if !waiting.trigger.is_live() => place.release(connection),

@@ -14,13 +14,11 @@ use super::trust::Trust;
 use super::trust::trusting;
 #[cfg(feature = "tls")]
 use super::tunnel::Tunnel;
-#[cfg(feature = "tls")]
-use crate::ConnectStage;
 use crate::endpoint::timeout::{Progress, within};
 use crate::http::{Origin, Scheme, Url};
 use crate::transport::connection::Connection;
 use crate::transport::watched::WatchedSocket;
-use crate::{ClientEndpoint, Protocol, Transport};
+use crate::{ClientEndpoint, ConnectStage, Protocol, Transport};
 
 /// Where a connection leads. Requests with the same route can share one.
 #[derive(Clone)]
@@ -49,6 +47,24 @@ impl Route {
         }
     }
 
+    /// What leads to that origin, in words.
+    pub(super) fn to(&self, origin: &Origin) -> String {
+        match self {
+            Route::Direct(_) => origin.to_string(),
+            Route::Forward(via) | Route::Tunnel(_, via) => {
+                format!("{origin} through the proxy {}", via.name())
+            }
+        }
+    }
+
+    /// A connection that is not being made yet: what is to be reached first.
+    pub(super) fn progress(&self) -> Progress {
+        Progress::new(match self {
+            Route::Direct(origin) => Rc::new(origin.clone()),
+            Route::Forward(via) | Route::Tunnel(_, via) => Rc::new(format!("the proxy {}", via.name())),
+        })
+    }
+
     /// A connection, made in the time allowed.
     pub(super) fn connect(
         &self,
@@ -56,22 +72,19 @@ impl Route {
         timeout: Duration,
         trust: &Trust,
         protocol: impl Protocol,
+        progress: &Progress,
     ) -> Result<Deferred<Transport>, Failure> {
-        let (origin, via) = match self {
-            Route::Direct(origin) => {
-                return Ok(endpoint(origin, trust)?.timeout(timeout).connect(handle, protocol));
+        progress.enter(ConnectStage::Answer);
+        let connected = match self {
+            Route::Direct(origin) => endpoint(origin, trust)?.open(handle, progress),
+            Route::Forward(via) => reach(via, handle, progress)?,
+            Route::Tunnel(origin, via) => {
+                secured(handle, reach(via, handle, progress)?, origin, via, trust, progress)?
             }
-            Route::Forward(via) => (None, via),
-            Route::Tunnel(origin, via) => (Some(origin), via),
         };
-        let progress = Progress::new(Rc::new(format!("the proxy {}", via.name())));
-        let mut connected = reach(via, handle, &progress)?;
-        if let Some(origin) = origin {
-            connected = secured(handle, connected, origin, via, trust, &progress)?;
-        }
-        let handle = handle.clone();
-        Ok(within(&handle.clone(), connected, timeout, progress)
-            .add_callback(move |socket| Ok(Connection::start(&handle, socket, protocol)?)))
+        let starter = handle.clone();
+        Ok(within(handle, connected, timeout, progress.clone())
+            .add_callback(move |socket| Ok(Connection::start(&starter, socket, protocol)?)))
     }
 }
 
@@ -127,7 +140,7 @@ fn secured(
     let tls = trusting(trust)?;
     let tunnel = Tunnel::new(origin, via)?;
     let (digger, handle, host) = (handle.clone(), handle.clone(), origin.host.clone());
-    let what = format!("{origin} through the proxy {}", via.name());
+    let what = Route::Tunnel(origin.clone(), via.clone()).to(origin);
     let (digging, securing) = (progress.clone(), progress.clone());
     let target = what.clone();
     let dug = connected.add_callback(move |socket| {

@@ -5,15 +5,15 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 
 use ::http::{HeaderMap, StatusCode};
-use twistor_deferred::{Deferred, Failure, Trigger, fail, succeed};
+use twistor_deferred::{Deferred, Failure, Trigger};
 use twistor_reactor::Handle;
 
-use super::connection::Connection;
+use super::destination::{Appetite, Destination, Ending};
 use super::errors::PartialDownload;
-use super::fetch::{Destination, Ending, Fetch};
+use super::fetch::Fetch;
 use super::pool::Pool;
 use super::request::Request;
-use crate::Transport;
+use crate::http::pieces::{Pieces, Taker};
 use crate::http::{Headers, ResponseHead, Url};
 
 /// A response: its head is there, its body is still coming. Twisted: `IResponse`.
@@ -78,14 +78,16 @@ impl fmt::Debug for Response {
 
 /// The body of a [`Response`], as it comes.
 ///
-/// While nobody asks for more, nothing is read from the connection: at most 64 KiB are kept, and what
-/// they decompress to.
+/// While nobody asks for more, nothing is read from the connection, and nothing decompressed: at most 64 KiB are kept,
+/// as they came, and a piece of what they decompress to.
 ///
 /// # Dropping
 ///
 /// Dropped before its end, it closes the connection; nobody would read the rest.
 pub struct ResponseBody {
     stream: Rc<Stream>,
+    /// It may be over for the connection, and hold the rest back.
+    fetch: Option<Rc<Fetch>>,
     /// Whether somebody else sees to the end.
     delivered: bool,
 }
@@ -99,7 +101,7 @@ impl ResponseBody {
     /// awaited fails that earlier wait with [`Abandoned`](twistor_deferred::Abandoned).
     #[track_caller]
     pub fn next(&self) -> Deferred<Option<Vec<u8>>> {
-        self.stream.next()
+        self.stream.pieces.next(|| self.stream.resume())
     }
 
     /// Has each piece given to `consumer`, as it comes and without a copy. Fires after the last. Twisted:
@@ -111,7 +113,14 @@ impl ResponseBody {
     #[track_caller]
     pub fn deliver(mut self, consumer: impl FnMut(&[u8]) -> Result<(), Failure> + 'static) -> Deferred<()> {
         self.delivered = true;
-        Stream::deliver(&self.stream, Box::new(consumer))
+        let stream = Rc::downgrade(&self.stream);
+        let give_up = move || {
+            if let Some(stream) = stream.upgrade() {
+                stream.pieces.discard();
+                stream.abandon();
+            }
+        };
+        self.stream.pieces.deliver(Box::new(consumer), || self.stream.resume(), give_up)
     }
 
     /// Collects the whole. Twisted: `readBody`.
@@ -141,15 +150,15 @@ impl ResponseBody {
 
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept = self.stream.kept.borrow().len();
-        write!(f, "ResponseBody({} bytes came, {kept} of them unread)", self.stream.received.get())
+        let (received, kept) = (self.stream.received.get(), self.stream.pieces.kept());
+        write!(f, "ResponseBody({received} bytes came, {kept} of them unread)")
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if !self.delivered {
-            self.stream.abandon();
+        if let Some(fetch) = self.fetch.as_ref().filter(|_| !self.delivered) {
+            fetch.abandon();
         }
     }
 }
@@ -172,26 +181,13 @@ pub(super) fn fetch(handle: &Handle, pool: Option<Rc<Pool>>, request: Request) -
     deferred
 }
 
-type Consumer = Box<dyn FnMut(&[u8]) -> Result<(), Failure>>;
-
 /// What the connection and the reader of a body share.
 #[derive(Default)]
 struct Stream {
     response: Cell<Option<Trigger<Response>>>,
     fetch: OnceCell<Weak<Fetch>>,
-    transport: OnceCell<Transport>,
-    /// What nobody has asked for yet. In one piece: chunks of a byte are not to cost an allocation each.
-    kept: RefCell<Vec<u8>>,
+    pieces: Pieces,
     received: Cell<u64>,
-    paused: Cell<bool>,
-    /// Who waits for a piece.
-    waiting: Cell<Option<Trigger<Option<Vec<u8>>>>>,
-    /// Who takes them all, and who waits for the end.
-    consumer: Cell<Option<Consumer>>,
-    delivered: Cell<Option<Trigger<()>>>,
-    /// How it ended, until that is told.
-    end: Cell<Option<Result<(), Failure>>>,
-    ended: Cell<bool>,
 }
 
 impl Stream {
@@ -202,129 +198,35 @@ impl Stream {
         }
     }
 
-    fn pause(&self) {
-        if !self.paused.replace(true) {
-            if let Some(transport) = self.transport.get() {
-                transport.pause_producing();
-            }
-        }
-    }
-
+    /// Sees to it that more comes.
     fn resume(&self) {
-        if self.paused.replace(false) {
-            // Silence counts from now on.
-            if let Some(fetch) = self.fetch.get().and_then(Weak::upgrade) {
-                fetch.touch();
-            }
-            if let Some(transport) = self.transport.get() {
-                transport.resume_producing();
-            }
+        if let Some(fetch) = self.fetch.get().and_then(Weak::upgrade) {
+            fetch.resume();
         }
-    }
-
-    #[track_caller]
-    fn next(&self) -> Deferred<Option<Vec<u8>>> {
-        let kept = self.kept.take();
-        if !kept.is_empty() {
-            return succeed(Some(kept));
-        }
-        if self.ended.get() {
-            return match self.end.take() {
-                Some(Err(failure)) => fail(failure),
-                _ => succeed(None),
-            };
-        }
-        let (deferred, trigger) = Deferred::new();
-        drop(self.waiting.replace(Some(trigger)));
-        self.resume();
-        deferred
-    }
-
-    #[track_caller]
-    fn deliver(this: &Rc<Stream>, mut consumer: Consumer) -> Deferred<()> {
-        let kept = this.kept.take();
-        if !kept.is_empty() {
-            if let Err(failure) = consumer(&kept) {
-                this.abandon();
-                return fail(failure);
-            }
-        }
-        if this.ended.get() {
-            return match this.end.take() {
-                Some(Err(failure)) => fail(failure),
-                _ => succeed(()),
-            };
-        }
-        let cancelled = Rc::downgrade(this);
-        let (deferred, trigger) = Deferred::with_canceller(move |_| {
-            if let Some(stream) = cancelled.upgrade() {
-                drop(stream.consumer.take());
-                stream.abandon();
-            }
-        });
-        this.consumer.set(Some(consumer));
-        this.delivered.set(Some(trigger));
-        this.resume();
-        deferred
     }
 }
 
 impl Destination for Stream {
-    fn head(
-        self: Rc<Self>,
-        head: &ResponseHead<'_>,
-        url: Url,
-        connection: &Rc<Connection>,
-    ) -> Result<(), Failure> {
+    fn head(self: Rc<Self>, head: &ResponseHead<'_>, url: Url) -> Result<(), Failure> {
         let Some(trigger) = self.response.take() else { return Ok(()) };
-        if let Some(transport) = connection.transport() {
-            let _ = self.transport.set(transport.clone());
-        }
+        let fetch = self.fetch.get().and_then(Weak::upgrade);
         trigger.callback(Response {
             status: head.status,
             reason: head.words(),
             headers: head.headers.to_headers(),
             url,
             length: head.length(),
-            body: ResponseBody { stream: self.clone(), delivered: false },
+            body: ResponseBody { stream: self, fetch, delivered: false },
         });
-        let (waiting, consumer) = (self.waiting.take(), self.consumer.take());
-        if waiting.is_none() && consumer.is_none() {
-            // Somebody has to ask first.
-            self.pause();
-        }
-        self.waiting.set(waiting);
-        self.consumer.set(consumer);
         Ok(())
     }
 
     fn data(&self, data: &[u8]) -> Result<(), Failure> {
         self.received.set(self.received.get() + data.len() as u64);
-        if let Some(mut consumer) = self.consumer.take() {
-            let taken = consumer(data);
-            if !self.ended.get() {
-                self.consumer.set(Some(consumer));
-            }
-            return taken;
-        }
-        if let Some(waiting) = self.waiting.take() {
-            waiting.callback(Some(data.to_vec()));
-        } else {
-            self.kept.borrow_mut().extend_from_slice(data);
-            self.pause();
-        }
-        Ok(())
+        self.pieces.push(data)
     }
 
     fn ended(&self, ending: Ending) {
-        self.ended.set(true);
-        if self.paused.replace(false) {
-            // The next request on this connection starts with it flowing.
-            if let Some(transport) = self.transport.get() {
-                transport.resume_producing();
-            }
-        }
-        drop(self.consumer.take());
         let received = self.received.get();
         let end = match ending {
             Ending::Complete => Ok(()),
@@ -333,27 +235,20 @@ impl Destination for Stream {
             }
             other => other.into_failure().map_or(Ok(()), Err),
         };
-        if let Some(trigger) = self.response.take() {
-            if let Err(failure) = end {
-                trigger.errback(failure);
-            }
-        } else if let Some(trigger) = self.delivered.take() {
-            trigger.fire(end);
-        } else if let Some(trigger) = self.waiting.take() {
-            trigger.fire(end.map(|()| None));
-        } else {
-            self.end.set(Some(end));
+        match (self.response.take(), end) {
+            (Some(trigger), Err(failure)) => trigger.errback(failure),
+            (Some(trigger), Ok(())) => drop(trigger),
+            (None, end) => self.pieces.end(end),
         }
     }
 
-    fn is_paused(&self) -> bool {
-        self.paused.get()
-    }
-
-    fn takes_much(&self) -> bool {
-        let consumer = self.consumer.take();
-        let takes_much = consumer.is_some();
-        self.consumer.set(consumer);
-        takes_much
+    fn appetite(&self) -> Appetite {
+        match self.pieces.taker() {
+            Taker::Consumer => Appetite::Much,
+            Taker::Asker => Appetite::Little,
+            // One who has asked before will ask again; until then the next piece is kept.
+            Taker::Nobody if self.received.get() > 0 && self.pieces.kept() == 0 => Appetite::Little,
+            Taker::Nobody => Appetite::None,
+        }
     }
 }

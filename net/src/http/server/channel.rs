@@ -417,7 +417,7 @@ impl Channel {
         let incoming = self.incoming.take();
         self.exchange.set(Exchange { rest_is_small: false, ..self.exchange.get() });
         if let Some(incoming) = incoming {
-            incoming.end(Some(BodyCut.into()));
+            incoming.end(Err(BodyCut.into()));
         }
     }
 }

@@ -29,8 +29,6 @@ pub struct Connection {
     /// What came behind a request that is being answered, and how much of it is used up.
     kept: Vec<u8>,
     used: usize,
-    /// Whether as much is read at once as there is.
-    reads_much: bool,
     /// The request whose body is being collected.
     collecting: Option<Box<Collecting>>,
 }
@@ -45,7 +43,7 @@ struct Collecting {
 impl Connection {
     pub(super) fn new(channel: Rc<Channel>) -> Connection {
         let decoder = RequestDecoder::new(channel.site.decoding.clone());
-        Connection { channel, decoder, kept: Vec::new(), used: 0, reads_much: false, collecting: None }
+        Connection { channel, decoder, kept: Vec::new(), used: 0, collecting: None }
     }
 
     /// Takes in what came, and gives back what has to wait.
@@ -92,10 +90,8 @@ impl Connection {
         }
         channel.flush(&mut out);
         site.put_back(out);
-        let takes_much = self.takes_much();
-        if self.reads_much != takes_much {
-            self.reads_much = takes_much;
-            transport.read_little(!takes_much);
+        if self.takes_much() {
+            transport.read_much();
         }
         input
     }
@@ -257,7 +253,7 @@ fn on_end(channel: &Rc<Channel>, collecting: &mut Option<Box<Collecting>>, input
             let incoming = channel.incoming.take();
             if let Some(incoming) = incoming {
                 channel.flush(out);
-                incoming.end(None);
+                incoming.end(Ok(()));
             }
         }
         _ => {}
@@ -284,14 +280,14 @@ fn on_error(
     let incoming = channel.incoming.take();
     if let Some(incoming) = incoming {
         channel.flush(out);
-        incoming.end(Some(BodyRefused(error).into()));
+        incoming.end(Err(BodyRefused(error).into()));
     }
 }
 
 impl Protocol for Connection {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.channel.connected(transport);
-        transport.read_little(true);
+        transport.read_little();
         // An answer in two pieces would wait for the client to acknowledge the first.
         let _ = transport.set_nodelay(true);
         Ok(())
@@ -446,9 +442,9 @@ mod tests {
             let mut connection = connect(&mut site);
             let head = format!("POST / HTTP/1.1\r\nHost: here\r\n{framing}\r\n\r\n");
             connection.data_received(&Transport::lost(), head.as_bytes()).unwrap();
-            assert_eq!(connection.reads_much, much, "{framing}");
+            assert_eq!(connection.takes_much(), much, "{framing}");
             connection.data_received(&Transport::lost(), b"1\r\n").unwrap();
-            assert!(!connection.reads_much, "{framing}");
+            assert!(!connection.takes_much(), "{framing}");
         }
     }
 }

@@ -7,11 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use ::http::StatusCode;
-use twistor_deferred::{Deferred, Failure, Trigger, fail, succeed};
+use twistor_deferred::{Deferred, Failure};
 
 use super::channel::Channel;
 use crate::HandlerPanicked;
 use crate::http::DecodeError;
+use crate::http::pieces::{Pieces, Taker};
 
 /// The body of a request, as it comes; see [`Request::stream`](super::Request::stream).
 ///
@@ -34,10 +35,8 @@ impl RequestBody {
 
     /// A body that has come already.
     pub(super) fn whole(bytes: Vec<u8>) -> RequestBody {
-        let incoming = Rc::new(Incoming::new(Weak::new(), false));
-        incoming.kept.replace(bytes);
-        incoming.ended.set(true);
-        RequestBody::new(incoming)
+        let pieces = Pieces::whole(bytes);
+        RequestBody::new(Rc::new(Incoming { pieces, ..Incoming::new(Weak::new(), false) }))
     }
 
     /// The next piece; `None` after the last.
@@ -48,18 +47,7 @@ impl RequestBody {
     /// while a piece is awaited fails that earlier wait with [`Abandoned`](twistor_deferred::Abandoned).
     #[track_caller]
     pub fn next(&self) -> Deferred<Option<Vec<u8>>> {
-        let incoming = &self.incoming;
-        let kept = incoming.kept.take();
-        if !kept.is_empty() {
-            return succeed(Some(kept));
-        }
-        if let Some(end) = incoming.take_end() {
-            return end.map_or_else(fail, |()| succeed(None));
-        }
-        let (deferred, trigger) = Deferred::new();
-        drop(incoming.waiting.replace(Some(trigger)));
-        incoming.resume();
-        deferred
+        self.incoming.pieces.next(|| self.incoming.resume())
     }
 
     /// Has each piece given to `consumer`, as it comes and without a copy. Fires after the last.
@@ -74,22 +62,18 @@ impl RequestBody {
         mut consumer: impl FnMut(&[u8]) -> Result<(), Failure> + 'static,
     ) -> Deferred<()> {
         self.delivered = true;
-        let incoming = &self.incoming;
-        let kept = incoming.kept.take();
-        if !kept.is_empty() {
-            if let Err(failure) = consumer(&kept) {
+        // A panic is the request's, not the connection's.
+        let guarded = move |piece: &[u8]| {
+            catch_unwind(AssertUnwindSafe(|| consumer(piece)))
+                .unwrap_or_else(|payload| Err(HandlerPanicked::new("deliver", payload).into()))
+        };
+        let incoming = Rc::downgrade(&self.incoming);
+        let give_up = move || {
+            if let Some(incoming) = incoming.upgrade() {
                 incoming.discard();
-                return fail(failure);
             }
-        }
-        if let Some(end) = incoming.take_end() {
-            return end.map_or_else(fail, succeed);
-        }
-        let (deferred, trigger) = Deferred::new();
-        incoming.consumer.set(Some(Box::new(consumer)));
-        incoming.delivered.set(Some(trigger));
-        incoming.resume();
-        deferred
+        };
+        self.incoming.pieces.deliver(Box::new(guarded), || self.incoming.resume(), give_up)
     }
 
     /// Collects the whole.
@@ -111,8 +95,8 @@ impl RequestBody {
 
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept = self.incoming.kept.borrow().len();
-        write!(f, "RequestBody({kept} bytes unread, ended: {})", self.incoming.ended.get())
+        let pieces = &self.incoming.pieces;
+        write!(f, "RequestBody({} bytes unread, ended: {})", pieces.kept(), pieces.have_ended())
     }
 }
 
@@ -124,19 +108,10 @@ impl Drop for RequestBody {
     }
 }
 
-type Consumer = Box<dyn FnMut(&[u8]) -> Result<(), Failure>>;
-
 /// What the connection and the reader of a body share.
 pub(super) struct Incoming {
     channel: Weak<Channel>,
-    /// What nobody has asked for yet. In one piece: chunks of a byte are not to cost an allocation each.
-    kept: RefCell<Vec<u8>>,
-    waiting: Cell<Option<Trigger<Option<Vec<u8>>>>>,
-    consumer: Cell<Option<Consumer>>,
-    delivered: Cell<Option<Trigger<()>>>,
-    ended: Cell<bool>,
-    /// Why it ended, until that is told; none: in order.
-    cut: Cell<Option<Failure>>,
+    pieces: Pieces,
     paused: Cell<bool>,
     /// The client waits to be told to go on.
     expects: Cell<bool>,
@@ -148,12 +123,7 @@ impl Incoming {
     pub(super) fn new(channel: Weak<Channel>, expects: bool) -> Incoming {
         Incoming {
             channel,
-            kept: RefCell::default(),
-            waiting: Cell::default(),
-            consumer: Cell::default(),
-            delivered: Cell::default(),
-            ended: Cell::new(false),
-            cut: Cell::default(),
+            pieces: Pieces::default(),
             paused: Cell::new(false),
             expects: Cell::new(expects),
             discarded: Cell::new(false),
@@ -167,10 +137,7 @@ impl Incoming {
 
     /// Whether somebody takes each piece as it comes.
     pub(super) fn is_consumed(&self) -> bool {
-        let consumer = self.consumer.take();
-        let is_consumed = consumer.is_some();
-        self.consumer.set(consumer);
-        is_consumed
+        self.pieces.taker() == Taker::Consumer
     }
 
     pub(super) fn data(&self, data: &[u8]) {
@@ -178,43 +145,16 @@ impl Incoming {
         if self.discarded.get() {
             return;
         }
-        if let Some(mut consumer) = self.consumer.take() {
-            // A panic is the request's, not the connection's.
-            let consumed = catch_unwind(AssertUnwindSafe(|| consumer(data)))
-                .unwrap_or_else(|payload| Err(HandlerPanicked::new("deliver", payload).into()));
-            match consumed {
-                Ok(()) => self.consumer.set(Some(consumer)),
-                Err(failure) => {
-                    self.discard();
-                    if let Some(delivered) = self.delivered.take() {
-                        delivered.errback(failure);
-                    }
-                }
-            }
-        } else if let Some(waiting) = self.waiting.take() {
-            waiting.callback(Some(data.to_vec()));
-        } else {
-            self.kept.borrow_mut().extend_from_slice(data);
+        if let Err(failure) = self.pieces.push(data) {
+            self.discard();
+            self.pieces.end(Err(failure));
+        } else if self.pieces.kept() > 0 {
             self.pause();
         }
     }
 
-    pub(super) fn end(&self, cut: Option<Failure>) {
-        if self.ended.replace(true) {
-            return;
-        }
-        drop(self.consumer.take());
-        if let Some(delivered) = self.delivered.take() {
-            delivered.fire(cut.map_or(Ok(()), Err));
-        } else if let Some(waiting) = self.waiting.take() {
-            waiting.fire(cut.map_or(Ok(None), Err));
-        } else {
-            self.cut.set(cut);
-        }
-    }
-
-    fn take_end(&self) -> Option<Result<(), Failure>> {
-        self.ended.get().then(|| self.cut.take().map_or(Ok(()), Err))
+    pub(super) fn end(&self, end: Result<(), Failure>) {
+        self.pieces.end(end);
     }
 
     fn pause(&self) {
@@ -237,9 +177,8 @@ impl Incoming {
     }
 
     fn discard(&self) {
-        if !self.discarded.replace(true) && !self.ended.get() {
-            drop(self.consumer.take());
-            self.kept.take();
+        if !self.discarded.replace(true) && !self.pieces.have_ended() {
+            self.pieces.discard();
             // Not to be told to go on: the body is not wanted.
             if self.paused.replace(false) {
                 if let Some(channel) = self.channel.upgrade() {

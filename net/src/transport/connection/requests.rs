@@ -73,15 +73,6 @@ impl Connection<dyn Protocol> {
         true
     }
 
-    #[cfg(feature = "http")]
-    pub(crate) fn read_little(&self, little: bool) {
-        if little {
-            self.set(State::READ_LITTLE);
-        } else {
-            self.clear(State::READ_LITTLE);
-        }
-    }
-
     /// Whether something written now would be sent.
     #[inline]
     pub(crate) fn takes_writes(&self) -> bool {
