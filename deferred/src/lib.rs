@@ -28,6 +28,7 @@ pub mod behaviour {}
 mod cancel;
 mod chain;
 mod deferred;
+mod ending;
 mod failure;
 mod future;
 mod list;
@@ -49,6 +50,7 @@ mod waiters;
 pub use cancel::{Cancelled, Canceller};
 pub use chain::CircularWait;
 pub use deferred::Deferred;
+pub use ending::ending;
 pub use failure::{Failure, Panicked};
 pub use list::{
     DeferredList, EarlyMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, Join, Mode,

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
 use crate::chain::{self, Node, Settled, Stage};
+use crate::ending::is_ending;
 use crate::failure::{Unhandled, panic_message};
 use crate::origin::{Origin, OriginLink, OriginState};
 use crate::trace::Track;
@@ -44,9 +45,10 @@ impl<T: 'static> Source<T> {
         chain::drive(self.clone(), self, result);
     }
 
-    fn fail(self: Rc<Self>, failure: Unhandled) {
+    fn fail(self: Rc<Self>, failure: Failure) {
+        let failure = if is_ending() { failure.quiet() } else { failure };
         let made_at = self.stage.link.made_at;
-        self.fire(Err(failure.seen_in(made_at)));
+        self.fire(Err(Unhandled::from(failure).seen_in(made_at)));
     }
 }
 
@@ -69,7 +71,7 @@ impl<T: 'static> Origin for Source<T> {
         }
         if link.state() == OriginState::Cancelling {
             let failure = Failure::made_at(Box::new(Cancelled), link.made_at);
-            self.fail(failure.into());
+            self.fail(failure);
         }
     }
 }
@@ -119,7 +121,7 @@ impl<T: 'static> Trigger<T> {
         if self.is_live() {
             match result {
                 Ok(value) => self.source.clone().fire(Ok(value)),
-                Err(failure) => self.source.clone().fail(failure.into()),
+                Err(failure) => self.source.clone().fail(failure),
             }
         }
     }
@@ -144,7 +146,7 @@ impl<T: 'static> Drop for Trigger<T> {
 fn abandon<T: 'static>(source: &Rc<Source<T>>) {
     if !std::thread::panicking() {
         let failure = Failure::made_at(Box::new(Abandoned), source.stage.link.made_at);
-        source.clone().fail(failure.into());
+        source.clone().fail(failure);
     }
 }
 

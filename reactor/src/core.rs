@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use twistor_deferred::Panicked;
+use twistor_deferred::{Panicked, ending};
 
 use crate::delayed_call::TimerQueue;
 use crate::driver::{Driver, Wait};
@@ -216,9 +216,14 @@ impl Core {
         self.call(origin, || drop(value));
     }
 
+    /// The run is over: drops what is left of it, and whom that cuts off is told without an error in the log.
+    fn clear(&self) {
+        ending(|| self.drop_all());
+    }
+
     /// Joins the threads, and drops all sources, timers and jobs. Dropping them may run code that sets up new ones,
     /// so this goes on until nothing is left.
-    fn clear(&self) {
+    fn drop_all(&self) {
         for _ in 0..CLEARANCES {
             self.threads.join();
             let sources = self.sources.borrow_mut().take_all();
@@ -243,11 +248,13 @@ impl Core {
 
     /// The reactor is being dropped: nothing will run any more.
     pub(crate) fn close(&self) {
-        for call in self.shared.close().into_iter().chain(self.incoming.take()) {
-            self.discard(call.place, call.run);
-        }
-        self.lifecycle.clear(self);
-        self.clear();
+        ending(|| {
+            for call in self.shared.close().into_iter().chain(self.incoming.take()) {
+                self.discard(call.place, call.run);
+            }
+            self.lifecycle.clear(self);
+            self.drop_all();
+        });
     }
 }
 

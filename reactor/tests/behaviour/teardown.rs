@@ -9,9 +9,9 @@ use std::time::Duration;
 use mio::Interest;
 use mio::unix::pipe;
 use twistor_deferred::{Abandoned, Deferred};
-use twistor_reactor::{EventHandler, Handle, Phase, Progress, Reactor, Ready, Registration};
+use twistor_reactor::{EventHandler, Handle, Phase, Progress, Reactor, Ready, Registration, defer_later};
 
-use crate::support::{DropToken, Drops, Record, reactor, run};
+use crate::support::{DropToken, Drops, Record, keep_log, logged, reactor, run};
 
 /// A connection as net makes them: its own handler, owning its source, its registration and a handle.
 struct Connection {
@@ -112,6 +112,44 @@ fn what_is_dropped_at_the_end_may_schedule_anew_and_that_is_dropped_too() {
     drop(reactor);
     assert_eq!(record.take(), [true]);
     assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn what_the_end_cuts_off_is_no_error_in_the_log_and_what_is_abandoned_before_is() {
+    // R16
+    keep_log();
+    for dropped in [false, true] {
+        let reactor = Reactor::builder().threads(1).build().unwrap();
+        let (release, blocked) = mpsc::channel::<()>();
+        drop(reactor.defer_to_thread(move || Ok(blocked.recv().is_ok())));
+        drop(reactor.defer_to_thread(|| Ok(())));
+        for _ in 0..3 {
+            let handle = reactor.handle();
+            drop(reactor.spawn(async move { handle.sleep(Duration::from_secs(3600)).await }));
+            let handle = reactor.handle();
+            drop(reactor.spawn(async move {
+                defer_later(&handle, Duration::from_secs(3600), || Ok(())).await?;
+                Ok(())
+            }));
+            let (deferred, trigger) = Deferred::<u64>::new();
+            drop(deferred.add_errback(|failure| Err(failure.context("waiting"))));
+            reactor.call_later(Duration::from_secs(3600), move || trigger.callback(1));
+        }
+        let (deferred, trigger) = Deferred::<()>::new();
+        drop(deferred);
+        reactor.call_later(Duration::ZERO, move || drop(trigger));
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(logged().len(), 1, "the run went on");
+        drop(release);
+        if !dropped {
+            reactor.stop();
+            run(&reactor);
+        }
+        drop(reactor);
+        assert_eq!(logged(), [""; 0]);
+        drop(Deferred::<()>::new());
+        assert_eq!(logged().len(), 1, "the reactor was gone");
+    }
 }
 
 #[test]
