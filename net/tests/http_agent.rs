@@ -236,6 +236,28 @@ fn each_idle_connection_is_closed_when_its_own_time_is_over() {
     });
 }
 
+// H5, R4: an agent outlives the run, with which its connections go
+#[test]
+fn idle_connections_are_closed_in_a_second_run_too() {
+    let reactor = World::Simulated(1).reactor();
+    let agent = Rc::new(Agent::new(&reactor).keep_idle(seconds(10.0)));
+    for last in [false, true] {
+        let (handle, inner) = (reactor.handle(), agent.clone());
+        let fetched = reactor.spawn(async move {
+            let server = Server::new(&handle, answer);
+            inner.get_page(server.get("/")).await?;
+            assert_eq!(inner.connections(), (1, 1));
+            if last {
+                handle.sleep(seconds(11.0)).await?;
+            }
+            assert_eq!(inner.connections(), if last { (0, 0) } else { (1, 1) });
+            Ok(())
+        });
+        reactor.run_until(fetched).unwrap();
+        assert_eq!(agent.connections(), (0, 0));
+    }
+}
+
 // H5: the others kept may be as stale
 #[test]
 fn a_request_is_repeated_on_a_new_connection_even_when_others_are_kept() {
