@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
-use twistor_deferred::{Deferred, Failure, fail};
+use twistor_deferred::{Deferred, Failure, fail, maybe_deferred};
 use twistor_reactor::Handle;
 
 use super::EndpointError;
@@ -205,8 +205,9 @@ impl ClientEndpoint {
         progress.enter(ConnectStage::Lookup);
         let (handle, host, resolver) = (handle.clone(), host.to_owned(), self.resolver.clone());
         let progress = progress.clone();
-        resolver
-            .resolve(&handle, &host)
+        // A panic in it is a failure to connect: whoever connects again and again goes on.
+        let addresses = maybe_deferred(|| resolver.resolve(&handle, &host));
+        addresses
             .add_callback(move |addresses| {
                 if addresses.is_empty() {
                     return Err(Failure::from(DnsLookupError { host, source: None }));
