@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use ::http::{HeaderMap, StatusCode};
@@ -13,8 +14,8 @@ use super::errors::PartialDownload;
 use super::fetch::{Destination, Ending, Fetch};
 use super::pool::Pool;
 use super::request::Request;
-use crate::Transport;
 use crate::http::{Headers, ResponseHead, Url};
+use crate::{HandlerPanicked, Transport};
 
 /// A response: its head is there, its body is still coming. Twisted: `IResponse`.
 ///
@@ -107,7 +108,8 @@ impl ResponseBody {
     ///
     /// # Errors
     ///
-    /// Those of [`next`](ResponseBody::next), and that of the consumer, which closes the connection.
+    /// Those of [`next`](ResponseBody::next), and that of the consumer, which closes the connection; a panic in it is
+    /// [`HandlerPanicked`].
     #[track_caller]
     pub fn deliver(mut self, consumer: impl FnMut(&[u8]) -> Result<(), Failure> + 'static) -> Deferred<()> {
         self.delivered = true;
@@ -173,6 +175,12 @@ pub(super) fn fetch(handle: &Handle, pool: Option<Rc<Pool>>, request: Request) -
 }
 
 type Consumer = Box<dyn FnMut(&[u8]) -> Result<(), Failure>>;
+
+/// A panic is the consumer's failure, wherever it is called: from the loop, or for what was kept by whoever hands it over.
+fn give(consumer: &mut Consumer, piece: &[u8]) -> Result<(), Failure> {
+    catch_unwind(AssertUnwindSafe(|| consumer(piece)))
+        .unwrap_or_else(|payload| Err(HandlerPanicked::new("the consumer", payload).into()))
+}
 
 /// What the connection and the reader of a body share.
 #[derive(Default)]
@@ -244,7 +252,7 @@ impl Stream {
     fn deliver(this: &Rc<Stream>, mut consumer: Consumer) -> Deferred<()> {
         let kept = this.kept.take();
         if !kept.is_empty() {
-            if let Err(failure) = consumer(&kept) {
+            if let Err(failure) = give(&mut consumer, &kept) {
                 this.abandon();
                 return fail(failure);
             }
@@ -301,7 +309,7 @@ impl Destination for Stream {
     fn data(&self, data: &[u8]) -> Result<(), Failure> {
         self.received.set(self.received.get() + data.len() as u64);
         if let Some(mut consumer) = self.consumer.take() {
-            let taken = consumer(data);
+            let taken = give(&mut consumer, data);
             if !self.ended.get() {
                 self.consumer.set(Some(consumer));
             }
