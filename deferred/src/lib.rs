@@ -40,6 +40,7 @@ pub mod behaviour {}
 mod cancel;
 mod chain;
 mod deferred;
+mod ending;
 mod failure;
 mod future;
 mod list;
@@ -61,6 +62,7 @@ mod waiters;
 pub use cancel::{Cancelled, Canceller};
 pub use chain::CircularWait;
 pub use deferred::Deferred;
+pub use ending::ending;
 pub use failure::{Failure, Panicked};
 pub use list::{
     DeferredList, EarlyMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, Join, Mode,
@@ -72,7 +74,7 @@ pub use queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
 pub use semaphore::{DeferredLock, DeferredSemaphore, NoSlots, Permit};
 pub use shortcuts::{execute, fail, maybe_deferred, succeed};
 pub use stderr::log_to_stderr;
-pub use trigger::{Abandoned, Trigger, abandon_quietly};
+pub use trigger::{Abandoned, Trigger};
 
 /// The README's program is compiled with the tests.
 #[cfg(doctest)]

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
 use crate::chain::{self, Node, Settled, Stage};
+use crate::ending::is_ending;
 use crate::failure::{Unhandled, panic_message};
 use crate::origin::{Origin, OriginLink, OriginState};
 use crate::trace::Track;
@@ -44,9 +45,10 @@ impl<T: 'static> Source<T> {
         chain::drive(self.clone(), self, result);
     }
 
-    fn fail(self: Rc<Self>, failure: Unhandled) {
+    fn fail(self: Rc<Self>, failure: Failure) {
+        let failure = if is_ending() { failure.quiet() } else { failure };
         let made_at = self.stage.link.made_at;
-        self.fire(Err(failure.seen_in(made_at)));
+        self.fire(Err(Unhandled::from(failure).seen_in(made_at)));
     }
 }
 
@@ -69,7 +71,7 @@ impl<T: 'static> Origin for Source<T> {
         }
         if link.state() == OriginState::Cancelling {
             let failure = Failure::made_at(Box::new(Cancelled), link.made_at);
-            self.fail(failure.into());
+            self.fail(failure);
         }
     }
 }
@@ -123,7 +125,7 @@ impl<T: 'static> Trigger<T> {
         if self.is_live() {
             match result {
                 Ok(value) => self.source.clone().fire(Ok(value)),
-                Err(failure) => self.source.clone().fail(failure.into()),
+                Err(failure) => self.source.clone().fail(failure),
             }
         }
     }
@@ -148,35 +150,8 @@ impl<T: 'static> Drop for Trigger<T> {
 fn abandon<T: 'static>(source: &Rc<Source<T>>) {
     if !std::thread::panicking() {
         let failure = Failure::made_at(Box::new(Abandoned), source.stage.link.made_at);
-        let failure = if QUIET.get() { failure.quiet() } else { failure };
-        source.clone().fail(failure.into());
+        source.clone().fail(failure);
     }
-}
-
-thread_local! {
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `f`, in which a trigger that is dropped unfired is nobody's fault: its [`Abandoned`] is
-/// [quiet](crate::Failure::quiet). For a loop that has come to its end in order, and drops what is still waiting.
-///
-/// ```
-/// use twistor_deferred::{Deferred, abandon_quietly};
-///
-/// let (tick, trigger) = Deferred::<()>::new();
-/// drop(tick); // nobody waits for it
-/// abandon_quietly(|| drop(trigger)); // logged for debugging, and not as an error
-/// ```
-pub fn abandon_quietly<R>(f: impl FnOnce() -> R) -> R {
-    /// Puts back what was, also when `f` panics.
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            QUIET.set(self.0);
-        }
-    }
-    let _restore = Restore(QUIET.replace(true));
-    f()
 }
 
 impl<T: 'static> fmt::Debug for Trigger<T> {

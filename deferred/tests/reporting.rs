@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use support::logged;
 use twistor_deferred::{
     Abandoned, Cancelled, Deferred, DeferredList, DeferredPool, DeferredQueue, Failure, FirstError, Outcome,
-    abandon_quietly, execute, fail, gather_results, join, maybe_deferred, race, succeed,
+    Trigger, ending, execute, fail, gather_results, join, maybe_deferred, race, succeed,
 };
 
 #[track_caller]
@@ -52,6 +52,81 @@ fn a_quiet_failure_that_nobody_handled_is_logged_for_debugging() {
             .add_errback(|failure| failure.trap::<Abandoned>().map(|_| 0))
     };
     let line = logged_once(|| drop(untrapped()));
+    assert!(line.starts_with("DEBUG: unhandled failure"), "{line}");
+}
+
+// D16
+#[test]
+fn what_the_end_of_a_loop_cuts_off_is_logged_for_debugging() {
+    type Cut = fn(Deferred<u64>, Trigger<u64>);
+    let cuts: [Cut; 4] = [
+        |deferred, trigger| {
+            drop(deferred);
+            drop(trigger);
+        },
+        |deferred, trigger| {
+            drop(deferred.add_errback(|failure| Err(failure.context("asking"))));
+            trigger.errback(Cancelled);
+        },
+        |deferred, _trigger| deferred.cancel(),
+        // What holds the trigger goes when a callback of another drops it.
+        |deferred, trigger| {
+            let (other, first) = Deferred::<u64>::new();
+            drop(other.add_both(move |_| drop(trigger)));
+            drop(deferred);
+            drop(first);
+        },
+    ];
+    for cut in cuts {
+        let (deferred, trigger) = Deferred::<u64>::new();
+        let line = logged_once(|| ending(|| cut(deferred, trigger)));
+        assert!(line.starts_with("DEBUG: unhandled failure"), "{line}");
+    }
+    // Also if the Deferred is dropped later.
+    let (deferred, trigger) = Deferred::<u64>::new();
+    nothing_logged(|| ending(|| drop(trigger)));
+    let line = logged_once(|| drop(deferred));
+    assert!(line.starts_with("DEBUG: unhandled failure"), "{line}");
+}
+
+// D16
+#[test]
+fn what_goes_wrong_by_itself_while_a_loop_ends_is_an_error() {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    drop(deferred.add_errback(|_| -> Result<u64, Failure> { Err(Cancelled.into()) }));
+    let line = logged_once(|| ending(|| drop(trigger)));
+    assert!(line.starts_with("ERROR: unhandled failure"), "{line}");
+
+    let (deferred, trigger) = Deferred::<u64>::new();
+    drop(deferred.add_errback(|_| -> Result<u64, Failure> { panic!("in the errback") }));
+    let line = logged_once(|| ending(|| drop(trigger)));
+    assert!(line.starts_with("ERROR: unhandled failure"), "{line}");
+
+    // It had failed before, and nobody looked.
+    let failed = fail::<u64>(Cancelled);
+    let line = logged_once(|| ending(|| drop(failed)));
+    assert!(line.starts_with("ERROR: unhandled failure"), "{line}");
+}
+
+// D16
+#[test]
+fn what_is_abandoned_before_and_after_the_end_of_a_loop_is_an_error() {
+    let abandon = || drop(Deferred::<u64>::new());
+    let nested = || ending(|| ending(|| ()));
+    let panicking = || drop(catch_unwind(|| ending(|| panic!("at the end"))));
+    for end in [nested as fn(), panicking as fn()] {
+        let line = logged_once(abandon);
+        assert!(line.starts_with("ERROR: unhandled failure"), "{line}");
+        end();
+        let line = logged_once(abandon);
+        assert!(line.starts_with("ERROR: unhandled failure"), "{line}");
+    }
+    let line = logged_once(|| {
+        ending(|| {
+            nested();
+            abandon();
+        });
+    });
     assert!(line.starts_with("DEBUG: unhandled failure"), "{line}");
 }
 
@@ -257,21 +332,6 @@ fn a_failure_that_moved_into_another_chain_is_that_chains_to_handle() {
 fn an_abandoned_deferred_that_nobody_waits_for_is_logged() {
     let line = logged_once(|| drop(Deferred::<u64>::new()));
     assert!(line.starts_with("ERROR: ") && line.contains("abandoned"), "{line}");
-}
-
-// D9, D11
-#[test]
-fn what_a_loop_abandons_at_its_end_is_logged_for_debugging_and_nothing_after_it() {
-    let line = logged_once(|| abandon_quietly(|| drop(Deferred::<u64>::new())));
-    assert!(line.starts_with("DEBUG: ") && line.contains("abandoned"), "{line}");
-
-    let panicking = || abandon_quietly(|| panic!("in the middle"));
-    assert!(catch_unwind(AssertUnwindSafe(panicking)).is_err());
-    let line = logged_once(|| drop(Deferred::<u64>::new()));
-    assert!(line.starts_with("ERROR: "), "{line}");
-    // Another failure is somebody's fault at the end, too.
-    let line = logged_once(|| abandon_quietly(|| drop(fail::<u64>(Cancelled))));
-    assert!(line.starts_with("ERROR: "), "{line}");
 }
 
 // D11

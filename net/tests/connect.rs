@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use support::*;
-use twistor_deferred::{Cancelled, Deferred, Failure, fail, gather_results, succeed};
+use twistor_deferred::{Cancelled, Deferred, Failure, Panicked, fail, gather_results, succeed};
 use twistor_net::{
     ClientEndpoint, ConnectFailed, ConnectRefused, ConnectStage, ConnectTimedOut, DnsLookupError, Resolver,
     ServerEndpoint, SimulatedNetwork, Transport,
@@ -203,6 +203,26 @@ fn a_look_up_that_hangs_is_timed_out() {
     // An answer that comes too late is ignored.
     for trigger in resolver.0.take() {
         trigger.callback(vec!["127.0.0.1".parse().unwrap()]);
+    }
+}
+
+// P6, C6
+#[test]
+fn a_resolver_that_panics_is_a_failure_to_connect() {
+    #[derive(Debug)]
+    struct Panics(bool);
+    impl Resolver for Panics {
+        fn resolve(&self, handle: &Handle, _: &str) -> Deferred<Vec<IpAddr>> {
+            if self.0 {
+                return handle.defer_to_thread(|| panic!("on a thread"));
+            }
+            panic!("at once")
+        }
+    }
+    for (on_a_thread, message) in [(true, "on a thread"), (false, "at once")] {
+        let endpoint = ClientEndpoint::tcp("some.name", 1).resolver(Rc::new(Panics(on_a_thread)));
+        let failure = failure(|handle, protocol| endpoint.connect(handle, protocol));
+        assert_eq!(failure.trap::<Panicked>().unwrap().message(), message);
     }
 }
 

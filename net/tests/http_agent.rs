@@ -17,7 +17,7 @@ use support::folder::Folder;
 use support::{World, address, listen, seeds};
 use twistor_deferred::{Cancelled, Deferred};
 use twistor_net::http::{Agent, IdleTimedOut, NoResponse, Request, Response};
-use twistor_net::{Failure, ListeningPort, Protocol, SimulatedNetwork, Transport};
+use twistor_net::{Failure, HandlerPanicked, ListeningPort, Protocol, SimulatedNetwork, Transport};
 use twistor_reactor::Handle;
 
 fn seconds(seconds: f64) -> Duration {
@@ -235,6 +235,28 @@ fn each_idle_connection_is_closed_when_its_own_time_is_over() {
         assert_eq!(agent.connections(), (0, 0));
         Ok(())
     });
+}
+
+// H5, R4: an agent outlives the run, with which its connections go
+#[test]
+fn idle_connections_are_closed_in_a_second_run_too() {
+    let reactor = World::Simulated(1).reactor();
+    let agent = Rc::new(Agent::new(&reactor).keep_idle(seconds(10.0)));
+    for last in [false, true] {
+        let (handle, inner) = (reactor.handle(), agent.clone());
+        let fetched = reactor.spawn(async move {
+            let server = Server::new(&handle, answer);
+            inner.get_page(server.get("/")).await?;
+            assert_eq!(inner.connections(), (1, 1));
+            if last {
+                handle.sleep(seconds(11.0)).await?;
+            }
+            assert_eq!(inner.connections(), if last { (0, 0) } else { (1, 1) });
+            Ok(())
+        });
+        reactor.run_until(fetched).unwrap();
+        assert_eq!(agent.connections(), (0, 0));
+    }
 }
 
 // H5: the others kept may be as stale
@@ -554,6 +576,47 @@ fn a_download_cancelled_under_way_leaves_no_file() {
         download.cancel();
         assert!(folder.names().is_empty());
         assert!(download.await.unwrap_err().is::<Cancelled>());
+        Ok(())
+    });
+}
+
+// H9, D5: what came before it was asked for, and what comes later
+#[test]
+fn a_panic_in_what_takes_a_body_fails_that_request_alone() {
+    for pieces in [0, 1] {
+        run(async move |handle| {
+            let server = Server::new(&handle, async |asked: Asked| two_parts(asked, 1, 0.1).await);
+            let agent = Agent::new(&handle).max_connections(1);
+            let response = agent.request(server.get("/")).await?;
+            let mut left = pieces;
+            let delivering = response.into_body().deliver(move |_| {
+                left = i32::checked_sub(left, 1).filter(|left| *left >= 0).expect("a piece too many");
+                Ok(())
+            });
+            // Its place goes to who waits for it.
+            let next = agent.request(server.get("/"));
+            let panicked = delivering.await.unwrap_err().trap::<HandlerPanicked>()?;
+            assert_eq!(panicked.to_string(), "the consumer panicked: a piece too many");
+            drop(next.await?);
+            assert_eq!(server.seen.opened.get(), 2);
+            Ok(())
+        });
+    }
+}
+
+// H8, H9
+#[test]
+fn a_panic_in_what_watches_a_download_fails_it_and_leaves_no_file() {
+    run(async |handle| {
+        let folder = std::env::temp_dir().join(format!("twistor-panicking-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder)?;
+        let server = Server::new(&handle, answer);
+        let watched = |_, _| panic!("in what watches");
+        let failure = server.get("/").download_page(&handle, folder.join("page"), watched).await.unwrap_err();
+        assert!(failure.to_string().ends_with("data_received panicked: in what watches"), "{failure}");
+        assert_eq!(std::fs::read_dir(&folder)?.count(), 0);
+        std::fs::remove_dir_all(&folder)?;
         Ok(())
     });
 }

@@ -9,12 +9,12 @@
 
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use support::{address, listen, run};
 use twistor_net::http::{Agent, Cookies, HeaderValue, HttpError, Request, Url};
-use twistor_net::{Failure, ListeningPort, Protocol, Transport};
+use twistor_net::{Failure, HandlerPanicked, ListeningPort, Protocol, Transport};
 use twistor_reactor::Handle;
 
 /// Writes down what it is asked and told; gives each request the number of its asking.
@@ -174,4 +174,41 @@ fn a_jar_may_use_the_agent_and_its_panic_costs_one_request() {
             })
             .add_callback(move |_| drop(port))
     });
+}
+
+/// Panics whenever it is asked for the second time.
+struct Panics(Cell<usize>);
+
+impl Cookies for Panics {
+    fn set_cookies(&self, _: &Url, _: &mut dyn Iterator<Item = &[u8]>) {}
+
+    fn cookies(&self, _: &Url) -> Option<HeaderValue> {
+        self.0.set(self.0.get() + 1);
+        assert!(self.0.get() % 2 == 1, "the jar is broken");
+        None
+    }
+}
+
+#[test]
+fn a_jar_that_panics_costs_its_request_and_no_place_among_the_connections() {
+    // H12, H5: asked when a connection is made, and for one that is kept
+    for asked in [0, 1] {
+        run(|reactor| {
+            let (port, url, seen) = serve(reactor);
+            let agent = Agent::new(reactor).max_connections(1).cookies(Rc::new(Panics(Cell::new(asked))));
+            reactor.spawn(async move {
+                for number in asked..asked + 4 {
+                    let page = agent.get_page(Request::get(format!("{url}/none"))).await;
+                    match page.map_err(Failure::trap::<HandlerPanicked>) {
+                        Ok(_) => assert_eq!(number % 2, 0),
+                        Err(panicked) => assert_eq!((panicked?.handler(), number % 2), ("cookies", 1)),
+                    }
+                    assert_eq!(agent.connections(), (1, 1));
+                }
+                assert_eq!(seen.borrow().len(), 2);
+                drop(port);
+                Ok(())
+            })
+        });
+    }
 }

@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use twistor_deferred::{Panicked, abandon_quietly};
+use twistor_deferred::{Panicked, ending};
 
 use crate::delayed_call::TimerQueue;
 use crate::driver::{Driver, Wait};
@@ -90,7 +90,7 @@ impl Core {
         let goes_on = !self.lifecycle.has_work() || self.lifecycle.step(self);
         if !goes_on {
             // Told to stop, it leaves things undone by order.
-            abandon_quietly(|| self.clear());
+            ending(|| self.clear());
         }
         Ok(goes_on)
     }
@@ -258,7 +258,7 @@ impl Core {
             self.clear();
         };
         // A host may end its turns like this. What was never to have a turn, on the other hand, somebody forgot to run.
-        if self.lifecycle.has_started() { abandon_quietly(clear) } else { clear() }
+        if self.lifecycle.has_started() { ending(clear) } else { clear() }
     }
 }
 

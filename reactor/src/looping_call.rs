@@ -34,7 +34,8 @@ use crate::{Clock, DelayedCall};
 ///
 /// # Dropping
 ///
-/// Clones are the same loop. Dropping them all does not stop the calls; they end with the clock.
+/// Clones are the same loop. Dropping them all does not stop the calls; they end with the clock, or with the run of the
+/// reactor: then the Deferred of `start` fires [`Abandoned`](twistor_deferred::Abandoned), and the loop can be started again.
 #[derive(Clone)]
 pub struct LoopingCall {
     task: Rc<Task>,
@@ -193,11 +194,15 @@ impl Task {
         if result.is_ok() && !run.stopped.get() {
             return self.schedule(run);
         }
-        let current = self.run.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, &run));
+        self.forget(&run);
+        run.finish(result);
+    }
+
+    fn forget(&self, run: &Rc<Run>) {
+        let current = self.run.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, run));
         if current {
             self.run.replace(None);
         }
-        run.finish(result);
     }
 
     fn schedule(self: &Rc<Self>, run: Rc<Run>) {
@@ -206,12 +211,39 @@ impl Task {
     }
 
     fn call_after(self: &Rc<Self>, run: Rc<Run>, delay: Duration) {
-        let (task, this) = (self.clone(), run.clone());
-        let call = move || {
-            this.next.take();
-            task.call(this);
-        };
-        run.next.set(Some(self.clock.schedule(delay, Box::new(call), self.place)));
+        let due = Due { task: self.clone(), run: run.clone() };
+        // There is one from here on: a clock that is gone drops the call at once.
+        run.next.set(Some(DelayedCall::dead()));
+        let next = self.clock.schedule(delay, Box::new(move || due.call()), self.place);
+        if run.next.take().is_some() {
+            run.next.set(Some(next));
+        }
+    }
+}
+
+/// The next call, as its clock has it.
+struct Due {
+    task: Rc<Task>,
+    run: Rc<Run>,
+}
+
+impl Due {
+    fn call(self) {
+        self.run.next.take();
+        let (task, run) = (self.task.clone(), self.run.clone());
+        drop(self);
+        task.call(run);
+    }
+}
+
+impl Drop for Due {
+    /// Neither called nor taken back: the clock has dropped its calls, as a reactor does at its end, and so the loop is
+    /// over. Its Deferred is `Abandoned`, whoever still holds the loop.
+    fn drop(&mut self) {
+        if self.run.next.take().is_some() {
+            self.task.forget(&self.run);
+            drop(self.run.end.take());
+        }
     }
 }
 

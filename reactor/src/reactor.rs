@@ -119,7 +119,9 @@ impl Reactor {
     /// Runs until [`stop`](Handle::stop) is called, and then through the shutdown. Twisted's `run`.
     ///
     /// When it returns, all sources are taken out, all timers are dropped and all threads are joined. Calls from other
-    /// threads that came too late wait for the next run.
+    /// threads that came too late wait for the next run. Deferreds that this cuts off fail, mostly with
+    /// [`Abandoned`](twistor_deferred::Abandoned), and if nobody handles that it is logged for debugging only
+    /// ([`ending`](twistor_deferred::ending)).
     ///
     /// With the feature `signals`, Ctrl-C and SIGTERM stop a run in the program's main thread: see `Builder::signals`.
     ///

@@ -51,7 +51,8 @@ impl Handle {
     /// # Errors
     ///
     /// The future's own; [`Panicked`] if it panics; [`ReactorGone`]. When the run ends, a task that is not done is
-    /// dropped and its Deferred fires [`Abandoned`](twistor_deferred::Abandoned).
+    /// dropped and its Deferred fires [`Abandoned`](twistor_deferred::Abandoned), which if nobody handles it is logged for
+    /// debugging only ([`ending`](twistor_deferred::ending)).
     ///
     /// # Dropping
     ///

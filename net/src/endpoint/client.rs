@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
-use twistor_deferred::{Deferred, Failure, fail};
+use twistor_deferred::{Deferred, Failure, fail, maybe_deferred};
 use twistor_reactor::Handle;
 
 use super::EndpointError;
@@ -193,7 +193,8 @@ impl ClientEndpoint {
         }
         progress.enter(ConnectStage::Lookup);
         let resolver = self.resolver.as_deref().unwrap_or(&SystemResolver);
-        let found = resolver.resolve(handle, host);
+        // A panic in it is a failure to connect: whoever connects again and again goes on.
+        let found = maybe_deferred(|| resolver.resolve(handle, host));
         let (handle, host, progress) = (handle.clone(), host.to_owned(), progress.clone());
         found
             .add_callback(move |addresses| {

@@ -1,10 +1,19 @@
 //! A body between the connection that it comes on and the one who reads it.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use twistor_deferred::{Deferred, Failure, Trigger, fail, succeed};
 
+use crate::HandlerPanicked;
+
 pub(super) type Consumer = Box<dyn FnMut(&[u8]) -> Result<(), Failure>>;
+
+/// A panic is the consumer's failure, wherever it is called: from the loop, or for what was kept by whoever hands it over.
+fn give(consumer: &mut Consumer, piece: &[u8]) -> Result<(), Failure> {
+    catch_unwind(AssertUnwindSafe(|| consumer(piece)))
+        .unwrap_or_else(|payload| Err(HandlerPanicked::new("the consumer", payload).into()))
+}
 
 /// The pieces of a body, until somebody takes them.
 #[derive(Default)]
@@ -86,7 +95,7 @@ impl Pieces {
     ) -> Deferred<()> {
         let kept = self.kept.take();
         if !kept.is_empty() {
-            if let Err(failure) = consumer(&kept) {
+            if let Err(failure) = give(&mut consumer, &kept) {
                 give_up();
                 return fail(failure);
             }
@@ -104,7 +113,7 @@ impl Pieces {
     /// The next piece has come. Gives the failure of the consumer back, who gets no more then.
     pub(super) fn push(&self, data: &[u8]) -> Result<(), Failure> {
         if let Some(mut consumer) = self.consumer.take() {
-            consumer(data)?;
+            give(&mut consumer, data)?;
             if !self.ended.get() {
                 self.consumer.set(Some(consumer));
             }

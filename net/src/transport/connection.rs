@@ -637,8 +637,7 @@ impl<P: Protocol + ?Sized> Drop for Connection<P> {
     fn drop(&mut self) {
         if !self.is(State::LOST) && self.registration.get().is_some() {
             if !self.is(State::LINGERING) {
-                let lost = ConnectionLost::new(io::Error::other("the reactor has stopped"));
-                self.write_down(Failure::new(lost).quiet());
+                self.write_down(ConnectionLost::new(io::Error::other("the reactor has stopped")).into());
             }
             self.lose();
         }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use twistor_deferred::{Cancelled, Deferred, Trigger, fail, succeed};
+use twistor_deferred::{Abandoned, Cancelled, Deferred, Trigger, fail, succeed};
 use twistor_reactor::{AlreadyLooping, Clock, LoopingCall, ManualClock, Reactor};
 
 use crate::support::{Record, keep_log, logged, run};
@@ -237,4 +237,43 @@ fn after_a_reset_the_counts_are_those_of_the_new_grid() {
     looping.reset();
     clock.pump([Duration::from_millis(500); 4]);
     assert_eq!(record.take(), [1, 1, 1, 1, 1]);
+}
+
+#[test]
+fn a_loop_ends_with_the_run_and_can_be_started_in_the_next() {
+    // T4, R4, R16
+    keep_log();
+    let reactor = Reactor::simulated(0);
+    let calls = Rc::new(Cell::new(0));
+    let count = calls.clone();
+    let looping = LoopingCall::new(&reactor, move || count.set(count.get() + 1));
+    for round in 1..=3 {
+        let started = looping.start(S);
+        let handle = reactor.handle();
+        reactor.call_later(9 * S + S / 2, move || handle.stop());
+        if round == 2 {
+            // Nobody waits for it, and the loop is held.
+            drop(started);
+            reactor.run().unwrap();
+        } else {
+            let end = ended(started);
+            reactor.run().unwrap();
+            assert_eq!(end.take(), [Abandoned.to_string()]);
+        }
+        assert_eq!((calls.get(), looping.is_running()), (10 * round, false));
+    }
+    drop((looping, reactor));
+    assert_eq!(logged(), [""; 0]);
+}
+
+#[test]
+fn a_loop_on_a_reactor_that_is_gone_ends_at_once() {
+    // T4, R8
+    let handle = Reactor::simulated(0).handle();
+    let calls = Rc::new(Cell::new(0));
+    let count = calls.clone();
+    let looping = LoopingCall::new(&handle, move || count.set(count.get() + 1));
+    assert_eq!(ended(looping.start(S)).take(), [Abandoned.to_string()]);
+    assert_eq!(ended(looping.start_later(S)).take(), [Abandoned.to_string()]);
+    assert_eq!((calls.get(), looping.is_running()), (1, false));
 }

@@ -120,7 +120,7 @@ fn what_is_dropped_at_the_end_may_schedule_anew_and_that_is_dropped_too() {
 
 #[test]
 fn a_run_that_stops_in_order_leaves_things_undone_without_complaint_and_one_that_never_began_with() {
-    // R4, R8
+    // R17
     fn under_way(reactor: &Reactor) {
         let handle = reactor.handle();
         drop(defer_later(reactor, Duration::from_secs(9), || ()));
@@ -146,6 +146,44 @@ fn a_run_that_stops_in_order_leaves_things_undone_without_complaint_and_one_that
     drop(forgotten);
     let lines = logged();
     assert!(lines.len() == 3 && lines.iter().all(|line| line.contains("abandoned")), "{lines:?}");
+}
+
+#[test]
+fn what_the_end_cuts_off_is_no_error_in_the_log_and_what_is_abandoned_before_is() {
+    // R17
+    keep_log();
+    for dropped in [false, true] {
+        let reactor = Reactor::builder().threads(1).build().unwrap();
+        let (release, blocked) = mpsc::channel::<()>();
+        drop(reactor.defer_to_thread(move || Ok(blocked.recv().is_ok())));
+        drop(reactor.defer_to_thread(|| Ok(())));
+        for _ in 0..3 {
+            let handle = reactor.handle();
+            drop(reactor.spawn(async move { handle.sleep(Duration::from_secs(3600)).await }));
+            let handle = reactor.handle();
+            drop(reactor.spawn(async move {
+                defer_later(&handle, Duration::from_secs(3600), || Ok(())).await?;
+                Ok(())
+            }));
+            let (deferred, trigger) = Deferred::<u64>::new();
+            drop(deferred.add_errback(|failure| Err(failure.context("waiting"))));
+            reactor.call_later(Duration::from_secs(3600), move || trigger.callback(1));
+        }
+        let (deferred, trigger) = Deferred::<()>::new();
+        drop(deferred);
+        reactor.call_later(Duration::ZERO, move || drop(trigger));
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(logged().len(), 1, "the run went on");
+        drop(release);
+        if !dropped {
+            reactor.stop();
+            run(&reactor);
+        }
+        drop(reactor);
+        assert_eq!(logged(), [""; 0]);
+        drop(Deferred::<()>::new());
+        assert_eq!(logged().len(), 1, "the reactor was gone");
+    }
 }
 
 #[test]

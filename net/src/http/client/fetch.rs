@@ -1,6 +1,7 @@
 //! One request, with its redirects, its retry and its time limits.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,9 @@ use super::pool::{Found, Pool};
 use super::request::{Parts, Request, Settings};
 use super::route::Route;
 use super::trust::is_default;
-use crate::Transport;
 use crate::endpoint::timeout::Progress;
 use crate::http::{BodyLength, Hop, ResponseHead};
+use crate::{HandlerPanicked, Transport};
 
 /// The body of a redirect is read up to here, to keep the connection; a larger one costs the connection.
 const SKIPPED_BODY: u64 = 64 << 10;
@@ -157,7 +158,14 @@ impl Fetch {
         if self.done.get() {
             return connection.unwanted();
         }
-        let cookies = self.cookies();
+        // The jar is the program's: a panic in it costs this request, and not the connection's place.
+        let cookies = match catch_unwind(AssertUnwindSafe(|| self.cookies())) {
+            Ok(cookies) => cookies,
+            Err(payload) => {
+                connection.unwanted();
+                return self.fail(HandlerPanicked::new("cookies", payload).into());
+            }
+        };
         let (request, method, limits) = {
             let (parts, settings) = (self.parts.borrow(), self.settings.borrow());
             let request = match &*self.route.borrow() {

@@ -135,7 +135,8 @@ impl Pool {
     /// Sees to it that connections that stay idle are closed.
     fn sweep_later(self: &Rc<Self>, after: Duration) {
         let mut sweep = self.sweep.borrow_mut();
-        if sweep.is_none() {
+        // A run that ended has dropped it.
+        if sweep.as_ref().is_none_or(|sweep| !sweep.active()) {
             let weak = Rc::downgrade(self);
             *sweep = Some(self.handle.call_later(after, move || {
                 if let Some(pool) = weak.upgrade() {

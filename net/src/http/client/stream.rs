@@ -109,7 +109,8 @@ impl ResponseBody {
     ///
     /// # Errors
     ///
-    /// Those of [`next`](ResponseBody::next), and that of the consumer, which closes the connection.
+    /// Those of [`next`](ResponseBody::next), and that of the consumer, which closes the connection; a panic in it is
+    /// [`HandlerPanicked`](crate::HandlerPanicked).
     #[track_caller]
     pub fn deliver(mut self, consumer: impl FnMut(&[u8]) -> Result<(), Failure> + 'static) -> Deferred<()> {
         self.delivered = true;

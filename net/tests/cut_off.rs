@@ -1,0 +1,119 @@
+//! What the end of a run cuts off is no error, and a server with a thousand connections logs none at Ctrl-C. Statement
+//! R17, on connections. In a file of its own, because it has a logger.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+mod support;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use support::*;
+use twistor_deferred::{Deferred, Trigger};
+use twistor_net::{
+    ClientEndpoint, Conversation, Failure, Protocol, ServerEndpoint, Transport, conversations,
+};
+use twistor_reactor::{Handle, Reactor};
+
+thread_local! {
+    static LOGGED: RefCell<Vec<String>> = RefCell::default();
+}
+
+/// Writes down what this thread logs as a warning or an error.
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
+    }
+
+    fn flush(&self) {}
+}
+
+/// Waits for an answer that never comes, with its own trigger, and for its transport.
+#[derive(Default)]
+struct Waiting(RefCell<Vec<Trigger<u64>>>);
+
+impl Protocol for Waiting {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let (answer, trigger) = Deferred::<u64>::new();
+        drop(answer.add_callback(|number| assert_eq!(number, 1)));
+        self.0.borrow_mut().push(trigger);
+        transport.write(&vec![b'x'; World::Real.much()]);
+        drop(transport.drained());
+        Ok(())
+    }
+
+    fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// A server that answers by `async` functions, and clients that wait: some in their protocol, some in tasks of their own,
+/// some for a page; one for a server that does not take it. When all are connected, the run is stopped.
+fn run_and_stop(reactor: &Reactor) {
+    let handle = Handle::clone(reactor);
+    let connected = Rc::new(());
+    let all = Rc::new(RefCell::new(Vec::new()));
+    let (kept, tasks) = (all.clone(), handle.clone());
+    let talk = move |peer: Conversation| {
+        kept.borrow_mut().push(connected.clone());
+        if kept.borrow().len() == 9 {
+            let handle = tasks.clone();
+            // What they wrote is under way then.
+            tasks.call_later(Duration::from_millis(1), move || handle.stop());
+        }
+        let inner = tasks.clone();
+        tasks.spawn(async move {
+            // Reads no more, so that whoever sends much cannot send it all.
+            peer.read_exact(1).await?;
+            inner.sleep(Duration::from_secs(3600)).await?;
+            Ok(())
+        })
+    };
+    let port =
+        ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap()).listen(reactor, conversations(talk)).unwrap();
+    let server = address(&port);
+    let endpoint = ClientEndpoint::tcp(server.ip().to_string(), server.port());
+    for _ in 0..3 {
+        drop(endpoint.connect(reactor, Waiting::default()));
+        let (endpoint, handle) = (endpoint.clone(), handle.clone());
+        drop(reactor.spawn(async move {
+            let server = endpoint.converse(&handle).await?;
+            let line = server.read_line(100);
+            drop(server.read_exact(1));
+            line.await?;
+            Ok(())
+        }));
+        wait_for_a_page(&reactor.handle(), server);
+    }
+    reactor.call_later(DEADLINE, || panic!("they do not connect"));
+    reactor.run().unwrap();
+    assert_eq!(all.borrow().len(), 9);
+}
+
+#[cfg(feature = "http")]
+fn wait_for_a_page(handle: &Handle, server: std::net::SocketAddr) {
+    drop(twistor_net::http::get_page(handle, format!("http://{server}/")));
+}
+
+#[cfg(not(feature = "http"))]
+fn wait_for_a_page(handle: &Handle, server: std::net::SocketAddr) {
+    drop(ClientEndpoint::tcp(server.ip().to_string(), server.port()).connect(handle, Waiting::default()));
+}
+
+// R17, P1, P9, H9
+#[test]
+fn connections_that_are_cut_off_by_the_end_of_a_run_are_no_errors_in_the_log() {
+    log::set_logger(&Logger).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    on_every_network(|world| {
+        run_and_stop(&world.reactor());
+        assert_eq!(LOGGED.take(), [""; 0]);
+    });
+}
