@@ -229,7 +229,7 @@ fn fetch_pages_tells_who_succeeded_and_who_failed_and_why() {
         "http://SITE/twisted: 9000 bytes",
         "http://SITE/missing: 404 Not Found",
         "http://SITE/: connection to SITE refused",
-        "http://SITE/never: request timed out after 2s",
+        "http://SITE/never: request to http://SITE timed out after 2s, waiting for the head of the response",
         "4 of 7 pages came",
     ];
     prints_in_any_order("fetch_pages", &lines);

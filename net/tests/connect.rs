@@ -214,12 +214,12 @@ fn a_resolver_that_panics_is_a_failure_to_connect() {
     impl Resolver for Panics {
         fn resolve(&self, handle: &Handle, _: &str) -> Deferred<Vec<IpAddr>> {
             if self.0 {
-                return handle.defer_to_thread(|| panic!("on a thread"));
+                return handle.defer_to_thread(|| panic!("on a thread, on purpose"));
             }
-            panic!("at once")
+            panic!("at once, on purpose")
         }
     }
-    for (on_a_thread, message) in [(true, "on a thread"), (false, "at once")] {
+    for (on_a_thread, message) in [(true, "on a thread, on purpose"), (false, "at once, on purpose")] {
         let endpoint = ClientEndpoint::tcp("some.name", 1).resolver(Rc::new(Panics(on_a_thread)));
         let failure = failure(|handle, protocol| endpoint.connect(handle, protocol));
         assert_eq!(failure.trap::<Panicked>().unwrap().message(), message);

@@ -590,13 +590,15 @@ fn a_panic_in_what_takes_a_body_fails_that_request_alone() {
             let response = agent.request(server.get("/")).await?;
             let mut left = pieces;
             let delivering = response.into_body().deliver(move |_| {
-                left = i32::checked_sub(left, 1).filter(|left| *left >= 0).expect("a piece too many");
+                left = i32::checked_sub(left, 1)
+                    .filter(|left| *left >= 0)
+                    .expect("a piece too many, on purpose");
                 Ok(())
             });
             // Its place goes to who waits for it.
             let next = agent.request(server.get("/"));
             let panicked = delivering.await.unwrap_err().trap::<HandlerPanicked>()?;
-            assert_eq!(panicked.to_string(), "the consumer panicked: a piece too many");
+            assert_eq!(panicked.to_string(), "the consumer panicked: a piece too many, on purpose");
             drop(next.await?);
             assert_eq!(server.seen.opened.get(), 2);
             Ok(())
@@ -612,9 +614,12 @@ fn a_panic_in_what_watches_a_download_fails_it_and_leaves_no_file() {
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir(&folder)?;
         let server = Server::new(&handle, answer);
-        let watched = |_, _| panic!("in what watches");
+        let watched = |_, _| panic!("in what watches, on purpose");
         let failure = server.get("/").download_page(&handle, folder.join("page"), watched).await.unwrap_err();
-        assert!(failure.to_string().ends_with("data_received panicked: in what watches"), "{failure}");
+        assert!(
+            failure.to_string().ends_with("data_received panicked: in what watches, on purpose"),
+            "{failure}"
+        );
         assert_eq!(std::fs::read_dir(&folder)?.count(), 0);
         std::fs::remove_dir_all(&folder)?;
         Ok(())

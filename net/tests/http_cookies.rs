@@ -184,7 +184,7 @@ impl Cookies for Panics {
 
     fn cookies(&self, _: &Url) -> Option<HeaderValue> {
         self.0.set(self.0.get() + 1);
-        assert!(self.0.get() % 2 == 1, "the jar is broken");
+        assert!(self.0.get() % 2 == 1, "the jar is broken on purpose");
         None
     }
 }
