@@ -5,6 +5,7 @@
 //! is written down in [`State`], and the loop is asked to come by. So no user code runs inside a user's call, except
 //! a producer's `pause_producing`; and no borrow is held while any runs.
 
+mod ending;
 mod limited;
 mod requests;
 
@@ -12,16 +13,15 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::time::Duration;
 
 use twistor_deferred::Failure;
 use twistor_reactor::{EventHandler, Handle, Origin, Progress, Ready, Registration};
 
-use super::outgoing::{Outgoing, Producing, SHORT_WRITE_FILLS};
+use super::outgoing::{Outgoing, SHORT_WRITE_FILLS};
 use super::scratch::{LITTLE, SCRATCH, with_scratch};
 use super::socket::Socket;
 use super::watched::WatchedSocket;
-use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, HandlerPanicked, Protocol, Transport};
+use crate::{ConnectionLost, HandlerPanicked, Protocol, Transport};
 
 /// Bytes read per turn and connection: what one flooding peer may take of a turn.
 const READ_PER_TURN: usize = SCRATCH;
@@ -31,10 +31,6 @@ const READS_PER_TURN: usize = 4;
 
 /// Bytes sent from the queue per turn and connection.
 const SENT_PER_TURN: usize = 256 * 1024;
-
-/// How long, and for how many bytes, a connection that is closed and has sent all waits for the end of a peer that sends.
-const LINGER: Duration = Duration::from_secs(5);
-const LINGER_BYTES: usize = 16 << 20;
 
 /// Times a pull producer is resumed per turn.
 const PULLS_PER_TURN: usize = 16;
@@ -310,20 +306,6 @@ impl Connection<dyn Protocol> {
         !self.is(State::END_NEAR) || !(goes_on || self.with_io(|io| io.socket.keeps_bytes()))
     }
 
-    /// Has read what nobody is to be given any more.
-    #[cold]
-    fn throw_away(&self, count: usize) {
-        self.set(State::SENT_TO);
-        let enough = self.with_io(|io| {
-            let (left, _) = io.outgoing.as_mut()?.lingering.as_mut()?;
-            *left = left.saturating_sub(count);
-            (*left == 0).then_some(())
-        });
-        if enough.is_some() {
-            self.set(State::ENDED);
-        }
-    }
-
     /// The peer has ended its half.
     #[cold]
     fn ended(&self, transport: &Transport) {
@@ -337,18 +319,6 @@ impl Connection<dyn Protocol> {
     #[inline]
     fn most(&self, transport: &Transport, flag: State, wanted: usize) -> usize {
         if self.is(flag) { self.allowed(transport, flag, wanted) } else { wanted }
-    }
-
-    /// The socket says that the connection is broken.
-    #[cold]
-    fn failed(&self, error: io::Error) {
-        let cut_off = error.kind() == io::ErrorKind::UnexpectedEof;
-        if self.is(State::LINGERING) || (cut_off && self.is(State::CLOSING)) {
-            // All that was to be sent is sent, or can be; what will not come would have been thrown away.
-            self.set(State::ENDED);
-        } else {
-            self.doom(lost_for(error));
-        }
     }
 
     /// Does what was waiting for everything to be sent, and ends the connection if its time has come.
@@ -369,53 +339,6 @@ impl Connection<dyn Protocol> {
         if self.is(State::CLOSING.or(State::SHUTTING)) {
             self.wind_up(transport);
         }
-    }
-
-    /// Ends what is to end when all is sent, if it is.
-    fn wind_up(&self, transport: &Transport) {
-        if self.is(State::HELD_UP) {
-            return;
-        }
-        let (said, always_lingers) = self.with_io(|Io { socket, outgoing }| {
-            let sent = outgoing.as_ref().is_none_or(|out| out.queue.is_empty() && out.producing.is_none());
-            // An error means that there is nobody left to tell.
-            (sent && !matches!(socket.finish(), Ok(false)), socket.keeps_bytes())
-        });
-        if !said {
-            return;
-        }
-        let lingers = self.is(State::SENT_TO) || always_lingers;
-        if lingers && self.is(State::CLOSING) && !self.is(State::ENDED.or(State::LINGERING)) {
-            self.linger(transport);
-        }
-        if self.is(State::LINGERING.or(State::SHUTTING)) && !self.is(State::SHUT) {
-            // Fails only when the connection is gone already, which an event will tell.
-            let _ = self.with_io(|io| io.socket.shutdown_write());
-            self.set(State::SHUT);
-        }
-        if self.is(State::LINGERING) && !self.is(State::ENDED) {
-            return;
-        }
-        if self.is(State::CLOSING.or(State::ENDED)) {
-            self.lose();
-        }
-    }
-
-    /// Waits for the end of a peer that sends: what would meet a closed socket would be answered with a reset, and what
-    /// the peer was sent and has not read could be lost with it.
-    #[cold]
-    fn linger(&self, transport: &Transport) {
-        let Some(registration) = self.registration.get() else { return };
-        let connection = transport.connection.clone();
-        let timer = registration.handle().call_later(LINGER, move || {
-            if let Some(connection) = connection.upgrade() {
-                connection.set(State::ENDED);
-                connection.wake(Ready::WRITABLE);
-            }
-        });
-        self.with_outgoing(|outgoing| outgoing.lingering = Some((LINGER_BYTES, timer)));
-        self.set(State::LINGERING);
-        self.wake(Ready::READABLE);
     }
 
     /// When all is sent: resumes the producer, tells those who wait, frees the memory.
@@ -449,56 +372,7 @@ impl Connection<dyn Protocol> {
     }
 }
 
-/// Why a connection ends on which reading failed.
-#[cold]
-fn lost_for(error: io::Error) -> Failure {
-    #[cfg(feature = "tls")]
-    if let Some(truncated) =
-        error.get_ref().and_then(|inner| inner.downcast_ref::<crate::tls::TlsTruncated>())
-    {
-        return (*truncated).into();
-    }
-    ConnectionLost::new(error).into()
-}
-
-/// What is needed to end a connection, also when it is dropped.
 impl<P: Protocol + ?Sized> Connection<P> {
-    /// The end: frees everything, then tells the producer, those who wait, and the protocol.
-    fn lose(&self) {
-        self.set(State::LOST);
-        let Io { mut socket, outgoing } = self.io.replace(Io::GONE);
-        if let Some(registration) = self.registration.get() {
-            // It fails when the reactor is gone; the socket is closed either way.
-            let _ = registration.deregister(&mut socket);
-        }
-        drop(socket);
-        let mut reason = None;
-        if let Some(outgoing) = outgoing {
-            let Outgoing { queue, producing, reason: written_down, waiting, lingering, .. } = *outgoing;
-            drop(queue);
-            if let Some((_, timer)) = lingering {
-                let _ = timer.cancel();
-            }
-            let reset = written_down.as_ref().is_some_and(|reason| reason.is::<ConnectionAborted>());
-            reason = written_down;
-            if let Some(Producing { producer, .. }) = producing {
-                self.guard("stop_producing", || producer.stop_producing());
-            }
-            for trigger in waiting {
-                if reset {
-                    trigger.errback(ConnectionAborted);
-                } else {
-                    trigger.errback(ConnectionLost::new(io::ErrorKind::BrokenPipe.into()));
-                }
-            }
-        }
-        let reason = reason.unwrap_or_else(|| ConnectionDone.into());
-        self.enter("connection_lost", |protocol| {
-            protocol.connection_lost(reason);
-            Ok(())
-        });
-    }
-
     /// Calls the protocol, and takes what goes wrong in it as the reason to close.
     #[inline]
     fn enter(&self, method: &'static str, call: impl FnOnce(&mut P) -> Result<(), Failure>) {
@@ -524,70 +398,6 @@ impl<P: Protocol + ?Sized> Connection<P> {
         } else {
             self.doom(panic.into());
         }
-    }
-
-    /// Ends the connection for a reason once what was written is sent; the producer is told to stop.
-    #[cold]
-    fn close_because(&self, reason: Failure) {
-        self.write_down(reason);
-        let producing =
-            self.with_io(|io| io.outgoing.as_mut().and_then(|outgoing| outgoing.producing.take()));
-        if let Some(Producing { producer, .. }) = producing {
-            self.guard("stop_producing", || producer.stop_producing());
-        }
-        self.close();
-    }
-
-    /// The connection ends once all is sent. Until then the peer is read, though to throw it away: what is left unread
-    /// makes the close a reset, and with that the peer may lose what it was sent.
-    fn close(&self) {
-        self.set(State::CLOSING);
-        self.clear(State::SENT_TO.or(State::READ_LIMITED));
-        let held_up = State::PAUSED.or(State::READ_HELD);
-        if self.is(held_up) {
-            self.clear(held_up);
-            self.set(State::HELD_UP);
-            self.wake(Ready::READABLE);
-        }
-        self.wake(Ready::WRITABLE);
-    }
-
-    /// Ends the connection at once, that is, the next time the loop comes by.
-    #[cold]
-    fn doom(&self, reason: Failure) {
-        self.write_down(reason);
-        self.set(State::DOOMED);
-        self.wake(Ready::WRITABLE);
-    }
-
-    /// Remembers why the connection ends; the first reason counts.
-    fn write_down(&self, reason: Failure) {
-        let late = self.with_outgoing(|outgoing| match &mut outgoing.reason {
-            Some(_) => Some(reason),
-            none => {
-                *none = Some(reason);
-                None
-            }
-        });
-        drop(late);
-    }
-
-    /// Ends the connection when what the peer has sent is read.
-    #[cold]
-    fn break_off(&self, reason: Failure) {
-        self.write_down(reason);
-        self.forget_queue();
-        self.set(State::BROKEN.or(State::END_NEAR));
-        self.wake(Ready::READABLE);
-    }
-
-    /// Throws away what waits to be sent.
-    fn forget_queue(&self) {
-        self.with_io(|io| {
-            if let Some(outgoing) = &mut io.outgoing {
-                outgoing.queue = Default::default();
-            }
-        });
     }
 
     fn socket_error(&self) -> Option<io::Error> {
@@ -628,18 +438,6 @@ impl<P: Protocol + ?Sized> Connection<P> {
     fn wake(&self, ready: Ready) {
         if let Some(registration) = self.registration.get() {
             registration.wake(ready);
-        }
-    }
-}
-
-/// A connection that is dropped was not lost by itself: its reactor has stopped, or was dropped.
-impl<P: Protocol + ?Sized> Drop for Connection<P> {
-    fn drop(&mut self) {
-        if !self.is(State::LOST) && self.registration.get().is_some() {
-            if !self.is(State::LINGERING) {
-                self.write_down(ConnectionLost::new(io::Error::other("the reactor has stopped")).into());
-            }
-            self.lose();
         }
     }
 }
