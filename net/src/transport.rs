@@ -122,6 +122,23 @@ impl Transport {
     /// reads at all. nginx: `lingering_close`.
     ///
     /// `connection_lost` comes that much later, also where the peer has nothing more to say but does not close.
+    ///
+    /// ```
+    /// use twistor_net::{Failure, Protocol, Transport};
+    ///
+    /// struct Short(usize);
+    ///
+    /// impl Protocol for Short {
+    ///     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+    ///         self.0 += data.len();
+    ///         if self.0 > 1000 {
+    ///             transport.write(b"that is too long\n");
+    ///             transport.lose_connection_lingering();
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
     pub fn lose_connection_lingering(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.lose_connection();

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
 
+mod support;
 #[cfg(feature = "tls")]
 mod tls_support;
 
@@ -17,36 +18,14 @@ use twistor_net::{
     ClientEndpoint, ConnectionAborted, ConnectionDone, ConnectionLost, Failure, HandlerPanicked, Producer,
     Protocol, RateLimit, ServerEndpoint, SimulatedNetwork, Transport,
 };
-use twistor_reactor::{Handle, Reactor};
+use twistor_reactor::{Handle, Reactor, Simulation};
 
 /// Longer than anything is under way.
 const ON_THE_WAY: Duration = Duration::from_millis(150);
 const SERVER: &str = "192.0.2.80";
 
 fn seeds() -> std::ops::Range<u64> {
-    0..std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(500)
-}
-
-/// SplitMix64.
-#[derive(Clone)]
-struct Random(Rc<Cell<u64>>);
-
-impl Random {
-    fn new(seed: u64) -> Random {
-        Random(Rc::new(Cell::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d))))
-    }
-
-    fn below(&self, limit: u64) -> u64 {
-        self.0.set(self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
-        let mut z = self.0.get();
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-
-    fn one_in(&self, odds: u64) -> bool {
-        self.below(odds) == 0
-    }
+    support::seeds_or(500)
 }
 
 /// What the program's own reasons to fail look like.
@@ -77,7 +56,7 @@ struct Side {
     /// It says little, and soon: what it sends later could meet a closed socket, and cost it what it was sent.
     silent: bool,
     handle: Handle,
-    random: Random,
+    random: Simulation,
     transport: RefCell<Option<Transport>>,
     limit: RateLimit,
     /// Bytes taken to be sent, and bytes received.
@@ -112,7 +91,13 @@ fn byte(name: &str, place: u64) -> u8 {
 }
 
 impl Side {
-    fn new(name: &'static str, temper: Temper, silent: bool, handle: &Handle, random: &Random) -> Rc<Side> {
+    fn new(
+        name: &'static str,
+        temper: Temper,
+        silent: bool,
+        handle: &Handle,
+        random: &Simulation,
+    ) -> Rc<Side> {
         Rc::new(Side {
             name,
             temper,
@@ -138,6 +123,14 @@ impl Side {
             producing: RefCell::default(),
             acts: Cell::new(50),
         })
+    }
+
+    fn below(&self, limit: u64) -> u64 {
+        self.random.random() % limit
+    }
+
+    fn one_in(&self, odds: u64) -> bool {
+        self.below(odds) == 0
     }
 
     fn promise(&self, kept: bool, what: &str) {
@@ -169,7 +162,7 @@ impl Side {
         let begin = self.written.get();
         let data: Vec<u8> = (begin..begin + length).map(|place| byte(self.name, place)).collect();
         let may = !transport.is_lost();
-        let taken = match self.random.below(3) {
+        let taken = match self.below(3) {
             0 => transport.write(&data),
             1 => transport.write_vec(data),
             _ => {
@@ -186,7 +179,7 @@ impl Side {
 
     /// Does a thing or two, if it has not done enough.
     fn act(self: &Rc<Self>) {
-        for _ in 0..=self.random.below(3) {
+        for _ in 0..=self.below(3) {
             self.act_once();
         }
     }
@@ -196,14 +189,14 @@ impl Side {
         let transport = self.transport.borrow().clone();
         let Some(transport) = transport.filter(|_| left > 0) else { return };
         self.acts.set(left - 1);
-        match self.random.below(if self.temper == Temper::Wild { 23 } else { 20 }) {
+        match self.below(if self.temper == Temper::Wild { 23 } else { 20 }) {
             0..=5 if self.silent && self.handle.now() + ON_THE_WAY >= self.settled.get() => {}
-            0..=5 if self.silent => self.write(&transport, self.random.below(3000)),
-            0..=3 => self.write(&transport, self.random.below(3000)),
-            4 | 5 => self.write(&transport, self.random.below(80_000)),
+            0..=5 if self.silent => self.write(&transport, self.below(3000)),
+            0..=3 => self.write(&transport, self.below(3000)),
+            4 | 5 => self.write(&transport, self.below(80_000)),
             6 | 7 => self.pause(&transport),
             8 | 9 => self.resume(&transport),
-            10 => transport.set_high_water_mark(self.random.below(100_000) as usize),
+            10 => transport.set_high_water_mark(self.below(100_000) as usize),
             11 | 12 => self.await_drained(&transport),
             13 | 14 if self.silent => {}
             13 => self.produce(&transport, false),
@@ -211,13 +204,13 @@ impl Side {
             15 => transport.limit_reading(&self.limit),
             16 => transport.limit_writing(&self.limit),
             17 => transport.lift_limits(),
-            18 if self.random.one_in(8) => transport.lose_write_connection(),
-            19 if self.random.one_in(if self.silent { 20 } else { 3 }) => self.close(&transport),
-            20 if self.random.one_in(4) => {
+            18 if self.one_in(8) => transport.lose_write_connection(),
+            19 if self.one_in(if self.silent { 20 } else { 3 }) => self.close(&transport),
+            20 if self.one_in(4) => {
                 self.is_rough();
                 transport.abort_connection();
             }
-            21 if self.random.one_in(4) => {
+            21 if self.one_in(4) => {
                 self.is_rough();
                 transport.fail_connection(Whim);
             }
@@ -268,7 +261,7 @@ impl Side {
             side: self.clone(),
             transport: transport.clone(),
             pull,
-            left: Cell::new(self.random.below(6)),
+            left: Cell::new(self.below(6)),
             paused: Cell::new(pull),
             stopped: Cell::new(false),
             registered: Cell::new(true),
@@ -291,13 +284,13 @@ impl Side {
 
     /// Sometimes something, from inside a handler; and sometimes the handler itself fails.
     fn react(self: &Rc<Self>) -> Result<(), Failure> {
-        if self.random.one_in(3) {
+        if self.one_in(3) {
             self.act();
         }
-        if self.temper == Temper::Wild && self.random.one_in(200) {
+        if self.temper == Temper::Wild && self.one_in(200) {
             self.closing.set(true);
             self.rough.set(true);
-            if self.random.one_in(2) {
+            if self.one_in(2) {
                 // Without a word on the terminal.
                 std::panic::resume_unwind(Box::new("on purpose"));
             }
@@ -364,7 +357,7 @@ impl Pieces {
     fn piece(&self) {
         while self.left.get() > 0 && (self.pull || !self.paused.get()) {
             self.left.set(self.left.get() - 1);
-            self.side.write(&self.transport, 1 + self.side.random.below(40_000));
+            self.side.write(&self.transport, 1 + self.side.below(40_000));
             if self.pull {
                 return;
             }
@@ -396,7 +389,7 @@ impl Producer for Pieces {
     fn resume_producing(&self) {
         self.called("resume");
         self.side.promise(self.paused.replace(self.pull), "a producer was resumed that was not paused");
-        if self.side.random.one_in(4) {
+        if self.side.one_in(4) {
             self.side.act();
         }
         if self.registered.get() {
@@ -423,7 +416,7 @@ impl Protocol for Play {
         side.settled.set(side.handle.now() + Duration::from_millis(300));
         side.write(transport, 1000);
         for _ in 0..20 {
-            let (side, delay) = (side.clone(), Duration::from_micros(side.random.below(1_500_000)));
+            let (side, delay) = (side.clone(), Duration::from_micros(side.below(1_500_000)));
             side.handle.clone().call_later(delay, move || side.act());
         }
         side.enter(|| side.react())
@@ -459,7 +452,7 @@ impl Protocol for Play {
             side.promise(!side.ended.replace(true), "the end was told twice");
             side.promise(!side.closing.get(), "the end was told while closing");
             side.react()?;
-            if side.random.one_in(2) {
+            if side.one_in(2) {
                 side.close(transport);
             }
             Ok(())
@@ -492,9 +485,9 @@ fn play(seed: u64, server_end: &ServerEndpoint, client_end: &ClientEndpoint) -> 
         network.set_resets(0.3);
         network.set_silences(0.2);
     }
-    let random = Random::new(seed);
+    let random = reactor.simulation().unwrap();
     let temper = if seed % 2 == 0 { Temper::Mild } else { Temper::Wild };
-    let silent = if seed % 3 > 0 { Some(random.below(2)) } else { None };
+    let silent = if seed % 3 > 0 { Some(random.random() % 2) } else { None };
     let server = Side::new("server", temper, silent == Some(0), &reactor, &random);
     let client = Side::new("client", temper, silent == Some(1), &reactor, &random);
     let (one, other) = (server.clone(), client.clone());

@@ -1,5 +1,5 @@
 //! What the end of a run cuts off is no error, and a server with a thousand connections logs none at Ctrl-C. Statement
-//! R17, on connections. In a file of its own, because it has a logger.
+//! R17, on connections.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -9,31 +9,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use support::logged::{keep_log, logged};
 use support::*;
 use twistor_deferred::{Deferred, Trigger};
 use twistor_net::{
     ClientEndpoint, Conversation, Failure, Protocol, ServerEndpoint, Transport, conversations,
 };
 use twistor_reactor::{Handle, Reactor};
-
-thread_local! {
-    static LOGGED: RefCell<Vec<String>> = RefCell::default();
-}
-
-/// Writes down what this thread logs as a warning or an error.
-struct Logger;
-
-impl log::Log for Logger {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
-    }
-
-    fn flush(&self) {}
-}
 
 /// Waits for an answer that never comes, with its own trigger, and for its transport.
 #[derive(Default)]
@@ -110,10 +92,9 @@ fn wait_for_a_page(handle: &Handle, server: std::net::SocketAddr) {
 // R17, P1, P9, H9
 #[test]
 fn connections_that_are_cut_off_by_the_end_of_a_run_are_no_errors_in_the_log() {
-    log::set_logger(&Logger).unwrap();
-    log::set_max_level(log::LevelFilter::Warn);
+    keep_log();
     on_every_network(|world| {
         run_and_stop(&world.reactor());
-        assert_eq!(LOGGED.take(), [""; 0]);
+        assert_eq!(logged(), [""; 0]);
     });
 }

@@ -45,6 +45,18 @@ fn with_seeds<T: 'static>(test: impl Fn(&Reactor) -> Deferred<T>) -> Vec<T> {
     seeds().map(|seed| World::Simulated(seed).run(&test)).collect()
 }
 
+/// As `with_seeds`, with the two ends of a server that is secured.
+#[cfg(feature = "tls")]
+fn with_tls<T: 'static>(test: impl Fn(&Reactor, ServerEndpoint, ClientEndpoint) -> Deferred<T>) -> Vec<T> {
+    let authority = tls_support::Authority::new();
+    let identity = authority.signs("server.test");
+    with_seeds(|reactor| {
+        network(reactor).add_name("server.test", [ip(SERVER)]);
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+        test(reactor, endpoint, ClientEndpoint::tls("server.test", 443, authority.client()))
+    })
+}
+
 fn failure_of<T: 'static>(deferred: Deferred<T>) -> Deferred<Failure> {
     deferred.add_both(|result| match result {
         Ok(_) => panic!("it did not fail"),
@@ -479,11 +491,7 @@ fn a_peer_that_does_not_read_holds_the_writer_up() {
 #[cfg(feature = "tls")]
 #[test]
 fn tls_runs_in_the_simulation() {
-    let authority = tls_support::Authority::new();
-    let identity = authority.signs("server.test");
-    with_seeds(|reactor| {
-        network(reactor).add_name("server.test", [ip(SERVER)]);
-        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+    with_tls(|reactor, endpoint, client| {
         let never_closes = Diary::new();
         // It hears the end, and keeps its side open.
         let stubborn = scripted(&never_closes).on_end(|_| Ok(()));
@@ -491,7 +499,6 @@ fn tls_runs_in_the_simulation() {
         let diary = Diary::new();
         let lost = diary.when_lost();
         let (handle, start) = ((**reactor).clone(), Cell::new(None));
-        let client = ClientEndpoint::tls("server.test", 443, authority.client());
         client.connect(reactor, scripted(&diary)).add_callback(move |transport| {
             transport.write(&[b'x'; 100_000]);
             transport.lose_connection();
@@ -510,16 +517,11 @@ fn tls_runs_in_the_simulation() {
 #[cfg(feature = "tls")]
 #[test]
 fn a_reset_ends_the_wait_for_a_goodbye_at_once() {
-    let authority = tls_support::Authority::new();
-    let identity = authority.signs("server.test");
-    with_seeds(|reactor| {
-        network(reactor).add_name("server.test", [ip(SERVER)]);
-        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+    with_tls(|reactor, endpoint, client| {
         let stubborn = scripted(&Diary::new()).on_end(|_| Ok(()));
         endpoint.listen(reactor, Once(Some(stubborn))).unwrap();
         let diary = Diary::new();
         let (lost, handle) = (diary.when_lost(), Handle::clone(reactor));
-        let client = ClientEndpoint::tls("server.test", 443, authority.client());
         client.connect(reactor, scripted(&diary)).add_callback(move |transport| {
             transport.lose_connection();
             let (start, later) = (handle.now(), handle.clone());
@@ -549,16 +551,11 @@ fn keep_pausing(handle: &Handle, transport: Transport) {
 #[cfg(feature = "tls")]
 #[test]
 fn the_wait_for_a_goodbye_cannot_be_paused() {
-    let authority = tls_support::Authority::new();
-    let identity = authority.signs("server.test");
-    with_seeds(|reactor| {
-        network(reactor).add_name("server.test", [ip(SERVER)]);
-        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+    with_tls(|reactor, endpoint, client| {
         endpoint.listen(reactor, |_| Echo).unwrap();
         let diary = Diary::new();
         let lost = diary.when_lost();
         let handle = (**reactor).clone();
-        let client = ClientEndpoint::tls("server.test", 443, authority.client());
         client.connect(reactor, scripted(&diary)).add_callback(move |transport| {
             transport.lose_connection();
             let start = handle.now();
@@ -574,11 +571,7 @@ fn the_wait_for_a_goodbye_cannot_be_paused() {
 #[cfg(feature = "tls")]
 #[test]
 fn the_wait_for_a_goodbye_ends_with_it_also_where_last_words_come_before_it() {
-    let authority = tls_support::Authority::new();
-    let identity = authority.signs("server.test");
-    with_seeds(|reactor| {
-        network(reactor).add_name("server.test", [ip(SERVER)]);
-        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+    with_tls(|reactor, endpoint, client| {
         let polite = scripted(&Diary::new()).on_end(|transport| {
             transport.write(b"so long");
             transport.lose_connection();
@@ -588,7 +581,6 @@ fn the_wait_for_a_goodbye_ends_with_it_also_where_last_words_come_before_it() {
         let diary = Diary::new();
         let lost = diary.when_lost();
         let handle = (**reactor).clone();
-        let client = ClientEndpoint::tls("server.test", 443, authority.client());
         client.connect(reactor, scripted(&diary)).add_callback(move |transport| {
             transport.lose_connection();
             let start = handle.now();
@@ -631,15 +623,10 @@ fn asking_for_certificates_forgets_neither_the_time_for_the_handshake_nor_who_is
 #[cfg(feature = "tls")]
 #[test]
 fn the_wait_for_a_goodbye_ends_with_the_connection() {
-    let authority = tls_support::Authority::new();
-    let identity = authority.signs("server.test");
-    with_seeds(|reactor| {
-        network(reactor).add_name("server.test", [ip(SERVER)]);
-        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+    with_tls(|reactor, endpoint, client| {
         let (served, diary) = (Diary::new(), Diary::new());
         endpoint.listen(reactor, Once(Some(scripted(&served)))).unwrap();
         let (lost, both, handle) = (diary.when_lost(), served.when_lost(), Handle::clone(reactor));
-        let client = ClientEndpoint::tls("server.test", 443, authority.client());
         client.connect(reactor, scripted(&diary)).add_callback(move |transport| {
             transport.lose_connection();
             let (network, counter) = (handle.clone(), handle.clone());
@@ -658,11 +645,7 @@ fn the_wait_for_a_goodbye_ends_with_the_connection() {
 #[cfg(feature = "tls")]
 #[test]
 fn an_answer_may_take_its_time_although_the_other_half_has_ended() {
-    let authority = tls_support::Authority::new();
-    let identity = authority.signs("server.test");
-    with_seeds(|reactor| {
-        network(reactor).add_name("server.test", [ip(SERVER)]);
-        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+    with_tls(|reactor, endpoint, client| {
         let handle = Handle::clone(reactor);
         let server_side = scripted(&Diary::new()).on_end(move |transport| {
             let transport = transport.clone();
@@ -675,7 +658,6 @@ fn an_answer_may_take_its_time_although_the_other_half_has_ended() {
         endpoint.listen(reactor, Once(Some(server_side))).unwrap();
         let diary = Diary::new();
         let (lost, client_side) = (diary.when_lost(), scripted(&diary).on_end(|_| Ok(())));
-        let client = ClientEndpoint::tls("server.test", 443, authority.client());
         client.connect(reactor, client_side).add_callback(move |transport| {
             transport.lose_write_connection();
             lost.add_callback(move |()| {
@@ -690,13 +672,8 @@ fn an_answer_may_take_its_time_although_the_other_half_has_ended() {
 #[cfg(feature = "tls")]
 #[test]
 fn what_only_tls_holds_is_not_drained() {
-    let authority = tls_support::Authority::new();
-    let identity = authority.signs("server.test");
-    with_seeds(|reactor| {
-        network(reactor).add_name("server.test", [ip(SERVER)]);
-        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), identity.server());
+    with_tls(|reactor, endpoint, client| {
         endpoint.listen(reactor, |_| scripted(&Diary::new())).unwrap();
-        let client = ClientEndpoint::tls("server.test", 443, authority.client());
         client.connect(reactor, scripted(&Diary::new())).add_callback(|transport| {
             // The window is full at some point, in the middle of a record.
             loop {

@@ -14,7 +14,7 @@ use twistor_net::{Failure, ServerEndpoint, SimulatedNetwork};
 use twistor_reactor::{Handle, Reactor, defer_later};
 
 pub(super) fn seeds() -> std::ops::Range<u64> {
-    0..std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1000)
+    crate::support::seeds_or(1000)
 }
 
 /// What the answer to a request is to be.

@@ -30,8 +30,12 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Seeds that tests run with on the simulated network; `SEEDS` in the environment sets another number of them.
 pub fn seeds() -> std::ops::Range<u64> {
-    let number = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok());
-    0..number.unwrap_or(25)
+    seeds_or(25)
+}
+
+/// The same for tests of their own kind, that usually run with so many.
+pub fn seeds_or(usual: u64) -> std::ops::Range<u64> {
+    0..std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
 }
 
 /// A network to run a test on.

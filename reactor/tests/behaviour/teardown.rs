@@ -217,7 +217,7 @@ fn a_panic_in_what_is_dropped_at_the_end_is_logged_and_costs_nothing() {
             let call = holding();
             reactor.remote().call_from_thread(move |_| call()).unwrap();
         },
-        |reactor| std::mem::forget(reactor.attach(Rc::new(Holding(PanicsInDrop))).unwrap()),
+        |reactor| std::mem::forget(reactor.attach(Rc::new(Holding { _panics: PanicsInDrop })).unwrap()),
         |reactor| {
             let held = PanicsInDrop;
             let task = reactor.spawn(poll_fn(move |_| {
@@ -262,7 +262,9 @@ fn a_panic_in_what_is_dropped_at_the_end_is_logged_and_costs_nothing() {
     }
 }
 
-struct Holding(#[allow(dead_code)] PanicsInDrop);
+struct Holding {
+    _panics: PanicsInDrop,
+}
 
 impl EventHandler for Holding {
     fn ready(self: Rc<Self>, _: Ready) -> Progress {

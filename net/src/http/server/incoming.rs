@@ -3,14 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use ::http::StatusCode;
 use twistor_deferred::{Deferred, Failure};
 
 use super::channel::Channel;
-use crate::HandlerPanicked;
 use crate::http::DecodeError;
 use crate::http::pieces::{Pieces, Taker};
 
@@ -55,25 +53,17 @@ impl RequestBody {
     /// # Errors
     ///
     /// Those of [`next`](RequestBody::next), and that of the consumer, which gets no more; a panic in it is
-    /// [`HandlerPanicked`].
+    /// [`HandlerPanicked`](crate::HandlerPanicked).
     #[track_caller]
-    pub fn deliver(
-        mut self,
-        mut consumer: impl FnMut(&[u8]) -> Result<(), Failure> + 'static,
-    ) -> Deferred<()> {
+    pub fn deliver(mut self, consumer: impl FnMut(&[u8]) -> Result<(), Failure> + 'static) -> Deferred<()> {
         self.delivered = true;
-        // A panic is the request's, not the connection's.
-        let guarded = move |piece: &[u8]| {
-            catch_unwind(AssertUnwindSafe(|| consumer(piece)))
-                .unwrap_or_else(|payload| Err(HandlerPanicked::new("deliver", payload).into()))
-        };
         let incoming = Rc::downgrade(&self.incoming);
         let give_up = move || {
             if let Some(incoming) = incoming.upgrade() {
                 incoming.discard();
             }
         };
-        self.incoming.pieces.deliver(Box::new(guarded), || self.incoming.resume(), give_up)
+        self.incoming.pieces.deliver(Box::new(consumer), || self.incoming.resume(), give_up)
     }
 
     /// Collects the whole.
