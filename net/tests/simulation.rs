@@ -537,6 +537,35 @@ fn a_reset_ends_the_wait_for_a_goodbye_at_once() {
     });
 }
 
+// P2: they may come at once: what is thrown away, and the end that is waited for
+#[test]
+fn the_wait_for_a_peer_that_sends_ends_with_its_end_also_where_more_comes_before_it() {
+    with_seeds(|reactor| {
+        network(reactor).set_splitting(false);
+        let (served, handle) = (Diary::new(), Handle::clone(reactor));
+        let lost = served.when_lost();
+        let closes = scripted(&served).on_data(|transport, _| {
+            transport.lose_connection_lingering();
+            Ok(())
+        });
+        serve(reactor, Once(Some(closes)));
+        let client = scripted(&Diary::new()).on_end(|_| Ok(()));
+        server().connect(reactor, client).add_callback(move |transport| {
+            transport.write(b"first");
+            let (start, later) = (handle.now(), handle.clone());
+            later.call_later(Duration::from_secs(1), move || {
+                transport.write(b"more");
+                transport.lose_connection();
+            });
+            lost.add_callback(move |()| {
+                let waited = handle.now() - start;
+                assert!(waited > Duration::from_secs(1) && waited < Duration::from_secs(2), "{waited:?}");
+                assert!(served.reason().is::<twistor_net::ConnectionDone>());
+            })
+        })
+    });
+}
+
 /// Pauses reading again and again, as a producer's consumer may.
 #[cfg(feature = "tls")]
 fn keep_pausing(handle: &Handle, transport: Transport) {
