@@ -1,13 +1,13 @@
 //! Twisted's core in Rust: one thread, one reactor on mio, typed Deferreds that the reactor fires
 //! directly, a network layer, and HTTP on top.
 //!
-//! This crate re-exports three, and nothing else; each can be used without those above it:
+//! This crate re-exports three crates and contains nothing else. Each of them works without those listed after it:
 //!
-//! - [`deferred`]: results that are not there yet. No I/O, no clock, no loop.
-//! - [`reactor`]: the loop: timers, readiness, threads. Depends on `deferred`.
+//! - [`deferred`]: results that have not arrived yet. No I/O, no clock, no loop.
+//! - [`reactor`]: the loop: timers, readiness, threads, processes, signals, tasks. Depends on `deferred`.
 //! - [`net`]: transports, protocols, endpoints, HTTP. Depends on both.
 //!
-//! [`prelude`] has what most programs name.
+//! [`prelude`] contains the names that most programs use.
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,26 +23,26 @@
 //! }
 //! ```
 //!
-//! What each crate promises, numbered: [of Deferreds](deferred::behaviour), [of the reactor](reactor::behaviour),
+//! The numbered promises of each crate: [of Deferreds](deferred::behaviour), [of the reactor](reactor::behaviour),
 //! [of the net](net::behaviour).
 //!
 //! # Features
 //!
-//! All on by default:
+//! On by default:
 //!
-//! - `http`: HTTP/1.1, client and server; `compression`: pages that come compressed; `tls`: TLS, and `https`
-//!   (building ring, its cryptography, needs a C compiler).
-//! - `direct-syscalls`: on Linux, connections receive and send past the C library, which small messages notice.
-//! - `precise-timers`: timers to tens of microseconds on Linux, instead of to the millisecond.
-//! - `process`: child processes; `signals`: Ctrl-C and SIGTERM stop a run in order, and callbacks for signals.
+//! - `http`: HTTP/1.1, client and server; `compression`: compressed responses; `tls`: TLS, and `https`
+//!   (needs a C compiler to build `ring`).
+//! - `direct-syscalls`: on Linux, connections receive and send without the C library, which makes small messages a few percent cheaper.
+//! - `precise-timers`: on Linux, timers are accurate to tens of microseconds instead of a millisecond.
+//! - `process`: child processes; `signals`: Ctrl-C and SIGTERM shut down gracefully, and callbacks for other signals.
 //!
-//! Off by default: `trace`, to see the path that a result took, as text and as a picture, and what has not fired.
+//! Off by default: `trace` draws the path of a result as text and as a picture, and lists Deferreds that have not fired.
 
 pub use twistor_deferred as deferred;
 pub use twistor_net as net;
 pub use twistor_reactor as reactor;
 
-/// What most programs name: `use twistor::prelude::*;`
+/// The names that most programs use: `use twistor::prelude::*;`
 pub mod prelude {
     pub use twistor_deferred::{
         Canceller, Deferred, DeferredList, DeferredLock, DeferredPool, DeferredQueue, DeferredSemaphore,
@@ -61,7 +61,7 @@ pub mod prelude {
     };
 }
 
-/// The README's programs are compiled with the tests.
+/// Compiles the README's programs as doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -41,10 +41,11 @@ use crate::{Deferred, Failure};
 /// assert!(matches!(name.try_result(), Ok(Ok(name)) if name == "number 7"));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no outcome of a callback: neither a `Result<_, Failure>`, nor a Deferred, nor `()`",
-    label = "this gives `{Self}`",
-    note = "a plain value is given as `Ok(value)`; of another error `?` makes a `Failure`, as in `Ok(result?)`",
-    note = "a future is given to something that runs futures, as `reactor.spawn(future)`, which gives a Deferred"
+    message = "`{Self}` is not a valid callback result",
+    label = "this callback returns `{Self}`",
+    note = "return `Ok(value)`, `Err(failure)`, a `Deferred`, or `()`",
+    note = "for another error type, write `Ok(result?)`: the `?` converts the error to a `Failure`",
+    note = "for a future, return `reactor.spawn(future)`, which is a `Deferred`"
 )]
 pub trait Outcome {
     /// The type of the result that the next callback gets.
@@ -87,11 +88,11 @@ impl Outcome for () {
 /// Every outcome of a `T` is an `OutcomeOf<T>`, and whoever writes one writes both. It is a trait of its own for the sake
 /// of what the compiler says where the types differ.
 #[diagnostic::on_unimplemented(
-    message = "this errback gives `{Self}`, but the chain goes on with `{T}`",
-    label = "its two sides have to give the same type",
-    note = "an errback gives another value instead, as `Ok(value)`, or lets the failure go on, as `Err(failure)`",
-    note = "one that only tells of the failure, and gives nothing, stands behind a callback that gives nothing, or beside one \
-            in `add_callbacks`"
+    message = "this errback returns `{Self}`, but the chain continues with `{T}`",
+    label = "both sides of a chain must have the same type",
+    note = "return `Ok(value)` to recover with another value, or `Err(failure)` to pass the failure on",
+    note = "an errback that returns nothing goes to the end of the chain, after a callback that returns nothing, or beside \
+            one in `add_callbacks`"
 )]
 pub trait OutcomeOf<T>: Outcome<Value = T> {}
 
