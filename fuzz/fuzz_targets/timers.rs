@@ -22,6 +22,8 @@ enum Op {
     Cancel(u8),
     Reset(u8, Delay),
     Delay(u8, Delay),
+    /// A call without a delay that schedules itself again, for ever.
+    Again,
     /// Moves one call about so often that what is left over of it has to be swept out.
     Shuffle(u8),
     Nothing,
@@ -69,6 +71,7 @@ trait World {
         let answer = match op {
             Op::Call(delay, then) => return self.call(delay.0, (**then).clone()),
             Op::Many(delay, count) => return (0..*count).for_each(|_| self.call(delay.0, Op::Nothing)),
+            Op::Again => return self.call(0, Op::Again),
             Op::Nothing => return,
             _ if made == 0 => return,
             Op::Cancel(call) => self.cancel(which(*call)),
@@ -158,14 +161,32 @@ impl Model {
 
     fn advance(&mut self, by: u64) {
         let end = self.now.saturating_add(by);
-        while let Some((&(deadline, _), &call)) = self.queue.first_key_value().filter(|(at, _)| at.0 <= end) {
+        loop {
+            let turns = if self.now < end { 1000 } else { 1 };
+            let _ = (0..turns).take_while(|_| self.turn()).count();
+            if self.now == end {
+                return;
+            }
+            let later = self.queue.range((self.now + 1, 0)..).next();
+            self.now = later.map_or(end, |(&(deadline, _), _)| deadline.min(end));
+        }
+    }
+
+    /// Runs the calls that are due and were scheduled before the turn; false when there were none.
+    fn turn(&mut self) -> bool {
+        let mark = self.scheduled;
+        let mut ran = false;
+        while let Some((&(deadline, order), &call)) = self.queue.first_key_value() {
+            if deadline > self.now || order >= mark {
+                break;
+            }
+            ran = true;
             self.take(call);
-            self.now = deadline;
-            self.see(Seen::Ran(call, deadline));
+            self.see(Seen::Ran(call, self.now));
             let then = self.calls[call].0.clone();
             self.perform(&then);
         }
-        self.now = end;
+        ran
     }
 }
 

@@ -164,6 +164,15 @@ impl TimerQueue {
         self.timers.borrow().first()
     }
 
+    /// The earliest deadline later than `time`.
+    pub(crate) fn first_after(&self, time: u64) -> Option<u64> {
+        let timers = self.timers.borrow();
+        match timers.first() {
+            Some(first) if first <= time => timers.first_after(time),
+            first => first,
+        }
+    }
+
     /// Takes out the next call that is due and was scheduled before the mark.
     pub(crate) fn pop_due(&self, now: u64, mark: u64) -> Option<Call> {
         self.timers.borrow_mut().pop_due(now, mark)

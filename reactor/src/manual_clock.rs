@@ -9,6 +9,9 @@ use crate::delayed_call::{Call, TimerQueue};
 use crate::time::{Time, nanos};
 use crate::{Clock, DelayedCall};
 
+/// Turns at one moment of an advance, after which the clock moves on although calls are still due.
+const TURNS_A_MOMENT: usize = 1000;
+
 /// A clock that stands still until it is told to move, so that what waits for time is tested without waiting.
 /// Twisted's `task.Clock`.
 ///
@@ -39,21 +42,44 @@ impl ManualClock {
         ManualClock { queue: TimerQueue::new(Time::manual()) }
     }
 
-    /// Moves the time forward, stopping at each deadline on the way to run the calls that are due then, with the time
-    /// at their deadline. Calls that these make run as well, if they are due before the end of the advance.
+    /// Moves the time forward. The clock stops at each deadline on the way and takes a turn there: it runs the calls
+    /// that are due and were scheduled before the turn began, in the order of their deadlines.
+    ///
+    /// A call that is scheduled during a turn runs in a later one, as in a reactor. On the way, the clock takes turns at
+    /// one moment until no call is due there, at most 1,000. At the end of the advance it takes a single turn. So
+    /// `advance(Duration::ZERO)` is one turn, and an advance returns although a call schedules itself again and again
+    /// without a delay.
     ///
     /// # Panics
     ///
     /// When a call does: unlike a reactor, it lets a test see that. The clock stands at that call's deadline then.
     pub fn advance(&self, by: Duration) {
-        let end = self.queue.time.now().saturating_add(nanos(by));
-        while let Some(deadline) = self.queue.first().filter(|&deadline| deadline <= end) {
-            self.queue.time.advance_to(deadline);
-            if let Some(call) = self.queue.pop_due(deadline, u64::MAX) {
-                (call.run)();
+        let mut now = self.queue.time.now();
+        let end = now.saturating_add(nanos(by));
+        loop {
+            let turns = if now < end { TURNS_A_MOMENT } else { 1 };
+            for _ in 0..turns {
+                if !self.turn(now) {
+                    break;
+                }
             }
+            if now >= end {
+                return;
+            }
+            now = self.queue.first_after(now).map_or(end, |deadline| deadline.min(end));
+            self.queue.time.advance_to(now);
         }
-        self.queue.time.advance_to(end);
+    }
+
+    /// Runs the calls that are due, except those that are scheduled meanwhile; false when there were none.
+    fn turn(&self, now: u64) -> bool {
+        let mark = self.queue.timers.borrow().mark();
+        let mut ran = false;
+        while let Some(call) = self.queue.pop_due(now, mark) {
+            ran = true;
+            (call.run)();
+        }
+        ran
     }
 
     /// Advances by each of these, one after the other.

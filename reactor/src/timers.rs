@@ -75,6 +75,11 @@ impl<T> Timers<T> {
         self.heap.first().map(|entry| entry.deadline)
     }
 
+    /// The earliest deadline later than `time`; looks at every timer.
+    pub(crate) fn first_after(&self, time: u64) -> Option<u64> {
+        self.slots.iter().map(|(_, slot)| slot.deadline).filter(|&deadline| deadline > time).min()
+    }
+
     /// What is scheduled from here on has a sequence at or past the mark.
     pub(crate) fn mark(&self) -> u64 {
         self.next_sequence

@@ -1,9 +1,9 @@
 //! The clock for tests.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use twistor_reactor::{Clock, DelayedCall, ManualClock, NotPending};
+use twistor_reactor::{Clock, Cooperator, DelayedCall, LoopingCall, ManualClock, NotPending};
 
 use crate::support::{Record, keep_log, logged};
 
@@ -49,6 +49,71 @@ fn calls_made_during_an_advance_run_in_it_if_they_are_due() {
     clock.call_later(S, record.adder("tie"));
     clock.advance(2 * S);
     assert_eq!(record.take(), ["outer", "end of outer", "tie", "at once", "a second later"]);
+}
+
+/// A call that schedules itself again, at once.
+fn again(clock: &ManualClock, record: &Record<u64>, start: Instant) {
+    let (inside, seen) = (clock.clone(), record.clone());
+    clock.call_later(Duration::ZERO, move || {
+        seen.add((inside.now() - start).as_secs());
+        again(&inside, &seen, start);
+    });
+}
+
+#[test]
+fn an_advance_returns_from_endless_zero_delays() {
+    // T2.1
+    let (clock, record) = (ManualClock::new(), Record::new());
+    again(&clock, &record, clock.now());
+    for _ in 0..3 {
+        clock.advance(Duration::ZERO);
+        assert_eq!(record.take(), [0]);
+    }
+    let timers = Record::new();
+    noting(&clock, &timers, 1, "a");
+    noting(&clock, &timers, 2, "b");
+    clock.advance(3 * S);
+    assert_eq!(timers.take(), [("a", 1), ("b", 2)]);
+    let moments = record.take();
+    assert!(moments.is_sorted() && (0..=3).all(|moment| moments.contains(&moment)));
+    assert_eq!(moments.iter().filter(|&&moment| moment == 3).count(), 1);
+}
+
+#[test]
+fn an_endless_loop_on_a_manual_clock_steps_once_a_turn() {
+    // T2.1
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let tick = LoopingCall::new(&clock, {
+        let record = record.clone();
+        move || record.add("tick")
+    });
+    drop(tick.start(Duration::ZERO));
+    assert_eq!(record.take(), ["tick"]);
+    clock.advance(Duration::ZERO);
+    assert_eq!(record.take(), ["tick"]);
+    let steps = record.clone();
+    let cooperator = Cooperator::with_slice(&clock, S, 2);
+    let endless = cooperator.cooperate(std::iter::repeat_with(move || steps.add("step")));
+    tick.stop();
+    clock.advance(Duration::ZERO);
+    assert_eq!(record.take(), ["step", "step"]);
+    endless.stop().unwrap();
+    assert_eq!(clock.pending(), 0);
+}
+
+#[test]
+fn zero_delays_on_the_way_run_at_their_own_time() {
+    // T2.2
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let (inner, seen) = (clock.clone(), record.clone());
+    clock.call_later(S, move || {
+        let (innermost, seen) = (inner.clone(), seen.clone());
+        inner.call_later(Duration::ZERO, move || _ = noting(&innermost, &seen, 1, "hop"));
+    });
+    clock.advance(S);
+    assert_eq!(clock.pending(), 1);
+    clock.advance(5 * S);
+    assert_eq!(record.take(), [("hop", 1)]);
 }
 
 #[test]
