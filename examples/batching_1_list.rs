@@ -1,7 +1,7 @@
 //! cargo run --example batching_1_list
 //!
-//! Example 1: just a DeferredList. Get two Deferreds (`get_page` returns one), make a list of them, add a
-//! callback to the list, garnish with a lemon.
+//! Example 1: just a DeferredList. Get two Deferreds (`get_page` returns one), make a list of them, add a callback to
+//! the list, garnish with a lemon.
 
 mod pages;
 

@@ -1,7 +1,7 @@
 //! cargo run --example batching_2_results
 //!
-//! Example 2: simple result manipulation. A list fires with a `Result` for each of its members, in their
-//! order: here is whether each came, and how long it is.
+//! Example 2: simple result manipulation. A list fires with one `Result` per member, in the order of its members. This
+//! program prints whether each page arrived, and its length.
 
 mod pages;
 

@@ -1,7 +1,7 @@
 //! cargo run --example batching_3_page_callbacks
 //!
-//! Example 3: page callbacks too. Instead of working on all results at once, in the list's callback, we
-//! work on each when its page comes; what the page's callback returns is what the list gets.
+//! Example 3: page callbacks too. Instead of processing all results together in the list's callback, process each page
+//! when it arrives. The list receives the values that the page callbacks return.
 
 mod pages;
 

@@ -1,7 +1,7 @@
 //! cargo run --example batching_4_structure
 //!
-//! Example 4: results with more structure. A callback may return any type; the chain has that type from
-//! there on, and so has the list.
+//! Example 4: results with more structure. A callback may return any type. From there on the chain has that type, and so
+//! does the list.
 
 mod pages;
 

@@ -1,7 +1,7 @@
 //! cargo run --example batching_5_arguments
 //!
-//! Example 5: passing values to callbacks. Some information that is here is needed there: a callback
-//! captures it. Our own function that returns a Deferred wraps `get_page`, and tells the callback the URL.
+//! Example 5: passing values to callbacks. A callback that needs a value from outside captures it. `get_page_data` wraps
+//! `get_page` and returns a Deferred as well; its callback captures the URL.
 
 mod pages;
 

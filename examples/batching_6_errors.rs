@@ -1,7 +1,7 @@
 //! cargo run --example batching_6_errors
 //!
-//! Example 6: adding some error checking. Two of the URLs fail: one is a 404, the other a name that does
-//! not resolve. Each page has an errback of its own, so the list sees only results of one kind.
+//! Example 6: adding some error checking. Two of the URLs fail: one is a 404, the other a name that does not resolve.
+//! Each page has its own errback, so the list receives results of one kind only.
 
 mod pages;
 
@@ -16,9 +16,9 @@ fn page_errback(url: String, failure: Failure) -> Result<String, Failure> {
 }
 
 fn get_page_data(reactor: &Handle, url: String) -> Deferred<String> {
-    let asked = url.clone();
+    let page_url = url.clone();
     get_page(reactor, &url)
-        .add_callback(move |page| page_callback(asked, page))
+        .add_callback(move |page| page_callback(page_url, page))
         .add_errback(move |failure| page_errback(url, failure))
 }
 

@@ -1,7 +1,7 @@
 //! cargo run --example batching_7_semaphore
 //!
-//! Example 7: batching with DeferredSemaphore. All requests are there at once, but no more than two run:
-//! the semaphore calls `get_page` for the next when one before it is done.
+//! Example 7: batching with DeferredSemaphore. All requests are created at once, but at most two run at a time: the
+//! semaphore calls `get_page` for the next request when an earlier one is done.
 
 mod pages;
 
@@ -23,7 +23,7 @@ fn main() -> Result<(), Failure> {
     let site = pages::serve(&reactor)?;
     let semaphore = DeferredSemaphore::new(MAX_RUN)?;
     let pages = site.urls().map(|url| {
-        let reactor = reactor.clone();
+        let reactor = reactor.handle();
         semaphore.run(move || get_page(&reactor, url)).add_callback(page_callback)
     });
     reactor.run_until(gather_results(pages).add_callback(list_callback))

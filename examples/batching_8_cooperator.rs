@@ -1,13 +1,13 @@
 //! cargo run --example batching_8_cooperator
 //!
-//! Example 8: throttling with Cooperator. With the semaphore all the Deferreds are made at once, although
-//! two run at a time. What if there are a thousand, and we run out of file descriptors? Here a Deferred is
-//! made when it is needed, and not before:
+//! Example 8: throttling with Cooperator. With the semaphore, all Deferreds are created at once, although only two run at
+//! a time. What if there are a thousand, and the program runs out of file descriptors? Here each Deferred is created
+//! when it is needed, and not before:
 //!
-//! 1. an iterator makes each Deferred as it is asked for it;
-//! 2. it is made once, before the loop, and the workers share it (one each would fetch every page twice);
-//! 3. `coiterate` swallows the results, so what is to be done with a page its own callback does;
-//! 4. a list of the workers tells when all is done.
+//! 1. an iterator creates the next Deferred on demand;
+//! 2. it is created once, before the loop, and the workers share it (with one each, every page would be fetched twice);
+//! 3. `coiterate` discards the results, so the processing of a page belongs in its own callback;
+//! 4. a list of the workers fires when everything is done.
 
 mod pages;
 
@@ -27,11 +27,11 @@ fn open_descriptors() -> usize {
 }
 
 fn do_work(reactor: Handle, url: String) -> impl Iterator<Item = Deferred<()>> {
-    let pool = DeferredPool::new(); // it only counts what is under way
+    let pool = DeferredPool::new(); // it only counts the requests in flight
     (1..=PAGES).map(move |number| {
         let page = pool.add(get_page(&reactor, &url));
         if number % 250 == 0 {
-            println!("page {number}: {} under way, {} descriptors open", pool.len(), open_descriptors());
+            println!("page {number}: {} in flight, {} descriptors open", pool.len(), open_descriptors());
         }
         page.add_callback(move |page| page_callback(number, &page))
     })

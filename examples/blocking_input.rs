@@ -1,7 +1,7 @@
 //! cargo run --example blocking_input
 //!
-//! The tutorial's third program: several pages asked for at once, each reported and kept when it comes.
-//! One thread, so nothing can interfere with the map of pages while a callback works on it.
+//! The tutorial's third program: several pages are requested at once, and each is reported and saved when it arrives.
+//! There is one thread, so nothing can interfere with the map of pages while a callback works on it.
 
 mod pages;
 
@@ -16,7 +16,7 @@ type Pages = Rc<RefCell<BTreeMap<String, Option<Page>>>>;
 fn request_page(reactor: &Handle, url: String, pages: Pages) -> Deferred<()> {
     let request = get_page(reactor, &url);
 
-    // Three closures, to handle what becomes of it. They run later, so each owns the URL that it tells.
+    // Three closures handle the result. They run later, so each owns the URL that it prints.
     let (good, bad) = (url.clone(), url.clone());
     let report_success = move |page| {
         println!("Successfully downloaded `{good}`.");

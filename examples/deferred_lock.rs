@@ -1,14 +1,14 @@
 //! cargo run --example deferred_lock
 //!
-//! A DeferredLock: `acquire` gives a Deferred that fires when the lock is ours, in the order of asking.
-//! Three clerks share one pen; nobody waits in a thread.
+//! A DeferredLock: `acquire` returns a Deferred that fires when the lock is acquired, in the order of the requests.
+//! Three clerks share one pen, and no thread blocks.
 
 use std::time::Duration;
 
 use twistor::prelude::*;
 
 fn sign(reactor: &Handle, pen: &DeferredLock, clerk: &'static str) -> Deferred<()> {
-    let reactor = reactor.clone();
+    let reactor = reactor.handle();
     println!("{clerk} asks for the pen");
     pen.run(move || {
         println!("{clerk} has the pen");

@@ -1,7 +1,7 @@
 //! cargo run --example deferred_queue
 //!
-//! A DeferredQueue, as the mailing list explains it: `get` gives a Deferred that fires when there is data.
-//! One side asks for letters before there are any; the other puts one in now and then.
+//! A DeferredQueue, as the mailing list explains it: `get` returns a Deferred that fires when data is available.
+//! One side asks for letters before there are any; the other side puts one in now and then.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn main() -> Result<(), Failure> {
         let queue = queue.clone();
         reactor.call_later(Duration::from_millis(100 * tenths), move || {
             println!("putting {letter}");
-            let _ = queue.put(letter); // only a queue with a limit says no
+            let _ = queue.put(letter); // fails only if the queue has a limit
         });
     }
     reactor.run_until(read_letters(queue))

@@ -1,17 +1,17 @@
 //! cargo run --example echo_server -- [--listen ADDRESS]
 //!
-//! Sends back whatever it is sent, to any number of clients at once. ADDRESS is an IP address and port, as
-//! `127.0.0.1:8000` (the default), or an endpoint string, as `unix:/tmp/echo.sock`.
+//! Sends everything it receives back, for any number of clients at once. ADDRESS is an IP address and port, such as
+//! `127.0.0.1:8000` (the default), or an endpoint string, such as `unix:/tmp/echo.sock`.
 
 use clap::Parser;
 use twistor::prelude::*;
 
-/// One per connection; it has nothing to remember.
+/// One per connection; it has no state.
 struct Echo;
 
 impl Protocol for Echo {
-    /// What the transport cannot send at once it keeps. So that a peer who sends but does not read cannot make it
-    /// keep ever more, the connection is registered as a producer for itself: it is read no faster than it is sent.
+    /// Applies backpressure: the transport buffers data that it cannot send yet, and a peer that sends without reading
+    /// would make that buffer grow. As its own producer, the connection is read only as fast as it is written.
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         Ok(transport.register_producer(transport.clone())?)
     }

@@ -1,9 +1,9 @@
 //! cargo run --example embed_game
 //!
-//! A game: 60 frames a second, each of them drawn on time, with a reactor that gets at most two milliseconds of each.
+//! A game draws 60 frames a second, each on time. The reactor gets at most two milliseconds of each frame.
 //!
-//! A server in another thread sends as fast as it can. What does not fit into the share of one frame waits in the
-//! socket for the next: the frames stay on time, and the server is slowed down by TCP.
+//! A server on another thread sends as fast as it can. Data that does not fit into the share of one frame waits in the
+//! socket for the next frame. The frames stay on time, and TCP slows the server down.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -62,7 +62,7 @@ fn draw(frame: u32, bytes: usize) {
     }
 }
 
-/// Counts what the server sends.
+/// Counts the bytes that the server sends.
 struct World {
     bytes: Rc<Cell<usize>>,
 }
@@ -74,7 +74,7 @@ impl Protocol for World {
     }
 }
 
-/// A server that sends without end, on a reactor of its own in a thread of its own.
+/// Runs a server that sends without end, on its own reactor and thread.
 fn serve(tell: &mpsc::Sender<(u16, Remote)>) -> Result<(), Failure> {
     let reactor = Reactor::new()?;
     let port = ServerEndpoint::tcp("127.0.0.1:0".parse()?).listen(&reactor, |_peer| Flood)?;
@@ -94,7 +94,7 @@ impl Protocol for Flood {
     }
 }
 
-/// Writes a piece whenever the last one is sent.
+/// Writes a piece whenever the previous one has been sent.
 struct Source(Transport);
 
 impl Producer for Source {

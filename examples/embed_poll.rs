@@ -1,10 +1,10 @@
 //! cargo run --example embed_poll
 //!
-//! A program that has a loop already, a bare `poll(2)` over its own descriptors, and carries a reactor in it: the
-//! reactor's descriptor is one more in the list, and its next deadline is one more limit of the wait.
+//! A program that has a loop already, a plain `poll(2)` over its descriptors, embeds a reactor: the reactor's descriptor
+//! joins the list, and its next deadline limits the wait.
 //!
-//! Here the program's own business is a socket that gets a line from a thread twice a second. The reactor's is an
-//! echo server, a client of it, and a clock.
+//! The host's own work is a socket that receives a line from a thread twice a second. The reactor runs an echo server, a
+//! client of it, and a timer.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -19,13 +19,13 @@ use twistor::net::{ClientEndpoint, Protocol, ServerEndpoint, Transport};
 use twistor::reactor::{Handle, Reactor};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The program, as it was before it had a reactor.
+    // The program as it was before it embedded a reactor.
     let mut lines = BufReader::new(feed()?);
 
-    // What is new. Nothing of it runs until a turn is taken.
+    // The new part. The reactor runs nothing until the host takes a turn.
     let reactor = Reactor::new()?;
     serve(&reactor)?;
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::from_millis(1700), move || {
         println!("reactor: time to stop");
         handle.stop();
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 PollFd::from_borrowed_fd(reactor.as_fd(), PollFlags::IN),
             ];
             match poll(&mut fds, timeout.as_ref()) {
-                // By a signal: on to the next round.
+                // A signal interrupted the wait: start over.
                 Err(Errno::INTR) => continue,
                 result => _ = result?,
             }
@@ -66,13 +66,13 @@ fn until(deadline: Instant) -> Timespec {
     Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() }
 }
 
-/// The program's own descriptor.
+/// Creates the host's own descriptor.
 fn feed() -> std::io::Result<UnixStream> {
     let (reader, mut writer) = UnixStream::pair()?;
     std::thread::spawn(move || {
         for n in 1.. {
             std::thread::sleep(Duration::from_millis(500));
-            if writeln!(writer, "line {n} of the program's own").is_err() {
+            if writeln!(writer, "line {n} from the host's own socket").is_err() {
                 break;
             }
         }
@@ -89,7 +89,7 @@ impl Protocol for Echo {
     }
 }
 
-/// Says something, and something more a while after each answer.
+/// Sends a message, and another one 300 ms after each echo.
 struct Client(Handle);
 
 impl Protocol for Client {
@@ -109,6 +109,6 @@ impl Protocol for Client {
 fn serve(reactor: &Reactor) -> Result<(), Box<dyn Error>> {
     let port = ServerEndpoint::tcp("127.0.0.1:0".parse()?).listen(reactor, |_peer| Echo)?;
     let client = ClientEndpoint::tcp("127.0.0.1", port.address().port().unwrap_or(0));
-    drop(client.connect(reactor, Client(Handle::clone(reactor))));
+    drop(client.connect(reactor, Client(reactor.handle())));
     Ok(())
 }

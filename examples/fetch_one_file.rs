@@ -1,7 +1,7 @@
 //! cargo run --example fetch_one_file
 //!
-//! The mailing list's answer: several files to download, no more than two at a time. What happens to one
-//! file is told in a line, from top to bottom, and yet they all go on beside one another.
+//! The mailing list's answer: several files to download, at most two at a time. The work on one file reads from top to
+//! bottom, and yet the files make progress side by side.
 
 mod pages;
 

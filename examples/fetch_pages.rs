@@ -1,10 +1,10 @@
 //! cargo run --example fetch_pages [-- URL…]
 //!
-//! Fetches several pages at once and prints who succeeded, who failed and why, in the order in which they
-//! finish. Without URLs it serves itself four good pages, one that is not found, a port that refuses, and a
-//! page that never answers.
+//! Fetches several pages at once and prints the outcome of each, in the order in which they finish. Without URLs it
+//! serves its own: four good pages, one that does not exist, a port that refuses connections, and a page that never
+//! arrives.
 //!
-//! The exit status is 0 if all pages came, else 1; without URLs, 0 if the four good ones came.
+//! The exit status is 0 if all pages arrived, else 1. Without URLs it is 0 if the four good pages arrived.
 
 mod pages;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use twistor::prelude::*;
 
-/// Fetches a page and tells how that went: whether it came.
+/// Fetches a page and prints the outcome. The result is whether the page arrived.
 fn fetch(reactor: &Handle, url: String) -> Deferred<bool> {
     Request::get(&url).timeout(Duration::from_secs(2)).get_page(reactor).add_both(move |result| {
         match &result {
@@ -35,8 +35,8 @@ fn main() -> Result<ExitCode, Failure> {
         urls.extend([site.url("/missing"), pages::refused()?, site.url("/never")]);
     }
     let fetched = urls.into_iter().map(|url| fetch(&reactor, url));
-    let came = reactor.run_until(gather_results(fetched))?;
-    let count = came.iter().filter(|came| **came).count();
-    println!("{count} of {} pages came", came.len());
+    let arrived = reactor.run_until(gather_results(fetched))?;
+    let count = arrived.iter().filter(|arrived| **arrived).count();
+    println!("{count} of {} pages arrived", arrived.len());
     Ok(if count >= expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,7 +1,7 @@
 //! cargo run --example graceful_shutdown
 //!
-//! A web service that is stopped while requests are under way, and does not interrupt them: each request's Deferred is
-//! put in a `DeferredPool`, and stopping waits until that is empty. `add` is all that the requests know of it.
+//! A web service that stops while requests are in flight, without interrupting them: each request's Deferred is added to
+//! a `DeferredPool`, and stopping waits until the pool is empty. The requests see nothing of the pool except `add`.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ struct Service {
 }
 
 impl Service {
-    /// The work of a request.
+    /// Does the work of one request.
     fn some_func(&self, request: &mut Request<'_>) -> Deferred<String> {
         let name = request.arg("name").unwrap_or_default().into_owned();
         println!("{name} is being served");
@@ -27,14 +27,14 @@ impl Service {
     }
 
     fn stop_service(&self) -> Deferred<()> {
-        println!("stopping, with {} requests under way", self.pool.len());
-        self.pool.defer_until_empty(true).add_callback(|()| println!("nothing is under way any more"))
+        println!("stopping, with {} requests in flight", self.pool.len());
+        self.pool.defer_until_empty(true).add_callback(|()| println!("no request is in flight any more"))
     }
 }
 
 fn main() -> Result<(), Failure> {
     let reactor = Reactor::new()?;
-    let service = Rc::new(Service { reactor: reactor.clone(), pool: DeferredPool::new() });
+    let service = Rc::new(Service { reactor: reactor.handle(), pool: DeferredPool::new() });
     let serving = service.clone();
     let site = Site::new(&reactor, Tree::new().get(move |request| serving.render_get(request)));
     let port = site.listen(ServerEndpoint::tcp("127.0.0.1:0".parse()?))?;

@@ -1,7 +1,7 @@
 //! cargo run --example http_server -- [--listen ADDRESS] [--root DIR]
 //!
-//! A web server: a greeting, an echo, an answer that takes its time, and the files of a folder. It answers what is
-//! under way before it stops.
+//! A web server: a greeting, an echo, a late response, and the files of a folder. When it stops, it first answers the
+//! requests in flight.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,12 +12,12 @@ use twistor::net::http::server::{Files, Request, Site, StatusError, Tree};
 use twistor::net::http::{Method, StatusCode};
 use twistor::prelude::*;
 
-/// `/slow?ms=N` answers after that many milliseconds. A client that leaves earlier cancels the Deferred.
+/// Answers `/slow?ms=N` after N milliseconds. A client that leaves earlier cancels the Deferred.
 fn slow(request: &mut Request<'_>) -> Deferred<String> {
     let milliseconds = request.arg("ms").and_then(|text| text.parse().ok());
     let Some(milliseconds) = milliseconds else {
         return fail(
-            StatusError::new(StatusCode::BAD_REQUEST).because("ms is to be a number of milliseconds"),
+            StatusError::new(StatusCode::BAD_REQUEST).because("ms must be a number of milliseconds"),
         );
     };
     let delay = Duration::from_millis(milliseconds);
@@ -39,13 +39,13 @@ fn site(root: Option<PathBuf>) -> Tree {
 struct Options {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// A folder whose files to serve
+    /// Serve the files of this folder
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
 
 fn main() -> Result<(), Failure> {
-    log_to_stderr(); // a request that fails is told there
+    log_to_stderr(); // shows requests that fail
     let Options { listen, root } = Options::parse();
     let reactor = Reactor::new()?;
     let port = Site::new(&reactor, site(root)).listen(ServerEndpoint::tcp(listen))?;

@@ -1,8 +1,8 @@
 //! cargo run --example multi_core -- [--listen ADDRESS] [--reactors NUMBER]
 //!
-//! One reactor on each core, all on one port: the operating system shares the connections out among them
-//! (SO_REUSEPORT), and they share nothing else. Each tells a client which reactor it has got and how many clients that
-//! had before: `telnet 127.0.0.1 8000`, a few times. Ctrl-C stops them all in order.
+//! One reactor per core, all on one port: the operating system distributes the connections among them (SO_REUSEPORT), and
+//! they share nothing else. Each greets a client with the number of its reactor and the count of its clients; run
+//! `telnet 127.0.0.1 8000` a few times to see it. Ctrl-C shuts all of them down gracefully.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use std::thread;
 
 use twistor::prelude::*;
 
-/// Greets, and closes.
+/// Sends a greeting and closes.
 struct Greeter {
     reactor: usize,
     client: u64,
@@ -30,7 +30,7 @@ impl Protocol for Greeter {
     }
 }
 
-/// A reactor that listens, in the thread that calls this; the address, with the port that was chosen.
+/// Creates a reactor that listens, on the calling thread. Returns it and its address, with the port that was chosen.
 fn listening(number: usize, address: SocketAddr) -> Result<(Reactor, SocketAddr), Failure> {
     let reactor = Reactor::new()?;
     let clients = Cell::new(0);
@@ -43,7 +43,7 @@ fn listening(number: usize, address: SocketAddr) -> Result<(Reactor, SocketAddr)
 
 fn serve(address: SocketAddr, reactors: usize) -> Result<(), Failure> {
     let (first, address) = listening(0, address)?;
-    // A reactor stays in its thread; what leaves it is its remote control.
+    // A reactor stays on its thread. Only a `Remote` may leave it.
     let (started, remotes) = mpsc::channel();
     let threads: Vec<_> = (1..reactors)
         .map(|number| {
@@ -57,7 +57,7 @@ fn serve(address: SocketAddr, reactors: usize) -> Result<(), Failure> {
         })
         .collect();
     drop(started);
-    // Ends when each of them runs or has failed.
+    // Ends when each reactor runs or has failed.
     let remotes: Vec<Remote> = remotes.iter().collect();
 
     let mut outcome = Ok(());
@@ -66,7 +66,7 @@ fn serve(address: SocketAddr, reactors: usize) -> Result<(), Failure> {
         outcome = first.run().map_err(Failure::from);
     }
     for remote in &remotes {
-        // One that has stopped by itself is fine, too.
+        // A reactor that has stopped already is fine, too.
         let _ = remote.stop();
     }
     for thread in threads {

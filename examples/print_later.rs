@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use twistor::prelude::*;
 
-/// Prints the given message after a second has passed.
+/// Prints the message after one second.
 fn print_later(reactor: &Handle, message: &'static str) -> Deferred<()> {
     defer_later(reactor, Duration::from_secs(1), move || println!("{message}"))
 }

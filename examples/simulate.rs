@@ -1,13 +1,13 @@
 //! cargo run --release --example simulate [-- --bug] [--seeds NUMBER] [--seed SEED]
 //!
-//! An echo service and its twenty clients, in a thousand worlds. In each, the network cuts data where it likes, takes
-//! its time, resets connections and lets them fall silent, as the seed says. The promises: whatever comes back to a
-//! client is what it has sent, in order; and every client gets all of it back in the end, since it connects again when
-//! a connection is lost or silent.
+//! An echo service and twenty clients, in a thousand simulated worlds. In each world the network splits and delays data,
+//! resets connections and lets them fall silent, as drawn from the seed. The promises: each client receives exactly the
+//! bytes it sent, in order, and every client finishes in the end, because it reconnects when a connection is lost or
+//! silent.
 //!
-//! With `--bug` a client that has heard the beginning of an answer believes that it will hear the end, too: a mistake
-//! that shows only when a connection breaks right then. The program says which seed broke which promise; `--seed` runs
-//! that one alone, and prints what happened in it.
+//! `--bug` plants a bug: a client that has received the beginning of a reply assumes that the rest will follow. The bug
+//! shows only when a connection breaks at that moment. The program prints the seeds that broke a promise; `--seed` runs
+//! one of them alone and prints its events.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -19,25 +19,25 @@ use twistor::prelude::*;
 
 #[derive(Parser)]
 struct Options {
-    /// Have clients wait for the rest of an answer whatever happens.
+    /// Plant the bug: clients wait for the rest of a reply forever.
     #[arg(long)]
     bug: bool,
-    /// How many seeds to run with.
+    /// Run this many seeds.
     #[arg(long, default_value_t = 1000)]
     seeds: u64,
-    /// Run with this seed alone, and print what happens.
+    /// Run this seed alone and print its events.
     #[arg(long)]
     seed: Option<u64>,
 }
 
 const CLIENTS: usize = 20;
 const MESSAGES: usize = 5;
-/// In the world's time; if somebody is not done by then, a promise is broken.
+/// In simulated time. A client that is not done by then breaks a promise.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// A client that hears nothing for so long connects again.
+/// A client that receives nothing for this long reconnects.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Answers each message, a line, with the same line.
+/// Answers each line with the same line.
 struct Echo {
     line: Vec<u8>,
 }
@@ -54,7 +54,7 @@ impl Protocol for Echo {
     }
 }
 
-/// What one client has to do, over as many connections as it takes.
+/// The work of one client, over as many connections as it takes.
 struct Client {
     reactor: Handle,
     number: usize,
@@ -89,7 +89,7 @@ impl Client {
     }
 }
 
-/// One connection of a client's.
+/// One connection of a client.
 struct Connection {
     client: Weak<Client>,
     heard: Vec<u8>,
@@ -150,7 +150,7 @@ impl Protocol for Connection {
     }
 }
 
-/// Lives through one world; gives the promise that was broken, if one was.
+/// Runs one world. Returns the broken promise, if any.
 fn live(seed: u64, bug: bool, tell: bool) -> Result<Option<String>, Failure> {
     let reactor = Reactor::simulated(seed);
     let Some(network) = SimulatedNetwork::of(&reactor) else {
@@ -168,13 +168,13 @@ fn live(seed: u64, bug: bool, tell: bool) -> Result<Option<String>, Failure> {
     let clients: Vec<Rc<Client>> = (0..CLIENTS)
         .map(|number| {
             let (answered, wrong) = Default::default();
-            Rc::new(Client { reactor: reactor.clone(), number, bug, answered, wrong })
+            Rc::new(Client { reactor: reactor.handle(), number, bug, answered, wrong })
         })
         .collect();
     clients.iter().for_each(Client::connect);
 
     let start = reactor.now();
-    reactor.call_later(PATIENCE, || ()); // so that there is always something to wait for
+    reactor.call_later(PATIENCE, || ()); // keeps the simulation from running out of events
     while !clients.iter().all(|client| client.is_done()) && reactor.now() - start < PATIENCE {
         reactor.turn(None)?;
     }

@@ -1,8 +1,8 @@
 //! cargo run --example tls_echo
 //!
-//! A TLS server and its client. An authority, and the server's certificate, are made as the program starts; the client
-//! trusts that authority and nobody else. What the client says is echoed; then it asks for somebody else, and refuses
-//! whom it gets.
+//! A TLS server and its client. The program creates a certificate authority and the server's certificate at start, and
+//! the client trusts that authority alone. The client sends a message and receives the echo. Then it connects again,
+//! expects another name, and refuses the server's certificate.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Protocol for Echo {
     }
 }
 
-/// Says what it has to say, and fires when it is back.
+/// Sends `text` and fires `done` when the whole echo has arrived.
 struct Speaker {
     text: &'static [u8],
     heard: Vec<u8>,
@@ -59,7 +59,7 @@ impl Protocol for Speaker {
     }
 }
 
-/// An authority's certificate, and a server's with its key, as PEM.
+/// Creates an authority's certificate, a server's certificate and the server's key, as PEM.
 fn certificates(name: &str) -> Result<(String, String, String), Failure> {
     let authority_key = KeyPair::generate()?;
     let mut authority = CertificateParams::new([])?;
@@ -85,7 +85,7 @@ fn main() -> Result<(), Failure> {
     let tls = ClientTls::trusting_pem(authority.as_bytes())?.alpn(["echo"]);
     let (heard, done) = Deferred::new();
     let speaker = Speaker { text: b"hello, in confidence", heard: Vec::new(), done: Some(done) };
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     let conversation = ClientEndpoint::tls("localhost", number, tls.clone())
         .timeout(Duration::from_secs(5))
         .connect(&reactor, speaker)

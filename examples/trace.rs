@@ -1,7 +1,7 @@
 //! cargo run --features trace --example trace [-- FILE]
 //!
-//! What became of a result, drawn as the two ladders that tutorials draw: callbacks on the left, errbacks
-//! on the right. Prints the path as text, and writes the picture to FILE: `trace.svg`, beside this program, is one.
+//! Draws the path of a result as the two ladders that tutorials draw: callbacks on the left, errbacks on the right.
+//! Prints the path as text and writes the picture to FILE. `trace.svg` beside this program is such a picture.
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use support::service::{Python, Service, connect, send};
 use support::{DEADLINE, Folder, skip};
 
-/// Fifty connections at once, each with bytes of its own.
+/// Fifty connections at once, each with different bytes.
 const PYTHON_ECHO: &str = "
 import socket, sys
 host, port = sys.argv[1].split(':')
@@ -70,7 +70,7 @@ signal.pause()
 ";
 
 #[test]
-fn echo_server_holds_up_who_does_not_read_and_outlives_who_is_killed() {
+fn echo_server_slows_a_silent_reader_and_survives_a_killed_client() {
     let server = Service::on_free_port("echo_server", &[]);
     let Some(mut flood) = Python::start(PYTHON_FLOOD, &[&server.address]) else { return };
     assert_eq!((flood.line(), flood.line()), ("connected".into(), "held up".into()));
@@ -105,7 +105,7 @@ fn echo_server_listens_on_a_unix_socket_and_takes_its_file_away() {
     assert!(!path.exists());
 }
 
-/// Comes in under a name, says one thing, and prints what the others say.
+/// Joins under a name, sends one line, and prints the lines of the others.
 const PYTHON_GUEST: &str = "
 import socket, sys
 host, port = sys.argv[1].split(':')
@@ -244,7 +244,7 @@ fn socks_is_a_proxy_that_curl_can_use() {
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).unwrap();
     assert_eq!(answer, b"\x05\xff", "no way to authenticate in common");
-    // What is no SOCKS at all, and one that leaves in the middle.
+    // A peer that does not speak SOCKS, and one that leaves in the middle.
     let mut client = proxy.connect();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
@@ -269,7 +269,7 @@ fn pour_and_sip(stream: TcpStream, total: usize) {
 
 // P5
 #[test]
-fn proxy_keeps_little_of_what_goes_through_it_in_both_directions_at_once() {
+fn proxy_buffers_little_in_both_directions() {
     const TOTAL: usize = 32 << 20;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = listener.local_addr().unwrap().to_string();
@@ -344,7 +344,7 @@ fn proxy_closes_a_connection_whose_target_fails_at_once() {
     assert!(proxy.ended().contains(" was closed: cannot connect to "));
 }
 
-/// What curl prints; `None`, and the reason printed, where there is no curl.
+/// Returns the output of curl, or prints the reason and returns `None` if curl is missing.
 fn curl(arguments: &[&str]) -> Option<Vec<u8>> {
     let limit = DEADLINE.as_secs().to_string();
     let mut command = Command::new("curl");
@@ -360,7 +360,7 @@ fn curl(arguments: &[&str]) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn http_server_greets_echoes_and_answers_what_is_under_way_before_it_stops() {
+fn http_server_greets_echoes_and_finishes_requests_in_flight() {
     let server = Service::on_free_port("http_server", &[]);
     let url = |path: &str| format!("http://{}{path}", server.address);
     if let Some(greeting) = curl(&[&url("/")]) {
@@ -389,7 +389,7 @@ fn http_server_greets_echoes_and_answers_what_is_under_way_before_it_stops() {
 }
 
 #[test]
-fn multi_core_answers_on_one_port_from_every_reactor_and_stops_in_order() {
+fn multi_core_answers_from_every_reactor_and_stops_gracefully() {
     let server = Service::on_free_port("multi_core", &["--reactors", "2"]);
     for _ in 0..20 {
         let mut greeting = String::new();

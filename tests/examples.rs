@@ -1,4 +1,4 @@
-//! Every example that runs by itself: what it prints, and how it ends.
+//! Runs every example that needs no arguments, and checks its output and exit status.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,10 +11,10 @@ use support::example;
 fn run(command: &mut Command) -> Output {
     command
         .output()
-        .unwrap_or_else(|error| panic!("cannot run {command:?} (cargo build --examples makes it): {error}"))
+        .unwrap_or_else(|error| panic!("cannot run {command:?} (cargo build --examples builds it): {error}"))
 }
 
-/// What it prints, with the addresses of this run taken out.
+/// Returns the example's output, with the addresses of this run replaced by `SITE`.
 #[track_caller]
 fn prints(name: &str) -> String {
     printed(&mut example(name))
@@ -39,7 +39,7 @@ fn without_ports(text: &str) -> String {
     clean
 }
 
-/// As `prints`, for lines that come in the order of the network.
+/// As `prints`, for lines whose order depends on the network.
 #[track_caller]
 fn prints_in_any_order(name: &str, lines: &[&str]) {
     let text = prints(name);
@@ -95,7 +95,7 @@ fn deferred_lock_lets_the_clerks_sign_one_after_the_other() {
 }
 
 #[test]
-fn the_first_two_batches_print_the_results_of_the_list() {
+fn batching_1_and_2_print_the_results_of_the_list() {
     assert_eq!(
         prints("batching_1_list"),
         "[Ok(Page(200 OK from http://SITE/google, 12000 bytes)), Ok(Page(200 OK from http://SITE/yahoo, 70000 bytes))]\n"
@@ -107,7 +107,7 @@ fn the_first_two_batches_print_the_results_of_the_list() {
 }
 
 #[test]
-fn the_next_three_batches_print_what_the_page_callbacks_returned() {
+fn batching_3_to_5_print_the_results_of_the_page_callbacks() {
     assert_eq!(prints("batching_3_page_callbacks"), "[Ok(12000), Ok(70000)]\n");
     let beginning: String = "All work and no play. ".chars().cycle().take(80).collect();
     assert_eq!(
@@ -121,7 +121,7 @@ fn the_next_three_batches_print_what_the_page_callbacks_returned() {
 }
 
 #[test]
-fn the_sixth_batch_tells_of_the_missing_page_and_of_the_name_that_does_not_resolve() {
+fn batching_6_reports_the_missing_page_and_the_unknown_name() {
     let text = prints("batching_6_errors");
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[..2], ["http://SITE/google has 12000 bytes", "http://SITE/yahoo has 70000 bytes"]);
@@ -131,7 +131,7 @@ fn the_sixth_batch_tells_of_the_missing_page_and_of_the_name_that_does_not_resol
 }
 
 #[test]
-fn the_seventh_batch_fetches_two_at_a_time_and_all_in_the_end() {
+fn batching_7_fetches_all_pages() {
     let lines = [
         "a page of 12000 bytes",
         "a page of 20000 bytes",
@@ -143,7 +143,7 @@ fn the_seventh_batch_fetches_two_at_a_time_and_all_in_the_end() {
 }
 
 #[test]
-fn the_eighth_batch_has_no_more_than_two_deferreds_under_way_and_few_descriptors_open() {
+fn batching_8_keeps_two_requests_in_flight_and_few_descriptors() {
     let text = prints("batching_8_cooperator");
     for page in [250, 500, 750, 1000] {
         assert!(text.contains(&format!("page {page} has 20 bytes\n")), "{text}");
@@ -155,7 +155,7 @@ fn the_eighth_batch_has_no_more_than_two_deferreds_under_way_and_few_descriptors
 }
 
 #[test]
-fn fetch_one_file_never_has_more_than_two_downloads_under_way() {
+fn fetch_one_file_runs_at_most_two_downloads_at_once() {
     let folder = support::Folder::new();
     let text = printed(example("fetch_one_file").env("TMPDIR", folder.path()));
     let (lines, told) = text.split_at(text.find("the files are in ").unwrap());
@@ -175,10 +175,10 @@ fn fetch_one_file_never_has_more_than_two_downloads_under_way() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "files beside its folder");
 }
 
-/// The picture in the README is the one that this library draws.
+/// The README shows the picture that this version of the library draws.
 #[cfg(feature = "trace")]
 #[test]
-fn trace_tells_the_path_and_draws_the_picture_that_is_committed() {
+fn trace_prints_the_path_and_draws_the_committed_picture() {
     let folder = support::Folder::new();
     let file = folder.path().join("trace.svg");
     let text = printed(example("trace").arg(&file));
@@ -209,19 +209,19 @@ fn deferred_pool_lets_the_cook_go_before_the_waiter() {
 }
 
 #[test]
-fn graceful_shutdown_answers_what_is_under_way_before_it_stops() {
+fn graceful_shutdown_answers_requests_in_flight_before_it_stops() {
     let text = prints("graceful_shutdown");
     let lines: Vec<&str> = text.lines().collect();
     let served = |line: &&str| line.ends_with("is being served");
     let answered = |line: &&str| line.starts_with("good bye, ");
     assert!(lines[..3].iter().all(served), "{text}");
-    assert_eq!(lines[3], "stopping, with 3 requests under way");
+    assert_eq!(lines[3], "stopping, with 3 requests in flight");
     assert_eq!(lines[4..].iter().filter(|line| answered(line)).count(), 3, "{text}");
-    assert!(lines.contains(&"nothing is under way any more"), "{text}");
+    assert!(lines.contains(&"no request is in flight any more"), "{text}");
 }
 
 #[test]
-fn fetch_pages_tells_who_succeeded_and_who_failed_and_why() {
+fn fetch_pages_reports_each_page_and_the_reason_of_each_failure() {
     let lines = [
         "http://SITE/google: 12000 bytes",
         "http://SITE/yahoo: 70000 bytes",
@@ -230,16 +230,16 @@ fn fetch_pages_tells_who_succeeded_and_who_failed_and_why() {
         "http://SITE/missing: 404 Not Found",
         "http://SITE/: connection to SITE refused",
         "http://SITE/never: request to http://SITE timed out after 2s, waiting for the head of the response",
-        "4 of 7 pages came",
+        "4 of 7 pages arrived",
     ];
     prints_in_any_order("fetch_pages", &lines);
 }
 
 #[test]
-fn fetch_pages_with_a_page_that_does_not_come_exits_with_one() {
+fn fetch_pages_exits_with_1_if_a_page_is_missing() {
     let output = run(example("fetch_pages").arg("http://no-such-name.invalid/"));
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stdout).ends_with("0 of 1 pages came\n"));
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("0 of 1 pages arrived\n"));
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn fails_in_one_line(command: &mut Command) {
 }
 
 #[test]
-fn get_page_says_what_was_wrong_with_its_usage_and_exits_with_two() {
+fn get_page_exits_with_2_on_a_usage_error() {
     for usage in [
         vec![],
         vec!["--no-such-option", "http://a/"],
@@ -305,7 +305,7 @@ fn get_page_fails_in_one_line_whatever_the_url_is() {
 }
 
 #[test]
-fn tls_echo_agrees_with_whom_it_trusts_and_refuses_somebody_else() {
+fn tls_echo_trusts_its_authority_and_refuses_another_name() {
     let text = prints("tls_echo");
     assert!(text.contains("client: heard \"hello, in confidence\"\n"), "{text}");
     assert!(
@@ -317,22 +317,24 @@ fn tls_echo_agrees_with_whom_it_trusts_and_refuses_somebody_else() {
 #[test]
 fn embed_poll_serves_the_host_and_the_reactor_in_one_loop() {
     let text = prints("embed_poll");
-    for line in
-        ["reactor: the echo says hello", "host:    line 3 of the program's own", "reactor: time to stop"]
-    {
+    for line in [
+        "reactor: the echo says hello",
+        "host:    line 3 from the host's own socket",
+        "reactor: time to stop",
+    ] {
         assert!(text.lines().any(|printed| printed == line), "{line:?} is missing in {text}");
     }
 }
 
 #[test]
-fn socks_talks_to_itself_and_tells_of_a_server_that_is_not_there() {
+fn socks_serves_its_client_and_reports_a_refused_connection() {
     let expected =
         "client: good morning, Ada\nproxy: connection to SITE refused\nclient: the proxy answers 4\n";
     assert_eq!(prints("socks"), expected);
 }
 
 #[test]
-fn embed_game_draws_all_its_frames_while_bytes_come_in() {
+fn embed_game_draws_all_frames_while_data_arrives() {
     let text = prints("embed_game");
     assert!(text.starts_with("frame  0: ") && text.contains("\n90 frames in "), "{text}");
     assert!(!text.contains("frame 75: 0 bytes"), "{text}");
@@ -351,14 +353,14 @@ fn simulate_finds_no_broken_promise_until_a_bug_is_planted() {
     let traces = [(); 2].map(|()| {
         let trace =
             String::from_utf8(run(example("simulate").args(["--bug", "--seed", seed])).stdout).unwrap();
-        // The last line tells how long it took.
+        // The last line contains the time taken.
         trace.lines().rev().skip(1).map(str::to_owned).collect::<Vec<_>>()
     });
     assert!(traces[0].len() > 100 && traces[0] == traces[1], "seed {seed} gave two different runs");
 }
 
 #[test]
-fn download_saves_a_file_whole_and_goes_on_where_one_was_cut() {
+fn download_saves_a_file_and_resumes_an_interrupted_one() {
     let (folder, state) = (support::Folder::new(), support::Folder::new());
     let bytes = folder.random_file("random", 300_000);
     let Some(peer) = support::nginx(folder.path(), state.path()) else { return };
@@ -369,21 +371,21 @@ fn download_saves_a_file_whole_and_goes_on_where_one_was_cut() {
 
     let head = String::from_utf8(run(example("get_page").arg("--head").arg(&url)).stdout).unwrap();
     let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
-    // The part that is there differs from the original, which shows that it was kept.
+    // The existing part differs from the original, so the result shows that it was kept.
     std::fs::write(&part, vec![7; 100_000]).unwrap();
     std::fs::write(state.path().join("copy.part.version"), tag).unwrap();
     assert!(run(example("download").arg(&url).arg(&file)).status.success());
     let resumed = std::fs::read(&file).unwrap();
     assert!(resumed[..100_000] == [7; 100_000] && resumed[100_000..] == bytes[100_000..]);
 
-    // Of another version nothing is kept.
+    // A part of another version is discarded.
     std::fs::write(&part, vec![7; 100_000]).unwrap();
     std::fs::write(state.path().join("copy.part.version"), "\"another\"").unwrap();
     assert!(run(example("download").arg(&url).arg(&file)).status.success());
     assert!(std::fs::read(&file).unwrap() == bytes);
     fails_in_one_line(example("download").arg(format!("{url}-not")).arg(&file));
 
-    // What is no regular file is not opened: a pipe would be waited for.
+    // Only regular files are opened: opening a pipe would block.
     std::fs::remove_file(&part).ok();
     std::fs::create_dir(&part).unwrap();
     fails_in_one_line(example("download").arg(&url).arg(&file));

@@ -39,7 +39,7 @@ fn a_random_mebibyte_from_nginx_comes_byte_for_byte() {
 
 /// H1
 #[test]
-fn two_hundred_pages_at_once_come_from_nginx_each_for_its_own_request() {
+fn two_hundred_concurrent_pages_from_nginx_match_their_requests() {
     let (folder, state) = (Folder::new(), Folder::new());
     let files: Vec<Vec<u8>> = (0..200).map(|n| folder.random_file(&n.to_string(), 100 * n)).collect();
     let Some(peer) = nginx(folder.path(), state.path()) else { return };
@@ -51,7 +51,7 @@ fn two_hundred_pages_at_once_come_from_nginx_each_for_its_own_request() {
     }
 }
 
-/// Answers every connection with these bytes, in pieces of this size, each in a turn of its own.
+/// Answers every connection with these bytes, in pieces of this size, one per turn.
 struct Trickle {
     reactor: Handle,
     bytes: &'static [u8],
@@ -97,10 +97,10 @@ fn a_server_that_sends_one_byte_at_a_time_is_understood() {
 
 /// H2
 #[test]
-fn a_server_that_resets_in_the_middle_gives_a_partial_download_with_what_came() {
+fn a_reset_in_the_middle_is_a_partial_download_with_the_data() {
     let reactor = Reactor::new().unwrap();
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nthe first twenty....";
-    // The reset waits for a moment, so that what was sent before it arrives.
+    // The reset waits for a moment, so that the data sent before it arrives.
     let port = serve(&reactor, answer, 1000, |transport| {
         let transport = transport.clone();
         let aborted = transport.drained().add_callback(move |()| transport.abort_connection());

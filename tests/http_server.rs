@@ -35,7 +35,7 @@ impl Server {
         stream
     }
 
-    /// The whole of what comes for a request that asks to close.
+    /// Returns the complete response to a request that asks to close.
     fn ask(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();

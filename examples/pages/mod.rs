@@ -1,6 +1,6 @@
-//! The little web that the examples fetch their pages from: it runs in the same reactor as they do.
+//! The small web site from which the examples fetch their pages. It runs in the same reactor as the example.
 
-// Each example uses some of it.
+// Each example uses a part of this module.
 #![allow(dead_code, unreachable_pub)]
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use twistor::net::ListeningPort;
 use twistor::net::http::server::{Site, Tree};
 use twistor::prelude::*;
 
-/// What there is: the name of the page, how long the answer takes, and how long it is.
+/// The pages: name, delay of the response, length in bytes.
 const PAGES: [(&str, Duration, usize); 6] = [
     ("google", Duration::from_millis(40), 12_000),
     ("yahoo", Duration::from_millis(80), 70_000),
@@ -19,7 +19,7 @@ const PAGES: [(&str, Duration, usize); 6] = [
     ("never", Duration::MAX, 0),
 ];
 
-/// A site that listens on a port of its own.
+/// A site that listens on a free port.
 pub struct Pages {
     port: ListeningPort,
 }
@@ -35,18 +35,18 @@ pub fn serve(reactor: &Handle) -> Result<Pages, Failure> {
 }
 
 impl Pages {
-    /// The URL of a path here.
+    /// Returns the URL of a path on this site.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.port.address())
     }
 
-    /// The URLs of the four that a person would read.
+    /// Returns the URLs of the four ordinary pages.
     pub fn urls(&self) -> [String; 4] {
         ["/google", "/yahoo", "/python", "/twisted"].map(|path| self.url(path))
     }
 }
 
-/// The URL of a port where nobody listens.
+/// Returns the URL of a port that refuses connections.
 pub fn refused() -> Result<String, Failure> {
     let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     Ok(format!("http://{closed}/"))

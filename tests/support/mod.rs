@@ -1,4 +1,4 @@
-//! What the tests that cross crates share: a folder of their own, peers that are not ours, a deadline.
+//! Helpers of the tests that cross crates: temporary folders, foreign peers, a deadline.
 
 #![allow(dead_code, unreachable_pub)]
 

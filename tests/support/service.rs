@@ -1,4 +1,4 @@
-//! An example that serves until it is told to stop, and clients of it.
+//! An example that serves until it is stopped, and its clients.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -45,7 +45,7 @@ fn signal(pid: u32, name: &str) {
 pub struct Service {
     process: Guarded,
     output: BufReader<ChildStdout>,
-    /// What it says it listens on.
+    /// The address that it prints at start.
     pub address: String,
 }
 
@@ -91,7 +91,7 @@ impl Service {
         signal(self.process.child.id(), "TERM");
     }
 
-    /// Its standard error, once it has ended in order.
+    /// Its standard error, after a clean exit.
     pub fn ended(mut self) -> String {
         let (mut rest, mut errors) = (String::new(), String::new());
         self.output.read_to_string(&mut rest).unwrap();
@@ -132,7 +132,7 @@ pub struct Python {
 }
 
 impl Python {
-    /// Starts a program; `None`, and the reason printed, where there is no Python.
+    /// Starts a program, or prints the reason and returns `None` if Python is missing.
     pub fn start(program: &str, arguments: &[&str]) -> Option<Python> {
         let mut command = Command::new("python3");
         command.args(["-u", "-c", program]).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
