@@ -57,7 +57,7 @@ pub mod prelude {
     };
     pub use twistor_reactor::{
         AddTimeout, Clock, Cooperator, DelayedCall, Handle, LoopingCall, ManualClock, Phase, Reactor, Remote,
-        SharedIterator, defer_later,
+        SharedIterator, defer_later, yield_now,
     };
 }
 

@@ -5,6 +5,7 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::budget;
 use crate::chain::{Awaited, Node, Stage};
 use crate::deferred::{Pending, State, Tail};
 use crate::failure::Unhandled;
@@ -33,8 +34,15 @@ impl<T: 'static> Future for Deferred<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        if budget::is_spent() && this.is_fired() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match mem::replace(this, Deferred::fired(Err(Unhandled::taken()))).try_result() {
-            Ok(result) => Poll::Ready(result),
+            Ok(result) => {
+                budget::spend();
+                Poll::Ready(result)
+            }
             Err(waiting) => {
                 *this = waiting.awaited(cx);
                 Poll::Pending

@@ -37,6 +37,7 @@
 #[doc = include_str!("../BEHAVIOUR.md")]
 pub mod behaviour {}
 
+mod budget;
 mod cancel;
 mod chain;
 mod deferred;
@@ -59,6 +60,7 @@ mod trace;
 mod trigger;
 mod waiters;
 
+pub use budget::with_budget;
 pub use cancel::{Cancelled, Canceller};
 pub use chain::CircularWait;
 pub use deferred::Deferred;

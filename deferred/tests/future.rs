@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use support::value_of;
-use twistor_deferred::{Abandoned, Cancelled, Deferred, Failure, succeed};
+use twistor_deferred::{Abandoned, Cancelled, Deferred, Failure, succeed, with_budget};
 
 #[derive(Default)]
 struct Woken(AtomicUsize);
@@ -36,6 +36,39 @@ fn a_fired_deferred_is_ready() {
     let woken = Arc::default();
     let Poll::Ready(Ok(n)) = poll(&mut succeed(1), &woken) else { panic!("not ready") };
     assert_eq!(n, 1);
+}
+
+#[test]
+fn a_poll_takes_no_more_results_than_its_budget() {
+    // D18.1
+    let woken = Arc::<Woken>::default();
+    let mut taken = 0;
+    let (mut fired, mut waiting) = (succeed(7), Deferred::<u64>::new());
+    with_budget(3, || {
+        while let Poll::Ready(Ok(_)) = poll(&mut succeed(1), &woken) {
+            taken += 1;
+        }
+        assert!(poll(&mut fired, &woken).is_pending());
+        assert!(poll(&mut waiting.0, &woken).is_pending());
+    });
+    // A Deferred that waits wakes nobody.
+    assert_eq!((taken, woken.times()), (3, 2));
+    assert!(matches!(poll(&mut fired, &woken), Poll::Ready(Ok(7))));
+    waiting.1.callback(8);
+    assert!(matches!(poll(&mut waiting.0, &woken), Poll::Ready(Ok(8))));
+}
+
+#[test]
+fn a_budget_inside_another_is_its_own() {
+    // D18.2
+    let woken = Arc::<Woken>::default();
+    let take = || poll(&mut succeed(1), &woken).is_ready();
+    with_budget(1, || {
+        assert!(with_budget(2, || take() && take() && !take()));
+        let panicked = std::panic::catch_unwind(|| with_budget(5, || panic!("out of cheese")));
+        assert!(panicked.is_err() && take() && !take());
+    });
+    assert!((0..1000).all(|_| take()));
 }
 
 #[test]

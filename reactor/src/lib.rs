@@ -32,7 +32,7 @@
 //! - Time: [`Handle::call_later`], [`defer_later`], [`LoopingCall`], [`AddTimeout`]; [`ManualClock`] for tests.
 //! - Much to do: [`Cooperator`] shares the loop, [`Handle::defer_to_thread`] leaves it, [`Remote`] comes back to it.
 //! - Descriptors: [`Handle::add_source`], or `Handle::readable` and `writable` as Deferreds.
-//! - Futures: [`Handle::spawn`]. Programs: `Handle::spawn_process`. Signals: `Handle::on_signal`.
+//! - Futures: [`Handle::spawn`], [`Handle::sleep`], [`yield_now`]. Programs: `Handle::spawn_process`. Signals: `Handle::on_signal`.
 //! - Start and end: [`Handle::call_when_running`], [`Handle::on_shutdown`].
 //! - A run that is the same for the same seed: [`Reactor::simulated`].
 //! - All that is promised, numbered: [`behaviour`].
@@ -76,6 +76,7 @@ mod threads;
 mod time;
 mod timers;
 mod watch;
+mod yield_now;
 
 pub use clock::Clock;
 pub use cooperator::{CooperativeTask, Cooperator, SchedulerStopped, TaskError, TaskFailed, TaskStopped};
@@ -99,6 +100,7 @@ pub use simulation::Simulation;
 pub use sleep::Sleep;
 pub use stats::Stats;
 pub use watch::Watch;
+pub use yield_now::{YieldNow, yield_now};
 
 /// The README's program is compiled with the tests.
 #[cfg(doctest)]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use slab::Slab;
-use twistor_deferred::{Deferred, Failure, Outcome, Panicked, Trigger, fail};
+use twistor_deferred::{Deferred, Failure, Outcome, Panicked, Trigger, fail, with_budget};
 
 use crate::core::Core;
 use crate::remote::Shared;
@@ -18,6 +18,9 @@ use crate::{Handle, ReactorGone};
 
 /// Tasks that run in one turn; the rest waits for the next, so that sources and timers get their share.
 const TASKS_A_TURN: usize = 1024;
+
+/// Results of awaited Deferreds that a task takes in one poll; after them it waits for the next turn.
+const RESULTS_A_POLL: u32 = 128;
 
 impl Handle {
     /// Runs a future in the reactor's thread, and gives its result as a Deferred. Twisted's `ensureDeferred` and
@@ -46,7 +49,8 @@ impl Handle {
     ///
     /// A task that was spawned or woken runs at the end of the same turn, after the timers; those of one turn in the
     /// order in which they were woken. One that wakes itself, or another while tasks run, goes on in the next turn,
-    /// and no task runs twice in one.
+    /// and no task runs twice in one. A task that takes 128 results of Deferreds in one poll also goes on in the next
+    /// turn; one that computes for a long time between two awaits calls [`yield_now`](crate::yield_now).
     ///
     /// # Errors
     ///
@@ -194,7 +198,8 @@ impl Core {
         let Some((mut run, place)) = self.tasks.begin(id) else { return };
         let waker = Waker::from(ring);
         self.meter.polls.count();
-        let polled = self.call(place, || run.poll(&mut Context::from_waker(&waker)));
+        let polled =
+            self.call(place, || with_budget(RESULTS_A_POLL, || run.poll(&mut Context::from_waker(&waker))));
         let done = match polled {
             Some(Poll::Pending) => self.tasks.put_back(id, run),
             Some(Poll::Ready(())) | None => {

@@ -8,23 +8,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use twistor_deferred::{Abandoned, Cancelled, Deferred, Panicked, succeed};
-use twistor_reactor::{Handle, Reactor, ReactorGone};
+use twistor_deferred::{
+    Abandoned, Cancelled, Deferred, DeferredLock, DeferredQueue, Failure, Panicked, succeed,
+};
+use twistor_reactor::{Handle, Reactor, ReactorGone, yield_now};
 
 use crate::support::{Drops, PanicsInDrop, Record, keep_log, logged, reactor, run, run_until};
-
-/// A future that is ready when it is polled for the second time, and wakes itself.
-async fn next_turn() {
-    let mut polled = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut polled, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
 
 #[test]
 fn a_future_gives_its_result_as_a_deferred() {
@@ -188,7 +177,7 @@ fn a_future_that_keeps_waking_itself_runs_once_a_turn_and_starves_nobody() {
     drop(reactor.spawn(async move {
         loop {
             count.set(count.get() + 1);
-            next_turn().await;
+            yield_now().await;
         }
         #[allow(unreachable_code)]
         ()
@@ -200,6 +189,87 @@ fn a_future_that_keeps_waking_itself_runs_once_a_turn_and_starves_nobody() {
     let handle = reactor.clone();
     reactor.call_later(Duration::from_millis(1), move || handle.stop());
     run(&reactor);
+}
+
+/// Turns a simulated reactor twice beside a task that never has to wait, and returns the order of things.
+fn beside<F: Future<Output = Result<(), Failure>> + 'static>(
+    task: impl FnOnce(Record<&'static str>) -> F,
+) -> Vec<&'static str> {
+    let (reactor, record) = (Reactor::simulated(0), Record::new());
+    drop(reactor.spawn(task(record.clone())));
+    for name in ["timer 1", "timer 2"] {
+        reactor.call_later(Duration::ZERO, record.adder(name));
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        record.add("turn");
+    }
+    let mut order = record.take();
+    order.dedup();
+    order
+}
+
+#[test]
+fn a_task_that_is_always_ready_delays_no_timer() {
+    // R9.1
+    let order = ["timer 1", "poll", "turn", "timer 2", "poll", "turn"];
+    let over_a_queue = |record: Record<&'static str>| async move {
+        let queue = DeferredQueue::new();
+        queue.put(1)?;
+        for _ in 0..10_000 {
+            queue.put(queue.get().await?)?;
+            record.add("poll");
+        }
+        Ok(())
+    };
+    assert_eq!(beside(over_a_queue), order);
+    let over_a_lock = |record: Record<&'static str>| async move {
+        let lock = DeferredLock::new();
+        for _ in 0..10_000 {
+            let permit = lock.acquire().await?;
+            record.add("poll");
+            drop(permit);
+        }
+        Ok(())
+    };
+    assert_eq!(beside(over_a_lock), order);
+}
+
+#[test]
+fn a_poll_takes_128_results_and_loses_none() {
+    // R9.1
+    let (reactor, taken) = (Reactor::simulated(0), Rc::new(Cell::new(0)));
+    let seen = taken.clone();
+    let sum = reactor.spawn(async move {
+        for number in 0..1_000 {
+            assert_eq!(succeed(number).await?, number);
+            seen.set(number + 1);
+        }
+        Ok(())
+    });
+    for turn in 1..=7 {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(taken.get(), 128 * turn);
+    }
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert!(matches!(sum.try_result(), Ok(Ok(()))) && taken.get() == 1_000);
+}
+
+#[test]
+fn yield_now_lets_the_rest_of_the_loop_run() {
+    // R9.2
+    let (reactor, record) = (Reactor::simulated(0), Record::new());
+    for (first, second) in [("a1", "a2"), ("b1", "b2")] {
+        let record = record.clone();
+        drop(reactor.spawn(async move {
+            record.add(first);
+            yield_now().await;
+            record.add(second);
+        }));
+    }
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(record.take(), ["a1", "b1"]);
+    reactor.call_later(Duration::ZERO, record.adder("timer"));
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(record.take(), ["timer", "a2", "b2"]);
 }
 
 #[test]
@@ -267,7 +337,7 @@ fn a_deferred_that_is_dropped_leaves_the_future_running() {
     let reactor = reactor();
     let handle = reactor.clone();
     drop(reactor.spawn(async move {
-        next_turn().await;
+        yield_now().await;
         handle.stop();
     }));
     run(&reactor);
@@ -279,7 +349,7 @@ fn a_future_that_panics_fails_its_deferred_alone() {
     let reactor = reactor();
     let line = line!() + 1;
     let deferred = reactor.spawn(async {
-        next_turn().await;
+        yield_now().await;
         panic!("out of cheese");
         #[allow(unreachable_code)]
         ()
@@ -378,7 +448,7 @@ fn what_a_future_held_is_dropped_before_its_result_is_told() {
     let (token, count) = (drops.token(), drops.clone());
     let deferred = reactor.spawn(async move {
         let _token = token;
-        next_turn().await;
+        yield_now().await;
     });
     run_until(&reactor, deferred.add_callback(move |()| assert_eq!(count.count(), 1))).unwrap();
 
@@ -506,7 +576,7 @@ fn a_host_is_told_of_a_wake_outside_a_turn_and_not_of_one_inside() {
     let (deferred, trigger) = Deferred::<()>::new();
     drop(reactor.spawn(async move {
         deferred.await?;
-        next_turn().await;
+        yield_now().await;
         Ok(())
     }));
     assert_eq!(rung.load(Ordering::Relaxed), 1);
