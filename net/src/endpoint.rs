@@ -5,6 +5,7 @@ pub(crate) mod connect;
 mod description;
 pub(crate) mod listener;
 mod literal;
+mod race;
 mod reconnect;
 mod resolver;
 #[cfg(feature = "tls")]

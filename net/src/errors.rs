@@ -97,16 +97,18 @@ impl fmt::Display for HandlerPanicked {
 
 impl Error for HandlerPanicked {}
 
-/// Nobody listens at the address. Twisted: `ConnectionRefusedError`.
+/// No one listens at the address. Twisted: `ConnectionRefusedError`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectRefused {
     /// The address that refused.
     pub address: Address,
+    /// The other addresses of the same name, which failed too.
+    pub others: Vec<FailedAttempt>,
 }
 
 impl fmt::Display for ConnectRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection to {} refused", self.address)
+        write!(f, "connection to {} refused{}", self.address, Others(&self.others))
     }
 }
 
@@ -121,6 +123,8 @@ pub struct ConnectTimedOut {
     pub stage: ConnectStage,
     /// The time allowed; none when the operating system gave up first.
     pub after: Option<Duration>,
+    /// The other addresses of the same name, which failed too. Empty when the time allowed is over: see `after`.
+    pub others: Vec<FailedAttempt>,
 }
 
 impl fmt::Display for ConnectTimedOut {
@@ -129,7 +133,7 @@ impl fmt::Display for ConnectTimedOut {
         if let Some(after) = self.after {
             write!(f, " after {after:?}")?;
         }
-        write!(f, ", waiting for {}", self.stage)
+        write!(f, ", waiting for {}{}", self.stage, Others(&self.others))
     }
 }
 
@@ -167,11 +171,13 @@ pub struct NoRoute {
     pub address: Address,
     /// What the operating system said.
     pub source: io::Error,
+    /// The other addresses of the same name, which failed too.
+    pub others: Vec<FailedAttempt>,
 }
 
 impl fmt::Display for NoRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no route to {}: {}", self.address, self.source)
+        write!(f, "no route to {}: {}{}", self.address, self.source, Others(&self.others))
     }
 }
 
@@ -214,11 +220,13 @@ pub struct ConnectFailed {
     pub address: Address,
     /// What the operating system said.
     pub source: io::Error,
+    /// The other addresses of the same name, which failed too.
+    pub others: Vec<FailedAttempt>,
 }
 
 impl fmt::Display for ConnectFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot connect to {}: {}", self.address, self.source)
+        write!(f, "cannot connect to {}: {}{}", self.address, self.source, Others(&self.others))
     }
 }
 
@@ -228,16 +236,90 @@ impl Error for ConnectFailed {
     }
 }
 
-/// The failure for what the operating system says about connecting to `address`.
+/// An address that an attempt to connect to a name tried without success, besides the address that the error names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedAttempt {
+    /// The address.
+    pub address: Address,
+    /// Why it failed, such as `refused`.
+    pub reason: String,
+}
+
+impl FailedAttempt {
+    pub(crate) fn new(address: impl Into<Address>, failure: &Failure) -> FailedAttempt {
+        let reason = if failure.is::<ConnectRefused>() {
+            "refused".to_owned()
+        } else if failure.is::<ConnectTimedOut>() {
+            "timed out".to_owned()
+        } else if let Some(NoRoute { source, .. }) = failure.downcast_ref() {
+            source.to_string()
+        } else if let Some(ConnectFailed { source, .. }) = failure.downcast_ref() {
+            source.to_string()
+        } else {
+            failure.to_string()
+        };
+        FailedAttempt { address: address.into(), reason }
+    }
+}
+
+impl fmt::Display for FailedAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.address, self.reason)
+    }
+}
+
+/// How many other addresses an error prints. A name can have thousands.
+const PRINTED: usize = 8;
+
+/// The other addresses, as the end of an error's text.
+struct Others<'a>(&'a [FailedAttempt]);
+
+impl fmt::Display for Others<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((first, rest)) = self.0.split_first() else { return Ok(()) };
+        write!(f, " (also tried {first}")?;
+        for other in rest.iter().take(PRINTED - 1) {
+            write!(f, ", {other}")?;
+        }
+        match self.0.len().saturating_sub(PRINTED) {
+            0 => f.write_str(")"),
+            more => write!(f, " and {more} more)"),
+        }
+    }
+}
+
+/// The failure for an error of the operating system about connecting to `address`.
 pub(crate) fn connect_failure(address: Address, source: io::Error) -> Failure {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+    let others = Vec::new();
     match source.kind() {
-        ConnectionRefused => ConnectRefused { address }.into(),
+        ConnectionRefused => ConnectRefused { address, others }.into(),
         TimedOut => {
-            ConnectTimedOut { target: address.to_string(), stage: ConnectStage::Answer, after: None }.into()
+            let (target, stage) = (address.to_string(), ConnectStage::Answer);
+            ConnectTimedOut { target, stage, after: None, others }.into()
         }
-        HostUnreachable | NetworkUnreachable => NoRoute { address, source }.into(),
-        _ => ConnectFailed { address, source }.into(),
+        HostUnreachable | NetworkUnreachable => NoRoute { address, source, others }.into(),
+        _ => ConnectFailed { address, source, others }.into(),
+    }
+}
+
+/// The same failure to connect, with the other addresses that failed.
+pub(crate) fn beside(failure: Failure, others: Vec<FailedAttempt>) -> Failure {
+    let failure = match failure.trap::<ConnectRefused>() {
+        Ok(refused) => return ConnectRefused { others, ..refused }.into(),
+        Err(failure) => failure,
+    };
+    let failure = match failure.trap::<ConnectTimedOut>() {
+        Ok(late) => return ConnectTimedOut { others, ..late }.into(),
+        Err(failure) => failure,
+    };
+    let failure = match failure.trap::<NoRoute>() {
+        Ok(unreachable) => return NoRoute { others, ..unreachable }.into(),
+        Err(failure) => failure,
+    };
+    match failure.trap::<ConnectFailed>() {
+        Ok(failed) => ConnectFailed { others, ..failed }.into(),
+        Err(failure) => failure,
     }
 }
 

@@ -85,7 +85,7 @@ pub use endpoint::{
 };
 pub use errors::{
     CannotListen, ConnectFailed, ConnectRefused, ConnectStage, ConnectTimedOut, ConnectionAborted,
-    ConnectionDone, ConnectionLost, DnsLookupError, HandlerPanicked, NoRoute,
+    ConnectionDone, ConnectionLost, DnsLookupError, FailedAttempt, HandlerPanicked, NoRoute,
 };
 pub use protocol::{
     Conversation, EndOfData, Factory, FrameReceiver, Framed, IdleTimedOut, IdleTimeout, IdleTimer, Limited,

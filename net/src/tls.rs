@@ -74,6 +74,7 @@ mod given;
 mod handshake;
 mod info;
 mod pem;
+mod required;
 mod server;
 mod stream;
 
@@ -85,10 +86,10 @@ pub use info::TlsInfo;
 pub use server::ServerTls;
 
 pub(crate) use handshake::handshake;
-pub(crate) use pem::read as read_pem;
+pub(crate) use pem::{certificates, identity, private_key, read as read_pem};
 pub(crate) use stream::TlsStream;
 
 /// The cryptography, named rather than left to a process-wide default that another crate may have set.
-fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
+pub(crate) fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
     std::sync::Arc::new(rustls::crypto::ring::default_provider())
 }

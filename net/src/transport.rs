@@ -335,7 +335,7 @@ impl Transport {
     ///
     /// What the operating system says.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.with_socket(|socket| socket.tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(on)))
+        self.with_socket(|socket| socket.as_tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(on)))
     }
 
     /// Has the operating system ask an idle peer whether it is still there, after this time and then at its own
@@ -346,7 +346,7 @@ impl Transport {
     /// What the operating system says.
     pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
         self.with_socket(|socket| {
-            let Some(tcp) = socket.tcp() else { return Ok(()) };
+            let Some(tcp) = socket.as_tcp() else { return Ok(()) };
             let socket = socket2::SockRef::from(tcp);
             match idle {
                 Some(idle) => socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle)),
@@ -383,7 +383,7 @@ mod tests {
     fn options_reach_the_socket() {
         let (near, _far) = connected();
         let options = |transport: &Transport| {
-            transport.with_socket(|socket| match socket.tcp().map(socket2::SockRef::from) {
+            transport.with_socket(|socket| match socket.as_tcp().map(socket2::SockRef::from) {
                 Some(tcp) => Ok((tcp.tcp_nodelay()?, tcp.keepalive()?)),
                 None => Err(io::ErrorKind::Unsupported.into()),
             })
@@ -392,7 +392,8 @@ mod tests {
         let handle = reactor.handle();
         let (told, trigger) = Deferred::new();
         reactor.call_when_running(move || {
-            let socket = Socket::Tcp(mio::net::TcpStream::from_std(near));
+            let peer = near.peer_addr().unwrap();
+            let socket = Socket::tcp(mio::net::TcpStream::from_std(near), peer);
             let transport = Connection::start(&handle, socket, Silent).unwrap();
             let mut seen = vec![options(&transport).unwrap()];
             transport.set_nodelay(true).unwrap();

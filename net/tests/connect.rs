@@ -68,9 +68,9 @@ fn mute_at(address: &str) -> std::io::Result<Mute> {
 struct Names(Vec<IpAddr>);
 
 impl Resolver for Names {
-    fn resolve(&self, _: &Handle, host: &str) -> Deferred<Vec<IpAddr>> {
+    fn resolve(&self, _: &Handle, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
         assert_eq!(host, "some.name");
-        succeed(self.0.clone())
+        succeed(self.0.iter().map(|host| SocketAddr::new(*host, port)).collect())
     }
 }
 
@@ -164,7 +164,7 @@ fn a_cancelled_connect_is_cancelled_at_every_stage() {
     #[derive(Debug)]
     struct Never(Rc<Cell<bool>>);
     impl Resolver for Never {
-        fn resolve(&self, _: &Handle, _: &str) -> Deferred<Vec<IpAddr>> {
+        fn resolve(&self, _: &Handle, _: &str, _: u16) -> Deferred<Vec<SocketAddr>> {
             let cancelled = self.0.clone();
             let (deferred, trigger) = Deferred::with_canceller(move |_| cancelled.set(true));
             std::mem::forget(trigger);
@@ -183,9 +183,9 @@ fn a_cancelled_connect_is_cancelled_at_every_stage() {
 #[test]
 fn a_look_up_that_hangs_is_timed_out() {
     #[derive(Debug)]
-    struct Hangs(RefCell<Vec<twistor_deferred::Trigger<Vec<IpAddr>>>>);
+    struct Hangs(RefCell<Vec<twistor_deferred::Trigger<Vec<SocketAddr>>>>);
     impl Resolver for Hangs {
-        fn resolve(&self, _: &Handle, _: &str) -> Deferred<Vec<IpAddr>> {
+        fn resolve(&self, _: &Handle, _: &str, _: u16) -> Deferred<Vec<SocketAddr>> {
             let (deferred, trigger) = Deferred::new();
             self.0.borrow_mut().push(trigger);
             deferred
@@ -202,7 +202,7 @@ fn a_look_up_that_hangs_is_timed_out() {
     assert_eq!(failure.trap::<ConnectTimedOut>().unwrap().stage, ConnectStage::Lookup);
     // An answer that comes too late is ignored.
     for trigger in resolver.0.take() {
-        trigger.callback(vec!["127.0.0.1".parse().unwrap()]);
+        trigger.callback(vec!["127.0.0.1:1".parse().unwrap()]);
     }
 }
 
@@ -212,7 +212,7 @@ fn a_resolver_that_panics_is_a_failure_to_connect() {
     #[derive(Debug)]
     struct Panics(bool);
     impl Resolver for Panics {
-        fn resolve(&self, handle: &Handle, _: &str) -> Deferred<Vec<IpAddr>> {
+        fn resolve(&self, handle: &Handle, _: &str, _: u16) -> Deferred<Vec<SocketAddr>> {
             if self.0 {
                 return handle.defer_to_thread(|| panic!("on a thread, on purpose"));
             }
@@ -241,7 +241,7 @@ impl Stuck {
 }
 
 impl Resolver for Stuck {
-    fn resolve(&self, handle: &Handle, _: &str) -> Deferred<Vec<IpAddr>> {
+    fn resolve(&self, handle: &Handle, _: &str, _: u16) -> Deferred<Vec<SocketAddr>> {
         let let_go = self.let_go.clone();
         handle.defer_to_thread(move || {
             let (gone, changed) = &*let_go;
@@ -300,7 +300,7 @@ fn a_failing_resolver_has_the_last_word() {
     #[derive(Debug)]
     struct Fails;
     impl Resolver for Fails {
-        fn resolve(&self, _: &Handle, _: &str) -> Deferred<Vec<IpAddr>> {
+        fn resolve(&self, _: &Handle, _: &str, _: u16) -> Deferred<Vec<SocketAddr>> {
             fail(std::io::Error::other("on strike"))
         }
     }
@@ -500,6 +500,89 @@ fn when_all_addresses_fail_the_most_telling_failure_is_given() {
         named(&["127.0.0.3", "127.0.0.2", "127.0.0.1"], port).connect(handle, protocol)
     });
     assert!(refused.is::<ConnectRefused>(), "{refused:?}");
+}
+
+// P6.2
+#[test]
+fn when_all_addresses_fail_the_error_lists_them() {
+    let port = closed_port();
+    let bound = |addresses: &[&str]| {
+        let endpoint = named(addresses, port).bind_address("127.0.0.1".parse().unwrap());
+        failure(|handle, protocol| endpoint.connect(handle, protocol))
+    };
+    let refused = bound(&["::1", "127.0.0.2", "127.0.0.3"]);
+    let told = refused.to_string();
+    assert!(
+        told.starts_with(&format!("connection to 127.0.0.2:{port} refused (also tried [::1]:{port}: ")),
+        "{told}"
+    );
+    assert!(told.ends_with(&format!(", 127.0.0.3:{port}: refused)")), "{told}");
+    let refused = refused.trap::<ConnectRefused>().unwrap();
+    let others: Vec<_> = refused.others.iter().map(|other| other.address.to_string()).collect();
+    assert_eq!(others, [format!("[::1]:{port}"), format!("127.0.0.3:{port}")]);
+    // One address has no others.
+    assert_eq!(bound(&["127.0.0.2"]).to_string(), format!("connection to 127.0.0.2:{port} refused"));
+}
+
+// P6.1
+#[test]
+fn thousands_of_addresses_that_fail_at_once_are_iterated() {
+    const ADDRESSES: u32 = 10_000;
+    // An IPv6 address is no source for these.
+    let hosts = (1..=ADDRESSES).map(|host| std::net::Ipv4Addr::from(0x7f00_0000 + host).into()).collect();
+    let endpoint = ClientEndpoint::tcp("some.name", 9)
+        .resolver(Rc::new(Names(hosts)))
+        .bind_address("::1".parse().unwrap());
+    let failed = failure(|handle, protocol| {
+        let connecting = endpoint.connect(handle, protocol);
+        // They are no more than a turn's share each turn.
+        assert!(!connecting.is_fired());
+        connecting
+    });
+    assert!(failed.to_string().ends_with(" and 9991 more)"), "{failed}");
+    let failed = failed.trap::<ConnectFailed>().unwrap();
+    assert_eq!(failed.others.len(), ADDRESSES as usize - 1);
+}
+
+// P6.4
+#[test]
+fn a_resolver_may_name_the_port() {
+    #[derive(Debug)]
+    struct Elsewhere(SocketAddr);
+    impl Resolver for Elsewhere {
+        fn resolve(&self, _: &Handle, _: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
+            assert_eq!(port, 7);
+            succeed(vec![self.0])
+        }
+    }
+    run(|reactor| {
+        let place = address(&listen(reactor, |_| Echo));
+        let endpoint = ClientEndpoint::tcp("some.name", 7).resolver(Rc::new(Elsewhere(place)));
+        let connecting = endpoint.connect(reactor, Echo);
+        connecting.add_callback(move |transport| assert_eq!(transport.peer().unwrap().ip(), Some(place)))
+    });
+}
+
+// P6.4
+#[test]
+#[cfg(target_os = "linux")]
+fn the_scope_of_a_resolved_address_is_kept() {
+    #[derive(Debug)]
+    struct Scoped(SocketAddr);
+    impl Resolver for Scoped {
+        fn resolve(&self, _: &Handle, _: &str, _: u16) -> Deferred<Vec<SocketAddr>> {
+            succeed(vec![self.0])
+        }
+    }
+    let Some((ip, _, number)) = link_local() else { return };
+    run(|reactor| {
+        let server = std::net::SocketAddrV6::new(ip, 0, 0, number);
+        let port = ServerEndpoint::tcp(server.into()).listen(reactor, |_| Echo).unwrap();
+        let place = SocketAddr::from(std::net::SocketAddrV6::new(ip, address(&port).port(), 0, number));
+        let connecting =
+            ClientEndpoint::tcp("some.name", 1).resolver(Rc::new(Scoped(place))).connect(reactor, Echo);
+        connecting.add_callback(move |transport| assert_eq!(transport.peer().unwrap().ip(), Some(place)))
+    });
 }
 
 // P6

@@ -449,7 +449,10 @@ fn a_proxy_that_cannot_be_reached_is_told_with_the_reason() {
             get(url, &proxy).add_callback(move |error| {
                 without_credentials(&error);
                 assert_eq!(error.proxy, format!("http://{closed}"));
-                assert_eq!(error.source.downcast_ref(), Some(&ConnectRefused { address: closed.into() }));
+                assert_eq!(
+                    error.source.downcast_ref(),
+                    Some(&ConnectRefused { address: closed.into(), others: Vec::new() })
+                );
             })
         });
         let unknown = get("https://nowhere.example/", "proxy.example:3128").add_callback(|error| {
@@ -610,7 +613,15 @@ fn a_connection_that_takes_too_long_is_told_with_what_it_waited_for() {
             fails::<ConnectTimedOut, _>(page).add_callback(move |late| {
                 let told = format!("connecting to {target} timed out after 5s, waiting for {what}");
                 assert_eq!(late.to_string(), told);
-                assert_eq!(late, ConnectTimedOut { target, stage, after: Some(Duration::from_secs(5)) });
+                assert_eq!(
+                    late,
+                    ConnectTimedOut {
+                        target,
+                        stage,
+                        after: Some(Duration::from_secs(5)),
+                        others: Vec::new()
+                    }
+                );
             })
         });
         twistor_deferred::gather_results(all).add_callback(move |_| drop((port, silent, obliging)))

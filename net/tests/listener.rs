@@ -10,7 +10,11 @@ use std::net::TcpStream;
 use std::rc::Rc;
 
 use support::*;
-use twistor_net::{Address, CannotListen, Factory, ListeningPort, ServerEndpoint, Transport};
+use twistor_deferred::Deferred;
+use twistor_net::{
+    Address, CannotListen, ClientEndpoint, Factory, ListeningPort, ServerEndpoint, SimulatedNetwork,
+    Transport,
+};
 
 fn echoed(mut stream: TcpStream) -> std::io::Result<()> {
     stream.write_all(b"x")?;
@@ -63,6 +67,68 @@ impl Factory for Fickle {
             2 => panic!("on purpose"),
             _ => Some(Echo),
         }
+    }
+}
+
+// P6.5
+#[test]
+fn the_peer_is_known_after_a_reset() {
+    for ip in ["127.0.0.1:0", "[::1]:0"] {
+        let diary = Diary::new();
+        run(|reactor| {
+            let (told, trigger) = Deferred::new();
+            let trigger = Cell::new(Some(trigger));
+            let (at_factory, seen) = (Rc::new(Cell::new(None)), diary.clone());
+            let factory = at_factory.clone();
+            let place = ServerEndpoint::tcp(ip.parse().unwrap());
+            let port = match place.listen(reactor, move |peer: Address| {
+                factory.set(Some(peer));
+                let trigger = trigger.take().unwrap();
+                let mut trigger = Some(trigger);
+                scripted(&seen).on_made(move |transport| {
+                    trigger.take().unwrap().callback(transport.peer());
+                    Ok(())
+                })
+            }) {
+                Ok(port) => port,
+                Err(error) => {
+                    println!("skipped: {error}");
+                    return twistor_deferred::succeed(());
+                }
+            };
+            // It has reset before it is accepted.
+            let mut stream = TcpStream::connect(address(&port)).unwrap();
+            stream.write_all(b"hello").unwrap();
+            reset(stream);
+            told.add_callback(move |peer| {
+                assert!(peer.is_some());
+                assert_eq!(peer, at_factory.take());
+            })
+        });
+    }
+}
+
+// P6.5
+#[test]
+fn the_peer_is_known_after_a_reset_in_the_simulation() {
+    for seed in seeds() {
+        World::Simulated(seed).run(|reactor| {
+            let network = SimulatedNetwork::of(reactor).unwrap();
+            let (told, trigger) = Deferred::new();
+            let mut trigger = Some(trigger);
+            let port = listen_once(
+                reactor,
+                scripted(&Diary::new()).on_made(move |transport| {
+                    let before = transport.peer().unwrap();
+                    network.reset_connections(before.ip().unwrap().ip());
+                    assert_eq!(transport.peer(), Some(before));
+                    trigger.take().unwrap().callback(());
+                    Ok(())
+                }),
+            );
+            drop(ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, Echo));
+            told
+        });
     }
 }
 

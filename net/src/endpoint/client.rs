@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -10,10 +10,10 @@ use twistor_deferred::{Deferred, Failure, fail, maybe_deferred};
 use twistor_reactor::Handle;
 
 use super::EndpointError;
-use super::connect;
 use super::description::{Description, quote};
 use super::literal::literal;
 use super::timeout::{Progress, within};
+use super::{connect, race};
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
 use crate::transport::connection::Connection;
@@ -147,10 +147,12 @@ impl ClientEndpoint {
     ///
     /// # Errors
     ///
-    /// [`ConnectRefused`](crate::ConnectRefused), [`ConnectTimedOut`](crate::ConnectTimedOut),
+    /// [`ConnectRefused`](crate::ConnectRefused) (also where the operating system connected the socket to itself),
+    /// [`ConnectTimedOut`](crate::ConnectTimedOut),
     /// [`DnsLookupError`], [`NoRoute`](crate::NoRoute), [`Cancelled`](twistor_deferred::Cancelled) when the Deferred
     /// is cancelled, `HandshakeFailed` when there is a server but no TLS with it, else
-    /// [`ConnectFailed`](crate::ConnectFailed). Then the protocol is dropped, and was not called.
+    /// [`ConnectFailed`](crate::ConnectFailed). When all addresses of a name fail, the error is the most telling one,
+    /// and its `others` lists the rest. Then the protocol is dropped, and was not called.
     #[track_caller]
     pub fn connect<P: Protocol>(&self, handle: &Handle, protocol: P) -> Deferred<Transport> {
         let starter = handle.clone();
@@ -194,7 +196,7 @@ impl ClientEndpoint {
         progress.enter(ConnectStage::Lookup);
         let resolver = self.resolver.as_deref().unwrap_or(&SystemResolver);
         // A panic in it is a failure to connect: whoever connects again and again goes on.
-        let found = maybe_deferred(|| resolver.resolve(handle, host));
+        let found = maybe_deferred(|| resolver.resolve(handle, host, port));
         let (handle, host, progress) = (handle.clone(), host.to_owned(), progress.clone());
         found
             .add_callback(move |addresses| {
@@ -205,8 +207,7 @@ impl ClientEndpoint {
             })
             .add_callback(move |addresses| {
                 progress.enter(ConnectStage::Answer);
-                let addresses = addresses.into_iter().map(|address| SocketAddr::new(address, port));
-                connect::connect_any(&handle, addresses.collect(), bind)
+                race::connect_any(&handle, addresses, bind)
             })
     }
 }

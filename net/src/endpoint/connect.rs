@@ -1,7 +1,6 @@
-//! Making one connection out of the addresses of a name.
+//! Connecting one socket to one address.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
@@ -11,17 +10,14 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use socket2::{Domain, SockAddr, Type};
-use twistor_deferred::{Canceller, Deferred, Failure, Trigger, fail};
-use twistor_reactor::{DelayedCall, EventHandler, Handle, Progress, Ready};
+use twistor_deferred::{Deferred, Trigger, fail};
+use twistor_reactor::{EventHandler, Handle, Progress, Ready};
 
+use crate::Address;
 use crate::errors::connect_failure;
 use crate::simulation::Network;
 use crate::transport::socket::Socket;
 use crate::transport::watched::WatchedSocket;
-use crate::{Address, ConnectFailed, ConnectRefused, ConnectTimedOut, NoRoute};
-
-/// How long one address may keep quiet before the next is tried beside it: what RFC 8305 recommends.
-pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// How long to wait when a UNIX socket's queue of connections is full; nothing announces when it is not.
 const UNIX_RETRY: Duration = Duration::from_millis(10);
@@ -32,7 +28,7 @@ pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>
         Some(network) => {
             network.connect(address.into(), bind).map(|socket| Socket::Simulated(Box::new(socket)))
         }
-        None => open(address, bind).map(Socket::Tcp),
+        None => open(address, bind).map(|stream| Socket::tcp(stream, address)),
     };
     match opened {
         Ok(socket) => watch(handle, socket.into(), address.into()),
@@ -143,152 +139,28 @@ impl EventHandler for Attempt {
     }
 }
 
-/// Whether a socket is connected; what it says of itself where it is not.
+/// Whether a socket is connected, or its own error where it is not.
 fn connected(socket: &Socket) -> io::Result<()> {
-    // In this order, which asks the system but once where all is well.
-    match socket.peer() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(socket.take_error().unwrap_or(error)),
-    }
+    // In this order, which asks the system for no error where all is well.
+    socket.check_connected().map_err(|error| socket.take_error().unwrap_or(error))
 }
 
-/// A socket connected to whichever of the addresses answers first: they are tried in turn, the next one when the last
-/// has failed or been quiet for a while. Twisted: `HostnameEndpoint`.
-///
-/// When all fail, the failure is the one that tells most.
-pub(crate) fn connect_any(
-    handle: &Handle,
-    addresses: Vec<SocketAddr>,
-    bind: Option<IpAddr>,
-) -> Deferred<WatchedSocket> {
-    if let [only] = addresses[..] {
-        return attempt(handle, only, bind);
-    }
-    let pending: Rc<OnceCell<Weak<Race>>> = Rc::default();
-    let to_cancel = pending.clone();
-    let (deferred, trigger) = Deferred::with_canceller(move |_| {
-        if let Some(race) = to_cancel.get().and_then(Weak::upgrade) {
-            race.end();
-        }
-    });
-    let race = Rc::new(Race {
-        handle: handle.clone(),
-        bind,
-        waiting: RefCell::new(alternate_families(addresses)),
-        running: RefCell::new(Vec::new()),
-        next: Cell::new(None),
-        failure: Cell::new(None),
-        trigger: Cell::new(Some(trigger)),
-    });
-    let _ = pending.set(Rc::downgrade(&race));
-    race.start_next();
-    deferred
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// RFC 8305, section 4: the families take turns, so that one that does not work costs one delay. Each address once,
-/// whatever the resolver said.
-fn alternate_families(mut addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
-    let mut seen = HashSet::new();
-    addresses.retain(|address| seen.insert(*address));
-    let Some(first) = addresses.first().copied() else { return VecDeque::new() };
-    let (mut same, mut other): (VecDeque<_>, VecDeque<_>) =
-        addresses.into_iter().partition(|address| address.is_ipv4() == first.is_ipv4());
-    let mut order = VecDeque::with_capacity(same.len() + other.len());
-    while !same.is_empty() || !other.is_empty() {
-        order.extend(same.pop_front());
-        order.extend(other.pop_front());
-    }
-    order
-}
-
-/// Attempts under way. The attempts' callbacks own it.
-struct Race {
-    handle: Handle,
-    bind: Option<IpAddr>,
-    waiting: RefCell<VecDeque<SocketAddr>>,
-    running: RefCell<Vec<(SocketAddr, Canceller)>>,
-    next: Cell<Option<DelayedCall>>,
-    failure: Cell<Option<Failure>>,
-    /// Taken when the race is over.
-    trigger: Cell<Option<Trigger<WatchedSocket>>>,
-}
-
-impl Race {
-    fn start_next(self: &Rc<Self>) {
-        let next = self.waiting.borrow_mut().pop_front();
-        let Some(address) = next else { return };
-        let deferred = attempt(&self.handle, address, self.bind);
-        self.running.borrow_mut().push((address, deferred.canceller()));
-        if !self.waiting.borrow().is_empty() {
-            let race = Rc::downgrade(self);
-            let call = self.handle.call_later(ATTEMPT_DELAY, move || {
-                if let Some(race) = race.upgrade() {
-                    race.start_next();
-                }
-            });
-            self.stop_timer();
-            self.next.set(Some(call));
-        }
-        let race = self.clone();
-        drop(deferred.add_both(move |result| race.finished(address, result)));
-    }
-
-    fn finished(self: &Rc<Self>, address: SocketAddr, result: Result<WatchedSocket, Failure>) {
-        self.running.borrow_mut().retain(|(running, _)| *running != address);
-        match result {
-            Ok(socket) => {
-                if let Some(trigger) = self.end() {
-                    trigger.callback(socket);
-                }
-            }
-            Err(failure) => {
-                let before = self.failure.take();
-                self.failure.set(Some(match before {
-                    Some(before) if tells(&before) >= tells(&failure) => before,
-                    _ => failure,
-                }));
-                let Some(trigger) = self.trigger.take() else { return };
-                if self.waiting.borrow().is_empty() && self.running.borrow().is_empty() {
-                    match self.failure.take() {
-                        Some(failure) => trigger.errback(failure),
-                        None => drop(trigger),
-                    }
-                } else {
-                    self.trigger.set(Some(trigger));
-                    self.start_next();
-                }
-            }
-        }
-    }
-
-    /// Ends the race: nothing more is tried, and what is under way is closed.
-    fn end(&self) -> Option<Trigger<WatchedSocket>> {
-        let trigger = self.trigger.take();
-        self.stop_timer();
-        self.waiting.borrow_mut().clear();
-        let running = std::mem::take(&mut *self.running.borrow_mut());
-        for (_, canceller) in running {
-            canceller.cancel();
-        }
-        trigger
-    }
-
-    fn stop_timer(&self) {
-        if let Some(call) = self.next.take() {
-            let _ = call.cancel();
-        }
-    }
-}
-
-/// How much a failure tells: that someone is there and refuses is more than that a network is not there.
-fn tells(failure: &Failure) -> u8 {
-    if failure.is::<ConnectRefused>() {
-        4
-    } else if failure.is::<ConnectTimedOut>() {
-        3
-    } else if failure.is::<ConnectFailed>() {
-        2
-    } else {
-        u8::from(failure.is::<NoRoute>())
+    // P6.3
+    #[test]
+    fn a_socket_connected_to_itself_counts_as_refused() {
+        let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let own = socket.local_addr().unwrap();
+        socket.connect(&own).unwrap();
+        let address = own.as_socket().unwrap();
+        let socket = Socket::tcp(TcpStream::from_std(socket.into()), address);
+        assert_eq!(connected(&socket).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        drop(socket);
+        // The port is free at once.
+        std::net::TcpListener::bind(address).unwrap();
     }
 }

@@ -76,7 +76,7 @@ impl Acceptor {
     fn accept(&self) -> io::Result<(Socket, Address)> {
         match self {
             Acceptor::Tcp(listener) => {
-                listener.accept().map(|(stream, peer)| (Socket::Tcp(stream), Address::Ip(peer)))
+                listener.accept().map(|(stream, peer)| (Socket::tcp(stream, peer), Address::Ip(peer)))
             }
             #[cfg(unix)]
             Acceptor::Unix(listener, _) => listener

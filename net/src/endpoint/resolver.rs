@@ -1,7 +1,7 @@
 //! Looking names up.
 
 use std::fmt;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 
 use twistor_deferred::Deferred;
 use twistor_reactor::Handle;
@@ -13,11 +13,14 @@ use crate::simulation::Network;
 ///
 /// Endpoints ask it for names only; an IP address in its place is used as it is.
 pub trait Resolver: fmt::Debug + 'static {
-    /// The addresses of `host`, the most preferred first. An empty list counts as a failure; one that comes again is
-    /// tried once.
+    /// Looks up the socket addresses of `port` of `host`, the most preferred first. An empty list counts as a failure;
+    /// an address that is listed twice is tried once.
     ///
-    /// Cancelling the Deferred means that nobody wants the answer any more.
-    fn resolve(&self, handle: &Handle, host: &str) -> Deferred<Vec<IpAddr>>;
+    /// The addresses are used as they are, so that a resolver can name a port of its own, and the scope id of an IPv6
+    /// address that is valid on one link only.
+    ///
+    /// Cancelling the Deferred means that the answer is not wanted any more.
+    fn resolve(&self, handle: &Handle, host: &str, port: u16) -> Deferred<Vec<SocketAddr>>;
 }
 
 /// The operating system's look-up (getaddrinfo), on the reactor's threads. Twisted: `GAIResolver`.
@@ -31,13 +34,13 @@ pub trait Resolver: fmt::Debug + 'static {
 pub struct SystemResolver;
 
 impl Resolver for SystemResolver {
-    fn resolve(&self, handle: &Handle, host: &str) -> Deferred<Vec<IpAddr>> {
+    fn resolve(&self, handle: &Handle, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
         if let Some(network) = Network::of(handle) {
-            return network.resolve(host);
+            return network.resolve(host, port);
         }
         let host = host.to_owned();
-        handle.defer_to_thread(move || match (host.as_str(), 0).to_socket_addrs() {
-            Ok(found) => Ok(found.map(|address| address.ip()).collect()),
+        handle.defer_to_thread(move || match (host.as_str(), port).to_socket_addrs() {
+            Ok(found) => Ok(found.collect()),
             Err(source) => Err(DnsLookupError { host, source: Some(source) }.into()),
         })
     }

@@ -1,5 +1,9 @@
 //! The arguments of endpoint strings that say whom to trust and who one is.
 
+use std::sync::Arc;
+
+use rustls::sign::CertifiedKey;
+
 use super::EndpointError;
 use super::description::{Description, Piece};
 use crate::tls::{ClientTls, ServerTls, TlsConfigError};
@@ -14,14 +18,13 @@ pub(super) fn client(description: &mut Description) -> Result<ClientTls, Endpoin
     let certificate = either(description, "certificate", "certKey");
     if let Some(first) = certificate.as_ref().or(key.as_ref()) {
         let certificate = certificate.as_ref().unwrap_or(first);
-        let key = key.as_ref().unwrap_or(first);
-        tls = blame(description, first.at, tls.certificate_files(&certificate.text, &key.text))?;
+        tls = tls.showing(identity(description, certificate, None, key.as_ref().unwrap_or(first))?);
     }
     if let Some(name) = description.take_named("hostname") {
         tls = blame(description, name.at, tls.server_name(&name.text))?;
     }
-    Ok(match description.take_named("alpn") {
-        Some(protocols) => tls.alpn(protocols.text.split(',')),
+    Ok(match alpn(description)? {
+        Some(protocols) => tls.alpn(protocols),
         None => tls,
     })
 }
@@ -32,15 +35,11 @@ pub(super) fn server(description: &mut Description) -> Result<ServerTls, Endpoin
         Some(certificate) => certificate,
         None => description.take("certKey").unwrap_or_else(|| key.clone()),
     };
-    let mut pem = blame(description, certificate.at, read(&certificate))?;
-    if let Some(chain) = description.take_named("extraCertChain") {
-        pem.push(b'\n');
-        pem.extend(blame(description, chain.at, read(&chain))?);
-    }
-    let key_pem = blame(description, key.at, read(&key))?;
-    let tls = blame(description, certificate.at, ServerTls::from_pem(&pem, &key_pem))?;
-    Ok(match description.take_named("alpn") {
-        Some(protocols) => tls.alpn(protocols.text.split(',')),
+    let chain = description.take_named("extraCertChain");
+    let identity = identity(description, &certificate, chain.as_ref(), &key)?;
+    let tls = blame(description, certificate.at, ServerTls::showing(identity))?;
+    Ok(match alpn(description)? {
+        Some(protocols) => tls.alpn(protocols),
         None => tls,
     })
 }
@@ -49,8 +48,41 @@ fn either(description: &mut Description, name: &str, other: &str) -> Option<Piec
     description.take_named(name).or_else(|| description.take_named(other))
 }
 
-fn read(file: &Piece) -> Result<Vec<u8>, TlsConfigError> {
-    crate::tls::read_pem(file.text.as_ref())
+/// The protocols to agree upon. An empty one cannot be said in TLS (RFC 7301, section 3.1), nor one of 256 bytes.
+fn alpn(description: &mut Description) -> Result<Option<Vec<String>>, EndpointError> {
+    let Some(protocols) = description.take_named("alpn") else { return Ok(None) };
+    let names: Vec<String> = protocols.text.split(',').map(str::to_owned).collect();
+    match names.iter().find(|name| name.is_empty() || name.len() > 255) {
+        Some(name) => Err(description.error(protocols.at, format!("{name:?} cannot be a protocol's name"))),
+        None => Ok(Some(names)),
+    }
+}
+
+/// Reads a certificate, what follows it, and its key, from files. Each error points at the argument it is about.
+fn identity(
+    description: &Description,
+    certificate: &Piece,
+    chain: Option<&Piece>,
+    key: &Piece,
+) -> Result<Arc<CertifiedKey>, EndpointError> {
+    let mut certificates = read(description, certificate, crate::tls::certificates)?;
+    if let Some(chain) = chain {
+        certificates.extend(read(description, chain, crate::tls::certificates)?);
+    }
+    let signing = read(description, key, |pem| crate::tls::private_key(pem, &crate::tls::provider()))?;
+    let together = crate::tls::identity(certificates, signing)
+        .map_err(|error| error.within(certificate.text.as_ref()).within(key.text.as_ref()));
+    blame(description, key.at, together)
+}
+
+fn read<T>(
+    description: &Description,
+    file: &Piece,
+    parse: impl FnOnce(&[u8]) -> Result<T, TlsConfigError>,
+) -> Result<T, EndpointError> {
+    let path = file.text.as_ref();
+    let parsed = crate::tls::read_pem(path).and_then(|pem| parse(&pem).map_err(|error| error.within(path)));
+    blame(description, file.at, parsed)
 }
 
 fn blame<T>(

@@ -47,7 +47,7 @@ impl Progress {
 
     fn timed_out(&self, after: Duration) -> ConnectTimedOut {
         let stage = self.stage().unwrap_or(ConnectStage::Answer);
-        ConnectTimedOut { target: self.target(), stage, after: Some(after) }
+        ConnectTimedOut { target: self.target(), stage, after: Some(after), others: Vec::new() }
     }
 }
 

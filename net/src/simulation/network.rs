@@ -159,14 +159,16 @@ impl Network {
     }
 
     /// What the simulation's name servers say, after a while.
-    pub(crate) fn resolve(self: &Rc<Self>, host: &str) -> Deferred<Vec<IpAddr>> {
+    pub(crate) fn resolve(self: &Rc<Self>, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
         let (answer, trigger) = Deferred::new();
         let (network, host) = (Rc::downgrade(self), host.to_owned());
         self.later(self.latency(), move || {
             let network = network.upgrade();
             let found = network.and_then(|network| network.state.borrow().names.get(&host).cloned());
             match found {
-                Some(addresses) => trigger.callback(addresses),
+                Some(hosts) => {
+                    trigger.callback(hosts.into_iter().map(|host| SocketAddr::new(host, port)).collect());
+                }
                 None => {
                     let source = io::Error::new(io::ErrorKind::NotFound, "no such name in this simulation");
                     trigger.errback(DnsLookupError { host, source: Some(source) });

@@ -65,12 +65,12 @@ impl SimulatedSocket {
         self.reset_on_close.set(true);
     }
 
-    pub(crate) fn peer(&self) -> io::Result<Address> {
-        if self.link.is_established(self.side) {
-            Ok(self.link.ends[1 - self.side].address.clone())
-        } else {
-            Err(io::ErrorKind::NotConnected.into())
-        }
+    pub(crate) fn check_connected(&self) -> io::Result<()> {
+        if self.link.is_established(self.side) { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
+    }
+
+    pub(crate) fn peer(&self) -> Address {
+        self.link.ends[1 - self.side].address.clone()
     }
 
     pub(crate) fn host(&self) -> io::Result<Address> {

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection};
 use rustls_platform_verifier::BuilderVerifierExt;
 use twistor_deferred::{Deferred, fail};
@@ -121,10 +121,9 @@ impl ClientTls {
     /// # Errors
     ///
     /// When one cannot be read, or they do not belong together.
-    pub fn certificate_pem(mut self, certificates: &[u8], key: &[u8]) -> Result<ClientTls, TlsConfigError> {
-        let identity = SingleCertAndKey::from(pem::identity(certificates, key)?);
-        Arc::make_mut(&mut self.config).client_auth_cert_resolver = Arc::new(identity);
-        Ok(self)
+    pub fn certificate_pem(self, certificates: &[u8], key: &[u8]) -> Result<ClientTls, TlsConfigError> {
+        let identity = pem::identity_of(certificates, key, self.config.crypto_provider())?;
+        Ok(self.showing(identity))
     }
 
     /// As [`certificate_pem`](ClientTls::certificate_pem), from files.
@@ -137,9 +136,15 @@ impl ClientTls {
         certificates: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<ClientTls, TlsConfigError> {
-        let (certificates, key) = (certificates.as_ref(), key.as_ref());
-        self.certificate_pem(&pem::read(certificates)?, &pem::read(key)?)
-            .map_err(|error| error.within(certificates))
+        let provider = self.config.crypto_provider();
+        let identity = pem::identity_in(certificates.as_ref(), key.as_ref(), provider)?;
+        Ok(self.showing(identity))
+    }
+
+    pub(crate) fn showing(mut self, identity: Arc<CertifiedKey>) -> ClientTls {
+        Arc::make_mut(&mut self.config).client_auth_cert_resolver =
+            Arc::new(SingleCertAndKey::from(identity));
+        self
     }
 
     /// Shakes hands on a connected socket with `host`.

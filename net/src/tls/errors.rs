@@ -22,6 +22,7 @@ pub struct HandshakeFailed {
 #[derive(Debug)]
 pub(super) enum Cause {
     Tls(RustlsError),
+    NotTls(Opening),
     Io(io::Error),
     Closed,
     TimedOut(Duration),
@@ -60,7 +61,7 @@ impl HandshakeFailed {
     /// What kind of thing went wrong.
     pub fn kind(&self) -> HandshakeFailure {
         match &self.cause {
-            Cause::Tls(RustlsError::InvalidMessage(_)) => HandshakeFailure::NotTls,
+            Cause::NotTls(_) => HandshakeFailure::NotTls,
             Cause::Tls(
                 RustlsError::InvalidCertificate(_)
                 | RustlsError::NoCertificatesPresented
@@ -88,11 +89,48 @@ impl fmt::Display for HandshakeFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TLS handshake with {} failed: ", self.peer)?;
         match &self.cause {
-            Cause::Tls(RustlsError::InvalidMessage(_)) => f.write_str("the peer does not speak TLS"),
+            Cause::NotTls(opening) => opening.fmt(f),
             Cause::Tls(error) => error.fmt(f),
             Cause::Io(error) => error.fmt(f),
             Cause::Closed => f.write_str("the peer closed the connection"),
             Cause::TimedOut(after) => write!(f, "it took longer than {after:?}"),
+        }
+    }
+}
+
+/// The first bytes that a peer sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Opening {
+    bytes: [u8; 16],
+    length: usize,
+}
+
+impl Opening {
+    /// Keeps the beginning of `data`, which follows what was added before.
+    pub(super) fn add(&mut self, data: &[u8]) {
+        for (place, byte) in self.bytes[self.length..].iter_mut().zip(data) {
+            *place = *byte;
+            self.length += 1;
+        }
+    }
+
+    /// Whether these begin a TLS record: its type, and the version that they all have (RFC 8446, section 5.1).
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self.bytes, [20..=24, 3, ..])
+    }
+}
+
+impl fmt::Display for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const METHODS: [&[u8]; 9] =
+            [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"CONNECT ", b"OPTIONS ", b"PATCH ", b"PRI "];
+        let bytes = &self.bytes[..self.length];
+        if METHODS.iter().any(|method| bytes.starts_with(method)) {
+            f.write_str("the peer does not speak TLS: it sent a plain HTTP request to a TLS port")
+        } else if bytes.starts_with(b"HTTP/") {
+            f.write_str("the peer does not speak TLS: it answered in plain HTTP")
+        } else {
+            write!(f, "the peer does not speak TLS: it began with \"{}\"", bytes.escape_ascii())
         }
     }
 }
@@ -102,7 +140,7 @@ impl Error for HandshakeFailed {
         match &self.cause {
             Cause::Tls(error) => Some(error),
             Cause::Io(error) => Some(error),
-            Cause::Closed | Cause::TimedOut(_) => None,
+            Cause::NotTls(_) | Cause::Closed | Cause::TimedOut(_) => None,
         }
     }
 }
@@ -140,8 +178,12 @@ impl TlsConfigError {
     }
 
     /// The same, with the file it was found in.
-    pub(super) fn within(mut self, path: &std::path::Path) -> TlsConfigError {
-        self.what = format!("{} (in {})", self.what, path.display());
+    pub(crate) fn within(mut self, path: &std::path::Path) -> TlsConfigError {
+        let place = format!(" (in {})", path.display());
+        // A certificate and its key can be in one file.
+        if !self.what.ends_with(&place) {
+            self.what += &place;
+        }
         self
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use twistor_deferred::{Deferred, Trigger};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready};
 
-use super::errors::Cause;
+use super::errors::{Cause, Opening};
 use super::{HandshakeFailed, TlsStream};
 use crate::Address;
 use crate::transport::socket::Socket;
@@ -17,6 +17,7 @@ use crate::transport::watched::WatchedSocket;
 struct Handshake {
     peer: Address,
     socket: RefCell<Option<WatchedSocket>>,
+    opening: Cell<Opening>,
     trigger: Cell<Option<Trigger<WatchedSocket>>>,
 }
 
@@ -36,7 +37,12 @@ pub(crate) fn handshake(
         }
     });
     socket.wrap(|socket| Socket::Tls(Box::new(TlsStream::new(socket, session))));
-    let handshake = Rc::new(Handshake { peer, socket: RefCell::new(None), trigger: Cell::new(None) });
+    let handshake = Rc::new(Handshake {
+        peer,
+        socket: RefCell::new(None),
+        opening: Cell::default(),
+        trigger: Cell::new(None),
+    });
     match socket.hand_to_speaker(handle, handshake.clone()) {
         Ok(()) => {
             let _ = pending.set(Rc::downgrade(&handshake));
@@ -63,10 +69,12 @@ pub(crate) fn handshake(
 
 impl EventHandler for Handshake {
     fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        let mut opening = self.opening.get();
         let outcome = match &mut *self.socket.borrow_mut() {
-            Some(WatchedSocket { socket: Socket::Tls(stream), .. }) => stream.shake_hands(),
+            Some(WatchedSocket { socket: Socket::Tls(stream), .. }) => stream.shake_hands(&mut opening),
             _ => return Progress::Drained,
         };
+        self.opening.set(opening);
         match outcome {
             Ok(false) => {}
             Ok(true) => self.end(Ok(())),

@@ -4,11 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::server::WebPkiClientVerifier;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection};
 
-use super::{HandshakeFailed, TlsConfigError, given, pem, provider};
+use super::required::requiring;
+use super::{HandshakeFailed, TlsConfigError, pem, provider};
 
 /// How long a client may take for its handshake, unless told otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,8 +33,7 @@ impl ServerTls {
     ///
     /// When one cannot be read, or they do not belong together.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<ServerTls, TlsConfigError> {
-        let identity = Arc::new(SingleCertAndKey::from(pem::identity(certificates, key)?));
-        Ok(ServerTls::from_config(builder()?.with_no_client_auth().with_cert_resolver(identity)))
+        ServerTls::showing(pem::identity_of(certificates, key, &provider())?)
     }
 
     /// As [`from_pem`](ServerTls::from_pem), from files.
@@ -46,9 +45,12 @@ impl ServerTls {
         certificates: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<ServerTls, TlsConfigError> {
-        let (certificates, key) = (certificates.as_ref(), key.as_ref());
-        ServerTls::from_pem(&pem::read(certificates)?, &pem::read(key)?)
-            .map_err(|error| error.within(certificates))
+        ServerTls::showing(pem::identity_in(certificates.as_ref(), key.as_ref(), &provider())?)
+    }
+
+    pub(crate) fn showing(identity: Arc<CertifiedKey>) -> Result<ServerTls, TlsConfigError> {
+        let identity = Arc::new(SingleCertAndKey::from(identity));
+        Ok(ServerTls::from_config(builder()?.with_no_client_auth().with_cert_resolver(identity)))
     }
 
     /// What a rustls configuration says: certificates by name, or read again as they are renewed, and whatever else it
@@ -66,23 +68,18 @@ impl ServerTls {
         self
     }
 
-    /// Serves only clients with a certificate from one of these, a PEM text.
+    /// Serves only clients with a certificate from one of these authorities, or with one of these certificates
+    /// themselves: a PEM text.
+    ///
+    /// Everything else stays as it was set, also by [`from_config`](ServerTls::from_config). A session of a server that
+    /// does not require certificates, or requires others, is not resumed, even where they share a session store.
     ///
     /// # Errors
     ///
     /// When there is no certificate in it, or one that cannot be read.
-    pub fn require_client_certificates(self, roots: &[u8]) -> Result<ServerTls, TlsConfigError> {
-        let verifier = WebPkiClientVerifier::builder_with_provider(
-            given::roots(&pem::certificates(roots)?)?,
-            provider(),
-        )
-        .build()
-        .map_err(|error| TlsConfigError::because("cannot check client certificates", error))?;
-        let mut config = builder()?
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(self.config.cert_resolver.clone());
-        config.alpn_protocols = self.config.alpn_protocols.clone();
-        Ok(ServerTls { config: Arc::new(config), ..self })
+    pub fn require_client_certificates(mut self, roots: &[u8]) -> Result<ServerTls, TlsConfigError> {
+        self.config = Arc::new(requiring(&self.config, pem::certificates(roots)?)?);
+        Ok(self)
     }
 
     /// Sets how long a client may take for its handshake; 10 seconds if never set.

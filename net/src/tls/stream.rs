@@ -9,7 +9,7 @@ use mio::{Interest, Registry, Token};
 use rustls::{Connection, Writer};
 use twistor_reactor::{EventHandler, Handle, Registration};
 
-use super::errors::Cause;
+use super::errors::{Cause, Opening};
 use super::{TlsInfo, TlsTruncated};
 use crate::transport::socket::Socket;
 
@@ -47,13 +47,13 @@ impl TlsStream {
     }
 
     /// Goes on with the handshake; whether it is done.
-    pub(super) fn shake_hands(&mut self) -> Result<bool, Cause> {
+    pub(super) fn shake_hands(&mut self, opening: &mut Opening) -> Result<bool, Cause> {
         loop {
             self.flush().map_err(Cause::Io)?;
             if !self.session.is_handshaking() {
                 return Ok(true);
             }
-            match self.session.read_tls(&mut Wire(&mut self.socket)) {
+            match self.session.read_tls(&mut Opened { wire: Wire(&mut self.socket), opening }) {
                 Ok(0) => return Err(Cause::Closed),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -66,7 +66,8 @@ impl TlsStream {
                 Err(error) => {
                     // Tells the peer why, if it still listens.
                     let _ = self.flush();
-                    return Err(Cause::Tls(error));
+                    let alien = matches!(error, rustls::Error::InvalidMessage(_)) && !opening.is_tls();
+                    return Err(if alien { Cause::NotTls(*opening) } else { Cause::Tls(error) });
                 }
                 Ok(_) => {}
             }
@@ -228,6 +229,20 @@ struct Wire<'a>(&'a mut Socket);
 impl Read for Wire<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer)
+    }
+}
+
+/// As [`Wire`], and keeps the first bytes.
+struct Opened<'a> {
+    wire: Wire<'a>,
+    opening: &'a mut Opening,
+}
+
+impl Read for Opened<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.wire.read(buffer)?;
+        self.opening.add(&buffer[..count]);
+        Ok(count)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one place that knows which kind of socket a connection has.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,12 +18,13 @@ use crate::simulation::SimulatedSocket;
 #[cfg(feature = "tls")]
 use crate::tls::TlsStream;
 
-/// A connected stream.
+/// A connected stream. A TCP socket keeps the address of its peer, which the operating system forgets at a reset.
 pub(crate) enum Socket {
-    Tcp(TcpStream),
+    Tcp(TcpStream, SocketAddrV4),
+    /// Boxed, as the next two, so that the address costs the others no memory.
+    Tcp6(TcpStream, Box<SocketAddrV6>),
     #[cfg(unix)]
     Unix(UnixStream),
-    /// Boxed, as the next, so that it costs the others no memory.
     Simulated(Box<SimulatedSocket>),
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream>),
@@ -35,7 +36,7 @@ pub(crate) enum Socket {
 macro_rules! each {
     ($self:expr, $stream:ident => $call:expr, closed => $closed:expr) => {
         match $self {
-            Socket::Tcp($stream) => $call,
+            Socket::Tcp($stream, _) | Socket::Tcp6($stream, _) => $call,
             #[cfg(unix)]
             Socket::Unix($stream) => $call,
             Socket::Simulated($stream) => $call,
@@ -51,6 +52,14 @@ fn closed<T>() -> io::Result<T> {
 }
 
 impl Socket {
+    /// A stream, and the address that it was accepted from or is to connect to.
+    pub(crate) fn tcp(stream: TcpStream, peer: SocketAddr) -> Socket {
+        match peer {
+            SocketAddr::V4(peer) => Socket::Tcp(stream, peer),
+            SocketAddr::V6(peer) => Socket::Tcp6(stream, Box::new(peer)),
+        }
+    }
+
     /// Has the handler called when the socket is ready, in whichever network it is.
     pub(crate) fn watch(
         &mut self,
@@ -72,7 +81,7 @@ impl Socket {
     #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(stream) => calls::receive(stream, buffer),
+            Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => calls::receive(stream, buffer),
             #[cfg(unix)]
             Socket::Unix(stream) => calls::receive(stream, buffer),
             other => other.read_other(buffer),
@@ -88,7 +97,7 @@ impl Socket {
     #[inline]
     pub(crate) fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(stream) => calls::send(stream, data),
+            Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => calls::send(stream, data),
             #[cfg(unix)]
             Socket::Unix(stream) => calls::send(stream, data),
             other => other.write_other(data),
@@ -102,7 +111,7 @@ impl Socket {
 
     pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(stream) => calls::send_slices(stream, slices),
+            Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => calls::send_slices(stream, slices),
             #[cfg(unix)]
             Socket::Unix(stream) => calls::send_slices(stream, slices),
             other => each!(other, stream => stream.write_vectored(slices), closed => closed()),
@@ -163,18 +172,18 @@ impl Socket {
             Socket::Simulated(socket) => socket.reset_on_close(),
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.socket().reset_on_close(),
-            Socket::Tcp(stream) => {
+            Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => {
                 let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
             }
             _ => {}
         }
     }
 
-    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
+    pub(crate) fn as_tcp(&self) -> Option<&TcpStream> {
         match self {
-            Socket::Tcp(stream) => Some(stream),
+            Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => Some(stream),
             #[cfg(feature = "tls")]
-            Socket::Tls(stream) => stream.socket().tcp(),
+            Socket::Tls(stream) => stream.socket().as_tcp(),
             _ => None,
         }
     }
@@ -187,12 +196,34 @@ impl Socket {
         }
     }
 
+    /// Whether the socket is connected: an error where it is not, or not yet. A socket that is connected to itself, as
+    /// the operating system allows where nobody listens on a port of its own choosing, counts as refused.
+    pub(crate) fn check_connected(&self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => {
+                if stream.peer_addr()? == stream.local_addr()? {
+                    // Without this, the port could not be listened on for a minute.
+                    self.reset_on_close();
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                Ok(())
+            }
+            #[cfg(unix)]
+            Socket::Unix(stream) => stream.peer_addr().map(drop),
+            Socket::Simulated(socket) => socket.check_connected(),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.socket().check_connected(),
+            Socket::Closed => closed(),
+        }
+    }
+
     pub(crate) fn peer(&self) -> io::Result<Address> {
         match self {
-            Socket::Tcp(stream) => stream.peer_addr().map(Address::Ip),
+            Socket::Tcp(_, peer) => Ok(SocketAddr::V4(*peer).into()),
+            Socket::Tcp6(_, peer) => Ok(SocketAddr::V6(**peer).into()),
             #[cfg(unix)]
             Socket::Unix(stream) => stream.peer_addr().map(unix_address),
-            Socket::Simulated(socket) => socket.peer(),
+            Socket::Simulated(socket) => Ok(socket.peer()),
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.socket().peer(),
             Socket::Closed => closed(),
@@ -201,7 +232,7 @@ impl Socket {
 
     pub(crate) fn host(&self) -> io::Result<Address> {
         match self {
-            Socket::Tcp(stream) => stream.local_addr().map(Address::Ip),
+            Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => stream.local_addr().map(Address::Ip),
             #[cfg(unix)]
             Socket::Unix(stream) => stream.local_addr().map(unix_address),
             Socket::Simulated(socket) => socket.host(),

@@ -290,7 +290,8 @@ mod tests {
 
         let handle = reactor.handle();
         reactor.call_when_running(move || {
-            let socket = Socket::Tcp(mio::net::TcpStream::from_std(near));
+            let peer = near.peer_addr().unwrap();
+            let socket = Socket::tcp(mio::net::TcpStream::from_std(near), peer);
             let transport = Connection::start(&handle, socket, Silent).unwrap();
             let borrowed: Vec<&[u8]> = slices.iter().map(Vec::as_slice).collect();
             assert!(transport.write_all(&borrowed));

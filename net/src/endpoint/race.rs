@@ -1,0 +1,200 @@
+//! Connecting to one of the addresses of a name.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use twistor_deferred::{Canceller, Deferred, Failure, Trigger};
+use twistor_reactor::{DelayedCall, Handle};
+
+use super::connect::attempt;
+use crate::errors::{FailedAttempt, beside};
+use crate::transport::watched::WatchedSocket;
+use crate::{ConnectFailed, ConnectRefused, ConnectTimedOut, NoRoute};
+
+/// How long one address may be silent before the next is tried beside it, as RFC 8305 recommends.
+pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Attempts started per turn. A name can have thousands of addresses that all fail at once.
+const ATTEMPTS_PER_TURN: usize = 32;
+
+/// Connects to the first of the addresses to answer. The next one is tried when the last has failed or been silent for
+/// a while. Twisted: `HostnameEndpoint`.
+///
+/// When all fail, the failure is the most telling one, and lists the others.
+pub(crate) fn connect_any(
+    handle: &Handle,
+    addresses: Vec<SocketAddr>,
+    bind: Option<IpAddr>,
+) -> Deferred<WatchedSocket> {
+    if let [only] = addresses[..] {
+        return attempt(handle, only, bind);
+    }
+    let pending: Rc<OnceCell<Weak<Race>>> = Rc::default();
+    let to_cancel = pending.clone();
+    let (deferred, trigger) = Deferred::with_canceller(move |_| {
+        if let Some(race) = to_cancel.get().and_then(Weak::upgrade) {
+            race.end();
+        }
+    });
+    let race = Rc::new(Race {
+        handle: handle.clone(),
+        bind,
+        waiting: RefCell::new(alternate_families(addresses)),
+        running: RefCell::new(Vec::new()),
+        next: Cell::new(None),
+        failures: RefCell::default(),
+        trigger: Cell::new(Some(trigger)),
+    });
+    let _ = pending.set(Rc::downgrade(&race));
+    race.go_on();
+    deferred
+}
+
+/// RFC 8305, section 4: the families take turns, so that one that does not work costs one delay. Each address once,
+/// whatever the resolver said.
+fn alternate_families(mut addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let mut seen = HashSet::new();
+    addresses.retain(|address| seen.insert(*address));
+    let Some(first) = addresses.first().copied() else { return VecDeque::new() };
+    let (mut same, mut other): (VecDeque<_>, VecDeque<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv4() == first.is_ipv4());
+    let mut order = VecDeque::with_capacity(same.len() + other.len());
+    while !same.is_empty() || !other.is_empty() {
+        order.extend(same.pop_front());
+        order.extend(other.pop_front());
+    }
+    order
+}
+
+/// Attempts under way. The attempts' callbacks own it.
+struct Race {
+    handle: Handle,
+    bind: Option<IpAddr>,
+    waiting: RefCell<VecDeque<SocketAddr>>,
+    running: RefCell<Vec<(SocketAddr, Canceller)>>,
+    next: Cell<Option<DelayedCall>>,
+    failures: RefCell<Failures>,
+    /// Taken when the race is over.
+    trigger: Cell<Option<Trigger<WatchedSocket>>>,
+}
+
+/// The most telling failure so far, and the others in the order in which they came.
+#[derive(Default)]
+struct Failures {
+    best: Option<(SocketAddr, Failure)>,
+    others: Vec<FailedAttempt>,
+}
+
+impl Race {
+    /// Starts attempts until one is under way: a loop, since each may fail at once.
+    fn go_on(self: &Rc<Self>) {
+        self.stop_timer();
+        for _ in 0..ATTEMPTS_PER_TURN {
+            let next = self.waiting.borrow_mut().pop_front();
+            let Some(address) = next else { return self.give_up_if_over() };
+            match attempt(&self.handle, address, self.bind).try_result() {
+                Ok(Ok(socket)) => return self.won(socket),
+                Ok(Err(failure)) => self.failures.borrow_mut().add(address, failure),
+                Err(pending) => {
+                    self.running.borrow_mut().push((address, pending.canceller()));
+                    let race = self.clone();
+                    drop(pending.add_both(move |result| race.finished(address, result)));
+                    return self.set_timer(ATTEMPT_DELAY);
+                }
+            }
+        }
+        self.set_timer(Duration::ZERO);
+    }
+
+    fn finished(self: &Rc<Self>, address: SocketAddr, result: Result<WatchedSocket, Failure>) {
+        self.running.borrow_mut().retain(|(running, _)| *running != address);
+        match result {
+            Ok(socket) => self.won(socket),
+            Err(failure) => {
+                self.failures.borrow_mut().add(address, failure);
+                self.go_on();
+            }
+        }
+    }
+
+    fn won(&self, socket: WatchedSocket) {
+        if let Some(trigger) = self.end() {
+            trigger.callback(socket);
+        }
+    }
+
+    /// Fails when nothing is left to try and nothing under way.
+    fn give_up_if_over(&self) {
+        if !self.running.borrow().is_empty() {
+            return;
+        }
+        let failure = self.failures.take().into_failure();
+        if let (Some(trigger), Some(failure)) = (self.trigger.take(), failure) {
+            trigger.errback(failure);
+        }
+    }
+
+    /// Ends the race: nothing more is tried, and attempts under way are closed.
+    fn end(&self) -> Option<Trigger<WatchedSocket>> {
+        let trigger = self.trigger.take();
+        self.stop_timer();
+        self.waiting.borrow_mut().clear();
+        let running = std::mem::take(&mut *self.running.borrow_mut());
+        for (_, canceller) in running {
+            canceller.cancel();
+        }
+        trigger
+    }
+
+    fn set_timer(self: &Rc<Self>, delay: Duration) {
+        if self.waiting.borrow().is_empty() {
+            return self.give_up_if_over();
+        }
+        let race = self.clone();
+        self.next.set(Some(self.handle.call_later(delay, move || race.go_on())));
+    }
+
+    fn stop_timer(&self) {
+        if let Some(call) = self.next.take() {
+            let _ = call.cancel();
+        }
+    }
+}
+
+impl Failures {
+    fn add(&mut self, address: SocketAddr, failure: Failure) {
+        let other = match self.best.take() {
+            Some(best) if tells(&best.1) >= tells(&failure) => {
+                self.best = Some(best);
+                (address, failure)
+            }
+            before => {
+                self.best = Some((address, failure));
+                let Some(before) = before else { return };
+                before
+            }
+        };
+        self.others.push(FailedAttempt::new(other.0, &other.1));
+    }
+
+    fn into_failure(self) -> Option<Failure> {
+        let (_, best) = self.best?;
+        Some(beside(best, self.others))
+    }
+}
+
+/// How much a failure tells: a peer that refuses tells more than a network that is not there.
+fn tells(failure: &Failure) -> u8 {
+    if failure.is::<ConnectRefused>() {
+        4
+    } else if failure.is::<ConnectTimedOut>() {
+        3
+    } else if failure.is::<ConnectFailed>() {
+        2
+    } else {
+        u8::from(failure.is::<NoRoute>())
+    }
+}
