@@ -124,6 +124,11 @@ impl<P: Protocol + ?Sized> Protocol for Box<P> {
 /// # Panics
 ///
 /// A panic in `build_protocol` closes the connection that it was for; it is logged, and the listener goes on.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a protocol factory",
+    label = "this is not a factory",
+    note = "pass a closure that returns a protocol for each connection: `|_peer| …`"
+)]
 pub trait Factory: 'static {
     /// The protocol of its connections.
     type Protocol: Protocol;
