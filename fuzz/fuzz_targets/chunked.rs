@@ -1,5 +1,5 @@
-//! Chunked bodies: both decoders, however the bytes are cut, take exactly what a plain reading of RFC 9112 takes; and
-//! they give back what was written in chunks.
+//! Chunked bodies: however the bytes are split, both decoders accept exactly the bodies that a straightforward reading of
+//! RFC 9112 accepts, and they decode the output of the encoder.
 
 #![no_main]
 
@@ -29,7 +29,7 @@ fn limits() -> Limits {
 struct Read {
     body: Vec<u8>,
     trailers: Vec<(String, Vec<u8>)>,
-    /// What follows, once the end has come.
+    /// The bytes after the end, once it was found.
     rest: Option<Vec<u8>>,
 }
 
@@ -40,7 +40,7 @@ impl Read {
     }
 }
 
-/// Has `step` take one thing after the other off the pieces, as long as it says that there was one.
+/// Calls `step` on the pieces until it reports that it needs more.
 fn read<E>(
     pieces: &[&[u8]],
     mut step: impl FnMut(&mut &[u8], &mut Read) -> Result<bool, E>,
@@ -73,7 +73,7 @@ fn request(pieces: &[&[u8]]) -> (Read, Option<String>) {
         }
         Ok(true)
     });
-    // Some faults are told only when no more comes.
+    // Some errors are reported only at the end of the stream.
     let error = fed.and_then(|()| decoder.eof().map(drop)).err();
     (read, error.map(|error| error.to_string()))
 }
@@ -96,7 +96,7 @@ fn response(pieces: &[&[u8]]) -> (Read, Option<String>) {
     (read, error.map(|error| error.to_string()))
 }
 
-/// A whole body as the standard has it, within the limits; `None` for all else.
+/// A complete body by the standard's grammar, within the limits; `None` for anything else.
 fn plainly(mut wire: &[u8]) -> Option<Read> {
     let mut read = Read::default();
     loop {
@@ -144,7 +144,7 @@ fn plainly(mut wire: &[u8]) -> Option<Read> {
     (read.trailers.len() <= FIELDS).then_some(read)
 }
 
-/// Takes a line off that ends in CR LF, without those.
+/// Removes a line that ends in CR LF and returns it without them.
 fn line<'a>(wire: &mut &'a [u8]) -> Option<&'a [u8]> {
     let end = wire.iter().position(|&byte| byte == b'\n')?;
     let line = wire[..end].strip_suffix(b"\r")?;

@@ -1,5 +1,5 @@
-//! Deferreds: a program of chains that are made, added to, fired, cancelled and dropped, also from inside callbacks,
-//! is seen by the crate as by the plain interpreter of `deferred/tests`.
+//! Deferreds: a program of chains that are created, extended, fired, cancelled and dropped, also inside callbacks, behaves
+//! as the simple interpreter in `deferred/tests` says.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ mod runner;
 
 fuzz_target!(init: twistor_fuzz::allow_panics("boom"), |data: &[u8]| {
     let mut choices = Unstructured::new(data);
-    // Bytes that have run out choose the first of all.
+    // When the bytes run out, the first alternative is chosen.
     let program = program::random(&mut |limit| choices.int_in_range(0..=limit - 1).unwrap_or(0));
     let expected = interpreter::run(&program);
     assert_eq!(runner::run(&program), expected, "{program:#?}");

@@ -1,5 +1,5 @@
-//! Lines, netstrings and length prefixes: however the bytes are cut, the frames, the error and what is left are those
-//! of a plain reading of them all at once; and what is encoded is read again.
+//! Lines, netstrings and length prefixes: however the bytes are split, the frames, the error and the remainder are those
+//! of a straightforward reader of the whole input. Encoded frames decode again.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use twistor_net::framing::{FrameBuffer, FrameError, Framing, Lines, Netstrings, 
 
 type Read = (Vec<Vec<u8>>, Option<FrameError>);
 
-/// Reads one frame: its payload, and how many bytes it takes; `None` if more are needed.
+/// Reads one frame: its payload and its length in bytes, or `None` if more bytes are needed.
 type Plainly = dyn Fn(&[u8]) -> Result<Option<(Vec<u8>, usize)>, FrameError>;
 
 fn all(plainly: &Plainly, mut wire: &[u8]) -> Read {
@@ -38,7 +38,11 @@ fn read(framing: impl Framing, pieces: &[&[u8]]) -> Read {
                 Ok(None) => break,
                 Ok(Some(frame)) => frames.push(frame.to_vec()),
                 Err(error) => {
-                    assert_eq!(buffer.next_frame().map(|_| ()), Err(error.clone()), "told once more");
+                    assert_eq!(
+                        buffer.next_frame().map(|_| ()),
+                        Err(error.clone()),
+                        "the error is not repeated"
+                    );
                     return (frames, Some(error));
                 }
             }
@@ -55,7 +59,7 @@ fn check(framing: impl Framing + Clone, plainly: &Plainly, how: u8, wire: &[u8])
     for how in [0, 1, how] {
         assert_eq!(read(framing.clone(), &pieces(how, wire)), expected);
     }
-    // What can be encoded comes back as it was; what cannot leaves nothing behind.
+    // An encodable payload decodes unchanged. A refused payload writes nothing.
     let mut out = Vec::new();
     let mut sent = Vec::new();
     for payload in pieces(how.rotate_left(4), wire) {
@@ -70,7 +74,7 @@ fn check(framing: impl Framing + Clone, plainly: &Plainly, how: u8, wire: &[u8])
 
 fn line(delimiter: &[u8], limit: usize, wire: &[u8]) -> Result<Option<(Vec<u8>, usize)>, FrameError> {
     let end = wire.windows(delimiter.len()).position(|window| window == delimiter);
-    // The first bytes of a delimiter may be there already.
+    // The first bytes of a delimiter may have arrived already.
     if end.unwrap_or(wire.len().saturating_sub(delimiter.len() - 1)) > limit {
         return Err(FrameError::TooLong { limit });
     }

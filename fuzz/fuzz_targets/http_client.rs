@@ -1,6 +1,5 @@
-//! A client in a simulated network, and a server that answers its requests with arbitrary bytes, cut and delayed at
-//! random, and closes as it likes: every request comes to an end, gets the answer that was sent to it or a failure,
-//! and no connection is left over.
+//! A client on a simulated network, and a server that answers with arbitrary bytes, split and delayed at random, and closes
+//! at any time: every request ends with its own response or a failure, and no connection is left over.
 
 #![no_main]
 
@@ -21,7 +20,7 @@ fn limits() -> Limits {
     Limits { head_size: 500, header_count: 10, body_size: 1000, interim_count: 3, ..Limits::default() }
 }
 
-/// What the server does after the bytes of an answer.
+/// The server's action after the bytes of a response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Then {
     Stay,
@@ -32,7 +31,7 @@ enum Then {
 
 type Answered = Result<(u16, Vec<u8>), String>;
 
-/// What the bytes say, and whether the connection can serve another request.
+/// The meaning of the bytes, and whether the connection can serve another request.
 #[derive(Debug)]
 struct Meant {
     answer: Option<(u16, Vec<u8>)>,
@@ -60,7 +59,7 @@ fn meant(method: &Method, mut wire: &[u8], then: Then) -> Meant {
     Meant { answer: ended.then_some((status, body)), kept: false }
 }
 
-/// What was asked of the server: by which path, whether on a connection in doubt, and what it said.
+/// One request that reached the server: its path, whether its connection was in doubt, and the server's reply.
 struct Asked {
     path: String,
     in_doubt: bool,
@@ -68,7 +67,7 @@ struct Asked {
     then: Then,
 }
 
-/// What the server says, request by request, and what it was asked.
+/// The server's replies, request by request, and the requests that it received.
 struct Script {
     answers: Vec<(Then, Vec<u8>)>,
     asked: Vec<Asked>,
@@ -78,7 +77,7 @@ struct Server {
     script: Rc<RefCell<Script>>,
     request: Vec<u8>,
     in_doubt: bool,
-    /// What was written came in one read and no end with it, so that the client can know of all doubts.
+    /// The reply arrived in one read without an end of stream, so that the client can see every reason for doubt.
     known: bool,
 }
 
@@ -104,7 +103,7 @@ impl Protocol for Server {
         }
         let kept = meant(&method, &wire, then).kept;
         script.asked.push(Asked { path, in_doubt: self.in_doubt, wire, then });
-        // What such a peer sends late may pass for the answer to the next request.
+        // Late data of such a peer may pass for the response to the next request.
         self.in_doubt |= !kept;
         self.known &= then == Then::Stay;
         Ok(())
@@ -135,7 +134,7 @@ fuzz_target!(|data: &[u8]| {
     let address = "192.0.2.80".parse().expect("an address");
     network.add_name("s.test", [address]);
     if mode & 4 != 0 {
-        // A window's worth at a time takes many ways there and back, which must not take too long.
+        // Many round trips, one window each, must not take too long.
         network.set_window(1, 40);
         network.set_latency(Duration::ZERO, Duration::from_micros(100));
     }
@@ -178,25 +177,25 @@ fuzz_target!(|data: &[u8]| {
         .collect();
     let idle = agent.clone();
     let done = DeferredList::new(all).add_callback(move |_| idle.close_idle());
-    reactor.run_until(done).expect("something happens until all is answered");
+    reactor.run_until(done).expect("events continue until all requests have ended");
     assert!(reactor.now() - begin < Duration::from_secs(60));
     assert_eq!(agent.connections(), (0, 0));
 
     for (number, told) in told.take().into_iter().enumerate() {
-        let told = told.expect("every request comes to an end");
+        let told = told.expect("every request ends");
         if let Ok((_, body)) = &told {
             assert!(body.len() <= 2000);
         }
         let script = script.borrow();
         let asked = script.asked.iter().rfind(|asked| asked.path == format!("/{number}"));
-        // Where redirects are followed, the answer may be another page's.
+        // With redirects, the response may belong to another page.
         let Some(asked) = asked.filter(|asked| !follows && !asked.in_doubt) else { continue };
         let is_coded = asked.wire.to_ascii_lowercase().windows(16).any(|name| name == b"content-encoding");
         let meant = meant(&method(number), &asked.wire, asked.then).answer;
         match (told, meant) {
             (Ok(told), Some(meant)) if !is_coded => assert_eq!(told, meant, "{number}"),
-            (Ok(_), None) => panic!("{number}: an answer out of {}", asked.wire.escape_ascii()),
-            // A reset may overtake what was sent before.
+            (Ok(_), None) => panic!("{number}: a response from {}", asked.wire.escape_ascii()),
+            // A reset may overtake data that was sent before it.
             (Err(told), Some(_)) if !is_coded && asked.then != Then::Reset => panic!("{number}: {told}"),
             _ => {}
         }

@@ -1,5 +1,5 @@
-//! Requests, one after the other: read in pieces they say what they say whole, limits hold, and a head that was read
-//! and is written again says the same: nothing that passes the parser can be read as more once it is passed on.
+//! Requests in sequence: they parse to the same result however they are split, limits hold, and a parsed head that is
+//! encoded again parses to the same head. So an accepted request cannot turn into another one when it is forwarded.
 
 #![no_main]
 
@@ -72,7 +72,7 @@ fn read(pieces: &[&[u8]]) -> Told {
     told
 }
 
-/// What a head says, apart from the way its fields were written.
+/// The meaning of a head, apart from the spelling of its fields.
 fn meaning(head: &RequestHead<'_>) -> String {
     let fields: Vec<_> = head.headers.iter().filter(|(name, _)| !is_framing(name)).collect();
     let RequestHead { method, target, host, body, keep_alive, expect_continue, .. } = head;
@@ -96,9 +96,9 @@ fn check_written(head: &RequestHead<'_>) {
         }
     };
     let mut out = Vec::new();
-    let mut writer = HeadWriter::request(&mut out, &head.method, &target).expect("the target was read");
+    let mut writer = HeadWriter::request(&mut out, &head.method, &target).expect("the target was parsed");
     for (name, value) in head.headers.iter().filter(|(name, _)| !is_framing(name)) {
-        writer.field(name, value).expect("the field was read");
+        writer.field(name, value).expect("the field was parsed");
     }
     match head.body {
         BodyLength::Known(length) => writer.length(length).expect("the first word on it"),
@@ -109,7 +109,7 @@ fn check_written(head: &RequestHead<'_>) {
     let mut decoder = RequestDecoder::new(Limits::default());
     let mut input = &out[..];
     let Ok(Some(RequestEvent::Head(again))) = decoder.decode(&mut input) else {
-        panic!("not read again: {}", out.escape_ascii());
+        panic!("the encoded head does not parse: {}", out.escape_ascii());
     };
     assert_eq!(meaning(&again), meaning(head));
     assert!(input.is_empty());

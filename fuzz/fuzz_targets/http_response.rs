@@ -1,5 +1,5 @@
-//! Responses: read in pieces they say what they say whole, limits hold, nothing behind the end is touched, and a head
-//! that was read and is written again says the same.
+//! Responses: they parse to the same result however they are split, limits hold, bytes after the end stay untouched, and a
+//! parsed head that is encoded again parses to the same head.
 
 #![no_main]
 
@@ -75,7 +75,7 @@ fn read(method: &Method, pieces: &[&[u8]]) -> Told {
     told
 }
 
-/// What a head says, apart from the way its fields were written.
+/// The meaning of a head, apart from the spelling of its fields.
 fn meaning(head: &ResponseHead<'_>) -> String {
     let fields: Vec<_> = head.headers.iter().filter(|(name, _)| !is_framing(name)).collect();
     format!("{} {} {:?} {fields:?}", head.status, head.reason.escape_ascii(), head.body)
@@ -88,9 +88,10 @@ fn is_framing(name: &str) -> bool {
 fn check_written(method: &Method, head: &ResponseHead<'_>) {
     let Ok(reason) = std::str::from_utf8(head.reason) else { return };
     let mut out = Vec::new();
-    let mut writer = HeadWriter::response(&mut out, head.status, Some(reason)).expect("the reason was read");
+    let mut writer =
+        HeadWriter::response(&mut out, head.status, Some(reason)).expect("the reason was parsed");
     for (name, value) in head.headers.iter().filter(|(name, _)| !is_framing(name)) {
-        writer.field(name, value).expect("the field was read");
+        writer.field(name, value).expect("the field was parsed");
     }
     match head.body {
         BodyLength::Known(length) => writer.length(length).expect("the first word on it"),
@@ -103,7 +104,7 @@ fn check_written(method: &Method, head: &ResponseHead<'_>) {
     let mut input = &out[..];
     let Ok(Some(ResponseEvent::Interim(again) | ResponseEvent::Head(again))) = decoder.decode(&mut input)
     else {
-        panic!("not read again: {}", out.escape_ascii());
+        panic!("the encoded head does not parse: {}", out.escape_ascii());
     };
     assert_eq!(meaning(&again), meaning(head));
     if head.version == Version::HTTP_11 && head.body != BodyLength::Empty {

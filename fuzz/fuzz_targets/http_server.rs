@@ -1,6 +1,6 @@
-//! A server in a simulated network, and a client that sends it arbitrary bytes, cut and delayed at random: the answers
-//! are those, and in the order, that a plain reading of the bytes asks for, well formed, each once; and the connection
-//! ends. With a client that leaves in the middle, they are the first of these.
+//! A server on a simulated network, and a client that sends arbitrary bytes, split and delayed at random: the responses
+//! match a straightforward reading of the bytes, in order, once each and well formed, and the connection ends. A client
+//! that leaves in the middle receives the first of them.
 
 #![no_main]
 
@@ -42,7 +42,7 @@ fn settings() -> Settings {
     Settings { limits: Limits { body_size: BODY as u64, ..limits() }, timeouts, ..Settings::default() }
 }
 
-/// How a request is answered, by its path.
+/// The kind of response, chosen by the path.
 #[derive(PartialEq)]
 enum How {
     Now,
@@ -74,10 +74,10 @@ fn echo(request: &mut Request<'_>) -> Answer {
     }
 }
 
-/// A request, if one was read, the status it gets, and the body of a good one.
+/// A request, if one was parsed, its status, and the body of a successful response.
 type Due = (Method, u16, Option<String>);
 
-/// The text for a request, once its body is there.
+/// The text for a request, once its body is complete.
 type Echo = dyn Fn(&[u8]) -> String;
 
 fn due(mut wire: &[u8]) -> Vec<Due> {
@@ -130,7 +130,7 @@ fn due(mut wire: &[u8]) -> Vec<Due> {
     due
 }
 
-/// Takes the answers off what the server sent. `cut`: the client may have left before the end.
+/// Parses the responses in the server's output. `cut`: the client may have left before the end.
 fn check(due: &[Due], mut received: &[u8], cut: bool) {
     let mut decoder = ResponseDecoder::new(Limits::default());
     'answers: for (method, status, text) in due {
@@ -142,7 +142,7 @@ fn check(due: &[Due], mut received: &[u8], cut: bool) {
                 Some(ResponseEvent::Head(head)) if cut && *status >= 400 => {
                     assert!(head.status.as_u16() >= 400); // one that left is told something else
                 }
-                // A fault in a line that came in parts is told when the line ends, which may be never.
+                // An error in a line that arrived in parts is reported at the end of the line, which may never arrive.
                 Some(ResponseEvent::Head(head)) if *status >= 400 && head.status == 408 => {}
                 Some(ResponseEvent::Head(head)) => assert_eq!(head.status, *status),
                 Some(ResponseEvent::Body(bytes)) => body.extend_from_slice(bytes),
@@ -160,14 +160,14 @@ fn check(due: &[Due], mut received: &[u8], cut: bool) {
             None => break 'answers,
         }
     }
-    assert!(received.is_empty(), "more than was asked for: {}", received.escape_ascii());
+    assert!(received.is_empty(), "more than was requested: {}", received.escape_ascii());
 }
 
 struct Client {
     wire: Vec<u8>,
     half_closes: bool,
     received: Rc<RefCell<Vec<u8>>>,
-    /// Dropped unfired, it fires too.
+    /// A response that is dropped unfired fires, too.
     _lost: Trigger<()>,
 }
 
@@ -193,7 +193,7 @@ fuzz_target!(|data: &[u8]| {
     let network = SimulatedNetwork::of(&reactor).expect("a simulated reactor has one");
     network.set_resets(if resets { 1.0 } else { 0.0 });
     if mode & 4 != 0 {
-        // A window's worth at a time takes many ways there and back, which must not take too long.
+        // Many round trips, one window each, must not take too long.
         network.set_window(1, 40);
         network.set_latency(Duration::ZERO, Duration::from_micros(100));
     }
@@ -206,8 +206,8 @@ fuzz_target!(|data: &[u8]| {
     let client = Client { wire: wire.to_vec(), half_closes, received: received.clone(), _lost: trigger };
     let connected = ClientEndpoint::tcp("192.0.2.80", 80).connect(&reactor, client);
     drop(connected.add_both(|_| ()));
-    // The end of the run stops the site, and waits for it.
-    reactor.run_until(lost.add_both(|_| ())).expect("something happens until the connection ends");
+    // The end of the run stops the site and waits for it.
+    reactor.run_until(lost.add_both(|_| ())).expect("events continue until the connection ends");
     assert_eq!(site.connections(), 0);
     assert!(reactor.now() - begin < Duration::from_secs(20));
     check(&due(wire), &received.borrow(), half_closes || resets);

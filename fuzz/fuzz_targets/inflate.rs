@@ -1,5 +1,5 @@
-//! Compressed bodies: cut anywhere, the same bytes and the same error come out, never more than the limit; what a
-//! plain reader of gzip takes is taken; and what was compressed comes back.
+//! Compressed bodies: however they are split, the same bytes and the same error come out, never more than the limit. A
+//! plain gzip reader agrees, and compressed data decompresses to the original.
 
 #![no_main]
 
@@ -21,7 +21,7 @@ const GZIP: &str = "gzip";
 
 fn decode(coding: &str, pieces: &[&[u8]]) -> (Vec<u8>, Option<String>) {
     let mut inflater =
-        Inflater::new([coding.as_bytes()].into_iter(), LIMIT as u64).expect("codings that are known");
+        Inflater::new([coding.as_bytes()].into_iter(), LIMIT as u64).expect("the codings are known");
     let mut out = Vec::new();
     let mut fed = Ok(());
     for piece in pieces {
@@ -61,7 +61,7 @@ fn check_wire(coding: &str, how: u8, wire: &[u8]) {
 
 fn check_written(coding: &str, how: u8, data: &[u8]) {
     let level = Compression::new(u32::from(how % 10));
-    // Repeated, so that what comes out is larger than a piece.
+    // Repeated, so that the output is larger than a piece.
     let data = data.repeat(1 + usize::from(how) * 2);
     let data = &data[..data.len().min(LIMIT)];
     let written = match (coding, how & 128) {
@@ -73,7 +73,7 @@ fn check_written(coding: &str, how: u8, data: &[u8]) {
 }
 
 fn compress<W: Write>(mut to: W, data: &[u8], finish: fn(W) -> std::io::Result<Vec<u8>>) -> Vec<u8> {
-    to.write_all(data).and_then(|()| finish(to)).expect("memory takes it")
+    to.write_all(data).and_then(|()| finish(to)).expect("writing to memory does not fail")
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -1,7 +1,7 @@
-//! What the targets share.
+//! Helpers that the targets share.
 
-/// Cuts `wire` into pieces, as reads from a socket might: 0 leaves it whole, 1 makes every byte a piece, and any other
-/// number is the seed that lengths are drawn from, short ones more often.
+/// Splits `wire` into pieces, as reads from a socket might: 0 leaves it whole, 1 makes each byte a piece, and any other
+/// number is a seed from which lengths are drawn, short ones more often.
 pub fn pieces(how: u8, wire: &[u8]) -> Vec<&[u8]> {
     let mut pieces = Vec::new();
     let (mut rest, mut random) = (wire, u64::from(how));
@@ -23,8 +23,8 @@ pub fn pieces(how: u8, wire: &[u8]) -> Vec<&[u8]> {
     pieces
 }
 
-/// Lets panics pass whose text begins so: they are part of what is tested. The fuzzer ends at any other, even one that
-/// the library would catch.
+/// Accepts panics whose message starts with this text, because a target causes them. Any other panic stops the fuzzer,
+/// even one that the library would catch.
 pub fn allow_panics(prefix: &'static str) {
     let fatal = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
