@@ -1,15 +1,16 @@
 //! Long work in short steps, beside everything else.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use twistor_deferred::{Deferred, Failure, Outcome, Trigger, maybe_deferred, succeed};
+use twistor_deferred::{Cancelled, Canceller, Deferred, Failure, Outcome, Trigger, maybe_deferred, succeed};
 
+use crate::memory::{Table, pop_front};
 use crate::{Clock, DelayedCall};
 
 /// Works off iterators a step at a time, in turn, and lets the loop go on in between. Twisted's `task.Cooperator`.
@@ -47,10 +48,9 @@ struct Shared {
     slice: (Duration, usize),
     place: &'static Location<'static>,
     /// All that are not finished, also those that are paused.
-    tasks: RefCell<BTreeMap<u64, Rc<Task>>>,
-    next_id: Cell<u64>,
-    /// Those that can be stepped.
-    runnable: RefCell<VecDeque<Rc<Task>>>,
+    tasks: RefCell<Table<Rc<Task>>>,
+    next_number: Cell<u64>,
+    line: RefCell<Line>,
     next_slice: RefCell<Option<DelayedCall>>,
     in_slice: Cell<bool>,
     stopped: Cell<bool>,
@@ -72,8 +72,8 @@ impl Cooperator {
                 slice: (time, steps),
                 place: Location::caller(),
                 tasks: RefCell::default(),
-                next_id: Cell::new(0),
-                runnable: RefCell::default(),
+                next_number: Cell::new(0),
+                line: RefCell::default(),
                 next_slice: RefCell::default(),
                 in_slice: Cell::new(false),
                 stopped: Cell::new(false),
@@ -81,7 +81,10 @@ impl Cooperator {
         }
     }
 
-    /// Works the iterator off; the Deferred fires when it has ended. Twisted's `coiterate`.
+    /// Runs the iterator; the Deferred fires when it has ended. Twisted: `coiterate`.
+    ///
+    /// Cancelling the Deferred stops the task: the iterator is dropped, and the Deferred that it waits for is cancelled.
+    /// (In Twisted the task runs on.)
     ///
     /// # Errors
     ///
@@ -93,7 +96,16 @@ impl Cooperator {
         I::IntoIter: 'static,
         I::Item: Outcome,
     {
-        self.cooperate(iterator).when_done()
+        let CooperativeTask { task } = self.cooperate(iterator);
+        task.observed.set(true);
+        let weak = Rc::downgrade(&task);
+        let (deferred, trigger) = Deferred::with_canceller(move |_| {
+            if let Some(task) = weak.upgrade() {
+                task.cancel();
+            }
+        });
+        task.tell(trigger);
+        deferred
     }
 
     /// Works the iterator off, and gives a task to pause, stop and watch it with. Twisted's `cooperate`.
@@ -105,14 +117,16 @@ impl Cooperator {
     {
         let mut iterator = iterator.into_iter();
         let step = move || iterator.next().map(|item| item.into_deferred().add_callback(|_| ()));
-        let id = self.shared.next_id.replace(self.shared.next_id.get() + 1);
+        let number = self.shared.next_number.replace(self.shared.next_number.get() + 1);
         let task = Rc::new(Task {
-            id,
+            number,
+            key: self.shared.tasks.borrow().vacant_key(),
             cooperator: Rc::downgrade(&self.shared),
             step: Cell::new(Some(Box::new(step))),
             pauses: Cell::new(0),
             waits: Cell::new(false),
-            queued: Cell::new(false),
+            waits_for: Cell::default(),
+            ticket: Cell::new(None),
             waiters: RefCell::default(),
             end: RefCell::default(),
             observed: Cell::new(false),
@@ -120,8 +134,8 @@ impl Cooperator {
         if self.shared.stopped.get() {
             task.finish(End::SchedulerStopped);
         } else {
-            self.shared.tasks.borrow_mut().insert(id, task.clone());
-            self.shared.enqueue(task.clone());
+            self.shared.tasks.borrow_mut().insert(task.clone());
+            self.shared.enqueue(&task);
         }
         CooperativeTask { task }
     }
@@ -129,8 +143,9 @@ impl Cooperator {
     /// Fails all tasks with [`SchedulerStopped`], and from here on every new one at once. Twisted's `stop`.
     pub fn stop(&self) {
         self.shared.stopped.set(true);
-        let tasks = self.shared.tasks.take();
-        tasks.into_values().for_each(|task| task.finish(End::SchedulerStopped));
+        let mut tasks: Vec<_> = self.shared.tasks.borrow_mut().take_all().collect();
+        tasks.sort_unstable_by_key(|task| task.number);
+        tasks.into_iter().for_each(|task| task.finish(End::SchedulerStopped));
     }
 
     /// Whether it takes tasks: it was not stopped.
@@ -140,9 +155,8 @@ impl Cooperator {
 }
 
 impl Shared {
-    fn enqueue(self: &Rc<Self>, task: Rc<Task>) {
-        task.queued.set(true);
-        self.runnable.borrow_mut().push_back(task);
+    fn enqueue(self: &Rc<Self>, task: &Rc<Task>) {
+        self.line.borrow_mut().push(task);
         self.schedule();
     }
 
@@ -158,16 +172,9 @@ impl Shared {
     }
 
     fn dequeue(&self, task: &Task) {
-        if !task.queued.replace(false) {
-            return;
-        }
-        let idle = {
-            let mut runnable = self.runnable.borrow_mut();
-            // The caller holds the task, so nothing is dropped in here.
-            runnable.retain(|queued| queued.id != task.id);
-            runnable.is_empty()
-        };
-        if idle {
+        let mut line = self.line.borrow_mut();
+        if line.leave(task) && line.len == 0 {
+            drop(line);
             if let Some(next) = self.next_slice.take() {
                 let _ = next.cancel();
             }
@@ -183,22 +190,79 @@ impl Shared {
             if over {
                 break;
             }
-            let Some(task) = self.runnable.borrow_mut().pop_front() else { break };
-            task.queued.set(false);
+            let Some(task) = self.line.borrow_mut().pop() else { break };
             task.make_step();
         }
         self.in_slice.set(false);
-        let more = !self.runnable.borrow().is_empty();
+        let more = self.line.borrow().len > 0;
         if more {
             self.schedule();
         }
     }
 }
 
+/// Entries of the line for each task in it, beyond which those left over are swept out.
+const ENTRIES_A_TASK: usize = 4;
+/// A line this short is not worth sweeping.
+const SHORT: usize = 64;
+
+/// The tasks that can be stepped, in order. A task that leaves the line leaves its entry, which is passed over.
+#[derive(Default)]
+struct Line {
+    entries: VecDeque<(u64, Weak<Task>)>,
+    next_ticket: u64,
+    /// How many tasks stand in the line.
+    len: usize,
+}
+
+impl Line {
+    fn push(&mut self, task: &Rc<Task>) {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        task.ticket.set(Some(ticket));
+        self.entries.push_back((ticket, Rc::downgrade(task)));
+        self.len += 1;
+        if self.entries.len() > SHORT.max(ENTRIES_A_TASK * self.len) {
+            self.entries.retain(|(ticket, task)| stands(*ticket, task).is_some());
+        }
+    }
+
+    /// False when the task did not stand in the line.
+    fn leave(&mut self, task: &Task) -> bool {
+        let stood = task.ticket.take().is_some();
+        if stood {
+            self.len -= 1;
+        }
+        if self.len == 0 {
+            self.entries = VecDeque::new();
+        }
+        stood
+    }
+
+    fn pop(&mut self) -> Option<Rc<Task>> {
+        loop {
+            let (ticket, task) = pop_front(&mut self.entries)?;
+            if let Some(task) = stands(ticket, &task) {
+                self.len -= 1;
+                task.ticket.set(None);
+                return Some(task);
+            }
+        }
+    }
+}
+
+/// The task, if this is its entry, and not left over.
+fn stands(ticket: u64, task: &Weak<Task>) -> Option<Rc<Task>> {
+    task.upgrade().filter(|task| task.ticket.get() == Some(ticket))
+}
+
 type Step = Box<dyn FnMut() -> Option<Deferred<()>>>;
 
 struct Task {
-    id: u64,
+    /// Counts the tasks of its cooperator.
+    number: u64,
+    /// Its place in the table of its cooperator.
+    key: usize,
     cooperator: Weak<Shared>,
     /// Taken out while it runs, and when the task is finished.
     step: Cell<Option<Step>>,
@@ -206,8 +270,10 @@ struct Task {
     pauses: Cell<usize>,
     /// A step is being made, or its Deferred has not fired yet.
     waits: Cell<bool>,
-    /// It stands among the runnable ones.
-    queued: Cell<bool>,
+    /// Cancels the Deferred of that step.
+    waits_for: Cell<Option<Canceller>>,
+    /// Names its entry in the line, where it stands in it.
+    ticket: Cell<Option<u64>>,
     waiters: RefCell<Vec<Trigger<()>>>,
     end: RefCell<Option<End>>,
     /// Somebody was told, or will be told, how it ended.
@@ -219,6 +285,7 @@ enum End {
     Done,
     Failed(Arc<Failure>),
     Stopped,
+    Cancelled,
     SchedulerStopped,
 }
 
@@ -228,6 +295,7 @@ impl End {
             End::Done => Ok(()),
             End::Failed(failure) => Err(TaskFailed(failure.clone()).into()),
             End::Stopped => Err(TaskStopped.into()),
+            End::Cancelled => Err(Cancelled.into()),
             End::SchedulerStopped => Err(SchedulerStopped.into()),
         }
     }
@@ -255,24 +323,59 @@ impl Task {
         if !self.is_finished() {
             self.step.set(Some(step));
         }
+        if !outcome.is_fired() {
+            self.waits_for.set(Some(outcome.canceller()));
+        }
+        let task = self.clone();
         drop(outcome.add_both(move |result| {
-            self.waits.set(false);
+            task.waits.set(false);
+            task.waits_for.take();
             match result {
-                Ok(()) => self.run_on(),
+                Ok(()) => task.run_on(),
+                Err(failure) if task.is_cancelled() && failure.is::<Cancelled>() => {}
                 // Nobody will be told of it any more: it is logged.
-                Err(failure) if self.is_finished() => return Err(failure),
-                Err(failure) => self.finish(End::Failed(Arc::new(failure))),
+                Err(failure) if task.is_finished() => return Err(failure),
+                Err(failure) => task.finish(End::Failed(Arc::new(failure))),
             }
             Ok(())
         }));
+        // A step may have cancelled its own task.
+        if self.is_cancelled() {
+            self.cancel_wait();
+        }
     }
 
     /// Stands in line for the next step, if nothing holds it.
-    fn run_on(self: Rc<Self>) {
+    fn run_on(self: &Rc<Self>) {
         if self.pauses.get() == 0 && !self.waits.get() && !self.is_finished() {
             if let Some(cooperator) = self.cooperator.upgrade() {
                 cooperator.enqueue(self);
             }
+        }
+    }
+
+    /// Ends the task and cancels the Deferred that it waits for.
+    fn cancel(self: &Rc<Self>) {
+        self.finish(End::Cancelled);
+        self.cancel_wait();
+    }
+
+    fn cancel_wait(&self) {
+        if let Some(canceller) = self.waits_for.take() {
+            canceller.cancel();
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        matches!(&*self.end.borrow(), Some(End::Cancelled))
+    }
+
+    /// Fires the trigger when the task has ended.
+    fn tell(&self, trigger: Trigger<()>) {
+        let end = self.end.borrow().clone();
+        match end {
+            Some(end) => trigger.fire(end.result()),
+            None => self.waiters.borrow_mut().push(trigger),
         }
     }
 
@@ -286,7 +389,7 @@ impl Task {
         if let Some(cooperator) = self.cooperator.upgrade() {
             cooperator.dequeue(self);
             // Dropped when the borrow has ended.
-            let _task = cooperator.tasks.borrow_mut().remove(&self.id);
+            let _task = cooperator.tasks.borrow_mut().remove_if(self.key, |task| Rc::ptr_eq(task, self));
         }
         drop(step);
         for waiter in self.waiters.take() {
@@ -338,7 +441,7 @@ impl CooperativeTask {
         self.check()?;
         let pauses = self.task.pauses.get().checked_sub(1).ok_or(TaskError::NotPaused)?;
         self.task.pauses.set(pauses);
-        self.task.clone().run_on();
+        self.task.run_on();
         Ok(())
     }
 
@@ -362,11 +465,7 @@ impl CooperativeTask {
     pub fn when_done(&self) -> Deferred<()> {
         self.task.observed.set(true);
         let (deferred, trigger) = Deferred::new();
-        let end = self.task.end.borrow().clone();
-        match end {
-            Some(end) => trigger.fire(end.result()),
-            None => self.task.waiters.borrow_mut().push(trigger),
-        }
+        self.task.tell(trigger);
         deferred
     }
 
@@ -461,3 +560,25 @@ impl fmt::Display for TaskError {
 }
 
 impl std::error::Error for TaskError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ManualClock;
+
+    #[test]
+    fn what_tasks_leave_in_the_line_stays_in_proportion() {
+        // T5.1
+        let clock = ManualClock::new();
+        let cooperator = Cooperator::new(&clock);
+        let entries = || cooperator.shared.line.borrow().entries.len();
+        let tasks: Vec<_> = (0..100).map(|_| cooperator.cooperate(std::iter::repeat(()))).collect();
+        for task in tasks.iter().cycle().take(10_000) {
+            task.pause().unwrap();
+            task.resume().unwrap();
+            assert!(entries() <= ENTRIES_A_TASK * tasks.len());
+        }
+        tasks.iter().for_each(|task| task.stop().unwrap());
+        assert_eq!((entries(), clock.pending()), (0, 0));
+    }
+}

@@ -12,6 +12,7 @@ use twistor_deferred::{Panicked, ending};
 use crate::delayed_call::TimerQueue;
 use crate::driver::{Driver, Wait};
 use crate::lifecycle::Lifecycle;
+use crate::memory::pop_front;
 use crate::ready::Progress;
 use crate::remote::{RemoteCall, Shared};
 use crate::sources::Sources;
@@ -178,7 +179,7 @@ impl Core {
     fn run_incoming(&self) {
         let snapshot = self.incoming.borrow().len().min(CALLS_A_TURN);
         for _ in 0..snapshot {
-            let Some(call) = self.incoming.borrow_mut().pop_front() else { break };
+            let Some(call) = pop_front(&mut self.incoming.borrow_mut()) else { break };
             self.meter.remote_calls.count();
             self.call(call.place, || (call.run)(&self.handle));
         }

@@ -55,6 +55,7 @@ mod handle;
 mod lifecycle;
 mod looping_call;
 mod manual_clock;
+mod memory;
 mod origin;
 #[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
 mod process;

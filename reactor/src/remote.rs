@@ -214,6 +214,7 @@ fn move_behind<T>(these: &mut VecDeque<T>, those: &mut VecDeque<T>) {
     if these.is_empty() {
         std::mem::swap(these, those);
     } else {
-        these.append(those);
+        // Its memory goes with it: a burst may have made it large.
+        these.append(&mut std::mem::take(those));
     }
 }

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use slab::Slab;
-
+use crate::memory::{Table, pop_front};
 use crate::ready::{EventHandler, Ready};
 
 /// Names a source: its slot, and a generation so that an event fetched for a closed source never reaches the one that
@@ -61,7 +60,7 @@ pub(crate) struct Source {
 /// The table. Nothing in here calls or drops a handler: what is taken out is handed to the caller.
 #[derive(Default)]
 pub(crate) struct Sources {
-    table: Slab<Source>,
+    table: Table<Source>,
     generation: Generation,
     /// Those to call, in the order in which they became ready.
     ready: VecDeque<Token>,
@@ -97,7 +96,7 @@ impl Sources {
     }
 
     pub(crate) fn remove(&mut self, token: Token) -> Option<Source> {
-        self.contains(token).then(|| self.table.remove(token.index()))
+        if self.contains(token) { self.table.remove(token.index()) } else { None }
     }
 
     /// Gives the source another handler; what is not in place any more is given back: the old one, or the new one if the
@@ -110,8 +109,8 @@ impl Sources {
     }
 
     pub(crate) fn take_all(&mut self) -> Vec<Source> {
-        self.ready.clear();
-        std::mem::take(&mut self.table).into_iter().map(|(_, source)| source).collect()
+        self.ready = VecDeque::new();
+        self.table.take_all().collect()
     }
 
     /// Has the source called in the next dispatch.
@@ -135,7 +134,7 @@ impl Sources {
 
     /// The next of the batch, its handler, and what to call that with; `None` if the source has gone since.
     pub(crate) fn claim(&mut self) -> Option<(Token, Rc<dyn EventHandler>, Ready)> {
-        let token = self.ready.pop_front()?;
+        let token = pop_front(&mut self.ready)?;
         let source = self.get(token)?;
         source.queued = false;
         let ready = std::mem::take(&mut source.pending);

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
-use slab::Slab;
 use twistor_deferred::{Deferred, Failure, Outcome, Panicked, Trigger, fail, with_budget};
 
 use crate::core::Core;
+use crate::memory::{Table, pop_front};
 use crate::remote::Shared;
 use crate::{Handle, ReactorGone};
 
@@ -136,7 +136,7 @@ pub(crate) struct Task {
 /// The table, and the list of those to run. Nothing in here polls or drops a future.
 #[derive(Default)]
 pub(crate) struct Tasks {
-    table: RefCell<Slab<Task>>,
+    table: RefCell<Table<Task>>,
     spawned: Cell<u64>,
     /// Woken, and not run yet.
     pub(crate) woken: RefCell<VecDeque<Arc<Ring>>>,
@@ -153,13 +153,11 @@ impl Tasks {
     }
 
     fn remove(&self, id: TaskId) -> Option<Task> {
-        let mut table = self.table.borrow_mut();
-        let present = table.get(id.key).is_some_and(|task| task.id == id);
-        present.then(|| table.remove(id.key))
+        self.table.borrow_mut().remove_if(id.key, |task| task.id == id)
     }
 
     pub(crate) fn take_all(&self) -> Vec<Task> {
-        self.table.take().into_iter().map(|(_, task)| task).collect()
+        self.table.borrow_mut().take_all().collect()
     }
 
     /// Takes out what is to be polled, unless the task is gone.
@@ -186,7 +184,7 @@ impl Core {
         }
         let snapshot = self.tasks.woken.borrow().len().min(TASKS_A_TURN);
         for _ in 0..snapshot {
-            let Some(ring) = self.tasks.woken.borrow_mut().pop_front() else { break };
+            let Some(ring) = pop_front(&mut self.tasks.woken.borrow_mut()) else { break };
             self.run_task(ring);
         }
     }
@@ -304,6 +302,6 @@ mod tests {
             drop(cancelled.add_both(|_| ()));
         }
         reactor.turn(Some(Duration::ZERO)).unwrap();
-        assert!(core.tasks.table.borrow().is_empty() && core.tasks.woken.borrow().is_empty());
+        assert!(core.tasks.table.borrow().len() == 0 && core.tasks.woken.borrow().is_empty());
     }
 }

@@ -4,10 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_deferred::{Cancelled, Deferred, Failure, Trigger, fail, succeed};
+use twistor_deferred::{Cancelled, Canceller, Deferred, Failure, Trigger, fail, succeed};
 use twistor_reactor::{
-    CooperativeTask, Cooperator, ManualClock, Reactor, SchedulerStopped, SharedIterator, TaskError,
-    TaskStopped, defer_later,
+    AddTimeout, CooperativeTask, Cooperator, ManualClock, Reactor, SchedulerStopped, SharedIterator,
+    TaskError, TaskStopped, TimedOut, defer_later,
 };
 
 use crate::support::{Drops, Record, keep_log, logged, reactor, run};
@@ -379,4 +379,92 @@ fn a_cooperator_goes_on_in_the_next_run() {
     task.resume().unwrap();
     run(&reactor);
     task.stop().unwrap();
+}
+
+#[test]
+fn a_hundred_thousand_tasks_pause_and_stop_in_no_time() {
+    // T5.1: with a walk through the line for each, this takes hours.
+    let clock = ManualClock::new();
+    let cooperator = Cooperator::new(&clock);
+    let tasks: Vec<_> = (0..100_000).map(|_| cooperator.cooperate(std::iter::repeat(()))).collect();
+    for task in tasks.iter().rev() {
+        task.pause().unwrap();
+    }
+    assert_eq!(clock.pending(), 0);
+    for task in tasks.iter().rev() {
+        task.resume().unwrap();
+    }
+    for task in tasks.iter().rev() {
+        task.stop().unwrap();
+    }
+    assert_eq!(clock.pending(), 0);
+}
+
+#[test]
+fn a_task_that_was_paused_goes_to_the_end_of_the_line() {
+    // T5.1
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let cooperator = Cooperator::with_slice(&clock, TICK, 3);
+    let tasks: Vec<_> =
+        ["a", "b", "c"].map(|name| cooperator.cooperate(noting(&record, name, 9))).into_iter().collect();
+    tasks[0].pause().unwrap();
+    tasks[0].resume().unwrap();
+    clock.advance(Duration::ZERO);
+    assert_eq!(record.take(), [("b", 1), ("c", 1), ("a", 1)]);
+    tasks[1].pause().unwrap();
+    tasks[1].resume().unwrap();
+    clock.advance(Duration::ZERO);
+    assert_eq!(record.take(), [("c", 2), ("a", 2), ("b", 2)]);
+}
+
+#[test]
+fn cancelling_coiterate_stops_its_task() {
+    // T5.2
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let cooperator = Cooperator::with_slice(&clock, TICK, 1);
+    let (drops, steps) = (Drops::default(), record.clone());
+    let token = drops.token();
+    let endless = cooperator.coiterate(std::iter::repeat_with(move || {
+        let _ = &token;
+        steps.add("step");
+    }));
+    let limited = endless.add_timeout(TICK, &clock);
+    clock.advance(Duration::ZERO);
+    assert_eq!((record.take(), drops.count()), (vec!["step"], 0));
+    clock.advance(TICK);
+    record.take();
+    let Ok(Err(failure)) = limited.try_result() else { panic!("it has not failed") };
+    assert!(failure.is::<TimedOut>() && drops.count() == 1);
+    clock.advance(TICK);
+    assert_eq!((record.len(), clock.pending()), (0, 0));
+}
+
+#[test]
+fn cancelling_coiterate_cancels_what_its_task_waits_for() {
+    // T5.2
+    keep_log();
+    let clock = ManualClock::new();
+    let cooperator = Cooperator::new(&clock);
+    let steps = |limit| {
+        let inner = clock.clone();
+        std::iter::repeat_with(move || defer_later(&inner, limit, || ()))
+    };
+    let waits = cooperator.coiterate(steps(TICK));
+    clock.advance(Duration::ZERO);
+    assert_eq!(clock.pending(), 1);
+    waits.cancel();
+    assert_eq!(ended(waits).take(), ["cancelled"]);
+    assert_eq!((clock.pending(), logged().len()), (0, 0));
+
+    // From inside a step, before the cooperator has seen the Deferred.
+    let canceller = Rc::new(RefCell::new(None::<Canceller>));
+    let (slot, inner) = (canceller.clone(), clock.clone());
+    let waits = cooperator.coiterate(std::iter::repeat_with(move || {
+        slot.borrow().as_ref().unwrap().cancel();
+        defer_later(&inner, TICK, || ())
+    }));
+    canceller.replace(Some(waits.canceller()));
+    clock.advance(Duration::ZERO);
+    assert_eq!(ended(waits).take(), ["cancelled"]);
+    assert_eq!((clock.pending(), logged().len()), (0, 0));
 }
