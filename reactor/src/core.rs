@@ -12,6 +12,7 @@ use twistor_deferred::{Panicked, ending};
 use crate::delayed_call::TimerQueue;
 use crate::driver::{Driver, Wait};
 use crate::lifecycle::Lifecycle;
+use crate::mailbox::Mailbox;
 use crate::memory::pop_front;
 use crate::ready::Progress;
 use crate::remote::{RemoteCall, Shared};
@@ -54,14 +55,19 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(driver: Driver, time: Time, threads: usize, slow: Option<Duration>) -> Rc<Core> {
+    pub(crate) fn new(
+        driver: Driver,
+        time: Time,
+        (threads, grace): (usize, Duration),
+        slow: Option<Duration>,
+    ) -> Rc<Core> {
         let shared = Shared::new(driver.waker());
         Rc::new_cyclic(|this: &Weak<Core>| Core {
             handle: Handle::new(this.clone()),
             driver,
             timers: TimerQueue::new(time),
             sources: RefCell::default(),
-            threads: Threads::new(threads, shared.clone()),
+            threads: Threads::new(threads, grace, shared.clone()),
             shared,
             incoming: RefCell::default(),
             tasks: Tasks::default(),
@@ -79,7 +85,7 @@ impl Core {
         self.start();
         if let Err(error) = self.wait(max_wait) {
             self.lifecycle.give_up();
-            self.clear();
+            self.end_run();
             return Err(RunError::Wait(error));
         }
         let mark = self.timers.timers.borrow().mark();
@@ -91,7 +97,7 @@ impl Core {
         let goes_on = !self.lifecycle.has_work() || self.lifecycle.step(self);
         if !goes_on {
             // Told to stop, it leaves things undone by order.
-            ending(|| self.clear());
+            ending(|| self.end_run());
         }
         Ok(goes_on)
     }
@@ -133,7 +139,15 @@ impl Core {
 
     /// Takes in what other threads and wakers have sent.
     pub(crate) fn fetch(&self) {
-        self.shared.fetch(&mut self.incoming.borrow_mut(), &mut self.tasks.woken.borrow_mut());
+        self.shared.fetch((&mut self.incoming.borrow_mut(), &mut self.tasks.woken.borrow_mut()));
+    }
+
+    /// Whether the next turn has a task to poll.
+    pub(crate) fn has_woken_tasks(&self) -> bool {
+        if self.shared.is_pending() {
+            self.fetch();
+        }
+        !self.tasks.woken.borrow().is_empty()
     }
 
     /// Whether the next turn has something to do without waiting.
@@ -224,42 +238,65 @@ impl Core {
         self.call(origin, || drop(value));
     }
 
-    /// Joins the threads, and drops all sources, timers and jobs. Dropping them may run code that sets up new ones,
-    /// so this goes on until nothing is left.
+    /// The phases are over: refuses calls from threads, drops everything that is left, and joins the threads.
+    fn end_run(&self) {
+        self.refuse();
+        self.clear();
+        self.tasks.woken.take();
+        self.shared.reopen();
+        self.lifecycle.finish();
+    }
+
+    /// From here on no job begins, calls are refused, and those that have not run are dropped: a job that waits for its
+    /// call to run is not to wait for ever.
+    fn refuse(&self) {
+        self.threads.close();
+        for call in self.shared.close().into_iter().chain(self.incoming.take()) {
+            self.discard(call.place, call.run);
+        }
+    }
+
+    /// Drops all tasks, timers, sources and jobs, and then joins the threads. Dropping may run code that sets up new
+    /// ones, so this goes on until nothing is left.
     fn clear(&self) {
         for _ in 0..CLEARANCES {
-            self.threads.join().into_iter().for_each(|work| self.discard(work.place, work.run));
-            let sources = self.sources.borrow_mut().take_all();
-            let timers = self.timers.timers.borrow_mut().take_all();
-            let jobs = self.threads.take_jobs();
             let tasks = self.tasks.take_all();
-            if sources.is_empty() && timers.is_empty() && jobs.is_empty() && tasks.is_empty() {
-                return;
+            let timers = self.timers.timers.borrow_mut().take_all();
+            let sources = self.sources.borrow_mut().take_all();
+            let (jobs, work) = self.threads.take_all();
+            if tasks.is_empty()
+                && timers.is_empty()
+                && sources.is_empty()
+                && jobs.is_empty()
+                && work.is_empty()
+            {
+                return self.threads.join();
             }
-            sources.into_iter().for_each(|source| self.discard(source.handler.origin(), source.handler));
-            timers.into_iter().for_each(|call| self.discard(call.place, call.run));
-            jobs.into_iter().for_each(|job| self.discard(job.place, job));
             tasks.into_iter().for_each(|task| self.discard(task.place, task.run));
+            timers.into_iter().for_each(|call| self.discard(call.place, call.run));
+            sources.into_iter().for_each(|source| self.discard(source.handler.origin(), source.handler));
+            work.into_iter().for_each(|work| self.discard(work.place, work.run));
+            jobs.into_iter().for_each(|job| self.discard(job.place, job));
         }
         log::error!("the timers and sources left at the end set up new ones for ever; the last are leaked");
-        std::mem::forget(self.threads.join());
-        std::mem::forget(self.sources.borrow_mut().take_all());
-        std::mem::forget(self.timers.timers.borrow_mut().take_all());
-        std::mem::forget(self.threads.take_jobs());
         std::mem::forget(self.tasks.take_all());
+        std::mem::forget(self.timers.timers.borrow_mut().take_all());
+        std::mem::forget(self.sources.borrow_mut().take_all());
+        std::mem::forget(self.threads.take_all());
+        self.threads.join();
     }
 
     /// The reactor is being dropped: nothing will run any more.
     pub(crate) fn close(&self) {
         let clear = || {
-            for call in self.shared.close().into_iter().chain(self.incoming.take()) {
-                self.discard(call.place, call.run);
-            }
+            self.refuse();
             self.lifecycle.clear(self);
             self.clear();
         };
         // A host may end its turns like this. What was never to have a turn, on the other hand, somebody forgot to run.
-        if self.lifecycle.has_started() { ending(clear) } else { clear() }
+        let has_started = self.lifecycle.has_started();
+        self.lifecycle.give_up();
+        if has_started { ending(clear) } else { clear() }
     }
 }
 

@@ -12,9 +12,10 @@ use twistor_deferred::{Deferred, Failure, Outcome, fail};
 
 use crate::core::Core;
 use crate::delayed_call::Call;
-use crate::lifecycle::Event;
+use crate::lifecycle::{Event, StopRequest};
 use crate::ready::{EventHandler, Ready};
 use crate::sources::Token;
+use crate::threads::Kind;
 use crate::{DelayedCall, NotRunning, Phase, PhaseTrigger, ReactorGone, Registration, Remote, Stats};
 
 /// A reactor, to those who use it: schedules calls, watches sources, hands work to threads, stops the run.
@@ -109,9 +110,16 @@ impl Handle {
     /// Has the reactor stop at the end of this turn: the shutdown triggers run, and then `run` returns.
     /// Twisted's `stop`.
     ///
-    /// Does nothing when the reactor is not running, or is stopping already; [`try_stop`](Handle::try_stop) tells.
+    /// Does nothing when the reactor is stopping already. Logs a warning when the reactor is not running, as the stop of
+    /// a run that has not begun is lost; use [`try_stop`](Handle::try_stop) where that is expected.
+    #[track_caller]
     pub fn stop(&self) {
-        let _ = self.try_stop();
+        if self.request_stop() == StopRequest::NoRun {
+            log::warn!(
+                "stop was called at {} while the reactor was not running: it has no effect on a later run",
+                Location::caller()
+            );
+        }
     }
 
     /// As [`stop`](Handle::stop), and says whether there was anything to stop.
@@ -120,12 +128,20 @@ impl Handle {
     ///
     /// [`NotRunning`] when the reactor is not running, or is stopping already.
     pub fn try_stop(&self) -> Result<(), NotRunning> {
-        let core = self.core().ok_or(NotRunning)?;
-        if !core.lifecycle.request_stop() {
-            return Err(NotRunning);
+        match self.request_stop() {
+            StopRequest::Accepted => Ok(()),
+            StopRequest::Stopping | StopRequest::NoRun => Err(NotRunning),
         }
-        core.timers.tell_host_now();
-        Ok(())
+    }
+
+    fn request_stop(&self) -> StopRequest {
+        // Where the reactor is gone, nothing is left to stop.
+        let Some(core) = self.core() else { return StopRequest::Stopping };
+        let request = core.lifecycle.request_stop();
+        if request == StopRequest::Accepted {
+            core.timers.tell_host_now();
+        }
+        request
     }
 
     pub(crate) fn tell_host_now(&self) {
@@ -220,8 +236,11 @@ impl Handle {
     /// [`Builder::threads`](crate::Builder::threads) allows. The Deferred never fires before this returns.
     ///
     /// Cancelling work that has not begun prevents it. Work that has begun runs to its end, and its result is dropped.
-    /// When the reactor stops it waits for the work under way, whose Deferreds fire
-    /// [`Abandoned`](twistor_deferred::Abandoned), as do those of work that has not begun, which never will.
+    ///
+    /// When a run ends, the Deferreds of all work fire [`Abandoned`](twistor_deferred::Abandoned), and work that has not
+    /// begun never will. The reactor then waits for the work under way, at most for
+    /// [`Builder::thread_grace`](crate::Builder::thread_grace). Work that takes longer is left behind: its thread runs on
+    /// until the work returns or the process exits, and a warning names the caller of this method.
     ///
     /// # Errors
     ///
@@ -232,7 +251,28 @@ impl Handle {
         f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
         match self.core() {
-            Some(core) => core.threads.defer(&core, f, Location::caller()),
+            Some(core) => core.threads.defer(&core, Kind::Work, f, Location::caller()),
+            None => fail(ReactorGone),
+        }
+    }
+
+    /// Runs a blocking name lookup on one of a few threads that are kept for lookups, and fires the Deferred with its
+    /// result in the reactor's thread. For implementing resolvers.
+    ///
+    /// A lookup cannot be interrupted, and takes many seconds when a name server does not answer. So lookups share no
+    /// threads with [`defer_to_thread`](Handle::defer_to_thread), and the end of a run does not wait for them. At most
+    /// eight run at once; the others wait for these, in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`defer_to_thread`](Handle::defer_to_thread).
+    #[track_caller]
+    pub fn defer_to_lookup_thread<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Deferred<T> {
+        match self.core() {
+            Some(core) => core.threads.defer(&core, Kind::Lookup, f, Location::caller()),
             None => fail(ReactorGone),
         }
     }

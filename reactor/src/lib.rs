@@ -54,6 +54,7 @@ mod driver;
 mod handle;
 mod lifecycle;
 mod looping_call;
+mod mailbox;
 mod manual_clock;
 mod memory;
 mod origin;

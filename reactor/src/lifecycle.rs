@@ -11,16 +11,23 @@ use twistor_deferred::{Deferred, Outcome, maybe_deferred, succeed};
 use crate::core::Core;
 
 /// When a startup or shutdown trigger runs. Those of one phase run in the order in which they were added.
+///
+/// A phase of the shutdown ends when no woken [task](crate::Handle::spawn) is left, so async code that a trigger wakes
+/// runs until it waits for something else. Tasks that keep waking each other hold a phase for at most 100 turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// First. What these return is waited for: the loop goes on turning until every Deferred among it has fired.
+    /// First. The loop goes on turning until every Deferred that these return has fired.
     Before,
-    /// When that is done. What these return is not waited for: in a shutdown, the loop turns no more.
+    /// Second. Deferreds that these return are not waited for.
     During,
-    /// Last. After this phase of the shutdown all sources and timers are dropped: connections that are still open are
-    /// lost, with what they have not sent. To close them in order is for the phase before.
+    /// Last. Deferreds that these return are not waited for. After this phase of the shutdown all tasks, timers and
+    /// sources are dropped: connections that are still open are lost, with their unsent data. Close them gracefully in
+    /// the phase `Before`.
     After,
 }
+
+/// Turns that a phase of the shutdown lasts at most because tasks are woken.
+const TASK_TURNS: u32 = 100;
 
 /// A startup or shutdown trigger, for taking it back. Dropping this leaves the trigger in place.
 pub struct PhaseTrigger {
@@ -63,8 +70,11 @@ enum State {
     /// Waiting for what the triggers before the startup returned.
     Starting,
     Running,
-    /// Waiting for what the triggers before the shutdown returned.
-    Stopping,
+    /// The triggers of this phase of the shutdown have run. The phase waits for the tasks that they woke and, in
+    /// `Before`, for the Deferreds that they returned.
+    Stopping(Phase),
+    /// The phases are over, and everything that is left is being dropped.
+    Ending,
 }
 
 struct PhaseCall {
@@ -103,6 +113,17 @@ pub(crate) struct Lifecycle {
     /// How many Deferreds the phase before is waiting for. Each start and each stop counts for itself, so that a
     /// Deferred of an earlier one, fired late, is not taken for one of a later.
     waiting: RefCell<Rc<Cell<usize>>>,
+    /// Turns of this phase that were for woken tasks alone.
+    task_turns: Cell<u32>,
+}
+
+/// What `stop` can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopRequest {
+    Accepted,
+    /// The run is stopping already.
+    Stopping,
+    NoRun,
 }
 
 impl Lifecycle {
@@ -112,18 +133,19 @@ impl Lifecycle {
 
     /// Whether it has started, and not yet ended: it turns still while the shutdown waits.
     pub(crate) fn has_started(&self) -> bool {
-        matches!(self.state.get(), State::Running | State::Stopping)
+        matches!(self.state.get(), State::Running | State::Stopping(_))
     }
 
     pub(crate) fn is_idle(&self) -> bool {
         self.state.get() == State::Idle
     }
 
-    /// Whether there is a run to stop, and nobody has yet.
-    pub(crate) fn request_stop(&self) -> bool {
+    /// Makes the next `step` begin the shutdown.
+    pub(crate) fn request_stop(&self) -> StopRequest {
         match self.state.get() {
-            State::Starting | State::Running => !self.stop.replace(true),
-            State::Idle | State::Stopping => false,
+            State::Idle => StopRequest::NoRun,
+            State::Starting | State::Running if !self.stop.replace(true) => StopRequest::Accepted,
+            State::Starting | State::Running | State::Stopping(_) | State::Ending => StopRequest::Stopping,
         }
     }
 
@@ -154,8 +176,9 @@ impl Lifecycle {
     pub(crate) fn has_work(&self) -> bool {
         match self.state.get() {
             State::Idle => true,
-            State::Starting | State::Stopping => self.waited() || self.stop.get(),
+            State::Starting | State::Stopping(_) => self.waited() || self.stop.get(),
             State::Running => self.stop.get(),
+            State::Ending => false,
         }
     }
 
@@ -182,20 +205,49 @@ impl Lifecycle {
     pub(crate) fn step(&self, core: &Core) -> bool {
         self.finish_start(core);
         if self.stop.replace(false) {
-            self.state.set(State::Stopping);
+            self.enter(State::Stopping(Phase::Before));
             self.run_before(core, Event::Shutdown);
         }
-        if self.state.get() == State::Stopping && self.waited() {
-            self.run(core, Event::Shutdown, Phase::During);
-            self.run(core, Event::Shutdown, Phase::After);
-            self.state.set(State::Idle);
-            return false;
+        while let State::Stopping(phase) = self.state.get() {
+            if !self.waited() || self.waits_for_tasks(core) {
+                return true;
+            }
+            match phase {
+                Phase::Before => self.enter_phase(core, Phase::During),
+                Phase::During => self.enter_phase(core, Phase::After),
+                Phase::After => {
+                    self.state.set(State::Ending);
+                    return false;
+                }
+            }
         }
         true
     }
 
-    /// The loop cannot go on, so the run is over, without a shutdown.
+    fn enter(&self, state: State) {
+        self.state.set(state);
+        self.task_turns.set(0);
+    }
+
+    fn enter_phase(&self, core: &Core, phase: Phase) {
+        self.enter(State::Stopping(phase));
+        self.run(core, Event::Shutdown, phase);
+    }
+
+    /// Whether this phase has another turn, for the tasks that are woken.
+    fn waits_for_tasks(&self, core: &Core) -> bool {
+        let turns = self.task_turns.get();
+        self.task_turns.set(turns + 1);
+        turns < TASK_TURNS && core.has_woken_tasks()
+    }
+
+    /// The run is ending without a shutdown, because the loop cannot go on or the reactor is dropped.
     pub(crate) fn give_up(&self) {
+        self.state.set(State::Ending);
+    }
+
+    /// Nothing is left of the run.
+    pub(crate) fn finish(&self) {
         self.state.set(State::Idle);
     }
 

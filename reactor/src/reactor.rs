@@ -90,6 +90,7 @@ impl Reactor {
     pub fn builder() -> Builder {
         Builder {
             threads: 10,
+            thread_grace: Duration::from_secs(5),
             slow_callback: None,
             host_hook: None,
             #[cfg(all(unix, feature = "signals"))]
@@ -118,10 +119,14 @@ impl Reactor {
 
     /// Runs until [`stop`](Handle::stop) is called, and then through the shutdown. Twisted's `run`.
     ///
-    /// When it returns, all sources are taken out, all timers are dropped and all threads are joined. Calls from other
-    /// threads that came too late wait for the next run. Deferreds that this cuts off fail, mostly with
-    /// [`Abandoned`](twistor_deferred::Abandoned), and if nobody handles that it is logged for debugging only
-    /// ([`ending`](twistor_deferred::ending)).
+    /// # Ordering
+    ///
+    /// A run ends in this order: the shutdown [phases](Phase) run; calls from other threads are refused, and those that
+    /// have not run are dropped; all tasks, timers and sources are dropped; threads with work under way are joined, at
+    /// most for [`Builder::thread_grace`]. Then `run` returns, and the reactor can be run again.
+    ///
+    /// Pending Deferreds fail, mostly with [`Abandoned`](twistor_deferred::Abandoned). Such a failure is logged at debug
+    /// level if it is not handled ([`ending`](twistor_deferred::ending)).
     ///
     /// With the feature `signals`, Ctrl-C and SIGTERM stop a run in the program's main thread: see `Builder::signals`.
     ///
@@ -289,6 +294,7 @@ impl fmt::Debug for Reactor {
 #[must_use]
 pub struct Builder {
     threads: usize,
+    thread_grace: Duration,
     slow_callback: Option<Duration>,
     host_hook: Option<HostHook>,
     #[cfg(all(unix, feature = "signals"))]
@@ -299,6 +305,15 @@ impl Builder {
     /// The most threads that [`defer_to_thread`](Handle::defer_to_thread) uses at once; 10 by default, at least 1.
     pub fn threads(mut self, most: usize) -> Builder {
         self.threads = most;
+        self
+    }
+
+    /// Sets how long the end of a run, or dropping the reactor, waits for work that is still running on threads of
+    /// [`defer_to_thread`](Handle::defer_to_thread). Default: 5 seconds. `Duration::MAX` waits until all work is done.
+    ///
+    /// Work that takes longer is left behind, with a warning that names the call that started it.
+    pub fn thread_grace(mut self, grace: Duration) -> Builder {
+        self.thread_grace = grace;
         self
     }
 
@@ -358,7 +373,7 @@ impl Builder {
     }
 
     fn build_with(self, driver: Driver, time: Time) -> Reactor {
-        let core = Core::new(driver, time, self.threads, self.slow_callback);
+        let core = Core::new(driver, time, (self.threads, self.thread_grace), self.slow_callback);
         if let Some(hook) = self.host_hook {
             let _ = core.shared.hook.set(hook.clone());
             let _ = core.timers.hook.set(hook);
@@ -373,6 +388,7 @@ impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("threads", &self.threads)
+            .field("thread_grace", &self.thread_grace)
             .field("slow_callback", &self.slow_callback)
             .finish_non_exhaustive()
     }

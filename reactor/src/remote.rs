@@ -3,21 +3,22 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 
 use crate::Handle;
 use crate::delayed_call::HostHook;
+use crate::mailbox::{self, Mailbox};
 use crate::tasks::Ring;
 
-/// The reactor that was called from another thread is gone.
+/// The reactor takes no calls: it was dropped, or its run is ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReactorGone;
 
 impl fmt::Display for ReactorGone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reactor is gone, and runs no more calls")
+        f.write_str("the reactor is gone or its run is ending, and it takes no more calls")
     }
 }
 
@@ -62,9 +63,13 @@ impl Remote {
     /// Calls run in the order in which they were made, always in a later turn, also when they are made from the
     /// reactor's own thread. Those made before `run` wait for it.
     ///
+    /// Calls that have not run when a run ends, after its last shutdown phase, are dropped without being called: so a
+    /// thread that waits for the effect of its call learns that there will be none.
+    ///
     /// # Errors
     ///
-    /// [`ReactorGone`] when the reactor was dropped; `f` is dropped without being called, in this thread.
+    /// [`ReactorGone`] when the reactor was dropped, or while a run ends: after its last shutdown phase, until `run`
+    /// returns. `f` is dropped without being called, in this thread.
     #[track_caller]
     pub fn call_from_thread(&self, f: impl FnOnce(&Handle) + Send + 'static) -> Result<(), ReactorGone> {
         self.shared.post(RemoteCall { run: Box::new(f), place: Location::caller() })
@@ -74,7 +79,7 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// [`ReactorGone`] when the reactor was dropped.
+    /// As [`call_from_thread`](Remote::call_from_thread).
     #[track_caller]
     pub fn stop(&self) -> Result<(), ReactorGone> {
         self.call_from_thread(Handle::stop)
@@ -92,19 +97,9 @@ pub(crate) struct RemoteCall {
     pub(crate) place: &'static Location<'static>,
 }
 
-/// What the reactor's thread and the others share.
-///
-/// Whoever puts something into the queue sets `pending`, and then looks at `asleep`; the loop sets `asleep`, and then
-/// looks at `pending`. These four steps, being sequentially consistent, happen in one order for all threads, and in it
-/// one of the two looks comes last: so the loop sees that something is pending, or the other that the loop may be
-/// asleep, and wakes it. Whoever finds `pending` set leaves the waking to the one that set it. Waking up is told
-/// without such care: who sees it late writes the waker for nothing. So a turn that nobody calls into costs one
-/// locked instruction.
+/// Everything that the reactor's thread and the others share.
 pub(crate) struct Shared {
-    /// There may be something in the queue.
-    pending: AtomicBool,
-    /// The loop is not inside a turn, or may wait in it: it will not look at the queue before it is woken.
-    asleep: AtomicBool,
+    word: AtomicU8,
     queue: Mutex<Queue>,
     owner: ThreadId,
     /// Weak, so that a `Remote` that outlives its reactor keeps no descriptor open.
@@ -120,11 +115,15 @@ struct Queue {
     closed: bool,
 }
 
+pub(crate) enum Message {
+    Call(RemoteCall),
+    Task(Arc<Ring>),
+}
+
 impl Shared {
     pub(crate) fn new(waker: Weak<mio::Waker>) -> Arc<Shared> {
         Arc::new(Shared {
-            pending: AtomicBool::new(false),
-            asleep: AtomicBool::new(true),
+            word: AtomicU8::new(mailbox::INITIAL),
             queue: Mutex::default(),
             owner: thread::current().id(),
             waker,
@@ -137,36 +136,60 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Fails with [`ReactorGone`] after dropping the call, in this thread.
     pub(crate) fn post(&self, call: RemoteCall) -> Result<(), ReactorGone> {
-        {
-            let mut queue = self.queue();
-            if queue.closed {
-                drop(queue);
-                drop(call);
-                return Err(ReactorGone);
-            }
-            queue.calls.push_back(call);
-        }
-        self.announce();
-        Ok(())
+        self.put(Message::Call(call)).map_err(|_refused| ReactorGone)
     }
 
     pub(crate) fn wake_task(&self, task: Arc<Ring>) {
-        {
-            let mut queue = self.queue();
-            if queue.closed {
-                return;
-            }
-            queue.tasks.push_back(task);
-        }
-        self.announce();
+        // While the queue is closed, all tasks are being dropped.
+        let _ = self.put(Message::Task(task));
     }
 
-    /// Has the loop look at the queue.
-    fn announce(&self) {
-        if !self.pending.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
-            self.wake();
+    /// Refuses calls from here on, and returns those that will not run.
+    pub(crate) fn close(&self) -> VecDeque<RemoteCall> {
+        let mut queue = self.queue();
+        queue.closed = true;
+        queue.tasks.clear();
+        std::mem::take(&mut queue.calls)
+    }
+
+    /// Keeps calls for the next run.
+    pub(crate) fn reopen(&self) {
+        self.queue().closed = false;
+    }
+}
+
+impl Mailbox for Shared {
+    type Message = Message;
+    type Inbox<'a> = (&'a mut VecDeque<RemoteCall>, &'a mut VecDeque<Arc<Ring>>);
+
+    fn load(&self) -> u8 {
+        self.word.load(Ordering::Acquire)
+    }
+
+    fn swap(&self, word: u8) -> u8 {
+        self.word.swap(word, Ordering::AcqRel)
+    }
+
+    fn set(&self, bits: u8) -> u8 {
+        self.word.fetch_or(bits, Ordering::AcqRel)
+    }
+
+    fn push(&self, message: Message) -> Result<(), Message> {
+        let mut queue = self.queue();
+        match message {
+            message if queue.closed => return Err(message),
+            Message::Call(call) => queue.calls.push_back(call),
+            Message::Task(task) => queue.tasks.push_back(task),
         }
+        Ok(())
+    }
+
+    fn take(&self, (calls, tasks): Self::Inbox<'_>) {
+        let mut queue = self.queue();
+        append(calls, &mut queue.calls);
+        append(tasks, &mut queue.tasks);
     }
 
     fn wake(&self) {
@@ -180,37 +203,9 @@ impl Shared {
             hook();
         }
     }
-
-    pub(crate) fn is_pending(&self) -> bool {
-        self.pending.load(Ordering::SeqCst)
-    }
-
-    /// From here on, and until the turn ends, the queue is seen without a wake-up. Moves what is in it behind what
-    /// was fetched before.
-    pub(crate) fn fetch(&self, calls: &mut VecDeque<RemoteCall>, tasks: &mut VecDeque<Arc<Ring>>) {
-        self.asleep.store(false, Ordering::Relaxed);
-        // Cleared before the queue is looked at, so that what comes behind that look sets it again.
-        if self.is_pending() && self.pending.swap(false, Ordering::SeqCst) {
-            let mut queue = self.queue();
-            move_behind(calls, &mut queue.calls);
-            move_behind(tasks, &mut queue.tasks);
-        }
-    }
-
-    pub(crate) fn end_turn(&self) {
-        self.asleep.store(true, Ordering::SeqCst);
-    }
-
-    /// Refuses calls from here on, and gives back those that will not run.
-    pub(crate) fn close(&self) -> VecDeque<RemoteCall> {
-        let mut queue = self.queue();
-        queue.closed = true;
-        queue.tasks.clear();
-        std::mem::take(&mut queue.calls)
-    }
 }
 
-fn move_behind<T>(these: &mut VecDeque<T>, those: &mut VecDeque<T>) {
+fn append<T>(these: &mut VecDeque<T>, those: &mut VecDeque<T>) {
     if these.is_empty() {
         std::mem::swap(these, those);
     } else {

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use twistor_deferred::{Deferred, Failure, Outcome, Panicked, Trigger, fail, with_budget};
 
 use crate::core::Core;
+use crate::mailbox::Mailbox;
 use crate::memory::{Table, pop_front};
 use crate::remote::Shared;
 use crate::{Handle, ReactorGone};

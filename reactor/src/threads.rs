@@ -1,11 +1,12 @@
-//! Blocking work on a small pool of threads.
+//! Blocking work on threads, and its results in the loop.
+
+mod pool;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use twistor_deferred::{Deferred, Failure, Panicked};
@@ -13,50 +14,64 @@ use twistor_deferred::{Deferred, Failure, Panicked};
 use crate::core::Core;
 use crate::delayed_call::Call;
 use crate::remote::{RemoteCall, Shared};
+use pool::Pool;
+pub(crate) use pool::Work;
 
-/// Something to do on a thread.
-pub(crate) struct Work {
-    pub(crate) run: Box<dyn FnOnce() + Send>,
-    pub(crate) place: &'static Location<'static>,
-}
+/// Threads for name lookups. A lookup mostly waits, and cannot be interrupted.
+const LOOKUPS: usize = 8;
 
-/// The reactor's side of the pool. Threads start when there is work for them, and end with the run.
+/// The reactor's jobs, and the threads that do them.
 pub(crate) struct Threads {
-    most: usize,
     shared: Arc<Shared>,
-    pool: Arc<Pool>,
-    workers: RefCell<Vec<JoinHandle<()>>>,
+    pool: Pool,
+    lookups: Pool,
+    /// How long the end of a run waits for jobs that are still running.
+    grace: Duration,
     /// What to do on this thread when a job is done. A job's number is never used twice.
     jobs: RefCell<BTreeMap<u64, Job>>,
     next_job: Cell<u64>,
 }
 
+/// Which threads do a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Joined at the end of the run.
+    Work,
+    /// Left alone at the end of the run.
+    Lookup,
+}
+
+/// A job that is not done, on the reactor's side.
 pub(crate) struct Job {
     finish: Box<dyn FnOnce()>,
+    _over: OnDrop,
     pub(crate) place: &'static Location<'static>,
 }
 
-/// What the threads share.
 #[derive(Default)]
-struct Pool {
-    state: Mutex<PoolState>,
-    changed: Condvar,
+struct GivenUp {
+    /// The Deferred was cancelled: the job need not begin.
+    cancelled: AtomicBool,
+    /// The run has ended: the loop need not hear of the result.
+    run_over: AtomicBool,
 }
 
-#[derive(Default)]
-struct PoolState {
-    queue: VecDeque<Work>,
-    idle: usize,
-    closing: bool,
+/// Tells the thread that the job is no longer the loop's.
+struct OnDrop(Arc<GivenUp>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.run_over.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Threads {
-    pub(crate) fn new(most: usize, shared: Arc<Shared>) -> Threads {
+    pub(crate) fn new(most: usize, grace: Duration, shared: Arc<Shared>) -> Threads {
         Threads {
-            most: most.max(1),
             shared,
-            pool: Arc::default(),
-            workers: RefCell::default(),
+            pool: Pool::new("worker", most.max(1)),
+            lookups: Pool::new("lookup", LOOKUPS),
+            grace,
             jobs: RefCell::default(),
             next_job: Cell::new(0),
         }
@@ -66,14 +81,15 @@ impl Threads {
     pub(crate) fn defer<T: Send + 'static>(
         &self,
         core: &Core,
+        kind: Kind,
         f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
         place: &'static Location<'static>,
     ) -> Deferred<T> {
         let result = Arc::new(Mutex::new(None));
-        let cancelled = Arc::new(AtomicBool::new(false));
+        let given_up = Arc::<GivenUp>::default();
         let (deferred, trigger) = Deferred::with_canceller({
-            let cancelled = cancelled.clone();
-            move |_| cancelled.store(true, Ordering::Relaxed)
+            let given_up = given_up.clone();
+            move |_| given_up.cancelled.store(true, Ordering::Relaxed)
         });
 
         let id = self.next_job.replace(self.next_job.get() + 1);
@@ -86,18 +102,20 @@ impl Threads {
                 }
             })
         };
-        self.jobs.borrow_mut().insert(id, Job { finish, place });
+        self.jobs.borrow_mut().insert(id, Job { finish, _over: OnDrop(given_up.clone()), place });
 
         let shared = self.shared.clone();
         let run = Box::new(move || {
-            if !cancelled.load(Ordering::Relaxed) {
+            if !given_up.cancelled.load(Ordering::Relaxed) {
                 let done = catch_unwind(AssertUnwindSafe(f))
                     .unwrap_or_else(|payload| Err(Failure::new(Panicked::new(payload, place))));
                 *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
             }
             drop(result);
-            // With the reactor gone, nobody waits for it.
-            let _ = shared.post(RemoteCall { run: Box::new(move |handle| handle.finish_job(id)), place });
+            if !given_up.run_over.load(Ordering::Relaxed) {
+                // A reactor that refuses has dropped the job, or is about to.
+                let _ = shared.post(RemoteCall { run: Box::new(move |handle| handle.finish_job(id)), place });
+            }
         });
 
         match core.driver.simulated() {
@@ -106,31 +124,19 @@ impl Threads {
                 let delay = Duration::from_nanos(simulated.random() % 10_000_000);
                 core.timers.call_later(delay, Call { run, place });
             }
-            None => self.submit(Work { run, place }, id),
+            None => self.submit(kind, Work { run, place }, id),
         }
         deferred
     }
 
-    fn submit(&self, work: Work, id: u64) {
-        let short_of_hands = {
-            let mut state = self.pool.state();
-            state.queue.push_back(work);
-            state.queue.len() > state.idle
+    fn submit(&self, kind: Kind, work: Work, id: u64) {
+        let pool = match kind {
+            Kind::Work => &self.pool,
+            Kind::Lookup => &self.lookups,
         };
-        self.pool.changed.notify_one();
-        let count = self.workers.borrow().len();
-        if !short_of_hands || count >= self.most {
-            return;
-        }
-        let pool = self.pool.clone();
-        match thread::Builder::new().name(format!("twistor-worker-{count}")).spawn(move || pool.work()) {
-            Ok(worker) => self.workers.borrow_mut().push(worker),
-            Err(error) if count > 0 => log::warn!("no thread for the pool, {count} have to do: {error}"),
-            Err(error) => {
-                log::error!("no thread for the pool: {error}");
-                let abandoned = (self.pool.state().queue.pop_back(), self.jobs.borrow_mut().remove(&id));
-                drop(abandoned);
-            }
+        if let Err(refused) = pool.submit(work) {
+            let job = self.jobs.borrow_mut().remove(&id);
+            drop((refused, job));
         }
     }
 
@@ -142,92 +148,28 @@ impl Threads {
         }
     }
 
-    /// Waits for the work under way and ends the threads. Gives back what has not begun.
-    pub(crate) fn join(&self) -> VecDeque<Work> {
-        let workers = self.workers.take();
-        let given_up = {
-            let mut state = self.pool.state();
-            state.closing = true;
-            std::mem::take(&mut state.queue)
-        };
-        self.pool.changed.notify_all();
-        for worker in workers {
-            // A worker catches what its work throws.
-            let _ = worker.join();
+    /// From here on no job begins, until `join` returns.
+    pub(crate) fn close(&self) {
+        self.pool.close();
+        self.lookups.close();
+    }
+
+    /// Takes the jobs that are not done, and the work among it that has not begun.
+    pub(crate) fn take_all(&self) -> (Vec<Job>, VecDeque<Work>) {
+        let mut work = self.pool.take_queue();
+        work.append(&mut self.lookups.take_queue());
+        (self.jobs.take().into_values().collect(), work)
+    }
+
+    /// Waits for the work under way, at most for the grace. Leaves behind, with a warning, what takes longer, and all
+    /// lookups without one. The next job starts new threads.
+    pub(crate) fn join(&self) {
+        for place in self.pool.join(self.grace) {
+            log::warn!(
+                "the job given to a thread at {place} is still running {:?} after the end of the run, and is left behind",
+                self.grace
+            );
         }
-        self.pool.state().closing = false;
-        given_up
-    }
-
-    pub(crate) fn take_jobs(&self) -> Vec<Job> {
-        self.jobs.take().into_values().collect()
-    }
-}
-
-impl Pool {
-    fn state(&self) -> MutexGuard<'_, PoolState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The life of a worker.
-    fn work(&self) {
-        while let Some(Work { run, place }) = self.next() {
-            // What it captured is dropped with it, which may panic, too.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-                log::error!("{}", Panicked::new(payload, place));
-            }
-        }
-    }
-
-    fn next(&self) -> Option<Work> {
-        let mut state = self.state();
-        loop {
-            if state.closing {
-                return None;
-            }
-            if let Some(work) = state.queue.pop_front() {
-                return Some(work);
-            }
-            state.idle += 1;
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.idle -= 1;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::{Weak, mpsc};
-
-    use super::*;
-
-    #[track_caller]
-    fn work(run: impl FnOnce() + Send + 'static) -> Work {
-        Work { run: Box::new(run), place: Location::caller() }
-    }
-
-    #[test]
-    fn a_thread_that_waits_for_work_gets_it_and_another_is_started_only_where_none_waits() {
-        let threads = Threads::new(2, Shared::new(Weak::new()));
-        let started = || threads.workers.borrow().len();
-        for _ in 0..10 {
-            threads.submit(work(|| ()), 0);
-            assert_eq!(started(), 1);
-            // Done, it comes back for more by itself.
-            let is_idle = |state: MutexGuard<'_, PoolState>| state.queue.is_empty() && state.idle == 1;
-            while !is_idle(threads.pool.state()) {
-                thread::yield_now();
-            }
-        }
-        let (go, may_end) = mpsc::channel::<()>();
-        threads.submit(work(move || _ = may_end.recv()), 0);
-        assert_eq!(started(), 1);
-        for _ in 0..3 {
-            threads.submit(work(|| ()), 0);
-            assert_eq!(started(), 2);
-        }
-        drop(go);
-        threads.join();
-        assert_eq!(started(), 0);
+        self.lookups.leave();
     }
 }

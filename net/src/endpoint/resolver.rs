@@ -23,7 +23,8 @@ pub trait Resolver: fmt::Debug + 'static {
     fn resolve(&self, handle: &Handle, host: &str, port: u16) -> Deferred<Vec<SocketAddr>>;
 }
 
-/// The operating system's look-up (getaddrinfo), on the reactor's threads. Twisted: `GAIResolver`.
+/// The operating system's look-up (getaddrinfo), on [threads](Handle::defer_to_lookup_thread) that the end of a run does
+/// not wait for. Twisted: `GAIResolver`.
 ///
 /// On a simulated reactor, the names are those of its [network](crate::SimulatedNetwork).
 ///
@@ -39,7 +40,7 @@ impl Resolver for SystemResolver {
             return network.resolve(host, port);
         }
         let host = host.to_owned();
-        handle.defer_to_thread(move || match (host.as_str(), port).to_socket_addrs() {
+        handle.defer_to_lookup_thread(move || match (host.as_str(), port).to_socket_addrs() {
             Ok(found) => Ok(found.collect()),
             Err(source) => Err(DnsLookupError { host, source: Some(source) }.into()),
         })

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use twistor_deferred::{Cancelled, Deferred, fail, succeed};
@@ -297,6 +298,90 @@ fn a_call_when_running_while_the_shutdown_waits_runs_at_once() {
     stop_when_running(&reactor);
     run(&reactor);
     assert_eq!(record.take(), ["at once", "then"]);
+}
+
+#[test]
+fn tasks_that_a_phase_wakes_run_before_the_next_phase() {
+    // R2.1
+    let reactor = reactor();
+    let record = Record::new();
+    for (phase, name) in [(Phase::Before, "before"), (Phase::During, "during"), (Phase::After, "after")] {
+        let (first, goodbye) = Deferred::new();
+        let (second, farewell) = Deferred::new();
+        let (seen, also_seen) = (record.clone(), record.clone());
+        drop(reactor.spawn(async move {
+            first.await?;
+            seen.add(format!("goodbye {name}"));
+            farewell.callback(());
+            Ok(())
+        }));
+        drop(reactor.spawn(async move {
+            second.await?;
+            also_seen.add(format!("farewell {name}"));
+            Ok(())
+        }));
+        let seen = record.clone();
+        reactor.on_shutdown(phase, move || {
+            seen.add(name.to_owned());
+            goodbye.callback(());
+        });
+    }
+    stop_when_running(&reactor);
+    run(&reactor);
+    let expected = ["before", "during", "after"]
+        .map(|phase| [phase.to_owned(), format!("goodbye {phase}"), format!("farewell {phase}")])
+        .concat();
+    assert_eq!(record.take(), expected);
+}
+
+#[test]
+fn a_task_that_always_wakes_itself_does_not_hold_the_end() {
+    // R2.2
+    let reactor = reactor();
+    let record = Record::new();
+    let polls = Rc::new(Cell::new(0));
+    let counted = polls.clone();
+    drop(reactor.spawn(std::future::poll_fn(move |context| {
+        counted.set(counted.get() + 1);
+        context.waker().wake_by_ref();
+        Poll::<()>::Pending
+    })));
+    reactor.on_shutdown(Phase::After, record.adder("after"));
+    stop_when_running(&reactor);
+    run(&reactor);
+    assert_eq!(record.take(), ["after"]);
+    assert!((300..400).contains(&polls.get()), "{}", polls.get());
+}
+
+#[test]
+fn stop_before_run_is_logged_with_its_place() {
+    // R2.3
+    keep_log();
+    let reactor = reactor();
+    reactor.stop();
+    let line = line!() - 1;
+    let lines = logged();
+    assert!(lines.len() == 1 && lines[0].contains(&format!("lifecycle.rs:{line}")), "{lines:?}");
+    assert_eq!(reactor.try_stop(), Err(NotRunning));
+    assert_eq!(logged(), [""; 0]);
+    // A stop by a callback of an abandoned Deferred is not worth a warning, at the end of a run or of a reactor.
+    for round in 0..2 {
+        let (handle, abandoned) = (reactor.handle(), Record::new());
+        let seen = abandoned.clone();
+        drop(defer_later(&reactor, Duration::from_secs(3600), || ()).add_both(move |_| {
+            seen.add(());
+            handle.stop();
+        }));
+        if round == 0 {
+            stop_when_running(&reactor);
+            run(&reactor);
+            assert_eq!(abandoned.len(), 1);
+        }
+    }
+    let handle = reactor.handle();
+    drop(reactor);
+    handle.stop();
+    assert_eq!(logged(), [""; 0]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::Write;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use mio::Interest;
 use mio::unix::pipe;
 use twistor_deferred::{Abandoned, Deferred};
 use twistor_reactor::{
-    EventHandler, Handle, LoopingCall, Phase, Progress, Reactor, Ready, Registration, defer_later,
+    EventHandler, Handle, LoopingCall, Phase, Progress, Reactor, ReactorGone, Ready, Registration,
+    defer_later,
 };
 
 use crate::support::{DropToken, Drops, PanicsInDrop, Record, keep_log, logged, reactor, run};
@@ -229,12 +230,11 @@ fn a_panic_in_what_is_dropped_at_the_end_is_logged_and_costs_nothing() {
         |reactor| {
             // Work that was done, and whose result nobody has fetched.
             let (begin, begun) = mpsc::channel();
-            let done = reactor.defer_to_thread(move || {
-                begin.send(())?;
-                Ok(PanicsInDrop)
-            });
+            let done = reactor.defer_to_thread(|| Ok(PanicsInDrop));
+            // By the same thread, so the first is done.
+            let next = reactor.defer_to_thread(move || Ok(begin.send(())?));
             begun.recv().unwrap();
-            drop(done.add_both(|_| ()));
+            drop((done.add_both(|_| ()), next.add_both(|_| ())));
         },
         |reactor| {
             // Work that was not begun: the one thread is held up until the reactor goes.
@@ -291,6 +291,157 @@ fn a_handle_to_a_reactor_that_is_gone_does_nothing_and_says_so() {
     handle.call_when_running(|| panic!("it does not"));
     assert!(!handle.on_shutdown(Phase::During, || ()).remove());
     let _ = handle.now();
+}
+
+#[test]
+fn a_job_fed_by_the_loop_ends_before_it_is_joined() {
+    // R4.2
+    keep_log();
+    let hold: [fn(&Reactor, mpsc::Sender<()>); 4] = [
+        |reactor, jobs| _ = reactor.call_later(Duration::from_secs(3600), move || drop(jobs)),
+        |reactor, jobs| {
+            drop(reactor.spawn(async move {
+                std::future::pending::<()>().await;
+                drop(jobs);
+            }));
+        },
+        |reactor, jobs| {
+            let looping = LoopingCall::new(reactor, move || _ = jobs.send(()));
+            drop(looping.start(Duration::from_secs(3600)));
+        },
+        |reactor, jobs| {
+            let (sender, receiver) = pipe::new().unwrap();
+            let hold = move |_: &mut pipe::Receiver, _| {
+                let _ = (&jobs, &sender);
+                Ok(Progress::Drained)
+            };
+            reactor.add_source(receiver, Interest::READABLE, hold).unwrap();
+        },
+    ];
+    for hold in hold {
+        let reactor = Reactor::builder().thread_grace(Duration::MAX).build().unwrap();
+        let (jobs, work) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
+        let (begin, begun) = mpsc::channel();
+        drop(reactor.defer_to_thread(move || {
+            begin.send(())?;
+            work.iter().for_each(drop);
+            Ok(end.send(())?)
+        }));
+        begun.recv().unwrap();
+        hold(&reactor, jobs);
+        let handle = reactor.handle();
+        reactor.call_when_running(move || handle.stop());
+        run(&reactor);
+        assert_eq!(ended.try_recv(), Ok(()));
+    }
+    assert_eq!(logged(), [""; 0]);
+}
+
+#[test]
+fn a_job_that_waits_for_its_call_learns_of_the_end() {
+    // R1.1
+    let reactor = Reactor::builder().thread_grace(Duration::MAX).build().unwrap();
+    let remote = reactor.remote();
+    let (go, told) = mpsc::channel();
+    let (report, reported) = mpsc::channel();
+    let (begin, begun) = mpsc::channel();
+    drop(reactor.defer_to_thread(move || {
+        begin.send(())?;
+        told.recv()?;
+        // Until it is refused; those that are not, are dropped.
+        loop {
+            let (ask, answer) = mpsc::channel();
+            let sent = remote.call_from_thread(move |_| _ = ask.send(()));
+            let answered = answer.recv().is_ok();
+            if !answered {
+                return Ok(report.send(sent.is_ok())?);
+            }
+        }
+    }));
+    begun.recv().unwrap();
+    reactor.on_shutdown(Phase::After, move || go.send(()).unwrap());
+    let handle = reactor.handle();
+    reactor.call_when_running(move || handle.stop());
+    run(&reactor);
+    assert!(reported.try_recv().is_ok());
+}
+
+#[test]
+fn calls_are_refused_while_a_run_ends_and_kept_after() {
+    // R1.1
+    let reactor = reactor();
+    let (record, remote) = (Record::new(), reactor.remote());
+    let last = remote.clone();
+    reactor.on_shutdown(Phase::After, move || last.call_from_thread(|_| panic!("it is dropped")).unwrap());
+    let (deferred, trigger) = Deferred::<()>::new();
+    reactor.call_later(Duration::from_secs(3600), move || trigger.callback(()));
+    let (seen, ending) = (record.clone(), remote.clone());
+    drop(deferred.add_both(move |_| seen.add(ending.call_from_thread(|_| panic!("it is refused")))));
+    let handle = reactor.handle();
+    reactor.call_when_running(move || handle.stop());
+    run(&reactor);
+    assert_eq!(record.take(), [Err(ReactorGone)]);
+    remote.call_from_thread(Handle::stop).unwrap();
+    run(&reactor);
+}
+
+#[test]
+fn a_job_that_outlasts_the_grace_is_left_and_named() {
+    // R4.3
+    keep_log();
+    let reactor = Reactor::builder().threads(1).thread_grace(Duration::ZERO).build().unwrap();
+    let mut held_up = Vec::new();
+    for _ in 0..2 {
+        let (begin, begun) = mpsc::channel();
+        let (go, may_end) = mpsc::channel::<()>();
+        let line = line!() + 1;
+        let job = reactor.defer_to_thread(move || {
+            begin.send(())?;
+            Ok(may_end.recv().is_ok())
+        });
+        drop(job.add_both(|_| ()));
+        let handle = reactor.handle();
+        // The second run starts another thread, although it may have one only.
+        reactor.call_when_running(move || {
+            begun.recv().unwrap();
+            handle.stop();
+        });
+        run(&reactor);
+        let lines = logged();
+        assert!(lines.len() == 1 && lines[0].contains(&format!("teardown.rs:{line}")), "{lines:?}");
+        held_up.push(go);
+    }
+    drop(reactor);
+    assert_eq!(logged(), [""; 0]);
+}
+
+#[test]
+fn lookups_hold_up_neither_other_work_nor_the_end() {
+    // R4.4
+    keep_log();
+    let reactor = Reactor::builder().threads(1).build().unwrap();
+    let (begin, begun) = mpsc::channel();
+    let (go, may_end) = mpsc::channel::<()>();
+    let may_end = Arc::new(Mutex::new(may_end));
+    for _ in 0..2 {
+        for _ in 0..50 {
+            let (begin, may_end) = (begin.clone(), may_end.clone());
+            let lookup = reactor.defer_to_lookup_thread(move || {
+                begin.send(())?;
+                Ok(may_end.lock().is_ok_and(|may_end| may_end.recv().is_ok()))
+            });
+            drop(lookup.add_both(|_| ()));
+        }
+        begun.recv().unwrap();
+        let answer = reactor.defer_to_thread(|| Ok(42));
+        assert_eq!(reactor.run_until(answer).unwrap(), 42);
+    }
+    let lookup = reactor.defer_to_lookup_thread(move || Ok(may_end.lock().is_ok()));
+    drop(lookup.add_both(|_| ()));
+    drop(reactor);
+    drop(go);
+    assert_eq!(logged(), [""; 0]);
 }
 
 #[test]

@@ -202,9 +202,9 @@ fn a_thread_outlives_a_panic_in_what_its_work_drops() {
 
 #[test]
 fn stopping_waits_for_work_under_way_and_abandons_what_has_not_begun() {
-    // R4
+    // R4.3
     keep_log();
-    let reactor = Reactor::builder().threads(1).build().unwrap();
+    let reactor = Reactor::builder().threads(1).thread_grace(Duration::MAX).build().unwrap();
     let (begun, has_begun) = mpsc::channel();
     let (go, may_end) = mpsc::channel::<()>();
     let under_way = reactor.defer_to_thread(move || {
