@@ -34,6 +34,8 @@
 //! With the feature `trace` (off by default) the module `trace` tells which path a result took, as text and as a
 //! picture, and which Deferreds have not fired yet.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
+
 #[doc = include_str!("../BEHAVIOUR.md")]
 pub mod behaviour {}
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// `UNIXAddress`.
 ///
 /// Prints as `127.0.0.1:80`, `[::1]:80`, `/run/x.sock` or `unnamed socket`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Address {
     /// An IP address and port.

@@ -59,6 +59,8 @@
 //! All on by default: `http`, `compression` (gzip and deflate), `tls` (by rustls; building its cryptography, ring, needs
 //! a C compiler) and `direct-syscalls` (on Linux, connections receive and send past the C library).
 
+#![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
+
 #[doc = include_str!("../BEHAVIOUR.md")]
 pub mod behaviour {}
 

@@ -49,6 +49,7 @@ impl Handle {
     }
 
     /// The time now, by the reactor's clock: the monotonic one, or a simulated reactor's own. Twisted's `seconds`.
+    #[allow(clippy::disallowed_methods)] // Only when the reactor is gone, and nothing runs in it any more.
     pub fn now(&self) -> Instant {
         match self.core() {
             Some(core) => core.timers.time.now_instant(),

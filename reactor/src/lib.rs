@@ -42,6 +42,8 @@
 //! All on by default: `precise-timers` (to tens of microseconds on Linux, instead of to the millisecond), `process`
 //! (child processes) and `signals` (Ctrl-C and SIGTERM stop a run, and callbacks for signals).
 
+#![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
+
 #[doc = include_str!("../BEHAVIOUR.md")]
 pub mod behaviour {}
 

@@ -219,6 +219,8 @@ impl Reactor {
     /// The time is looked at between turns. A turn is not broken off, but it is bounded: each source has its share,
     /// and of a great many timers some wait for the next.
     ///
+    /// On a simulated reactor, whose clock stands still meanwhile, a turn takes a microsecond of the budget.
+    ///
     /// Returns false when the reactor has stopped, as [`turn`](Reactor::turn) does.
     ///
     /// ```

@@ -63,6 +63,8 @@ impl Meter {
         }
     }
 
+    // A simulated reactor has no limit for callbacks.
+    #[allow(clippy::disallowed_methods)]
     #[inline]
     pub(crate) fn start(&self) -> Option<Instant> {
         self.slow.map(|_| Instant::now())
@@ -75,6 +77,7 @@ impl Meter {
         }
     }
 
+    #[allow(clippy::disallowed_methods)] // As above.
     #[cold]
     fn stopped(&self, started: Instant, origin: Origin) {
         let Some(slow) = self.slow else { return };

@@ -1,7 +1,7 @@
 //! Connecting to one of the addresses of a name.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub(crate) fn connect_any(
 /// RFC 8305, section 4: the families take turns, so that one that does not work costs one delay. Each address once,
 /// whatever the resolver said.
 fn alternate_families(mut addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     addresses.retain(|address| seen.insert(*address));
     let Some(first) = addresses.first().copied() else { return VecDeque::new() };
     let (mut same, mut other): (VecDeque<_>, VecDeque<_>) =

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{self, BuildHasher, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -348,10 +348,11 @@ impl Service {
 
     /// A number from 0 to 1: in a simulation, from its seed; else from what std seeds its maps with, since nothing
     /// depends on how random it is.
+    #[allow(clippy::disallowed_types)] // Not in a simulation.
     fn chance(&self) -> f64 {
         let bits = match self.handle.simulation() {
             Some(simulation) => simulation.random(),
-            None => RandomState::new().build_hasher().finish(),
+            None => hash::RandomState::new().build_hasher().finish(),
         };
         (bits >> 11) as f64 / (1_u64 << 53) as f64
     }

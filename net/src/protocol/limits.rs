@@ -1,7 +1,7 @@
 //! How many connections at once.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -43,7 +43,7 @@ pub struct Limited<F> {
 #[derive(Default)]
 struct Counts {
     total: usize,
-    peers: HashMap<IpAddr, usize>,
+    peers: BTreeMap<IpAddr, usize>,
 }
 
 impl<F: Factory> Limited<F> {

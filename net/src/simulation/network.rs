@@ -1,7 +1,7 @@
 //! Who listens where, who is cut off from whom, and the rules that everything is drawn by.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::{Rc, Weak};
@@ -51,9 +51,9 @@ pub(super) struct Rules {
 
 #[derive(Default)]
 struct State {
-    listeners: HashMap<Address, Vec<Rc<Backlog>>>,
-    mailboxes: HashMap<SocketAddr, Rc<Mailbox>>,
-    names: HashMap<String, Vec<IpAddr>>,
+    listeners: BTreeMap<Address, Vec<Rc<Backlog>>>,
+    mailboxes: BTreeMap<SocketAddr, Rc<Mailbox>>,
+    names: BTreeMap<String, Vec<IpAddr>>,
     /// Cut between these two; or between the one and all.
     cuts: Vec<(IpAddr, Option<IpAddr>)>,
     unreachable: Vec<IpAddr>,
@@ -77,7 +77,7 @@ impl Network {
                 datagram_losses: 0.0,
                 datagram_repeats: 0.0,
             };
-            let names = HashMap::from([("localhost".to_owned(), vec![Ipv4Addr::LOCALHOST.into()])]);
+            let names = BTreeMap::from([("localhost".to_owned(), vec![Ipv4Addr::LOCALHOST.into()])]);
             Network {
                 handle: handle.clone(),
                 simulation,

@@ -243,6 +243,22 @@ fn a_share_of_time_ends_when_it_is_used_up_although_there_is_more_to_do() {
 }
 
 #[test]
+fn a_simulated_share_of_time_is_counted_in_turns() {
+    // R15.1
+    let reactor = Reactor::simulated(0);
+    fn again(handle: twistor_reactor::Handle) {
+        let next = handle.clone();
+        handle.call_later(Duration::ZERO, move || again(next));
+    }
+    again(reactor.handle());
+    for budget in [1, 7, 1000] {
+        let turns = reactor.stats().turns;
+        assert!(reactor.turns(Duration::from_micros(budget)).unwrap());
+        assert_eq!(reactor.stats().turns, turns + budget);
+    }
+}
+
+#[test]
 fn a_turn_waits_no_longer_than_it_may() {
     // R11
     let reactor = reactor();

@@ -1,5 +1,8 @@
 //! Connections kept for the next request, origin by origin.
 
+// Routes are looked up, and have no order of their own; walks that show an order sort.
+#![allow(clippy::disallowed_types)]
+
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
@@ -25,6 +28,8 @@ pub(super) struct Pool {
     pub(super) proxy: RefCell<Option<Proxy>>,
     pub(super) cookies: RefCell<Option<Rc<dyn Cookies>>>,
     places: RefCell<HashMap<Route, Rc<Place>>>,
+    /// Numbers places in the order in which they came.
+    next_number: Cell<u64>,
     sweep: RefCell<Option<DelayedCall>>,
 }
 
@@ -32,6 +37,7 @@ pub(super) struct Pool {
 pub(super) struct Place {
     pool: Weak<Pool>,
     route: Route,
+    number: u64,
     /// Idle ones with the time since when, the longest first.
     idle: RefCell<VecDeque<(Rc<Connection>, Instant)>>,
     /// Open or being opened, the idle ones included.
@@ -64,6 +70,7 @@ impl Pool {
             proxy: RefCell::default(),
             cookies: RefCell::default(),
             places: RefCell::default(),
+            next_number: Cell::new(0),
             sweep: RefCell::new(None),
         })
     }
@@ -102,6 +109,7 @@ impl Pool {
         let place = Rc::new(Place {
             pool: Rc::downgrade(self),
             route: route.clone(),
+            number: self.next_number.replace(self.next_number.get() + 1),
             idle: RefCell::default(),
             open: Cell::new(0),
             waiting: RefCell::default(),
@@ -115,10 +123,16 @@ impl Pool {
             || now.saturating_duration_since(connection.opened) >= self.max_age.get()
     }
 
+    /// The places in the order in which they came, which no hash changes.
+    fn in_order(&self) -> Vec<Rc<Place>> {
+        let mut places: Vec<Rc<Place>> = self.places.borrow().values().cloned().collect();
+        places.sort_unstable_by_key(|place| place.number);
+        places
+    }
+
     /// Closes all connections that carry no request.
     pub(super) fn close_idle(&self) {
-        let places: Vec<Rc<Place>> = self.places.borrow().values().cloned().collect();
-        for place in places {
+        for place in self.in_order() {
             let idle = place.idle.take();
             idle.iter().for_each(|(connection, _)| connection.close());
         }
@@ -150,8 +164,7 @@ impl Pool {
         self.sweep.replace(None);
         let now = self.handle.now();
         let mut next: Option<Duration> = None;
-        let places: Vec<Rc<Place>> = self.places.borrow().values().cloned().collect();
-        for place in places {
+        for place in self.in_order() {
             loop {
                 let first =
                     place.idle.borrow().front().map(|(connection, since)| (connection.clone(), *since));

@@ -241,6 +241,7 @@ impl SiteCore {
         }
     }
 
+    #[allow(clippy::disallowed_methods)] // Not in a simulation.
     fn look_at_the_clock(&self) {
         let now = match self.simulated_since {
             // The same for the same seed: days are counted from the first one there is.
