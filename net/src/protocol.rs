@@ -84,6 +84,19 @@ pub trait Protocol: 'static {
         Err(ConnectionDone.into())
     }
 
+    /// The peer takes nothing more, such as after a reset, but there may still be data to read. All data that has
+    /// arrived is delivered first, however slowly it is read, then comes `connection_lost`. Twisted:
+    /// `writeConnectionLost`.
+    ///
+    /// For protocols that do work for the peer and want to stop it early. The transport ignores writes from here on;
+    /// [`Transport::drained`] has failed and a producer was stopped. To give up the rest of the data, call
+    /// [`Transport::lose_connection`]. By default, this does nothing. It is not called after this side has closed the
+    /// connection or its writing half.
+    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let _ = transport;
+        Ok(())
+    }
+
     /// The connection is gone. The reason is [`ConnectionDone`] when it was closed in order, else what went wrong:
     /// [`ConnectionLost`](crate::ConnectionLost), [`ConnectionAborted`](crate::ConnectionAborted), or the failure of
     /// one of these methods.
@@ -109,6 +122,10 @@ impl<P: Protocol + ?Sized> Protocol for Box<P> {
 
     fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         (**self).read_connection_lost(transport)
+    }
+
+    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        (**self).write_connection_lost(transport)
     }
 
     fn connection_lost(&mut self, reason: Failure) {

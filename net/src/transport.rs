@@ -175,8 +175,9 @@ impl Transport {
     }
 
     /// Stops reading: no more data comes until [`resume_producing`](Transport::resume_producing), and the peer will
-    /// be held up. A reset is still noticed, the end of the data is not. Nothing happens to a connection that is being
-    /// closed, whose data is thrown away. Twisted: `pauseProducing`.
+    /// be held up. A reset is still reported to [`write_connection_lost`](Protocol::write_connection_lost); the loss, as
+    /// the end of the data, comes after the unread data, or at once if there is none. Nothing happens to a connection
+    /// that is being closed, whose data is thrown away. Twisted: `pauseProducing`.
     pub fn pause_producing(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.pause_reading();
@@ -212,10 +213,26 @@ impl Transport {
         self.connection.upgrade().is_some_and(|connection| connection.is(State::PAUSED))
     }
 
-    /// Whether the connection is being closed by this side, or is lost: nothing more will be received.
+    /// Whether nothing more can be sent for good: this side closes the connection, writing is broken, or the connection
+    /// is lost. After a reset, data that has arrived before is still to be received.
     pub fn is_closing(&self) -> bool {
         let closing = State::CLOSING.or(State::DOOMED).or(State::BROKEN).or(State::LOST);
         self.connection.upgrade().is_none_or(|connection| connection.is(closing))
+    }
+
+    /// Whether the protocol may still be given data.
+    pub(crate) fn delivers(&self) -> bool {
+        let over = State::CLOSING.or(State::DOOMED).or(State::LOST);
+        self.connection.upgrade().is_some_and(|connection| !connection.is(over))
+    }
+
+    /// Delays the loss of a paused connection until reading is resumed. For protocols that keep data themselves while they
+    /// are paused, as [`Framed`](crate::Framed) keeps frames: after a reset, a paused connection with nothing left to
+    /// read would be lost at once, before the kept data is used.
+    pub fn keep_back(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.set(State::KEPT_BACK);
+        }
     }
 
     /// Whether the connection is lost.

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use support::*;
 use twistor_deferred::Deferred;
+use twistor_net::framing::Lines;
 use twistor_net::{
-    ClientEndpoint, ConnectionLost, Producer, RateLimit, ServerEndpoint, SimulatedNetwork, Transport,
+    ClientEndpoint, ConnectionLost, Failure, FrameReceiver, Framed, Producer, RateLimit, ServerEndpoint,
+    SimulatedNetwork, Transport,
 };
 use twistor_reactor::{Handle, Reactor};
 
@@ -66,7 +68,7 @@ fn on_many_networks(test: impl Fn(&Reactor) -> Deferred<()>) {
     seeds().for_each(|seed| World::Simulated(seed).run(&test));
 }
 
-// P1: the protocol is told of nothing but the data and the loss
+// P1.1
 #[test]
 fn what_the_peer_has_sent_is_delivered_although_it_takes_several_turns() {
     on_many_networks(|reactor| {
@@ -74,7 +76,7 @@ fn what_the_peer_has_sent_is_delivered_although_it_takes_several_turns() {
         let client = pauses(&diary).on_end(|_| Ok(()));
         break_off(reactor, &diary, client, write_and_resume).add_callback(move |()| {
             assert_eq!(diary.received().len(), SENT);
-            assert_eq!(diary.entries(), ["made", "lost connection was lost: connection reset"]);
+            assert_eq!(diary.entries(), ["made", "resumed", "lost connection was lost: connection reset"]);
         })
     });
 }
@@ -156,14 +158,143 @@ fn what_is_still_to_be_read_is_thrown_away_behind_lose_connection() {
     });
 }
 
-// P1: who has paused is not left waiting for the end of what it does not read
+// P1.1: the reader resumes long after the reset, which it learns from nothing but the event
 #[test]
-fn a_paused_connection_is_lost_at_once() {
+fn a_paused_reader_gets_the_data_before_the_loss() {
     on_many_networks(|reactor| {
+        let (diary, handle) = (Diary::new(), Handle::clone(reactor));
+        let then = move |transport: &Transport| {
+            let transport = transport.clone();
+            handle.call_later(Duration::from_secs(60), move || transport.resume_producing());
+        };
+        break_off(reactor, &diary, pauses(&diary), then).add_callback(move |()| {
+            assert_eq!(diary.received().len(), SENT);
+            assert_eq!(diary.entries(), ["made", "resumed", "lost connection was lost: connection reset"]);
+        })
+    });
+}
+
+// P1.2
+#[test]
+fn a_paused_reader_with_nothing_to_read_is_lost_at_once() {
+    on_many_networks(|reactor| {
+        let network = SimulatedNetwork::of(reactor).unwrap();
         let diary = Diary::new();
-        break_off(reactor, &diary, pauses(&diary), write).add_callback(move |()| {
-            assert_eq!(diary.entries(), ["made", "lost connection was lost: connection reset"]);
-            assert!(diary.received().is_empty());
+        let host = "192.0.2.80";
+        let server = scripted(&Diary::new());
+        ServerEndpoint::tcp(format!("{host}:80").parse().unwrap())
+            .listen(reactor, Once(Some(server)))
+            .unwrap();
+        let (handle, lost) = (Handle::clone(reactor), diary.when_lost());
+        let connecting = ClientEndpoint::tcp(host, 80).connect(reactor, pauses(&diary));
+        connecting.add_callback(move |_| {
+            handle.call_later(Duration::from_secs(1), move || {
+                assert_eq!(network.reset_connections(host.parse().unwrap()), 1);
+            });
+            lost.add_callback(move |()| {
+                assert_eq!(diary.entries(), ["made", "lost connection was lost: connection reset"]);
+            })
+        })
+    });
+}
+
+// P1.2
+#[test]
+fn a_reset_breaks_writing_at_once() {
+    on_many_networks(|reactor| {
+        let (diary, told) = (Diary::new(), Told::default());
+        let (producer, seen) = (told.clone(), told.clone());
+        let client = pauses(&diary).on_made(move |transport| {
+            transport.pause_producing();
+            transport.write(&[b'x'; SENT + 100_000]);
+            transport.register_producer(producer.clone())?;
+            let told = producer.clone();
+            drop(transport.drained().add_both(move |result| {
+                assert!(result.unwrap_err().is::<ConnectionLost>());
+                told.0.borrow_mut().push("not drained");
+            }));
+            Ok(())
+        });
+        let client = client.on_write_lost(move |transport| {
+            assert_eq!(*seen.0.borrow(), ["pause", "stop", "not drained"]);
+            assert!(!transport.write(b"x") && transport.is_closing() && transport.is_paused());
+            transport.resume_producing();
+            Ok(())
+        });
+        break_off(reactor, &diary, client, |_| ()).add_callback(move |()| {
+            assert_eq!(diary.received().len(), SENT);
+        })
+    });
+}
+
+// P1.1, P8: frames that wait in a buffer, too
+#[test]
+fn frames_of_a_peer_that_has_reset_are_delivered_one_by_one() {
+    struct OneByOne(usize, Handle, Option<twistor_deferred::Trigger<usize>>);
+
+    impl FrameReceiver for OneByOne {
+        fn frame_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
+            self.0 += 1;
+            transport.pause_producing();
+            let transport = transport.clone();
+            self.1.call_later(Duration::from_millis(50), move || transport.resume_producing());
+            Ok(())
+        }
+
+        fn connection_lost(&mut self, reason: Failure) {
+            assert!(reason.is::<ConnectionLost>());
+            self.2.take().unwrap().callback(self.0);
+        }
+    }
+
+    on_many_networks(|reactor| {
+        let network = SimulatedNetwork::of(reactor).unwrap();
+        let host = "192.0.2.80";
+        let lines = scripted(&Diary::new()).on_made(|transport| {
+            assert!(transport.write("line\r\n".repeat(100).as_bytes()));
+            Ok(())
+        });
+        ServerEndpoint::tcp(format!("{host}:80").parse().unwrap())
+            .listen(reactor, Once(Some(lines)))
+            .unwrap();
+        let (count, trigger) = Deferred::new();
+        let reader = Framed::new(Lines::new(), OneByOne(0, Handle::clone(reactor), Some(trigger)));
+        drop(ClientEndpoint::tcp(host, 80).connect(reactor, reader));
+        reactor.call_later(Duration::from_secs(2), move || {
+            assert_eq!(network.reset_connections(host.parse().unwrap()), 1);
+        });
+        count.add_callback(|count| assert_eq!(count, 100))
+    });
+}
+
+// P1.3
+#[test]
+fn an_end_that_came_before_the_reset_is_the_end() {
+    on_many_networks(|reactor| {
+        let network = SimulatedNetwork::of(reactor).unwrap();
+        network.set_window(SENT, SENT);
+        let diary = Diary::new();
+        let host = "192.0.2.80";
+        let server = scripted(&Diary::new()).on_made(|transport| {
+            assert!(transport.write(&[b'x'; SENT]));
+            transport.lose_write_connection();
+            Ok(())
+        });
+        ServerEndpoint::tcp(format!("{host}:80").parse().unwrap())
+            .listen(reactor, Once(Some(server)))
+            .unwrap();
+        let (handle, lost) = (Handle::clone(reactor), diary.when_lost());
+        let connecting = ClientEndpoint::tcp(host, 80).connect(reactor, pauses(&diary));
+        connecting.add_callback(move |transport| {
+            handle.clone().call_later(Duration::from_secs(1), move || {
+                assert_eq!(network.reset_connections(host.parse().unwrap()), 1);
+                handle.call_later(Duration::from_secs(1), move || transport.resume_producing());
+            });
+            lost.add_callback(move |()| {
+                assert_eq!(diary.received().len(), SENT);
+                let story = ["made", "resumed", "end", "lost connection was closed cleanly"];
+                assert_eq!(diary.entries(), story);
+            })
         })
     });
 }

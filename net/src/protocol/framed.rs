@@ -36,6 +36,12 @@ pub trait FrameReceiver: 'static {
         Err(ConnectionDone.into())
     }
 
+    /// The peer takes nothing more: see [`Protocol::write_connection_lost`].
+    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let _ = transport;
+        Ok(())
+    }
+
     /// The connection is gone.
     fn connection_lost(&mut self, reason: Failure) {
         let _ = reason;
@@ -81,10 +87,15 @@ impl<F: Framing, R: FrameReceiver> Framed<F, R> {
         let receiver = &mut self.receiver;
         let delivered = self.buffer.drain(data, |frame| {
             receiver.frame_received(transport, frame)?;
-            Ok(!transport.is_paused() && !transport.is_closing())
+            Ok(!transport.is_paused() && transport.delivers())
         });
         match delivered {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if !self.buffer.is_empty() && transport.is_paused() {
+                    transport.keep_back();
+                }
+                Ok(())
+            }
             Err(Stop::Failed(failure)) => Err(failure),
             Err(Stop::Refused(error)) => {
                 self.receiver.frame_refused(transport, error.clone())?;
@@ -127,6 +138,10 @@ impl<F: Framing, R: FrameReceiver> Protocol for Framed<F, R> {
 
     fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.receiver.read_connection_lost(transport)
+    }
+
+    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.receiver.write_connection_lost(transport)
     }
 
     fn connection_lost(&mut self, reason: Failure) {

@@ -175,6 +175,10 @@ impl<P: Protocol> Protocol for IdleTimeout<P> {
         self.protocol.read_connection_lost(transport)
     }
 
+    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.protocol.write_connection_lost(transport)
+    }
+
     fn connection_lost(&mut self, reason: Failure) {
         self.timer = None;
         self.protocol.connection_lost(reason);

@@ -147,6 +147,10 @@ impl<P: Protocol> Protocol for LimitedProtocol<P> {
         self.protocol.read_connection_lost(transport)
     }
 
+    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.protocol.write_connection_lost(transport)
+    }
+
     fn connection_lost(&mut self, reason: Failure) {
         self.protocol.connection_lost(reason);
     }

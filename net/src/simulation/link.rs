@@ -354,7 +354,9 @@ impl Link {
         let count = {
             let mut end = self.ends[side].state.borrow_mut();
             if end.incoming.is_empty() {
-                return match end.error.take() {
+                // As with the operating system's sockets, a reset behind the peer's end hides nothing of what was sent.
+                let ended = end.ended;
+                return match end.error.take_if(|_| !ended) {
                     Some(error) => Err(error.into()),
                     None if !end.established && !end.dead => Err(io::ErrorKind::NotConnected.into()),
                     None if end.ended || end.dead => Ok(0),
@@ -428,6 +430,10 @@ impl Link {
 
     pub(super) fn take_error(&self, side: usize) -> Option<io::Error> {
         self.ends[side].state.borrow_mut().error.take().map(io::Error::from)
+    }
+
+    pub(super) fn has_incoming(&self, side: usize) -> bool {
+        !self.ends[side].state.borrow().incoming.is_empty()
     }
 
     pub(super) fn is_established(&self, side: usize) -> bool {

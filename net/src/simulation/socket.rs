@@ -61,6 +61,10 @@ impl SimulatedSocket {
         Ok(self.link.take_error(self.side))
     }
 
+    pub(crate) fn has_data(&self) -> bool {
+        self.link.has_incoming(self.side)
+    }
+
     pub(crate) fn reset_on_close(&self) {
         self.reset_on_close.set(true);
     }

@@ -204,6 +204,12 @@ impl TlsStream {
         self.socket.shutdown_write()
     }
 
+    /// Whether there is something to read: plaintext, or bytes of the socket that may become some.
+    pub(crate) fn has_data(&mut self) -> io::Result<bool> {
+        let plain = self.session.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
+        if plain { Ok(true) } else { self.socket.has_data() }
+    }
+
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         Ok(self.socket.take_error())
     }

@@ -47,7 +47,8 @@ impl State {
     pub(crate) const LOST: State = State(1);
     /// The connection ends now, with the reason that was written down.
     pub(crate) const DOOMED: State = State(1 << 1);
-    /// Writing failed: the connection ends once what the peer has sent is read.
+    /// Nothing can be sent any more, such as after a reset. The connection ends once the data that the peer has sent is
+    /// read.
     pub(crate) const BROKEN: State = State(1 << 2);
     /// The connection ends once all is sent and the producer is done. What comes in is thrown away.
     pub(crate) const CLOSING: State = State(1 << 3);
@@ -91,8 +92,14 @@ impl State {
     /// This side closes, and what a pause or a limit has held up is still to be read.
     pub(crate) const HELD_UP: State = State(1 << 20);
 
-    /// There is something to do once all has been read and sent. What is doomed or broken has its reason to remember.
-    const TO_SETTLE: State = State::OUTGOING.or(State::CLOSING).or(State::SHUTTING);
+    /// The producer, the waiters and the protocol have not been notified that writing is broken.
+    pub(crate) const BREAK_UNTOLD: State = State(1 << 21);
+
+    /// The protocol is paused, and keeps data that it has not passed on.
+    pub(crate) const KEPT_BACK: State = State(1 << 22);
+
+    /// There is something to do once all has been read and sent. A doomed connection has its reason to remember.
+    const TO_SETTLE: State = State::OUTGOING.or(State::CLOSING).or(State::SHUTTING).or(State::BROKEN);
 
     pub(crate) const fn or(self, other: State) -> State {
         State(self.0 | other.0)
@@ -179,14 +186,14 @@ impl Connection<dyn Protocol> {
     fn serve(&self, transport: &Transport, ready: Ready) -> Progress {
         debug_assert!(!self.is(State::LOST), "a lost connection is deregistered");
         if ready.is_read_closed() || ready.is_error() {
-            self.set(State::END_NEAR);
+            self.end_is_near(ready);
         }
         let mut progress = Progress::Drained;
         if ready.writable() && self.is(State::OUTGOING) && self.send(transport) == Progress::More {
             progress = Progress::More;
         }
-        if self.is(State::RESUMED) {
-            self.resumed(transport);
+        if self.is(State::RESUMED.or(State::BREAK_UNTOLD)) {
+            self.catch_up(transport);
         }
         if ready.readable()
             && !self.is(State::PAUSED.or(State::ENDED).or(State::DOOMED).or(State::READ_HELD))
@@ -194,24 +201,23 @@ impl Connection<dyn Protocol> {
         {
             progress = Progress::More;
         }
-        // Paused, it will not read, but a reset should not wait for that.
-        if ready.is_error() {
-            if let Some(error) = self.socket_error() {
-                self.failed(error);
-            }
-        }
         if self.is(State::TO_SETTLE) {
-            self.settle(transport, ready, progress);
+            self.settle(transport, ready);
         }
         progress
     }
 
-    /// Tells the protocol that reading goes on.
+    /// Notifies the protocol of what happened between two events: writing broke, or reading goes on.
     #[cold]
-    fn resumed(&self, transport: &Transport) {
-        self.clear(State::RESUMED);
-        if !self.is(State::CLOSING.or(State::BROKEN).or(State::DOOMED)) {
-            self.enter("reading_resumed", |protocol| protocol.reading_resumed(transport));
+    fn catch_up(&self, transport: &Transport) {
+        if self.is(State::BREAK_UNTOLD) {
+            self.tell_break(transport);
+        }
+        if self.is(State::RESUMED) {
+            self.clear(State::RESUMED);
+            if !self.is(State::CLOSING.or(State::DOOMED)) {
+                self.enter("reading_resumed", |protocol| protocol.reading_resumed(transport));
+            }
         }
     }
 
@@ -284,7 +290,10 @@ impl Connection<dyn Protocol> {
                     }
                     Err(error) => match error.kind() {
                         io::ErrorKind::Interrupted => {}
-                        io::ErrorKind::WouldBlock => return Progress::Drained,
+                        io::ErrorKind::WouldBlock => {
+                            self.emptied();
+                            return Progress::Drained;
+                        }
                         _ => {
                             self.failed(error);
                             return Progress::Drained;
@@ -310,7 +319,9 @@ impl Connection<dyn Protocol> {
     #[cold]
     fn ended(&self, transport: &Transport) {
         self.set(State::ENDED);
-        if !self.is(State::CLOSING.or(State::BROKEN)) {
+        // A failed write takes the socket's error with it. An end that is read afterwards may be that of a reset.
+        let unclear = self.is(State::BROKEN) && self.has_reason();
+        if !self.is(State::CLOSING) && !unclear {
             self.enter("read_connection_lost", |protocol| protocol.read_connection_lost(transport));
         }
     }
@@ -322,16 +333,15 @@ impl Connection<dyn Protocol> {
     }
 
     /// Does what was waiting for everything to be sent, and ends the connection if its time has come.
-    fn settle(&self, transport: &Transport, ready: Ready, progress: Progress) {
+    fn settle(&self, transport: &Transport, ready: Ready) {
         if ready.readable() {
             self.clear(State::HELD_UP);
         }
-        if self.is(State::DOOMED.or(State::BROKEN)) {
-            let read = progress == Progress::Drained && !self.is(State::READ_HELD);
-            if self.is(State::DOOMED) || read {
-                self.lose();
-            }
-            return;
+        if self.is(State::DOOMED) {
+            return self.lose();
+        }
+        if self.is(State::BROKEN) {
+            return self.lose_if_read();
         }
         if self.is(State::OUTGOING) {
             self.sent();
@@ -398,10 +408,6 @@ impl<P: Protocol + ?Sized> Connection<P> {
         } else {
             self.doom(panic.into());
         }
-    }
-
-    fn socket_error(&self) -> Option<io::Error> {
-        self.with_io(|io| io.socket.take_error())
     }
 
     /// Works on the socket and what waits to be sent. Nothing in `work` may come back here, so none of it may be, or

@@ -166,6 +166,21 @@ impl Socket {
         each!(self, stream => stream.take_error(), closed => closed()).ok().flatten()
     }
 
+    /// Whether there is data to read, which stays unread. After a reset, an error that is still to be fetched is
+    /// returned once.
+    #[cold]
+    pub(crate) fn has_data(&mut self) -> io::Result<bool> {
+        match self {
+            Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => has_data(&socket2::SockRef::from(&*stream)),
+            #[cfg(unix)]
+            Socket::Unix(stream) => has_data(&socket2::SockRef::from(&*stream)),
+            Socket::Simulated(socket) => Ok(socket.has_data()),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.has_data(),
+            Socket::Closed => Ok(false),
+        }
+    }
+
     /// Makes the coming close a reset. UNIX sockets have no such thing.
     pub(crate) fn reset_on_close(&self) {
         match self {
@@ -239,6 +254,16 @@ impl Socket {
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.socket().host(),
             Socket::Closed => closed(),
+        }
+    }
+}
+
+fn has_data(socket: &socket2::Socket) -> io::Result<bool> {
+    loop {
+        match socket.peek(&mut [std::mem::MaybeUninit::uninit()]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            looked => return Ok(looked? > 0),
         }
     }
 }

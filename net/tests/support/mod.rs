@@ -400,6 +400,7 @@ pub struct Scripted {
     data: DataHook,
     resumed: Hook<()>,
     end: Option<Hook<()>>,
+    write_lost: Hook<()>,
 }
 
 /// A protocol that does nothing but keep the diary.
@@ -410,6 +411,7 @@ pub fn scripted(diary: &Diary) -> Scripted {
         data: Box::new(|_, _| Ok(())),
         resumed: Box::new(|_, ()| Ok(())),
         end: None,
+        write_lost: Box::new(|_, ()| Ok(())),
     }
 }
 
@@ -431,6 +433,11 @@ impl Scripted {
 
     pub fn on_end(mut self, mut f: impl FnMut(&Transport) -> Result<(), Failure> + 'static) -> Self {
         self.end = Some(Box::new(move |transport, ()| f(transport)));
+        self
+    }
+
+    pub fn on_write_lost(mut self, mut f: impl FnMut(&Transport) -> Result<(), Failure> + 'static) -> Self {
+        self.write_lost = Box::new(move |transport, ()| f(transport));
         self
     }
 }
@@ -471,6 +478,11 @@ impl Protocol for Scripted {
             Some(end) => diary.enter(|| end(transport, ())),
             None => Err(twistor_net::ConnectionDone.into()),
         }
+    }
+
+    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        let diary = self.diary.clone();
+        diary.enter(|| (self.write_lost)(transport, ()))
     }
 
     fn connection_lost(&mut self, reason: Failure) {

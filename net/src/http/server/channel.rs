@@ -314,7 +314,7 @@ impl Channel {
         let result = result.and_then(|()| Ok(stream.finish(self)?));
         if let Err(failure) = result {
             stream.close(self);
-            if self.transport().is_lost() {
+            if self.transport().is_closing() {
                 log::debug!("the client left in the middle of a response: {failure:#}");
             } else {
                 log::error!("the body of a response was cut short: {failure:#}");

@@ -337,6 +337,15 @@ impl Protocol for Connection {
         Ok(())
     }
 
+    /// No answer can reach the client. A body that is being read is still delivered to its end.
+    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        if self.channel.phase.get() == Phase::Answering && self.channel.exchange.get().complete {
+            self.channel.give_up();
+            transport.lose_connection();
+        }
+        Ok(())
+    }
+
     fn connection_lost(&mut self, _: Failure) {
         self.channel.give_up();
         let site = self.channel.site.clone();

@@ -151,6 +151,8 @@ impl Incoming {
         if !self.paused.replace(true) {
             if let Some(channel) = self.channel.upgrade() {
                 channel.transport().pause_producing();
+                // What is kept here comes before the loss, too.
+                channel.transport().keep_back();
             }
         }
     }

@@ -76,6 +76,77 @@ impl Connection<dyn Protocol> {
         }
     }
 
+    /// The end of the data, or an error, was announced.
+    ///
+    /// The error itself stays with the socket: it comes behind the data that is still to be read, or not at all where the
+    /// peer had ended its half before. Fetched here, it would leave nothing to tell the two apart.
+    #[cold]
+    pub(super) fn end_is_near(&self, ready: Ready) {
+        self.set(State::END_NEAR);
+        if !ready.is_error() || self.is(State::BROKEN) {
+            return;
+        }
+        if self.is(State::LINGERING) {
+            self.set(State::ENDED);
+        } else {
+            self.forget_queue();
+            self.set(State::BROKEN.or(State::BREAK_UNTOLD));
+        }
+    }
+
+    /// Writing is broken: notifies the producer, those who wait for the queue, and the protocol.
+    #[cold]
+    pub(super) fn tell_break(&self, transport: &Transport) {
+        self.clear(State::BREAK_UNTOLD);
+        let (producing, waiting) = self.with_io(|io| match &mut io.outgoing {
+            Some(outgoing) => (outgoing.producing.take(), std::mem::take(&mut outgoing.waiting)),
+            None => (None, Vec::new()),
+        });
+        if let Some(Producing { producer, .. }) = producing {
+            self.guard("stop_producing", || producer.stop_producing());
+        }
+        for trigger in waiting {
+            trigger.errback(ConnectionLost::new(io::ErrorKind::BrokenPipe.into()));
+        }
+        if !self.is(State::CLOSING.or(State::DOOMED).or(State::SHUT)) {
+            self.enter("write_connection_lost", |protocol| protocol.write_connection_lost(transport));
+        }
+    }
+
+    /// The socket has nothing more to read for now; after a reset, for ever.
+    #[cold]
+    pub(super) fn emptied(&self) {
+        if self.is(State::BROKEN) {
+            self.set(State::ENDED);
+        }
+    }
+
+    /// Ends a connection on which nothing can be sent, once the data that the peer has sent is read, in the reader's own
+    /// time. A paused reader is waited for only if there is something for it to read, here or in its protocol.
+    #[cold]
+    pub(super) fn lose_if_read(&self) {
+        if !self.is(State::ENDED.or(State::CLOSING)) {
+            if !self.is(State::PAUSED) || self.is(State::KEPT_BACK) {
+                return;
+            }
+            match self.with_io(|io| io.socket.has_data()) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => self.write_down(ConnectionLost::new(error).into()),
+            }
+        }
+        if !self.has_reason() {
+            let error = self.with_io(|io| io.socket.take_error());
+            let error = error.unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+            self.write_down(ConnectionLost::new(error).into());
+        }
+        self.lose();
+    }
+
+    pub(super) fn has_reason(&self) -> bool {
+        self.with_io(|io| io.outgoing.as_ref().is_some_and(|outgoing| outgoing.reason.is_some()))
+    }
+
     /// The socket says that the connection is broken.
     #[cold]
     pub(super) fn failed(&self, error: io::Error) {
@@ -185,12 +256,12 @@ impl<P: Protocol + ?Sized> Connection<P> {
         drop(late);
     }
 
-    /// Ends the connection when what the peer has sent is read.
+    /// A write failed: ends the connection when the data that the peer has sent is read.
     #[cold]
     pub(super) fn break_off(&self, reason: Failure) {
         self.write_down(reason);
         self.forget_queue();
-        self.set(State::BROKEN.or(State::END_NEAR));
+        self.set(State::BROKEN.or(State::END_NEAR).or(State::BREAK_UNTOLD));
         self.wake(Ready::READABLE);
     }
 

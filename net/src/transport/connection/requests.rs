@@ -179,7 +179,7 @@ impl Connection<dyn Protocol> {
 
     pub(crate) fn resume_reading(&self) {
         if self.is(State::PAUSED) {
-            self.clear(State::PAUSED);
+            self.clear(State::PAUSED.or(State::KEPT_BACK));
             self.set(State::RESUMED);
             self.wake(Ready::READABLE);
         }
