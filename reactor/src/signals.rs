@@ -36,14 +36,15 @@ impl Builder {
     /// process at once, even if a callback never returns or a trigger before the shutdown never fires. Another SIGTERM
     /// does not: process managers may well send it twice, to a process and to its group, and have SIGKILL for one that
     /// takes too long. A program that wants it to adds an [`on_signal`](Handle::on_signal) of its own. Both are taken
-    /// when [`run`](crate::Reactor::run) begins, and given back when it returns: from then on they end the process, as
-    /// they did before. A host that takes [turns](crate::Reactor::turn) keeps them to itself.
+    /// when [`run`](crate::Reactor::run) begins, and given back when it returns: from then on they do what they did
+    /// before, which is to end the process unless the program had a handler of its own. A host that takes [turns](crate::Reactor::turn) keeps them to itself.
     ///
     /// Signals belong to the process, so unless this is called, only a reactor that is run in the program's main
     /// thread takes them. When several do, all stop.
     ///
     /// One that the process was started to ignore stays ignored (on Linux, where that can be seen): so Ctrl-C does not
-    /// stop what a script runs in the background. A program that has handlers of its own should say `false`.
+    /// stop what a script runs in the background. A program that has handlers of its own for these signals should say
+    /// `false`, or they are called in addition.
     pub fn signals(mut self, take: bool) -> Builder {
         self.signals = Some(take);
         self
@@ -70,7 +71,16 @@ impl Handle {
     /// handler. A signal that comes again before they have run is told once. For SIGINT and SIGTERM they run besides
     /// what [`Builder::signals`] does, not instead.
     ///
-    /// When nobody in the process handles the signal any more it does what it does by default.
+    /// # Other handlers
+    ///
+    /// A handler that the program installed before is called first, during the run and after it. A signal that was at
+    /// its default before does its default again when its last callback is gone. Three limits:
+    ///
+    /// - Only Linux tells whether a program has a handler. Elsewhere, every signal counts as having been at its default.
+    /// - The previous handler runs with `SA_RESTART`, on the normal stack, and without the signal mask it was installed
+    ///   with. A signal that was ignored does nothing after the run, but programs started then do not inherit that.
+    /// - A handler that is installed after a reactor first took the signal, or that replaces the reactor's handler, is not
+    ///   noticed. Install handlers before the first run.
     ///
     /// # Errors
     ///

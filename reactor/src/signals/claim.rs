@@ -1,8 +1,8 @@
 //! Giving a signal back to the process.
 //!
-//! A signal handler, once installed, stays: taking out what it does leaves a process that ignores the signal. So the
-//! first thing it ever does, for each signal that some reactor has taken, is what the signal does by default, if
-//! nobody has taken it now.
+//! A signal handler, once installed, stays, and first calls the handler that the program had before. It can only be
+//! emptied, and a signal with an empty handler is ignored. So for a signal that was at its default, the handler's first
+//! action, while no reactor takes the signal, is the default one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,9 +14,19 @@ static TAKEN: Mutex<BTreeMap<i32, Taken>> = Mutex::new(BTreeMap::new());
 
 struct Taken {
     claims: usize,
-    ignored: bool,
-    /// Whether the signal does what it does by default.
+    before: Disposition,
+    /// Whether the signal's default action follows.
     by_default: Arc<AtomicBool>,
+}
+
+/// The process's response to a signal before any reactor took it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disposition {
+    /// Or unknown, where the system does not say.
+    Default,
+    Ignored,
+    /// By a handler of the program.
+    Handled,
 }
 
 fn taken() -> MutexGuard<'static, BTreeMap<i32, Taken>> {
@@ -51,7 +61,7 @@ impl Drop for Claim {
         if let Some(entry) = taken().get_mut(&self.signal) {
             entry.claims -= 1;
             if entry.claims == 0 {
-                entry.by_default.store(true, Ordering::SeqCst);
+                entry.by_default.store(entry.before == Disposition::Default, Ordering::SeqCst);
             }
         }
     }
@@ -59,19 +69,27 @@ impl Drop for Claim {
 
 /// Whether the process was started with this signal ignored, as programs are that a script runs in the background.
 pub(super) fn was_ignored(signal: i32) -> bool {
-    taken().get(&signal).map_or_else(|| is_ignored(signal), |entry| entry.ignored)
+    let before = taken().get(&signal).map(|entry| entry.before);
+    before.unwrap_or_else(|| disposition(signal)) == Disposition::Ignored
 }
 
-/// Whether it is now; only known on Linux.
-fn is_ignored(signal: i32) -> bool {
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    let bit = u32::try_from(signal)
-        .ok()
-        .and_then(|signal| signal.checked_sub(1))
-        .and_then(|shift| 1_u64.checked_shl(shift));
-    matches!((mask, bit), (Some(mask), Some(bit)) if mask & bit != 0)
+/// The process's response to a signal now, which only Linux tells.
+fn disposition(signal: i32) -> Disposition {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let has = |name| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(name));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        let shift = u32::try_from(signal).ok().and_then(|signal| signal.checked_sub(1));
+        let bit = shift.and_then(|shift| 1_u64.checked_shl(shift));
+        matches!((mask, bit), (Some(mask), Some(bit)) if mask & bit != 0)
+    };
+    if has("SigIgn:") {
+        Disposition::Ignored
+    } else if has("SigCgt:") {
+        Disposition::Handled
+    } else {
+        Disposition::Default
+    }
 }
 
 fn entry(taken: &mut BTreeMap<i32, Taken>, signal: i32) -> io::Result<&mut Taken> {
@@ -79,13 +97,13 @@ fn entry(taken: &mut BTreeMap<i32, Taken>, signal: i32) -> io::Result<&mut Taken
     match taken.entry(signal) {
         Entry::Occupied(entry) => Ok(entry.into_mut()),
         Entry::Vacant(entry) => {
-            let by_default = Arc::new(AtomicBool::new(true));
-            let ignored = is_ignored(signal);
-            // Of signals that have no name, as the real-time ones, it is not known what they do.
-            if !ignored && signal_hook::low_level::signal_name(signal).is_some() {
+            let before = disposition(signal);
+            let by_default = Arc::new(AtomicBool::new(before == Disposition::Default));
+            // The default action of signals without a name, such as the real-time ones, is not known.
+            if before != Disposition::Ignored && signal_hook::low_level::signal_name(signal).is_some() {
                 signal_hook::flag::register_conditional_default(signal, by_default.clone())?;
             }
-            Ok(entry.insert(Taken { claims: 0, ignored, by_default }))
+            Ok(entry.insert(Taken { claims: 0, before, by_default }))
         }
     }
 }

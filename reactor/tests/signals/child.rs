@@ -1,6 +1,8 @@
 //! The programs that get the signals. Each says what it does on its standard output.
 
 use std::cell::Cell;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ pub(crate) fn main(program: &str) {
         "removed" => removed(),
         "often" => often(),
         "two" => two(),
+        "own-handlers" => own_handlers(),
         "background" => background(),
         other => panic!("no program {other}"),
     }
@@ -204,6 +207,28 @@ fn background() {
     reactor.on_shutdown(Phase::Before, || println!("before"));
     ready(&reactor);
     reactor.run().unwrap();
+}
+
+/// Has handlers of its own for SIGUSR1 and SIGTERM, installed before the reactor's.
+fn own_handlers() {
+    let (mut receiver, sender) = UnixStream::pair().unwrap();
+    for signal in [signal::SIGUSR1, signal::SIGTERM] {
+        signal_hook::low_level::pipe::register(signal, sender.try_clone().unwrap()).unwrap();
+    }
+    let mut own = || {
+        receiver.read_exact(&mut [0]).unwrap();
+        println!("own");
+    };
+    let reactor = Reactor::new().unwrap();
+    for _ in 0..2 {
+        reactor.on_signal(signal::SIGUSR1, || println!("in the loop")).unwrap();
+        ready(&reactor);
+        reactor.run().unwrap();
+        println!("returned");
+        // Each signal during the run, and two after it.
+        (0..4).for_each(|_| own());
+    }
+    own();
 }
 
 fn two() {

@@ -7,7 +7,7 @@ use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) fn main() {
-    let tests: [(&str, fn()); 13] = [
+    let tests: [(&str, fn()); 14] = [
         ("either_signal_stops_a_run_in_order", either_signal_stops_a_run_in_order),
         ("a_second_interrupt_ends_the_process", a_second_interrupt_ends_the_process),
         (
@@ -36,6 +36,7 @@ pub(crate) fn main() {
         ("a_callback_that_another_removes_is_not_called", a_callback_that_another_removes_is_not_called),
         ("a_signal_that_was_ignored_stays_ignored", a_signal_that_was_ignored_stays_ignored),
         ("all_reactors_that_take_the_signals_stop", all_reactors_that_take_the_signals_stop),
+        ("a_handler_of_the_programs_own_works_after_a_run", a_handler_of_the_programs_own_works_after_a_run),
     ];
     for (name, test) in tests {
         test();
@@ -254,4 +255,28 @@ fn all_reactors_that_take_the_signals_stop() {
     child.gets(Signal::INT);
     child.says(&["returned", "returned"]);
     assert!(child.ends().success());
+}
+
+// R10.1, R10.2
+fn a_handler_of_the_programs_own_works_after_a_run() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let mut child = Child::start("own-handlers");
+    for round in 0..2 {
+        child.gets(Signal::USR1);
+        child.says(&["in the loop"]);
+        child.gets(Signal::TERM);
+        child.says(&["returned", "own", "own"]);
+        child.gets(Signal::USR1);
+        child.says(&["own"]);
+        child.gets(Signal::TERM);
+        child.says(&["own"]);
+        if round == 0 {
+            child.says(&["ready"]);
+        }
+    }
+    // The program has no handler for this one.
+    child.gets(Signal::INT);
+    child.killed_by(Signal::INT);
 }
