@@ -3,6 +3,7 @@
 pub mod case;
 pub mod child;
 mod machine;
+pub mod memory;
 mod options;
 pub mod sample;
 mod table;

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::runner::child::Arguments;
+use crate::runner::memory::anonymous_memory;
 use crate::runner::sample::Sample;
 
 pub fn run(arguments: &Arguments<'_>) {
@@ -20,12 +21,4 @@ pub fn run(arguments: &Arguments<'_>) {
     let after = anonymous_memory(pid);
     Sample::default().with("memory", (after - before) / count as f64).report();
     drop((first, idle));
-}
-
-/// Bytes of memory that back no file: heap and stacks. From the page tables, since the counters in `status` lag behind.
-fn anonymous_memory(pid: u64) -> f64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("smaps_rollup");
-    let line = text.lines().find(|line| line.starts_with("Anonymous:")).expect("its anonymous memory");
-    let kilobytes: f64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
-    kilobytes * 1024.0
 }

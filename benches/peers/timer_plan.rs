@@ -1,9 +1,12 @@
 //! The same deadlines for all timer peers.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use super::random::{Random, far_away};
 use crate::runner::child::Arguments;
+use crate::runner::memory::own_anonymous_memory;
+use crate::runner::sample::Sample;
 
 /// A fire workload: all timers are inserted, then all fall due while nobody looks, then the loop runs them. So the figure
 /// holds inserting, ordering and firing, and no waiting.
@@ -35,17 +38,81 @@ impl FirePlan {
     }
 }
 
-/// A cancel workload: `COUNT` timers, all far away, and the random order in which they are cancelled.
-pub fn cancel_plan(arguments: &Arguments<'_>) -> (Vec<Duration>, Vec<usize>) {
-    let count = arguments.number(0);
-    let mut random = Random::new();
-    let delays = (0..count).map(|_| far_away(&mut random)).collect();
-    let mut order: Vec<usize> = (0..count as usize).collect();
-    random.shuffle(&mut order);
-    (delays, order)
+/// An expiry workload: the loop runs timers while they expire, and waits between them.
+pub struct ExpirePlan {
+    /// How often all of `delays` are inserted, and waited for.
+    pub rounds: u64,
+    pub delays: Vec<Duration>,
 }
 
-/// A churn workload: `PENDING CHURNS`: the timers that wait, and then which is replaced by what.
+impl ExpirePlan {
+    /// `COUNT FROM SPAN ROUNDS`: delays between FROM milliseconds and SPAN milliseconds more.
+    pub fn new(arguments: &Arguments<'_>) -> ExpirePlan {
+        let (from, span) = (Duration::from_millis(arguments.number(1)), arguments.number(2) * 1_000_000);
+        let mut random = Random::new();
+        let delays =
+            (0..arguments.number(0)).map(|_| from + Duration::from_nanos(random.below(span))).collect();
+        ExpirePlan { rounds: arguments.number(3), delays }
+    }
+
+    pub fn count(&self) -> u64 {
+        self.delays.len() as u64
+    }
+
+    /// Whether the lateness of this timer is measured: of one in 64, so that reading the clock does not count.
+    pub fn is_watched(index: usize) -> bool {
+        index % 64 == 0
+    }
+}
+
+/// How late the watched timers were.
+#[derive(Default)]
+pub struct Lateness(RefCell<Vec<u64>>);
+
+impl Lateness {
+    /// A timer due at `due` runs. It must not run early.
+    pub fn ran(&self, due: Instant) {
+        let late = Instant::now().checked_duration_since(due).expect("a timer ran early");
+        self.0.borrow_mut().push(late.as_nanos() as u64);
+    }
+
+    /// Adds the median, the 99th percentile and the turns of the loop to a sample.
+    pub fn report(&self, sample: Sample, turns: Option<u64>) {
+        let mut late = self.0.take();
+        late.sort_unstable();
+        let at = |share: usize| late[late.len() * share / 100] as f64;
+        let sample = sample.with("late", at(50)).with("late99", at(99));
+        match turns {
+            Some(turns) => sample.with("turns", turns as f64).report(),
+            None => sample.report(),
+        }
+    }
+}
+
+/// A cancel workload: `COUNT BATCH`: timers that are far away, so many at a time, and the random order in which they are
+/// cancelled.
+pub struct CancelPlan {
+    pub rounds: u64,
+    pub delays: Vec<Duration>,
+    pub order: Vec<usize>,
+}
+
+impl CancelPlan {
+    pub fn new(arguments: &Arguments<'_>) -> CancelPlan {
+        let (count, batch) = (arguments.number(0), arguments.number(1));
+        let mut random = Random::new();
+        let delays = (0..batch).map(|_| far_away(&mut random)).collect();
+        let mut order: Vec<usize> = (0..batch as usize).collect();
+        random.shuffle(&mut order);
+        CancelPlan { rounds: count / batch, delays, order }
+    }
+
+    pub fn count(&self) -> u64 {
+        self.rounds * self.order.len() as u64
+    }
+}
+
+/// A churn or reset workload: `PENDING CHURNS`: the timers that wait, and then which is replaced by what.
 pub fn churn_plan(arguments: &Arguments<'_>) -> (Vec<Duration>, Vec<(usize, Duration)>) {
     let pending = arguments.number(0);
     let mut random = Random::new();
@@ -53,4 +120,34 @@ pub fn churn_plan(arguments: &Arguments<'_>) -> (Vec<Duration>, Vec<(usize, Dura
     let churns =
         (0..arguments.number(1)).map(|_| (random.below(pending) as usize, far_away(&mut random))).collect();
     (first, churns)
+}
+
+/// A memory workload: `COUNT`: the memory that pending timers take, and what is left of it when all were cancelled and the
+/// loop has turned once.
+pub struct MemoryPlan {
+    pub delays: Vec<Duration>,
+    before: f64,
+    pending: f64,
+}
+
+impl MemoryPlan {
+    pub fn new(arguments: &Arguments<'_>) -> MemoryPlan {
+        let mut random = Random::new();
+        let delays = (0..arguments.number(0)).map(|_| far_away(&mut random)).collect();
+        MemoryPlan { delays, before: own_anonymous_memory(), pending: 0.0 }
+    }
+
+    /// All timers wait. The handles that cancel them count.
+    pub fn all_pending(&mut self) {
+        self.pending = own_anonymous_memory();
+    }
+
+    /// All timers and their handles are gone.
+    pub fn all_cancelled(&self) {
+        let each = |memory: f64| (memory - self.before).max(0.0) / self.delays.len() as f64;
+        Sample::default()
+            .with("memory", each(self.pending))
+            .with("left", each(own_anonymous_memory()))
+            .report();
+    }
 }

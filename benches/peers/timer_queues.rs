@@ -3,23 +3,23 @@
 mod indexed_heap;
 mod wheel;
 
-#[path = "../../reactor/src/timers.rs"]
+#[path = "../../reactor/src/timers/mod.rs"]
 #[allow(dead_code, unreachable_pub, reason = "it is the reactor's own, which uses more of it")]
-mod lazy_heap;
+mod ladder;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use indexed_heap::IndexedHeap;
-use lazy_heap::{TimerId, Timers};
+use ladder::{TimerId, Timers};
 use wheel::Wheel;
 
 use super::random::Random;
 use crate::runner::child::Arguments;
 use crate::runner::sample::Stopwatch;
 
-/// As large as a boxed callback and the place that scheduled it.
-type Value = [u64; 3];
+/// As large as a boxed callback.
+type Value = [u64; 2];
 
 /// Deadlines in nanoseconds; ties in the order of insertion.
 trait TimerQueue {
@@ -28,7 +28,7 @@ trait TimerQueue {
     fn insert(&mut self, deadline: u64, value: Value) -> Self::Id;
     fn cancel(&mut self, id: Self::Id) -> Value;
     /// The earliest, or one that is not later: what a loop may wait for.
-    fn first(&self) -> Option<u64>;
+    fn first(&mut self) -> Option<u64>;
     /// Takes out the earliest.
     fn pop(&mut self) -> Option<Value>;
 }
@@ -41,14 +41,14 @@ impl TimerQueue for Timers<Value> {
     }
 
     fn insert(&mut self, deadline: u64, value: Value) -> TimerId {
-        Timers::insert(self, deadline, value)
+        Timers::insert(self, deadline, value).expect("a free slot")
     }
 
     fn cancel(&mut self, id: TimerId) -> Value {
         self.remove(id).expect("it was pending")
     }
 
-    fn first(&self) -> Option<u64> {
+    fn first(&mut self) -> Option<u64> {
         Timers::first(self)
     }
 
@@ -74,7 +74,7 @@ impl TimerQueue for (u64, BTreeMap<(u64, u64), Value>) {
         self.1.remove(&id).expect("it was pending")
     }
 
-    fn first(&self) -> Option<u64> {
+    fn first(&mut self) -> Option<u64> {
         self.1.first_key_value().map(|(key, _)| key.0)
     }
 
@@ -90,7 +90,7 @@ fn fire<Q: TimerQueue>(arguments: &Arguments<'_>) {
     for _ in 0..rounds {
         let mut queue = Q::new();
         for deadline in &deadlines {
-            queue.insert(*deadline, [*deadline; 3]);
+            queue.insert(*deadline, [*deadline; 2]);
         }
         let mut last = 0;
         while black_box(queue.first()).is_some() {
@@ -110,7 +110,7 @@ fn cancel<Q: TimerQueue>(arguments: &Arguments<'_>) {
     for _ in 0..rounds {
         let mut queue = Q::new();
         let ids: Vec<Q::Id> =
-            deadlines.iter().map(|deadline| queue.insert(*deadline, [*deadline; 3])).collect();
+            deadlines.iter().map(|deadline| queue.insert(*deadline, [*deadline; 2])).collect();
         for index in &order {
             assert_eq!(queue.cancel(ids[*index])[0], deadlines[*index]);
         }
@@ -131,8 +131,8 @@ pub fn find(role: &str) -> Option<fn(&Arguments<'_>)> {
     Some(match role {
         "map-fire" => fire::<(u64, BTreeMap<(u64, u64), Value>)>,
         "map-cancel" => cancel::<(u64, BTreeMap<(u64, u64), Value>)>,
-        "lazy-heap-fire" => fire::<Timers<Value>>,
-        "lazy-heap-cancel" => cancel::<Timers<Value>>,
+        "ladder-fire" => fire::<Timers<Value>>,
+        "ladder-cancel" => cancel::<Timers<Value>>,
         "indexed-heap-fire" => fire::<IndexedHeap>,
         "indexed-heap-cancel" => cancel::<IndexedHeap>,
         "wheel-fire" => fire::<Wheel>,

@@ -18,6 +18,8 @@ pub enum Unit {
     PerSecond,
     Bytes,
     MebibytesPerSecond,
+    /// A plain number.
+    Count,
 }
 
 /// Values by the key of their metric.

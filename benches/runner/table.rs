@@ -91,5 +91,7 @@ fn shown(unit: Unit, value: f64) -> String {
         Unit::PerSecond => format!("{:.2}M", value / 1e6),
         Unit::Bytes => format!("{value:.0} B"),
         Unit::MebibytesPerSecond => format!("{value:.0} MiB/s"),
+        Unit::Count if value < 1e4 => format!("{value:.1}"),
+        Unit::Count => format!("{:.1}k", value / 1e3),
     }
 }

@@ -22,7 +22,7 @@ fn cases(quick: bool) -> Vec<Case> {
             metrics: CPU,
             peers: vec![
                 peer("std BTreeMap", "map"),
-                peer("twistor, lazy 4-way heap", "lazy-heap"),
+                peer("twistor, ladder queue", "ladder"),
                 peer("indexed 4-way heap", "indexed-heap"),
                 peer("hierarchical wheel", "wheel"),
             ],

@@ -1,78 +1,144 @@
-//! A million timers, fired or cancelled.
+//! Timers: inserted and fired, run while they expire, cancelled, reset; and what they take of memory.
 
 use super::{CPU, arguments};
 use crate::runner::case::{Case, Peer, Workload};
 use crate::runner::child::{self, Core};
+use crate::runner::sample::{Metric, Unit};
 
 pub const WORKLOAD: Workload =
-    Workload { name: "timers", about: "timers inserted and fired, inserted and cancelled", cases };
+    Workload { name: "timers", about: "timers inserted and fired, cancelled, reset; their memory", cases };
+
+const EXPIRY: &[Metric] = &[
+    Metric { key: "cpu", title: "cpu/op", unit: Unit::Nanoseconds },
+    Metric { key: "late", title: "median late", unit: Unit::Nanoseconds },
+    Metric { key: "late99", title: "99th late", unit: Unit::Nanoseconds },
+    Metric { key: "turns", title: "turns", unit: Unit::Count },
+];
+
+const MEMORY: &[Metric] = &[
+    Metric { key: "memory", title: "pending", unit: Unit::Bytes },
+    Metric { key: "left", title: "cancelled", unit: Unit::Bytes },
+];
 
 fn cases(quick: bool) -> Vec<Case> {
     let few: u64 = 10_000;
     let many: u64 = if quick { 100_000 } else { 1_000_000 };
     // Long enough for the slowest peer to have inserted all of them before the first is due: it says so if it was not.
     let lead: u64 = if quick { 500 } else { 4_000 };
-    let peer = |name, program: &'static str, role: &'static str, numbers: Vec<String>| {
-        Peer::new(name, move || child::sample(Core::Measured, program, role, &numbers))
-    };
-    let fire_few = || arguments([&few, &500]);
-    let fire = || arguments([&many, &lead]);
-    let cancel = || arguments([&many]);
-    let churn = || arguments([&few, &many]);
+    let rounds: u64 = if quick { 10 } else { 100 };
+    let resets = many / 10;
     vec![
-        Case {
-            title: format!("insert and fire, {few} timers in random order of their deadlines; per timer"),
-            metrics: CPU,
-            peers: vec![
-                peer("std BTreeMap of closures", "std", "timers-fire", fire_few()),
-                peer("twistor", "twistor", "timers-fire", fire_few()),
-                peer("tokio spawn+sleep", "tokio", "timers-fire", fire_few()),
-                peer("tokio DelayQueue", "tokio", "delay-queue-fire", fire_few()),
-                peer("calloop", "calloop", "timers-fire", fire_few()),
-            ],
-            slices: 3,
-        },
-        Case {
-            title: format!("insert and fire, {many} timers in random order of their deadlines; per timer"),
-            metrics: CPU,
-            peers: vec![
-                peer("std BTreeMap of closures", "std", "timers-fire", fire()),
-                peer("twistor", "twistor", "timers-fire", fire()),
-                peer("tokio spawn+sleep", "tokio", "timers-fire", fire()),
-                peer("tokio DelayQueue", "tokio", "delay-queue-fire", fire()),
-                Peer::skipped(
-                    "calloop",
-                    "it inserts in O(n), which would take hours here; see the table before",
-                ),
-            ],
-            slices: 2,
-        },
-        Case {
-            title: format!("insert and cancel, {many} timers, cancelled in random order; per timer"),
-            metrics: CPU,
-            peers: vec![
-                peer("std BTreeMap of closures", "std", "timers-cancel", cancel()),
-                peer("twistor", "twistor", "timers-cancel", cancel()),
-                peer("tokio sleep", "tokio", "timers-cancel", cancel()),
-                peer("tokio DelayQueue", "tokio", "delay-queue-cancel", cancel()),
-                Peer::skipped(
-                    "calloop",
-                    "it cancels in O(n), which would take hours here; see the next table",
-                ),
-            ],
-            slices: 3,
-        },
-        Case {
-            title: format!("one cancelled and one inserted while {few} wait; per pair"),
-            metrics: CPU,
-            peers: vec![
-                peer("std BTreeMap of closures", "std", "timers-churn", churn()),
-                peer("twistor", "twistor", "timers-churn", churn()),
-                peer("tokio sleep", "tokio", "timers-churn", churn()),
-                peer("tokio DelayQueue", "tokio", "delay-queue-churn", churn()),
-                peer("calloop", "calloop", "timers-churn", arguments([&few, &(many / 50)])),
-            ],
-            slices: 4,
-        },
+        case(
+            format!("{many} timers spread over 1–3 s, run while they expire; per timer"),
+            EXPIRY,
+            "expire",
+            arguments([&many, &1_000, &2_000, &1]),
+            1,
+        ),
+        case(
+            format!("{many} timers within 100 ms, run while they expire; per timer"),
+            EXPIRY,
+            "expire",
+            arguments([&many, &0, &100, &1]),
+            2,
+        ),
+        case(
+            format!("1000 timers within 10 ms, {rounds} times; per timer"),
+            EXPIRY,
+            "expire",
+            arguments([&1_000, &0, &10, &rounds]),
+            2,
+        ),
+        with_calloop(
+            case(
+                format!("{few} timers in random order, inserted, then run at once; per timer"),
+                CPU,
+                "fire",
+                arguments([&few, &500]),
+                3,
+            ),
+            Ok(("timers-fire", arguments([&few, &500]))),
+        ),
+        with_calloop(
+            case(
+                format!("{many} timers in random order, inserted, then run at once; per timer"),
+                CPU,
+                "fire",
+                arguments([&many, &lead]),
+                2,
+            ),
+            Err("it inserts in O(n), which would take hours here; see the table before"),
+        ),
+        with_calloop(
+            case(
+                format!("{many} timers inserted, then cancelled in random order; per timer"),
+                CPU,
+                "cancel",
+                arguments([&many, &many]),
+                3,
+            ),
+            Err("it cancels in O(n), which would take hours here; see the table after the next"),
+        ),
+        case(
+            format!("{many} timers inserted and cancelled, 1000 at a time; per timer"),
+            CPU,
+            "cancel",
+            arguments([&many, &1_000]),
+            3,
+        ),
+        with_calloop(
+            case(
+                format!("one cancelled and one inserted while {few} wait; per pair"),
+                CPU,
+                "churn",
+                arguments([&few, &many]),
+                4,
+            ),
+            Ok(("timers-churn", arguments([&few, &(many / 50)]))),
+        ),
+        case(
+            format!("{many} resets of {resets} timers that wait; per reset"),
+            CPU,
+            "reset",
+            arguments([&resets, &many]),
+            3,
+        ),
+        case(
+            format!("memory of {many} timers that wait, and after all were cancelled; per timer"),
+            MEMORY,
+            "memory",
+            arguments([&many]),
+            1,
+        ),
     ]
+}
+
+fn peer(name: &'static str, program: &'static str, role: String, numbers: Vec<String>) -> Peer {
+    Peer::new(name, move || child::sample(Core::Measured, program, &role, &numbers))
+}
+
+fn case(
+    title: String,
+    metrics: &'static [Metric],
+    action: &str,
+    numbers: Vec<String>,
+    slices: usize,
+) -> Case {
+    let timers = || format!("timers-{action}");
+    let tokio = if matches!(action, "fire" | "expire") { "tokio spawn+sleep" } else { "tokio sleep" };
+    let peers = vec![
+        peer("std BinaryHeap of closures", "std", timers(), numbers.clone()),
+        peer("twistor", "twistor", timers(), numbers.clone()),
+        peer(tokio, "tokio", timers(), numbers.clone()),
+        peer("tokio DelayQueue", "tokio", format!("delay-queue-{action}"), numbers),
+    ];
+    Case { title, metrics, peers, slices }
+}
+
+fn with_calloop(mut case: Case, calloop: Result<(&str, Vec<String>), &'static str>) -> Case {
+    case.peers.push(match calloop {
+        Ok((role, numbers)) => peer("calloop", "calloop", role.to_owned(), numbers),
+        Err(reason) => Peer::skipped("calloop", reason),
+    });
+    case
 }

@@ -19,6 +19,11 @@ enum Op {
     Call(Delay, Box<Op>),
     /// So many calls at the same moment, which do nothing.
     Many(Delay, u8),
+    /// Four times so many calls, so many nanoseconds apart, in another order than that of their deadlines: enough to
+    /// fill the lists of the queue, and to have them split.
+    Spread(Delay, u8, u16),
+    /// Cancels one call of so many.
+    CancelEvery(u8),
     Cancel(u8),
     Reset(u8, Delay),
     Delay(u8, Delay),
@@ -72,9 +77,18 @@ trait World {
             Op::Call(delay, then) => return self.call(delay.0, (**then).clone()),
             Op::Many(delay, count) => return (0..*count).for_each(|_| self.call(delay.0, Op::Nothing)),
             Op::Again => return self.call(0, Op::Again),
+            Op::Spread(delay, count, step) => {
+                let count = 4 * u64::from(*count);
+                let after = |n| delay.0.saturating_add(n * 7919 % count * u64::from(*step));
+                return (0..count).for_each(|n| self.call(after(n), Op::Nothing));
+            }
             Op::Nothing => return,
             _ if made == 0 => return,
             Op::Cancel(call) => self.cancel(which(*call)),
+            Op::CancelEvery(stride) => {
+                let calls = (0..made).step_by(1 + usize::from(*stride));
+                calls.fold(false, |any, call| self.cancel(call) | any)
+            }
             Op::Reset(call, delay) => self.reset(which(*call), delay.0),
             Op::Delay(call, delay) => self.delay(which(*call), delay.0),
             Op::Shuffle(call) => (0..1500).all(|turn| self.reset(which(*call), turn % 7)),

@@ -1,10 +1,9 @@
 //! Where time comes from: what the reactor and a clock for tests have in common.
 
-use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::{DelayedCall, Handle, Reactor};
+use crate::{DelayedCall, Handle, Reactor, ScheduledCall};
 
 /// A source of time: the reactor, through its [`Handle`], or a [`ManualClock`](crate::ManualClock) in tests.
 ///
@@ -13,25 +12,19 @@ pub trait Clock {
     /// The time now; it never goes back.
     fn now(&self) -> Instant;
 
-    /// Has `call` run after `delay`. [`call_later`](Clock::call_later) for those who have a box already, or a
-    /// `dyn Clock`; `place` is who gets the blame for a panic.
-    fn schedule(
-        &self,
-        delay: Duration,
-        call: Box<dyn FnOnce()>,
-        place: &'static Location<'static>,
-    ) -> DelayedCall;
+    /// Schedules `call` to run after `delay`: [`call_later`](Clock::call_later) for a `dyn Clock`.
+    fn schedule(&self, delay: Duration, call: ScheduledCall) -> DelayedCall;
 
     /// The same clock, to keep: for what schedules again and again.
     fn shared(&self) -> Rc<dyn Clock>;
 
-    /// Has `call` run after `delay`, which may be anything from zero to for ever.
+    /// Schedules `call` to run after `delay`. Any duration is accepted.
     #[track_caller]
     fn call_later(&self, delay: Duration, call: impl FnOnce() + 'static) -> DelayedCall
     where
         Self: Sized,
     {
-        self.schedule(delay, Box::new(call), Location::caller())
+        self.schedule(delay, ScheduledCall::new(call))
     }
 }
 
@@ -40,13 +33,8 @@ impl Clock for Handle {
         Handle::now(self)
     }
 
-    fn schedule(
-        &self,
-        delay: Duration,
-        call: Box<dyn FnOnce()>,
-        place: &'static Location<'static>,
-    ) -> DelayedCall {
-        self.schedule_at(delay, call, place)
+    fn schedule(&self, delay: Duration, call: ScheduledCall) -> DelayedCall {
+        Handle::schedule_call(self, delay, call)
     }
 
     fn shared(&self) -> Rc<dyn Clock> {
@@ -59,13 +47,8 @@ impl Clock for Reactor {
         Handle::now(self)
     }
 
-    fn schedule(
-        &self,
-        delay: Duration,
-        call: Box<dyn FnOnce()>,
-        place: &'static Location<'static>,
-    ) -> DelayedCall {
-        self.schedule_at(delay, call, place)
+    fn schedule(&self, delay: Duration, call: ScheduledCall) -> DelayedCall {
+        Handle::schedule_call(self, delay, call)
     }
 
     fn shared(&self) -> Rc<dyn Clock> {

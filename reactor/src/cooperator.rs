@@ -11,7 +11,7 @@ use std::time::Duration;
 use twistor_deferred::{Cancelled, Canceller, Deferred, Failure, Outcome, Trigger, maybe_deferred, succeed};
 
 use crate::memory::{Table, pop_front};
-use crate::{Clock, DelayedCall};
+use crate::{Clock, DelayedCall, ScheduledCall};
 
 /// Works off iterators a step at a time, in turn, and lets the loop go on in between. Twisted's `task.Cooperator`.
 ///
@@ -167,7 +167,8 @@ impl Shared {
             return;
         }
         let this = self.clone();
-        let next = self.clock.schedule(Duration::ZERO, Box::new(move || this.run_slice()), self.place);
+        let next =
+            self.clock.schedule(Duration::ZERO, ScheduledCall::at(self.place, move || this.run_slice()));
         self.next_slice.replace(Some(next));
     }
 

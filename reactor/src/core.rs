@@ -91,7 +91,7 @@ impl Core {
             self.end_run();
             return Err(RunError::Wait(error));
         }
-        let mark = self.timers.timers.borrow().mark();
+        let mark = self.timers.begin_turn();
         self.run_sources();
         self.run_incoming();
         self.run_timers(mark);
@@ -175,10 +175,14 @@ impl Core {
             Some(max_wait) => Some(self.timers.time.now().saturating_add(nanos(max_wait))),
             None => None,
         };
-        match (limit, self.timers.first()) {
+        let alarm = self.timers.first().map(|deadline| match self.timers.at_once.get() {
+            true => deadline,
+            false => deadline.max(self.driver.earliest_alarm()),
+        });
+        match (limit, alarm) {
             (None, None) => Wait::Forever,
             (Some(time), None) | (None, Some(time)) => Wait::Until(time),
-            (Some(limit), Some(deadline)) => Wait::Until(limit.min(deadline)),
+            (Some(limit), Some(alarm)) => Wait::Until(limit.min(alarm)),
         }
     }
 
@@ -213,13 +217,19 @@ impl Core {
             return;
         }
         let now = self.timers.time.now();
+        let before = self.meter.timers.get();
         for _ in 0..CALLS_A_TURN {
             let Some(call) = self.timers.pop_due(now, mark) else { break };
             self.meter.timers.count();
-            self.call(call.place, call.run);
+            self.call(call.place(), || call.run());
             if self.meter.timers.get() % CALLS_A_MERGE == 0 {
                 merge_freed_memory();
             }
+        }
+        self.driver.ran_timers(self.meter.timers.get() - before);
+        if self.timers.first().is_some_and(|deadline| deadline <= now) {
+            // Left over: more were due than a turn runs.
+            self.timers.at_once.set(true);
         }
     }
 
@@ -282,7 +292,7 @@ impl Core {
                 return self.threads.join();
             }
             tasks.into_iter().for_each(|task| self.discard(task.place, task.run));
-            timers.into_iter().for_each(|call| self.discard(call.place, call.run));
+            timers.into_iter().for_each(|call| self.discard(call.place(), call));
             sources.into_iter().for_each(|source| self.discard(source.handler.origin(), source.handler));
             work.into_iter().for_each(|work| self.discard(work.place, work.run));
             jobs.into_iter().for_each(|job| self.discard(job.place, job));

@@ -2,11 +2,11 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
-use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::ScheduledCall;
 use crate::time::{Time, nanos};
 use crate::timers::{TimerId, Timers};
 
@@ -68,7 +68,7 @@ impl DelayedCall {
     pub fn reset(&self, delay: Duration) -> Result<(), NotPending> {
         let queue = self.queue.upgrade().ok_or(NotPending)?;
         let deadline = queue.time.now().saturating_add(nanos(delay));
-        queue.reschedule(self.id, deadline)
+        queue.reschedule(self.id, deadline, delay.is_zero())
     }
 
     /// Has the call run `delay` later than it would have.
@@ -79,7 +79,7 @@ impl DelayedCall {
     pub fn delay(&self, delay: Duration) -> Result<(), NotPending> {
         let queue = self.queue.upgrade().ok_or(NotPending)?;
         let deadline = queue.timers.borrow().deadline(self.id).ok_or(NotPending)?;
-        queue.reschedule(self.id, deadline.saturating_add(nanos(delay)))
+        queue.reschedule(self.id, deadline.saturating_add(nanos(delay)), false)
     }
 
     /// Whether the call is still to come: not run, not running, not cancelled.
@@ -101,23 +101,22 @@ impl fmt::Debug for DelayedCall {
     }
 }
 
-/// A callback and the place that scheduled it.
-pub(crate) struct Call {
-    pub(crate) run: Box<dyn FnOnce()>,
-    pub(crate) place: &'static Location<'static>,
-}
-
 /// Told from any thread that the reactor wants a turn sooner than its host was told.
 pub(crate) type HostHook = Arc<dyn Fn() + Send + Sync>;
 
 /// A clock with the calls that wait on it. No borrow is held while a callback runs or is dropped.
 pub(crate) struct TimerQueue {
     pub(crate) time: Time,
-    pub(crate) timers: RefCell<Timers<Call>>,
+    pub(crate) timers: RefCell<Timers<ScheduledCall>>,
     /// Called when the earliest deadline moves forward while nobody is inside a turn.
     pub(crate) hook: OnceCell<HostHook>,
     pub(crate) in_turn: Cell<bool>,
+    /// A call without a delay was scheduled since the last timers ran: the next turn is not put off to batch timers.
+    pub(crate) at_once: Cell<bool>,
 }
+
+/// The deadline that a host sleeps until, if there is one.
+struct HostWait(Option<u64>);
 
 impl TimerQueue {
     pub(crate) fn new(time: Time) -> Rc<TimerQueue> {
@@ -126,31 +125,45 @@ impl TimerQueue {
             timers: RefCell::new(Timers::new()),
             hook: OnceCell::new(),
             in_turn: Cell::new(false),
+            at_once: Cell::new(false),
         })
     }
 
-    pub(crate) fn call_later(self: &Rc<TimerQueue>, delay: Duration, call: Call) -> DelayedCall {
+    pub(crate) fn call_later(self: &Rc<TimerQueue>, delay: Duration, call: ScheduledCall) -> DelayedCall {
         let deadline = self.time.now().saturating_add(nanos(delay));
-        let first = self.first();
-        let id = self.timers.borrow_mut().insert(deadline, call);
-        self.tell_host(first, deadline);
+        let host = self.host_waits_until();
+        // Bound first: dropping a call that was refused runs code of the user's.
+        let inserted = self.timers.borrow_mut().insert(deadline, call);
+        let Ok(id) = inserted else {
+            log::error!("a delayed call is dropped: as many wait already as can be counted");
+            return DelayedCall::dead();
+        };
+        self.scheduled(deadline, delay.is_zero(), host);
         DelayedCall { queue: Rc::downgrade(self), id }
     }
 
-    fn reschedule(&self, id: TimerId, deadline: u64) -> Result<(), NotPending> {
-        let first = self.first();
+    fn reschedule(&self, id: TimerId, deadline: u64, at_once: bool) -> Result<(), NotPending> {
+        let host = self.host_waits_until();
         if !self.timers.borrow_mut().reschedule(id, deadline) {
             return Err(NotPending);
         }
-        self.tell_host(first, deadline);
+        self.scheduled(deadline, at_once, host);
         Ok(())
     }
 
-    /// A host that sleeps until the earliest deadline has to hear of an earlier one. Within a turn it does not sleep.
-    fn tell_host(&self, first: Option<u64>, deadline: u64) {
-        if first.is_none_or(|first| deadline < first) {
+    fn scheduled(&self, deadline: u64, at_once: bool, host: Option<HostWait>) {
+        if at_once {
+            self.at_once.set(true);
+        }
+        if host.is_some_and(|HostWait(until)| until.is_none_or(|until| deadline < until)) {
             self.tell_host_now();
         }
+    }
+
+    /// A host that sleeps until the earliest deadline has to hear of an earlier one. Within a turn it does not sleep.
+    fn host_waits_until(&self) -> Option<HostWait> {
+        let waits = self.hook.get().is_some() && !self.in_turn.get();
+        waits.then(|| HostWait(self.first()))
     }
 
     /// There is work at hand, for a host that may be asleep.
@@ -160,13 +173,19 @@ impl TimerQueue {
         }
     }
 
+    /// What is scheduled from here on is for a later turn than this one; returns the mark for `pop_due`.
+    pub(crate) fn begin_turn(&self) -> u64 {
+        self.at_once.set(false);
+        self.timers.borrow().mark()
+    }
+
     pub(crate) fn first(&self) -> Option<u64> {
-        self.timers.borrow().first()
+        self.timers.borrow_mut().first()
     }
 
     /// The earliest deadline later than `time`.
     pub(crate) fn first_after(&self, time: u64) -> Option<u64> {
-        let timers = self.timers.borrow();
+        let mut timers = self.timers.borrow_mut();
         match timers.first() {
             Some(first) if first <= time => timers.first_after(time),
             first => first,
@@ -174,7 +193,7 @@ impl TimerQueue {
     }
 
     /// Takes out the next call that is due and was scheduled before the mark.
-    pub(crate) fn pop_due(&self, now: u64, mark: u64) -> Option<Call> {
+    pub(crate) fn pop_due(&self, now: u64, mark: u64) -> Option<ScheduledCall> {
         self.timers.borrow_mut().pop_due(now, mark)
     }
 }

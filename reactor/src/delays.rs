@@ -2,13 +2,12 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
 use twistor_deferred::{Cancelled, Deferred, Outcome};
 
-use crate::{Clock, DelayedCall};
+use crate::{Clock, DelayedCall, ScheduledCall};
 
 /// Calls `f` after `delay`; the Deferred fires with its outcome. Twisted's `task.deferLater`.
 ///
@@ -37,7 +36,7 @@ pub fn defer_later<O: Outcome>(
             let _ = call.cancel();
         }
     });
-    call.set(Some(clock.schedule(delay, Box::new(move || trigger.callback(())), Location::caller())));
+    call.set(Some(clock.schedule(delay, ScheduledCall::new(move || trigger.callback(())))));
     deferred.add_callback(move |()| f())
 }
 
@@ -77,7 +76,7 @@ impl<T: 'static> AddTimeout for Deferred<T> {
             flag.set(true);
             canceller.cancel();
         };
-        let timer = clock.schedule(limit, Box::new(cancel), Location::caller());
+        let timer = clock.schedule(limit, ScheduledCall::new(cancel));
         self.add_both(move |result| {
             // Not pending when it is what cancelled.
             let _ = timer.cancel();

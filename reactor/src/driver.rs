@@ -3,6 +3,7 @@
 
 mod alarm;
 mod os;
+mod pace;
 mod simulated;
 
 use std::io;
@@ -46,6 +47,23 @@ impl Driver {
         match self {
             Driver::Os(os) => os.has_more(),
             Driver::Simulated(_) => false,
+        }
+    }
+
+    /// No earlier than this should a wait for timers end: dense timers are run in batches. In a simulation, each timer
+    /// has its own moment.
+    pub(crate) fn earliest_alarm(&self) -> u64 {
+        match self {
+            Driver::Os(os) => os.pace.earliest(),
+            Driver::Simulated(_) => 0,
+        }
+    }
+
+    /// So many timers ran in this turn.
+    pub(crate) fn ran_timers(&self, timers: u64) {
+        match self {
+            Driver::Os(os) => os.pace.ran(timers),
+            Driver::Simulated(_) => {}
         }
     }
 

@@ -11,12 +11,13 @@ use mio::event::Source;
 use twistor_deferred::{Deferred, Failure, Outcome, fail};
 
 use crate::core::Core;
-use crate::delayed_call::Call;
 use crate::lifecycle::{Event, StopRequest};
 use crate::ready::{EventHandler, Ready};
 use crate::sources::Token;
 use crate::threads::Kind;
-use crate::{DelayedCall, NotRunning, Phase, PhaseTrigger, ReactorGone, Registration, Remote, Stats};
+use crate::{
+    DelayedCall, NotRunning, Phase, PhaseTrigger, ReactorGone, Registration, Remote, ScheduledCall, Stats,
+};
 
 /// A reactor, to those who use it: schedules calls, watches sources, hands work to threads, stops the run.
 ///
@@ -80,17 +81,12 @@ impl Handle {
     /// A panic in `call` is logged, and costs nothing else.
     #[track_caller]
     pub fn call_later(&self, delay: Duration, call: impl FnOnce() + 'static) -> DelayedCall {
-        self.schedule_at(delay, Box::new(call), Location::caller())
+        self.schedule_call(delay, ScheduledCall::new(call))
     }
 
-    pub(crate) fn schedule_at(
-        &self,
-        delay: Duration,
-        run: Box<dyn FnOnce()>,
-        place: &'static Location<'static>,
-    ) -> DelayedCall {
+    pub(crate) fn schedule_call(&self, delay: Duration, call: ScheduledCall) -> DelayedCall {
         match self.core() {
-            Some(core) => core.timers.call_later(delay, Call { run, place }),
+            Some(core) => core.timers.call_later(delay, call),
             None => DelayedCall::dead(),
         }
     }

@@ -68,6 +68,7 @@ mod readable;
 mod ready;
 mod registration;
 mod remote;
+mod scheduled_call;
 mod shared_iterator;
 #[cfg(all(unix, feature = "signals"))]
 mod signals;
@@ -97,6 +98,7 @@ pub use reactor::{Builder, NotRunning, Reactor, RunError, Stopped};
 pub use ready::{EventHandler, Progress, Ready};
 pub use registration::{Registration, SourceWaker};
 pub use remote::{ReactorGone, Remote};
+pub use scheduled_call::ScheduledCall;
 pub use shared_iterator::SharedIterator;
 #[cfg(all(unix, feature = "signals"))]
 pub use signals::{SignalCallback, signal};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use twistor_deferred::{Deferred, Failure, Outcome, Trigger, fail, maybe_deferred};
 
 use crate::time::nanos;
-use crate::{Clock, DelayedCall};
+use crate::{Clock, DelayedCall, ScheduledCall};
 
 /// Calls a function at regular intervals. Twisted's `task.LoopingCall`.
 ///
@@ -214,7 +214,7 @@ impl Task {
         let due = Due { task: self.clone(), run: run.clone() };
         // There is one from here on: a clock that is gone drops the call at once.
         run.next.set(Some(DelayedCall::dead()));
-        let next = self.clock.schedule(delay, Box::new(move || due.call()), self.place);
+        let next = self.clock.schedule(delay, ScheduledCall::at(self.place, move || due.call()));
         if run.next.take().is_some() {
             run.next.set(Some(next));
         }

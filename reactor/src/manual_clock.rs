@@ -1,13 +1,12 @@
 //! A clock for tests.
 
 use std::fmt;
-use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::delayed_call::{Call, TimerQueue};
+use crate::delayed_call::TimerQueue;
 use crate::time::{Time, nanos};
-use crate::{Clock, DelayedCall};
+use crate::{Clock, DelayedCall, ScheduledCall};
 
 /// Turns at one moment of an advance, after which the clock moves on although calls are still due.
 const TURNS_A_MOMENT: usize = 1000;
@@ -77,7 +76,7 @@ impl ManualClock {
         let mut ran = false;
         while let Some(call) = self.queue.pop_due(now, mark) {
             ran = true;
-            (call.run)();
+            call.run();
         }
         ran
     }
@@ -108,13 +107,8 @@ impl Clock for ManualClock {
         self.queue.time.instant(self.queue.time.now())
     }
 
-    fn schedule(
-        &self,
-        delay: Duration,
-        run: Box<dyn FnOnce()>,
-        place: &'static Location<'static>,
-    ) -> DelayedCall {
-        self.queue.call_later(delay, Call { run, place })
+    fn schedule(&self, delay: Duration, call: ScheduledCall) -> DelayedCall {
+        self.queue.call_later(delay, call)
     }
 
     fn shared(&self) -> Rc<dyn Clock> {

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -32,7 +31,7 @@ impl Handle {
     pub fn sleep(&self, delay: Duration) -> Sleep {
         let state = Rc::new(Cell::new(State::Waiting(None)));
         let end = End(state.clone());
-        let call = self.schedule_at(delay, Box::new(move || end.set(State::Over)), Location::caller());
+        let call = self.call_later(delay, move || end.set(State::Over));
         Sleep { state, call }
     }
 }

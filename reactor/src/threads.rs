@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use twistor_deferred::{Deferred, Failure, Panicked};
 
+use crate::ScheduledCall;
 use crate::core::Core;
-use crate::delayed_call::Call;
 use crate::remote::{RemoteCall, Shared};
 use pool::Pool;
 pub(crate) use pool::Work;
@@ -122,7 +122,7 @@ impl Threads {
             // A simulation has no threads: the work is done at some moment of its own drawing.
             Some(simulated) => {
                 let delay = Duration::from_nanos(simulated.random() % 10_000_000);
-                core.timers.call_later(delay, Call { run, place });
+                core.timers.call_later(delay, ScheduledCall::at(place, run));
             }
             None => self.submit(kind, Work { run, place }, id),
         }

@@ -1,79 +1,212 @@
-//! The floor: closures in an ordered map of the standard library, no loop around it.
+//! The floor: closures in a slot table, their deadlines in a binary heap of the standard library, no loop around it.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::peers::timer_plan::{FirePlan, cancel_plan, churn_plan};
+use crate::peers::timer_plan::{CancelPlan, ExpirePlan, FirePlan, Lateness, MemoryPlan, churn_plan};
 use crate::runner::child::Arguments;
 use crate::runner::sample::Stopwatch;
 
-#[derive(Default)]
 struct Timers {
-    calls: BTreeMap<(Instant, u64), Box<dyn FnOnce()>>,
-    number: u64,
+    epoch: Instant,
+    /// Deadline, order of insertion, slot.
+    heap: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    /// The order of insertion of the entry that counts, and the callback.
+    slots: Vec<(u32, Option<Box<dyn FnOnce()>>)>,
+    free: Vec<u32>,
+    number: u32,
 }
 
 impl Timers {
-    fn call_later(&mut self, delay: Duration, call: impl FnOnce() + 'static) -> (Instant, u64) {
+    fn new() -> Timers {
+        Timers {
+            epoch: Instant::now(),
+            heap: BinaryHeap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            number: 0,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.epoch.elapsed().as_nanos() as u64
+    }
+
+    fn push(&mut self, delay: Duration, slot: u32) {
         self.number += 1;
-        let key = (Instant::now() + delay, self.number);
-        self.calls.insert(key, Box::new(call));
-        key
+        let deadline = self.now() + delay.as_nanos() as u64;
+        self.heap.push(Reverse((deadline, self.number, slot)));
+    }
+
+    fn call_later(&mut self, delay: Duration, call: impl FnOnce() + 'static) -> u32 {
+        let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
+        self.push(delay, slot);
+        let value = (self.number, Some(Box::new(call) as Box<dyn FnOnce()>));
+        match self.slots.get_mut(slot as usize) {
+            Some(free) => *free = value,
+            None => self.slots.push(value),
+        }
+        slot
+    }
+
+    /// The entry stays until it comes to the top, or until they are too many.
+    fn cancel(&mut self, slot: u32) {
+        drop(self.slots[slot as usize].1.take().expect("it was pending"));
+        self.free.push(slot);
+        self.prune();
+    }
+
+    fn reset(&mut self, delay: Duration, slot: u32) {
+        self.push(delay, slot);
+        self.slots[slot as usize].0 = self.number;
+        self.prune();
+    }
+
+    fn prune(&mut self) {
+        let pending = self.slots.len() - self.free.len();
+        if pending == 0 {
+            self.heap.clear();
+        } else if self.heap.len() > 1024.max(4 * pending) {
+            let slots = &self.slots;
+            self.heap.retain(|Reverse((_, number, slot))| {
+                let (counts, call) = &slots[*slot as usize];
+                counts == number && call.is_some()
+            });
+        }
+    }
+
+    fn run_due(&mut self) {
+        let now = self.now();
+        while let Some(Reverse((deadline, number, slot))) = self.heap.peek().copied() {
+            if deadline > now {
+                return;
+            }
+            self.heap.pop();
+            let (counts, call) = &mut self.slots[slot as usize];
+            if *counts == number {
+                if let Some(call) = call.take() {
+                    self.free.push(slot);
+                    call();
+                }
+            }
+        }
+    }
+
+    /// At least for the slack that the kernel takes for the timers of ordinary threads, so that real-time ones batch, too.
+    fn sleep(&self) {
+        if let Some(Reverse((deadline, ..))) = self.heap.peek() {
+            match deadline.saturating_sub(self.now()) {
+                0 => {}
+                left => std::thread::sleep(Duration::from_nanos(left.max(50_000))),
+            }
+        }
+    }
+}
+
+struct Calls {
+    timers: Timers,
+    fired: Rc<Cell<u64>>,
+}
+
+impl Calls {
+    fn new() -> Calls {
+        Calls { timers: Timers::new(), fired: Rc::default() }
+    }
+
+    fn later(&mut self, delay: Duration) -> u32 {
+        let fired = self.fired.clone();
+        self.timers.call_later(delay, move || fired.set(fired.get() + 1))
     }
 }
 
 pub fn fire(arguments: &Arguments<'_>) {
     let plan = FirePlan::new(arguments);
-    let fired = Rc::new(Cell::new(0));
-    let mut timers = Timers::default();
+    let mut calls = Calls::new();
     let clock = Stopwatch::start();
     for delay in &plan.delays {
-        let fired = fired.clone();
-        timers.call_later(*delay, move || fired.set(fired.get() + 1));
+        calls.later(*delay);
     }
     plan.wait_until_due();
-    let now = Instant::now();
-    while let Some(entry) = timers.calls.first_entry().filter(|entry| entry.key().0 <= now) {
-        entry.remove()();
-    }
+    calls.timers.run_due();
     let sample = clock.stop(plan.count());
-    assert_eq!(fired.get(), plan.count());
+    assert_eq!(calls.fired.get(), plan.count());
     sample.report();
 }
 
-pub fn cancel(arguments: &Arguments<'_>) {
-    let (delays, order) = cancel_plan(arguments);
-    let fired = Rc::new(Cell::new(0));
-    let mut timers = Timers::default();
+pub fn expire(arguments: &Arguments<'_>) {
+    let plan = ExpirePlan::new(arguments);
+    let (mut calls, late, mut turns) = (Calls::new(), Rc::new(Lateness::default()), 0);
     let clock = Stopwatch::start();
-    let mut keys = Vec::with_capacity(delays.len());
-    for delay in &delays {
-        let fired = fired.clone();
-        keys.push(timers.call_later(*delay, move || fired.set(fired.get() + 1)));
+    for round in 1..=plan.rounds {
+        for (index, delay) in plan.delays.iter().enumerate() {
+            if ExpirePlan::is_watched(index) {
+                let (fired, late, due) = (calls.fired.clone(), late.clone(), Instant::now() + *delay);
+                calls.timers.call_later(*delay, move || {
+                    late.ran(due);
+                    fired.set(fired.get() + 1);
+                });
+            } else {
+                calls.later(*delay);
+            }
+        }
+        while calls.fired.get() < round * plan.count() {
+            calls.timers.sleep();
+            calls.timers.run_due();
+            turns += 1;
+        }
     }
-    for index in &order {
-        timers.calls.remove(&keys[*index]);
+    late.report(clock.stop(plan.rounds * plan.count()), Some(turns));
+}
+
+pub fn cancel(arguments: &Arguments<'_>) {
+    let plan = CancelPlan::new(arguments);
+    let mut calls = Calls::new();
+    let clock = Stopwatch::start();
+    let mut slots = Vec::with_capacity(plan.delays.len());
+    for _ in 0..plan.rounds {
+        slots.clear();
+        for delay in &plan.delays {
+            slots.push(calls.later(*delay));
+        }
+        for index in &plan.order {
+            calls.timers.cancel(slots[*index]);
+        }
     }
-    let sample = clock.stop(order.len() as u64);
-    assert!(timers.calls.is_empty());
-    sample.report();
+    clock.stop(plan.count()).report();
 }
 
 pub fn churn(arguments: &Arguments<'_>) {
     let (first, churns) = churn_plan(arguments);
-    let fired = Rc::new(Cell::new(0));
-    let mut timers = Timers::default();
-    let insert = |timers: &mut Timers, delay| {
-        let fired = fired.clone();
-        timers.call_later(delay, move || fired.set(fired.get() + 1))
-    };
-    let mut keys: Vec<_> = first.into_iter().map(|delay| insert(&mut timers, delay)).collect();
+    let mut calls = Calls::new();
+    let mut slots: Vec<_> = first.into_iter().map(|delay| calls.later(delay)).collect();
     let clock = Stopwatch::start();
     for (index, delay) in &churns {
-        timers.calls.remove(&keys[*index]);
-        keys[*index] = insert(&mut timers, *delay);
+        calls.timers.cancel(slots[*index]);
+        slots[*index] = calls.later(*delay);
     }
     clock.stop(churns.len() as u64).report();
+}
+
+pub fn reset(arguments: &Arguments<'_>) {
+    let (first, resets) = churn_plan(arguments);
+    let mut calls = Calls::new();
+    let slots: Vec<_> = first.into_iter().map(|delay| calls.later(delay)).collect();
+    let clock = Stopwatch::start();
+    for (index, delay) in &resets {
+        calls.timers.reset(*delay, slots[*index]);
+    }
+    clock.stop(resets.len() as u64).report();
+}
+
+pub fn memory(arguments: &Arguments<'_>) {
+    let mut plan = MemoryPlan::new(arguments);
+    let mut calls = Calls::new();
+    let slots: Vec<_> = plan.delays.iter().map(|delay| calls.later(*delay)).collect();
+    plan.all_pending();
+    slots.into_iter().for_each(|slot| calls.timers.cancel(slot));
+    calls.timers = Timers::new();
+    plan.all_cancelled();
 }

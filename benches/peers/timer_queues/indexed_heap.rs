@@ -93,7 +93,7 @@ impl TimerQueue for IndexedHeap {
         self.take(self.slots[slot].0)
     }
 
-    fn first(&self) -> Option<u64> {
+    fn first(&mut self) -> Option<u64> {
         self.heap.first().map(|entry| entry.deadline)
     }
 

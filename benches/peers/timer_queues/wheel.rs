@@ -108,7 +108,7 @@ impl TimerQueue for Wheel {
         value
     }
 
-    fn first(&self) -> Option<u64> {
+    fn first(&mut self) -> Option<u64> {
         if let Some(key) = self.due.last() {
             return Some(self.slots[*key].deadline);
         }

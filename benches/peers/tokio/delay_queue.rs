@@ -1,10 +1,12 @@
 //! tokio-util's queue of values that become due.
 
+use std::time::Instant;
+
 use futures_util::StreamExt;
 use tokio_util::time::DelayQueue;
 
 use super::runtime::current_thread;
-use crate::peers::timer_plan::{FirePlan, cancel_plan, churn_plan};
+use crate::peers::timer_plan::{CancelPlan, ExpirePlan, FirePlan, Lateness, MemoryPlan, churn_plan};
 use crate::runner::child::Arguments;
 use crate::runner::sample::Stopwatch;
 
@@ -27,19 +29,44 @@ pub fn fire(arguments: &Arguments<'_>) {
     }));
 }
 
+pub fn expire(arguments: &Arguments<'_>) {
+    let plan = ExpirePlan::new(arguments);
+    current_thread().block_on(tokio::task::unconstrained(async {
+        let late = Lateness::default();
+        let clock = Stopwatch::start();
+        let mut queue = DelayQueue::new();
+        for _ in 0..plan.rounds {
+            for (index, delay) in plan.delays.iter().enumerate() {
+                let due = ExpirePlan::is_watched(index).then(|| Instant::now() + *delay);
+                queue.insert(due, *delay);
+            }
+            for _ in 0..plan.count() {
+                let expired = queue.next().await.expect("one is left");
+                if let Some(due) = expired.into_inner() {
+                    late.ran(due);
+                }
+            }
+        }
+        late.report(clock.stop(plan.rounds * plan.count()), None);
+    }));
+}
+
 pub fn cancel(arguments: &Arguments<'_>) {
-    let (delays, order) = cancel_plan(arguments);
+    let plan = CancelPlan::new(arguments);
     current_thread().block_on(async {
         let clock = Stopwatch::start();
         let mut queue = DelayQueue::new();
-        let mut keys = Vec::with_capacity(delays.len());
-        for (number, delay) in delays.iter().enumerate() {
-            keys.push(queue.insert(number as u64, *delay));
+        let mut keys = Vec::with_capacity(plan.delays.len());
+        for _ in 0..plan.rounds {
+            keys.clear();
+            for (number, delay) in plan.delays.iter().enumerate() {
+                keys.push(queue.insert(number as u64, *delay));
+            }
+            for index in &plan.order {
+                queue.remove(&keys[*index]);
+            }
         }
-        for index in &order {
-            queue.remove(&keys[*index]);
-        }
-        let sample = clock.stop(order.len() as u64);
+        let sample = clock.stop(plan.count());
         assert!(queue.is_empty());
         sample.report();
     });
@@ -56,5 +83,30 @@ pub fn churn(arguments: &Arguments<'_>) {
             keys[*index] = queue.insert(0, *delay);
         }
         clock.stop(churns.len() as u64).report();
+    });
+}
+
+pub fn reset(arguments: &Arguments<'_>) {
+    let (first, resets) = churn_plan(arguments);
+    current_thread().block_on(async {
+        let mut queue = DelayQueue::new();
+        let keys: Vec<_> = first.into_iter().map(|delay| queue.insert(0_u64, delay)).collect();
+        let clock = Stopwatch::start();
+        for (index, delay) in &resets {
+            queue.reset(&keys[*index], *delay);
+        }
+        clock.stop(resets.len() as u64).report();
+    });
+}
+
+pub fn memory(arguments: &Arguments<'_>) {
+    let mut plan = MemoryPlan::new(arguments);
+    current_thread().block_on(async {
+        let mut queue = DelayQueue::new();
+        let keys: Vec<_> = plan.delays.iter().map(|delay| queue.insert(0_u64, *delay)).collect();
+        plan.all_pending();
+        keys.into_iter().for_each(|key| _ = queue.remove(&key));
+        tokio::task::yield_now().await;
+        plan.all_cancelled();
     });
 }

@@ -3,16 +3,17 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::task::yield_now;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, sleep_until};
 
 use super::runtime::current_thread;
-use crate::peers::timer_plan::{FirePlan, cancel_plan, churn_plan};
+use crate::peers::timer_plan::{CancelPlan, ExpirePlan, FirePlan, Lateness, MemoryPlan, churn_plan};
 use crate::runner::child::Arguments;
 use crate::runner::sample::Stopwatch;
 
@@ -44,6 +45,42 @@ pub fn fire(arguments: &Arguments<'_>) {
     });
 }
 
+pub fn expire(arguments: &Arguments<'_>) {
+    let plan = ExpirePlan::new(arguments);
+    let (fired, all) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
+    let late = Arc::new(Mutex::new(Lateness::default()));
+    current_thread().block_on(async {
+        let clock = Stopwatch::start();
+        for round in 1..=plan.rounds {
+            for (index, delay) in plan.delays.iter().copied().enumerate() {
+                let (fired, all) = (fired.clone(), all.clone());
+                let (due, last) = (Instant::now() + delay, round * plan.count());
+                let count = move || {
+                    if fired.fetch_add(1, Relaxed) + 1 == last {
+                        all.notify_one();
+                    }
+                };
+                if ExpirePlan::is_watched(index) {
+                    let late = late.clone();
+                    tokio::spawn(async move {
+                        sleep_until(due.into()).await;
+                        late.lock().expect("nobody panicked").ran(due);
+                        count();
+                    });
+                } else {
+                    tokio::spawn(async move {
+                        sleep_until(due.into()).await;
+                        count();
+                    });
+                }
+            }
+            all.notified().await;
+        }
+        let sample = clock.stop(plan.rounds * plan.count());
+        late.lock().expect("nobody panicked").report(sample, None);
+    });
+}
+
 /// A sleep that the runtime's wheel knows of.
 async fn registered(delay: Duration) -> Pin<Box<Sleep>> {
     let mut sleep = Box::pin(sleep(delay));
@@ -56,17 +93,20 @@ async fn registered(delay: Duration) -> Pin<Box<Sleep>> {
 }
 
 pub fn cancel(arguments: &Arguments<'_>) {
-    let (delays, order) = cancel_plan(arguments);
+    let plan = CancelPlan::new(arguments);
     current_thread().block_on(tokio::task::unconstrained(async {
         let clock = Stopwatch::start();
-        let mut sleeps = Vec::with_capacity(delays.len());
-        for delay in &delays {
-            sleeps.push(Some(registered(*delay).await));
+        let mut sleeps = Vec::with_capacity(plan.delays.len());
+        for _ in 0..plan.rounds {
+            sleeps.clear();
+            for delay in &plan.delays {
+                sleeps.push(Some(registered(*delay).await));
+            }
+            for index in &plan.order {
+                sleeps[*index] = None;
+            }
         }
-        for index in &order {
-            sleeps[*index] = None;
-        }
-        clock.stop(order.len() as u64).report();
+        clock.stop(plan.count()).report();
     }));
 }
 
@@ -83,5 +123,34 @@ pub fn churn(arguments: &Arguments<'_>) {
             sleeps[*index] = Some(registered(*delay).await);
         }
         clock.stop(churns.len() as u64).report();
+    }));
+}
+
+pub fn reset(arguments: &Arguments<'_>) {
+    let (first, resets) = churn_plan(arguments);
+    current_thread().block_on(tokio::task::unconstrained(async {
+        let mut sleeps = Vec::with_capacity(first.len());
+        for delay in first {
+            sleeps.push(registered(delay).await);
+        }
+        let clock = Stopwatch::start();
+        for (index, delay) in &resets {
+            sleeps[*index].as_mut().reset(tokio::time::Instant::now() + *delay);
+        }
+        clock.stop(resets.len() as u64).report();
+    }));
+}
+
+pub fn memory(arguments: &Arguments<'_>) {
+    let mut plan = MemoryPlan::new(arguments);
+    current_thread().block_on(tokio::task::unconstrained(async {
+        let mut sleeps = Vec::with_capacity(plan.delays.len());
+        for index in 0..plan.delays.len() {
+            sleeps.push(registered(plan.delays[index]).await);
+        }
+        plan.all_pending();
+        drop(sleeps);
+        yield_now().await;
+        plan.all_cancelled();
     }));
 }

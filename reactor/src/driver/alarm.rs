@@ -68,6 +68,14 @@ mod timerfd {
             }
             None
         }
+
+        /// The time for which it was set, if the wait until `deadline` ended because it rang.
+        pub(crate) fn rang(&self, deadline: u64, event: bool, nothing: bool) -> Option<u64> {
+            match self.timer {
+                Some(_) => event.then_some(self.rings),
+                None => nothing.then_some(deadline),
+            }
+        }
     }
 
     fn create(registry: &Registry, token: Token) -> io::Result<OwnedFd> {
@@ -107,6 +115,11 @@ mod plain {
 
         pub(crate) fn timeout(&mut self, now: u64, deadline: u64) -> Option<Duration> {
             Some(super::plain_timeout(now, deadline))
+        }
+
+        /// The time for which it was set, if the wait until `deadline` ended because it rang.
+        pub(crate) fn rang(&self, deadline: u64, _: bool, nothing: bool) -> Option<u64> {
+            nothing.then_some(deadline)
         }
     }
 }

@@ -9,14 +9,16 @@ use mio::{Events, Poll, Registry, Waker};
 
 use super::Wait;
 use super::alarm::Alarm;
+use super::pace::Pace;
 use crate::ready::Ready;
 use crate::sources::Token;
 use crate::time::Time;
 
 /// Events taken from the system at once. What does not fit is fetched in the next turn.
 const EVENTS: usize = 1024;
-/// The waker's and the alarm's token, which names no source: they are there to end a wait, and tell nothing else.
-const NO_SOURCE: mio::Token = mio::Token(usize::MAX);
+/// The tokens of the waker and the alarm, which end a wait and report nothing else. Both have the index that no source has.
+const WAKER: mio::Token = mio::Token(usize::MAX);
+const ALARM: mio::Token = mio::Token(usize::MAX >> 1);
 
 #[derive(Debug)]
 pub(crate) struct Os {
@@ -28,16 +30,17 @@ pub(crate) struct Os {
     /// The last wait was given as many events as fit, so there may be more. A host does not hear of those: one that
     /// watches the selector edge-triggered, as mio and tokio do, is told once of all.
     more: Cell<bool>,
+    pub(super) pace: Pace,
 }
 
 impl Os {
     pub(crate) fn new() -> io::Result<Os> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
-        let waker = Arc::new(Waker::new(&registry, NO_SOURCE)?);
-        let alarm = Alarm::new(&registry, NO_SOURCE);
+        let waker = Arc::new(Waker::new(&registry, WAKER)?);
+        let alarm = Alarm::new(&registry, ALARM);
         let poll = RefCell::new((poll, Events::with_capacity(EVENTS), alarm));
-        Ok(Os { poll, registry, waker, more: Cell::new(false) })
+        Ok(Os { poll, registry, waker, more: Cell::new(false), pace: Pace::default() })
     }
 
     pub(crate) fn has_more(&self) -> bool {
@@ -70,8 +73,18 @@ impl Os {
             Err(error) => return Err(error),
         }
         self.more.set(events.iter().count() >= events.capacity());
-        for event in events.iter().filter(|event| event.token() != NO_SOURCE) {
-            found(event.token().into(), event.into());
+        let mut event_of_alarm = false;
+        for event in events.iter() {
+            match event.token() {
+                WAKER => {}
+                ALARM => event_of_alarm = true,
+                source => found(source.into(), event.into()),
+            }
+        }
+        if let Wait::Until(deadline) = wait {
+            if let Some(time) = alarm.rang(deadline, event_of_alarm, events.is_empty()) {
+                self.pace.rang(time);
+            }
         }
         Ok(())
     }

@@ -307,3 +307,43 @@ fn a_nearer_deadline_that_comes_up_during_a_wait_ends_the_wait() {
     };
     assert!((0..100).any(|_| in_time()));
 }
+
+#[test]
+fn dense_calls_run_in_batches() {
+    // T1.1: alarms ring at least 50 µs apart, however dense the calls are, and the host hears the exact deadline.
+    let reactor = reactor();
+    let left = Rc::new(Cell::new(10_000_u32));
+    let begin = reactor.now();
+    for n in 0..left.get() {
+        let (left, handle) = (left.clone(), reactor.handle());
+        reactor.call_later(10 * MS + n * Duration::from_micros(1), move || {
+            left.set(left.get() - 1);
+            if left.get() == 0 {
+                handle.stop();
+            }
+        });
+    }
+    let last = reactor.call_later(30 * MS, || ());
+    while reactor.turn(None).unwrap() {
+        let next = reactor.next_deadline();
+        assert!(left.get() == 0 || next < last.time(), "not the earliest");
+    }
+    let most = (reactor.now() - begin).as_micros() / 50 + 20;
+    assert!(u128::from(reactor.stats().turns) < most, "{} turns, not {most}", reactor.stats().turns);
+}
+
+#[test]
+fn a_simulated_reactor_runs_dense_calls_at_their_own_times() {
+    // T1.2
+    let reactor = Reactor::simulated(0);
+    let (begin, record) = (reactor.now(), Record::new());
+    for n in 0..1000_u32 {
+        let (handle, record) = (reactor.handle(), record.clone());
+        reactor.call_later(Duration::from_nanos(n.into()), move || record.add(handle.now() - begin));
+    }
+    let handle = reactor.handle();
+    reactor.call_later(MS, move || handle.stop());
+    run(&reactor);
+    assert!(record.take().into_iter().eq((0..1000).map(Duration::from_nanos)));
+    assert_eq!(reactor.stats().turns, 1001);
+}

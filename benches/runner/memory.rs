@@ -1,0 +1,14 @@
+//! The memory of a process.
+
+/// Bytes of memory that back no file: heap and stacks. From the page tables, because the counters in `status` lag behind.
+pub fn anonymous_memory(pid: u64) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("smaps_rollup");
+    let line = text.lines().find(|line| line.starts_with("Anonymous:")).expect("its anonymous memory");
+    let kilobytes: f64 = line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number");
+    kilobytes * 1024.0
+}
+
+/// The same of the calling process.
+pub fn own_anonymous_memory() -> f64 {
+    anonymous_memory(std::process::id().into())
+}

@@ -1,0 +1,67 @@
+//! Running dense timers in batches, instead of each in a turn of its own.
+
+use std::cell::Cell;
+
+/// How long a loop may put off its next alarm for each timer that ran since the last one: about what a turn costs, a few
+/// times over, so that turns take a small part of the time that timers take.
+const A_TIMER: u64 = 16_000;
+/// After one timer. A timer that is late by this much is still in time.
+const LEAST: u64 = 50_000;
+/// After many timers.
+const MOST: u64 = 250_000;
+
+/// Spaces out the alarms of a loop whose timers are dense: the more timers ran since the last alarm that rang, the later
+/// the next one.
+///
+/// Turns that end for another reason run due timers as well, and do not put off the next alarm. An alarm that was set and
+/// has not rung yet does not count.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    rang: Cell<u64>,
+    /// Timers that ran since then.
+    ran: Cell<u64>,
+}
+
+impl Pace {
+    /// The alarm set for this time has rung.
+    pub(super) fn rang(&self, time: u64) {
+        self.rang.set(time);
+        self.ran.set(0);
+    }
+
+    /// So many timers ran in this turn.
+    pub(super) fn ran(&self, timers: u64) {
+        self.ran.set(self.ran.get() + timers);
+    }
+
+    /// No alarm before this time.
+    pub(super) fn earliest(&self) -> u64 {
+        match self.ran.get() {
+            0 => 0,
+            timers => self.rang.get().saturating_add(timers.saturating_mul(A_TIMER).clamp(LEAST, MOST)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LEAST, MOST, Pace};
+
+    #[test]
+    fn the_denser_the_timers_the_later_the_next_alarm() {
+        // T1.1
+        let pace = Pace::default();
+        assert_eq!(pace.earliest(), 0);
+        pace.rang(1_000_000);
+        assert_eq!(pace.earliest(), 0, "nothing ran");
+        pace.ran(1);
+        assert_eq!(pace.earliest(), 1_000_000 + LEAST);
+        pace.ran(9);
+        assert_eq!(pace.earliest(), 1_000_000 + 160_000, "all that ran since the alarm");
+        pace.ran(u64::MAX - 10);
+        assert_eq!(pace.earliest(), 1_000_000 + MOST);
+        pace.rang(2_000_000);
+        pace.ran(1);
+        assert_eq!(pace.earliest(), 2_000_000 + LEAST, "counted anew");
+    }
+}

@@ -1,0 +1,58 @@
+//! A callback on its way to a clock.
+
+use std::fmt;
+use std::panic::Location;
+
+/// A callback and the place that scheduled it, in one allocation: what a [`Clock`](crate::Clock) takes.
+///
+/// Dropping it drops the callback and what it captured.
+pub struct ScheduledCall(Box<dyn Run>);
+
+impl ScheduledCall {
+    /// Creates a call. If `call` panics, the log names the caller of this function.
+    #[track_caller]
+    pub fn new(call: impl FnOnce() + 'static) -> ScheduledCall {
+        ScheduledCall::at(Location::caller(), call)
+    }
+
+    /// Creates a call. If `call` panics, the log names `place`.
+    pub fn at(place: &'static Location<'static>, call: impl FnOnce() + 'static) -> ScheduledCall {
+        ScheduledCall(Box::new(Placed { place, call }))
+    }
+
+    /// Runs the callback.
+    pub fn run(self) {
+        self.0.run();
+    }
+
+    /// The place that scheduled the call.
+    pub fn place(&self) -> &'static Location<'static> {
+        self.0.place()
+    }
+}
+
+impl fmt::Debug for ScheduledCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ScheduledCall({})", self.place())
+    }
+}
+
+trait Run {
+    fn run(self: Box<Self>);
+    fn place(&self) -> &'static Location<'static>;
+}
+
+struct Placed<F> {
+    place: &'static Location<'static>,
+    call: F,
+}
+
+impl<F: FnOnce()> Run for Placed<F> {
+    fn run(self: Box<Self>) {
+        (self.call)();
+    }
+
+    fn place(&self) -> &'static Location<'static> {
+        self.place
+    }
+}

@@ -1,0 +1,227 @@
+//! Entries in the order of their keys, sorted only as far as they are near.
+
+use super::heap::Heap;
+use super::slots::Slots;
+use super::{Entry, SMALL};
+
+/// A heap that grows past this keeps the nearest entries alone.
+const HEAP_MOST: usize = 512;
+/// How many of them, about.
+const HEAP_KEEPS: usize = 128;
+/// A list this short goes into the heap when it is reached. A longer one is split.
+const LIST_MOST: usize = 64;
+/// The most lists that one is split into, as a power of two.
+const SPLIT_BITS: u32 = 8;
+
+/// A heap of the nearest entries, and unsorted lists of the others. Each list holds the entries from its first
+/// deadline on, up to the first deadline of the list before.
+///
+/// While there are few entries, all are in the heap. When a list is reached because the heap is empty, it is moved into
+/// the heap, or split into shorter lists by equal parts of time. So an entry that is cancelled before it is near was
+/// appended to a list, and never compared.
+#[derive(Debug)]
+pub(super) struct Ladder {
+    near: Heap,
+    /// The first deadlines of the lists, descending: the last list is reached next.
+    firsts: Vec<u64>,
+    lists: Vec<Vec<Entry>>,
+    /// Entries in all, leftovers included.
+    entries: usize,
+    /// The length at which the heap is relieved. Larger than `HEAP_MOST` where ties do not let it be.
+    relieve_at: usize,
+    /// An empty list: allocating one each time would keep the allocator busy.
+    spare: Vec<Entry>,
+}
+
+impl Ladder {
+    pub(super) fn new() -> Ladder {
+        Ladder {
+            near: Heap::default(),
+            firsts: Vec::new(),
+            lists: Vec::new(),
+            entries: 0,
+            relieve_at: HEAP_MOST,
+            spare: Vec::new(),
+        }
+    }
+
+    /// How many entries there are, leftovers included.
+    pub(super) fn len(&self) -> usize {
+        self.entries
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.entries += 1;
+        match self.firsts.last() {
+            Some(&nearest) if entry.deadline >= nearest => {
+                let list = self.firsts.partition_point(|&first| first > entry.deadline);
+                self.lists[list].push(entry);
+            }
+            _ => {
+                self.near.push(entry);
+                if self.near.len() > self.relieve_at {
+                    self.relieve();
+                }
+            }
+        }
+    }
+
+    /// The first entry that is not a leftover. Drops leftovers before it.
+    #[inline]
+    pub(super) fn first<T>(&mut self, slots: &Slots<T>) -> Option<Entry> {
+        loop {
+            match self.near.first() {
+                Some(first) if slots.counts(&first) => return Some(first),
+                Some(_) => self.pop(),
+                None if self.lists.is_empty() => return None,
+                None => self.refill(slots),
+            }
+        }
+    }
+
+    /// Takes out the entry that [`first`](Ladder::first) returned.
+    #[inline]
+    pub(super) fn pop(&mut self) {
+        if self.near.pop().is_some() {
+            self.entries -= 1;
+        }
+    }
+
+    /// Drops all entries, and the memory that many of them took.
+    pub(super) fn clear(&mut self) {
+        if let Some(list) = self.lists.pop() {
+            self.keep(list);
+        }
+        if self.lists.capacity() > SMALL / 16 {
+            (self.lists, self.firsts) = (Vec::new(), Vec::new());
+        }
+        self.lists.clear();
+        self.firsts.clear();
+        if self.near.capacity() > SMALL {
+            self.near = Heap::default();
+        }
+        self.near.clear();
+        (self.entries, self.relieve_at) = (0, HEAP_MOST);
+    }
+
+    /// Drops all leftovers.
+    #[cold]
+    pub(super) fn sweep<T>(&mut self, slots: &Slots<T>) {
+        let mut near = self.near.take();
+        near.retain(|entry| slots.counts(entry));
+        self.entries = near.len();
+        near.shrink_to(2 * near.len());
+        self.near.replace(near);
+        let lists = std::mem::take(&mut self.lists).into_iter().zip(std::mem::take(&mut self.firsts));
+        for (mut list, first) in lists {
+            list.retain(|entry| slots.counts(entry));
+            if !list.is_empty() {
+                list.shrink_to(2 * list.len());
+                self.entries += list.len();
+                self.lists.push(list);
+                self.firsts.push(first);
+            }
+        }
+    }
+
+    /// Replaces all entries.
+    #[cold]
+    pub(super) fn rebuild(&mut self, entries: Vec<Entry>) {
+        self.clear();
+        entries.into_iter().for_each(|entry| self.push(entry));
+    }
+
+    /// Moves the farther entries of a heap that has grown long to the nearest list, where nothing sorts them yet.
+    #[cold]
+    fn relieve(&mut self) {
+        let mut near = self.near.take();
+        let middle = near.select_nth_unstable_by_key(HEAP_KEEPS, Entry::key).1.deadline;
+        let mut far = std::mem::take(&mut self.spare);
+        // Ties stay together, on one side or on the other.
+        for first in [middle, middle.saturating_add(1)] {
+            if near.iter().any(|entry| entry.deadline < first) {
+                near.retain(|entry| {
+                    let stays = entry.deadline < first;
+                    if !stays {
+                        far.push(*entry);
+                    }
+                    stays
+                });
+                self.add_list(far, first);
+                break;
+            }
+        }
+        self.relieve_at = HEAP_MOST.max(2 * near.len());
+        self.near.replace(near);
+    }
+
+    /// Adds entries from this deadline on, which are nearer than those in the lists.
+    fn add_list(&mut self, mut entries: Vec<Entry>, first: u64) {
+        match (self.lists.last_mut(), self.firsts.last_mut()) {
+            _ if entries.is_empty() => {}
+            (Some(list), Some(nearest)) => {
+                list.append(&mut entries);
+                *nearest = first;
+            }
+            _ => {
+                self.firsts.push(first);
+                self.lists.push(std::mem::take(&mut entries));
+            }
+        }
+        self.keep(entries);
+    }
+
+    /// Keeps the memory of a list for the next one, if it is not large.
+    fn keep(&mut self, mut list: Vec<Entry>) {
+        if list.capacity() > self.spare.capacity() && list.capacity() <= SMALL {
+            list.clear();
+            self.spare = list;
+        }
+    }
+
+    /// Fills an empty heap from the nearest list, or splits that list.
+    #[cold]
+    fn refill<T>(&mut self, slots: &Slots<T>) {
+        let (Some(mut list), Some(_)) = (self.lists.pop(), self.firsts.pop()) else { return };
+        self.relieve_at = HEAP_MOST;
+        // It is a short one's turn, so this fetches its slots into the processor's cache, all at once.
+        if list.len() <= LIST_MOST || self.entries > slots.len() {
+            self.entries -= list.len();
+            list.retain(|entry| slots.counts(entry));
+            self.entries += list.len();
+        }
+        if list.len() <= LIST_MOST {
+            self.near.replace(list);
+        } else {
+            self.split(list);
+        }
+    }
+
+    fn split(&mut self, list: Vec<Entry>) {
+        let deadlines = || list.iter().map(|entry| entry.deadline);
+        let (least, most) = (deadlines().min().unwrap_or(0), deadlines().max().unwrap_or(0));
+        let span = most - least;
+        if span == 0 {
+            self.relieve_at = HEAP_MOST.max(2 * list.len());
+            return self.near.replace(list);
+        }
+        let bits = (4 * list.len() / LIST_MOST).ilog2().clamp(1, SPLIT_BITS);
+        let shift = (u64::BITS - span.leading_zeros()).saturating_sub(bits);
+        let part = |entry: &Entry| ((entry.deadline - least) >> shift) as usize;
+        let mut lengths = [0_usize; 1 << SPLIT_BITS];
+        list.iter().for_each(|entry| lengths[part(entry)] += 1);
+        let lengths = &lengths[..=(span >> shift) as usize];
+        let mut parts: Vec<Vec<Entry>> = lengths.iter().map(|&length| Vec::with_capacity(length)).collect();
+        list.iter().for_each(|entry| parts[part(entry)].push(*entry));
+        for (part, list) in parts.into_iter().enumerate().rev().filter(|(_, list)| !list.is_empty()) {
+            self.firsts.push(least + ((part as u64) << shift));
+            self.lists.push(list);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.near.capacity() + self.lists.iter().map(Vec::capacity).sum::<usize>()
+    }
+}

@@ -1,0 +1,168 @@
+//! The timer queue: a pure data structure, without a clock and without callbacks of its own.
+//!
+//! A table of slots holds the values, and a ladder queue holds a small entry for each, in the order of
+//! `(deadline, sequence)`. Inserting a timer that is not near appends an entry to a list. Removing a timer frees its slot
+//! and returns its value in O(1). Its entry stays as a leftover until the first deadline is asked for and the leftover is
+//! found there, or until leftovers are three quarters of all entries and are swept out together.
+//!
+//! The earliest deadline is exact, as in a heap, and there are no ticks, as in a wheel. The benchmark `timer_queues`
+//! measures it beside both.
+//!
+//! This file is `timers/mod.rs`, not `timers.rs`, so that the benchmark can include it by its path.
+
+mod heap;
+mod ladder;
+mod slots;
+
+use self::ladder::Ladder;
+use self::slots::Slots;
+
+pub(crate) use self::slots::TimerId;
+
+/// Sweep when there are more entries than this for each timer.
+const ENTRIES_A_TIMER: usize = 4;
+/// This many entries are not worth sweeping, and keep their memory when all timers are gone.
+const SMALL: usize = 1024;
+
+/// Values by deadline, ties in the order in which they were scheduled.
+#[derive(Debug)]
+pub(crate) struct Timers<T> {
+    slots: Slots<T>,
+    entries: Ladder,
+    /// The sequence number of the next entry, less `renumbered`.
+    next: u32,
+    /// What was taken off all sequence numbers when they would have grown too large.
+    renumbered: u64,
+}
+
+/// A place in the queue.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    deadline: u64,
+    /// The sequence number in the upper half, the slot in the lower: one number, so that comparing needs no branch.
+    sequence_and_slot: u64,
+}
+
+impl Entry {
+    fn new(deadline: u64, sequence: u32, slot: u32) -> Entry {
+        Entry { deadline, sequence_and_slot: u64::from(sequence) << 32 | u64::from(slot) }
+    }
+
+    fn sequence(&self) -> u32 {
+        (self.sequence_and_slot >> 32) as u32
+    }
+
+    fn slot(&self) -> u32 {
+        self.sequence_and_slot as u32
+    }
+
+    fn key(&self) -> u128 {
+        u128::from(self.deadline) << 64 | u128::from(self.sequence_and_slot)
+    }
+}
+
+impl<T> Timers<T> {
+    pub(crate) fn new() -> Timers<T> {
+        Timers { slots: Slots::new(), entries: Ladder::new(), next: 0, renumbered: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The earliest deadline. Drops leftovers that are in its way, and memory that is not needed any more.
+    pub(crate) fn first(&mut self) -> Option<u64> {
+        self.tidy();
+        self.entries.first(&self.slots).map(|entry| entry.deadline)
+    }
+
+    /// The earliest deadline later than `time`. Looks at every timer.
+    pub(crate) fn first_after(&self, time: u64) -> Option<u64> {
+        self.slots.first_after(time)
+    }
+
+    /// What is scheduled from here on has a sequence at or past the mark.
+    pub(crate) fn mark(&self) -> u64 {
+        self.renumbered + u64::from(self.next)
+    }
+
+    /// Returns the value when there are 2^32 timers already.
+    pub(crate) fn insert(&mut self, deadline: u64, value: T) -> Result<TimerId, T> {
+        let sequence = self.next_sequence();
+        let (slot, id) = self.slots.insert(deadline, sequence, value)?;
+        self.entries.push(Entry::new(deadline, sequence, slot));
+        Ok(id)
+    }
+
+    pub(crate) fn remove(&mut self, id: TimerId) -> Option<T> {
+        self.slots.remove(id)
+    }
+
+    /// Moves a timer to another deadline, after those that already wait for it.
+    pub(crate) fn reschedule(&mut self, id: TimerId, deadline: u64) -> bool {
+        let sequence = self.next_sequence();
+        let entry = self.slots.reschedule(id, deadline, sequence);
+        entry.map(|entry| self.entries.push(entry)).is_some()
+    }
+
+    pub(crate) fn deadline(&self, id: TimerId) -> Option<u64> {
+        self.slots.deadline(id)
+    }
+
+    /// Takes out the first timer if it is due and was scheduled before the mark.
+    pub(crate) fn pop_due(&mut self, now: u64, mark: u64) -> Option<T> {
+        let first = self.entries.first(&self.slots)?;
+        if first.deadline > now || self.renumbered + u64::from(first.sequence()) >= mark {
+            return None;
+        }
+        self.entries.pop();
+        self.slots.take(&first)
+    }
+
+    /// Takes out everything, in no order. No id that exists names a timer any more.
+    pub(crate) fn take_all(&mut self) -> Vec<T> {
+        self.entries.clear();
+        self.slots.take_all()
+    }
+
+    #[inline]
+    fn next_sequence(&mut self) -> u32 {
+        if self.slots.len() == 0 || self.is_untidy() {
+            self.tidy();
+        }
+        if self.next == u32::MAX {
+            self.renumber();
+        }
+        let sequence = self.next;
+        self.next += 1;
+        sequence
+    }
+
+    /// Timers keep their order, and none is before a mark that it was not before.
+    #[cold]
+    fn renumber(&mut self) {
+        let before = self.mark();
+        let entries = self.slots.renumber();
+        self.next = entries.len() as u32;
+        self.renumbered = before - u64::from(self.next);
+        self.entries.rebuild(entries);
+    }
+
+    /// Whether there are too many leftovers.
+    #[inline]
+    fn is_untidy(&self) -> bool {
+        self.entries.len() > SMALL.max(ENTRIES_A_TIMER * self.slots.len())
+    }
+
+    fn tidy(&mut self) {
+        if self.slots.len() == 0 {
+            self.entries.clear();
+        } else if self.is_untidy() {
+            self.entries.sweep(&self.slots);
+        }
+        self.slots.trim();
+    }
+}
+
+#[cfg(test)]
+mod tests;

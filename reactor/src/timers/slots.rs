@@ -1,0 +1,208 @@
+//! The table of pending timers.
+
+use super::{Entry, SMALL};
+
+/// Names one timer for as long as it is pending, and nothing afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimerId {
+    slot: u32,
+    generation: u32,
+}
+
+impl TimerId {
+    /// Names no timer.
+    pub(crate) const NONE: TimerId = TimerId { slot: u32::MAX, generation: u32::MAX };
+}
+
+/// The end of the list of vacant slots.
+const END: u32 = u32::MAX;
+/// The generation of a slot that was used 2^32 times. It is not used again, so that no old name fits a new timer.
+const RETIRED: u32 = u32::MAX;
+
+/// Values by slot. A name is a slot and the slot's generation, which changes whenever the slot becomes vacant.
+#[derive(Debug)]
+pub(super) struct Slots<T> {
+    table: Vec<Slot<T>>,
+    /// The vacant slot to use next.
+    vacant: u32,
+    occupied: usize,
+    /// The generation in which a new slot begins: later than that of any slot that was cut off.
+    youngest: u32,
+    /// How many timers were pending when the table was last cut, so that looking at it stays in proportion.
+    cut_at: usize,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    /// `None` while the slot is vacant.
+    value: Option<T>,
+    /// When the timer is due; in a vacant slot, the next vacant one.
+    deadline: u64,
+    /// The sequence number of the entry that counts. Others are leftovers.
+    sequence: u32,
+    generation: u32,
+}
+
+impl<T> Slots<T> {
+    pub(super) fn new() -> Slots<T> {
+        Slots { table: Vec::new(), vacant: END, occupied: 0, youngest: 0, cut_at: usize::MAX }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.occupied
+    }
+
+    /// Returns the value when there are 2^32 timers already.
+    #[inline]
+    pub(super) fn insert(&mut self, deadline: u64, sequence: u32, value: T) -> Result<(u32, TimerId), T> {
+        let slot = self.vacant;
+        let generation = if let Some(vacant) = self.table.get_mut(slot as usize) {
+            self.vacant = vacant.deadline as u32;
+            (vacant.value, vacant.deadline, vacant.sequence) = (Some(value), deadline, sequence);
+            vacant.generation
+        } else {
+            return self.append(deadline, sequence, value);
+        };
+        self.occupied += 1;
+        Ok((slot, TimerId { slot, generation }))
+    }
+
+    fn append(&mut self, deadline: u64, sequence: u32, value: T) -> Result<(u32, TimerId), T> {
+        let Some(slot) = u32::try_from(self.table.len()).ok().filter(|&slot| slot != END) else {
+            return Err(value);
+        };
+        let generation = self.youngest;
+        self.table.push(Slot { value: Some(value), deadline, sequence, generation });
+        self.occupied += 1;
+        self.cut_at = usize::MAX;
+        Ok((slot, TimerId { slot, generation }))
+    }
+
+    #[inline]
+    pub(super) fn remove(&mut self, id: TimerId) -> Option<T> {
+        let slot = self.table.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)?;
+        let value = slot.value.take()?;
+        self.release(id.slot);
+        Some(value)
+    }
+
+    /// Takes out the timer of this entry, unless it is a leftover.
+    #[inline]
+    pub(super) fn take(&mut self, entry: &Entry) -> Option<T> {
+        let slot =
+            self.table.get_mut(entry.slot() as usize).filter(|slot| slot.sequence == entry.sequence())?;
+        let value = slot.value.take()?;
+        self.release(entry.slot());
+        Some(value)
+    }
+
+    #[inline]
+    fn release(&mut self, index: u32) {
+        self.occupied -= 1;
+        if let Some(slot) = self.table.get_mut(index as usize) {
+            slot.generation += 1;
+            if slot.generation != RETIRED {
+                slot.deadline = u64::from(self.vacant);
+                self.vacant = index;
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self, id: TimerId) -> Option<u64> {
+        let slot = self.table.get(id.slot as usize).filter(|slot| slot.generation == id.generation)?;
+        slot.value.is_some().then_some(slot.deadline)
+    }
+
+    pub(super) fn first_after(&self, time: u64) -> Option<u64> {
+        let pending = self.table.iter().filter(|slot| slot.value.is_some());
+        pending.map(|slot| slot.deadline).filter(|&deadline| deadline > time).min()
+    }
+
+    /// Gives a pending timer another deadline and returns its entry.
+    pub(super) fn reschedule(&mut self, id: TimerId, deadline: u64, sequence: u32) -> Option<Entry> {
+        let slot = self.table.get_mut(id.slot as usize)?;
+        if slot.generation != id.generation || slot.value.is_none() {
+            return None;
+        }
+        (slot.deadline, slot.sequence) = (deadline, sequence);
+        Some(Entry::new(deadline, sequence, id.slot))
+    }
+
+    /// Whether this is its timer's entry, and not a leftover.
+    #[inline]
+    pub(super) fn counts(&self, entry: &Entry) -> bool {
+        self.table
+            .get(entry.slot() as usize)
+            .is_some_and(|slot| slot.sequence == entry.sequence() && slot.value.is_some())
+    }
+
+    /// Numbers the pending timers anew, from zero, in the order in which they were scheduled.
+    pub(super) fn renumber(&mut self) -> Vec<Entry> {
+        let pending = |(_, slot): &(usize, &mut Slot<T>)| slot.value.is_some();
+        let mut slots: Vec<_> = self.table.iter_mut().enumerate().filter(pending).collect();
+        slots.sort_unstable_by_key(|(_, slot)| slot.sequence);
+        let renumbered = slots.into_iter().zip(0..).map(|((index, slot), sequence)| {
+            slot.sequence = sequence;
+            Entry::new(slot.deadline, sequence, index as u32)
+        });
+        renumbered.collect()
+    }
+
+    /// Takes out all values, in no order. No name that exists fits any more.
+    pub(super) fn take_all(&mut self) -> Vec<T> {
+        let mut values = Vec::with_capacity(self.occupied);
+        for index in 0..self.table.len() {
+            if let Some(value) = self.table[index].value.take() {
+                self.release(index as u32);
+                values.push(value);
+            }
+        }
+        self.cut();
+        values
+    }
+
+    /// Cuts vacant slots off the end of a table that is much larger than it needs to be.
+    #[inline]
+    pub(super) fn trim(&mut self) {
+        let (occupied, slots) = (self.occupied, self.table.len());
+        if slots > SMALL && occupied <= slots / 4 && occupied <= self.cut_at / 2 && occupied < self.cut_at {
+            self.cut();
+        }
+    }
+
+    #[cold]
+    fn cut(&mut self) {
+        self.cut_at = self.occupied;
+        let needed = |slot: &Slot<T>| slot.value.is_some() || slot.generation == RETIRED;
+        let length = self.table.iter().rposition(needed).map_or(0, |last| last + 1);
+        let length = length.max(SMALL.min(self.table.len()));
+        for slot in self.table.drain(length..) {
+            self.youngest = self.youngest.max(slot.generation);
+        }
+        self.table.shrink_to(length);
+        self.vacant = END;
+        for index in (0..self.table.len()).rev() {
+            let slot = &mut self.table[index];
+            if slot.value.is_none() && slot.generation != RETIRED {
+                slot.deadline = u64::from(self.vacant);
+                self.vacant = index as u32;
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) const SLOT_SIZE: usize = size_of::<Slot<T>>();
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.table.capacity()
+    }
+
+    #[cfg(test)]
+    pub(super) fn age(&mut self, generation: u32) {
+        for slot in self.table.iter_mut().filter(|slot| slot.value.is_none()) {
+            slot.generation = generation;
+        }
+        self.youngest = generation;
+    }
+}
