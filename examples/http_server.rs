@@ -24,14 +24,19 @@ fn slow(request: &mut Request<'_>) -> Deferred<String> {
     defer_later(request.reactor(), delay, move || Ok(format!("slept {milliseconds} ms\n")))
 }
 
+/// Greets, and returns what is posted.
+fn greeting(tree: Tree) -> Tree {
+    tree.get(|_| "Hello, world!").post(|request| request.take_body())
+}
+
 fn site(root: Option<PathBuf>) -> Tree {
     let tree = Tree::new()
         .put_child("echo", Tree::new().on(Method::POST, |request| request.take_body()))
         .put_child("slow", Tree::new().get(slow));
     match root {
         Some(root) if root.join("index.html").is_file() => tree.fallback(Files::new(root)),
-        Some(root) => tree.get(|_| "Hello, world!").fallback(Files::new(root)),
-        None => tree.get(|_| "Hello, world!"),
+        Some(root) => greeting(tree).fallback(Files::new(root)),
+        None => greeting(tree),
     }
 }
 

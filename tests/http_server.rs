@@ -68,6 +68,7 @@ fn it_greets_echoes_waits_and_serves_files() {
     assert!(hello.starts_with("HTTP/1.1 200 OK\r\n") && hello.ends_with("\r\n\r\nHello, world!"), "{hello}");
     let post = "POST /echo HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 4\r\n\r\necho";
     assert!(server.ask(post).ends_with("\r\n\r\necho"));
+    assert!(server.ask(&post.replace("/echo", "/")).ends_with("\r\n\r\necho"));
     assert!(server.get("/slow?ms=5").ends_with("\r\n\r\nslept 5 ms\n"));
     assert!(server.get("/slow").starts_with("HTTP/1.1 400 Bad Request\r\n"));
     let manifest = std::fs::read_to_string(format!("{root}/Cargo.toml")).unwrap();

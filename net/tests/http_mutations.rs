@@ -26,8 +26,11 @@ impl Random {
 
     /// One of the places where parsers differ, put in, taken out or copied somewhere.
     fn damage(&mut self, bytes: &mut Vec<u8>) {
-        const PIECES: [&[u8]; 24] = [
+        const PIECES: [&[u8]; 27] = [
             b"\r\n",
+            b"\"",
+            b"=",
+            b"%",
             b"\n",
             b"\r",
             b"\0",
@@ -101,7 +104,8 @@ const LIMITS: Limits = Limits {
 #[test]
 fn damaged_responses_read_the_same_in_any_pieces() {
     // H6
-    let whole: [&[u8]; 6] = [
+    let whole: [&[u8]; 7] = [
+        b"HTTP/1.3 200 OK\r\nA: b\r\nC: d\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n\r\nHello",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nHello\r\n7\r\n, world\r\n0\r\nT: r\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno",
@@ -126,10 +130,11 @@ fn damaged_responses_read_the_same_in_any_pieces() {
 #[test]
 fn damaged_requests_read_the_same_in_any_pieces() {
     // W4
-    let whole: [&[u8]; 5] = [
+    let whole: [&[u8]; 6] = [
+        b"GET /a?<b> HTTP/1.2\r\nHost: h%41:80\r\nA: b\r\nC: d\r\n\r\nLONGER-THAN-ANY-METHOD-THAT-ANYBODY-IMPLEMENTS-AS-FAR-AS-WE-KNOW / HTTP/1.1\r\n\r\n",
         b"GET /a?b HTTP/1.1\r\nHost: h:80\r\nAccept: */*\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nHelloGET / HTTP/1.0\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nHello\r\n0\r\nT: r\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b ; c=\"d\"\r\nHello\r\n0\r\nT: r\r\n\r\nGET / HTTP/1.0\r\n\r\n",
         b"\r\nOPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\n\r\n\r\nCONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n",
         b"GET http://h/x HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n",
     ];

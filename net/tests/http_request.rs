@@ -103,17 +103,27 @@ fn the_connection_stays_as_version_and_fields_say() {
 
 #[test]
 fn one_valid_host_is_due() {
-    // W4
-    for host in
-        ["", "h", "h:", "h:80", "H.example.org:65535", "127.0.0.1", "[::1]", "[::1]:8080", "a_b-c.d~", "x%41"]
-    {
+    // W4, W4.5
+    for host in [
+        "h",
+        "h:",
+        "h:80",
+        "H.example.org:65535",
+        "127.0.0.1",
+        "[::1]",
+        "[::1]:8080",
+        "a_b-c.d~",
+        "x%41",
+        "%C3%a9",
+        "a%2fb:80",
+    ] {
         let told = read(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         assert_eq!((told.ends, told.error), (1, None), "{host}");
     }
     for host in [
-        "a b", "a/b", "a,b c", "u@h", "h:x", "h:65536", "h:-1", "h:+1", "h:8 0", ":80", "h:1:2", "[::1",
-        "::1", "[::g]", "[h]", "[::1]x", "[::1]:x", "h?q", "h#f", "http://h", "h\\", "\u{e9}", "h\t:80",
-        "h\"", "<h>",
+        "", "%", "%4", "%4g:80", "a%zz", "a%41%", "%41:x", "%41[", "a b", "a/b", "a,b c", "u@h", "h:x",
+        "h:65536", "h:-1", "h:+1", "h:8 0", ":80", "h:1:2", "[::1", "::1", "[::g]", "[h]", "[::1]x",
+        "[::1]:x", "h?q", "h#f", "http://h", "h\\", "\u{e9}", "h\t:80", "h\"", "<h>",
     ] {
         assert_refused(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), Fault::InvalidHost, 400);
     }
@@ -128,7 +138,7 @@ fn one_valid_host_is_due() {
 
 #[test]
 fn targets_have_four_forms() {
-    // W4
+    // W4, W4.6
     for (first, path, host) in [
         ("GET / HTTP/1.1", "/", "h"),
         ("GET //a//b HTTP/1.1", "//a//b", "h"),
@@ -139,6 +149,10 @@ fn targets_have_four_forms() {
         ("GET http://other?b HTTP/1.1", "/", "other"),
         ("OPTIONS * HTTP/1.1", "*", "h"),
         ("OPTIONS /a HTTP/1.1", "/a", "h"),
+        ("GET http://x%41:81/ HTTP/1.1", "/", "x%41:81"),
+        // A query as people have it.
+        ("GET /a?\"<b>\\c\" HTTP/1.1", "/a", "h"),
+        ("GET http://other/a?<b>? HTTP/1.1", "/a", "other"),
         ("CONNECT other:443 HTTP/1.1", "/", "other:443"),
         ("CONNECT [::1]:443 HTTP/1.1", "/", "[::1]:443"),
     ] {
@@ -160,7 +174,15 @@ fn targets_have_four_forms() {
         "GET http://u:p@h/ HTTP/1.1",
         "GET http://h:x/ HTTP/1.1",
         "GET http://a,b:c/ HTTP/1.1",
+        "GET http://h%zz/ HTTP/1.1",
+        "GET http://h%/ HTTP/1.1",
+        "GET http://:80/ HTTP/1.1",
+        "GET http://h:65536/ HTTP/1.1",
+        "GET http://\"/a?b HTTP/1.1",
         "GET /a#b HTTP/1.1",
+        "GET /a?b#c HTTP/1.1",
+        "GET /a?caf\u{e9} HTTP/1.1",
+        "GET /<a>?b HTTP/1.1",
         "GET /a\\b HTTP/1.1",
         "GET /\"a\" HTTP/1.1",
         "GET /<a> HTTP/1.1",
@@ -205,7 +227,7 @@ fn request_lines_are_strict() {
         ("GET / HTTP/1", Fault::InvalidVersion, 400),
         ("GET / HTTP/", Fault::InvalidVersion, 400),
         ("GET / HTTP/+1.1", Fault::InvalidVersion, 400),
-        ("GET / HTTP/01.1", Fault::UnsupportedVersion, 505),
+        ("GET / HTTP/01.1", Fault::InvalidVersion, 400),
         ("GET / HTTP/12.1", Fault::InvalidVersion, 400),
         ("GET / http/1.1", Fault::InvalidVersion, 400),
         ("GET / HTTPS/1.1", Fault::InvalidVersion, 400),
@@ -216,9 +238,13 @@ fn request_lines_are_strict() {
         ("GET / HTTP/1.1\nX: y", Fault::BareLf, 400),
         ("GET / HTTP/2.0", Fault::UnsupportedVersion, 505),
         ("PRI * HTTP/2.0", Fault::UnsupportedVersion, 505),
-        ("GET / HTTP/1.2", Fault::UnsupportedVersion, 505),
+        ("GET / HTTP/9.9", Fault::UnsupportedVersion, 505),
+        ("GET / HTTP/1.:", Fault::InvalidVersion, 400),
+        ("GET / HTTP/1.23", Fault::InvalidVersion, 400),
+        ("GET / HTTP/1.2 ", Fault::InvalidVersion, 400),
+        ("GET  / HTTP/1.2", Fault::InvalidTarget, 400),
         ("GET / HTTP/0.9", Fault::UnsupportedVersion, 505),
-        ("GET / HTTP/3", Fault::UnsupportedVersion, 505),
+        ("GET / HTTP/3", Fault::InvalidVersion, 400),
     ] {
         assert_refused(lines(first, "A: b"), fault, status);
     }
@@ -248,7 +274,7 @@ fn field_lines_are_strict() {
         ("A\r: b", Fault::MissingColon),
         ("A: b\rC: d", Fault::BareCr),
         ("A: b\nC: d", Fault::BareLf),
-        ("A: b\n\rC: d", Fault::BareCr),
+        ("A: b\n\rC: d", Fault::BareLf),
         ("A: b\r\n\nGET / HTTP/1.1", Fault::BareLf),
         ("A: b\n\nGET /admin HTTP/1.1\r\nHost: h", Fault::BareLf),
     ] {
@@ -341,7 +367,7 @@ fn a_request_whose_end_could_be_seen_in_two_places_is_refused() {
 
 #[test]
 fn chunk_lines_are_strict() {
-    // W4, H6
+    // W4, W4.3, H6, H6.3
     for (body, fault) in [
         ("5;\nHello\r\n0\r\n\r\n", Fault::BareLf),
         ("5\nHello\n0\n\n", Fault::BareLf),
@@ -356,7 +382,8 @@ fn chunk_lines_are_strict() {
         // Line ends hidden in extensions, before and behind them, and data that spills over its size.
         ("5;a\rX\r\nHello\r\n0\r\n\r\n", Fault::BareCr),
         ("5;a=\"\nb\"\r\nHello\r\n0\r\n\r\n", Fault::BareLf),
-        ("5;\rHello\r\n0\r\n\r\n", Fault::BareCr),
+        ("5;a\rHello\r\n0\r\n\r\n", Fault::BareCr),
+        ("5;\rHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
         ("5\r\r\nHello\r\n0\r\n\r\n", Fault::BareCr),
         ("5\n;a\r\nHello\r\n0\r\n\r\n", Fault::BareLf),
         ("5\r\nHello\r0\r\n\r\n", Fault::MissingChunkEnd),
@@ -368,6 +395,22 @@ fn chunk_lines_are_strict() {
         ("5\r\nHello\r\n\r\n0\r\n\r\n", Fault::InvalidChunkSize),
         ("5;a=\0\r\nHello\r\n0\r\n\r\n", Fault::Nul),
         ("5;a=\x0b\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        // An extension is a name, or a name and a value.
+        ("5;\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5; \r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5;a;\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5;;a\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5;a \r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5;a=\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5;=b\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5;a=b=c\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5;a=b c\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
+        ("5;a b\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5;a[b]\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5;caf\u{e9}\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5;a=\"b\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5;a=\"b\"c\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
+        ("5;a=\"b\\\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkExtension),
         (";a\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
         (" 5\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
         ("\t5\r\nHello\r\n0\r\n\r\n", Fault::InvalidChunkSize),
@@ -382,6 +425,76 @@ fn chunk_lines_are_strict() {
         ("0\r\nA: b\nC: d\r\n\r\n", Fault::BareLf),
     ] {
         assert_refused(lines("POST / HTTP/1.1", "Transfer-Encoding: chunked") + body, fault, 400);
+    }
+}
+
+#[test]
+fn chunk_extensions_are_passed_over() {
+    // W4.3
+    for extension in [
+        ";a",
+        ";a=b",
+        ";a;b",
+        " ;a",
+        "\t; a \t=\t b ;c",
+        ";a=\"b; c\"",
+        ";a=\"\\\"\" ; b",
+        ";a=\"caf\u{e9}\"",
+        ";a=\"\"",
+    ] {
+        let body = format!("5{extension}\r\nHello\r\n0{extension}\r\n\r\n");
+        let told = read(lines("POST / HTTP/1.1", "Transfer-Encoding: chunked") + &body);
+        assert_eq!((told.body.as_slice(), told.ends, told.error), (&b"Hello"[..], 1, None), "{extension}");
+    }
+}
+
+#[test]
+fn higher_minor_versions_are_read_as_http_1_1() {
+    // W3.1
+    for minor in 1..=9 {
+        let wire =
+            lines(&format!("POST / HTTP/1.{minor}"), "Transfer-Encoding: chunked") + "2\r\nok\r\n0\r\n\r\n";
+        let told = read(&wire);
+        let due = "POST / HTTP/1.1 host=h Chunked";
+        assert!(told.heads[0].starts_with(due) && told.keep_alive, "{minor}: {told:?}");
+        assert_eq!((told.ends, told.error), (1, None));
+        assert_refused(format!("GET / HTTP/1.{minor}\r\n\r\n"), Fault::MissingHost, 400);
+        assert_refused(lines(&format!("GET / HTTP/1.{minor}"), "A\0: b"), Fault::Nul, 400);
+    }
+}
+
+#[test]
+fn a_method_longer_than_any_is_not_implemented() {
+    // W4.2
+    let told = read(lines(&("M".repeat(64) + " / HTTP/1.1"), "A: b"));
+    assert_eq!((told.ends, told.error), (1, None));
+    for length in [65, 100, 1000, 100_000] {
+        let mut decoder = RequestDecoder::new(Limits::default());
+        let wire = "M".repeat(length);
+        let error = decoder.decode(&mut wire.as_bytes()).expect_err("it was taken");
+        assert_eq!(error.status().as_u16(), 501, "{length}");
+    }
+    for wire in [lines(&("M".repeat(65) + " / HTTP/1.1"), "A: b"), "M".repeat(65) + "\0 / HTTP/1.1\r\n\r\n"] {
+        assert_refused(wire, Fault::MethodTooLong, 501);
+    }
+    assert_refused("M".repeat(64) + "\0", Fault::Nul, 400);
+    let limits = Limits { head_size: 80, ..Limits::default() };
+    assert_eq!(requests(&limits, &b"M".repeat(100)).fault(), Some(Fault::MethodTooLong));
+}
+
+#[test]
+fn a_malformed_line_is_refused_when_it_is_there() {
+    // W4.1
+    for line in ["A : b", "A", " folded: b", "A: b\rc", "A: \x01", ": b", "A: b\nC: d"] {
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n{line}\r\n");
+        let told = read(&head);
+        assert!(told.fault().is_some() && told.eof.is_none(), "{line:?}: {told:?}");
+        for split in 0..=head.len() {
+            let mut decoder = RequestDecoder::new(Limits::default());
+            let (mut first, mut second) = head.as_bytes().split_at(split);
+            let error = decoder.decode(&mut first).err().or(decoder.decode(&mut second).err());
+            assert_eq!(error, told.error, "{line:?} split at {split}");
+        }
     }
 }
 

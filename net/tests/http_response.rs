@@ -79,6 +79,25 @@ fn trailers_come_with_the_end() {
 }
 
 #[test]
+fn higher_minor_versions_are_read_as_http_1_1() {
+    // H6.1
+    for minor in 1..=9 {
+        let told =
+            get(format!("HTTP/1.{minor} 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+                .as_bytes());
+        assert_body(&told, b"ok");
+        assert!(told.keep_alive && told.heads[0].starts_with("HTTP/1.1 200 OK "), "{minor}: {told:?}");
+    }
+}
+
+#[test]
+fn a_malformed_line_is_refused_when_it_is_there() {
+    // H6.2
+    let told = get(b"HTTP/1.1 200 OK\r\nA: b\r\nC : d\r\n");
+    assert_eq!((told.fault(), told.eof), (Some(Fault::SpaceInHeaderName), None));
+}
+
+#[test]
 fn what_follows_a_response_is_left_alone() {
     // H5
     for message in [&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..], &chunks("2\r\nok\r\n0\r\n\r\n")] {
@@ -196,7 +215,8 @@ fn status_lines_are_strict() {
         ("HTTP/1.1\t200 OK", Fault::InvalidStatusLine),
         ("HTTP/1.1", Fault::InvalidStatusLine),
         ("HTTP/2.0 200 OK", Fault::UnsupportedVersion),
-        ("HTTP/1.2 200 OK", Fault::UnsupportedVersion),
+        ("HTTP/3 200 OK", Fault::InvalidStatusLine),
+        ("HTTP/1.23 200 OK", Fault::InvalidStatusLine),
         ("HTTP/0.9 200 OK", Fault::UnsupportedVersion),
         ("HTTP/1.x 200 OK", Fault::InvalidStatusLine),
         ("HTTP/11.1 200 OK", Fault::InvalidStatusLine),

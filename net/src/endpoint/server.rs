@@ -129,6 +129,15 @@ impl ServerEndpoint {
         self
     }
 
+    /// The address as it was given, with port 0 for any free one.
+    pub(crate) fn wanted(&self) -> Address {
+        match &self.place {
+            Place::Tcp { address, .. } => Address::Ip(*address),
+            #[cfg(unix)]
+            Place::Unix { path, .. } => Address::Unix(Some(path.clone())),
+        }
+    }
+
     /// Listens, and runs a protocol from `factory` on each connection.
     ///
     /// When it returns, connections wait to be accepted; the reactor accepts them as it runs. Running out of
@@ -138,11 +147,7 @@ impl ServerEndpoint {
     ///
     /// [`CannotListen`], with what the operating system says.
     pub fn listen<F: Factory>(&self, handle: &Handle, factory: F) -> Result<ListeningPort, CannotListen> {
-        let wanted = match &self.place {
-            Place::Tcp { address, .. } => Address::Ip(*address),
-            #[cfg(unix)]
-            Place::Unix { path, .. } => Address::Unix(Some(path.clone())),
-        };
+        let wanted = self.wanted();
         self.open(handle, wanted.clone())
             .and_then(|(acceptor, address)| {
                 listener::listen(handle, acceptor, address, self.security.clone(), factory)

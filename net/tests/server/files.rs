@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use twistor_net::http::server::{Files, Tree};
 
@@ -62,7 +63,10 @@ fn files_are_found_by_their_paths() {
         assert_eq!(long.status, 404);
         client.send(post("/page.html", ""))?;
         let refused = client.reply()?;
-        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
+        client.send("OPTIONS /page.html HTTP/1.1\r\nHost: here\r\n\r\n")?;
+        let options = client.reply()?;
+        assert_eq!((options.status, options.header("allow")), (204, Some("GET, HEAD, OPTIONS")));
         client.send("PLANT /page.html HTTP/1.1\r\nHost: here\r\n\r\n")?;
         assert_eq!(client.reply()?.status, 501);
         client.send("HEAD /digits HTTP/1.1\r\nHost: here\r\n\r\n")?;
@@ -182,6 +186,13 @@ fn parts_of_files_are_sent() {
 #[test]
 fn what_the_client_has_is_not_sent_again() {
     let pages = Pages::new("conditions");
+    let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    fs::File::options()
+        .write(true)
+        .open(pages.root().join("digits"))
+        .unwrap()
+        .set_modified(an_hour_ago)
+        .unwrap();
     serve(Files::new(pages.root()), |address| {
         let mut client = Client::connect(address)?;
         let first = client.get("/digits")?;
@@ -219,6 +230,39 @@ fn what_the_client_has_is_not_sent_again() {
             let reply = client.reply()?;
             assert_eq!((reply.status, reply.header("etag")), (status, Some(tag.as_str())), "{fields}");
         }
+        Ok(())
+    });
+}
+
+// W7.1: it can change again within that second, and keep the date
+#[test]
+fn if_range_takes_no_date_of_the_second_under_way() {
+    let pages = Pages::new("if-range");
+    let file = fs::File::options().write(true).open(pages.root().join("digits")).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+    serve(Files::new(pages.root()), |address| {
+        let mut client = Client::connect(address)?;
+        let first = client.get("/digits")?;
+        let [tag, date] =
+            ["etag", "last-modified"].map(|name| first.header(name).unwrap_or_default().to_owned());
+        for (validator, status) in [(tag, 206), (date, 200)] {
+            client.send(format!(
+                "GET /digits HTTP/1.1\r\nHost: a\r\nIf-Range: {validator}\r\nRange: bytes=0-1\r\n\r\n"
+            ))?;
+            assert_eq!(client.reply()?.status, status, "{validator}");
+        }
+        Ok(())
+    });
+}
+
+// W7.2: what a query may have and a URL may not does not come back
+#[test]
+fn a_redirect_to_a_folder_has_a_clean_query() {
+    let pages = Pages::new("query");
+    fs::create_dir(pages.root().join("below")).unwrap();
+    serve(Files::new(pages.root()), |address| {
+        let reply = Client::connect(address)?.get("/below?a=\"<b>\\&c=%20")?;
+        assert_eq!((reply.status, reply.header("location")), (301, Some("/below/?a=%22%3Cb%3E%5C&c=%20")));
         Ok(())
     });
 }

@@ -14,6 +14,7 @@ mod connections;
 mod curl;
 mod files;
 mod kept;
+mod leaving;
 mod limits;
 mod patience;
 mod refusals;

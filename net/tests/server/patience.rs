@@ -90,9 +90,13 @@ fn play(root: impl Resource, seconds: u32, script: Vec<(u64, Vec<u8>)>, ear: Ear
             }
         });
     }
-    reactor.run_until(defer_later(&reactor, SECOND * seconds, || ())).unwrap();
-    ear.unsent.set(ear.transport.borrow().as_ref().map_or(0, Transport::buffered));
-    let left = site.connections();
+    let told = ear.clone();
+    // Before the reactor stops, and the site with it.
+    let left = defer_later(&reactor, SECOND * seconds, move || {
+        told.unsent.set(told.transport.borrow().as_ref().map_or(0, Transport::buffered));
+        Ok(site.connections())
+    });
+    let left = reactor.run_until(left).unwrap();
     (ear, left)
 }
 
@@ -135,6 +139,31 @@ fn a_body_whose_reader_waits_is_not_timed_out() {
     let script = vec![(0, upload("/", 10)), (100, b"12345".to_vec()), (30_500, b"67890".to_vec())];
     let (ear, _) = play(root, 60, script, Ear::default());
     assert_eq!(ear.statuses(), ["200"], "{}", ear.heard());
+}
+
+// W5.1: the time stands still while the reader holds the body up, and does not start again with each piece
+#[test]
+fn a_body_cannot_be_dripped_for_ever() {
+    let seen = Rc::new(Cell::new(0));
+    let count = seen.clone();
+    let root = Tree::new().on_mode(Method::POST, BodyMode::Streamed, move |request| {
+        let (body, handle) = (request.stream().expect("taken"), request.reactor().clone());
+        let count = count.clone();
+        request.reactor().spawn(async move {
+            while let Some(piece) = body.next().await? {
+                count.set(count.get() + piece.len());
+                // The next piece finds nobody waiting, so that reading is paused for a while.
+                handle.sleep(Duration::from_millis(250)).await?;
+            }
+            Ok::<_, Failure>("all of it")
+        })
+    });
+    let mut script = vec![(0, upload("/", 1000))];
+    script.extend((0..1000).map(|n| (n / 2 * 500 + n % 2 * 50, b"x".to_vec())));
+    let (ear, left) = play(root, 60, script, Ear::default());
+    assert_eq!((ear.statuses(), left), (vec!["408".to_owned()], 0));
+    // A second of the client's own time, and the rounds that it takes to see that it is over.
+    assert!((4..=20).contains(&seen.get()), "{} bytes", seen.get());
 }
 
 // W3, E5: of a client that asks and asks, and reads nothing, no more is answered than fits on the way

@@ -27,6 +27,16 @@ fn bad_requests_are_refused_and_the_connection_closed() {
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET relative HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET /<> HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a%zz\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: \r\n\r\n", 400),
+        ("GET http://a%zz/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET http://a/ HTTP/1.1\r\nHost: a%zz\r\n\r\n", 400),
+        ("GET http://a/ HTTP/1.2\r\n\r\n", 400),
+        // W4.4: a target of https, on a connection that is not secured
+        ("GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 421),
+        ("GET HTTPS://a HTTP/1.0\r\n\r\n", 421),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;=\r\na\r\n0\r\n\r\n", 400),
+        ("A-METHOD-THAT-IS-LONGER-THAN-ANY-METHOD-ANYBODY-WILL-EVER-IMPLEMENT / HTTP/1.1\r\n", 501),
         ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
         ("GET / HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n", 417),
@@ -52,6 +62,26 @@ fn bad_requests_are_refused_and_the_connection_closed() {
             assert_eq!((reply.status, reply.closes()), (status, true), "{request:?}");
             client.half_close()?;
             client.expect_end();
+        }
+        Ok(())
+    });
+}
+
+// W4.1: without waiting for the end of the head, at whatever places it is cut
+#[test]
+fn a_malformed_line_is_refused_before_the_head_is_complete() {
+    let heads =
+        ["GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n", "GET / HTTP/1.1\r\nX: y\r\nHost: a\r\n folded\r\n"];
+    serve(unseen(), move |address| {
+        for head in heads {
+            for cut in 0..head.len() {
+                let mut client = Client::connect(address)?;
+                client.stream().set_nodelay(true)?;
+                client.send(&head[..cut])?;
+                client.send(&head[cut..])?;
+                let reply = client.reply()?;
+                assert_eq!((reply.status, reply.closes()), (400, true), "{head:?} cut at {cut}");
+            }
         }
         Ok(())
     });

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use twistor_net::Failure;
-use twistor_net::http::server::{Answer, IntoAnswer, Request, Resource, Response, StatusError, Tree};
+use twistor_net::http::server::{Answer, Files, IntoAnswer, Request, Resource, Response, StatusError, Tree};
 use twistor_net::http::{Method, StatusCode};
 
 use crate::client::*;
@@ -107,9 +107,11 @@ fn methods_are_told_apart() {
         assert_eq!(ask("POST", "/")?.text(), "ab");
         assert_eq!(ask("BREW", "/")?.status, 418);
         assert_eq!(ask("POST", "/post")?.status, 204);
-        for (method, path, allow) in
-            [("PUT", "/", "GET, HEAD, POST, BREW"), ("DELETE", "/post", "POST"), ("GET", "/post", "POST")]
-        {
+        for (method, path, allow) in [
+            ("PUT", "/", "GET, HEAD, POST, BREW, OPTIONS"),
+            ("DELETE", "/post", "POST, OPTIONS"),
+            ("GET", "/post", "POST, OPTIONS"),
+        ] {
             let reply = ask(method, path)?;
             assert_eq!((reply.status, reply.header("allow")), (405, Some(allow)), "{method} {path}");
         }
@@ -135,6 +137,37 @@ fn head_is_get_without_the_body() {
         client.send("HEAD /static/missing HTTP/1.1\r\nHost: here\r\n\r\n")?;
         assert_eq!(client.head()?.status, 404);
         assert_eq!(client.get("/static")?.text(), "static");
+        Ok(())
+    });
+}
+
+// W1.1: for a place, and for the server as a whole
+#[test]
+fn options_are_answered_from_the_tree() {
+    let own = |_: &mut Request<'_>| Response::from("my own").header("allow", "GET");
+    let folder = std::env::temp_dir();
+    let root = Tree::new()
+        .get(|_| "got")
+        .put_child("post", Tree::new().post(|_| ()).put_child("put", Tree::new().on(Method::PUT, |_| ())))
+        .put_child("own", Tree::new().on(Method::OPTIONS, own))
+        .put_child("files", Files::new(folder));
+    serve(root, |address| {
+        let mut client = Client::connect(address)?;
+        for (path, status, allow) in [
+            ("/", 204, Some("GET, HEAD, OPTIONS")),
+            ("/post", 204, Some("POST, OPTIONS")),
+            ("/own", 200, Some("GET")),
+            ("/files/any", 204, Some("GET, HEAD, OPTIONS")),
+            ("/nothing", 404, None),
+            ("*", 204, Some("GET, HEAD, OPTIONS, POST, PUT")),
+        ] {
+            client.send(format!("OPTIONS {path} HTTP/1.1\r\nHost: here\r\n\r\n"))?;
+            let reply = client.reply()?;
+            assert_eq!((reply.status, reply.header("allow")), (status, allow), "{path}");
+            if status == 204 {
+                assert_eq!(reply.header("content-length"), None, "{path}");
+            }
+        }
         Ok(())
     });
 }
@@ -216,6 +249,17 @@ fn all_that_can_be_returned_is_answered() {
         .put_child("status", Tree::new().get(|_| StatusCode::ACCEPTED))
         .put_child("nothing", Tree::new().get(|_| ()))
         .put_child("reset", Tree::new().get(|_| StatusCode::RESET_CONTENT))
+        .put_child(
+            "reset-text",
+            Tree::new().get(|_| Response::from("text").status(StatusCode::RESET_CONTENT)),
+        )
+        .put_child(
+            "reset-stream",
+            Tree::new().get(|_| {
+                Response::stream(|_| -> Result<(), Failure> { panic!("a 205 has no body") })
+                    .status(StatusCode::RESET_CONTENT)
+            }),
+        )
         .put_child("unchanged", Tree::new().get(|_| StatusCode::NOT_MODIFIED))
         .put_child("result", Tree::new().get(|_| Ok::<_, Failure>("fine")))
         .put_child("answer", Tree::new().get(|_| "answer".into_answer()))
@@ -237,8 +281,13 @@ fn all_that_can_be_returned_is_answered() {
         assert_eq!((client.get("/status")?.status, client.get("/result")?.status), (202, 200));
         let nothing = client.get("/nothing")?;
         assert_eq!((nothing.status, nothing.header("content-length")), (204, None));
-        let reset = client.get("/reset")?;
-        assert_eq!((reset.status, reset.header("content-length")), (205, Some("0")));
+        // W1.2
+        for path in ["/reset", "/reset-text", "/reset-stream"] {
+            let reset = client.get(path)?;
+            let fields =
+                ["content-length", "content-type", "transfer-encoding"].map(|name| reset.header(name));
+            assert_eq!((reset.status, fields), (205, [Some("0"), None, None]), "{path}");
+        }
         assert_eq!(client.get("/unchanged")?.status, 304);
         assert_eq!(client.get("/answer")?.text(), "answer");
         let redirect = client.get("/redirect")?;

@@ -37,7 +37,8 @@ fn a_site_is_served_over_tls() {
         let server = ServerTls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
         let endpoint = ServerEndpoint::tls("127.0.0.1:0".parse().unwrap(), server);
         let site = Site::new(reactor, root);
-        let url = format!("https://{}", address(&site.listen(endpoint).unwrap()));
+        let address = address(&site.listen(endpoint).unwrap());
+        let (url, handle) = (format!("https://{address}"), Handle::clone(reactor));
         let agent = Agent::new(reactor).tls(ClientTls::trusting_pem(certificate.as_bytes()).unwrap());
         reactor.spawn(async move {
             let text = |path: &str| agent.get_page(Request::get(format!("{url}{path}")));
@@ -47,6 +48,13 @@ fn a_site_is_served_over_tls() {
             assert_eq!(text("/stream").await?.text(), "streamed");
             let posted = agent.get_page(Request::post(&url).body("body")).await?;
             assert_eq!((posted.text().as_ref(), agent.connections()), ("body", (1, 1)));
+            // W4.4: here, a target of https is in its place.
+            let trust = ClientTls::trusting_pem(certificate.as_bytes())?;
+            let conversation =
+                ClientEndpoint::tls("127.0.0.1", address.port(), trust).converse(&handle).await?;
+            conversation
+                .write(format!("GET {url}/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());
+            assert!(conversation.read_to_end(1000).await?.ends_with(b"Hello, world!"));
             // Refused while it is still sending.
             let refused = agent.get_page(Request::post(&url).body(vec![b'x'; 17 << 20])).await.unwrap_err();
             let status = refused.check::<HttpError>().map(|error| error.status.as_u16());

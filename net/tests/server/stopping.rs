@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use twistor_deferred::{Deferred, Trigger, succeed};
 use twistor_net::http::server::{Files, Request, Response, Settings, Site, Tree};
+use twistor_net::{Failure, ServerEndpoint};
 use twistor_reactor::{Handle, Reactor, defer_later};
 
 use crate::client::*;
@@ -206,6 +207,41 @@ fn a_stopped_site_listens_again() {
             let second = address(&listen(&site));
             visit(&handle, second, |address| Client::connect(address)?.get("/"))
                 .add_callback(|reply| assert_eq!(reply.text(), "fine"))
+        })
+    });
+}
+
+// W6.1: but not while it is stopping; once that is over, it starts afresh
+#[test]
+fn a_site_that_is_stopping_does_not_listen() {
+    run(|reactor| {
+        let (root, asked, answer) = slow();
+        let site = Site::new(reactor, root);
+        let address = address(&listen(&site));
+        let handle = Handle::clone(reactor);
+        let client =
+            reactor.defer_to_thread(move || Client::connect(address)?.get("/slow").map_err(Failure::from));
+        asked.add_callback(move |()| {
+            let stopped = site.stop();
+            let anywhere = ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap());
+            let refused = site.listen(anywhere).unwrap_err();
+            let due =
+                "cannot listen on 127.0.0.1:0: the site is stopping, and its last connections are not closed";
+            assert_eq!(refused.to_string(), due);
+            answer.callback("at last");
+            client.add_callback(move |reply| {
+                assert_eq!((reply.text().as_str(), reply.closes()), ("at last", true));
+                stopped.add_callback(move |()| {
+                    let again = crate::support::address(&listen(&site));
+                    visit(&handle, again, |address| {
+                        let mut client = Client::connect(address)?;
+                        let reply = client.get("/")?;
+                        assert!(!reply.closes());
+                        client.get("/")
+                    })
+                    .add_callback(|reply| assert_eq!(reply.text(), "fine"))
+                })
+            })
         })
     });
 }

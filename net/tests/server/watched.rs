@@ -188,7 +188,7 @@ fn a_watcher_may_stop_the_site_or_panic() {
     });
 }
 
-// W8
+// W8, W8.1
 #[test]
 fn what_is_told_reads_as_a_line() {
     run(|reactor| {
@@ -204,7 +204,7 @@ fn what_is_told_reads_as_a_line() {
         let client = visit(reactor, address(&listen(&site)), |address| {
             let mut client = Client::connect(address)?;
             let own = client.stream().local_addr()?;
-            client.send("GET /a?b HTTP/1.1\r\nHost: a\r\nUser-Agent: test\r\n\r\n\"\x1b[2J\r\n\r\n")?;
+            client.send("GET /a?b\"\\ HTTP/1.1\r\nHost: a\r\nUser-Agent: test\r\n\r\n\"\x1b[2J\r\n\r\n")?;
             client.reply()?;
             client.reply()?;
             Ok(own)
@@ -212,7 +212,7 @@ fn what_is_told_reads_as_a_line() {
         client.add_callback(move |own| {
             let lines = lines.borrow();
             let parts = |line: &str| line.split_once(" bytes in ").map(|(before, _)| before.to_owned());
-            let expected = [format!("{own} \"GET /a?b\" 200, 4"), format!("{own} \"\" 400, 12")];
+            let expected = [format!("{own} \"GET /a?b\\\"\\\\\" 200, 4"), format!("{own} \"\" 400, 12")];
             assert_eq!(lines.iter().filter_map(|line| parts(line)).collect::<Vec<_>>(), expected);
         })
     });

@@ -3,6 +3,7 @@
 //! Written here rather than left to httparse, whose reader of chunk sizes lets anything pass in
 //! extensions, bare line feeds among it, and white space around the size.
 
+use super::diagnose::{is_token, is_value};
 use super::error::{BodyTooLarge, DecodeError, Fault, Malformed, Place};
 use super::limits::Limits;
 
@@ -14,14 +15,32 @@ const FREE_LINE: u64 = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Size,
-    /// White space after the size, which only an extension may follow.
-    SizeSpace,
-    Extension,
+    /// White space after the size or a whole extension, which only another extension may follow.
+    Space,
+    Extension(Extension),
     SizeLf,
     Data,
     DataCr,
     DataLf,
     Trailers,
+}
+
+/// The place in a chunk extension (RFC 9112, section 7.1.1): a name, and perhaps a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extension {
+    /// After the semicolon; white space may come before the name.
+    Begin,
+    Name,
+    /// White space between the name and what follows.
+    AfterName,
+    /// After the equals sign; white space may come before the value.
+    Equals,
+    Token,
+    Quoted,
+    /// After a backslash.
+    Escaped,
+    /// After the closing quote.
+    Unquoted,
 }
 
 /// What a step found at the front of the input.
@@ -108,18 +127,19 @@ impl Chunked {
             (State::SizeLf, _) => return self.fault(Fault::BareCr),
             (_, b'\n') => return self.fault(Fault::BareLf),
             (_, 0) => return self.fault(Fault::Nul),
-            (State::Extension, b'\r') => self.state = State::SizeLf,
-            (State::Extension, byte) if byte == b'\t' || (byte >= b' ' && byte != 0x7f) => {}
-            (State::Extension, _) => return self.fault(Fault::InvalidChunkExtension),
+            (State::Extension(at), byte) => {
+                self.state =
+                    extension(at, byte).map_or_else(|| self.fault(Fault::InvalidChunkExtension), Ok)?;
+            }
             (State::Size, byte) if byte.is_ascii_hexdigit() && self.digits < 16 => {
                 self.digits += 1;
                 self.size = self.size << 4 | u64::from(hex(byte));
             }
             (State::Size, b'\r') if self.digits > 0 => self.state = State::SizeLf,
-            (State::Size | State::SizeSpace, b';') if self.digits > 0 => self.state = State::Extension,
-            (State::Size | State::SizeSpace, b' ' | b'\t') if self.digits > 0 => {
-                self.state = State::SizeSpace
+            (State::Size | State::Space, b';') if self.digits > 0 => {
+                self.state = State::Extension(Extension::Begin);
             }
+            (State::Size | State::Space, b' ' | b'\t') if self.digits > 0 => self.state = State::Space,
             _ => return self.fault(Fault::InvalidChunkSize),
         }
         Ok(())
@@ -148,6 +168,27 @@ impl Chunked {
     fn fault<T>(&self, fault: Fault) -> Result<T, DecodeError> {
         Err(Malformed { fault, place: Place::Body, at: self.at }.into())
     }
+}
+
+/// What one more byte makes of an extension; `None` if it has no place there.
+fn extension(at: Extension, byte: u8) -> Option<State> {
+    use Extension::{AfterName, Begin, Equals, Escaped, Name, Quoted, Token, Unquoted};
+    let next = match (at, byte) {
+        (Name | Token | Unquoted, b'\r') => return Some(State::SizeLf),
+        (Name | AfterName | Token | Unquoted, b';') => Begin,
+        (Token | Unquoted, b' ' | b'\t') => return Some(State::Space),
+        (Begin | Equals, b' ' | b'\t') => at,
+        (Name | AfterName, b' ' | b'\t') => AfterName,
+        (Name | AfterName, b'=') => Equals,
+        (Equals, b'"') => Quoted,
+        (Begin | Name, byte) if is_token(byte) => Name,
+        (Equals | Token, byte) if is_token(byte) => Token,
+        (Quoted, b'"') => Unquoted,
+        (Quoted, b'\\') => Escaped,
+        (Quoted | Escaped, byte) if is_value(byte) => Quoted,
+        _ => return None,
+    };
+    Some(State::Extension(next))
 }
 
 fn hex(byte: u8) -> u8 {

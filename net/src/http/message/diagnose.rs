@@ -1,41 +1,59 @@
-//! Says what is wrong with a block that the parser refused: the first byte that is out of place.
+//! Finds the first byte of a block that is out of place.
 //!
-//! Only bytes up to that one are looked at, so the answer is the same however the input was split.
+//! Only bytes up to that one count, so the answer is the same however the input was split.
 
-use super::error::{DecodeError, Fault, Malformed};
+use super::error::{DecodeError, Fault, Malformed, TooManyHeaders};
 use super::head::Kind;
 
-pub(crate) fn diagnose(kind: Kind, block: &[u8], error: Option<httparse::Error>) -> DecodeError {
-    let mut walk = Walk { block, at: 0 };
-    let fault = match walk.block(kind) {
-        Err(fault) => fault,
-        // Nothing found here: the parser's own word, without a place.
-        Ok(()) => {
-            walk.at = 0;
-            match error {
-                Some(httparse::Error::Status) => Fault::InvalidStatusLine,
-                Some(httparse::Error::Version) => Fault::InvalidVersion,
-                Some(httparse::Error::HeaderName) => Fault::InvalidHeaderName,
-                Some(httparse::Error::HeaderValue) => Fault::InvalidHeaderValue,
-                Some(httparse::Error::NewLine) => Fault::BareCr,
-                _ => Fault::InvalidTarget,
-            }
-        }
-    };
-    Malformed::new(fault, kind.place(), walk.at).into()
+/// How far the lines of a block have been looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Checked {
+    /// Where the first line begins that has not been looked at.
+    pub(crate) at: usize,
+    /// How many field lines came before.
+    fields: usize,
+}
+
+impl Checked {
+    /// Looks at the complete lines from here on.
+    ///
+    /// # Errors
+    ///
+    /// The first of them is malformed, or is one field more than allowed.
+    pub(crate) fn go_on(&mut self, kind: Kind, block: &[u8], max_fields: usize) -> Result<(), DecodeError> {
+        let Some(last) = block[self.at..].iter().rposition(|&byte| byte == b'\n') else { return Ok(()) };
+        let mut walk = Walk { block: &block[..self.at + last + 1], checked: *self, max_fields };
+        let walked = walk.lines(kind);
+        *self = walk.checked;
+        walked
+    }
+}
+
+/// Says what is wrong with a block that the parser refused. Without a fault: whether the block is complete.
+pub(crate) fn diagnose(kind: Kind, block: &[u8], max_fields: usize) -> Result<bool, DecodeError> {
+    let mut walk = Walk { block, checked: Checked::default(), max_fields };
+    walk.lines(kind)?;
+    Ok(walk.checked.at < block.len())
+}
+
+/// Whether a request begins with a method that is too long, which shows before its line ends.
+pub(crate) fn method_is_too_long(kind: Kind, block: &[u8]) -> bool {
+    kind == Kind::Request
+        && block.get(..=LONGEST_METHOD).is_some_and(|start| start.iter().all(|&byte| is_token(byte)))
 }
 
 struct Walk<'a> {
     block: &'a [u8],
-    at: usize,
+    checked: Checked,
+    max_fields: usize,
 }
 
-/// `Err` with the fault at `self.at`; `Ok` as far as the block goes.
+/// `Err` with the fault at `checked.at`; `Ok` as far as the block goes.
 type Step = Result<(), Fault>;
 
 impl Walk<'_> {
     fn peek(&self) -> Option<u8> {
-        self.block.get(self.at).copied()
+        self.block.get(self.checked.at).copied()
     }
 
     /// The fault of a byte that has no place here: told by the byte where that says more.
@@ -48,40 +66,58 @@ impl Walk<'_> {
         }
     }
 
-    fn block(&mut self, kind: Kind) -> Step {
-        match kind {
-            Kind::Request => self.request_line()?,
-            Kind::Response => self.status_line()?,
-            Kind::Trailers => {}
+    /// From the start of a line to the end of what is there, or of the block.
+    fn lines(&mut self, kind: Kind) -> Result<(), DecodeError> {
+        if self.checked.at == 0 {
+            let line = match kind {
+                Kind::Request => self.request_line(),
+                Kind::Response => self.status_line(),
+                Kind::Trailers => Ok(()),
+            };
+            self.placed(kind, line)?;
         }
-        while self.peek().is_some() && !self.block[self.at..].starts_with(b"\r\n") {
-            self.field()?;
+        while self.peek().is_some() && !self.block[self.checked.at..].starts_with(b"\r\n") {
+            let line = self.field();
+            self.placed(kind, line)?;
+            if self.block[..self.checked.at].ends_with(b"\n") {
+                self.checked.fields += 1;
+                if self.checked.fields > self.max_fields {
+                    return Err(TooManyHeaders { limit: self.max_fields }.into());
+                }
+            }
         }
         Ok(())
     }
 
+    fn placed(&self, kind: Kind, step: Step) -> Result<(), DecodeError> {
+        step.map_err(|fault| Malformed::new(fault, kind.place(), self.checked.at).into())
+    }
+
     fn request_line(&mut self) -> Step {
-        let start = self.at;
         while self.peek().is_some_and(is_token) {
-            self.at += 1;
-        }
-        if self.peek().is_some_and(|byte| byte != b' ' || self.at == start) {
-            return Err(self.misplaced(Fault::InvalidMethod));
-        }
-        self.at += 1;
-        let start = self.at;
-        while self.peek().is_some_and(|byte| byte > b' ' && byte != 0x7f) {
-            self.at += 1;
+            if self.checked.at == LONGEST_METHOD {
+                return Err(Fault::MethodTooLong);
+            }
+            self.checked.at += 1;
         }
         match self.peek() {
-            Some(b' ') if self.at > start => self.at += 1,
-            Some(b'\r') if self.at > start => return Err(Fault::InvalidVersion),
+            Some(b' ') if self.checked.at > 0 => self.checked.at += 1,
+            Some(_) => return Err(self.misplaced(Fault::InvalidMethod)),
+            None => return Ok(()),
+        }
+        let start = self.checked.at;
+        while self.peek().is_some_and(|byte| byte > b' ' && byte != 0x7f) {
+            self.checked.at += 1;
+        }
+        match self.peek() {
+            Some(b' ') if self.checked.at > start => self.checked.at += 1,
+            Some(b'\r') if self.checked.at > start => return Err(Fault::InvalidVersion),
             Some(_) => return Err(self.misplaced(Fault::InvalidTarget)),
             None => return Ok(()),
         }
-        let target = &self.block[start..self.at];
+        let target = &self.block[start..self.checked.at];
         if std::str::from_utf8(target).is_err() {
-            self.at = start;
+            self.checked.at = start;
             return Err(Fault::InvalidTarget);
         }
         self.version(Fault::InvalidVersion)?;
@@ -96,59 +132,57 @@ impl Walk<'_> {
         }
         if self.peek() == Some(b' ') {
             while self.peek().is_some_and(is_value) {
-                self.at += 1;
+                self.checked.at += 1;
             }
         }
         self.line_end(Fault::InvalidStatusLine)
     }
 
+    /// Any minor version of HTTP/1 (RFC 9110, section 2.5).
     fn version(&mut self, otherwise: Fault) -> Step {
         for &due in b"HTTP/" {
             self.expect(|byte| byte == due, otherwise)?;
         }
-        // Another version is told by the first digit that is not ours.
-        self.number(b"1", otherwise)?;
+        let major = self.checked.at;
+        self.expect(|byte| byte.is_ascii_digit(), otherwise)?;
         self.expect(|byte| byte == b'.', otherwise)?;
-        self.number(b"01", otherwise)
-    }
-
-    fn number(&mut self, ours: &[u8], otherwise: Fault) -> Step {
-        match self.peek() {
-            Some(digit) if digit.is_ascii_digit() && !ours.contains(&digit) => Err(Fault::UnsupportedVersion),
-            _ => self.expect(|byte| byte.is_ascii_digit(), otherwise),
+        self.expect(|byte| byte.is_ascii_digit(), otherwise)?;
+        // Told only when it is a version.
+        if self.checked.at == major + 3 && self.block[major] != b'1' {
+            self.checked.at = major;
+            return Err(Fault::UnsupportedVersion);
         }
+        Ok(())
     }
 
     fn field(&mut self) -> Step {
         if matches!(self.peek(), Some(b' ' | b'\t')) {
             return Err(Fault::FoldedHeader);
         }
-        let start = self.at;
+        let start = self.checked.at;
         while self.peek().is_some_and(is_token) {
-            self.at += 1;
+            self.checked.at += 1;
         }
         match self.peek() {
-            Some(b':') if self.at > start => self.at += 1,
+            Some(b':') if self.checked.at > start => self.checked.at += 1,
             Some(b' ' | b'\t') => return Err(Fault::SpaceInHeaderName),
-            Some(b'\r') if self.at > start => return Err(Fault::MissingColon),
+            Some(b'\r') if self.checked.at > start => return Err(Fault::MissingColon),
             Some(b'\r') => return Err(Fault::BareCr),
             Some(_) => return Err(self.misplaced(Fault::InvalidHeaderName)),
             None => return Ok(()),
         }
         while self.peek().is_some_and(is_value) {
-            self.at += 1;
+            self.checked.at += 1;
         }
         self.line_end(Fault::InvalidHeaderValue)
     }
 
-    /// CR LF; a lone LF passes here as it does in the parser, which looks for it afterwards.
     fn line_end(&mut self, otherwise: Fault) -> Step {
         match self.peek() {
-            Some(b'\n') => self.at += 1,
-            Some(b'\r') => match self.block.get(self.at + 1) {
-                Some(b'\n') => self.at += 2,
+            Some(b'\r') => match self.block.get(self.checked.at + 1) {
+                Some(b'\n') => self.checked.at += 2,
                 Some(_) => return Err(Fault::BareCr),
-                None => self.at += 1,
+                None => self.checked.at += 1,
             },
             Some(_) => return Err(self.misplaced(otherwise)),
             None => {}
@@ -158,13 +192,16 @@ impl Walk<'_> {
 
     fn expect(&mut self, due: impl Fn(u8) -> bool, otherwise: Fault) -> Step {
         match self.peek() {
-            Some(byte) if due(byte) => self.at += 1,
+            Some(byte) if due(byte) => self.checked.at += 1,
             Some(_) => return Err(self.misplaced(otherwise)),
             None => {}
         }
         Ok(())
     }
 }
+
+/// Longer ones are implemented by nobody; the longest registered one has 17 bytes.
+pub(crate) const LONGEST_METHOD: usize = 64;
 
 /// RFC 9110's `tchar`.
 pub(crate) fn is_token(byte: u8) -> bool {

@@ -186,11 +186,13 @@ faults! {
     Nul = "a NUL byte";
     /// A method that is not a token.
     InvalidMethod = "an invalid method";
+    /// A method that is longer than any that is implemented.
+    MethodTooLong = "a method that is too long";
     /// A target that is empty, has characters no URL has, or a form its method does not allow.
     InvalidTarget = "an invalid request target";
     /// Neither `HTTP/1.1` nor any other version where the version belongs.
     InvalidVersion = "no valid HTTP version";
-    /// A version other than 1.0 and 1.1.
+    /// A major version other than 1.
     UnsupportedVersion = "an unsupported HTTP version";
     /// A status line that does not begin with `HTTP/`, a version and three digits.
     InvalidStatusLine = "an invalid status line";
@@ -220,14 +222,14 @@ faults! {
     MissingHost = "no host header";
     /// More than one `Host`.
     RepeatedHost = "a repeated host header";
-    /// A `Host` that is not a host with an optional port.
+    /// A `Host` that is empty, or not a host with an optional port.
     InvalidHost = "an invalid host header";
     /// An `Expect` other than `100-continue`.
     UnsupportedExpectation = "an unsupported expectation";
     /// A chunk size that is not one to sixteen hexadecimal digits.
     InvalidChunkSize = "an invalid chunk size";
-    /// A control character in a chunk extension.
-    InvalidChunkExtension = "an invalid byte in a chunk extension";
+    /// A chunk extension that is not a name, or a name and a value (a token, or text in quotes).
+    InvalidChunkExtension = "an invalid chunk extension";
     /// A chunk's size line longer than allowed, or too much of the body made of such lines.
     OversizedChunkExtensions = "oversized chunk extensions";
     /// A chunk whose data is not followed by a line end.
@@ -241,11 +243,11 @@ faults! {
 impl Fault {
     /// The status with which a server answers a request that has this fault.
     ///
-    /// 501 for transfer codings, 505 for versions, 417 for expectations, else 400.
+    /// 501 for transfer codings and long methods, 505 for versions, 417 for expectations, else 400.
     pub fn status(self) -> StatusCode {
         match self {
             Fault::UnsupportedVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            Fault::UnsupportedTransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Fault::UnsupportedTransferCoding | Fault::MethodTooLong => StatusCode::NOT_IMPLEMENTED,
             Fault::UnsupportedExpectation => StatusCode::EXPECTATION_FAILED,
             _ => StatusCode::BAD_REQUEST,
         }

@@ -148,11 +148,15 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// A host with an optional port, or nothing, as in `Host` and in targets.
+/// A host with an optional port, as in `Host` and in targets. A URL of HTTP has a host that is not empty (RFC 9110,
+/// section 4.2.1), so a request without one is for nothing here.
 pub(crate) fn is_host(value: &[u8]) -> bool {
     let name = value.iter().position(|&byte| !IN_HOST[usize::from(byte)]).unwrap_or(value.len());
     match &value[name..] {
-        [] => true,
+        [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+            is_registered_name(value)
+        }
+        [] => name > 0,
         [b':', port @ ..] => name > 0 && is_port(port),
         [b'[', rest @ ..] if name == 0 => {
             let Some(end) = rest.iter().position(|&byte| byte == b']') else { return false };
@@ -165,13 +169,25 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
     }
 }
 
+/// A name with percent-encoded bytes, and an optional port.
+#[cold]
+fn is_registered_name(value: &[u8]) -> bool {
+    let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
+    let (name, port) = value.split_at(end);
+    let mut parts = name.split(|&byte| byte == b'%');
+    let plain = |part: &[u8]| part.iter().all(|&byte| IN_HOST[usize::from(byte)]);
+    parts.next().is_some_and(plain)
+        && parts.all(|part| part.len() >= 2 && part[..2].iter().all(u8::is_ascii_hexdigit) && plain(part))
+        && port.strip_prefix(b":").is_none_or(is_port)
+}
+
 /// Digits up to 65535, or nothing.
 fn is_port(port: &[u8]) -> bool {
     port.is_empty() || decimal(port).is_some_and(|port| port <= u64::from(u16::MAX))
 }
 
-/// The bytes that a host consists of, unless it is an address in brackets.
-const IN_HOST: [bool; 256] = alphanumeric_and(b"-._~%!$&'()*+,;=");
+/// The bytes that a host consists of, besides percent-encoded ones, unless it is an address in brackets.
+const IN_HOST: [bool; 256] = alphanumeric_and(b"-._~!$&'()*+,;=");
 
 fn malformed(fault: Fault, at: usize) -> DecodeError {
     Malformed::new(fault, Place::Head, at).into()

@@ -3,11 +3,12 @@
 //!
 //! httparse finds the fields. Where it is lenient (line ends of a bare LF, empty lines before a
 //! status line) the block is checked again, and where it refuses, `diagnose` says what and where.
+//! A block that comes in pieces is checked line by line, so that it is refused at the same place.
 
 use std::mem::MaybeUninit;
 
-use super::diagnose::diagnose;
-use super::error::{DecodeError, Fault, HeadTooLarge, Malformed, Place, TooManyHeaders, TrailersTooLarge};
+use super::diagnose::{Checked, LONGEST_METHOD, diagnose, method_is_too_long};
+use super::error::{DecodeError, Fault, HeadTooLarge, Malformed, Place, TrailersTooLarge};
 use super::fields::Span;
 
 /// What a block begins with.
@@ -55,13 +56,15 @@ pub(crate) struct Block {
 /// Fields on the stack for nearly every message; more are parsed into a vector.
 const STACK_FIELDS: usize = 100;
 
+/// A name of one byte, a colon, CR and LF.
+const SHORTEST_FIELD: usize = 3;
+
 /// Gathers a block. Its buffers are reused from block to block.
 #[derive(Debug, Default)]
 pub(crate) struct BlockReader {
     bytes: Vec<u8>,
     pub(crate) spans: Vec<Span>,
-    line_start: usize,
-    first_line_seen: bool,
+    checked: Checked,
     /// The block is complete; it is kept until the next one begins.
     done: bool,
 }
@@ -80,8 +83,7 @@ impl BlockReader {
     fn clear(&mut self) {
         self.bytes.clear();
         self.spans.clear();
-        self.line_start = 0;
-        self.first_line_seen = false;
+        self.checked = Checked::default();
         self.done = false;
     }
 
@@ -117,39 +119,42 @@ impl BlockReader {
                 self.done = true;
                 return Ok(Some(Block { start, len, buffered: false }));
             }
+            self.check_start(kind, window)?;
+            self.checked.go_on(kind, window, max_fields)?;
             if input.len() >= max_bytes {
                 return Err(kind.too_large(max_bytes));
             }
             self.bytes.extend_from_slice(input);
             *input = &[];
-            if let Some(last) = self.bytes.iter().rposition(|&byte| byte == b'\n') {
-                self.line_start = last + 1;
-                self.first_line_seen = true;
-            }
             return Ok(None);
         }
         while let Some(end) = input.iter().position(|&byte| byte == b'\n') {
             self.take(input, end + 1, kind, max_bytes, max_fields)?;
-            let line = &self.bytes[self.line_start..];
-            let whole = line == b"\r\n" || line == b"\n";
-            self.line_start = self.bytes.len();
-            // The first line is looked at when it is there, so that a peer that speaks something
-            // else is told so at once; the others with the last, so that the work stays linear.
-            if whole || !self.first_line_seen {
-                self.first_line_seen = true;
+            let line = &self.bytes[self.checked.at..];
+            if line == b"\r\n" || line == b"\n" {
                 let parsed = parse(kind, &self.bytes, max_fields, &mut self.spans)?;
                 if let Some((start, len)) = parsed {
                     self.done = true;
                     return Ok(Some(Block { start, len, buffered: true }));
                 }
             }
+            // A line is looked at when it is there, so that a peer is told at once what is wrong.
+            self.checked.go_on(kind, &self.bytes, max_fields)?;
         }
         let rest = input.len();
         self.take(input, rest, kind, max_bytes, max_fields)?;
+        self.check_start(kind, &self.bytes)?;
         if self.bytes.len() >= max_bytes {
             return Err(self.overflow(kind, max_bytes, max_fields));
         }
         Ok(None)
+    }
+
+    fn check_start(&self, kind: Kind, bytes: &[u8]) -> Result<(), DecodeError> {
+        if self.checked.at == 0 && method_is_too_long(kind, bytes) {
+            return Err(Malformed::new(Fault::MethodTooLong, Place::Head, LONGEST_METHOD).into());
+        }
+        Ok(())
     }
 
     /// Moves `count` bytes of the input into the buffer.
@@ -174,9 +179,9 @@ impl BlockReader {
 
     /// A fault within the bound is told before the bound, at whatever places the input was split.
     fn overflow(&mut self, kind: Kind, max_bytes: usize, max_fields: usize) -> DecodeError {
-        match parse(kind, &self.bytes, max_fields, &mut self.spans) {
+        match self.check_all(kind, max_fields) {
             Err(error) => error,
-            Ok(_) => kind.too_large(max_bytes),
+            Ok(()) => kind.too_large(max_bytes),
         }
     }
 
@@ -185,7 +190,13 @@ impl BlockReader {
         if !self.is_started() {
             return Ok(());
         }
-        parse(kind, &self.bytes, max_fields, &mut self.spans).map(|_| ())
+        self.check_all(kind, max_fields)
+    }
+
+    fn check_all(&mut self, kind: Kind, max_fields: usize) -> Result<(), DecodeError> {
+        self.check_start(kind, &self.bytes)?;
+        parse(kind, &self.bytes, max_fields, &mut self.spans)?;
+        self.checked.go_on(kind, &self.bytes, max_fields)
     }
 }
 
@@ -204,23 +215,85 @@ fn parse(
         Kind::Trailers => true,
     };
     if !due {
-        return Err(diagnose(kind, bytes, None));
+        return told(kind, bytes, max_fields, Fault::InvalidStatusLine);
     }
-    let parsed = if max_fields <= STACK_FIELDS {
+    let parsed = match run_with(kind, bytes, max_fields, spans) {
+        Err(httparse::Error::Version) => match with_known_minor(kind, bytes) {
+            Some(known) => run_with(kind, &known, max_fields, spans),
+            None => Err(httparse::Error::Version),
+        },
+        parsed => parsed,
+    };
+    let fault = match parsed {
+        Ok(Some((start, len))) => {
+            return match bare_lf(&bytes[..len], spans) {
+                None if method_len(start) <= LONGEST_METHOD => Ok(Some((start, len))),
+                _ => told(kind, &bytes[..len], max_fields, Fault::BareLf),
+            };
+        }
+        Ok(None) => return Ok(None),
+        // The parser's own word, for what passes below.
+        Err(httparse::Error::Status) => Fault::InvalidStatusLine,
+        Err(httparse::Error::Version) => Fault::InvalidVersion,
+        Err(httparse::Error::HeaderName) => Fault::InvalidHeaderName,
+        Err(httparse::Error::HeaderValue) => Fault::InvalidHeaderValue,
+        Err(httparse::Error::NewLine) => Fault::BareCr,
+        Err(_) => Fault::InvalidTarget,
+    };
+    told(kind, bytes, max_fields, fault)
+}
+
+/// What is wrong with a block that is not taken. Nothing as yet, if it ends in the middle of what may be wrong.
+#[cold]
+fn told<T>(kind: Kind, bytes: &[u8], max_fields: usize, otherwise: Fault) -> Result<Option<T>, DecodeError> {
+    match diagnose(kind, bytes, max_fields) {
+        Err(error) => Err(error),
+        Ok(true) => Err(Malformed::new(otherwise, kind.place(), 0).into()),
+        Ok(false) => Ok(None),
+    }
+}
+
+fn method_len(start: StartLine) -> usize {
+    match start {
+        StartLine::Request { method, .. } => (method.1 - method.0) as usize,
+        _ => 0,
+    }
+}
+
+/// The block with `HTTP/1.1` in place of a higher minor version, which the parser does not know. A recipient reads
+/// such a message as the highest minor version that it implements (RFC 9110, section 2.5).
+#[cold]
+fn with_known_minor(kind: Kind, bytes: &[u8]) -> Option<Vec<u8>> {
+    let version = match kind {
+        Kind::Request => {
+            let mut spaces = (0..bytes.len()).filter(|&at| bytes[at] == b' ');
+            spaces.nth(1)? + 1
+        }
+        Kind::Response => 0,
+        Kind::Trailers => return None,
+    };
+    let minor = version + b"HTTP/1.".len();
+    let higher = bytes[version..].starts_with(b"HTTP/1.") && matches!(bytes.get(minor), Some(b'2'..=b'9'));
+    higher.then(|| {
+        let mut known = bytes.to_vec();
+        known[minor] = b'1';
+        known
+    })
+}
+
+fn run_with(
+    kind: Kind,
+    bytes: &[u8],
+    max_fields: usize,
+    spans: &mut Vec<Span>,
+) -> Result<Option<(StartLine, usize)>, httparse::Error> {
+    if max_fields <= STACK_FIELDS {
         let mut fields = [const { MaybeUninit::uninit() }; STACK_FIELDS];
         run(kind, bytes, &mut fields[..max_fields], spans)
     } else {
-        let mut fields = vec![MaybeUninit::uninit(); max_fields];
+        // More fields than that do not fit; a limit without bound is to cost no more memory than the bytes.
+        let mut fields = vec![MaybeUninit::uninit(); max_fields.min(bytes.len() / SHORTEST_FIELD + 1)];
         run(kind, bytes, &mut fields, spans)
-    };
-    match parsed {
-        Ok(Some((start, len))) => match bare_lf(&bytes[..len], spans) {
-            Some(at) => Err(Malformed::new(Fault::BareLf, kind.place(), at).into()),
-            None => Ok(Some((start, len))),
-        },
-        Ok(None) => Ok(None),
-        Err(httparse::Error::TooManyHeaders) => Err(TooManyHeaders { limit: max_fields }.into()),
-        Err(error) => Err(diagnose(kind, bytes, Some(error))),
     }
 }
 

@@ -21,9 +21,9 @@ pub struct RequestHead<'a> {
     pub target: Target<'a>,
     /// The host, with its port if one was named: the target's, else that of the `Host` header.
     ///
-    /// `None` in HTTP/1.0 only. Empty where the client knows of none.
+    /// `None` in HTTP/1.0 only.
     pub host: Option<&'a str>,
-    /// HTTP/1.0 or HTTP/1.1.
+    /// HTTP/1.0, or HTTP/1.1 for that and all higher minor versions.
     pub version: Version,
     /// The header fields.
     pub headers: Fields<'a>,

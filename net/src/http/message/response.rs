@@ -17,7 +17,7 @@ pub struct ResponseHead<'a> {
     pub status: StatusCode,
     /// The words after the status, as they came; may be empty.
     pub reason: &'a [u8],
-    /// HTTP/1.0 or HTTP/1.1.
+    /// HTTP/1.0, or HTTP/1.1 for that and all higher minor versions.
     pub version: Version,
     /// The header fields.
     pub headers: Fields<'a>,

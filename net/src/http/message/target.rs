@@ -32,14 +32,15 @@ pub enum Target<'a> {
 impl<'a> Target<'a> {
     /// Reads the target of a request with that method; `None` if it has no valid form.
     ///
-    /// Characters that no URL has are refused: all but printable ASCII, and `"`, `#`, `<`, `>` and
-    /// the backslash. Others that belong percent-encoded, but which browsers send as they are
-    /// (``^ ` { | }``, and brackets), pass.
+    /// Characters that no URL has are refused: all but printable ASCII, `#`, and in front of the
+    /// query `"`, `<`, `>` and the backslash. Others that belong percent-encoded, but which clients
+    /// send as they are (``^ ` { | }`` and brackets, and in a query those four, too), pass.
     pub(crate) fn parse(method: &str, target: &'a str) -> Option<Target<'a>> {
-        if target
-            .bytes()
-            .any(|byte| !matches!(byte, b'!'..=b'~') || matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\\'))
-        {
+        let refused = |byte| match byte {
+            b'!'..=b'~' => matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\\'),
+            _ => true,
+        };
+        if target.bytes().any(refused) && !only_in_query(target) {
             return None;
         }
         if method == "CONNECT" {
@@ -90,6 +91,15 @@ impl<'a> Target<'a> {
             Target::Origin { .. } | Target::Asterisk => None,
         }
     }
+}
+
+/// Whether what has no place in a path is in the query alone, and may be there.
+#[cold]
+fn only_in_query(target: &str) -> bool {
+    let (before, query) = split_query(target);
+    let fine = |byte| matches!(byte, b'!'..=b'~') && byte != b'#';
+    let path = |byte| fine(byte) && !matches!(byte, b'"' | b'<' | b'>' | b'\\');
+    before.bytes().all(path) && query.is_some_and(|query| query.bytes().all(fine))
 }
 
 fn split_query(text: &str) -> (&str, Option<&str>) {

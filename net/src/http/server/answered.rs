@@ -1,6 +1,6 @@
 //! What there is to say of a request that is over, for those who keep a log.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::{Duration, Instant};
 
 use ::http::{Method, StatusCode};
@@ -12,8 +12,8 @@ use crate::http::{Fields, Headers, RequestHead};
 /// A request that is over, and what became of it: for a log of accesses. [`Site::on_answered`](super::Site::on_answered)
 /// tells it.
 ///
-/// Displayed, it is a line such as `127.0.0.1:40312 "GET /a?b=c" 200, 13 bytes in 0.2 ms`. Targets are printable ASCII
-/// without quotes, so nothing a client sends can forge a line.
+/// Displayed, it is a line such as `127.0.0.1:40312 "GET /a?b=c" 200, 13 bytes in 0.2 ms`. Targets are printable ASCII,
+/// and a quote or backslash in one is shown with a backslash before it, so nothing a client sends can forge a line.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Answered<'a> {
@@ -40,7 +40,14 @@ impl fmt::Display for Answered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let method = self.method.map_or("", Method::as_str);
         let space = if self.method.is_some() { " " } else { "" };
-        write!(f, "{} \"{method}{space}{}\" ", self.peer, self.target)?;
+        write!(f, "{} \"{method}{space}", self.peer)?;
+        for character in self.target.chars() {
+            if matches!(character, '"' | '\\') {
+                f.write_char('\\')?;
+            }
+            f.write_char(character)?;
+        }
+        f.write_str("\" ")?;
         match self.status {
             Some(status) => write!(f, "{}", status.as_u16())?,
             None => f.write_str("-")?,

@@ -124,6 +124,13 @@ impl Channel {
         self.transport.get_or_init(Transport::lost)
     }
 
+    pub(super) fn is_secured(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.transport().tls().is_some();
+        #[cfg(not(feature = "tls"))]
+        return false;
+    }
+
     #[inline]
     pub(super) fn enter(&self, phase: Phase, rounds: u64) {
         self.phase.set(phase);
@@ -160,16 +167,16 @@ impl Channel {
         }
     }
 
-    /// The reader of the body wants more, or no more.
-    pub(super) fn body_resumed(&self) {
-        self.await_body();
-        self.transport().resume_producing();
-    }
-
-    /// Gives the client time to send a body.
+    /// Gives the client time to send a body, and once for each. While its reader holds it up, the site's rounds put the
+    /// deadline off, and no more than that: else a client could have the time anew for each byte.
     pub(super) fn await_body(&self) {
         self.received.set(0);
         self.deadline.set(self.site.deadline(self.site.limits.body));
+    }
+
+    /// Gives a client that has ended its half, and may be gone, time to show that it is there by taking something.
+    pub(super) fn await_sign_of_life(&self) {
+        self.deadline.set(self.site.deadline(self.site.limits.half_closed));
     }
 
     /// Does with an answer what is to be done. `rest`: there is more input behind the request.
@@ -200,7 +207,9 @@ impl Channel {
         done: impl FnOnce(Result<T, Failure>) + 'static,
     ) {
         self.phase.set(Phase::Answering);
-        if self.exchange.get().complete {
+        if self.half_closed.get() {
+            self.await_sign_of_life();
+        } else if self.exchange.get().complete {
             self.deadline.set(NEVER);
         }
         self.canceller.set(Some(deferred.canceller()));
@@ -238,6 +247,11 @@ impl Channel {
                 of_failure(Failure::new(format!("{} is no final answer", response.status)))
             }
             None => response,
+        };
+        let response = if response.status == StatusCode::RESET_CONTENT {
+            Response { body: Body::Static(b""), content_type: None, ..response }
+        } else {
+            response
         };
         let mut exchange = self.exchange.get();
         let unread = !exchange.complete && !exchange.rest_is_small;
@@ -355,10 +369,6 @@ impl Channel {
     pub(super) fn idle(&self) {
         self.exchange.set(Exchange::NONE);
         self.enter(Phase::Idle, self.site.limits.idle);
-    }
-
-    pub(super) fn is_streaming(&self) -> bool {
-        self.stream.borrow().is_some()
     }
 
     /// Closes the connection after what was written. A client that is still sending would get a reset, and with it

@@ -12,7 +12,7 @@ use super::channel::{Channel, Exchange, Phase};
 use super::incoming::{BodyRefused, Incoming};
 use super::request::{Content, KeptHead, Request};
 use super::{Answer, BodyMode, RequestBody, Resource, StatusError, encode};
-use crate::http::{BodyLength, DecodeError, RequestDecoder, RequestEvent, RequestHead};
+use crate::http::{BodyLength, DecodeError, RequestDecoder, RequestEvent, RequestHead, Target};
 use crate::transport::scratch::SCRATCH;
 use crate::{HandlerPanicked, Protocol, Transport};
 
@@ -144,6 +144,9 @@ fn on_head(
     if head.method == Method::CONNECT {
         return channel.refuse(StatusCode::NOT_IMPLEMENTED, out);
     }
+    if is_misdirected(channel, &head.target) {
+        return channel.refuse(StatusCode::MISDIRECTED_REQUEST, out);
+    }
     let mut request = Request::new(head, channel);
     let resource = match look_up(&mut request) {
         Ok(resource) => resource,
@@ -184,6 +187,15 @@ fn on_head(
                 out.extend_from_slice(encode::CONTINUE);
             }
         }
+    }
+}
+
+/// Whether the target is one of `https`, and the connection is not secured (RFC 9110, section 7.4).
+#[inline]
+fn is_misdirected(channel: &Channel, target: &Target<'_>) -> bool {
+    match target {
+        Target::Absolute { scheme, .. } => scheme.eq_ignore_ascii_case("https") && !channel.is_secured(),
+        _ => false,
     }
 }
 

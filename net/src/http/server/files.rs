@@ -15,7 +15,7 @@ use twistor_reactor::Handle;
 
 use self::conditions::{Conditions, Part, Verdict};
 use super::request::decode;
-use super::tree::is_known;
+use super::tree::{is_known, not_allowed, options};
 use super::{Answer, BodyWriter, IntoAnswer, Request, Resource, Response, StatusError, date};
 
 /// Files up to this size are read at once; larger ones in pieces of this size, as the client takes them.
@@ -54,12 +54,11 @@ impl Files {
 
 impl Resource for Files {
     fn render(&self, request: &mut Request<'_>) -> Answer {
-        if !is_known(request.method()) {
-            return StatusCode::NOT_IMPLEMENTED.into_answer();
-        }
-        if ![Method::GET, Method::HEAD].contains(request.method()) {
-            let refusal = Response::from(StatusCode::METHOD_NOT_ALLOWED);
-            return refusal.header(header::ALLOW, "GET, HEAD").into_answer();
+        match *request.method() {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => return options(self.methods()),
+            ref method if is_known(method) => return not_allowed(self.methods()),
+            _ => return StatusCode::NOT_IMPLEMENTED.into_answer(),
         }
         let Some((below, folder)) = relative(request.rest()) else {
             return StatusCode::NOT_FOUND.into_answer();
@@ -82,6 +81,10 @@ impl Resource for Files {
 
     fn is_leaf(&self) -> bool {
         true
+    }
+
+    fn methods(&self) -> Vec<Method> {
+        vec![Method::GET, Method::HEAD]
     }
 }
 
@@ -111,11 +114,21 @@ fn relative(rest: &str) -> Option<(PathBuf, bool)> {
 
 /// The same place with a slash at its end. The path alone, so that it can lead to no other host.
 fn redirect_target(request: &Request<'_>) -> String {
-    let path = request.path().trim_start_matches('/');
-    match request.query() {
-        Some(query) => format!("/{path}/?{query}"),
-        None => format!("/{path}/"),
+    let mut target = format!("/{}/", request.path().trim_start_matches('/'));
+    if let Some(query) = request.query() {
+        target.push('?');
+        for character in query.chars() {
+            match character {
+                // Taken as they come, and not to be passed on.
+                '"' => target.push_str("%22"),
+                '<' => target.push_str("%3C"),
+                '>' => target.push_str("%3E"),
+                '\\' => target.push_str("%5C"),
+                other => target.push(other),
+            }
+        }
     }
+    target
 }
 
 /// What the client is told of a file that cannot be had.
@@ -126,9 +139,26 @@ fn told(failure: Failure) -> Failure {
             StatusError::new(StatusCode::NOT_FOUND).into()
         }
         Some(Kind::PermissionDenied) => StatusError::new(StatusCode::FORBIDDEN).into(),
+        _ if failure.check().is_some_and(lacks_descriptors) => {
+            log::warn!("a file could not be opened: {failure}");
+            StatusError::new(StatusCode::SERVICE_UNAVAILABLE).into()
+        }
         _ => failure,
     }
 }
+
+/// Whether it may be had later: the process, or the system, has as many descriptors as it may.
+fn lacks_descriptors(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+    #[cfg(windows)]
+    return error.raw_os_error() == Some(ERROR_TOO_MANY_OPEN_FILES);
+    #[cfg(not(any(unix, windows)))]
+    return false;
+}
+
+#[cfg(windows)]
+const ERROR_TOO_MANY_OPEN_FILES: i32 = 4;
 
 /// What a path leads to.
 enum Found {
@@ -142,6 +172,7 @@ struct Opened {
     path: PathBuf,
     length: u64,
     changed: Option<SystemTime>,
+    opened: SystemTime,
     /// The whole file, if it is small.
     content: Option<Vec<u8>>,
 }
@@ -170,9 +201,12 @@ impl Found {
         }
         let mut file = File::open(&path)?;
         let metadata = file.metadata()?;
+        // The clock that the times of files are taken from, whatever the reactor's is.
+        #[allow(clippy::disallowed_methods, reason = "what a simulation reads of real files is as real")]
+        let opened = SystemTime::now();
         let length = metadata.len();
         let content = if length <= PIECE { Some(read_exactly(&mut file, length)?) } else { None };
-        Ok(Found::File(Opened { file, path, length, changed: metadata.modified().ok(), content }))
+        Ok(Found::File(Opened { file, path, length, changed: metadata.modified().ok(), opened, content }))
     }
 }
 
@@ -195,7 +229,7 @@ impl Opened {
     fn response(self, conditions: &Conditions, handle: &Handle) -> Response {
         let changed = self.changed.map(date::seconds);
         let tag = self.tag();
-        let verdict = conditions.judge(self.length, &tag, changed);
+        let verdict = conditions.judge(self.length, &tag, changed, date::seconds(self.opened));
         let kind = kinds::of(&self.path);
         let response = match verdict {
             Verdict::NotModified => Response::new(StatusCode::NOT_MODIFIED),

@@ -161,10 +161,9 @@ impl Incoming {
         let Some(channel) = self.channel.upgrade() else { return };
         if self.expects.replace(false) {
             channel.send_continue();
-            channel.await_body();
         }
         if self.paused.replace(false) {
-            channel.body_resumed();
+            channel.transport().resume_producing();
         }
     }
 
@@ -174,7 +173,7 @@ impl Incoming {
             // Not to be told to go on: the body is not wanted.
             if self.paused.replace(false) {
                 if let Some(channel) = self.channel.upgrade() {
-                    channel.body_resumed();
+                    channel.transport().resume_producing();
                 }
             }
         }

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use ::http::Method;
+
 use super::{Answer, IntoAnswer, Request};
 
 /// Something that has a place in a site and answers requests. Twisted: `IResource`.
@@ -60,6 +62,12 @@ pub trait Resource: 'static {
         false
     }
 
+    /// Returns the methods that this resource and those below it answer, as far as they are known beforehand. They
+    /// are the answer to `OPTIONS *`. Default: none.
+    fn methods(&self) -> Vec<Method> {
+        Vec::new()
+    }
+
     /// How it wants the body of a request, of which the head has come.
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {
         let _ = request;
@@ -106,6 +114,10 @@ impl<R: Resource + ?Sized> Resource for Rc<R> {
 
     fn is_leaf(&self) -> bool {
         (**self).is_leaf()
+    }
+
+    fn methods(&self) -> Vec<Method> {
+        (**self).methods()
     }
 
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {

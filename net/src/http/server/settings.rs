@@ -46,15 +46,16 @@ pub struct Timeouts {
     /// gets a 408.
     pub head: Duration,
     /// For the body of a request, and one second more for each KiB that came of it; 30 seconds. Then the client gets a
-    /// 408. While a handler that reads the body holds it up, or has
-    /// not asked for it of a client that waits for that (`Expect: 100-continue`), the time stands still.
+    /// 408. While a handler that reads the body holds it up, or has not asked for it of a client that waits for that
+    /// (`Expect: 100-continue`), the time stands still. It does not start again.
     pub body: Duration,
     /// Between two requests; 60 seconds. Then the connection is closed.
     pub idle: Duration,
     /// For a client that reads nothing of what waits to be sent; 60 seconds. Then the connection is reset.
     pub write: Duration,
     /// For a handler whose client has ended its half of the connection: that client has left, or waits for its answer,
-    /// and nothing tells which; 5 seconds. Then the handler is cancelled. A reset cancels it at once.
+    /// and nothing tells which; 5 seconds. Then the handler is cancelled, or the body that is streamed. Each time a
+    /// part of such a body has been sent, the time starts again. A reset cancels at once.
     pub half_closed: Duration,
     /// For a client that goes on sending after it got its last answer; 2 seconds.
     pub linger: Duration,

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::time::{Instant, SystemTime};
@@ -114,12 +115,18 @@ impl Site {
 
     /// Listens. When the reactor shuts down, the site is [stopped](Site::stop), and the reactor waits for that.
     ///
-    /// [`ListeningPort::stop_listening`] closes the port and leaves the connections as they are.
+    /// [`ListeningPort::stop_listening`] closes the port and leaves the connections as they are. A site that has
+    /// stopped starts afresh.
     ///
     /// # Errors
     ///
-    /// [`CannotListen`], with what the operating system says.
+    /// [`CannotListen`], with what the operating system says, or because the site has been told to stop and still has
+    /// connections.
     pub fn listen(&self, endpoint: ServerEndpoint) -> Result<ListeningPort, CannotListen> {
+        if self.0.is_draining() && self.connections() > 0 {
+            let source = io::Error::other("the site is stopping, and its last connections are not closed");
+            return Err(CannotListen { address: endpoint.wanted(), source });
+        }
         let port = endpoint.listen(&self.0.handle, self.clone())?;
         self.0.ports.borrow_mut().push(port.clone());
         self.0.draining.set(false);

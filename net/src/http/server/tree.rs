@@ -21,7 +21,8 @@ struct Entry {
 /// and `putChild`.
 ///
 /// A method without a handler is answered with 405 and the methods that have one, a method that HTTP does not know
-/// with 501. `HEAD` is answered by the handler of `GET` where it has none of its own.
+/// with 501. `HEAD` is answered by the handler of `GET` where it has none of its own, and `OPTIONS` with 204 and the
+/// methods that have a handler; for `OPTIONS *`, also those of the resources below.
 ///
 /// ```
 /// use twistor_net::http::Method;
@@ -115,25 +116,59 @@ impl Tree {
 
     #[cold]
     fn refuse(&self, request: &mut Request<'_>) -> Answer {
+        if request.path() == "*" {
+            let methods = Resource::methods(self);
+            if !methods.is_empty() || self.fallback.is_none() {
+                return options(methods);
+            }
+        }
         if let Some(fallback) = self.fallback.as_ref().filter(|_| self.entries.is_empty()) {
             return fallback.render(request);
         }
         if self.entries.is_empty() {
             return StatusCode::NOT_FOUND.into_answer();
         }
+        if request.method() == Method::OPTIONS {
+            return options(self.own_methods());
+        }
         if !is_known(request.method()) {
             return StatusCode::NOT_IMPLEMENTED.into_answer();
         }
-        let mut allow = Vec::new();
+        not_allowed(self.own_methods())
+    }
+
+    fn own_methods(&self) -> Vec<Method> {
+        let mut methods = Vec::new();
         for entry in &self.entries {
-            allow.push(entry.method.as_str());
+            methods.push(entry.method.clone());
             if entry.method == Method::GET && self.entries.iter().all(|entry| entry.method != Method::HEAD) {
-                allow.push("HEAD");
+                methods.push(Method::HEAD);
             }
         }
-        let refusal = Response::from(StatusCode::METHOD_NOT_ALLOWED);
-        refusal.header(header::ALLOW, allow.join(", ")).into_answer()
+        methods
     }
+}
+
+/// The answer to `OPTIONS` where these methods are answered.
+pub(super) fn options(methods: Vec<Method>) -> Answer {
+    Response::new(StatusCode::NO_CONTENT).header(header::ALLOW, allow(methods)).into_answer()
+}
+
+/// The answer to a method other than these.
+pub(super) fn not_allowed(methods: Vec<Method>) -> Answer {
+    Response::from(StatusCode::METHOD_NOT_ALLOWED).header(header::ALLOW, allow(methods)).into_answer()
+}
+
+/// Each method once, and `OPTIONS`, which is answered everywhere.
+fn allow(mut methods: Vec<Method>) -> String {
+    methods.push(Method::OPTIONS);
+    let mut allow: Vec<&str> = Vec::new();
+    for method in &methods {
+        if !allow.contains(&method.as_str()) {
+            allow.push(method.as_str());
+        }
+    }
+    allow.join(", ")
 }
 
 /// The methods of RFC 9110 and PATCH.
@@ -171,6 +206,12 @@ impl Resource for Tree {
         let fallback = self.fallback.clone().filter(|_| !itself)?;
         request.put_back();
         Some(fallback)
+    }
+
+    fn methods(&self) -> Vec<Method> {
+        let below = self.children.values().chain(&self.fallback);
+        let below = below.flat_map(|resource| Resource::methods(&**resource));
+        self.own_methods().into_iter().chain(below).collect()
     }
 
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {

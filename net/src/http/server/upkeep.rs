@@ -19,9 +19,19 @@ impl Channel {
         } else if now - since >= self.site.limits.write {
             return true;
         }
+        self.hold_deadline(sent != before);
         let read = waiting == 0
             || matches!(self.phase.get(), Phase::Head | Phase::Body | Phase::Rest | Phase::Lingering);
         read && self.deadline_by_now(now) <= now
+    }
+
+    /// Puts the deadline off where it is not the client who lets time pass.
+    fn hold_deadline(&self, took: bool) {
+        if self.incoming.borrow().as_ref().is_some_and(|incoming| incoming.is_paused()) {
+            self.deadline.set(self.deadline.get().saturating_add(1));
+        } else if took && self.half_closed.get() && self.phase.get() == Phase::Answering {
+            self.await_sign_of_life();
+        }
     }
 
     fn deadline_by_now(&self, now: u64) -> u64 {
@@ -29,15 +39,15 @@ impl Channel {
         if deadline > now {
             return deadline;
         }
-        if self.incoming.borrow().as_ref().is_some_and(|incoming| incoming.is_paused()) {
-            return NEVER;
-        }
         match self.phase.get() {
-            Phase::Body | Phase::Rest | Phase::Answering => {
-                deadline.saturating_add(self.site.limits.earned_by(self.received.get()))
-            }
+            Phase::Body | Phase::Rest => self.deadline_of_body(),
+            Phase::Answering if !self.half_closed.get() => self.deadline_of_body(),
             _ => deadline,
         }
+    }
+
+    fn deadline_of_body(&self) -> u64 {
+        self.deadline.get().saturating_add(self.site.limits.earned_by(self.received.get()))
     }
 
     /// Ends what has lasted too long.
@@ -66,8 +76,8 @@ impl Channel {
     pub(super) fn client_may_have_left(&self) {
         if self.site.limits.half_closed == 0 {
             self.leave();
-        } else if !self.is_streaming() {
-            self.deadline.set(self.site.deadline(self.site.limits.half_closed));
+        } else {
+            self.await_sign_of_life();
         }
     }
 

@@ -50,8 +50,8 @@ impl Conditions {
         }
     }
 
-    /// `changed` is in seconds since 1970.
-    pub(super) fn judge(&self, length: u64, tag: &str, changed: Option<u64>) -> Verdict {
+    /// `changed` and `now` are in seconds since 1970.
+    pub(super) fn judge(&self, length: u64, tag: &str, changed: Option<u64>, now: u64) -> Verdict {
         let expected = match (&self.if_match, &self.if_unmodified_since) {
             (Some(tags), _) => names(tags, tag, Strength::Strong),
             (None, Some(date)) => {
@@ -79,7 +79,8 @@ impl Conditions {
             Some(validator) if validator.starts_with(b"\"") => validator == tag.as_bytes(),
             Some(validator) => {
                 let date = date::parse(validator).map(date::seconds);
-                date.is_some() && date == changed
+                // In the second under way the file can change again, and keep its date (RFC 9110, section 8.8.2.2).
+                date.is_some() && date == changed && changed < Some(now)
             }
         };
         match &self.range {
