@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 /// One end of a connection: a socket address, or the path of a UNIX socket. Twisted: `IPv4Address`, `IPv6Address`,
 /// `UNIXAddress`.
 ///
-/// Prints as `127.0.0.1:80`, `[::1]:80`, `/run/x.sock` or `unnamed socket`.
+/// Prints as `127.0.0.1:80`, `[::1]:80`, `/run/x.sock`, `@name` (an abstract name) or `unnamed socket`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Address {
     /// An IP address and port.
     Ip(SocketAddr),
-    /// A UNIX socket's path; none for the client's end of most connections.
+    /// A UNIX socket's path; none for the client's end of most connections. A path that begins with a NUL byte is an
+    /// abstract name, which Linux has.
     Unix(Option<PathBuf>),
 }
 
@@ -50,7 +51,10 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Ip(address) => address.fmt(f),
-            Address::Unix(Some(path)) => path.display().fmt(f),
+            Address::Unix(Some(path)) => match path.to_string_lossy().strip_prefix('\0') {
+                Some(name) => write!(f, "@{}", name.escape_default()),
+                None => path.display().fmt(f),
+            },
             Address::Unix(None) => f.write_str("unnamed socket"),
         }
     }

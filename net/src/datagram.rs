@@ -1,19 +1,21 @@
 //! Datagrams: UDP.
 
+mod multicast;
 mod socket;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use mio::net::UdpSocket;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 use twistor_deferred::{Deferred, Failure, Trigger, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
+pub use self::multicast::MulticastInterface;
 use self::socket::DatagramSocket;
 use crate::simulation::Network;
 use crate::transport::scratch::with_scratch;
@@ -104,12 +106,14 @@ pub struct UdpEndpoint {
     peer: Option<SocketAddr>,
     broadcast: bool,
     reuse_port: bool,
+    /// None: what the operating system is set to.
+    only_v6: Option<bool>,
 }
 
 impl UdpEndpoint {
     /// A UDP port of an interface; port 0 is any free one.
     pub fn new(address: SocketAddr) -> UdpEndpoint {
-        UdpEndpoint { address, peer: None, broadcast: false, reuse_port: false }
+        UdpEndpoint { address, peer: None, broadcast: false, reuse_port: false, only_v6: None }
     }
 
     /// Connects the port: it sends to this peer with [`send`](DatagramTransport::send), hears from no other, and is
@@ -131,6 +135,14 @@ impl UdpEndpoint {
     #[must_use]
     pub fn reuse_port(mut self, on: bool) -> UdpEndpoint {
         self.reuse_port = on;
+        self
+    }
+
+    /// Sets whether a port of an IPv6 interface refuses IPv4 (IPV6_V6ONLY). Default: what the operating system is set
+    /// to. Nothing happens on a port of an IPv4 interface.
+    #[must_use]
+    pub fn only_v6(mut self, on: bool) -> UdpEndpoint {
+        self.only_v6 = Some(on);
         self
     }
 
@@ -162,6 +174,9 @@ impl UdpEndpoint {
         }
         if self.broadcast {
             socket.set_broadcast(true)?;
+        }
+        if let (Some(only), true) = (self.only_v6, self.address.is_ipv6()) {
+            socket.set_only_v6(only)?;
         }
         socket.bind(&self.address.into())?;
         if let Some(peer) = self.peer {
@@ -238,51 +253,6 @@ impl DatagramTransport {
             }
             _ => succeed(()),
         }
-    }
-
-    /// Joins a multicast group, on the interface that the operating system chooses. Twisted: `joinGroup`.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system says.
-    pub fn join_group(&self, group: IpAddr) -> io::Result<()> {
-        self.with_socket(|socket| match group {
-            IpAddr::V4(group) => socket.join_multicast_v4(&group, &std::net::Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(group) => socket.join_multicast_v6(&group, 0),
-        })
-    }
-
-    /// Leaves a multicast group. Twisted: `leaveGroup`.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system says.
-    pub fn leave_group(&self, group: IpAddr) -> io::Result<()> {
-        self.with_socket(|socket| match group {
-            IpAddr::V4(group) => socket.leave_multicast_v4(&group, &std::net::Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(group) => socket.leave_multicast_v6(&group, 0),
-        })
-    }
-
-    /// Whether this machine hears what it sends to groups. Twisted: `setLoopbackMode`.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system says.
-    pub fn set_multicast_loop(&self, on: bool) -> io::Result<()> {
-        self.with_socket(|socket| match self.address {
-            SocketAddr::V4(_) => socket.set_multicast_loop_v4(on),
-            SocketAddr::V6(_) => socket.set_multicast_loop_v6(on),
-        })
-    }
-
-    /// How many bytes the operating system keeps for this port until they are read.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system says.
-    pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<()> {
-        self.with_socket(|socket| SockRef::from(socket).set_recv_buffer_size(bytes))
     }
 
     fn with_socket<T>(&self, use_it: impl FnOnce(&UdpSocket) -> io::Result<T>) -> io::Result<T> {

@@ -12,6 +12,8 @@ mod resolver;
 mod secured;
 mod server;
 pub(crate) mod timeout;
+#[cfg(unix)]
+mod unix;
 
 pub use client::ClientEndpoint;
 pub use description::EndpointError;

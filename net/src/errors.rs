@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 use twistor_deferred::{Failure, Panicked};
@@ -233,6 +234,33 @@ impl fmt::Display for ConnectFailed {
 impl Error for ConnectFailed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.source)
+    }
+}
+
+/// A service did not get a connection in the number of attempts that the caller was ready to wait for. Its source is
+/// the last failure.
+#[derive(Clone, Debug)]
+pub struct ConnectAttemptsFailed {
+    /// The failures counted.
+    pub failures: u32,
+    source: Arc<dyn Error + Send + Sync>,
+}
+
+impl ConnectAttemptsFailed {
+    pub(crate) fn new(failures: u32, source: Arc<dyn Error + Send + Sync>) -> ConnectAttemptsFailed {
+        ConnectAttemptsFailed { failures, source }
+    }
+}
+
+impl fmt::Display for ConnectAttemptsFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no connection after {} failures: {}", self.failures, self.source)
+    }
+}
+
+impl Error for ConnectAttemptsFailed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
     }
 }
 

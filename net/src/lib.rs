@@ -80,14 +80,15 @@ mod transport;
 pub use twistor_deferred::Failure;
 
 pub use address::Address;
-pub use datagram::{DatagramProtocol, DatagramTransport, UdpEndpoint};
+pub use datagram::{DatagramProtocol, DatagramTransport, MulticastInterface, UdpEndpoint};
 pub use endpoint::{
     Backoff, ClientEndpoint, EndpointError, ListeningPort, Reconnecting, Resolver, ServerEndpoint,
     SystemResolver,
 };
 pub use errors::{
-    CannotListen, ConnectFailed, ConnectRefused, ConnectStage, ConnectTimedOut, ConnectionAborted,
-    ConnectionDone, ConnectionLost, DnsLookupError, FailedAttempt, HandlerPanicked, NoRoute,
+    CannotListen, ConnectAttemptsFailed, ConnectFailed, ConnectRefused, ConnectStage, ConnectTimedOut,
+    ConnectionAborted, ConnectionDone, ConnectionLost, DnsLookupError, FailedAttempt, HandlerPanicked,
+    NoRoute,
 };
 pub use protocol::{
     Conversation, EndOfData, Factory, FrameReceiver, Framed, IdleTimedOut, IdleTimeout, IdleTimer, Limited,

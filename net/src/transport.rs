@@ -2,6 +2,7 @@
 
 mod calls;
 pub(crate) mod connection;
+mod options;
 pub(crate) mod outgoing;
 mod producer;
 mod rate;
@@ -12,7 +13,6 @@ pub(crate) mod watched;
 use std::fmt;
 use std::io;
 use std::rc::{Rc, Weak};
-use std::time::Duration;
 
 use twistor_deferred::{Deferred, Failure, fail};
 
@@ -345,33 +345,6 @@ impl Transport {
         self.with_socket(|socket| Ok(socket.tls())).ok().flatten()
     }
 
-    /// Sends small writes at once instead of gathering them while earlier ones are under way (TCP_NODELAY). Off
-    /// unless set; nothing happens on a UNIX socket. Twisted: `setTcpNoDelay`.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system says.
-    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.with_socket(|socket| socket.as_tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(on)))
-    }
-
-    /// Has the operating system ask an idle peer whether it is still there, after this time and then at its own
-    /// pace; `None` turns that off. Off unless set; nothing happens on a UNIX socket. Twisted: `setTcpKeepAlive`.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system says.
-    pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
-        self.with_socket(|socket| {
-            let Some(tcp) = socket.as_tcp() else { return Ok(()) };
-            let socket = socket2::SockRef::from(tcp);
-            match idle {
-                Some(idle) => socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle)),
-                None => socket.set_keepalive(false),
-            }
-        })
-    }
-
     fn with_socket<T>(&self, look: impl FnOnce(&Socket) -> io::Result<T>) -> io::Result<T> {
         match self.connection.upgrade() {
             Some(connection) => connection.with_socket(look),
@@ -386,41 +359,5 @@ impl fmt::Debug for Transport {
             Some(peer) => write!(f, "Transport(to {peer})"),
             None => f.write_str("Transport(lost)"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use twistor_reactor::Reactor;
-
-    use super::connection::tests::{Silent, connected};
-    use super::*;
-
-    #[test]
-    fn options_reach_the_socket() {
-        let (near, _far) = connected();
-        let options = |transport: &Transport| {
-            transport.with_socket(|socket| match socket.as_tcp().map(socket2::SockRef::from) {
-                Some(tcp) => Ok((tcp.tcp_nodelay()?, tcp.keepalive()?)),
-                None => Err(io::ErrorKind::Unsupported.into()),
-            })
-        };
-        let reactor = Reactor::new().unwrap();
-        let handle = reactor.handle();
-        let (told, trigger) = Deferred::new();
-        reactor.call_when_running(move || {
-            let peer = near.peer_addr().unwrap();
-            let socket = Socket::tcp(mio::net::TcpStream::from_std(near), peer);
-            let transport = Connection::start(&handle, socket, Silent).unwrap();
-            let mut seen = vec![options(&transport).unwrap()];
-            transport.set_nodelay(true).unwrap();
-            transport.set_keepalive(Some(Duration::from_secs(60))).unwrap();
-            seen.push(options(&transport).unwrap());
-            transport.set_nodelay(false).unwrap();
-            transport.set_keepalive(None).unwrap();
-            seen.push(options(&transport).unwrap());
-            trigger.callback(seen);
-        });
-        assert_eq!(reactor.run_until(told).unwrap(), [(false, false), (true, true), (false, false)]);
     }
 }

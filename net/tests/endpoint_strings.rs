@@ -137,8 +137,142 @@ fn errors_name_what_is_wrong_and_where() {
     refused::<ServerEndpoint>("tcp:80:127.0.0.1:many", "\"many\" is not a number of connections", 17);
     refused::<ServerEndpoint>("tcp:80:127.0.0.1:5:6", "one argument too many, \"6\"", 19);
     refused::<ServerEndpoint>("tcp:", "an empty port", 4);
+    // P16.1: by name as by place
+    refused::<ServerEndpoint>("tcp:port=", "an empty port", 9);
+    refused::<ServerEndpoint>("unix:060:address=", "an empty address", 17);
+    refused::<ServerEndpoint>("unix:path=", "an empty path", 10);
+    refused::<ServerEndpoint>("unix:abstract=", "an empty abstract", 14);
+    refused::<ServerEndpoint>("unix:/x:backlog=", "an empty backlog", 16);
+    refused::<ServerEndpoint>("tcp:80:interface=", "an empty interface", 17);
+    refused::<ServerEndpoint>("tcp:80:reusePort=", "an empty reusePort", 17);
+    refused::<ClientEndpoint>("tcp:h:80:timeout=", "an empty timeout", 17);
+    refused::<ClientEndpoint>("tcp:host=:80", "an empty host", 9);
+    refused::<ClientEndpoint>("unix:address=", "an empty address", 13);
     let known = if cfg!(feature = "tls") { "tcp, tcp6, tls, ssl, unix" } else { "tcp, tcp6, unix" };
     refused::<ServerEndpoint>("stdio:", &format!("unknown kind \"stdio\" (known: {known})"), 0);
     #[cfg(feature = "tls")]
     refused::<ServerEndpoint>("ssl:443", "no privateKey", 7);
+}
+
+// P16.2
+#[test]
+fn a_timeout_is_read_and_written_exactly() {
+    use std::time::Duration;
+    let endpoint = |timeout| ClientEndpoint::tcp("h", 1).timeout(timeout);
+    let times = [
+        (Duration::ZERO, "0"),
+        (Duration::from_nanos(1), "0.000000001"),
+        (Duration::new(u64::MAX, 999_999_999), "18446744073709551615.999999999"),
+        (Duration::MAX, "18446744073709551615.999999999"),
+        (Duration::from_millis(1500), "1.5"),
+    ];
+    for (timeout, text) in times {
+        let text = format!("tcp:h:1:timeout={text}");
+        assert_eq!(endpoint(timeout).to_string(), text);
+        assert_eq!(client(&text), text);
+    }
+    assert_eq!(client("tcp:h:1:timeout=1e3"), "tcp:h:1:timeout=1000");
+    assert_eq!(client("tcp:h:1:timeout=.5"), "tcp:h:1:timeout=0.5");
+    refused::<ClientEndpoint>(
+        "tcp:h:1:timeout=18446744073709551616",
+        "cannot convert float seconds to Duration: value is either too big or NaN",
+        16,
+    );
+}
+
+/// Words that endpoint strings are made of, and some that they are not.
+const WORDS: &[&str] = &[
+    "tcp",
+    "tcp6",
+    "ssl",
+    "tls",
+    "unix",
+    ":",
+    ":",
+    ":",
+    ":",
+    "=",
+    "=",
+    "\\",
+    "[",
+    "]",
+    "[::1]",
+    "::1",
+    "fe80::1%1",
+    "127.0.0.1",
+    "localhost",
+    "80",
+    "0",
+    "65536",
+    "060",
+    "1777",
+    "1",
+    "-1",
+    "1.5",
+    "1e9",
+    "inf",
+    "NaN",
+    "host",
+    "port",
+    "path",
+    "address",
+    "abstract",
+    "mode",
+    "interface",
+    "backlog",
+    "reusePort",
+    "onlyV6",
+    "timeout",
+    "bindAddress",
+    "hostname",
+    "alpn",
+    "a,b",
+    ",",
+    "/x",
+    "\0",
+    "é",
+    " ",
+    "@",
+    "%",
+];
+
+// P16.3: what the fuzz target `endpoint` looks for
+#[test]
+fn an_endpoint_reads_back_as_the_same_and_errors_point_into_the_string() {
+    fn check<T>(text: &str, reads_back: &mut u32)
+    where
+        T: std::str::FromStr<Err = twistor_net::EndpointError> + std::fmt::Display + std::fmt::Debug,
+    {
+        match text.parse::<T>() {
+            Ok(endpoint) => {
+                *reads_back += 1;
+                let printed = endpoint.to_string();
+                let again = printed.parse::<T>().unwrap_or_else(|error| panic!("{text:?}: {error}"));
+                assert_eq!(format!("{again:?}"), format!("{endpoint:?}"), "{text:?}, {printed:?}");
+            }
+            Err(error) => assert!(text.is_char_boundary(error.offset()), "{text:?}: {error}"),
+        }
+    }
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = |limit: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 11) as usize % limit
+    };
+    let (mut clients, mut servers) = (0, 0);
+    for _ in 0..60_000 {
+        // Two in three begin like an endpoint, so that more of them are one.
+        let mut text = match draw(3) {
+            0 => String::new(),
+            1 => ["tcp:", "unix:", "tcp6:"][draw(3)].to_owned(),
+            _ => ["tcp:h:80:", "unix:/x:", "tcp:80:", "unix:060:", "tcp:port=80:"][draw(5)].to_owned(),
+        };
+        for _ in 0..draw(8) {
+            text += WORDS[draw(WORDS.len())];
+        }
+        check::<ClientEndpoint>(&text, &mut clients);
+        check::<ServerEndpoint>(&text, &mut servers);
+    }
+    assert!(clients > 600 && servers > 600, "{clients} {servers}");
 }

@@ -328,3 +328,102 @@ fn a_unix_listener_removes_and_replaces_nothing_but_sockets_and_its_own() {
     });
     assert_eq!(std::fs::read(&path).unwrap(), b"another letter");
 }
+
+// P7.1: a live listener whose queue is full
+#[cfg(unix)]
+#[test]
+fn a_unix_listener_with_a_full_queue_is_alive() {
+    use socket2::{Domain, SockAddr, Socket, Type};
+
+    let folder = support::folder::Folder::new("full");
+    let path = folder.join("socket");
+    let address = SockAddr::unix(&path).unwrap();
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    let mut queued = Vec::new();
+    loop {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        if socket.connect(&address).is_err() {
+            break;
+        }
+        queued.push(socket);
+    }
+    // A probe that waits would wait for ever.
+    let (told, outcome) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let reactor = twistor_reactor::Reactor::new().unwrap();
+        let refused = ServerEndpoint::unix(&path).listen(&reactor, |_| Echo).unwrap_err();
+        told.send(refused.source.kind()).unwrap();
+    });
+    assert_eq!(outcome.recv_timeout(DEADLINE).unwrap(), std::io::ErrorKind::AddrInUse);
+    assert!(folder.join("socket").exists());
+}
+
+// P7.2
+#[cfg(target_os = "linux")]
+#[test]
+fn an_abstract_name_needs_no_file() {
+    let name = format!("\0twistor:{}", std::process::id());
+    let shown = name.replace('\0', "@");
+    run(|reactor| {
+        let port = ServerEndpoint::unix(&name).listen(reactor, |_| Echo).unwrap();
+        assert_eq!(port.address().to_string(), shown);
+        assert!(ServerEndpoint::unix(&name).listen(reactor, |_| Echo).is_err(), "it is taken");
+        let endpoint = ClientEndpoint::unix(&name);
+        let again: ClientEndpoint = endpoint.to_string().parse().unwrap();
+        assert_eq!(again.to_string(), format!("unix:abstract={}", name[1..].replace(':', "\\:")));
+        let (connecting, again) = (endpoint.connect(reactor, Echo), again.connect(reactor, Echo));
+        connecting.add_callback(move |transport| {
+            assert_eq!(transport.peer().unwrap().to_string(), shown);
+            again.add_callback(move |_| port.stop_listening())
+        })
+    });
+}
+
+// P7.3
+#[test]
+fn a_port_of_ipv6_alone_leaves_ipv4_to_another() {
+    run(|reactor| {
+        let only: ServerEndpoint = "tcp6:0:onlyV6=1".parse().unwrap();
+        assert_eq!(only.to_string(), r"tcp:0:interface=\:\::onlyV6=1");
+        let port = match only.listen(reactor, |_| Echo) {
+            Ok(port) => address(&port).port(),
+            Err(error) => {
+                println!("skipped: {error}");
+                return twistor_deferred::succeed(());
+            }
+        };
+        let other = ServerEndpoint::tcp(format!("0.0.0.0:{port}").parse().unwrap());
+        other.listen(reactor, |_| Echo).unwrap();
+        // Both families at once: IPv4 arrives with an address of IPv6.
+        let both = ServerEndpoint::tcp("[::]:0".parse().unwrap()).only_v6(false);
+        let both = both.listen(reactor, |_| Echo).unwrap();
+        ClientEndpoint::tcp("127.0.0.1", address(&both).port()).connect(reactor, Echo).add_callback(|_| ())
+    });
+}
+
+// P17.2
+#[cfg(unix)]
+#[test]
+fn descriptors_can_be_duplicated() {
+    use socket2::SockRef;
+    run(|reactor| {
+        let port = listen(reactor, |_| Echo);
+        let fd = port.try_clone_fd().unwrap();
+        assert!(SockRef::from(&fd).is_listener().unwrap());
+        assert_eq!(SockRef::from(&fd).local_addr().unwrap().as_socket(), Some(address(&port)));
+        drop(port.stop_listening());
+        assert_eq!(port.try_clone_fd().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
+        let port = listen(reactor, |_| Echo);
+        let connecting = ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, Echo);
+        connecting.add_callback(|transport| {
+            let fd = transport.try_clone_fd().unwrap();
+            assert_eq!(SockRef::from(&fd).peer_addr().unwrap().as_socket(), transport.peer().unwrap().ip());
+            SockRef::from(&fd).set_tcp_nodelay(true).unwrap();
+            let again = transport.try_clone_fd().unwrap();
+            assert!(SockRef::from(&again).tcp_nodelay().unwrap(), "it is one socket");
+        })
+    });
+}

@@ -378,3 +378,69 @@ fn a_multicast_group_is_joined_once_heard_and_left() {
         })
     });
 }
+
+// P17.3
+#[cfg(target_os = "linux")]
+#[test]
+fn multicast_options_reach_the_socket() {
+    use socket2::SockRef;
+    run(|reactor| {
+        let udp =
+            |place: &str| UdpEndpoint::new(place.parse().unwrap()).listen(reactor, Log::default()).unwrap();
+        let port = udp("0.0.0.0:0");
+        let fd = port.try_clone_fd().unwrap();
+        port.set_multicast_ttl(3).unwrap();
+        assert_eq!(SockRef::from(&fd).multicast_ttl_v4().unwrap(), 3);
+        port.set_multicast_ttl(u32::MAX).unwrap();
+        assert_eq!(SockRef::from(&fd).multicast_ttl_v4().unwrap(), 255);
+        let loopback = std::net::Ipv4Addr::LOCALHOST;
+        port.set_multicast_interface(loopback).unwrap();
+        assert_eq!(SockRef::from(&fd).multicast_if_v4().unwrap(), loopback);
+        assert_eq!(port.set_multicast_interface(1).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+        let group = "239.255.0.9".parse().unwrap();
+        port.join_group_on(group, loopback).unwrap();
+        assert!(port.join_group_on(group, 1).is_err(), "joined already, on the same interface");
+        port.leave_group_on(group, 1).unwrap();
+
+        let only = UdpEndpoint::new("[::]:0".parse().unwrap()).only_v6(true);
+        let Ok(port) = only.listen(reactor, Log::default()) else {
+            println!("skipped: no IPv6 here");
+            return succeed(());
+        };
+        let fd = port.try_clone_fd().unwrap();
+        assert!(SockRef::from(&fd).only_v6().unwrap());
+        port.set_multicast_ttl(3).unwrap();
+        assert_eq!(SockRef::from(&fd).multicast_hops_v6().unwrap(), 3);
+        port.set_multicast_interface(1).unwrap();
+        assert_eq!(SockRef::from(&fd).multicast_if_v6().unwrap(), 1);
+        let group = "ff02::9999".parse().unwrap();
+        port.join_group_on(group, 1).unwrap();
+        port.leave_group_on(group, 1).unwrap();
+        let wrong = port.join_group_on(group, loopback).unwrap_err();
+        assert_eq!(wrong.kind(), std::io::ErrorKind::InvalidInput);
+        succeed(())
+    });
+}
+
+// P17.3
+#[cfg(target_os = "linux")]
+#[test]
+fn a_group_is_heard_on_the_interface_that_was_joined() {
+    let log = Log::default();
+    run(|reactor| {
+        let group = "239.255.0.10".parse().unwrap();
+        let loopback = std::net::Ipv4Addr::LOCALHOST;
+        let port = open_at(reactor, "0.0.0.0:0", &log);
+        port.join_group_on(group, loopback).unwrap();
+        let sender = open_at(reactor, "127.0.0.1:0", &Log::default());
+        sender.set_multicast_interface(loopback).unwrap();
+        sender.send_to(b"hello", SocketAddr::new(group, port.address().port())).unwrap();
+        log.when(2)
+    });
+    assert_eq!(log.entries.borrow()[..2], ["started", "hello"]);
+}
+
+#[cfg(target_os = "linux")]
+fn open_at(handle: &Handle, place: &str, log: &Log) -> DatagramTransport {
+    UdpEndpoint::new(place.parse().unwrap()).listen(handle, log.clone()).unwrap()
+}

@@ -11,6 +11,8 @@ use twistor_reactor::Handle;
 
 use super::EndpointError;
 use super::description::{Description, quote};
+#[cfg(unix)]
+use super::description::{quote_path, unix_path};
 use super::literal::literal;
 use super::timeout::{Progress, within};
 use super::{connect, race};
@@ -27,7 +29,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # Endpoint strings
 ///
-/// `tcp:HOST:PORT`, `tls:HOST:PORT` (or `ssl:`), `unix:PATH`. Before, behind or instead, arguments by name: `host`, `port`,
+/// `tcp:HOST:PORT`, `tls:HOST:PORT` (or `ssl:`), `unix:PATH` (or `unix:abstract=NAME`). Before, behind or instead, arguments by name: `host`, `port`,
 /// `path`, `timeout` in seconds, `bindAddress`; for TLS `trustRoots` (or `caCertsDir`, a PEM file or a folder of them;
 /// the platform's if left out), `certificate` (or `certKey`) and `privateKey` (PEM files), `hostname` (to be asked for
 /// instead of the host) and `alpn` (protocols, a comma between them). A backslash takes the meaning from the
@@ -105,7 +107,7 @@ impl ClientEndpoint {
         ClientEndpoint::new(Target::Tcp { host: host.into(), port, tls: Some(tls) })
     }
 
-    /// A UNIX socket.
+    /// A UNIX socket. On Linux, a path that begins with a NUL byte is an abstract name.
     #[cfg(unix)]
     pub fn unix(path: impl Into<PathBuf>) -> ClientEndpoint {
         ClientEndpoint::new(Target::Unix(path.into()))
@@ -220,7 +222,7 @@ impl fmt::Display for Target {
             Target::Tcp { host, port, tls: Some(_) } => write!(f, "tls:{}:{port}", quote(host)),
             Target::Tcp { host, port, .. } => write!(f, "tcp:{}:{port}", quote(host)),
             #[cfg(unix)]
-            Target::Unix(path) => write!(f, "unix:{}", quote(&path.to_string_lossy())),
+            Target::Unix(path) => write!(f, "unix:{}", quote_path(path)),
         }
     }
 }
@@ -230,7 +232,7 @@ impl fmt::Display for ClientEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.target.fmt(f)?;
         if self.timeout != DEFAULT_TIMEOUT {
-            write!(f, ":timeout={}", self.timeout.as_secs_f64())?;
+            write!(f, ":timeout={}", Seconds(self.timeout))?;
         }
         if let Some(address) = self.bind {
             write!(f, ":bindAddress={}", quote(&address.to_string()))?;
@@ -255,13 +257,18 @@ impl FromStr for ClientEndpoint {
                 ClientEndpoint::tls(host, port, super::secured::client(&mut description)?)
             }
             #[cfg(unix)]
-            "unix" => ClientEndpoint::unix(description.require("path")?.text),
+            "unix" => ClientEndpoint::unix(unix_path(&mut description)?),
             _ => return Err(description.unknown_kind(super::CLIENT_KINDS)),
         };
-        if let Some(timeout) = description.take_named("timeout") {
-            let seconds: f64 = description.read(&timeout, "a number of seconds")?;
-            endpoint.timeout = Duration::try_from_secs_f64(seconds)
-                .map_err(|error| description.error(timeout.at, error.to_string()))?;
+        if let Some(timeout) = description.take_named("timeout")? {
+            endpoint.timeout = match Seconds::exactly(&timeout.text) {
+                Some(timeout) => timeout,
+                None => {
+                    let seconds: f64 = description.read(&timeout, "a number of seconds")?;
+                    Duration::try_from_secs_f64(seconds)
+                        .map_err(|error| description.error(timeout.at, error.to_string()))?
+                }
+            };
         }
         if matches!(*endpoint.target, Target::Tcp { .. }) {
             endpoint.bind = description.read_named("bindAddress", "an IP address")?;
@@ -275,4 +282,30 @@ fn host_and_port(description: &mut Description) -> Result<(String, u16), Endpoin
     let host = description.require("host")?;
     let port = description.require("port")?;
     Ok((host.text, description.read(&port, "a port number")?))
+}
+
+/// A time in seconds, as decimals say it exactly.
+struct Seconds(Duration);
+
+impl Seconds {
+    /// Reads digits, with a point among them or not. Other ways to write a number are not exact.
+    fn exactly(text: &str) -> Option<Duration> {
+        let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || part.len() > 9 || !digits(whole) || !digits(part) {
+            return None;
+        }
+        let nanoseconds = format!("{part:0<9}").parse().ok()?;
+        Some(Duration::new(whole.parse().ok()?, nanoseconds))
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.as_secs())?;
+        match self.0.subsec_nanos() {
+            0 => Ok(()),
+            part => write!(f, ".{}", format!("{part:09}").trim_end_matches('0')),
+        }
+    }
 }

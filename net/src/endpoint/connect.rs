@@ -43,7 +43,9 @@ pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<WatchedSo
         Some(network) => network
             .connect(Address::Unix(Some(path.clone())), None)
             .map(|socket| Socket::Simulated(Box::new(socket))),
-        None => mio::net::UnixStream::connect(&path).map(Socket::Unix),
+        None => super::unix::address(&path)
+            .and_then(|address| mio::net::UnixStream::connect_addr(&address))
+            .map(Socket::Unix),
     };
     match opened {
         Ok(socket) => watch(handle, socket.into(), Address::Unix(Some(path))),

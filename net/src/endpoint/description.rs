@@ -108,22 +108,35 @@ impl Description {
     }
 
     /// The argument of this name, or else the next without a name.
-    pub(super) fn take(&mut self, name: &str) -> Option<Piece> {
-        self.take_named(name).or_else(|| self.positional.pop_front())
+    pub(super) fn take(&mut self, name: &str) -> Result<Option<Piece>, EndpointError> {
+        Ok(self.take_named(name)?.or_else(|| self.positional.pop_front()))
     }
 
-    /// The argument of this name.
-    pub(super) fn take_named(&mut self, name: &str) -> Option<Piece> {
-        let index = self.named.iter().position(|(other, _)| other.text == name)?;
-        Some(self.named.remove(index).1)
+    /// Where the argument of this name starts, if it is there.
+    pub(super) fn place_of(&self, name: &str) -> Option<usize> {
+        self.named.iter().find(|(other, _)| other.text == name).map(|(_, piece)| piece.at)
+    }
+
+    /// The argument of this name. No argument may be empty.
+    pub(super) fn take_named(&mut self, name: &str) -> Result<Option<Piece>, EndpointError> {
+        let index = self.named.iter().position(|(other, _)| other.text == name);
+        let Some(index) = index else { return Ok(None) };
+        let (_, piece) = self.named.remove(index);
+        self.not_empty(name, piece).map(Some)
     }
 
     pub(super) fn require(&mut self, name: &str) -> Result<Piece, EndpointError> {
-        match self.take(name) {
-            Some(piece) if !piece.text.is_empty() => Ok(piece),
-            Some(piece) => Err(self.error(piece.at, format!("an empty {name}"))),
+        match self.take(name)? {
+            Some(piece) => self.not_empty(name, piece),
             None => Err(self.error(self.source.len(), format!("no {name}"))),
         }
+    }
+
+    fn not_empty(&self, name: &str, piece: Piece) -> Result<Piece, EndpointError> {
+        if piece.text.is_empty() {
+            return Err(self.error(piece.at, format!("an empty {name}")));
+        }
+        Ok(piece)
     }
 
     /// Reads a piece as a value; `what` it has to be goes into the error.
@@ -137,7 +150,7 @@ impl Description {
         name: &str,
         what: &str,
     ) -> Result<Option<T>, EndpointError> {
-        match self.take(name) {
+        match self.take(name)? {
             Some(piece) => self.read(&piece, what).map(Some),
             None => Ok(None),
         }
@@ -149,7 +162,7 @@ impl Description {
         name: &str,
         what: &str,
     ) -> Result<Option<T>, EndpointError> {
-        match self.take_named(name) {
+        match self.take_named(name)? {
             Some(piece) => self.read(&piece, what).map(Some),
             None => Ok(None),
         }
@@ -194,4 +207,27 @@ pub(super) fn quote(argument: &str) -> String {
         quoted.push(character);
     }
     quoted
+}
+
+/// The path of a UNIX socket, by one of its names. An abstract name is the path that begins with a NUL byte.
+#[cfg(unix)]
+pub(super) fn unix_path(description: &mut Description) -> Result<String, EndpointError> {
+    if let Some(name) = description.take_named("abstract")? {
+        return Ok(format!("\0{}", name.text));
+    }
+    match description.take_named("address")? {
+        Some(path) => Ok(path.text),
+        None => description.require("path").map(|path| path.text),
+    }
+}
+
+/// Writes what [`unix_path`] reads.
+#[cfg(unix)]
+pub(super) fn quote_path(path: &std::path::Path) -> String {
+    let path = path.to_string_lossy();
+    match path.strip_prefix('\0') {
+        // An empty name has no other form.
+        Some(name) if !name.is_empty() => format!("abstract={}", quote(name)),
+        _ => quote(&path),
+    }
 }

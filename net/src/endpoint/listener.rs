@@ -4,10 +4,8 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
 #[cfg(unix)]
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-#[cfg(unix)]
-use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -16,11 +14,11 @@ use mio::net::TcpListener;
 #[cfg(unix)]
 use mio::net::UnixListener;
 use mio::{Interest, Registry, Token};
-#[cfg(unix)]
-use socket2::{Domain, SockAddr, Type};
 use twistor_deferred::{Deferred, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
+#[cfg(unix)]
+use super::unix::SocketFile;
 use crate::simulation::SimulatedListener;
 use crate::transport::connection::Connection;
 use crate::transport::socket::Socket;
@@ -38,7 +36,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub(crate) enum Acceptor {
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] SocketFile),
+    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] Option<SocketFile>),
     Simulated(SimulatedListener),
 }
 
@@ -52,27 +50,6 @@ pub(crate) enum Security {
 }
 
 impl Acceptor {
-    /// Binds and listens; replaces the file of a listener that is dead.
-    #[cfg(unix)]
-    pub(crate) fn unix(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<Acceptor> {
-        let address = SockAddr::unix(path)?;
-        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        match socket.bind(&address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && SocketFile::is_dead(path) => {
-                std::fs::remove_file(path)?;
-                socket.bind(&address)?;
-            }
-            outcome => outcome?,
-        }
-        let file = SocketFile::new(path)?;
-        if let Some(mode) = mode {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        }
-        socket.listen(backlog)?;
-        Ok(Acceptor::Unix(UnixListener::from_std(socket.into()), file))
-    }
-
     fn accept(&self) -> io::Result<(Socket, Address)> {
         match self {
             Acceptor::Tcp(listener) => {
@@ -96,43 +73,6 @@ impl Acceptor {
                 Ok(registration)
             }
             acceptor => handle.register(acceptor, Interest::READABLE, handler),
-        }
-    }
-}
-
-/// The file of a listening UNIX socket, removed with it.
-#[cfg(unix)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    /// Device and inode: should another have taken the path meanwhile, it is not ours to remove.
-    identity: (u64, u64),
-}
-
-#[cfg(unix)]
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<SocketFile> {
-        Ok(SocketFile { path: path.to_owned(), identity: SocketFile::identity(path)? })
-    }
-
-    fn identity(path: &Path) -> io::Result<(u64, u64)> {
-        let metadata = std::fs::symlink_metadata(path)?;
-        Ok((metadata.dev(), metadata.ino()))
-    }
-
-    /// Whether there is a socket's file that nobody listens on.
-    fn is_dead(path: &Path) -> bool {
-        let is_socket =
-            std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-        let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-        is_socket && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
-    }
-}
-
-#[cfg(unix)]
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if SocketFile::identity(&self.path).is_ok_and(|identity| identity == self.identity) {
-            let _ = std::fs::remove_file(&self.path);
         }
     }
 }
@@ -192,6 +132,16 @@ impl ListeningPort {
         succeed(())
     }
 
+    /// Duplicates the descriptor of the listening socket, to look at it or to set an option that has no method here.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` once stopped, `Unsupported` on a simulated reactor, or an error of the operating system.
+    #[cfg(unix)]
+    pub fn try_clone_fd(&self) -> io::Result<OwnedFd> {
+        self.listener.upgrade().ok_or(io::ErrorKind::NotConnected)?.try_clone_fd()
+    }
+
     /// Whether it still accepts connections.
     pub fn is_listening(&self) -> bool {
         self.listener.upgrade().is_some_and(|listener| listener.is_listening())
@@ -208,6 +158,8 @@ impl fmt::Debug for ListeningPort {
 trait Stop {
     fn stop(&self);
     fn is_listening(&self) -> bool;
+    #[cfg(unix)]
+    fn try_clone_fd(&self) -> io::Result<OwnedFd>;
 }
 
 struct Listener<F> {
@@ -355,6 +307,16 @@ impl<F: Factory> Stop for Listener<F> {
 
     fn is_listening(&self) -> bool {
         self.acceptor.borrow().is_some()
+    }
+
+    #[cfg(unix)]
+    fn try_clone_fd(&self) -> io::Result<OwnedFd> {
+        match &*self.acceptor.borrow() {
+            Some(Acceptor::Tcp(listener)) => listener.as_fd().try_clone_to_owned(),
+            Some(Acceptor::Unix(listener, _)) => listener.as_fd().try_clone_to_owned(),
+            Some(Acceptor::Simulated(_)) => Err(io::ErrorKind::Unsupported.into()),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 }
 

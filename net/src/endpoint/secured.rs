@@ -10,17 +10,17 @@ use crate::tls::{ClientTls, ServerTls, TlsConfigError};
 
 pub(super) fn client(description: &mut Description) -> Result<ClientTls, EndpointError> {
     let kind_at = description.kind.at;
-    let mut tls = match either(description, "trustRoots", "caCertsDir") {
+    let mut tls = match either(description, "trustRoots", "caCertsDir")? {
         Some(roots) => blame(description, roots.at, ClientTls::trusting_file(&roots.text))?,
         None => blame(description, kind_at, ClientTls::platform())?,
     };
-    let key = description.take_named("privateKey");
-    let certificate = either(description, "certificate", "certKey");
+    let key = description.take_named("privateKey")?;
+    let certificate = either(description, "certificate", "certKey")?;
     if let Some(first) = certificate.as_ref().or(key.as_ref()) {
         let certificate = certificate.as_ref().unwrap_or(first);
         tls = tls.showing(identity(description, certificate, None, key.as_ref().unwrap_or(first))?);
     }
-    if let Some(name) = description.take_named("hostname") {
+    if let Some(name) = description.take_named("hostname")? {
         tls = blame(description, name.at, tls.server_name(&name.text))?;
     }
     Ok(match alpn(description)? {
@@ -31,11 +31,11 @@ pub(super) fn client(description: &mut Description) -> Result<ClientTls, Endpoin
 
 pub(super) fn server(description: &mut Description) -> Result<ServerTls, EndpointError> {
     let key = description.require("privateKey")?;
-    let certificate = match description.take_named("certificate") {
+    let certificate = match description.take_named("certificate")? {
         Some(certificate) => certificate,
-        None => description.take("certKey").unwrap_or_else(|| key.clone()),
+        None => description.take("certKey")?.unwrap_or_else(|| key.clone()),
     };
-    let chain = description.take_named("extraCertChain");
+    let chain = description.take_named("extraCertChain")?;
     let identity = identity(description, &certificate, chain.as_ref(), &key)?;
     let tls = blame(description, certificate.at, ServerTls::showing(identity))?;
     Ok(match alpn(description)? {
@@ -44,13 +44,16 @@ pub(super) fn server(description: &mut Description) -> Result<ServerTls, Endpoin
     })
 }
 
-fn either(description: &mut Description, name: &str, other: &str) -> Option<Piece> {
-    description.take_named(name).or_else(|| description.take_named(other))
+fn either(description: &mut Description, name: &str, other: &str) -> Result<Option<Piece>, EndpointError> {
+    match description.take_named(name)? {
+        Some(piece) => Ok(Some(piece)),
+        None => description.take_named(other),
+    }
 }
 
 /// The protocols to agree upon. An empty one cannot be said in TLS (RFC 7301, section 3.1), nor one of 256 bytes.
 fn alpn(description: &mut Description) -> Result<Option<Vec<String>>, EndpointError> {
-    let Some(protocols) = description.take_named("alpn") else { return Ok(None) };
+    let Some(protocols) = description.take_named("alpn")? else { return Ok(None) };
     let names: Vec<String> = protocols.text.split(',').map(str::to_owned).collect();
     match names.iter().find(|name| name.is_empty() || name.len() > 255) {
         Some(name) => Err(description.error(protocols.at, format!("{name:?} cannot be a protocol's name"))),

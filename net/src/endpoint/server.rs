@@ -11,6 +11,8 @@ use twistor_reactor::Handle;
 
 use super::EndpointError;
 use super::description::{Description, Piece, quote};
+#[cfg(unix)]
+use super::description::{quote_path, unix_path};
 use super::listener::{self, Acceptor, Security};
 use super::literal::literal;
 use crate::simulation::Network;
@@ -25,9 +27,9 @@ const DEFAULT_BACKLOG: u32 = 1024;
 ///
 /// # Endpoint strings
 ///
-/// `tcp:PORT`, with `interface` (an IP address; all of IPv4 if left out, and with `tcp6` all of IPv6) and `reusePort` (`1`
-/// or `0`); `ssl:PORT` (or `tls:PORT`), which takes the same and the PEM files `privateKey`, `certKey` (the key's file if
-/// left out) and `extraCertChain`, and `alpn` (protocols, a comma between them); `unix:PATH`, with `mode` (octal
+/// `tcp:PORT`, with `interface` (an IP address; all of IPv4 if left out, and with `tcp6` all of IPv6) and `reusePort` and
+/// `onlyV6` (`1` or `0`); `ssl:PORT` (or `tls:PORT`), which takes the same and the PEM files `privateKey`, `certKey` (the key's file if
+/// left out) and `extraCertChain`, and `alpn` (protocols, a comma between them); `unix:PATH` (or `unix:abstract=NAME`, a name without a file), with `mode` (octal
 /// permissions of the socket's file). All take `backlog`. Each argument has its name, also `port` and `path` (or
 /// `address`), and may do without it in the order of this list; for TLS: `port`, `privateKey`, `certKey`, `interface`.
 /// An IP address may also stand in front of the port: `tcp:127.0.0.1:8080` is
@@ -70,18 +72,17 @@ enum Place {
     Tcp {
         address: SocketAddr,
         reuse_port: bool,
+        /// None: what the operating system is set to.
+        only_v6: Option<bool>,
     },
     #[cfg(unix)]
-    Unix {
-        path: PathBuf,
-        mode: Option<u32>,
-    },
+    Unix { path: PathBuf, mode: Option<u32> },
 }
 
 impl ServerEndpoint {
     /// A TCP port of an interface, such as `127.0.0.1:8080`; port 0 is any free one.
     pub fn tcp(address: SocketAddr) -> ServerEndpoint {
-        ServerEndpoint::new(Place::Tcp { address, reuse_port: false })
+        ServerEndpoint::new(Place::Tcp { address, reuse_port: false, only_v6: None })
     }
 
     /// A TCP port secured by TLS. Twisted: `SSL4ServerEndpoint`.
@@ -91,7 +92,7 @@ impl ServerEndpoint {
     }
 
     /// A UNIX socket. Its file is made, and removed when the listener stops. One that a dead process left is
-    /// replaced.
+    /// replaced. On Linux, a path that begins with a NUL byte is an abstract name, which has no file.
     #[cfg(unix)]
     pub fn unix(path: impl Into<PathBuf>) -> ServerEndpoint {
         ServerEndpoint::new(Place::Unix { path: path.into(), mode: None })
@@ -119,12 +120,23 @@ impl ServerEndpoint {
         self
     }
 
+    /// Sets whether a port of an IPv6 interface refuses IPv4 (IPV6_V6ONLY): `[::]:80` accepts both families otherwise,
+    /// where the operating system is set so, and has IPv4 addresses as `::ffff:192.0.2.1`. Default: what the operating
+    /// system is set to. Nothing happens on another port.
+    #[must_use]
+    pub fn only_v6(mut self, on: bool) -> ServerEndpoint {
+        if let Place::Tcp { only_v6, .. } = &mut self.place {
+            *only_v6 = Some(on);
+        }
+        self
+    }
+
     /// Sets the permissions of a UNIX socket's file, such as `0o660`. Nothing happens on a TCP port.
     #[cfg(unix)]
     #[must_use]
     pub fn mode(mut self, permissions: u32) -> ServerEndpoint {
         if let Place::Unix { mode, .. } = &mut self.place {
-            *mode = Some(permissions);
+            *mode = Some(permissions & 0o7777);
         }
         self
     }
@@ -163,7 +175,7 @@ impl ServerEndpoint {
             return Ok((Acceptor::Simulated(listener), address));
         }
         match &self.place {
-            Place::Tcp { address, reuse_port } => {
+            Place::Tcp { address, reuse_port, only_v6 } => {
                 let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
                 // On Windows it would let others take the port over.
                 #[cfg(unix)]
@@ -174,6 +186,9 @@ impl ServerEndpoint {
                 }
                 #[cfg(not(unix))]
                 let _ = reuse_port;
+                if let (Some(only), true) = (only_v6, address.is_ipv6()) {
+                    socket.set_only_v6(*only)?;
+                }
                 socket.set_nonblocking(true)?;
                 socket.bind(&(*address).into())?;
                 socket.listen(backlog)?;
@@ -183,8 +198,8 @@ impl ServerEndpoint {
             }
             #[cfg(unix)]
             Place::Unix { path, mode } => {
-                let acceptor = Acceptor::unix(path, *mode, backlog)?;
-                Ok((acceptor, wanted))
+                let (listener, file) = super::unix::listen(path, *mode, backlog)?;
+                Ok((Acceptor::Unix(listener, file), wanted))
             }
         }
     }
@@ -194,7 +209,7 @@ impl ServerEndpoint {
 impl fmt::Display for ServerEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Tcp { address, reuse_port } => {
+            Place::Tcp { address, reuse_port, only_v6 } => {
                 let kind = match self.security {
                     Security::None => "tcp",
                     #[cfg(feature = "tls")]
@@ -210,10 +225,13 @@ impl fmt::Display for ServerEndpoint {
                 if *reuse_port {
                     f.write_str(":reusePort=1")?;
                 }
+                if let Some(only) = only_v6 {
+                    write!(f, ":onlyV6={}", u8::from(*only))?;
+                }
             }
             #[cfg(unix)]
             Place::Unix { path, mode } => {
-                write!(f, "unix:{}", quote(&path.to_string_lossy()))?;
+                write!(f, "unix:{}", quote_path(path))?;
                 if let Some(mode) = mode {
                     write!(f, ":mode={mode:o}")?;
                 }
@@ -243,12 +261,8 @@ impl FromStr for ServerEndpoint {
             }
             #[cfg(unix)]
             "unix" => {
-                let path = match description.take_named("address") {
-                    Some(path) => path,
-                    None => description.require("path")?,
-                };
-                let endpoint = ServerEndpoint::unix(path.text);
-                match description.take("mode") {
+                let endpoint = ServerEndpoint::unix(unix_path(&mut description)?);
+                match description.take("mode")? {
                     Some(mode) => endpoint.mode(
                         u32::from_str_radix(&mode.text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(
                             || {
@@ -283,7 +297,7 @@ struct Port {
 
 impl Port {
     fn take(description: &mut Description) -> Result<Port, EndpointError> {
-        if let Some(port) = description.take_named("port") {
+        if let Some(port) = description.take_named("port")? {
             return Ok(Port { interface: None, port });
         }
         let first = description.require("port")?;
@@ -313,16 +327,20 @@ fn tcp_port(
     let kind = &description.kind.text;
     let what = format!("a port number; a server's endpoint is {kind}:PORT or {kind}:PORT:interface=ADDRESS");
     let port = description.read(port, &what)?;
-    let mut address = match (*interface, description.take_named("interface")) {
-        (Some(_), Some(second)) => return Err(description.error(second.at, "a second interface")),
+    let mut address = match (*interface, description.place_of("interface")) {
+        (Some(_), Some(second)) => return Err(description.error(second, "a second interface")),
         (Some(interface), None) => interface,
-        (None, Some(named)) => read_interface(description, &named)?,
-        (None, None) => match description.take("interface") {
+        (None, _) => match description.take("interface")? {
             Some(next) => read_interface(description, &next)?,
             None => SocketAddr::new(all, 0),
         },
     };
     address.set_port(port);
     let reuse: u8 = description.read_named("reusePort", "1 or 0")?.unwrap_or(0);
-    Ok(ServerEndpoint::tcp(address).reuse_port(reuse != 0))
+    let only_v6: Option<u8> = description.read_named("onlyV6", "1 or 0")?;
+    let endpoint = ServerEndpoint::tcp(address).reuse_port(reuse != 0);
+    Ok(match only_v6 {
+        Some(only) => endpoint.only_v6(only != 0),
+        None => endpoint,
+    })
 }

@@ -194,6 +194,20 @@ impl Socket {
         }
     }
 
+    /// A duplicate of the descriptor.
+    #[cfg(unix)]
+    pub(crate) fn try_clone_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
+        use std::os::fd::AsFd;
+        match self {
+            Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => stream.as_fd().try_clone_to_owned(),
+            Socket::Unix(stream) => stream.as_fd().try_clone_to_owned(),
+            Socket::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.socket().try_clone_fd(),
+            Socket::Closed => closed(),
+        }
+    }
+
     pub(crate) fn as_tcp(&self) -> Option<&TcpStream> {
         match self {
             Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => Some(stream),
@@ -270,7 +284,22 @@ fn has_data(socket: &socket2::Socket) -> io::Result<bool> {
 
 #[cfg(unix)]
 pub(crate) fn unix_address(address: std::os::unix::net::SocketAddr) -> Address {
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if let Some(name) = abstract_name(&address) {
+        use std::os::unix::ffi::OsStringExt;
+        return Address::Unix(Some(std::ffi::OsString::from_vec([b"\0", name].concat()).into()));
+    }
     Address::Unix(address.as_pathname().map(|path| path.to_owned()))
+}
+
+#[cfg(target_os = "android")]
+use std::os::android::net::SocketAddrExt;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn abstract_name(address: &std::os::unix::net::SocketAddr) -> Option<&[u8]> {
+    address.as_abstract_name()
 }
 
 impl Source for Socket {

@@ -1,0 +1,168 @@
+//! Multicast groups and other options of a UDP port's socket.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use socket2::{InterfaceIndexOrAddress, SockRef};
+
+use super::DatagramTransport;
+
+/// An interface of this machine, for multicast: by its number, as `if_nametoindex` and the zones of IPv6 addresses have
+/// it, or by one of its IPv4 addresses, as Twisted has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MulticastInterface {
+    /// The number of the interface, from 1.
+    Index(u32),
+    /// An IPv4 address of the interface. It does for IPv4 groups only.
+    Address(Ipv4Addr),
+}
+
+impl From<u32> for MulticastInterface {
+    fn from(index: u32) -> MulticastInterface {
+        MulticastInterface::Index(index)
+    }
+}
+
+impl From<Ipv4Addr> for MulticastInterface {
+    fn from(address: Ipv4Addr) -> MulticastInterface {
+        MulticastInterface::Address(address)
+    }
+}
+
+/// Multicast and socket options.
+impl DatagramTransport {
+    /// Joins a multicast group, on the interface that the operating system chooses. Twisted: `joinGroup`.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn join_group(&self, group: IpAddr) -> io::Result<()> {
+        self.with_group(group, MulticastInterface::Index(0), true)
+    }
+
+    /// Joins a multicast group on one interface. Twisted: `joinGroup(addr, interface)`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for an IPv6 group with an interface's IPv4 address, or what the operating system says.
+    pub fn join_group_on(&self, group: IpAddr, interface: impl Into<MulticastInterface>) -> io::Result<()> {
+        self.with_group(group, interface.into(), true)
+    }
+
+    /// Leaves a multicast group. Twisted: `leaveGroup`.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn leave_group(&self, group: IpAddr) -> io::Result<()> {
+        self.with_group(group, MulticastInterface::Index(0), false)
+    }
+
+    /// Leaves a multicast group on one interface.
+    ///
+    /// # Errors
+    ///
+    /// As [`join_group_on`](DatagramTransport::join_group_on).
+    pub fn leave_group_on(&self, group: IpAddr, interface: impl Into<MulticastInterface>) -> io::Result<()> {
+        self.with_group(group, interface.into(), false)
+    }
+
+    fn with_group(&self, group: IpAddr, interface: MulticastInterface, join: bool) -> io::Result<()> {
+        self.with_socket(|socket| {
+            let socket = SockRef::from(socket);
+            match (group, interface) {
+                (IpAddr::V4(group), interface) => {
+                    let interface = match interface {
+                        MulticastInterface::Index(index) => InterfaceIndexOrAddress::Index(index),
+                        MulticastInterface::Address(address) => InterfaceIndexOrAddress::Address(address),
+                    };
+                    if join {
+                        socket.join_multicast_v4_n(&group, &interface)
+                    } else {
+                        socket.leave_multicast_v4_n(&group, &interface)
+                    }
+                }
+                (IpAddr::V6(group), MulticastInterface::Index(index)) if join => {
+                    socket.join_multicast_v6(&group, index)
+                }
+                (IpAddr::V6(group), MulticastInterface::Index(index)) => {
+                    socket.leave_multicast_v6(&group, index)
+                }
+                (IpAddr::V6(_), MulticastInterface::Address(_)) => Err(wrong_interface()),
+            }
+        })
+    }
+
+    /// Sets the interface that datagrams to groups leave by: an index on an IPv6 port, an address on an IPv4 port.
+    /// Twisted: `setOutgoingInterface`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for the other kind of interface, or what the operating system says.
+    pub fn set_multicast_interface(&self, interface: impl Into<MulticastInterface>) -> io::Result<()> {
+        let interface = interface.into();
+        self.with_socket(|socket| match (self.address(), interface) {
+            (SocketAddr::V4(_), MulticastInterface::Address(address)) => {
+                SockRef::from(socket).set_multicast_if_v4(&address)
+            }
+            (SocketAddr::V6(_), MulticastInterface::Index(index)) => {
+                SockRef::from(socket).set_multicast_if_v6(index)
+            }
+            _ => Err(wrong_interface()),
+        })
+    }
+
+    /// Sets the time to live of datagrams to groups, in hops, at most 255: with 1, the operating system's default, they
+    /// stay in the local network. Twisted: `setTTL`.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn set_multicast_ttl(&self, hops: u32) -> io::Result<()> {
+        let hops = hops.min(255);
+        self.with_socket(|socket| match self.address() {
+            SocketAddr::V4(_) => socket.set_multicast_ttl_v4(hops),
+            SocketAddr::V6(_) => SockRef::from(socket).set_multicast_hops_v6(hops),
+        })
+    }
+
+    /// Sets whether this machine hears what it sends to groups. Twisted: `setLoopbackMode`.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn set_multicast_loop(&self, on: bool) -> io::Result<()> {
+        self.with_socket(|socket| match self.address() {
+            SocketAddr::V4(_) => socket.set_multicast_loop_v4(on),
+            SocketAddr::V6(_) => socket.set_multicast_loop_v6(on),
+        })
+    }
+
+    /// Sets how many bytes the operating system keeps for this port until they are read. It has a limit of its own.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<()> {
+        self.with_socket(|socket| SockRef::from(socket).set_recv_buffer_size(bytes.min(LARGEST_BUFFER)))
+    }
+
+    /// Duplicates the descriptor of the socket, to look at it or to set an option that has no method here.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` once the port is closed, `Unsupported` on a simulated reactor, or an error of the operating
+    /// system.
+    #[cfg(unix)]
+    pub fn try_clone_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
+        use std::os::fd::AsFd;
+        self.with_socket(|socket| socket.as_fd().try_clone_to_owned())
+    }
+}
+
+/// The option is an `int`, which Linux doubles.
+const LARGEST_BUFFER: usize = (i32::MAX / 2) as usize;
+
+fn wrong_interface() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "an interface of this family is given by the other means")
+}

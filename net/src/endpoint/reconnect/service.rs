@@ -1,0 +1,398 @@
+//! The states of a client that connects again.
+
+use std::cell::{Cell, RefCell};
+use std::hash::{self, BuildHasher, Hasher};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use twistor_deferred::{Canceller, Deferred, Failure, Trigger, fail, maybe_deferred, succeed};
+use twistor_reactor::{DelayedCall, Handle};
+
+use super::Backoff;
+use super::waiters::Waiters;
+use crate::{ClientEndpoint, ConnectionAborted, ConnectionLost, Protocol, Transport};
+
+/// How long a stop waits for a peer that does not read, unless told otherwise.
+const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+
+/// Connects once, and reports the loss of that connection to the service.
+type Connect = Box<dyn Fn(&Rc<Service>, u64) -> Deferred<Transport>>;
+
+type Prepare = Rc<dyn Fn(&Transport) -> Deferred<()>>;
+
+type Tell = Box<dyn FnMut(&Failure, Duration)>;
+
+/// Callers that wait for the end of the connection. The connection has them too, for the service may be gone by then.
+type Stopping = Rc<RefCell<Vec<Trigger<()>>>>;
+
+pub(super) struct Service {
+    handle: Handle,
+    connect: Connect,
+    pub(super) backoff: Cell<Backoff>,
+    pub(super) grace: Cell<Duration>,
+    pub(super) prepare: RefCell<Option<Prepare>>,
+    pub(super) failures: Cell<u32>,
+    /// Taken out while it runs.
+    pub(super) tell: Cell<Option<Tell>>,
+    /// The number of the attempt under way. News of an earlier one changes nothing.
+    attempt: Cell<u64>,
+    state: RefCell<State>,
+    waiters: Waiters,
+    stopping: Stopping,
+}
+
+enum State {
+    /// Not started yet.
+    Idle,
+    Stopped,
+    /// None while the protocol is made, and the call is on its way.
+    Waiting(Option<DelayedCall>),
+    Connecting(Option<Canceller>),
+    Preparing(Transport, Option<Canceller>),
+    /// Preparing has failed, and the connection is being aborted.
+    Unprepared(Failure),
+    Connected(Transport, Instant),
+    /// Stopped, with a connection that is not lost yet; and whether it was started again since.
+    Closing {
+        again: bool,
+        abort: Option<DelayedCall>,
+    },
+}
+
+impl Service {
+    pub(super) fn new<P: Protocol>(
+        handle: &Handle,
+        endpoint: ClientEndpoint,
+        build: impl Fn() -> P + 'static,
+    ) -> Rc<Service> {
+        let connect = move |service: &Rc<Service>, attempt| {
+            let (stopping, kept_by) = (service.stopping.clone(), Rc::downgrade(service));
+            let kept = Kept { protocol: build(), service: kept_by, attempt, stopping };
+            endpoint.connect(&service.handle, kept)
+        };
+        Rc::new(Service {
+            handle: handle.clone(),
+            connect: Box::new(connect),
+            backoff: Cell::default(),
+            grace: Cell::new(DEFAULT_GRACE),
+            prepare: RefCell::default(),
+            failures: Cell::new(0),
+            tell: Cell::default(),
+            attempt: Cell::new(0),
+            state: RefCell::new(State::Idle),
+            waiters: Waiters::default(),
+            stopping: Stopping::default(),
+        })
+    }
+
+    pub(super) fn state_name(&self) -> &'static str {
+        match *self.state.borrow() {
+            State::Idle | State::Stopped => "stopped",
+            State::Waiting(_) => "waiting",
+            State::Connecting(_) => "connecting",
+            State::Preparing(..) | State::Unprepared(_) => "preparing",
+            State::Connected(..) => "connected",
+            State::Closing { .. } => "closing",
+        }
+    }
+
+    pub(super) fn start(self: &Rc<Self>) {
+        if let State::Closing { again, .. } = &mut *self.state.borrow_mut() {
+            *again = true;
+        }
+        if matches!(*self.state.borrow(), State::Idle | State::Stopped) {
+            self.begin_after(Duration::ZERO);
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn when_connected(&self, most: Option<u32>) -> Deferred<Transport> {
+        match &*self.state.borrow() {
+            State::Connected(transport, _) => succeed(transport.clone()),
+            State::Stopped | State::Closing { again: false, .. } => fail(ConnectionAborted),
+            _ => self.waiters.add(most),
+        }
+    }
+
+    fn begin_after(self: &Rc<Self>, delay: Duration) {
+        let attempt = self.attempt.get() + 1;
+        self.attempt.set(attempt);
+        self.state.replace(State::Waiting(None));
+        let next = Next { service: Rc::downgrade(self), attempt };
+        let call = self.handle.call_later(delay, move || next.begin());
+        // Unless it has been dropped already, with its reactor.
+        if let State::Waiting(place) = &mut *self.state.borrow_mut() {
+            *place = Some(call);
+        }
+    }
+
+    fn begin(self: &Rc<Self>, attempt: u64) {
+        self.state.replace(State::Connecting(None));
+        // A panic of what makes the protocols is a failure to connect.
+        let connecting = maybe_deferred(|| (self.connect)(self, attempt));
+        let gone_on = match &mut *self.state.borrow_mut() {
+            State::Connecting(canceller) if self.attempt.get() == attempt => {
+                *canceller = Some(connecting.canceller());
+                true
+            }
+            _ => false,
+        };
+        if !gone_on {
+            // Stopped by what makes the protocols.
+            connecting.cancel();
+        }
+        let service = Rc::downgrade(self);
+        drop(connecting.add_both(move |result| {
+            if let Some(service) = service.upgrade() {
+                match result {
+                    Ok(transport) => service.made(attempt, transport),
+                    Err(failure) => service.over(attempt, Some(failure)),
+                }
+            }
+        }));
+    }
+
+    /// A connection was made.
+    fn made(self: &Rc<Self>, attempt: u64, transport: Transport) {
+        let is_connecting = matches!(*self.state.borrow(), State::Connecting(_));
+        if !is_connecting || self.attempt.get() != attempt {
+            return;
+        }
+        let prepare = self.prepare.borrow().clone();
+        let Some(prepare) = prepare else { return self.connected(transport) };
+        self.state.replace(State::Preparing(transport.clone(), None));
+        let preparing = prepare(&transport);
+        if let (State::Preparing(_, canceller), true) =
+            (&mut *self.state.borrow_mut(), self.attempt.get() == attempt)
+        {
+            *canceller = Some(preparing.canceller());
+        }
+        let service = Rc::downgrade(self);
+        drop(preparing.add_both(move |result| {
+            let Some(service) = service.upgrade() else { return };
+            let is_preparing = matches!(*service.state.borrow(), State::Preparing(..));
+            if !is_preparing || service.attempt.get() != attempt {
+                return;
+            }
+            match result {
+                Ok(()) => service.connected(transport),
+                Err(failure) => {
+                    service.state.replace(State::Unprepared(failure));
+                    transport.abort_connection();
+                }
+            }
+        }));
+    }
+
+    fn connected(&self, transport: Transport) {
+        self.state.replace(State::Connected(transport.clone(), self.handle.now()));
+        self.waiters.connected(&transport);
+    }
+
+    /// An attempt is over: it failed, or its connection was lost.
+    fn over(self: &Rc<Self>, attempt: u64, failure: Option<Failure>) {
+        if self.attempt.get() != attempt {
+            return;
+        }
+        let state = self.state.replace(State::Stopped);
+        match state {
+            State::Connecting(_) => self.retry(failure),
+            State::Preparing(_, canceller) => {
+                let lost = || ConnectionLost::new(io::Error::other("lost while it was prepared")).into();
+                self.retry(Some(failure.unwrap_or_else(lost)));
+                // Last, as it runs code of the program's.
+                canceller.inspect(Canceller::cancel);
+            }
+            State::Unprepared(failure) => self.retry(Some(failure)),
+            State::Connected(_, since) => {
+                let coming = self.backoff.get().delay(self.failures.get().saturating_add(1), 0.5);
+                if self.handle.now().saturating_duration_since(since) >= coming {
+                    self.failures.set(0);
+                }
+                self.retry(None);
+            }
+            State::Closing { again, abort } => {
+                if let Some(call) = abort {
+                    let _ = call.cancel();
+                }
+                if again {
+                    self.begin_after(Duration::ZERO);
+                    tell_stopped(&self.stopping);
+                } else {
+                    self.stopped();
+                }
+            }
+            other @ (State::Idle | State::Stopped | State::Waiting(_)) => drop(self.state.replace(other)),
+        }
+    }
+
+    /// Waits, and connects again.
+    fn retry(self: &Rc<Self>, failure: Option<Failure>) {
+        if !self.handle.is_running() {
+            // The run is ending, and everything in it.
+            return self.stopped();
+        }
+        let failures = self.failures.get().saturating_add(1);
+        self.failures.set(failures);
+        let wait = self.backoff.get().delay(failures, self.chance());
+        self.begin_after(wait);
+        let Some(failure) = failure else { return };
+        if let Some(mut tell) = self.tell.take() {
+            let told = catch_unwind(AssertUnwindSafe(|| tell(&failure, wait)));
+            match told {
+                Ok(()) => self.tell.set(Some(tell)),
+                Err(payload) => {
+                    self.waiters.failed(failure);
+                    resume_unwind(payload);
+                }
+            }
+        }
+        self.waiters.failed(failure);
+    }
+
+    pub(super) fn stop(self: &Rc<Self>) -> Deferred<()> {
+        let state = self.state.replace(State::Closing { again: false, abort: None });
+        match state {
+            State::Idle | State::Stopped => {}
+            State::Waiting(call) => drop(call.map(|call| call.cancel())),
+            State::Connecting(canceller) => {
+                self.attempt.set(self.attempt.get() + 1);
+                canceller.inspect(Canceller::cancel);
+            }
+            State::Preparing(transport, canceller) => {
+                let closed = self.close(Some(&transport), None);
+                canceller.inspect(Canceller::cancel);
+                return closed;
+            }
+            State::Connected(transport, _) => return self.close(Some(&transport), None),
+            State::Unprepared(_) => return self.close(None, None),
+            State::Closing { abort, .. } => return self.close(None, abort),
+        }
+        self.stopped();
+        succeed(())
+    }
+
+    /// Waits for the loss of a connection, and closes it if that is not asked for yet.
+    fn close(&self, transport: Option<&Transport>, mut abort: Option<DelayedCall>) -> Deferred<()> {
+        let (deferred, trigger) = Deferred::new();
+        self.stopping.borrow_mut().push(trigger);
+        if let Some(transport) = transport {
+            transport.lose_connection();
+            let transport = transport.clone();
+            abort = Some(self.handle.call_later(self.grace.get(), move || transport.abort_connection()));
+        }
+        self.state.replace(State::Closing { again: false, abort });
+        self.waiters.stopped();
+        deferred
+    }
+
+    fn stopped(&self) {
+        self.state.replace(State::Stopped);
+        // Whatever is still to come of the last attempt.
+        self.attempt.set(self.attempt.get() + 1);
+        self.failures.set(0);
+        self.waiters.stopped();
+        tell_stopped(&self.stopping);
+    }
+
+    /// A number from 0 to 1: in a simulation, from its seed; else from what std seeds its maps with, since nothing
+    /// depends on how random it is.
+    #[allow(clippy::disallowed_types)] // Not in a simulation.
+    fn chance(&self) -> f64 {
+        let bits = match self.handle.simulation() {
+            Some(simulation) => simulation.random(),
+            None => hash::RandomState::new().build_hasher().finish(),
+        };
+        (bits >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        match self.state.replace(State::Stopped) {
+            State::Connecting(Some(canceller)) | State::Preparing(_, Some(canceller)) => canceller.cancel(),
+            State::Waiting(Some(call)) => drop(call.cancel()),
+            _ => {}
+        }
+        self.waiters.stopped();
+    }
+}
+
+fn tell_stopped(stopping: &Stopping) {
+    for trigger in stopping.take() {
+        trigger.callback(());
+    }
+}
+
+/// The next attempt. Dropped without having begun, it was dropped with the run, and ends the service.
+struct Next {
+    service: Weak<Service>,
+    attempt: u64,
+}
+
+impl Next {
+    fn begin(self) {
+        if let Some(service) = self.service.upgrade() {
+            if self.is_due(&service) {
+                service.begin(self.attempt);
+            }
+        }
+    }
+
+    fn is_due(&self, service: &Service) -> bool {
+        service.attempt.get() == self.attempt && matches!(*service.state.borrow(), State::Waiting(_))
+    }
+}
+
+impl Drop for Next {
+    fn drop(&mut self) {
+        if let Some(service) = self.service.upgrade() {
+            if self.is_due(&service) {
+                service.stopped();
+            }
+        }
+    }
+}
+
+/// A protocol whose loss is reported to the service.
+struct Kept<P> {
+    protocol: P,
+    service: Weak<Service>,
+    attempt: u64,
+    stopping: Stopping,
+}
+
+impl<P: Protocol> Protocol for Kept<P> {
+    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.protocol.connection_made(transport)
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+        self.protocol.data_received(transport, data)
+    }
+
+    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.protocol.reading_resumed(transport)
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.protocol.read_connection_lost(transport)
+    }
+
+    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.protocol.write_connection_lost(transport)
+    }
+
+    fn connection_lost(&mut self, reason: Failure) {
+        let told = catch_unwind(AssertUnwindSafe(|| self.protocol.connection_lost(reason)));
+        match self.service.upgrade() {
+            Some(service) => service.over(self.attempt, None),
+            None => tell_stopped(&self.stopping),
+        }
+        if let Err(payload) = told {
+            resume_unwind(payload);
+        }
+    }
+}

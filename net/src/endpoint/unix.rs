@@ -1,0 +1,94 @@
+//! Names of UNIX sockets, and the files of those that listen.
+
+use std::io;
+#[cfg(target_os = "android")]
+use std::os::android::net::SocketAddrExt;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use mio::net::UnixListener;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// The name of an abstract socket, which a path holds behind a NUL byte. Twisted and Python write it so, too.
+pub(super) fn abstract_name(path: &Path) -> Option<&[u8]> {
+    path.as_os_str().as_bytes().strip_prefix(b"\0")
+}
+
+/// The address to connect to.
+pub(super) fn address(path: &Path) -> io::Result<SocketAddr> {
+    match abstract_name(path) {
+        None => SocketAddr::from_pathname(path),
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        Some(name) => SocketAddr::from_abstract_name(name),
+        #[cfg(not(any(target_os = "android", target_os = "linux")))]
+        Some(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "there are no abstract names here")),
+    }
+}
+
+/// Binds and listens; replaces the file of a listener that is dead. The file is removed when the second value is
+/// dropped; an abstract name has none.
+pub(super) fn listen(
+    path: &Path,
+    mode: Option<u32>,
+    backlog: i32,
+) -> io::Result<(UnixListener, Option<SocketFile>)> {
+    let is_file = abstract_name(path).is_none();
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_file && is_dead(path, &address) => {
+            std::fs::remove_file(path)?;
+            socket.bind(&address)?;
+        }
+        outcome => outcome?,
+    }
+    let file = if is_file { Some(SocketFile::new(path)?) } else { None };
+    if let (Some(mode), true) = (mode, is_file) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
+    socket.listen(backlog)?;
+    Ok((UnixListener::from_std(socket.into()), file))
+}
+
+/// Whether there is a socket's file that no one listens on. It does not wait: a listener whose queue is full is alive.
+fn is_dead(path: &Path, address: &SockAddr) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    let probe = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(address)
+    };
+    is_socket && probe().is_err_and(|error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// The file of a listening UNIX socket, removed with it.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode. A file that took the path since then is another listener's.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<SocketFile> {
+        Ok(SocketFile { path: path.to_owned(), identity: SocketFile::identity(path)? })
+    }
+
+    fn identity(path: &Path) -> io::Result<(u64, u64)> {
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if SocketFile::identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Options of a connection's socket.
+
+use std::io;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+
+use super::Transport;
+use super::socket::Socket;
+
+impl Transport {
+    /// Sends small writes at once instead of gathering them while earlier ones are under way (TCP_NODELAY). Off
+    /// unless set; nothing happens on a UNIX socket. Twisted: `setTcpNoDelay`.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.with_socket(|socket| socket.as_tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(on)))
+    }
+
+    /// Has the operating system ask an idle peer whether it is still there, after this time and then at its own
+    /// pace; `None` turns that off. Off unless set; nothing happens on a UNIX socket. Twisted: `setTcpKeepAlive`.
+    ///
+    /// Operating systems count in seconds, and up to a limit (Linux: nine hours): other times are brought in range.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
+        self.with_tcp(|socket| match idle {
+            Some(idle) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(keepalive_time(idle))),
+            None => socket.set_keepalive(false),
+        })
+    }
+
+    /// Turns keep-alive on and sets its pace: an unanswered question is asked again after `interval`, and the
+    /// connection is lost with `TimedOut` after `count` of them. The limits are as those of
+    /// [`set_keepalive`](Transport::set_keepalive), and at most 127 questions.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the operating system has no such setting, or what it says.
+    pub fn set_keepalive_pace(&self, interval: Duration, count: u32) -> io::Result<()> {
+        #[cfg(any(
+            target_os = "android",
+            target_os = "freebsd",
+            target_os = "ios",
+            target_os = "linux",
+            target_os = "macos",
+            target_os = "netbsd",
+            target_os = "windows"
+        ))]
+        return self.with_tcp(|socket| {
+            let pace = TcpKeepalive::new().with_interval(keepalive_time(interval));
+            socket.set_tcp_keepalive(&pace.with_retries(count.clamp(1, 127)))
+        });
+        #[cfg(not(any(
+            target_os = "android",
+            target_os = "freebsd",
+            target_os = "ios",
+            target_os = "linux",
+            target_os = "macos",
+            target_os = "netbsd",
+            target_os = "windows"
+        )))]
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Sets how long sent bytes may be unacknowledged by the peer before the connection is lost with `TimedOut`
+    /// (TCP_USER_TIMEOUT), in milliseconds; `None` is the operating system's default (Linux: about a quarter of an
+    /// hour). Nothing happens on a UNIX socket.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the operating system has no such setting (it is Linux's), or what it says.
+    pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        return self.with_tcp(|socket| {
+            // A larger number is negative to the kernel; zero is the default.
+            let longest = Duration::from_millis(i32::MAX as u64);
+            let timeout = timeout.map(|timeout| timeout.clamp(Duration::from_millis(1), longest));
+            socket.set_tcp_user_timeout(timeout)
+        });
+        #[cfg(not(any(target_os = "android", target_os = "linux")))]
+        {
+            let _ = timeout;
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    /// Duplicates the descriptor of the socket, to look at it or to set an option that has no method here, for example
+    /// with `socket2::SockRef::from(&fd)`. Of a connection secured by TLS, it is the one beneath.
+    ///
+    /// A transport owns nothing, so that it cannot lend the descriptor itself.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` after the loss, `Unsupported` on a simulated reactor, or an error of the operating system.
+    #[cfg(unix)]
+    pub fn try_clone_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
+        self.with_socket(Socket::try_clone_fd)
+    }
+
+    /// Sets an option of a TCP socket; does nothing to another.
+    fn with_tcp(&self, set: impl FnOnce(SockRef<'_>) -> io::Result<()>) -> io::Result<()> {
+        self.with_socket(|socket| socket.as_tcp().map_or(Ok(()), |tcp| set(SockRef::from(tcp))))
+    }
+}
+
+/// A time that every operating system takes for keep-alive, in whole seconds.
+fn keepalive_time(time: Duration) -> Duration {
+    let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
+    Duration::from_secs(seconds.clamp(1, 32_767))
+}
+
+#[cfg(test)]
+mod tests {
+    use twistor_deferred::Deferred;
+    use twistor_reactor::Reactor;
+
+    use super::super::connection::Connection;
+    use super::super::connection::tests::{Silent, connected};
+    use super::*;
+
+    /// Options of a socket after `set` has been called.
+    fn options<T: 'static>(
+        set: impl FnOnce(&Transport) -> io::Result<()> + 'static,
+        look: impl FnOnce(SockRef<'_>) -> io::Result<T> + 'static,
+    ) -> T {
+        let (near, _far) = connected();
+        let reactor = Reactor::new().unwrap();
+        let handle = reactor.handle();
+        let (told, trigger) = Deferred::new();
+        reactor.call_when_running(move || {
+            let peer = near.peer_addr().unwrap();
+            let socket = Socket::tcp(mio::net::TcpStream::from_std(near), peer);
+            let transport = Connection::start(&handle, socket, Silent).unwrap();
+            set(&transport).unwrap();
+            let seen = transport.with_socket(|socket| look(SockRef::from(socket.as_tcp().unwrap())));
+            trigger.callback(seen.unwrap());
+        });
+        reactor.run_until(told).unwrap()
+    }
+
+    #[test]
+    fn options_reach_the_socket() {
+        let look = |socket: SockRef<'_>| Ok((socket.tcp_nodelay()?, socket.keepalive()?));
+        assert_eq!(options(|_| Ok(()), look), (false, false));
+        let set = |transport: &Transport| {
+            transport.set_nodelay(true)?;
+            transport.set_keepalive(Some(Duration::from_secs(60)))
+        };
+        assert_eq!(options(set, look), (true, true));
+        let back = move |transport: &Transport| {
+            set(transport)?;
+            transport.set_nodelay(false)?;
+            transport.set_keepalive(None)
+        };
+        assert_eq!(options(back, look), (false, false));
+    }
+
+    // P17.1, P17.4
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn keepalive_and_user_timeout_reach_the_socket() {
+        let look = |socket: SockRef<'_>| {
+            let keepalive = (
+                socket.tcp_keepalive_time()?.as_secs(),
+                socket.tcp_keepalive_interval()?.as_secs(),
+                socket.tcp_keepalive_retries()?,
+            );
+            Ok((socket.keepalive()?, keepalive, socket.tcp_user_timeout()?.map(|time| time.as_millis())))
+        };
+        let set = |idle, interval, count, timeout| {
+            options(
+                move |transport| {
+                    transport.set_keepalive_pace(interval, count)?;
+                    transport.set_keepalive(Some(idle))?;
+                    transport.set_user_timeout(Some(timeout))
+                },
+                look,
+            )
+        };
+        let seconds = Duration::from_secs;
+        let millisecond = Duration::from_millis(1);
+        assert_eq!(set(seconds(60), seconds(5), 3, seconds(9)), (true, (60, 5, 3), Some(9000)));
+        let least = set(Duration::ZERO, millisecond, 0, Duration::ZERO);
+        assert_eq!(least, (true, (1, 1, 1), Some(1)));
+        let most = set(Duration::MAX, Duration::MAX, u32::MAX, Duration::MAX);
+        assert_eq!(most, (true, (32_767, 32_767, 127), Some(i32::MAX as u128)));
+    }
+}
