@@ -47,7 +47,8 @@ impl Framing for Netstrings {
                 }
                 b':' if at > 0 => {
                     let start = at + 1;
-                    let end = start + length;
+                    // No input is longer, whatever the limit allows.
+                    let end = start.saturating_add(length);
                     return match input.get(end) {
                         None => Ok(None),
                         Some(b',') => Ok(Some(Found { start, end, consumed: end + 1 })),

@@ -50,7 +50,7 @@ impl Framing for Prefixed {
         if length > self.max_length {
             return Err(FrameError::TooLong { limit: self.max_length });
         }
-        let end = self.width + length;
+        let end = self.width.saturating_add(length);
         Ok((input.len() >= end).then_some(Found { start: self.width, end, consumed: end }))
     }
 
