@@ -2,7 +2,7 @@
 //!
 //! A chain is a list of nodes. Each node is one allocation: a stage (the callback, or the head where a
 //! chain starts) and the slot for what comes out of it. A slot knows where its result goes, so firing is
-//! a walk from slot to slot. The walk is bounded in depth: after [`DEPTH`] stages the rest is parked and
+//! a walk from slot to slot. The walk is bounded in depth: after [`frame::stages`] stages the rest is parked and
 //! taken up by the loop in [`drive`], so that a chain of any length takes constant stack.
 //!
 //! ```text
@@ -21,7 +21,8 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use crate::deferred::{Pending, State, Tail};
-use crate::failure::Unhandled;
+use crate::failure::{Unhandled, panic_message};
+use crate::frame::{self, Frame};
 use crate::origin::{self, Origin};
 use crate::slot::{Out, Slot, Unlink};
 use crate::trace::{Kind, Step};
@@ -30,9 +31,6 @@ use crate::{Deferred, Failure, Panicked};
 
 /// A result inside a chain: dropped there, a failure is reported.
 pub(crate) type Settled<T> = Result<T, Unhandled>;
-
-/// How many stages run one inside the other before the rest is parked.
-const DEPTH: u32 = 32;
 
 pub(crate) struct Node<T, S: ?Sized> {
     pub(crate) out: Out<T>,
@@ -122,19 +120,19 @@ fn call<T, C: Callback<T>>(
     input: Settled<T>,
     added_at: &'static Location<'static>,
 ) -> Deferred<C::Value> {
-    guarded(added_at, || callback.call(input))
+    caught(added_at, || callback.call(input))
 }
 
-/// Runs a user's function; a panic is its failure.
+/// Runs a user's function; a panic is its failure. The caller holds a [`Frame`].
 #[inline(always)]
-pub(crate) fn guarded<T: 'static>(
+pub(crate) fn caught<T: 'static>(
     added_at: &'static Location<'static>,
     function: impl FnOnce() -> Deferred<T>,
 ) -> Deferred<T> {
     match catch_unwind(AssertUnwindSafe(function)) {
         Ok(outcome) => outcome,
         Err(payload) => {
-            let error = Panicked::new(payload, added_at);
+            let error = Panicked::new(panic_message(payload), added_at);
             Deferred::fired(Err(Failure::made_at(Box::new(error), added_at).into()))
         }
     }
@@ -172,6 +170,8 @@ pub(crate) struct Run {
     /// The source of the chain the result is in; see [`origin`].
     root: Rc<dyn Origin>,
     depth: u32,
+    /// How many stages run one inside the other before the rest is parked.
+    limit: u32,
     parked: Option<Parked>,
 }
 
@@ -179,11 +179,33 @@ type Parked = Box<dyn FnOnce(&mut Run)>;
 
 /// Runs `result`, which comes from `origin`, from `node` down to where the chain ends or waits.
 pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, node: Rc<Node<T, dyn Stage>>, result: Settled<T>) {
-    let mut run = Run { root: origin::root_of(origin), depth: 0, parked: None };
+    let Some(_frame) = Frame::within_depth() else {
+        return drive_later(origin, node, result);
+    };
+    let limit = frame::stages();
+    let mut run = Run { root: origin::root_of(origin), depth: 0, limit, parked: None };
     forward(node, result, &mut run);
     while let Some(rest) = run.parked.take() {
         run.depth = 0;
         rest(&mut run);
+    }
+}
+
+/// Too deep to call anybody: the walk is parked, unless there is nothing to call.
+#[cold]
+#[inline(never)]
+pub(crate) fn drive_later<T: 'static>(
+    origin: Rc<dyn Origin>,
+    node: Rc<Node<T, dyn Stage>>,
+    result: Settled<T>,
+) {
+    match node.out.take() {
+        Slot::Open => node.out.put(Slot::Done(result)),
+        Slot::Closed => node.out.put(Slot::Closed),
+        next => {
+            node.out.put(next);
+            frame::park(Box::new(move || drive(origin, node, result)));
+        }
     }
 }
 
@@ -218,7 +240,7 @@ fn forward<T: 'static>(mut node: Rc<Node<T, dyn Stage>>, result: Settled<T>, run
 
 #[inline(always)]
 fn advance<T: 'static>(next: Rc<dyn Input<T>>, result: Settled<T>, run: &mut Run) {
-    if run.depth < DEPTH {
+    if run.depth < run.limit {
         run.depth += 1;
         next.run(result, run);
     } else {

@@ -8,6 +8,7 @@ use std::task::Waker;
 
 use crate::chain::{self, Added, Callback, Node, Settled, Stage};
 use crate::failure::Unhandled;
+use crate::frame::Frame;
 use crate::origin::{self, Origin};
 use crate::slot::Slot;
 use crate::trace::{Kind, Step, Track};
@@ -33,6 +34,10 @@ use crate::{Canceller, Failure, Outcome, OutcomeOf, Trigger};
 /// # Ordering
 /// Callbacks run in the order they were added, each on what the one before returned. One added after
 /// the result is there runs at once, before `add_callback` returns.
+///
+/// Callbacks that fire or add to further Deferreds may be nested 32 deep. Beyond that they are parked, and run in order
+/// before the outermost call returns, so recursion through callbacks takes constant stack. `add_callback` then returns
+/// a Deferred that has not fired yet.
 ///
 /// # Errors and panics
 /// An `Err` that a callback returns, or its panic, goes to the errback of a *later* stage. A stage that
@@ -250,8 +255,11 @@ impl<T: 'static> Deferred<T> {
         let step = track.step(C::KIND, place);
         let next = match self.0 {
             State::Fired(input) => {
+                let Some(_frame) = Frame::within_depth() else {
+                    return later(input, callback, place, step).tracked(track);
+                };
                 step.entered(input.is_ok());
-                let outcome = chain::guarded(place, || callback.call(input));
+                let outcome = chain::caught(place, || callback.call(input));
                 step.left(&outcome);
                 match outcome.0 {
                     State::Pending(inner) => inner.returned_late(None, place),
@@ -341,6 +349,9 @@ impl<T: 'static> Pending<T> {
         step: Step,
     ) -> Deferred<C::Value> {
         if let Some(input) = self.tail.take_result() {
+            let Some(_frame) = Frame::within_depth() else {
+                return self.later(input, callback, place, step);
+            };
             return late(self.origin, input, callback, place, &step);
         }
         let node = Node::new(Added::new(callback, place, step));
@@ -349,6 +360,38 @@ impl<T: 'static> Pending<T> {
         }
         Deferred::of(State::Pending(Pending { origin: self.origin, tail: Tail::new(node) }))
     }
+
+    /// As [`then`](Pending::then), too deep to run the callback on the result that is there.
+    #[cold]
+    #[inline(never)]
+    fn later<C: Callback<T>>(
+        self,
+        input: Settled<T>,
+        callback: C,
+        place: &'static Location<'static>,
+        step: Step,
+    ) -> Deferred<C::Value> {
+        let node = Node::new(Added::new(callback, place, step));
+        if let Some(end) = self.tail.into_end() {
+            end.out.put(Slot::Next(node.clone()));
+            chain::drive_later(self.origin.clone(), end, input);
+        }
+        Deferred::of(State::Pending(Pending { origin: self.origin, tail: Tail::new(node) }))
+    }
+}
+
+/// Adds a callback to a Deferred that has fired, too deep to run it now.
+#[cold]
+#[inline(never)]
+fn later<T: 'static, C: Callback<T>>(
+    input: Settled<T>,
+    callback: C,
+    place: &'static Location<'static>,
+    step: Step,
+) -> Deferred<C::Value> {
+    let source = Source::<T>::fired_at(place);
+    let pending = Pending { origin: source.clone(), tail: Tail::new(source) };
+    pending.later(input, callback, place, step)
 }
 
 /// Runs a callback that was added after the chain of `origin` had its result.
@@ -361,7 +404,7 @@ fn late<T: 'static, C: Callback<T>>(
     step: &Step,
 ) -> Deferred<C::Value> {
     step.entered(input.is_ok());
-    let outcome = chain::guarded(place, || callback.call(input));
+    let outcome = chain::caught(place, || callback.call(input));
     step.left(&outcome);
     match outcome.0 {
         State::Pending(inner) => inner.returned_late(Some(origin), place),

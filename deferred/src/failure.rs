@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
-use std::panic::Location;
+use std::mem;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
 use crate::Abandoned;
 
@@ -208,9 +209,10 @@ pub struct Panicked {
 }
 
 impl Panicked {
-    /// Reads the message out of what `catch_unwind` caught, for the callback that was added at `added_at`.
-    pub fn new(payload: Box<dyn Any + Send>, added_at: &'static Location<'static>) -> Panicked {
-        Panicked { message: panic_message(payload), added_at }
+    /// Creates the error of the callback added at `added_at`, whose panic said `message`, as
+    /// [`guarded`](crate::guarded) returns it.
+    pub fn new(message: String, added_at: &'static Location<'static>) -> Panicked {
+        Panicked { message, added_at }
     }
 
     /// What the panic said.
@@ -232,14 +234,19 @@ impl fmt::Display for Panicked {
 
 impl Error for Panicked {}
 
-/// What a panic said.
+/// The message of a panic. A payload that panics when it is dropped is caught; what it panics with is leaked, since
+/// that might go on for ever.
 pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> String {
     match payload.downcast::<String>() {
         Ok(text) => *text,
-        Err(payload) => match payload.downcast_ref::<&str>() {
-            Some(text) => (*text).to_owned(),
-            None => "a value that is not text".to_owned(),
-        },
+        Err(payload) => {
+            let message = payload.downcast_ref::<&str>().copied().unwrap_or("a value that is not text");
+            let message = message.to_owned();
+            if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                mem::forget(another);
+            }
+            message
+        }
     }
 }
 

@@ -27,7 +27,8 @@
 //! - What a callback may return, and how an error gets into the chain and out of it: [`Outcome`], [`Failure`].
 //! - Several at once: [`gather_results`] for all, [`DeferredList`] for each, [`race`] for the first, [`join`] where
 //!   their types differ.
-//! - Waiting for one another: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`DeferredPool`].
+//! - Waiting for one another: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`DeferredPool`],
+//!   [`DeferredEvent`].
 //! - Stopping: [`Deferred::cancel`], [`Canceller`].
 //! - All that is promised, numbered: [`behaviour`].
 //!
@@ -44,7 +45,9 @@ mod cancel;
 mod chain;
 mod deferred;
 mod ending;
+mod event;
 mod failure;
+mod frame;
 mod future;
 mod list;
 mod origin;
@@ -67,7 +70,9 @@ pub use cancel::{Cancelled, Canceller};
 pub use chain::CircularWait;
 pub use deferred::Deferred;
 pub use ending::ending;
+pub use event::DeferredEvent;
 pub use failure::{Failure, Panicked};
+pub use frame::{guarded, loop_turn};
 pub use list::{
     DeferredList, EarlyMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, Join, Mode,
     gather_results, join, race,

@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::rc::Rc;
 
+use crate::frame::{self, Frame};
 use crate::waiters::Waiters;
-use crate::{Deferred, Failure, Panicked, succeed};
+use crate::{Deferred, Panicked, guarded, succeed};
 
 type Predicate = Box<dyn FnMut(usize) -> bool>;
 
@@ -84,7 +85,7 @@ impl DeferredPool {
     /// ```
     ///
     /// # Panics
-    /// A panic of `predicate` is the failure [`Panicked`] of the Deferred; the pool and its members go on.
+    /// A panic of `predicate` is the failure [`Panicked`](crate::Panicked) of the Deferred; the pool and its members go on.
     #[track_caller]
     pub fn defer_until(&self, predicate: impl FnMut(usize) -> bool + 'static) -> Deferred<()> {
         let asked_at = Location::caller();
@@ -104,13 +105,22 @@ impl DeferredPool {
     fn one_left(&self) {
         let left = self.len() - 1;
         self.0.members.set(left);
+        self.ask(left);
+    }
+
+    /// Asks those who wait, with the number of members that were left.
+    fn ask(&self, left: usize) {
+        let Some(_frame) = Frame::within_depth() else {
+            let pool = self.clone();
+            return frame::park(Box::new(move || pool.ask(left)));
+        };
         for place in self.0.waiters.places() {
             // One may have gone, or be asked further up the stack.
             let Some((trigger, mut waiter)) = self.0.waiters.remove(place) else { continue };
-            match catch_unwind(AssertUnwindSafe(|| (waiter.predicate)(left))) {
+            match guarded(|| (waiter.predicate)(left)) {
                 Ok(true) => trigger.callback(()),
                 Ok(false) => self.0.waiters.put_back(place, trigger, waiter),
-                Err(payload) => trigger.errback(Failure::new(Panicked::new(payload, waiter.asked_at))),
+                Err(message) => trigger.errback(Panicked::new(message, waiter.asked_at)),
             }
         }
     }

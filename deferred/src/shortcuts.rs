@@ -2,7 +2,8 @@
 
 use std::panic::Location;
 
-use crate::chain::guarded;
+use crate::chain::caught;
+use crate::frame::Frame;
 use crate::trace::Track;
 use crate::{Deferred, Failure, Outcome};
 
@@ -52,7 +53,8 @@ pub fn fail<T: 'static>(failure: impl Into<Failure>) -> Deferred<T> {
 #[track_caller]
 pub fn maybe_deferred<O: Outcome>(function: impl FnOnce() -> O) -> Deferred<O::Value> {
     let place = Location::caller();
-    guarded(place, || function().into_deferred()).made_at(place)
+    let _frame = Frame::enter();
+    caught(place, || function().into_deferred()).made_at(place)
 }
 
 /// Calls `function` and gives its result as a Deferred that has fired. Twisted's `execute`.

@@ -2,15 +2,16 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::rc::Rc;
 
 use crate::chain::{self, Node, Settled, Stage};
 use crate::ending::is_ending;
-use crate::failure::{Unhandled, panic_message};
-use crate::origin::{Origin, OriginLink, OriginState};
+use crate::failure::Unhandled;
+use crate::frame::{self, Frame};
+use crate::origin::{self, Origin, OriginLink, OriginState};
 use crate::trace::Track;
-use crate::{Cancelled, Failure};
+use crate::{Cancelled, Failure, guarded};
 
 type CancelWith<T> = Box<dyn FnOnce(Trigger<T>)>;
 
@@ -30,7 +31,7 @@ impl<T: 'static> Source<T> {
     }
 
     /// A source that has fired, for a chain that has none of its own any more.
-    pub(crate) fn fired_at(made_at: &'static Location<'static>) -> Rc<dyn Origin> {
+    pub(crate) fn fired_at(made_at: &'static Location<'static>) -> Rc<Source<T>> {
         let link = OriginLink::new(made_at, Track::default());
         link.enter(OriginState::Fired);
         Source::<T>::new(Head { link, canceller: Cell::new(None) })
@@ -60,13 +61,17 @@ impl<T: 'static> Origin for Source<T> {
     }
 
     fn cancel_source(self: Rc<Self>) {
+        let Some(_frame) = Frame::within_depth() else {
+            let origin: Rc<dyn Origin> = self;
+            return frame::park(Box::new(move || origin::cancel(origin)));
+        };
         let link = &self.stage.link;
         link.enter(OriginState::Cancelling);
         if let Some(canceller) = self.stage.canceller.take() {
             let trigger = Trigger::new(self.clone());
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| canceller(trigger))) {
-                let message = panic_message(payload);
-                log::error!("the canceller of the Deferred made at {} panicked: {message}", link.made_at);
+            if let Err(message) = guarded(|| canceller(trigger)) {
+                let place = link.made_at;
+                log::error!("the canceller of the Deferred made at {place} panicked: {message}");
             }
         }
         if link.state() == OriginState::Cancelling {
@@ -83,8 +88,8 @@ impl<T: 'static> Origin for Source<T> {
 /// Firing is synchronous: the callbacks have run, as far as they can, when it returns.
 ///
 /// # Dropping
-/// A trigger dropped unfired fires [`Abandoned`], so that nothing waits for ever in silence; while a
-/// panic unwinds it only drops.
+/// A trigger dropped unfired fires [`Abandoned`], so that no waiter hangs. If it is dropped while a panic unwinds, it
+/// fires as soon as this library has caught the panic; see [`guarded`](crate::guarded).
 ///
 /// # Threads
 /// A trigger stays in its Deferred's thread. What another thread has found out goes there first: as the result of
@@ -148,9 +153,18 @@ impl<T: 'static> Drop for Trigger<T> {
 
 #[cold]
 fn abandon<T: 'static>(source: &Rc<Source<T>>) {
-    if !std::thread::panicking() {
-        let failure = Failure::made_at(Box::new(Abandoned), source.stage.link.made_at);
-        source.clone().fail(failure);
+    let failure = Failure::made_at(Box::new(Abandoned), source.stage.link.made_at);
+    let source = source.clone();
+    if std::thread::panicking() {
+        // Callbacks do not run inside of a panic, but as soon as it is caught.
+        let failure = if is_ending() { failure.quiet() } else { failure };
+        frame::park(Box::new(move || {
+            if source.stage.link.state() == OriginState::Live {
+                source.fail(failure);
+            }
+        }));
+    } else {
+        source.fail(failure);
     }
 }
 

@@ -38,6 +38,18 @@ impl<T: 'static, N: 'static> Waiters<T, N> {
         first.map(|(_, (trigger, _))| trigger)
     }
 
+    /// The place that the next waiter gets.
+    pub(crate) fn end(&self) -> u64 {
+        self.next.get()
+    }
+
+    /// The first, if it came before that place.
+    pub(crate) fn first_before(&self, end: u64) -> Option<Trigger<T>> {
+        let mut waiting = self.waiting.borrow_mut();
+        let first = waiting.first_entry().filter(|first| *first.key() < end)?;
+        Some(first.remove().0)
+    }
+
     pub(crate) fn remove(&self, place: u64) -> Option<(Trigger<T>, N)> {
         self.waiting.borrow_mut().remove(&place)
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use support::{Item, Ledger, failure_of, value_of};
 use twistor_deferred::{
     Cancelled, Canceller, Deferred, DeferredList, DeferredPool, DeferredQueue, Failure, Trigger, fail,
-    gather_results, join, race, succeed,
+    gather_results, guarded, join, race, succeed,
 };
 
 // D12
@@ -87,13 +87,17 @@ fn closures_of_a_chain_that_never_fires() {
         }));
         assert!(unwound.is_err());
     };
+    // D9.1: what was dropped in a panic fires in the next frame.
+    let settle = || guarded(|| ()).unwrap();
     let (deferred, trigger) = chain();
     unwind(trigger);
     drop(deferred);
+    settle();
     ledger.settle(2);
     let (deferred, trigger) = chain();
     drop(deferred);
     unwind(trigger);
+    settle();
     ledger.settle(4);
     let (deferred, trigger) = chain();
     drop(trigger);

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use support::{Diary, failure_of, logged, value_of};
-use twistor_deferred::{Abandoned, Cancelled, Deferred, DeferredPool, Panicked, Trigger, succeed};
+use twistor_deferred::{Abandoned, Cancelled, Deferred, DeferredPool, Panicked, Trigger, guarded, succeed};
 
 fn member(pool: &DeferredPool) -> (Deferred<u64>, Trigger<u64>) {
     let (deferred, trigger) = Deferred::new();
@@ -207,6 +207,8 @@ fn a_member_that_goes_without_firing_leaves_the_pool() {
         resume_unwind(Box::new(()));
     }));
     assert!(unwound.is_err());
+    // D9.2
+    drop(guarded(|| ()));
     assert!(pool.is_empty());
 }
 

@@ -7,12 +7,11 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use mio::net::UdpSocket;
 use socket2::{Domain, Socket, Type};
-use twistor_deferred::{Deferred, Failure, Trigger, succeed};
+use twistor_deferred::{Deferred, Failure, Trigger, guarded, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
 pub use self::multicast::MulticastInterface;
@@ -389,11 +388,11 @@ impl<P: DatagramProtocol + ?Sized> Port<P> {
     }
 
     fn enter(&self, method: &'static str, call: impl FnOnce(&mut P) -> Result<(), Failure>) {
-        match catch_unwind(AssertUnwindSafe(|| call(&mut *self.protocol.borrow_mut()))) {
+        match guarded(|| call(&mut *self.protocol.borrow_mut())) {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => log::error!("at UDP port {}, {method} failed: {failure}", self.address),
-            Err(payload) => {
-                let panic = HandlerPanicked::new(method, payload);
+            Err(message) => {
+                let panic = HandlerPanicked::new(method, message);
                 log::error!("at UDP port {}, {panic}", self.address);
             }
         }

@@ -1,14 +1,12 @@
 //! Why connections end, and why they do not come to be.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use twistor_deferred::{Failure, Panicked};
+use twistor_deferred::Failure;
 
 use crate::Address;
 
@@ -74,8 +72,7 @@ pub struct HandlerPanicked {
 }
 
 impl HandlerPanicked {
-    pub(crate) fn new(handler: &'static str, payload: Box<dyn Any + Send>) -> HandlerPanicked {
-        let message = Panicked::new(payload, Location::caller()).message().to_owned();
+    pub(crate) fn new(handler: &'static str, message: String) -> HandlerPanicked {
         HandlerPanicked { handler, message }
     }
 

@@ -2,12 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use twistor_deferred::{Panicked, ending};
+use twistor_deferred::{ending, guarded, loop_turn};
 
 use crate::delayed_call::TimerQueue;
 use crate::driver::{Driver, Wait};
@@ -85,6 +84,10 @@ impl Core {
     /// One turn; false when it was the last, the reactor has stopped and everything is cleared away.
     pub(crate) fn turn(&self, max_wait: Option<Duration>) -> Result<bool, RunError> {
         let _turn = Turn::enter(self)?;
+        loop_turn(|| self.run_turn(max_wait))
+    }
+
+    fn run_turn(&self, max_wait: Option<Duration>) -> Result<bool, RunError> {
         self.start();
         if let Err(error) = self.wait(max_wait) {
             self.lifecycle.give_up();
@@ -242,14 +245,9 @@ impl Core {
     fn guarded<R>(&self, origin: impl Fn() -> Origin, f: impl FnOnce() -> R) -> Option<R> {
         self.busy.set(true);
         let started = self.meter.start();
-        let result = catch_unwind(AssertUnwindSafe(f));
+        let result = guarded(f);
         self.meter.stop(started, &origin);
-        result
-            .map_err(|payload| {
-                let panic = Panicked::new(payload, Location::caller());
-                log::error!("{} panicked: {}", origin(), panic.message());
-            })
-            .ok()
+        result.map_err(|message| log::error!("{} panicked: {message}", origin())).ok()
     }
 
     /// Drops what is the user's: that, too, is code that may panic.

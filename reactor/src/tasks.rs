@@ -3,13 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
-use twistor_deferred::{Deferred, Failure, Outcome, Panicked, Trigger, fail, with_budget};
+use twistor_deferred::{Deferred, Failure, Outcome, Panicked, Trigger, fail, guarded, with_budget};
 
 use crate::core::Core;
 use crate::mailbox::Mailbox;
@@ -252,15 +252,15 @@ where
 {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some((step, _)) = &mut self.job else { return Poll::Ready(()) };
-        let result = match catch_unwind(AssertUnwindSafe(|| step.poll(context))) {
+        let result = match guarded(|| step.poll(context)) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(result)) => result,
-            Err(payload) => Err(Failure::new(Panicked::new(payload, self.place))),
+            Err(message) => Err(Failure::new(Panicked::new(message, self.place))),
         };
         if let Some((step, trigger)) = self.job.take() {
             // What it holds is free by the time its result is told.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(step))) {
-                log::error!("{}", Panicked::new(payload, self.place));
+            if let Err(message) = guarded(|| drop(step)) {
+                log::error!("{}", Panicked::new(message, self.place));
             }
             trigger.fire(result);
         }

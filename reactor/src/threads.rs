@@ -4,12 +4,12 @@ mod pool;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use twistor_deferred::{Deferred, Failure, Panicked};
+use twistor_deferred::{Deferred, Failure, Panicked, guarded};
 
 use crate::ScheduledCall;
 use crate::core::Core;
@@ -107,8 +107,8 @@ impl Threads {
         let shared = self.shared.clone();
         let run = Box::new(move || {
             if !given_up.cancelled.load(Ordering::Relaxed) {
-                let done = catch_unwind(AssertUnwindSafe(f))
-                    .unwrap_or_else(|payload| Err(Failure::new(Panicked::new(payload, place))));
+                let done =
+                    guarded(f).unwrap_or_else(|message| Err(Failure::new(Panicked::new(message, place))));
                 *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
             }
             drop(result);

@@ -5,7 +5,6 @@ use std::fmt;
 use std::io;
 #[cfg(unix)]
 use std::os::fd::{AsFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use mio::net::TcpListener;
 #[cfg(unix)]
 use mio::net::UnixListener;
 use mio::{Interest, Registry, Token};
-use twistor_deferred::{Deferred, succeed};
+use twistor_deferred::{Deferred, guarded, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
 #[cfg(unix)]
@@ -230,7 +229,7 @@ impl<F: Factory> EventHandler for Listener<F> {
 
 impl<F: Factory> Listener<F> {
     fn connected(self: &Rc<Self>, socket: Socket, peer: Address) {
-        let built = catch_unwind(AssertUnwindSafe(|| self.factory.borrow_mut().build_protocol(peer.clone())));
+        let built = guarded(|| self.factory.borrow_mut().build_protocol(peer.clone()));
         match built {
             Ok(Some(protocol)) => match &self.security {
                 Security::None => self.start(socket.into(), protocol),
@@ -238,8 +237,8 @@ impl<F: Factory> Listener<F> {
                 Security::Tls(tls) => self.secure(tls, socket, peer, protocol),
             },
             Ok(None) => {}
-            Err(payload) => {
-                let panic = HandlerPanicked::new("build_protocol", payload);
+            Err(message) => {
+                let panic = HandlerPanicked::new("build_protocol", message);
                 log::error!("a connection to {} was closed: {panic}", self.address);
             }
         }

@@ -1,9 +1,8 @@
 //! A body between the connection that it comes on and the one who reads it.
 
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use twistor_deferred::{Deferred, Failure, Trigger, fail, succeed};
+use twistor_deferred::{Deferred, Failure, Trigger, fail, guarded, succeed};
 
 use crate::HandlerPanicked;
 
@@ -11,8 +10,8 @@ pub(super) type Consumer = Box<dyn FnMut(&[u8]) -> Result<(), Failure>>;
 
 /// A panic is the consumer's failure, wherever it is called: from the loop, or for what was kept by whoever hands it over.
 fn give(consumer: &mut Consumer, piece: &[u8]) -> Result<(), Failure> {
-    catch_unwind(AssertUnwindSafe(|| consumer(piece)))
-        .unwrap_or_else(|payload| Err(HandlerPanicked::new("the consumer", payload).into()))
+    guarded(|| consumer(piece))
+        .unwrap_or_else(|message| Err(HandlerPanicked::new("the consumer", message).into()))
 }
 
 /// The pieces of a body, until somebody takes them.

@@ -11,10 +11,9 @@ mod requests;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use twistor_deferred::Failure;
+use twistor_deferred::{Failure, guarded};
 use twistor_reactor::{EventHandler, Handle, Origin, Progress, Ready, Registration};
 
 use super::outgoing::{Outgoing, SHORT_WRITE_FILLS};
@@ -386,18 +385,18 @@ impl<P: Protocol + ?Sized> Connection<P> {
     /// Calls the protocol, and takes what goes wrong in it as the reason to close.
     #[inline]
     fn enter(&self, method: &'static str, call: impl FnOnce(&mut P) -> Result<(), Failure>) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| call(&mut *self.protocol.borrow_mut())));
+        let outcome = guarded(|| call(&mut *self.protocol.borrow_mut()));
         match outcome {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => self.close_because(failure),
-            Err(payload) => self.panicked(HandlerPanicked::new(method, payload)),
+            Err(message) => self.panicked(HandlerPanicked::new(method, message)),
         }
     }
 
     /// Calls a producer.
     fn guard(&self, method: &'static str, call: impl FnOnce()) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
-            self.panicked(HandlerPanicked::new(method, payload));
+        if let Err(message) = guarded(call) {
+            self.panicked(HandlerPanicked::new(method, message));
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use twistor_deferred::Panicked;
+use twistor_deferred::{Panicked, guarded};
 
 /// Something to do on a thread.
 pub(crate) struct Work {
@@ -153,8 +153,8 @@ impl Crew {
     fn work(&self, number: usize) {
         while let Some(Work { run, place }) = self.next(number) {
             // Dropping its captures may panic, too.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-                log::error!("{}", Panicked::new(payload, place));
+            if let Err(message) = guarded(run) {
+                log::error!("{}", Panicked::new(message, place));
             }
         }
         self.state().workers[number] = Worker::Ended;

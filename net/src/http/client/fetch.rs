@@ -1,12 +1,11 @@
 //! One request, with its redirects, its retry and its time limits.
 
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ::http::header::{COOKIE, HeaderValue};
-use twistor_deferred::{Canceller, Failure};
+use twistor_deferred::{Canceller, Failure, guarded};
 use twistor_reactor::{DelayedCall, Handle, defer_later};
 
 use super::connection::{ClientProtocol, Connection};
@@ -159,11 +158,11 @@ impl Fetch {
             return connection.unwanted();
         }
         // The jar is the program's: a panic in it costs this request, and not the connection's place.
-        let cookies = match catch_unwind(AssertUnwindSafe(|| self.cookies())) {
+        let cookies = match guarded(|| self.cookies()) {
             Ok(cookies) => cookies,
-            Err(payload) => {
+            Err(message) => {
                 connection.unwanted();
-                return self.fail(HandlerPanicked::new("cookies", payload).into());
+                return self.fail(HandlerPanicked::new("cookies", message).into());
             }
         };
         let (request, method, limits) = {

@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use ::http::{Method, StatusCode, Version};
-use twistor_deferred::Failure;
+use twistor_deferred::{Failure, guarded};
 
 use super::channel::{Channel, Exchange, Phase};
 use super::incoming::{BodyRefused, Incoming};
@@ -224,10 +223,10 @@ fn look_up(request: &mut Request<'_>) -> Result<Option<Rc<dyn Resource>>, Answer
 /// Calls what a user wrote. A panic in it costs this request, and nothing else.
 #[inline]
 fn guard<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Answer> {
-    match catch_unwind(AssertUnwindSafe(call)) {
+    match guarded(call) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(failure)) => Err(Answer::Failed(failure)),
-        Err(payload) => Err(Answer::Failed(HandlerPanicked::new("render", payload).into())),
+        Err(message) => Err(Answer::Failed(HandlerPanicked::new("render", message).into())),
     }
 }
 

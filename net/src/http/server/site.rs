@@ -3,12 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::time::{Instant, SystemTime};
 
 use slab::Slab;
-use twistor_deferred::{Deferred, Trigger, succeed};
+use twistor_deferred::{Deferred, Trigger, guarded, succeed};
 use twistor_reactor::{DelayedCall, Handle, Phase as Moment};
 
 use super::answered::Answered;
@@ -216,8 +215,8 @@ impl SiteCore {
     pub(super) fn tell(&self, answered: &Answered<'_>) {
         let watcher = self.watcher.borrow().clone();
         if let Some(watcher) = watcher {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| watcher(answered))) {
-                log::error!("{}", HandlerPanicked::new("on_answered", payload));
+            if let Err(message) = guarded(|| watcher(answered)) {
+                log::error!("{}", HandlerPanicked::new("on_answered", message));
             }
         }
     }
