@@ -101,7 +101,7 @@ impl<T: 'static, C: Callback<T>> Input<T> for Node<C::Value, Added<T, C>> {
         step.left(&outcome);
         match outcome.0 {
             State::Fired(result) => {
-                let result = result.map_err(|failure| failure.seen_in(run.root.link().made_at));
+                let result = result.map_err(|failure| failure.seen_in(run.root.link().made_at()));
                 deliver(self, result, run);
             }
             State::Pending(inner) => splice(self, inner, run),
@@ -263,7 +263,7 @@ fn splice<T: 'static, S: Stage + 'static>(node: Rc<Node<T, S>>, inner: Pending<T
         return deliver(node, result, run);
     }
     if origin::waits_for(&inner.origin, &run.root) {
-        let error = Failure::made_at(Box::new(CircularWait), run.root.link().made_at);
+        let error = Failure::made_at(Box::new(CircularWait), run.root.link().made_at());
         return deliver(node, Err(error.into()), run);
     }
     let mut to = match node.out.take() {

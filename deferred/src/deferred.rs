@@ -177,6 +177,36 @@ impl<T: 'static> Deferred<T> {
         Deferred(self.0, track)
     }
 
+    /// Names `place` as where the Deferred was made, in log lines and in what the feature `trace` shows. For libraries
+    /// that make a Deferred for their caller, deep inside: `place` is the caller's.
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use twistor_deferred::Deferred;
+    ///
+    /// # fn open() -> Deferred<u64> { twistor_deferred::fail(twistor_deferred::Cancelled) }
+    /// /// If nobody handles its failure, the log names the line that called `connect`.
+    /// #[track_caller]
+    /// fn connect() -> Deferred<u64> {
+    ///     open().attributed_to(Location::caller())
+    /// }
+    /// ```
+    pub fn attributed_to(self, place: &'static Location<'static>) -> Deferred<T> {
+        let track = self.1;
+        track.attribute_to(place);
+        let named = match self.0 {
+            State::Pending(pending) => {
+                pending.origin.link().attribute_to(place);
+                match pending.tail.take_result() {
+                    Some(result) => Deferred::fired(result).made_at(place).in_chain_of(Some(pending.origin)),
+                    None => Deferred::of(State::Pending(pending)),
+                }
+            }
+            fired => Deferred::of(fired).made_at(place),
+        };
+        named.tracked(track)
+    }
+
     /// Lets a failure in it know where it was.
     #[inline]
     pub(crate) fn made_at(self, place: &'static Location<'static>) -> Deferred<T> {
@@ -408,7 +438,7 @@ fn late<T: 'static, C: Callback<T>>(
     step.left(&outcome);
     match outcome.0 {
         State::Pending(inner) => inner.returned_late(Some(origin), place),
-        fired => Deferred::of(fired).made_at(origin.link().made_at).in_chain_of(Some(origin)),
+        fired => Deferred::of(fired).made_at(origin.link().made_at()).in_chain_of(Some(origin)),
     }
 }
 

@@ -190,7 +190,10 @@ impl fmt::Display for Failure {
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}\n  error: {:?}\n  made at {}", self.0.error, self.0.made_at)?;
+        write!(f, "{self}\n  error: {:?}", self.0.error)?;
+        if self.0.deferred_at.is_none() || !is_ours(self.0.made_at.file()) {
+            write!(f, "\n  made at {}", self.0.made_at)?;
+        }
         if let Some(place) = self.0.deferred_at {
             write!(f, "\n  in the Deferred made at {place}")?;
         }
@@ -297,12 +300,60 @@ impl Drop for Unhandled {
 #[cold]
 fn report(failure: &Failure) {
     let level = if failure.0.quiet { log::Level::Debug } else { log::Level::Error };
+    let made_at = failure.location();
     match failure.deferred_location() {
+        Some(place) if is_ours(made_at.file()) => {
+            log::log!(level, "unhandled failure in the Deferred made at {place}: {failure:#}");
+        }
         Some(place) => log::log!(
             level,
-            "unhandled failure in the Deferred made at {place}: {failure:#} (made at {})",
-            failure.location()
+            "unhandled failure in the Deferred made at {place}: {failure:#} (made at {made_at})"
         ),
-        None => log::log!(level, "unhandled failure: {failure:#} (made at {})", failure.location()),
+        None => log::log!(level, "unhandled failure: {failure:#} (made at {made_at})"),
+    }
+}
+
+/// Whether a file is one of this library's, which the user did not write: a log line names it only where it knows no
+/// other place. The crates of the library stand beside this one, in a checkout as in a registry.
+fn is_ours(file: &str) -> bool {
+    let separator = ['/', '\\'];
+    let directory = |path: &'static str| path.rsplit_once(separator).map_or("", |(directory, _)| directory);
+    let crate_root = directory(directory(file!()));
+    let beside = crate_root.rfind(separator).map_or(0, |end| end + 1);
+    let Some(path) = crate_root.get(..beside).and_then(|parent| file.strip_prefix(parent)) else {
+        return false;
+    };
+    let mut parts = path.split(separator);
+    let (name, folder) = (parts.next().unwrap_or_default(), parts.next());
+    let is_crate = ["deferred", "reactor", "net", "http"].contains(&name) || name.starts_with("twistor-");
+    is_crate && folder == Some("src")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ours;
+
+    #[test]
+    fn the_files_of_the_library_are_told_from_a_users() {
+        // D11.1
+        let here = file!().strip_suffix("deferred/src/failure.rs").unwrap();
+        for ours in [
+            "deferred/src/list/mode.rs",
+            "reactor/src/core.rs",
+            "net/src/lib.rs",
+            "twistor-net-1.2.3/src/x.rs",
+        ] {
+            assert!(is_ours(&format!("{here}{ours}")), "{ours}");
+        }
+        for users in [
+            "src/main.rs",
+            "reactor/tests/x.rs",
+            "examples/x.rs",
+            "other/src/lib.rs",
+            "net.rs",
+            "/home/net/src/lib.rs",
+        ] {
+            assert!(!is_ours(&format!("{here}{users}")), "{users}");
+        }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) trait Origin {
 }
 
 pub(crate) struct OriginLink {
-    pub(crate) made_at: &'static Location<'static>,
+    made_at: Cell<&'static Location<'static>>,
     pub(crate) track: Track,
     state: Cell<OriginState>,
     /// Whether a boundary stands where this chain ends and the one that waits for it goes on.
@@ -51,13 +51,24 @@ impl OriginLink {
     #[inline]
     pub(crate) fn new(made_at: &'static Location<'static>, track: Track) -> OriginLink {
         OriginLink {
-            made_at,
+            made_at: Cell::new(made_at),
             track,
             state: Cell::new(OriginState::Live),
             bounded: Cell::new(false),
             waiting_on: Cell::new(None),
             waited_by: Cell::new(None),
         }
+    }
+
+    /// Where it was made, or the place that it is attributed to.
+    #[inline]
+    pub(crate) fn made_at(&self) -> &'static Location<'static> {
+        self.made_at.get()
+    }
+
+    pub(crate) fn attribute_to(&self, place: &'static Location<'static>) {
+        self.made_at.set(place);
+        self.track.attribute_to(place);
     }
 
     #[inline]

@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::waiters::Waiters;
-use crate::{Deferred, Outcome, Trigger, maybe_deferred, succeed};
+use crate::{Deferred, Outcome, Trigger, maybe_deferred_at, succeed};
 
 /// Lets so many do a thing at a time, and the others wait. Twisted's `DeferredSemaphore`.
 ///
@@ -202,6 +202,7 @@ impl Slots {
         })
     }
 
+    #[track_caller]
     fn acquire(self: &Rc<Self>, made_at: &'static Location<'static>) -> Deferred<Permit> {
         // A free slot may be on its way to somebody who waits.
         if self.waiters.len() == 0 {
@@ -212,13 +213,14 @@ impl Slots {
         self.waiters.wait((), made_at)
     }
 
+    #[track_caller]
     fn run<O: Outcome>(
         self: &Rc<Self>,
         function: impl FnOnce() -> O + 'static,
         made_at: &'static Location<'static>,
     ) -> Deferred<O::Value> {
         self.acquire(made_at).add_callback(move |permit| {
-            maybe_deferred(function).add_both(move |result| {
+            maybe_deferred_at(made_at, function).add_both(move |result| {
                 drop(permit);
                 result
             })

@@ -52,7 +52,15 @@ pub fn fail<T: 'static>(failure: impl Into<Failure>) -> Deferred<T> {
 /// ```
 #[track_caller]
 pub fn maybe_deferred<O: Outcome>(function: impl FnOnce() -> O) -> Deferred<O::Value> {
-    let place = Location::caller();
+    maybe_deferred_at(Location::caller(), function)
+}
+
+/// Calls `function` as [`maybe_deferred`] does, in the name of `place`. For libraries that run a function later: `place`
+/// is where they were given it, so that a log line names the user's code.
+pub fn maybe_deferred_at<O: Outcome>(
+    place: &'static Location<'static>,
+    function: impl FnOnce() -> O,
+) -> Deferred<O::Value> {
     let _frame = Frame::enter();
     caught(place, || function().into_deferred()).made_at(place)
 }

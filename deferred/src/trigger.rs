@@ -48,7 +48,7 @@ impl<T: 'static> Source<T> {
 
     fn fail(self: Rc<Self>, failure: Failure) {
         let failure = if is_ending() { failure.quiet() } else { failure };
-        let made_at = self.stage.link.made_at;
+        let made_at = self.stage.link.made_at();
         self.fire(Err(Unhandled::from(failure).seen_in(made_at)));
     }
 }
@@ -70,12 +70,12 @@ impl<T: 'static> Origin for Source<T> {
         if let Some(canceller) = self.stage.canceller.take() {
             let trigger = Trigger::new(self.clone());
             if let Err(message) = guarded(|| canceller(trigger)) {
-                let place = link.made_at;
+                let place = link.made_at();
                 log::error!("the canceller of the Deferred made at {place} panicked: {message}");
             }
         }
         if link.state() == OriginState::Cancelling {
-            let failure = Failure::made_at(Box::new(Cancelled), link.made_at);
+            let failure = Failure::made_at(Box::new(Cancelled), link.made_at());
             self.fail(failure);
         }
     }
@@ -153,7 +153,7 @@ impl<T: 'static> Drop for Trigger<T> {
 
 #[cold]
 fn abandon<T: 'static>(source: &Rc<Source<T>>) {
-    let failure = Failure::made_at(Box::new(Abandoned), source.stage.link.made_at);
+    let failure = Failure::made_at(Box::new(Abandoned), source.stage.link.made_at());
     let source = source.clone();
     if std::thread::panicking() {
         // Callbacks do not run inside of a panic, but as soon as it is caught.

@@ -28,7 +28,7 @@ pub fn live() -> Live {
                 members => Waiting::Members(members),
             },
         };
-        Some(Unfired { id: record.id, name: story.name.clone(), made_at: record.made_at, waiting })
+        Some(Unfired { id: record.id, name: story.name.clone(), made_at: record.made_at.get(), waiting })
     });
     Live(unfired.collect())
 }

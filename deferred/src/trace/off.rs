@@ -15,6 +15,9 @@ impl Track {
     }
 
     #[inline]
+    pub(crate) fn attribute_to(&self, _: &'static Location<'static>) {}
+
+    #[inline]
     pub(crate) fn or_new(self, _: &'static Location<'static>, _: bool) -> Track {
         self
     }

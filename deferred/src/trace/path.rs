@@ -33,7 +33,7 @@ impl fmt::Display for Path {
         if let Some(name) = &story.name {
             write!(f, " {name:?}")?;
         }
-        write!(f, " made at {}: ", record.made_at)?;
+        write!(f, " made at {}: ", record.made_at.get())?;
         match story.fired {
             Some(Side::Value) => f.write_str("fired with a value")?,
             Some(Side::Failure) => f.write_str("fired with a failure")?,

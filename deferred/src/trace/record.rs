@@ -11,7 +11,7 @@ use crate::deferred::State;
 /// One chain, from the Deferred it began as. Nothing of the user's is called while it is borrowed.
 pub(crate) struct Record {
     pub(crate) id: u64,
-    pub(crate) made_at: &'static Location<'static>,
+    pub(crate) made_at: Cell<&'static Location<'static>>,
     pub(crate) story: RefCell<Story>,
 }
 
@@ -76,7 +76,7 @@ impl Stage {
 impl Record {
     pub(crate) fn new(made_at: &'static Location<'static>) -> Rc<Record> {
         let id = NEXT.try_with(|next| next.replace(next.get() + 1)).unwrap_or_default();
-        let record = Rc::new(Record { id, made_at, story: RefCell::default() });
+        let record = Rc::new(Record { id, made_at: Cell::new(made_at), story: RefCell::default() });
         remember(&record);
         record
     }
@@ -172,6 +172,12 @@ impl Track {
         Track(Some(Record::new(made_at)))
     }
 
+    pub(crate) fn attribute_to(&self, place: &'static Location<'static>) {
+        if let Some(record) = &self.0 {
+            record.made_at.set(place);
+        }
+    }
+
     /// The track of a chain of which nothing was known before `place`.
     pub(crate) fn or_new(self, place: &'static Location<'static>, ok: bool) -> Track {
         if self.0.is_some() {
@@ -241,7 +247,7 @@ impl Step {
                 }
                 let name = inner.story.borrow().name.clone();
                 let waited_on =
-                    Waited { id: inner.id, made_at: inner.made_at, name, record: Rc::downgrade(inner) };
+                    Waited { id: inner.id, made_at: inner.made_at.get(), name, record: Rc::downgrade(inner) };
                 record.story.borrow_mut().stages[*index].waited_on = Some(waited_on);
                 inner.waited_for_in(record, *index);
             }

@@ -78,7 +78,7 @@ impl Picture<'_> {
         )?;
         let title = story.name.clone().unwrap_or_else(|| format!("Deferred #{}", record.id));
         self.text((WIDTH / 2, 30), WIDTH - 40, Style(17, INK, 600), &title)?;
-        let made_at = format!("made at {}", place(record.made_at));
+        let made_at = format!("made at {}", place(record.made_at.get()));
         self.text((WIDTH / 2, 49), WIDTH - 40, Style(11, PALE, 400), &made_at)?;
         for (side, heading) in [(Side::Value, "callbacks"), (Side::Failure, "errbacks")] {
             self.text((x(side), 71), BOX.0, Style(12, color(side), 600), heading)?;
