@@ -241,7 +241,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// What `f` returns; [`Panicked`](twistor_deferred::Panicked) if it panics; [`ReactorGone`].
+    /// What `f` returns; [`Panicked`](twistor_deferred::Panicked) if it panics; [`ReactorGone`]; an
+    /// [`io::Error`](std::io::Error) if no thread could be started.
     #[track_caller]
     pub fn defer_to_thread<T: Send + 'static>(
         &self,

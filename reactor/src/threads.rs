@@ -4,6 +4,7 @@ mod pool;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +44,8 @@ pub(crate) enum Kind {
 
 /// A job that is not done, on the reactor's side.
 pub(crate) struct Job {
-    finish: Box<dyn FnOnce()>,
+    /// Called with the failure of a job that no thread could do.
+    finish: Box<dyn FnOnce(Option<Failure>)>,
     _over: OnDrop,
     pub(crate) place: &'static Location<'static>,
 }
@@ -95,9 +97,9 @@ impl Threads {
         let id = self.next_job.replace(self.next_job.get() + 1);
         let finish = {
             let result = result.clone();
-            Box::new(move || {
+            Box::new(move |refused: Option<Failure>| {
                 let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some(result) = result {
+                if let Some(result) = refused.map(Err).or(result) {
                     trigger.fire(result);
                 }
             })
@@ -134,9 +136,13 @@ impl Threads {
             Kind::Work => &self.pool,
             Kind::Lookup => &self.lookups,
         };
-        if let Err(refused) = pool.submit(work) {
+        if let Err((refused, error)) = pool.submit(work) {
+            drop(refused);
             let job = self.jobs.borrow_mut().remove(&id);
-            drop((refused, job));
+            if let Some(job) = job {
+                let why = format!("could not start a thread: {error}");
+                (job.finish)(Some(io::Error::new(error.kind(), why).into()));
+            }
         }
     }
 
@@ -144,7 +150,7 @@ impl Threads {
     pub(crate) fn finish(&self, id: u64) {
         let job = self.jobs.borrow_mut().remove(&id);
         if let Some(job) = job {
-            (job.finish)();
+            (job.finish)(None);
         }
     }
 

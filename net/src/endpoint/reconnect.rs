@@ -7,11 +7,11 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_deferred::{Deferred, Failure, Outcome, maybe_deferred};
+use twistor_deferred::{Deferred, Failure, Outcome, fail, guarded};
 use twistor_reactor::Handle;
 
 use self::service::Service;
-use crate::{ClientEndpoint, Protocol, Transport};
+use crate::{ClientEndpoint, HandlerPanicked, Protocol, Transport};
 
 /// How long to wait before connecting again: exponentially longer, with jitter, so that clients of a server that
 /// restarts do not all come at once. Twisted: `backoffPolicy`.
@@ -124,7 +124,12 @@ impl Reconnecting {
     /// and a failure aborts the connection and counts as one to connect. Twisted: `prepareConnection`.
     #[must_use]
     pub fn prepare<O: Outcome>(self, prepare: impl Fn(&Transport) -> O + 'static) -> Reconnecting {
-        let prepare = move |transport: &Transport| maybe_deferred(|| prepare(transport)).add_callback(|_| ());
+        let prepare = move |transport: &Transport| {
+            let prepared = guarded(|| prepare(transport).into_deferred());
+            prepared
+                .unwrap_or_else(|message| fail(HandlerPanicked::new("prepare", message)))
+                .add_callback(|_| ())
+        };
         self.service.prepare.replace(Some(Rc::new(prepare)));
         self
     }

@@ -1,6 +1,7 @@
 //! Looking names up.
 
 use std::fmt;
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use twistor_deferred::Deferred;
@@ -39,10 +40,15 @@ impl Resolver for SystemResolver {
         if let Some(network) = Network::of(handle) {
             return network.resolve(host, port);
         }
-        let host = host.to_owned();
-        handle.defer_to_lookup_thread(move || match (host.as_str(), port).to_socket_addrs() {
+        let (name, host) = (host.to_owned(), host.to_owned());
+        let found = handle.defer_to_lookup_thread(move || match (name.as_str(), port).to_socket_addrs() {
             Ok(found) => Ok(found.collect()),
-            Err(source) => Err(DnsLookupError { host, source: Some(source) }.into()),
+            Err(source) => Err(DnsLookupError { host: name, source: Some(source) }.into()),
+        });
+        found.add_errback(move |failure| {
+            // No thread could be started.
+            let source = failure.trap::<io::Error>()?;
+            Err(DnsLookupError { host, source: Some(source) }.into())
         })
     }
 }

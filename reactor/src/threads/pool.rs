@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io;
 use std::panic::Location;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -62,9 +63,9 @@ impl Pool {
         self.crew.borrow().clone()
     }
 
-    /// Queues the work, and starts another thread if none is idle and the limit allows it. Returns the work if not even
-    /// one thread could be started.
-    pub(super) fn submit(&self, work: Work) -> Result<(), Work> {
+    /// Queues the work, and starts another thread if none is idle and the limit allows it. Returns the work, and why, if
+    /// not even one thread could be started.
+    pub(super) fn submit(&self, work: Work) -> Result<(), (Work, io::Error)> {
         let crew = self.crew();
         let number = {
             let mut state = crew.state();
@@ -96,8 +97,7 @@ impl Pool {
                 }
                 let refused = state.queue.pop_back();
                 drop(state);
-                log::error!("could not start a pool thread: {error}");
-                refused.map_or(Ok(()), Err)
+                refused.map_or(Ok(()), |work| Err((work, error)))
             }
         }
     }

@@ -3,16 +3,15 @@
 use std::cell::{Cell, RefCell};
 use std::hash::{self, BuildHasher, Hasher};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use twistor_deferred::{Canceller, Deferred, Failure, Trigger, fail, maybe_deferred, succeed};
+use twistor_deferred::{Canceller, Deferred, DeferredEvent, Failure, fail, guarded, succeed};
 use twistor_reactor::{DelayedCall, Handle};
 
 use super::Backoff;
 use super::waiters::Waiters;
-use crate::{ClientEndpoint, ConnectionAborted, ConnectionLost, Protocol, Transport};
+use crate::{ClientEndpoint, ConnectionAborted, ConnectionLost, HandlerPanicked, Protocol, Transport};
 
 /// How long a stop waits for a peer that does not read, unless told otherwise.
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
@@ -23,9 +22,6 @@ type Connect = Box<dyn Fn(&Rc<Service>, u64) -> Deferred<Transport>>;
 type Prepare = Rc<dyn Fn(&Transport) -> Deferred<()>>;
 
 type Tell = Box<dyn FnMut(&Failure, Duration)>;
-
-/// Callers that wait for the end of the connection. The connection has them too, for the service may be gone by then.
-type Stopping = Rc<RefCell<Vec<Trigger<()>>>>;
 
 pub(super) struct Service {
     handle: Handle,
@@ -40,7 +36,8 @@ pub(super) struct Service {
     attempt: Cell<u64>,
     state: RefCell<State>,
     waiters: Waiters,
-    stopping: Stopping,
+    /// The end of the connection. That has it too, for the service may be gone by then.
+    stopping: DeferredEvent<()>,
 }
 
 enum State {
@@ -83,7 +80,7 @@ impl Service {
             attempt: Cell::new(0),
             state: RefCell::new(State::Idle),
             waiters: Waiters::default(),
-            stopping: Stopping::default(),
+            stopping: DeferredEvent::new(),
         })
     }
 
@@ -131,7 +128,8 @@ impl Service {
     fn begin(self: &Rc<Self>, attempt: u64) {
         self.state.replace(State::Connecting(None));
         // A panic of what makes the protocols is a failure to connect.
-        let connecting = maybe_deferred(|| (self.connect)(self, attempt));
+        let connecting = guarded(|| (self.connect)(self, attempt))
+            .unwrap_or_else(|message| fail(HandlerPanicked::new("build", message)));
         let gone_on = match &mut *self.state.borrow_mut() {
             State::Connecting(canceller) if self.attempt.get() == attempt => {
                 *canceller = Some(connecting.canceller());
@@ -240,13 +238,9 @@ impl Service {
         self.begin_after(wait);
         let Some(failure) = failure else { return };
         if let Some(mut tell) = self.tell.take() {
-            let told = catch_unwind(AssertUnwindSafe(|| tell(&failure, wait)));
-            match told {
+            match guarded(|| tell(&failure, wait)) {
                 Ok(()) => self.tell.set(Some(tell)),
-                Err(payload) => {
-                    self.waiters.failed(failure);
-                    resume_unwind(payload);
-                }
+                Err(message) => log::error!("{}", HandlerPanicked::new("on_failure", message)),
             }
         }
         self.waiters.failed(failure);
@@ -276,8 +270,7 @@ impl Service {
 
     /// Waits for the loss of a connection, and closes it if that is not asked for yet.
     fn close(&self, transport: Option<&Transport>, mut abort: Option<DelayedCall>) -> Deferred<()> {
-        let (deferred, trigger) = Deferred::new();
-        self.stopping.borrow_mut().push(trigger);
+        let deferred = self.stopping.wait();
         if let Some(transport) = transport {
             transport.lose_connection();
             let transport = transport.clone();
@@ -320,10 +313,10 @@ impl Drop for Service {
     }
 }
 
-fn tell_stopped(stopping: &Stopping) {
-    for trigger in stopping.take() {
-        trigger.callback(());
-    }
+/// Fires those who wait now; the next wait for the next.
+fn tell_stopped(stopping: &DeferredEvent<()>) {
+    stopping.fire(());
+    stopping.reset();
 }
 
 /// The next attempt. Dropped without having begun, it was dropped with the run, and ends the service.
@@ -361,7 +354,7 @@ struct Kept<P> {
     protocol: P,
     service: Weak<Service>,
     attempt: u64,
-    stopping: Stopping,
+    stopping: DeferredEvent<()>,
 }
 
 impl<P: Protocol> Protocol for Kept<P> {
@@ -386,13 +379,16 @@ impl<P: Protocol> Protocol for Kept<P> {
     }
 
     fn connection_lost(&mut self, reason: Failure) {
-        let told = catch_unwind(AssertUnwindSafe(|| self.protocol.connection_lost(reason)));
+        let told = guarded(|| self.protocol.connection_lost(reason));
         match self.service.upgrade() {
             Some(service) => service.over(self.attempt, None),
             None => tell_stopped(&self.stopping),
         }
-        if let Err(payload) = told {
-            resume_unwind(payload);
+        if let Err(message) = told {
+            log::error!(
+                "while a connection was being lost, {}",
+                HandlerPanicked::new("connection_lost", message)
+            );
         }
     }
 }
