@@ -8,7 +8,9 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use twistor_deferred::{Cancelled, Canceller, Deferred, Failure, Outcome, Trigger, maybe_deferred, succeed};
+use twistor_deferred::{
+    Cancelled, Canceller, Deferred, Failure, Outcome, Trigger, maybe_deferred_at, succeed,
+};
 
 use crate::memory::{Table, pop_front};
 use crate::{Clock, DelayedCall, ScheduledCall};
@@ -108,7 +110,8 @@ impl Cooperator {
         deferred
     }
 
-    /// Works the iterator off, and gives a task to pause, stop and watch it with. Twisted's `cooperate`.
+    /// Runs the iterator, and returns a task with which to pause, stop and watch it. Twisted: `cooperate`.
+    #[track_caller]
     pub fn cooperate<I>(&self, iterator: I) -> CooperativeTask
     where
         I: IntoIterator,
@@ -120,6 +123,7 @@ impl Cooperator {
         let number = self.shared.next_number.replace(self.shared.next_number.get() + 1);
         let task = Rc::new(Task {
             number,
+            place: Location::caller(),
             key: self.shared.tasks.borrow().vacant_key(),
             cooperator: Rc::downgrade(&self.shared),
             step: Cell::new(Some(Box::new(step))),
@@ -262,6 +266,8 @@ type Step = Box<dyn FnMut() -> Option<Deferred<()>>>;
 struct Task {
     /// Counts the tasks of its cooperator.
     number: u64,
+    /// Where it was started.
+    place: &'static Location<'static>,
     /// Its place in the table of its cooperator.
     key: usize,
     cooperator: Weak<Shared>,
@@ -311,7 +317,7 @@ impl Task {
         let Some(mut step) = self.step.take() else { return };
         self.waits.set(true);
         let mut over = false;
-        let outcome = maybe_deferred(|| {
+        let outcome = maybe_deferred_at(self.place, || {
             step().unwrap_or_else(|| {
                 over = true;
                 succeed(())
@@ -402,10 +408,7 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         if let (Some(End::Failed(failure)), false) = (&*self.end.borrow(), self.observed.get()) {
-            log::error!(
-                "unhandled failure in a cooperative task: {failure:#} (made at {})",
-                failure.location()
-            );
+            log::error!("unhandled failure in the cooperative task started at {}: {failure:#}", self.place);
         }
     }
 }

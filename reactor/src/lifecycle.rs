@@ -6,7 +6,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
-use twistor_deferred::{Deferred, Outcome, maybe_deferred, succeed};
+use twistor_deferred::{Deferred, Outcome, maybe_deferred_at, succeed};
 
 use crate::core::Core;
 
@@ -157,7 +157,7 @@ impl Lifecycle {
         f: impl FnOnce() -> O + 'static,
         place: &'static Location<'static>,
     ) -> PhaseTrigger {
-        let run = Box::new(move || maybe_deferred(f).add_callback(|_| ()));
+        let run = Box::new(move || maybe_deferred_at(place, || f().into_deferred().add_callback(|_| ())));
         let mut triggers = self.triggers(event).borrow_mut();
         let id = triggers.next_id;
         triggers.next_id += 1;
@@ -255,6 +255,9 @@ impl Lifecycle {
         let waiting = Rc::new(Cell::new(0));
         self.waiting.replace(waiting.clone());
         while let Some(deferred) = self.run_next(core, event, Phase::Before) {
+            if deferred.is_fired() {
+                continue;
+            }
             waiting.set(waiting.get() + 1);
             let (waiting, handle) = (waiting.clone(), core.handle.clone());
             // A failure passes on, to be logged when the Deferred that add_both returns is dropped.

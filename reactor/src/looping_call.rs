@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use twistor_deferred::{Deferred, Failure, Outcome, Trigger, fail, maybe_deferred};
+use twistor_deferred::{Deferred, Failure, Outcome, Trigger, fail, maybe_deferred_at};
 
 use crate::time::nanos;
 use crate::{Clock, DelayedCall, ScheduledCall};
@@ -184,7 +184,7 @@ impl Task {
             return;
         };
         let count = run.count(self.clock.now());
-        let outcome = maybe_deferred(|| function(count));
+        let outcome = maybe_deferred_at(self.place, || function(count));
         self.function.set(Some(function));
         let task = self.clone();
         drop(outcome.add_both(move |result| task.done(run, result)));

@@ -195,6 +195,7 @@ impl Process {
     /// # Errors
     ///
     /// `BrokenPipe` when standard input is closed before that.
+    #[track_caller]
     pub fn written(&self) -> Deferred<()> {
         match self.stdin.upgrade() {
             Some(stdin) => stdin.written(),
@@ -258,6 +259,7 @@ impl Process {
     /// # Errors
     ///
     /// [`ExitStatusLost`].
+    #[track_caller]
     pub fn exited(&self) -> Deferred<ExitStatus> {
         self.state.exited()
     }
@@ -268,6 +270,7 @@ impl Process {
     /// # Errors
     ///
     /// [`ExitStatusLost`].
+    #[track_caller]
     pub fn ended(&self) -> Deferred<ExitStatus> {
         self.state.ended()
     }

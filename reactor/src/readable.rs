@@ -49,6 +49,7 @@ impl Handle {
         self.once_ready(io, Interest::WRITABLE, Location::caller())
     }
 
+    #[track_caller]
     fn once_ready<F: AsFd + 'static>(
         &self,
         io: F,

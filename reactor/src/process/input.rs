@@ -56,6 +56,7 @@ impl Input {
         self.pipe.borrow().is_some()
     }
 
+    #[track_caller]
     pub(super) fn written(&self) -> Deferred<()> {
         if self.pipe.borrow().is_none() {
             return fail(io::Error::from(ErrorKind::BrokenPipe));

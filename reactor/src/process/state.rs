@@ -62,14 +62,17 @@ impl State {
         self.status.get()
     }
 
+    #[track_caller]
     pub(super) fn exited(&self) -> Deferred<ExitStatus> {
         self.wait_in(&self.exited, true)
     }
 
+    #[track_caller]
     pub(super) fn ended(&self) -> Deferred<ExitStatus> {
         self.wait_in(&self.ended, self.open_pipes.get() == 0)
     }
 
+    #[track_caller]
     fn wait_in(&self, list: &RefCell<Vec<Trigger<ExitStatus>>>, now: bool) -> Deferred<ExitStatus> {
         match self.status.get() {
             Status::LeftAlone => fail(Abandoned),
