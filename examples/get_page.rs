@@ -75,7 +75,7 @@ fn fetch(options: Options) -> Result<(), Failure> {
         request = request.tls(ClientTls::trusting_file(file)?);
     }
     if options.env_proxy {
-        request = request.proxy(Proxy::from_env()?);
+        request = request.proxy(Proxy::from_env());
     } else if let Some(url) = options.proxy {
         request = request.proxy(Proxy::new(url)?);
     }

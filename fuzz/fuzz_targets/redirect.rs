@@ -1,5 +1,5 @@
-//! Redirects: wherever a server sends a client, by whatever status, it comes to an end within the limit, never to a
-//! page it asked for before, never from https to http, and credentials stay with their origin.
+//! Redirects: wherever a server sends a client, by whatever status, it comes to an end within the limit, never goes
+//! from https to http, and credentials stay with their origin.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
     let scheme = if how & 4 == 0 { "http" } else { "https" };
     let mut url = Url::parse(&format!("{scheme}://me:secret@s.test/a/b?c#d")).expect("a URL");
     let mut credentials = url.basic_credentials();
-    let mut asked = vec![(method.clone(), url.as_str().to_owned())];
+    let mut asked = 1;
     let mut redirects = Redirects::new(LIMIT);
     for response in rest.split(|&byte| byte == b'\n') {
         let (status, location) = match response {
@@ -29,11 +29,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(location.is_none() || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308));
                 continue;
             }
-            Err(RedirectError::Loop(error)) => {
-                assert!(asked.iter().any(|(_, before)| *before == error.url.as_str()));
-                return;
-            }
-            Err(RedirectError::TooMany(_)) => return assert_eq!(asked.len(), LIMIT + 1),
+            Err(RedirectError::TooMany(_)) => return assert_eq!(asked, LIMIT + 1),
             Err(RedirectError::Insecure(error)) => {
                 return assert_eq!((url.scheme(), error.url.scheme()), (Scheme::Https, Scheme::Http));
             }
@@ -52,10 +48,8 @@ fuzz_target!(|data: &[u8]| {
             assert!(named || (hop.url.basic_credentials().is_none() && !hop.same_origin));
             credentials = hop.url.basic_credentials();
         }
-        asked.push((hop.method.clone(), hop.url.as_str().to_owned()));
-        assert!(asked.len() <= LIMIT + 1);
-        asked.sort_unstable_by(|a, b| (a.0.as_str(), &a.1).cmp(&(b.0.as_str(), &b.1)));
-        assert!(asked.windows(2).all(|pair| pair[0] != pair[1]), "asked for twice");
+        asked += 1;
+        assert!(asked <= LIMIT + 1);
         (url, method) = (hop.url, hop.method);
     }
 });

@@ -19,14 +19,14 @@ mod url;
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 #[cfg(not(feature = "tls"))]
 pub use client::TlsUnavailable;
+#[cfg(feature = "compression")]
+pub use client::Undecodable;
 pub use client::{
     Agent, Cookies, Hop, HttpError, IdleTimedOut, InsecureRedirect, InvalidProxy, NoResponse, Page,
     PartialDownload, Proxy, ProxyFault, ProxyMisbehaved, ProxyRefused, ProxyUnreachable, RedirectError,
-    RedirectLoop, Redirects, Request, RequestStage, RequestTimedOut, Response, ResponseBody,
-    TooManyRedirects, download_page, get_page,
+    Redirects, Request, RequestStage, RequestTimedOut, Response, ResponseBody, TooManyRedirects, TooSlow,
+    download_page, get_page,
 };
-#[cfg(feature = "compression")]
-pub use client::{DecodedTooLarge, Undecodable};
 pub use message::{
     BodyLength, BodyTooLarge, ChunkWriter, DecodeError, EncodeError, Eof, Fault, Fields, HeadTooLarge,
     HeadWriter, Headers, Limits, Malformed, Place, RequestDecoder, RequestEvent, RequestHead,

@@ -310,6 +310,32 @@ impl Transport {
         self.connection.upgrade().map_or(0, |connection| connection.buffered())
     }
 
+    /// Whether the operating system has taken everything written so far.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_sent(&self) -> bool {
+        self.connection.upgrade().is_none_or(|connection| connection.is_sent())
+    }
+
+    /// Asks the socket of a connection that expects nothing. Returns false if something has arrived, the peer has
+    /// closed, or the connection is lost; the connection must not be read afterwards.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_silent(&self) -> bool {
+        self.connection.upgrade().is_some_and(|connection| connection.is_silent())
+    }
+
+    /// Keeps few unsent bytes in the operating system, where it allows that, so that [`buffered`](Self::buffered) shows
+    /// how far sending has come.
+    #[cfg(feature = "http")]
+    pub(crate) fn show_progress(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            const UNSENT: u32 = 64 << 10;
+            let _ = self.with_socket(|socket| {
+                socket.tcp().map_or(Ok(()), |tcp| socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT))
+            });
+        }
+    }
+
     /// Whether more than the high-water mark waits to be sent.
     #[inline]
     pub fn is_full(&self) -> bool {

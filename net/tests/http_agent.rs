@@ -7,150 +7,17 @@
     reason = "it is test code, which clippy knows only inside #[test]"
 )]
 
+mod scripted;
 mod support;
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
 
+use scripted::{Asked, Server, answer, run, seconds, text};
+use support::World;
 use support::folder::Folder;
-use support::{World, address, listen, seeds};
-use twistor_deferred::{Cancelled, Deferred};
+use twistor_deferred::Cancelled;
 use twistor_net::http::{Agent, IdleTimedOut, NoResponse, Request, Response};
-use twistor_net::{Failure, HandlerPanicked, ListeningPort, Protocol, SimulatedNetwork, Transport};
-use twistor_reactor::Handle;
-
-fn seconds(seconds: f64) -> Duration {
-    Duration::from_secs_f64(seconds)
-}
-
-/// A request that came to the server.
-struct Asked {
-    /// On which of its connections.
-    connection: usize,
-    /// Which on that connection, from 1.
-    nth: usize,
-    /// Method and path.
-    what: String,
-    transport: Transport,
-    handle: Handle,
-}
-
-impl Asked {
-    fn say(&self, text: &str) {
-        self.transport.write(text.as_bytes());
-    }
-
-    /// A page that tells the number of the connection.
-    fn answer(&self) {
-        self.say(&format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{}", self.connection));
-    }
-
-    async fn sleep(&self, duration: f64) {
-        let _ = self.handle.sleep(seconds(duration)).await;
-    }
-}
-
-/// A server that does with each request what it is told, and remembers what it saw.
-#[derive(Clone)]
-struct Server {
-    url: String,
-    _port: Rc<ListeningPort>,
-    seen: Rc<Seen>,
-}
-
-#[derive(Default)]
-struct Seen {
-    opened: Cell<usize>,
-    lost: Cell<usize>,
-    requests: RefCell<Vec<String>>,
-    transport: RefCell<Option<Transport>>,
-}
-
-struct ServerSide<F> {
-    seen: Rc<Seen>,
-    handle: Handle,
-    script: Rc<F>,
-    connection: usize,
-    nth: usize,
-    received: String,
-}
-
-impl<F: AsyncFn(Asked) + 'static> Protocol for ServerSide<F> {
-    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        self.received.push_str(std::str::from_utf8(data)?);
-        while let Some(end) = self.received.find("\r\n\r\n") {
-            let head: String = self.received.drain(..end + 4).collect();
-            let what = head.split(" HTTP/").next().unwrap_or_default().to_owned();
-            self.seen.requests.borrow_mut().push(what.clone());
-            self.seen.transport.replace(Some(transport.clone()));
-            self.nth += 1;
-            let (connection, nth) = (self.connection, self.nth);
-            let (transport, handle) = (transport.clone(), self.handle.clone());
-            let asked = Asked { connection, nth, what, transport, handle };
-            let script = self.script.clone();
-            drop(self.handle.spawn(async move {
-                script(asked).await;
-                Ok::<(), Failure>(())
-            }));
-        }
-        Ok(())
-    }
-
-    fn connection_lost(&mut self, _: Failure) {
-        self.seen.lost.set(self.seen.lost.get() + 1);
-    }
-}
-
-impl Server {
-    fn new(handle: &Handle, script: impl AsyncFn(Asked) + 'static) -> Server {
-        let seen: Rc<Seen> = Rc::default();
-        let (counted, inner, script) = (seen.clone(), handle.clone(), Rc::new(script));
-        let port = listen(handle, move |_peer| {
-            counted.opened.set(counted.opened.get() + 1);
-            ServerSide {
-                seen: counted.clone(),
-                handle: inner.clone(),
-                script: script.clone(),
-                connection: counted.opened.get(),
-                nth: 0,
-                received: String::new(),
-            }
-        });
-        Server { url: format!("http://{}", address(&port)), _port: Rc::new(port), seen }
-    }
-
-    fn get(&self, path: &str) -> Request {
-        Request::get(format!("{}{path}", self.url))
-    }
-}
-
-/// Runs a test in many worlds whose data takes 10 ms and comes as it was sent.
-fn run(test: impl AsyncFn(Handle) -> Result<(), Failure> + 'static) {
-    let test = Rc::new(test);
-    for seed in seeds().take(5) {
-        let test = test.clone();
-        World::Simulated(seed).run(move |reactor| {
-            let network = SimulatedNetwork::of(reactor).unwrap();
-            network.set_latency(seconds(0.01), seconds(0.01));
-            network.set_splitting(false);
-            let handle = Handle::clone(reactor);
-            reactor.spawn(async move { test(handle).await })
-        });
-    }
-}
-
-async fn text(page: Deferred<twistor_net::http::Page>) -> Result<String, Failure> {
-    Ok(page.await?.text().into_owned())
-}
-
-/// Answers, those whose path begins with /slow a second later.
-async fn answer(asked: Asked) {
-    if asked.what.starts_with("GET /slow") {
-        asked.sleep(1.0).await;
-    }
-    asked.answer();
-}
+use twistor_net::{HandlerPanicked, Transport};
 
 // H5
 #[test]
@@ -163,6 +30,7 @@ fn the_connection_used_last_goes_first_and_the_one_idle_longest_is_closed_first(
             let [slow, fast] = pages;
             let (slow, fast) = (text(slow).await?, text(fast).await?);
             assert_ne!(slow, fast);
+            handle.sleep(seconds(0.001)).await?;
             assert_eq!(agent.connections(), (left, left));
             assert_eq!(text(agent.get_page(server.get("/"))).await?, slow);
             assert_eq!(server.seen.opened.get(), 2);
@@ -508,6 +376,34 @@ fn a_redirect_is_followed_however_its_own_body_ends_or_does_not() {
     }
 }
 
+// H3.2: whatever is wrong with its body
+#[test]
+fn a_redirect_whose_body_drips_or_is_too_large_is_followed() {
+    run(async |handle| {
+        let server = Server::new(&handle, async |asked: Asked| {
+            if asked.what == "GET /there" {
+                return asked.answer();
+            }
+            asked.say("HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 5000\r\n\r\n");
+            for _ in 0..50 {
+                asked.say(&"x".repeat(100));
+                asked.sleep(if asked.what == "GET /drip" { 1.0 } else { 0.0 }).await;
+            }
+        });
+        let agent = Agent::new(&handle).max_connections(1);
+        let before = handle.now();
+        let dripping = agent.get_page(server.get("/drip").idle_timeout(seconds(5.0)));
+        assert_eq!(text(dripping).await?, "2");
+        assert!(handle.now() - before < seconds(1.2));
+        let large = agent.get_page(server.get("/large").max_body(10));
+        assert_eq!(text(large).await?, "2");
+        // Whoever does not wait for silence does not wait for its body either.
+        let dripping = agent.get_page(server.get("/drip").idle_timeout(seconds(0.1)));
+        assert_eq!(text(dripping).await?, "3");
+        Ok(())
+    });
+}
+
 // H1: read no faster than asked for
 #[test]
 fn a_body_that_nobody_asks_for_waits_at_the_server() {
@@ -557,8 +453,8 @@ fn cancelling_a_delivery_closes_the_connection() {
         handle.sleep(seconds(1.0)).await?;
         delivering.cancel();
         assert!(delivering.await.unwrap_err().is::<Cancelled>());
-        assert_eq!(agent.connections(), (0, 0));
         handle.sleep(seconds(1.0)).await?;
+        assert_eq!(agent.connections(), (0, 0));
         assert_eq!(server.seen.lost.get(), 1);
         Ok(())
     });

@@ -9,7 +9,7 @@
 
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use flate2::{Compression, GzBuilder};
 use support::{address, listen, run};
 use twistor_deferred::{Deferred, DeferredList};
 use twistor_net::http::{
-    Agent, DecodedTooLarge, Page, PartialDownload, Request, Response, ResponseBody, Undecodable,
+    Agent, BodyTooLarge, HttpError, Page, PartialDownload, Request, Response, ResponseBody, Undecodable, get_page,
 };
 use twistor_net::{Failure, Protocol, SimulatedNetwork, Transport};
 use twistor_reactor::{AddTimeout, Handle, Reactor};
@@ -189,10 +189,10 @@ fn codings_on_top_of_each_other_are_undone_one_by_one() {
     for bomb in [gzip(&gzip(&vec![0; 1 << 20])), gzip(&long_name)] {
         assert!(bomb.len() < 10_000);
         run(|reactor| {
-            let page = fetch(reactor, answer("gzip, gzip", &bomb), |request| request.max_decoded(1 << 16));
+            let page = fetch(reactor, answer("gzip, gzip", &bomb), |request| request.max_body(1 << 16));
             page.add_callback(|page| {
-                let error = page.expect_err("it is a bomb").trap::<DecodedTooLarge>().unwrap();
-                assert_eq!(error, DecodedTooLarge { limit: 1 << 16 });
+                let error = page.expect_err("it is a bomb").trap::<BodyTooLarge>().unwrap();
+                assert_eq!(error, BodyTooLarge { limit: 1 << 16 });
             })
         });
     }
@@ -226,6 +226,8 @@ fn what_is_broken_or_cut_is_an_error() {
         ("gzip", whole[..whole.len() - 1].to_vec(), "cut"),
         ("gzip", whole[..5].to_vec(), "cut"),
         ("gzip", [&whole[..], b"more"].concat(), "followed by something else"),
+        ("gzip", [&whole[..], b"\r\n"].concat(), "followed by something else"),
+        ("gzip", whole[..whole.len() - 8].to_vec(), "cut"),
         ("gzip", [&whole[..], &whole[..8]].concat(), "cut"),
         ("deflate", zlib(b"Hello")[..6].to_vec(), "cut"),
         ("deflate", vec![0x78], "cut"),
@@ -235,6 +237,10 @@ fn what_is_broken_or_cut_is_an_error() {
             fetch(reactor, answer(coding, &body), |request| request).add_callback(move |page| {
                 let error = page.expect_err(what).trap::<Undecodable>().unwrap();
                 assert!(error.to_string().contains(what), "{error}");
+                // H10.2
+                assert_eq!(error.body.len() as u64, error.decoded);
+                assert!(b"Hello, world!".starts_with(&error.body[..]) || error.body == b"Hello, world!");
+                assert!(what != "followed by something else" || error.body.starts_with(b"Hello"));
             })
         });
     }
@@ -256,15 +262,15 @@ fn a_bomb_meets_the_limit() {
     assert!(bomb.len() < 10_000);
     let wire = answer("gzip", &bomb);
     run(|reactor| {
-        fetch(reactor, wire.clone(), |request| request.max_decoded(1 << 16)).add_callback(|page| {
-            let error = page.expect_err("it is too large").trap::<DecodedTooLarge>().unwrap();
-            assert_eq!(error, DecodedTooLarge { limit: 1 << 16 });
+        fetch(reactor, wire.clone(), |request| request.max_body(1 << 16)).add_callback(|page| {
+            let error = page.expect_err("it is too large").trap::<BodyTooLarge>().unwrap();
+            assert_eq!(error, BodyTooLarge { limit: 1 << 16 });
         })
     });
     let exact = answer("gzip", &gzip(&[0; 1000]));
     run(|reactor| {
-        let fits = fetch(reactor, exact.clone(), |request| request.max_decoded(1000));
-        let too_large = fetch(reactor, exact, |request| request.max_decoded(999));
+        let fits = fetch(reactor, exact.clone(), |request| request.max_body(1000));
+        let too_large = fetch(reactor, exact, |request| request.max_body(999));
         DeferredList::new([fits, too_large]).into_deferred().add_callback(|results| {
             let fine: Vec<bool> = results.into_iter().map(|result| result.unwrap().is_ok()).collect();
             assert_eq!(fine, [true, false]);
@@ -302,7 +308,7 @@ async fn unread(handle: &Handle, agent: &Agent, wire: Vec<u8>, limit: u64) -> Re
     in_one_piece(handle);
     let same = Same::new(wire, 1 << 20);
     let port = listen(handle, move |_peer| same.clone());
-    let request = Request::get(format!("http://{}/", address(&port))).max_decoded(limit);
+    let request = Request::get(format!("http://{}/", address(&port))).max_body(limit);
     let response = agent.request(request).await?;
     handle.sleep(Duration::from_secs(60)).await?;
     Ok(response)
@@ -453,7 +459,7 @@ fn streamed(coding: &str, body: &[u8], bytewise: bool, limit: u64) -> (Vec<u8>, 
     }
     let same = Same::new(answer(coding, body), 1000);
     let port = listen(&reactor, move |_peer| same.clone());
-    let request = Request::get(format!("http://{}/", address(&port))).max_decoded(limit);
+    let request = Request::get(format!("http://{}/", address(&port))).max_body(limit);
     let came: Rc<RefCell<Vec<u8>>> = Rc::default();
     let seen = came.clone();
     let delivered = Agent::new(&reactor).request(request).add_callback(move |response| {
@@ -476,6 +482,53 @@ fn what_comes_before_a_fault_or_the_limit_is_handed_on_however_the_bytes_are_cut
         assert_eq!(failure.trap::<Undecodable>().unwrap().decoded, 2);
         let (came, failure) = streamed("gzip", &gzip(b"Hello, world!"), bytewise, 5);
         assert_eq!(came, b"Hello", "byte by byte: {bytewise}");
-        assert!(failure.is::<DecodedTooLarge>());
+        assert!(failure.is::<BodyTooLarge>());
     }
+}
+
+// H10.2
+#[test]
+fn a_collected_body_that_is_undecodable_carries_what_was_decoded() {
+    let reactor = Reactor::simulated(0);
+    let same = Same::new(answer("gzip", &[&gzip(b"Hello")[..], b"<!-- cached -->"].concat()), 1000);
+    let port = listen(&reactor, move |_peer| same.clone());
+    let body = Agent::new(&reactor)
+        .request(format!("http://{}/", address(&port)))
+        .add_callback(|response| response.into_body().collect());
+    let error = reactor.run_until(body).unwrap_err().trap::<Undecodable>().unwrap();
+    assert_eq!(error.body, b"Hello");
+    // An error page reports its status, however badly it is encoded.
+    let mut page = answer("gzip", b"not gzip");
+    page[9..12].copy_from_slice(b"503");
+    let error = reactor.run_until(fetch(&reactor, page, |request| request)).unwrap().unwrap_err();
+    assert_eq!(error.trap::<HttpError>().unwrap().status.as_u16(), 503);
+}
+
+// H10.3
+#[test]
+fn decompressing_leaves_the_loop_to_others() {
+    const SIZE: usize = 64 << 20;
+    let nested = gzip(&gzip(&gzip(&vec![0; SIZE])));
+    assert!(nested.len() < 1000);
+    simulate(async move |handle| {
+        in_one_piece(&handle);
+        let same = Same::new(answer("gzip, gzip, gzip", &nested), 1000);
+        let port = listen(&handle, move |_peer| same.clone());
+        let page = get_page(&handle, format!("http://{}/", address(&port)));
+        let done = Rc::new(Cell::new(false));
+        let (seen, turns) = (done.clone(), handle.clone());
+        let page = page.add_both(move |page: Result<Page, Failure>| {
+            seen.set(true);
+            Ok(page?.body().len())
+        });
+        let mut others = 0;
+        while !done.get() {
+            turns.sleep(Duration::ZERO).await?;
+            others += 1;
+        }
+        assert_eq!(page.await?, SIZE);
+        // A share is 256 KiB.
+        assert!(others >= SIZE / (256 << 10), "only {others} turns");
+        Ok(())
+    });
 }

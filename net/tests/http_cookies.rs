@@ -55,6 +55,10 @@ impl Protocol for Server {
                 b"HTTP/1.1 302 Found\r\nLocation: /page\r\nSet-Cookie: h=1\r\nContent-Length: 0\r\n\r\n"
             }
             Some("/error") => b"HTTP/1.1 404 No\r\nSet-Cookie: e=1\r\nContent-Length: 0\r\n\r\n",
+            Some("/once") if request.contains("n=1") => b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nwelcome",
+            Some("/once") => {
+                b"HTTP/1.1 302 Found\r\nLocation: /once\r\nSet-Cookie: n=1\r\nContent-Length: 0\r\n\r\n"
+            }
             Some("/none") => b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
             _ => {
                 b"HTTP/1.1 103 Hints\r\nSet-Cookie: i=1\r\n\r\n\
@@ -211,4 +215,17 @@ fn a_jar_that_panics_costs_its_request_and_no_place_among_the_connections() {
             })
         });
     }
+}
+
+// H3.1: as sites do that look whether cookies are kept, or have one logged in
+#[test]
+fn a_redirect_to_the_same_url_with_a_cookie_is_followed() {
+    run(|reactor| {
+        let (port, url, _) = serve(reactor);
+        let agent = Agent::new(reactor).cookies(Rc::new(Diary::default()));
+        agent.get_page(format!("{url}/once")).add_callback(move |page| {
+            assert_eq!(page.text(), "welcome");
+            drop((port, agent));
+        })
+    });
 }

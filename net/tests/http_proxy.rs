@@ -19,8 +19,8 @@ use support::{World, address, listen, on_every_network, run};
 use tls_support::Authority;
 use twistor_deferred::{Cancelled, Deferred};
 use twistor_net::http::{
-    Agent, DecodeError, HeaderValue, HttpError, Proxy, ProxyFault, ProxyMisbehaved, ProxyRefused,
-    ProxyUnreachable, Request, RequestStage, RequestTimedOut, TooManyRedirects, Url,
+    Agent, DecodeError, HeaderValue, HttpError, InvalidProxy, Proxy, ProxyFault, ProxyMisbehaved,
+    ProxyRefused, ProxyUnreachable, Request, RequestStage, RequestTimedOut, TooManyRedirects, Url,
 };
 use twistor_net::tls::{ClientTls, HandshakeFailed, HandshakeFailure};
 use twistor_net::{
@@ -781,8 +781,7 @@ fn the_environment_is_read_as_curl_reads_it() {
         let proxy = Proxy::from_vars(|name| {
             vars.iter().find(|(var, _)| *var == name).map(|(_, value)| (*value).to_owned())
         });
-        let proxy = proxy.unwrap_or_else(|error| panic!("{vars:?}: {error}"));
-        proxy.of(&Url::parse(url).unwrap()).map(|url| url.origin().to_string())
+        proxy.of(&Url::parse(url).unwrap()).unwrap().map(|url| url.origin().to_string())
     };
     let (a, b) = (Some("http://a:1".to_owned()), Some("http://b:2".to_owned()));
     let (plain, secure) = ("http://www.example.org/", "https://www.example.org/");
@@ -817,13 +816,31 @@ fn the_environment_is_read_as_curl_reads_it() {
         assert_eq!(through(vars, plain), named(http), "{vars:?}");
         assert_eq!(through(vars, secure), named(https), "{vars:?}");
     }
-    let error = Proxy::from_vars(|name| (name == "all_proxy").then(|| "socks5://me:secret@a:1".to_owned()));
-    let error = error.unwrap_err();
+}
+
+#[test]
+fn a_proxy_of_another_kind_fails_only_requests_that_use_it() {
+    // H11.1
+    let proxy = Proxy::from_vars(|name| match name {
+        "http_proxy" => Some("a:1".to_owned()),
+        "all_proxy" => Some("socks5://me:secret@b:1".to_owned()),
+        "no_proxy" => Some("near.test".to_owned()),
+        _ => None,
+    });
+    let of = |url: &str| proxy.of(&Url::parse(url).unwrap()).map(|url| url.map(ToString::to_string));
+    assert_eq!(of("http://far.test/"), Ok(Some("http://a:1/".to_owned())));
+    assert_eq!(of("https://near.test/"), Ok(None));
+    let error = of("https://far.test/").unwrap_err();
     assert_eq!(error.variable(), Some("all_proxy"));
     assert_eq!(
         error.to_string(),
         "all_proxy names no HTTP proxy: invalid URL: it begins with socks5:, not with http:// or https://"
     );
+    assert!(!format!("{proxy:?}").contains("secret"), "{proxy:?}");
+    run(|reactor| {
+        let page = Request::get("https://far.test/").proxy(proxy).get_page(reactor);
+        page.add_both(|result| assert!(result.unwrap_err().is::<InvalidProxy>()))
+    });
 }
 
 #[test]
@@ -843,7 +860,8 @@ fn the_url_of_a_proxy_is_read_as_curl_reads_it() {
         ("[::1]:8080", "http://[::1]:8080"),
     ] {
         let proxy = Proxy::new(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        assert_eq!(proxy.of(&url).map(|url| url.origin().to_string()).as_deref(), Some(origin), "{text}");
+        let through = proxy.of(&url).unwrap().map(|url| url.origin().to_string());
+        assert_eq!(through.as_deref(), Some(origin), "{text}");
     }
     for text in [
         "",
@@ -892,6 +910,6 @@ fn exceptions_are_read_as_curl_reads_them() {
     ] {
         let proxy = Proxy::new("proxy").unwrap().except(list);
         let url = Url::parse(&format!("http://{host}/")).unwrap();
-        assert_eq!(proxy.of(&url).is_none(), direct, "{host} with {list:?}");
+        assert_eq!(proxy.of(&url).unwrap().is_none(), direct, "{host} with {list:?}");
     }
 }

@@ -63,6 +63,17 @@ impl Agent {
         self
     }
 
+    /// Sets how many connections may be open in all, whatever their origins; 256 if never set. At least one.
+    ///
+    /// Where the limit is reached, the connection that has been idle longest makes way, else requests wait. They wait
+    /// as well while the process has no descriptor for another connection, up to the
+    /// [`connect_timeout`](Request::connect_timeout).
+    #[must_use]
+    pub fn max_total_connections(self, count: usize) -> Agent {
+        self.pool.max_total.set(count.max(1));
+        self
+    }
+
     /// Sets how many idle connections are kept for one origin; 16 if never set. With 0 none is kept.
     #[must_use]
     pub fn max_idle(self, count: usize) -> Agent {
@@ -141,7 +152,8 @@ impl Agent {
         self.pool.close_idle();
     }
 
-    /// How many connections are open, or being opened, and how many of them are idle.
+    /// Returns how many sockets are open or being opened, and how many of them are idle connections. A connection that
+    /// is being closed counts until its socket is.
     pub fn connections(&self) -> (usize, usize) {
         self.pool.count()
     }

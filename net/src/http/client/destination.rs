@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use twistor_deferred::Failure;
 
-use super::errors::NoResponse;
-use crate::http::{ResponseHead, Url};
+use super::errors::{NoResponse, PartialDownload};
+use crate::http::{BodyTooLarge, ResponseHead, Url};
 
 /// Where the final response goes. None of its methods may hold a borrow while user code runs.
 pub(super) trait Destination {
@@ -15,11 +15,18 @@ pub(super) trait Destination {
     fn data(&self, data: &[u8]) -> Result<(), Failure>;
     /// It is over, one way or the other. The last call.
     fn ended(&self, ending: Ending);
+    /// The largest content it takes unless the request says otherwise.
+    fn most(&self) -> u64 {
+        u64::MAX
+    }
     /// How much it takes for now.
     fn appetite(&self) -> Appetite {
         Appetite::Much
     }
 }
+
+/// The largest content that is collected in memory unless the request says otherwise.
+pub(super) const MOST_COLLECTED: u64 = 128 << 20;
 
 /// How much of a body is wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,12 +57,51 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    /// The failure of an ending that is none of a body.
-    pub(super) fn into_failure(self) -> Option<Failure> {
+    /// Whether the head came whole, and what is wrong, if anything, is the body's end, size or coding.
+    pub(super) fn is_of_the_body(&self) -> bool {
         match self {
-            Ending::Complete | Ending::Cut { .. } => None,
-            Ending::NoResponse { partial, cause, .. } => Some(NoResponse { partial, cause }.into()),
-            Ending::Failed(failure) => Some(failure),
+            Ending::Complete | Ending::Cut { .. } => true,
+            Ending::NoResponse { .. } => false,
+            Ending::Failed(failure) => failure.is::<BodyTooLarge>() || is_undecodable(failure),
         }
     }
+
+    /// How the response ended, after `received` bytes of its body, of which `kept` were kept.
+    pub(super) fn into_result(self, received: u64, kept: Vec<u8>) -> Result<(), Failure> {
+        match self {
+            Ending::Complete => Ok(()),
+            Ending::Cut { expected, cause } => {
+                Err(PartialDownload { body: kept, received, expected, cause }.into())
+            }
+            Ending::NoResponse { partial, cause, .. } => Err(NoResponse { partial, cause }.into()),
+            Ending::Failed(failure) => Err(with_decoded(failure, kept)),
+        }
+    }
+}
+
+#[cfg(feature = "compression")]
+fn is_undecodable(failure: &Failure) -> bool {
+    failure.is::<super::inflate::Undecodable>()
+}
+
+#[cfg(not(feature = "compression"))]
+fn is_undecodable(_: &Failure) -> bool {
+    false
+}
+
+/// A failure to decode, with what was decoded before; others as they are.
+#[cfg(feature = "compression")]
+pub(super) fn with_decoded(failure: Failure, body: Vec<u8>) -> Failure {
+    match failure.trap::<super::inflate::Undecodable>() {
+        Ok(mut undecodable) => {
+            undecodable.body = body;
+            undecodable.into()
+        }
+        Err(failure) => failure,
+    }
+}
+
+#[cfg(not(feature = "compression"))]
+pub(super) fn with_decoded(failure: Failure, _: Vec<u8>) -> Failure {
+    failure
 }

@@ -10,7 +10,7 @@ use twistor_deferred::{Deferred, Failure, Trigger};
 use twistor_reactor::Handle;
 
 use super::destination::{Destination, Ending};
-use super::errors::{HttpError, PartialDownload};
+use super::errors::HttpError;
 use super::fetch::Fetch;
 use super::request::Request;
 use crate::http::{Headers, ResponseHead, Url};
@@ -165,16 +165,13 @@ impl Destination for Saver {
         let received = self.received.get();
         let answer = self.answer.replace(Answer::None);
         let result: Result<u64, Failure> = match (ending, answer) {
-            (Ending::Complete | Ending::Cut { .. }, Answer::Refused(error)) => Err((*error).into()),
+            (ending, Answer::Refused(error)) if ending.is_of_the_body() => Err((*error).into()),
             (Ending::Complete, Answer::Saved(temporary)) => {
                 temporary.keep(&self.path).map(|()| received).map_err(|error| self.blame(error))
             }
-            (Ending::Cut { expected, cause }, _) => {
-                Err(PartialDownload { body: Vec::new(), received, expected, cause }.into())
-            }
-            (other, _) => match other.into_failure() {
-                Some(failure) => Err(failure),
-                None => return drop(trigger),
+            (ending, _) => match ending.into_result(received, Vec::new()) {
+                Err(failure) => Err(failure),
+                Ok(()) => return drop(trigger),
             },
         };
         trigger.fire(result);

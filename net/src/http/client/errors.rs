@@ -18,7 +18,7 @@ pub struct HttpError {
     pub reason: String,
     /// The header fields.
     pub headers: Headers,
-    /// The page that came with it.
+    /// The page that came with it: without the rest if it was cut off, undecodable or above the limit.
     pub body: Vec<u8>,
 }
 
@@ -133,7 +133,8 @@ impl fmt::Display for RequestStage {
     }
 }
 
-/// Nothing came for longer than [`Request::idle_timeout`](super::Request::idle_timeout) allows.
+/// Nothing was received from or taken by the server for longer than
+/// [`Request::idle_timeout`](super::Request::idle_timeout) allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdleTimedOut {
     /// Who was waited for: the server, as scheme, host and port, and the proxy if there is one.
@@ -151,6 +152,31 @@ impl fmt::Display for IdleTimedOut {
 }
 
 impl Error for IdleTimedOut {}
+
+/// A response body came slower than [`Request::min_rate`](super::Request::min_rate) demands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooSlow {
+    /// The server, as scheme, host and port, and the proxy if there is one.
+    pub target: String,
+    /// The bytes received in the last period.
+    pub received: u64,
+    /// The bytes demanded in each period.
+    pub least: u64,
+    /// The length of a period.
+    pub per: Duration,
+}
+
+impl fmt::Display for TooSlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TooSlow { target, received, least, per } = self;
+        write!(
+            f,
+            "response from {target} is too slow: {received} bytes in {per:?}, at least {least} are demanded"
+        )
+    }
+}
+
+impl Error for TooSlow {}
 
 /// There is no connection to the proxy: its name was not found, nobody listens there, and so on, as the source says.
 #[derive(Debug)]

@@ -8,6 +8,8 @@ use std::ops::Range;
 use flate2::{Decompress, FlushDecompress, Status};
 use twistor_deferred::Failure;
 
+use super::BodyTooLarge;
+
 /// Decompressed bytes are handed on in pieces of this size.
 const PIECE: usize = 16 << 10;
 
@@ -30,10 +32,12 @@ impl Coding {
 }
 
 /// A body whose compression is broken, cut or of an unknown kind, or whose checksum is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Undecodable {
     /// How many bytes of the body could be decompressed.
     pub decoded: u64,
+    /// These bytes, where the body was collected.
+    pub body: Vec<u8>,
     what: &'static str,
 }
 
@@ -43,22 +47,16 @@ impl fmt::Display for Undecodable {
     }
 }
 
-impl Error for Undecodable {}
-
-/// A body became larger than [`Request::max_decoded`](super::Request::max_decoded) allows, decompressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DecodedTooLarge {
-    /// The bound that was passed.
-    pub limit: u64,
-}
-
-impl fmt::Display for DecodedTooLarge {
+impl fmt::Debug for Undecodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the decompressed body is larger than {} bytes", self.limit)
+        write!(f, "Undecodable({self})")
     }
 }
 
-impl Error for DecodedTooLarge {}
+impl Error for Undecodable {}
+
+/// What a call of the decompressor costs at least, in bytes of a share.
+const COST_OF_A_CALL: usize = 64;
 
 /// The most codings that are undone, one after the other, as in curl.
 const MOST_CODINGS: usize = 5;
@@ -99,18 +97,21 @@ impl Inflater {
         self.came.extend_from_slice(compressed);
     }
 
-    /// The next piece of what comes of them; none when all is used up. What comes before a fault or the limit is given
-    /// first, at whatever places the bytes were cut.
-    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, Failure> {
+    /// Decodes the next piece. What comes before a fault or the limit is returned first, at whatever places the bytes
+    /// were cut. The bytes that all codings produce are taken off `share`.
+    pub(super) fn next(&mut self, share: &mut usize) -> Result<Step<'_>, Failure> {
         let mut input = &self.came[self.used..];
-        let filled = fill(&mut self.stages, &mut input)?;
+        let filled = fill(&mut self.stages, &mut input, share)?;
         self.used = self.came.len() - input.len();
         if self.used == self.came.len() {
             self.came.clear();
             self.used = 0;
         }
-        let Some(last) = self.stages.last_mut().filter(|_| filled) else { return Ok(None) };
-        Ok(Some(&last.piece[mem::take(&mut last.ready)]))
+        Ok(match (filled, self.stages.last_mut()) {
+            (Filled::Full, Some(last)) => Step::Piece(&last.piece[mem::take(&mut last.ready)]),
+            (Filled::ShareSpent, _) => Step::Later,
+            _ => Step::UsedUp,
+        })
     }
 
     /// Whether there is nothing more to give, or to tell, before more bytes come.
@@ -124,25 +125,46 @@ impl Inflater {
     }
 }
 
-/// Has the last of the stages make a piece, of what those before it make of the input. False: the input is used up.
-fn fill(stages: &mut [Stage], input: &mut &[u8]) -> Result<bool, Failure> {
-    let Some((last, before)) = stages.split_last_mut() else { return Ok(false) };
+/// What comes of decoding.
+pub(super) enum Step<'a> {
+    Piece(&'a [u8]),
+    /// More bytes are needed.
+    UsedUp,
+    /// The share is spent.
+    Later,
+}
+
+enum Filled {
+    Full,
+    UsedUp,
+    ShareSpent,
+}
+
+/// Lets the last of the stages make a piece, of what those before it make of the input.
+fn fill(stages: &mut [Stage], input: &mut &[u8], share: &mut usize) -> Result<Filled, Failure> {
+    let Some((last, before)) = stages.split_last_mut() else { return Ok(Filled::UsedUp) };
     loop {
+        if *share == 0 {
+            return Ok(Filled::ShareSpent);
+        }
         let used_up = match before.last_mut() {
             Some(stage) => {
-                stage.ready.start += last.make(&stage.piece[stage.ready.clone()])?;
+                stage.ready.start += last.make(&stage.piece[stage.ready.clone()], share)?;
                 stage.ready.is_empty()
             }
             None => {
-                *input = &input[last.make(input)?..];
+                *input = &input[last.make(input, share)?..];
                 input.is_empty()
             }
         };
         if !last.ready.is_empty() {
-            return Ok(true);
+            return Ok(Filled::Full);
         }
-        if used_up && !fill(before, input)? {
-            return Ok(false);
+        if used_up {
+            match fill(before, input, share)? {
+                Filled::Full => {}
+                other => return Ok(other),
+            }
         }
     }
 }
@@ -181,13 +203,13 @@ impl Stage {
     }
 
     /// Makes the next piece, which may be empty. How much of the input that took; none if more is needed.
-    fn make(&mut self, input: &[u8]) -> Result<usize, Failure> {
+    fn make(&mut self, input: &[u8], share: &mut usize) -> Result<usize, Failure> {
         self.ready = 0..0;
         if self.decoded > self.limit {
-            return Err(DecodedTooLarge { limit: self.limit }.into());
+            return Err(BodyTooLarge { limit: self.limit }.into());
         }
         if self.stream.is_some() {
-            return self.inflate(input);
+            return self.inflate(input, share);
         }
         let Some(&byte) = input.first() else { return Ok(0) };
         match self.coding {
@@ -195,7 +217,7 @@ impl Stage {
             Coding::Gzip if !self.started || byte == 0x1f => {
                 self.started = true;
                 self.stream = Some(Decompress::new_gzip(15));
-                self.inflate(input)
+                self.inflate(input, share)
             }
             Coding::Deflate if !self.started => {
                 let Some(first) = self.first.take() else {
@@ -206,24 +228,26 @@ impl Stage {
                 let zlib = first & 15 == 8 && u16::from_be_bytes([first, byte]) % 31 == 0;
                 self.started = true;
                 self.stream = Some(Decompress::new(zlib));
-                self.inflate(&[first, byte])?;
+                self.inflate(&[first, byte], share)?;
                 Ok(1)
             }
             _ => Err(self.undecodable("followed by something else")),
         }
     }
 
-    fn inflate(&mut self, input: &[u8]) -> Result<usize, Failure> {
+    fn inflate(&mut self, input: &[u8], share: &mut usize) -> Result<usize, Failure> {
         let Some(stream) = &mut self.stream else { return Ok(0) };
         let (before_in, before_out) = (stream.total_in(), stream.total_out());
         let status = stream.decompress(input, &mut self.piece, FlushDecompress::None);
         let made = (stream.total_out() - before_out) as usize;
         let taken = (stream.total_in() - before_in) as usize;
+        // A call costs something even if nothing comes of it.
+        *share = share.saturating_sub(made.max(taken).max(COST_OF_A_CALL));
         let room = usize::try_from(self.limit - self.decoded).unwrap_or(usize::MAX);
         self.ready = 0..made.min(room);
         if self.ready.is_empty() {
             if made > 0 {
-                return Err(DecodedTooLarge { limit: self.limit }.into());
+                return Err(BodyTooLarge { limit: self.limit }.into());
             }
             if status.is_err() {
                 return Err(self.undecodable("broken"));
@@ -247,6 +271,6 @@ impl Stage {
     }
 
     fn undecodable(&self, what: &'static str) -> Failure {
-        Undecodable { decoded: self.decoded, what }.into()
+        Undecodable { decoded: self.decoded, body: Vec::new(), what }.into()
     }
 }

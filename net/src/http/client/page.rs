@@ -9,8 +9,8 @@ use ::http::{HeaderMap, StatusCode};
 use twistor_deferred::{Deferred, Failure, Trigger};
 use twistor_reactor::Handle;
 
-use super::destination::{Destination, Ending};
-use super::errors::{HttpError, PartialDownload};
+use super::destination::{Destination, Ending, MOST_COLLECTED};
+use super::errors::HttpError;
 use super::fetch::Fetch;
 use super::pool::Pool;
 use super::request::Request;
@@ -28,16 +28,15 @@ const TRUSTED_LENGTH: u64 = 1 << 20;
 /// # Errors
 ///
 /// - [`InvalidUrl`](crate::http::InvalidUrl), before anything is done.
-/// - [`HttpError`]: a status other than 2xx. Its `body` is the page that came with it.
+/// - [`HttpError`]: a status other than 2xx. Its `body` is the page that came with it, or the part of it that did.
 /// - [`ConnectRefused`](crate::ConnectRefused), [`ConnectTimedOut`](crate::ConnectTimedOut),
 ///   [`DnsLookupError`](crate::DnsLookupError), [`NoRoute`](crate::NoRoute), [`ConnectFailed`](crate::ConnectFailed).
 /// - [`Malformed`](crate::http::Malformed), [`HeadTooLarge`](crate::http::HeadTooLarge),
 ///   [`TooManyHeaders`](crate::http::TooManyHeaders), [`BodyTooLarge`](crate::http::BodyTooLarge),
 ///   [`TrailersTooLarge`](crate::http::TrailersTooLarge): what the server sent is refused.
 /// - [`NoResponse`](super::NoResponse), [`PartialDownload`]: the connection ended early.
-/// - [`RequestTimedOut`](super::RequestTimedOut), [`IdleTimedOut`](super::IdleTimedOut).
-/// - [`TooManyRedirects`](crate::http::TooManyRedirects), [`RedirectLoop`](crate::http::RedirectLoop),
-///   [`InsecureRedirect`](crate::http::InsecureRedirect).
+/// - [`RequestTimedOut`](super::RequestTimedOut), [`IdleTimedOut`](super::IdleTimedOut), [`TooSlow`](super::TooSlow).
+/// - [`TooManyRedirects`](crate::http::TooManyRedirects), [`InsecureRedirect`](crate::http::InsecureRedirect).
 /// - With a [proxy](crate::http::Proxy): [`ProxyUnreachable`](super::ProxyUnreachable),
 ///   [`ProxyRefused`](super::ProxyRefused), [`ProxyMisbehaved`](super::ProxyMisbehaved).
 /// - [`Cancelled`](twistor_deferred::Cancelled): the Deferred was cancelled, which closes the connection.
@@ -178,22 +177,23 @@ impl Destination for Collector {
     fn ended(&self, ending: Ending) {
         let Some(trigger) = self.trigger.take() else { return };
         let (start, body) = (self.start.take(), self.body.take());
-        let (ending, (status, reason, headers, url)) = match (ending, start) {
-            (ending @ (Ending::Complete | Ending::Cut { .. }), Some(start)) => (ending, start),
-            (ending, _) => {
-                return match ending.into_failure() {
-                    Some(failure) => trigger.errback(failure),
-                    None => drop(trigger),
-                };
+        match (start, ending) {
+            (Some((status, reason, headers, url)), Ending::Complete) if status.is_success() => {
+                trigger.callback(Page { status, reason, headers, url, body });
             }
-        };
-        if let Ending::Cut { expected, cause } = ending {
-            let received = body.len() as u64;
-            trigger.errback(PartialDownload { body, received, expected, cause });
-        } else if status.is_success() {
-            trigger.callback(Page { status, reason, headers, url, body });
-        } else {
-            trigger.errback(HttpError { status, reason, headers, body });
+            (Some((status, reason, headers, _)), ending)
+                if !status.is_success() && ending.is_of_the_body() =>
+            {
+                trigger.errback(HttpError { status, reason, headers, body });
+            }
+            (_, ending) => match ending.into_result(body.len() as u64, body) {
+                Err(failure) => trigger.errback(failure),
+                Ok(()) => drop(trigger),
+            },
         }
+    }
+
+    fn most(&self) -> u64 {
+        MOST_COLLECTED
     }
 }

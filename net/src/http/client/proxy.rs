@@ -39,15 +39,18 @@ use crate::tls::ClientTls;
 /// println!("{} bytes", page.body().len());
 ///
 /// // What curl would do here.
-/// let agent = Agent::new(&reactor).proxy(Proxy::from_env()?);
+/// let agent = Agent::new(&reactor).proxy(Proxy::from_env());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct Proxy {
-    http: Option<Rc<Via>>,
-    https: Option<Rc<Via>>,
+    http: Option<Chosen>,
+    https: Option<Chosen>,
     except: Rc<Exceptions>,
 }
+
+/// A proxy, or why a variable of the environment does not name one.
+type Chosen = Result<Rc<Via>, InvalidProxy>;
 
 /// One proxy, and what it has to be told and shown.
 #[derive(Clone, Debug)]
@@ -65,7 +68,7 @@ impl Proxy {
     ///
     /// [`InvalidProxy`]: the text is no URL, or one of a proxy of another kind, such as `socks5`.
     pub fn new(url: impl AsRef<str>) -> Result<Proxy, InvalidProxy> {
-        let via = Some(Via::read(url.as_ref(), None)?);
+        let via = Some(Ok(Via::read(url.as_ref(), None)?));
         Ok(Proxy { http: via.clone(), https: via, except: Rc::default() })
     }
 
@@ -80,7 +83,7 @@ impl Proxy {
     ///
     /// Those of [`new`](Proxy::new).
     pub fn for_http(self, url: impl AsRef<str>) -> Result<Proxy, InvalidProxy> {
-        Ok(Proxy { http: Some(Via::read(url.as_ref(), None)?), ..self })
+        Ok(Proxy { http: Some(Ok(Via::read(url.as_ref(), None)?)), ..self })
     }
 
     /// The requests for `https` URLs go through this proxy.
@@ -89,7 +92,7 @@ impl Proxy {
     ///
     /// Those of [`new`](Proxy::new).
     pub fn for_https(self, url: impl AsRef<str>) -> Result<Proxy, InvalidProxy> {
-        Ok(Proxy { https: Some(Via::read(url.as_ref(), None)?), ..self })
+        Ok(Proxy { https: Some(Ok(Via::read(url.as_ref(), None)?)), ..self })
     }
 
     /// Hosts that no proxy is used for, in the form of `no_proxy`; replaces what was said before.
@@ -102,54 +105,50 @@ impl Proxy {
         Proxy { except: Rc::new(Exceptions::read(hosts.as_ref())), ..self }
     }
 
-    /// What the environment says, as curl reads it.
+    /// Reads the proxies from the environment, as curl does.
     ///
     /// `http_proxy` holds for `http` URLs, `https_proxy` or `HTTPS_PROXY` for `https` ones, `all_proxy` or `ALL_PROXY`
     /// for those that have none of their own, and `no_proxy` or `NO_PROXY` tells the [exceptions](Proxy::except); of two
     /// spellings the first counts, and an empty one is none. `HTTP_PROXY` in capitals is not looked at: to a CGI program
     /// it is a header, `Proxy`, of whoever sent the request.
     ///
-    /// # Errors
-    ///
-    /// [`InvalidProxy`], which names the variable.
-    pub fn from_env() -> Result<Proxy, InvalidProxy> {
+    /// A variable that names a proxy of another kind, such as `socks5`, or none at all, fails the requests that would
+    /// use it, with [`InvalidProxy`], and no others.
+    pub fn from_env() -> Proxy {
         Proxy::from_vars(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
-    /// As [`from_env`](Proxy::from_env), from variables that are kept elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`from_env`](Proxy::from_env).
+    /// Reads the proxies as [`from_env`](Proxy::from_env), from variables that are kept elsewhere.
     ///
     /// # Examples
     ///
     /// ```
-    /// use twistor_net::http::{Proxy, Url};
+    /// use twistor_deferred::Failure;
+    /// use twistor_net::http::Proxy;
     ///
     /// let proxy = Proxy::from_vars(|name| match name {
     ///     "https_proxy" => Some("proxy.example:3128".to_owned()),
     ///     "no_proxy" => Some("example.org".to_owned()),
     ///     _ => None,
-    /// })?;
-    /// let through = |url: &str| proxy.of(&url.parse().unwrap()).map(ToString::to_string);
-    /// assert_eq!(through("https://rust-lang.org/").as_deref(), Some("http://proxy.example:3128/"));
-    /// assert_eq!(through("http://rust-lang.org/"), None);
-    /// assert_eq!(through("https://www.example.org/"), None);
-    /// # Ok::<(), twistor_net::http::InvalidProxy>(())
+    /// });
+    /// let through = |url: &str| Ok::<_, Failure>(proxy.of(&url.parse()?)?.map(ToString::to_string));
+    /// assert_eq!(through("https://rust-lang.org/")?.as_deref(), Some("http://proxy.example:3128/"));
+    /// assert_eq!(through("http://rust-lang.org/")?, None);
+    /// assert_eq!(through("https://www.example.org/")?, None);
+    /// # Ok::<(), Failure>(())
     /// ```
-    pub fn from_vars(look_up: impl Fn(&str) -> Option<String>) -> Result<Proxy, InvalidProxy> {
+    pub fn from_vars(look_up: impl Fn(&str) -> Option<String>) -> Proxy {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|name| Some((*name, look_up(name).filter(|value| !value.is_empty())?)))
         };
         let all = &["all_proxy", "ALL_PROXY"];
         let via = |names: &[&'static str]| match first(names).or_else(|| first(all)) {
-            Some((name, url)) => Via::read(&url, Some(name)).map(Some),
-            None => Ok(None),
+            Some((name, url)) => Some(Via::read(&url, Some(name))),
+            None => None,
         };
-        let (http, https) = (via(&["http_proxy"])?, via(&["https_proxy", "HTTPS_PROXY"])?);
+        let (http, https) = (via(&["http_proxy"]), via(&["https_proxy", "HTTPS_PROXY"]));
         let except = first(&["no_proxy", "NO_PROXY"]).map(|(_, hosts)| Exceptions::read(&hosts));
-        Ok(Proxy { http, https, except: Rc::new(except.unwrap_or_default()) })
+        Proxy { http, https, except: Rc::new(except.unwrap_or_default()) }
     }
 
     /// What the proxies are told in `Proxy-Authorization`, instead of their URLs' user name and password: for schemes
@@ -169,27 +168,38 @@ impl Proxy {
     }
 
     fn change(mut self, change: impl Fn(&mut Via)) -> Proxy {
-        [&mut self.http, &mut self.https].into_iter().flatten().for_each(|via| change(Rc::make_mut(via)));
+        for via in [&mut self.http, &mut self.https].into_iter().flatten().flatten() {
+            change(Rc::make_mut(via));
+        }
         self
     }
 
-    /// The proxy for that URL, if it is to go through one.
-    pub fn of(&self, url: &Url) -> Option<&Url> {
-        self.via(url).map(|via| &via.url)
+    /// Returns the proxy for requests to that URL, if they go through one.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidProxy`]: the variable that holds for this URL does not name an HTTP proxy.
+    pub fn of(&self, url: &Url) -> Result<Option<&Url>, InvalidProxy> {
+        Ok(self.via(url)?.map(|via| &via.url))
     }
 
-    pub(super) fn via(&self, url: &Url) -> Option<&Rc<Via>> {
-        let via = match url.scheme() {
+    pub(super) fn via(&self, url: &Url) -> Result<Option<&Rc<Via>>, InvalidProxy> {
+        let chosen = match url.scheme() {
             Scheme::Http => &self.http,
             Scheme::Https => &self.https,
         };
-        via.as_ref().filter(|_| !self.except.cover(url.host()))
+        match chosen {
+            Some(chosen) if !self.except.cover(url.host()) => chosen.as_ref().map(Some).map_err(Clone::clone),
+            _ => Ok(None),
+        }
     }
 }
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = |via: &Option<Rc<Via>>| via.as_ref().map(|via| via.url.origin().to_string());
+        let url = |via: &Option<Chosen>| {
+            via.as_ref().map(|via| via.as_ref().map_or_else(ToString::to_string, |via| via.name()))
+        };
         let (http, https) = (url(&self.http), url(&self.https));
         f.debug_struct("Proxy").field("http", &http).field("https", &https).finish_non_exhaustive()
     }

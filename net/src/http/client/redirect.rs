@@ -24,7 +24,9 @@ pub struct Hop {
 /// Follows the redirects of one request.
 ///
 /// 301 and 302 turn `POST` into `GET`, 303 turns all but `HEAD` into `GET`, without the body; 307
-/// and 308 leave method and body as they are. A status without a `Location` is no redirect.
+/// and 308 leave method and body as they are. A status without a `Location` is not a redirect.
+///
+/// Redirects are counted and otherwise not compared: a page that redirects to itself, with a new cookie, is followed.
 ///
 /// # Examples
 ///
@@ -43,13 +45,13 @@ pub struct Redirects {
     limit: usize,
     ignored: bool,
     allow_insecure: bool,
-    seen: Vec<(Method, Url)>,
+    followed: usize,
 }
 
 impl Redirects {
     /// At most that many, none from https to http.
     pub fn new(limit: usize) -> Redirects {
-        Redirects { limit, ignored: false, allow_insecure: false, seen: Vec::new() }
+        Redirects { limit, ignored: false, allow_insecure: false, followed: 0 }
     }
 
     /// Takes no response for a redirect.
@@ -81,7 +83,7 @@ impl Redirects {
         if self.ignored {
             return Ok(None);
         }
-        if self.seen.len() >= self.limit {
+        if self.followed >= self.limit {
             return Err(TooManyRedirects { limit: self.limit }.into());
         }
         let url = from.join(location)?;
@@ -99,11 +101,7 @@ impl Redirects {
             same_origin: from.same_origin(&url),
             url,
         };
-        self.seen.push((method.clone(), from.clone()));
-        let target = (&hop.method, hop.url.as_str());
-        if self.seen.iter().any(|(method, url)| (method, url.as_str()) == target) {
-            return Err(RedirectLoop { url: hop.url }.into());
-        }
+        self.followed += 1;
         Ok(Some(hop))
     }
 }
@@ -114,8 +112,6 @@ impl Redirects {
 pub enum RedirectError {
     /// There were too many.
     TooMany(TooManyRedirects),
-    /// It led back to where one came from.
-    Loop(RedirectLoop),
     /// It led from https to http.
     Insecure(InsecureRedirect),
     /// It led to no valid URL.
@@ -128,7 +124,6 @@ impl RedirectError {
     pub fn into_failure(self) -> Failure {
         match self {
             RedirectError::TooMany(error) => error.into(),
-            RedirectError::Loop(error) => error.into(),
             RedirectError::Insecure(error) => error.into(),
             RedirectError::Invalid(error) => Failure::from(error).context("bad redirect"),
         }
@@ -139,7 +134,6 @@ impl fmt::Display for RedirectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RedirectError::TooMany(error) => error.fmt(f),
-            RedirectError::Loop(error) => error.fmt(f),
             RedirectError::Insecure(error) => error.fmt(f),
             RedirectError::Invalid(error) => write!(f, "bad redirect: {error}"),
         }
@@ -163,21 +157,6 @@ impl fmt::Display for TooManyRedirects {
 
 impl Error for TooManyRedirects {}
 
-/// A redirect back to a page that redirected here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedirectLoop {
-    /// That page.
-    pub url: Url,
-}
-
-impl fmt::Display for RedirectLoop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "redirect loop: {} was asked for before", self.url)
-    }
-}
-
-impl Error for RedirectLoop {}
-
 /// A redirect from https to http.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InsecureRedirect {
@@ -196,12 +175,6 @@ impl Error for InsecureRedirect {}
 impl From<TooManyRedirects> for RedirectError {
     fn from(error: TooManyRedirects) -> RedirectError {
         RedirectError::TooMany(error)
-    }
-}
-
-impl From<RedirectLoop> for RedirectError {
-    fn from(error: RedirectLoop) -> RedirectError {
-        RedirectError::Loop(error)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use ::http::header::{
-    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION, CONTENT_TYPE,
-    COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
-};
 #[cfg(feature = "compression")]
-use ::http::header::{ACCEPT_ENCODING, RANGE};
+use ::http::header::RANGE;
+use ::http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, HeaderValue,
+    PROXY_AUTHORIZATION, USER_AGENT, WWW_AUTHENTICATE,
+};
 use ::http::{HeaderMap, Method};
 use twistor_deferred::Failure;
 
@@ -65,7 +65,11 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
+    pub(super) min_rate: Option<(u64, Duration)>,
+    /// Without a limit on the body, which holds for what the caller gets.
     pub(super) limits: Limits,
+    /// None: the default of what takes the response.
+    pub(super) max_body: Option<u64>,
     pub(super) redirects: Redirects,
     pub(super) insecure_redirects: bool,
     /// None: the agent's, if it has one.
@@ -73,8 +77,16 @@ pub(super) struct Settings {
     /// Whom to trust; none: whom the platform trusts.
     #[cfg(feature = "tls")]
     pub(super) tls: Option<ClientTls>,
-    #[cfg(feature = "compression")]
-    pub(super) max_decoded: u64,
+    /// Whether compressed bodies are asked for and decoded. None: yes for pages and responses, no for downloads.
+    pub(super) decode: Option<bool>,
+    /// Headers that do not cross origins, besides those that never do.
+    pub(super) sensitive: Vec<HeaderName>,
+}
+
+impl Settings {
+    pub(super) fn decodes(&self) -> bool {
+        self.decode.unwrap_or(true)
+    }
 }
 
 impl Request {
@@ -91,14 +103,16 @@ impl Request {
                 connect_timeout: Duration::from_secs(30),
                 timeout: None,
                 idle_timeout: Some(Duration::from_secs(60)),
+                min_rate: None,
                 limits: Limits::default(),
+                max_body: None,
                 redirects: Redirects::new(20),
                 insecure_redirects: false,
                 proxy: None,
                 #[cfg(feature = "tls")]
                 tls: None,
-                #[cfg(feature = "compression")]
-                max_decoded: 128 << 20,
+                decode: None,
+                sensitive: Vec::new(),
             },
         }
     }
@@ -125,18 +139,41 @@ impl Request {
     #[track_caller]
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Request {
         self.parts = self.parts.and_then(|mut parts| {
-            let (name, value) = header(name.as_ref(), value.as_ref())?;
+            let (name, mut value) = header(name.as_ref(), value.as_ref())?;
+            if self.settings.sensitive.contains(&name) {
+                value.set_sensitive(true);
+            }
             parts.headers.append(name, value);
             Ok(parts)
         });
         self
     }
 
-    /// Adds all headers of a map.
+    /// Adds all headers of a map. Values that are marked as sensitive stay so.
     #[track_caller]
     pub fn headers(mut self, headers: &HeaderMap) -> Request {
         for (name, value) in headers {
             self = self.header(name, value);
+            if value.is_sensitive() {
+                self = self.sensitive_headers([name]);
+            }
+        }
+        self
+    }
+
+    /// Marks headers of these names as secrets, such as API keys: `Debug` does not show them, and a redirect to another
+    /// origin does not carry them there. `Authorization`, `Cookie` and `Proxy-Authorization` always are.
+    #[track_caller]
+    pub fn sensitive_headers<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Request {
+        for name in names {
+            self.parts = self.parts.and_then(|mut parts| {
+                let (name, _) = header(name.as_ref(), b"")?;
+                if let ::http::header::Entry::Occupied(mut values) = parts.headers.entry(&name) {
+                    values.iter_mut().for_each(|value| value.set_sensitive(true));
+                }
+                self.settings.sensitive.push(name);
+                Ok(parts)
+            });
         }
         self
     }
@@ -162,31 +199,50 @@ impl Request {
         self
     }
 
-    /// How long the server may be silent, once it has the request; 60 seconds if never set, `None` for ever.
+    /// Sets how long the server may neither send nor take anything, once it is connected. `None`: without limit.
+    /// Default: 60 seconds.
+    ///
+    /// Bytes that the server takes count for an upload, as far as the operating system shows them.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Request {
         self.settings.idle_timeout = timeout.into();
         self
     }
 
-    /// Bounds on the response. The size of bodies has none unless set; see [`Limits`].
+    /// Demands at least `bytes` of the response's body, as sent, in each period of `per`; a slower response fails with
+    /// [`TooSlow`](super::TooSlow). Periods in which this side reads no further do not count. Default: no minimum.
+    /// curl: `--speed-limit`, `--speed-time`.
+    pub fn min_rate(mut self, bytes: u64, per: Duration) -> Request {
+        // A period of nothing would never end.
+        self.settings.min_rate = Some((bytes, per.max(Duration::from_millis(1))));
+        self
+    }
+
+    /// Sets limits on the response; see [`Limits`]. A [`body_size`](Limits::body_size) other than the default is a
+    /// [`max_body`](Request::max_body).
     pub fn limits(mut self, limits: Limits) -> Request {
-        self.settings.limits = limits;
+        if limits.body_size != u64::MAX {
+            self.settings.max_body = Some(limits.body_size);
+        }
+        self.settings.limits = Limits { body_size: u64::MAX, ..limits };
         self
     }
 
-    /// The largest body to take: [`Limits::body_size`] alone.
+    /// Sets the largest body that the caller gets, decoded or not; a larger one fails with
+    /// [`BodyTooLarge`](crate::http::BodyTooLarge). Default: 128 MiB for what is collected in memory
+    /// ([`get_page`](super::get_page), [`ResponseBody::collect`](super::ResponseBody::collect)), and no limit for
+    /// bodies that are streamed or saved.
     pub fn max_body(mut self, bytes: u64) -> Request {
-        self.settings.limits.body_size = bytes;
+        self.settings.max_body = Some(bytes);
         self
     }
 
-    /// The largest body to take after it is decompressed; 128 MiB if never set.
+    /// Sets whether a compressed body is asked for and decoded. Default: yes, except for
+    /// [downloads](super::download_page), which save the server's bytes. curl: `--compressed`.
     ///
-    /// Compressed bodies are asked for, unless the request has an `Accept-Encoding` or a `Range` of its own; then
-    /// what comes is left as it is.
+    /// A request with an `Accept-Encoding` or a `Range` of its own gets the body as it comes.
     #[cfg(feature = "compression")]
-    pub fn max_decoded(mut self, bytes: u64) -> Request {
-        self.settings.max_decoded = bytes;
+    pub fn decode(mut self, decode: bool) -> Request {
+        self.settings.decode = Some(decode);
         self
     }
 
@@ -254,6 +310,19 @@ fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Failure
     }
 }
 
+/// Whether a field makes no sense without the body (RFC 9110, section 15.4).
+fn describes_content(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("content-")
+        || ["digest", "repr-digest", "last-modified", "expect", "trailer"].contains(&name)
+}
+
+/// Whether a field is meant for the server of one origin alone.
+fn is_for_one_origin(name: &HeaderName) -> bool {
+    let credentials = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST, WWW_AUTHENTICATE];
+    credentials.contains(name) || name.as_str() == "cookie2"
+}
+
 impl Parts {
     /// The bytes to send; `persist` tells the server whether another request may follow.
     pub(super) fn encode(
@@ -261,6 +330,7 @@ impl Parts {
         persist: bool,
         route: &Route,
         cookies: Option<HeaderValue>,
+        decode: bool,
     ) -> Result<Vec<u8>, EncodeError> {
         let mut out = Vec::with_capacity(256 + self.body.len());
         // A proxy has to be told the whole URL (RFC 9112, section 3.2.2).
@@ -277,8 +347,11 @@ impl Parts {
             head.known("Accept", "*/*");
         }
         #[cfg(feature = "compression")]
-        if self.is_decoded() {
+        if self.is_decoded(decode) {
             head.known("Accept-Encoding", "gzip, deflate");
+        }
+        if !decode && absent(ACCEPT_ENCODING) {
+            head.known("Accept-Encoding", "identity");
         }
         if absent(AUTHORIZATION) {
             if let Some(credentials) = self.url.basic_credentials() {
@@ -322,25 +395,38 @@ impl Parts {
 
     /// Whether the response is to be decompressed for the one who asked.
     #[cfg(feature = "compression")]
-    pub(super) fn is_decoded(&self) -> bool {
-        ![ACCEPT_ENCODING, RANGE].iter().any(|name| self.headers.contains_key(name))
+    pub(super) fn is_decoded(&self, decode: bool) -> bool {
+        decode && ![ACCEPT_ENCODING, RANGE].iter().any(|name| self.headers.contains_key(name))
     }
 
     /// The request that a redirect asks for.
-    pub(super) fn redirect(&mut self, hop: Hop) {
+    pub(super) fn redirect(&mut self, hop: Hop, sensitive: &[HeaderName]) {
         if !hop.keep_body {
             self.body = Vec::new();
-            for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LOCATION] {
-                self.headers.remove(name);
-            }
+            self.remove_headers(describes_content);
         }
         if !hop.same_origin {
             // What was meant for that server alone; it does not come back on a later hop, either.
-            for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST] {
-                self.headers.remove(name);
-            }
+            self.remove_headers(|name| is_for_one_origin(name) || sensitive.contains(name));
         }
         (self.method, self.url) = (hop.method, hop.url);
+    }
+
+    fn remove_headers(&mut self, is_due: impl Fn(&HeaderName) -> bool) {
+        let due: Vec<HeaderName> = self.headers.keys().filter(|name| is_due(name)).cloned().collect();
+        for name in due {
+            self.headers.remove(name);
+        }
+    }
+
+    /// Whether the caller has the connection closed after the response.
+    pub(super) fn closes(&self) -> bool {
+        self.headers.get_all(CONNECTION).iter().any(|value| {
+            value
+                .as_bytes()
+                .split(|&byte| byte == b',')
+                .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+        })
     }
 
     /// Whether sending the request twice does no more than sending it once (RFC 9110, section 9.2.2).

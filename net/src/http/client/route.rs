@@ -31,12 +31,13 @@ pub(super) enum Route {
 }
 
 impl Route {
-    pub(super) fn new(url: &Url, proxy: Option<&Proxy>) -> Route {
-        match (proxy.and_then(|proxy| proxy.via(url)), url.scheme()) {
+    pub(super) fn new(url: &Url, proxy: Option<&Proxy>) -> Result<Route, Failure> {
+        let via = proxy.map_or(Ok(None), |proxy| proxy.via(url))?;
+        Ok(match (via, url.scheme()) {
             (None, _) => Route::Direct(url.origin()),
             (Some(via), Scheme::Http) => Route::Forward(via.clone()),
             (Some(via), Scheme::Https) => Route::Tunnel(url.origin(), via.clone()),
-        }
+        })
     }
 
     /// The proxy that reads the requests.
@@ -44,6 +45,15 @@ impl Route {
         match self {
             Route::Forward(via) => Some(via),
             Route::Direct(_) | Route::Tunnel(..) => None,
+        }
+    }
+
+    /// Whether connections are secured by TLS.
+    pub(super) fn is_secured(&self) -> bool {
+        match self {
+            Route::Direct(origin) => origin.scheme == Scheme::Https,
+            Route::Forward(via) => via.url.scheme() == Scheme::Https,
+            Route::Tunnel(..) => true,
         }
     }
 

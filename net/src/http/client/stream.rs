@@ -8,13 +8,13 @@ use ::http::{HeaderMap, StatusCode};
 use twistor_deferred::{Deferred, Failure, Trigger};
 use twistor_reactor::Handle;
 
-use super::destination::{Appetite, Destination, Ending};
+use super::destination::{Appetite, Destination, Ending, MOST_COLLECTED, with_decoded};
 use super::errors::PartialDownload;
 use super::fetch::Fetch;
 use super::pool::Pool;
 use super::request::Request;
 use crate::http::pieces::{Pieces, Taker};
-use crate::http::{Headers, ResponseHead, Url};
+use crate::http::{BodyTooLarge, Headers, ResponseHead, Url};
 
 /// A response: its head is there, its body is still coming. Twisted: `IResponse`.
 ///
@@ -128,22 +128,28 @@ impl ResponseBody {
     ///
     /// # Errors
     ///
-    /// Those of [`next`](ResponseBody::next); a [`PartialDownload`] has what came.
+    /// Those of [`next`](ResponseBody::next); a [`PartialDownload`] has the bytes that came, and an
+    /// [`Undecodable`](crate::http::Undecodable) those that were decoded. [`BodyTooLarge`]: there are more bytes than
+    /// [`Request::max_body`] allows, by default 128 MiB.
     #[track_caller]
     pub fn collect(self) -> Deferred<Vec<u8>> {
+        let limit = self.stream.collectable.get();
         let whole = Rc::new(RefCell::new(Vec::new()));
         let pieces = whole.clone();
         let part = whole.clone();
         self.deliver(move |piece| {
-            pieces.borrow_mut().extend_from_slice(piece);
+            let mut pieces = pieces.borrow_mut();
+            if (pieces.len() + piece.len()) as u64 > limit {
+                return Err(BodyTooLarge { limit }.into());
+            }
+            pieces.extend_from_slice(piece);
             Ok(())
         })
         .add_callbacks(
             move |()| Ok(whole.take()),
-            move |failure| {
-                let mut cut = failure.trap::<PartialDownload>()?;
-                cut.body = part.take();
-                Err(cut.into())
+            move |failure| match failure.trap::<PartialDownload>() {
+                Ok(cut) => Err(PartialDownload { body: part.take(), ..cut }.into()),
+                Err(failure) => Err(with_decoded(failure, part.take())),
             },
         )
     }
@@ -168,6 +174,7 @@ impl Drop for ResponseBody {
 #[track_caller]
 pub(super) fn fetch(handle: &Handle, pool: Option<Rc<Pool>>, request: Request) -> Deferred<Response> {
     let stream = Rc::new(Stream::default());
+    stream.collectable.set(request.settings.max_body.unwrap_or(MOST_COLLECTED));
     let cancelled = Rc::downgrade(&stream);
     let (deferred, trigger) = Deferred::with_canceller(move |_| {
         if let Some(stream) = cancelled.upgrade() {
@@ -189,6 +196,8 @@ struct Stream {
     fetch: OnceCell<Weak<Fetch>>,
     pieces: Pieces,
     received: Cell<u64>,
+    /// The largest body that may be collected.
+    collectable: Cell<u64>,
 }
 
 impl Stream {
@@ -229,13 +238,7 @@ impl Destination for Stream {
 
     fn ended(&self, ending: Ending) {
         let received = self.received.get();
-        let end = match ending {
-            Ending::Complete => Ok(()),
-            Ending::Cut { expected, cause } => {
-                Err(PartialDownload { body: Vec::new(), received, expected, cause }.into())
-            }
-            other => other.into_failure().map_or(Ok(()), Err),
-        };
+        let end = ending.into_result(received, Vec::new());
         match (self.response.take(), end) {
             (Some(trigger), Err(failure)) => trigger.errback(failure),
             (Some(trigger), Ok(())) => drop(trigger),

@@ -236,6 +236,24 @@ impl Connection<dyn Protocol> {
         self.with_io(|io| io.outgoing.as_ref().map_or(0, |outgoing| outgoing.queue.len()))
     }
 
+    #[cfg(feature = "http")]
+    pub(crate) fn is_sent(&self) -> bool {
+        self.with_io(|io| io.is_sent())
+    }
+
+    /// Whether the socket has nothing to read; a byte that is read to find out is lost.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_silent(&self) -> bool {
+        self.with_io(|io| {
+            loop {
+                match io.socket.read(&mut [0]) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => return result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
+                }
+            }
+        })
+    }
+
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.is(State::OUTGOING)

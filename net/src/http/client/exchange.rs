@@ -1,58 +1,74 @@
-//! The client's side of one connection: one request under way at a time.
+//! The client's side of one connection: one exchange of a request and a response at a time.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::rc::{Rc, Weak};
-use std::time::Instant;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use ::http::Method;
 use twistor_deferred::Failure;
+use twistor_reactor::Handle;
 
 use super::destination::{Appetite, Ending};
 use super::fetch::Fetch;
-use super::pool::Place;
+use super::lease::Permit;
 use crate::http::{Eof, Limits, ResponseDecoder, ResponseEvent};
 use crate::{ConnectionDone, Protocol, Transport};
 
-/// A connection, as the requests and the pool see it.
+/// How long a secured connection may take to send its goodbye.
+const CLOSING_TIME: Duration = Duration::from_secs(5);
+
+/// A connection, as requests see it.
 pub(super) struct Connection {
     transport: OnceCell<Transport>,
     active: RefCell<Option<Rc<Fetch>>>,
-    /// The request whose response the decoder has not been told of.
+    /// The request whose response the decoder does not expect yet.
     starting: RefCell<Option<(Method, Limits)>>,
-    /// Where it belongs; nowhere if it is for one request alone.
-    place: Option<Weak<Place>>,
     pub(super) opened: Instant,
     /// Whether it has carried a response before.
-    pub(super) used: Cell<bool>,
+    used: Cell<bool>,
+    /// How long the server keeps it idle, where it has said.
+    kept_for: Cell<Option<Duration>>,
+    /// Given up by this side, or lost.
     closed: Cell<bool>,
+    /// Set for a connection whose close takes sending something.
+    says_goodbye: Option<Handle>,
 }
 
 impl Connection {
-    pub(super) fn new(place: Option<Weak<Place>>, now: Instant) -> Rc<Connection> {
+    pub(super) fn new(now: Instant, says_goodbye: Option<Handle>) -> Rc<Connection> {
         Rc::new(Connection {
             transport: OnceCell::new(),
             active: RefCell::new(None),
             starting: RefCell::new(None),
-            place,
             opened: now,
             used: Cell::new(false),
+            kept_for: Cell::new(None),
             closed: Cell::new(false),
+            says_goodbye,
         })
-    }
-
-    pub(super) fn is_pooled(&self) -> bool {
-        self.place.is_some()
     }
 
     pub(super) fn is_usable(&self) -> bool {
         !self.closed.get() && self.transport.get().is_some_and(|transport| !transport.is_closing())
     }
 
+    /// Asks the socket whether the server has sent something unasked, or closed.
+    pub(super) fn is_silent(&self) -> bool {
+        self.transport.get().is_some_and(Transport::is_silent)
+    }
+
+    /// How long it may be kept idle: as long as this side wants, and no longer than the server has announced, less a
+    /// margin for the way of the next request.
+    pub(super) fn keep_time(&self, wanted: Duration) -> Duration {
+        let Some(announced) = self.kept_for.get() else { return wanted };
+        wanted.min(announced - (announced / 2).min(Duration::from_secs(1)))
+    }
+
     pub(super) fn transport(&self) -> Option<&Transport> {
         self.transport.get()
     }
 
-    /// Sends a request. False if the connection is gone.
+    /// Sends a request. Returns false if the connection is gone.
     pub(super) fn send(&self, fetch: Rc<Fetch>, method: Method, limits: Limits, request: Vec<u8>) -> bool {
         let Some(transport) = self.transport.get().filter(|_| self.is_usable()) else { return false };
         self.starting.replace(Some((method, limits)));
@@ -60,50 +76,38 @@ impl Connection {
         transport.write_vec(request)
     }
 
-    /// The request is not to be told of anything any more.
+    /// From now on, the request hears nothing of this connection.
     pub(super) fn detach(&self) -> Option<Rc<Fetch>> {
         self.active.borrow_mut().take()
     }
 
-    /// Ends the connection: what is still to be sent or read, nobody wants.
+    /// Ends the connection now; unsent bytes are dropped.
     pub(super) fn abort(&self) {
+        self.closed.set(true);
         if let Some(transport) = self.transport.get() {
             transport.abort_connection();
         }
-        self.gone();
     }
 
-    /// Ends the connection in order.
+    /// Ends the connection gracefully, in bounded time. A request that is still being sent is aborted: the server has
+    /// answered it, and may never read the rest.
     pub(super) fn close(&self) {
-        if let Some(transport) = self.transport.get() {
-            transport.lose_connection();
+        let Some(transport) = self.transport.get() else { return self.closed.set(true) };
+        if !transport.is_sent() {
+            return self.abort();
         }
-        self.gone();
-    }
-
-    /// Nobody sends a request after all.
-    pub(super) fn unwanted(self: &Rc<Self>) {
-        self.spare(true);
-    }
-
-    /// The response is over.
-    fn finish(self: &Rc<Self>, reusable: bool) {
-        self.used.set(true);
-        self.spare(reusable);
-    }
-
-    fn spare(self: &Rc<Self>, reusable: bool) {
-        match self.place.as_ref().and_then(Weak::upgrade) {
-            Some(place) if reusable && self.is_usable() => place.release(self.clone()),
-            _ => self.close(),
+        if self.closed.replace(true) {
+            return;
         }
+        transport.lose_connection();
+        self.limit_goodbye();
     }
 
-    fn gone(&self) {
-        if !self.closed.replace(true) {
-            if let Some(place) = self.place.as_ref().and_then(Weak::upgrade) {
-                place.closed(self);
-            }
+    /// A peer that does not read could hold up a goodbye for ever.
+    fn limit_goodbye(&self) {
+        if let (Some(handle), Some(transport)) = (&self.says_goodbye, self.transport.get()) {
+            let transport = transport.clone();
+            handle.call_later(CLOSING_TIME, move || transport.abort_connection());
         }
     }
 }
@@ -112,11 +116,13 @@ impl Connection {
 pub(super) struct ClientProtocol {
     connection: Rc<Connection>,
     decoder: ResponseDecoder,
+    /// Held for as long as the socket is open.
+    permit: Option<Permit>,
 }
 
 impl ClientProtocol {
-    pub(super) fn new(connection: Rc<Connection>) -> ClientProtocol {
-        ClientProtocol { connection, decoder: ResponseDecoder::new(Limits::default()) }
+    pub(super) fn new(connection: Rc<Connection>, permit: Option<Permit>) -> ClientProtocol {
+        ClientProtocol { connection, decoder: ResponseDecoder::new(Limits::default()), permit }
     }
 
     fn begin(&mut self) {
@@ -126,33 +132,36 @@ impl ClientProtocol {
         }
     }
 
-    /// The connection is over: `None` where its end was in order.
+    /// The end of the connection; `cause` is `None` for an orderly one.
     fn ended(&mut self, cause: Option<&Failure>) {
         self.begin();
-        self.connection.gone();
+        self.connection.closed.set(true);
         let Some(fetch) = self.connection.detach() else { return };
-        let told = || match cause {
+        let described = || match cause {
             Some(failure) => failure.to_string(),
             None => "the server closed the connection".to_owned(),
         };
         let ending = match self.decoder.eof() {
-            // The end of the connection ends such a body, but a reset is none.
+            // The end of the connection ends such a body, but a reset does not.
             Ok(Eof::Complete) if cause.is_none() => Ending::Complete,
-            Ok(Eof::Complete) => Ending::Cut { expected: None, cause: told() },
-            Ok(Eof::InBody { expected, .. }) => Ending::Cut { expected, cause: told() },
-            Ok(Eof::InHead) => Ending::NoResponse { partial: true, stale: false, cause: told() },
+            Ok(Eof::Complete) => Ending::Cut { expected: None, cause: described() },
+            Ok(Eof::InBody { expected, .. }) => Ending::Cut { expected, cause: described() },
+            Ok(Eof::InHead) => Ending::NoResponse { partial: true, stale: false, cause: described() },
             Ok(Eof::Nothing | Eof::Idle) => {
-                Ending::NoResponse { partial: false, stale: self.connection.used.get(), cause: told() }
+                Ending::NoResponse { partial: false, stale: self.connection.used.get(), cause: described() }
             }
             Err(error) => Ending::Failed(error.into_failure()),
         };
-        fetch.ended(ending);
+        fetch.ended(ending, false);
     }
 }
 
 impl Protocol for ClientProtocol {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = self.connection.transport.set(transport.clone());
+        if let Some(permit) = &mut self.permit {
+            permit.connected();
+        }
         transport.read_little();
         Ok(())
     }
@@ -184,35 +193,46 @@ impl Protocol for ClientProtocol {
                     return Ok(());
                 }
                 Ok(Some(ResponseEvent::Interim(_))) => {}
-                Ok(Some(ResponseEvent::Head(head))) => fetch.head(&self.connection, &head),
+                Ok(Some(ResponseEvent::Head(head))) => {
+                    if self.permit.is_some() && head.keep_alive {
+                        self.connection.kept_for.set(head.headers.get("keep-alive").and_then(announced_time));
+                    }
+                    fetch.head(&head);
+                }
                 Ok(Some(ResponseEvent::Body(bytes))) => fetch.data(bytes),
                 Ok(Some(ResponseEvent::End(_))) => {
                     // More input would answer nothing, and a request that is still being sent was not read.
-                    let whole = input.is_empty() && transport.buffered() == 0;
+                    let whole = input.is_empty() && transport.is_sent();
                     let reusable = self.decoder.keep_alive() && whole;
                     self.decoder.release();
                     drop(self.connection.detach());
-                    self.connection.finish(reusable);
-                    fetch.ended(Ending::Complete);
+                    self.connection.used.set(true);
+                    fetch.ended(Ending::Complete, reusable);
                     return Ok(());
                 }
                 Err(error) => {
                     drop(self.connection.detach());
                     self.connection.abort();
-                    fetch.ended(Ending::Failed(error.into_failure()));
+                    fetch.ended(Ending::Failed(error.into_failure()), false);
                     return Ok(());
                 }
             }
         }
     }
 
-    fn read_connection_lost(&mut self, _transport: &Transport) -> Result<(), Failure> {
+    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.ended(None);
+        if !transport.is_sent() {
+            transport.abort_connection();
+        }
+        self.connection.limit_goodbye();
         Err(ConnectionDone.into())
     }
 
     fn connection_lost(&mut self, reason: Failure) {
         let clean = reason.is::<ConnectionDone>();
+        // First, so that a request in a callback can have its place.
+        drop(self.permit.take());
         self.ended(if clean { None } else { Some(&reason) });
     }
 }
@@ -220,7 +240,16 @@ impl Protocol for ClientProtocol {
 impl Drop for ClientProtocol {
     /// The reactor went away: the request and its connection hold each other.
     fn drop(&mut self) {
-        self.connection.gone();
+        self.connection.closed.set(true);
         drop(self.connection.detach());
     }
+}
+
+/// The `timeout` of a `Keep-Alive` field, in seconds.
+fn announced_time(field: &[u8]) -> Option<Duration> {
+    let seconds = field.split(|&byte| byte == b',').find_map(|parameter| {
+        let (name, value) = parameter.split_at_checked(parameter.iter().position(|&byte| byte == b'=')?)?;
+        name.trim_ascii().eq_ignore_ascii_case(b"timeout").then(|| value[1..].trim_ascii())
+    })?;
+    std::str::from_utf8(seconds).ok()?.parse().ok().map(Duration::from_secs)
 }
