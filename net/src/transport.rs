@@ -331,7 +331,9 @@ impl Transport {
         {
             const UNSENT: u32 = 64 << 10;
             let _ = self.with_socket(|socket| {
-                socket.tcp().map_or(Ok(()), |tcp| socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT))
+                socket
+                    .as_tcp()
+                    .map_or(Ok(()), |tcp| socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT))
             });
         }
     }

@@ -18,9 +18,9 @@ use support::folder::Folder;
 use support::{address, listen, run};
 use twistor_deferred::{Cancelled, Deferred, DeferredList, Trigger, succeed};
 use twistor_net::http::{
-    Agent, BodyTooLarge, EncodeError, Fault, HeadTooLarge, HeaderName, HeaderValue, HttpError, IdleTimedOut, InvalidUrl, Malformed,
-    NoResponse, Page, PartialDownload, Request, RequestStage, RequestTimedOut, TooManyHeaders,
-    TooManyRedirects, download_page, get_page,
+    Agent, BodyTooLarge, EncodeError, Fault, HeadTooLarge, HeaderName, HeaderValue, HttpError, IdleTimedOut,
+    InvalidUrl, Malformed, NoResponse, Page, PartialDownload, Request, RequestStage, RequestTimedOut,
+    TooManyHeaders, TooManyRedirects, download_page, get_page,
 };
 use twistor_net::{ConnectRefused, Failure, ListeningPort, Protocol, Transport};
 use twistor_reactor::Handle;
@@ -596,14 +596,18 @@ fn fields_about_a_body_do_not_outlive_it() {
             Close(if request.starts_with("POST /1") { found("303", "/2") } else { ok("") })
         });
         let request = Request::post(server.url("/1")).body("x").header("X-Other", "stays");
-        let names = ["Content-Type", "Content-Disposition", "Content-MD5", "Digest", "Repr-Digest", "Last-Modified"];
+        let names =
+            ["Content-Type", "Content-Disposition", "Content-MD5", "Digest", "Repr-Digest", "Last-Modified"];
         let request = names.iter().fold(request, |request, name| request.header(name, "gone"));
         let request = request.header("Expect", "100-continue").header("Trailer", "gone");
         request.get_page(reactor).add_callback(move |_| {
             assert_eq!(server.requests()[0].matches("gone").count(), names.len() + 1);
             let second = server.requests()[1].to_lowercase();
             assert!(second.starts_with("get /2") && second.contains("x-other: stays"), "{second}");
-            assert!(["gone", "100-continue", "content-"].iter().all(|text| !second.contains(text)), "{second}");
+            assert!(
+                ["gone", "100-continue", "content-"].iter().all(|text| !second.contains(text)),
+                "{second}"
+            );
         })
     });
 }

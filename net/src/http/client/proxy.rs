@@ -142,9 +142,8 @@ impl Proxy {
             names.iter().find_map(|name| Some((*name, look_up(name).filter(|value| !value.is_empty())?)))
         };
         let all = &["all_proxy", "ALL_PROXY"];
-        let via = |names: &[&'static str]| match first(names).or_else(|| first(all)) {
-            Some((name, url)) => Some(Via::read(&url, Some(name))),
-            None => None,
+        let via = |names: &[&'static str]| {
+            first(names).or_else(|| first(all)).map(|(name, url)| Via::read(&url, Some(name)))
         };
         let (http, https) = (via(&["http_proxy"]), via(&["https_proxy", "HTTPS_PROXY"]));
         let except = first(&["no_proxy", "NO_PROXY"]).map(|(_, hosts)| Exceptions::read(&hosts));
