@@ -368,7 +368,6 @@ mod http {
                             .idle_timeout(FOREVER)
                             .limits(UNLIMITED)
                             .max_body(u64::MAX)
-                            .max_decoded(u64::MAX)
                             .max_redirects(usize::MAX);
                         let page = agent.get_page(request).await?;
                         assert_eq!(page.body(), b"hello");
@@ -400,7 +399,7 @@ mod http {
             });
             let port = listen_once(reactor, server);
             let url = format!("http://127.0.0.1:{}/", address(&port).port());
-            Agent::new(reactor).get_page(Request::get(url).max_decoded(u64::MAX).max_body(u64::MAX))
+            Agent::new(reactor).get_page(Request::get(url).max_body(u64::MAX))
         });
         assert_eq!(page.body(), b"hello");
     }
