@@ -398,3 +398,51 @@ fn multi_core_answers_from_every_reactor_and_stops_gracefully() {
     }
     server.stop();
 }
+
+/// Serves a line on sockets that a shell passes as systemd does, and returns the addresses that the example prints.
+fn activated(sockets: std::os::fd::OwnedFd) -> (std::process::Child, String) {
+    use std::io::BufRead;
+    use std::process::{Command, Stdio};
+
+    // The shell moves its input to descriptor 3, and becomes the example, whose process it therefore is.
+    let mut child = Command::new("sh")
+        .args(["-c", "exec env LISTEN_FDS=1 LISTEN_PID=$$ \"$0\" 3<&0 </dev/null"])
+        .arg(example("socket_activation").get_program())
+        .stdin(sockets)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line.trim_end().strip_prefix("listening on ").unwrap().to_owned())
+}
+
+#[test]
+fn socket_activation_serves_on_sockets_that_were_passed() {
+    fn echoed(mut stream: impl std::io::Read + std::io::Write) {
+        stream.write_all(b"hello\n").unwrap();
+        let mut line = [0; 6];
+        stream.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"hello\n");
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // This client waits in the queue until the example has started.
+    let client = support::service::connect(address);
+    let (mut child, told) = activated(listener.into());
+    assert_eq!(told, address.to_string());
+    echoed(client);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let path = std::env::temp_dir().join(format!("twistor-activation-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let (mut child, told) = activated(listener.into());
+    assert_eq!(told, path.display().to_string());
+    echoed(client);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::remove_file(&path).unwrap();
+}

@@ -3,7 +3,6 @@
 mod client;
 pub(crate) mod connect;
 mod description;
-pub(crate) mod listener;
 mod literal;
 mod race;
 mod reconnect;
@@ -12,12 +11,9 @@ mod resolver;
 mod secured;
 mod server;
 pub(crate) mod timeout;
-#[cfg(unix)]
-mod unix;
 
 pub use client::ClientEndpoint;
 pub use description::EndpointError;
-pub use listener::ListeningPort;
 pub use reconnect::{Backoff, Reconnecting};
 pub use resolver::{Resolver, SystemResolver};
 pub use server::ServerEndpoint;

@@ -73,6 +73,7 @@ pub mod framing;
 pub mod http;
 mod protocol;
 mod simulation;
+pub(crate) mod stream;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod transport;
@@ -82,8 +83,7 @@ pub use twistor_deferred::Failure;
 pub use address::Address;
 pub use datagram::{DatagramProtocol, DatagramTransport, MulticastInterface, UdpEndpoint};
 pub use endpoint::{
-    Backoff, ClientEndpoint, EndpointError, ListeningPort, Reconnecting, Resolver, ServerEndpoint,
-    SystemResolver,
+    Backoff, ClientEndpoint, EndpointError, Reconnecting, Resolver, ServerEndpoint, SystemResolver,
 };
 pub use errors::{
     CannotListen, ConnectAttemptsFailed, ConnectFailed, ConnectRefused, ConnectStage, ConnectTimedOut,
@@ -95,6 +95,7 @@ pub use protocol::{
     LimitedProtocol, Protocol, conversations,
 };
 pub use simulation::{NetworkEvent, NetworkEventKind, SimulatedNetwork};
+pub use stream::{Listener, ListeningPort, Stream};
 pub use transport::{Producer, ProducerRefused, RateLimit, Transport};
 
 /// The README's program is compiled with the tests.

@@ -43,7 +43,7 @@ pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<WatchedSo
         Some(network) => network
             .connect(Address::Unix(Some(path.clone())), None)
             .map(|socket| Socket::Simulated(Box::new(socket))),
-        None => super::unix::address(&path)
+        None => crate::stream::unix::address(&path)
             .and_then(|address| mio::net::UnixStream::connect_addr(&address))
             .map(Socket::Unix),
     };

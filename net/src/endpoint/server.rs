@@ -13,12 +13,12 @@ use super::EndpointError;
 use super::description::{Description, Piece, quote};
 #[cfg(unix)]
 use super::description::{quote_path, unix_path};
-use super::listener::{self, Acceptor, Security};
 use super::literal::literal;
 use crate::simulation::Network;
+use crate::stream::{Acceptor, Security, unix};
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
-use crate::{Address, CannotListen, Factory, ListeningPort};
+use crate::{Address, CannotListen, Factory, Listener, ListeningPort};
 
 const DEFAULT_BACKLOG: u32 = 1024;
 
@@ -150,7 +150,8 @@ impl ServerEndpoint {
         }
     }
 
-    /// Listens, and runs a protocol from `factory` on each connection.
+    /// Listens, and runs a protocol from `factory` on each connection: [`bind`](ServerEndpoint::bind) and
+    /// [`serve`](Listener::serve).
     ///
     /// When it returns, connections wait to be accepted; the reactor accepts them as it runs. Running out of
     /// descriptors does not stop it: it looks again after a moment.
@@ -159,12 +160,23 @@ impl ServerEndpoint {
     ///
     /// [`CannotListen`], with what the operating system says.
     pub fn listen<F: Factory>(&self, handle: &Handle, factory: F) -> Result<ListeningPort, CannotListen> {
+        self.bind(handle)?
+            .serve(handle, factory)
+            .map_err(|source| CannotListen { address: self.wanted(), source })
+    }
+
+    /// Binds and listens, without accepting yet: to drop privileges before connections are served, or to learn the
+    /// port first. The reactor tells the network, the operating system's or a simulated one.
+    ///
+    /// # Errors
+    ///
+    /// [`CannotListen`], with what the operating system says.
+    pub fn bind(&self, handle: &Handle) -> Result<Listener, CannotListen> {
         let wanted = self.wanted();
-        self.open(handle, wanted.clone())
-            .and_then(|(acceptor, address)| {
-                listener::listen(handle, acceptor, address, self.security.clone(), factory)
-            })
-            .map_err(|source| CannotListen { address: wanted, source })
+        match self.open(handle, wanted.clone()) {
+            Ok((acceptor, address)) => Ok(Listener::new(acceptor, address, self.security.clone())),
+            Err(source) => Err(CannotListen { address: wanted, source }),
+        }
     }
 
     fn open(&self, handle: &Handle, wanted: Address) -> io::Result<(Acceptor, Address)> {
@@ -198,7 +210,7 @@ impl ServerEndpoint {
             }
             #[cfg(unix)]
             Place::Unix { path, mode } => {
-                let (listener, file) = super::unix::listen(path, *mode, backlog)?;
+                let (listener, file) = unix::listen(path, *mode, backlog)?;
                 Ok((Acceptor::Unix(listener, file), wanted))
             }
         }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::Transport;
-use super::socket::Socket;
 
 impl Transport {
     /// Sends small writes at once instead of gathering them while earlier ones are under way (TCP_NODELAY). Off
@@ -99,7 +98,7 @@ impl Transport {
     /// `NotConnected` after the loss, `Unsupported` on a simulated reactor, or an error of the operating system.
     #[cfg(unix)]
     pub fn try_clone_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
-        self.with_socket(Socket::try_clone_fd)
+        self.with_socket(|socket| socket.fd().ok_or(io::ErrorKind::Unsupported)?.try_clone_to_owned())
     }
 
     /// Sets an option of a TCP socket; does nothing to another.
@@ -121,6 +120,7 @@ mod tests {
 
     use super::super::connection::Connection;
     use super::super::connection::tests::{Silent, connected};
+    use super::super::socket::Socket;
     use super::*;
 
     /// Options of a socket after `set` has been called.

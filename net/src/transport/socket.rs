@@ -194,17 +194,17 @@ impl Socket {
         }
     }
 
-    /// A duplicate of the descriptor.
+    /// The descriptor; a simulated socket has none.
     #[cfg(unix)]
-    pub(crate) fn try_clone_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
+    pub(crate) fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         use std::os::fd::AsFd;
         match self {
-            Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => stream.as_fd().try_clone_to_owned(),
-            Socket::Unix(stream) => stream.as_fd().try_clone_to_owned(),
-            Socket::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
+            Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => Some(stream.as_fd()),
+            Socket::Unix(stream) => Some(stream.as_fd()),
+            Socket::Simulated(_) => None,
             #[cfg(feature = "tls")]
-            Socket::Tls(stream) => stream.socket().try_clone_fd(),
-            Socket::Closed => closed(),
+            Socket::Tls(stream) => stream.socket().fd(),
+            Socket::Closed => None,
         }
     }
 
@@ -251,7 +251,7 @@ impl Socket {
             Socket::Tcp(_, peer) => Ok(SocketAddr::V4(*peer).into()),
             Socket::Tcp6(_, peer) => Ok(SocketAddr::V6(**peer).into()),
             #[cfg(unix)]
-            Socket::Unix(stream) => stream.peer_addr().map(unix_address),
+            Socket::Unix(stream) => stream.peer_addr().map(crate::stream::unix::address_of),
             Socket::Simulated(socket) => Ok(socket.peer()),
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.socket().peer(),
@@ -263,7 +263,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => stream.local_addr().map(Address::Ip),
             #[cfg(unix)]
-            Socket::Unix(stream) => stream.local_addr().map(unix_address),
+            Socket::Unix(stream) => stream.local_addr().map(crate::stream::unix::address_of),
             Socket::Simulated(socket) => socket.host(),
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.socket().host(),
@@ -280,26 +280,6 @@ fn has_data(socket: &socket2::Socket) -> io::Result<bool> {
             looked => return Ok(looked? > 0),
         }
     }
-}
-
-#[cfg(unix)]
-pub(crate) fn unix_address(address: std::os::unix::net::SocketAddr) -> Address {
-    #[cfg(any(target_os = "android", target_os = "linux"))]
-    if let Some(name) = abstract_name(&address) {
-        use std::os::unix::ffi::OsStringExt;
-        return Address::Unix(Some(std::ffi::OsString::from_vec([b"\0", name].concat()).into()));
-    }
-    Address::Unix(address.as_pathname().map(|path| path.to_owned()))
-}
-
-#[cfg(target_os = "android")]
-use std::os::android::net::SocketAddrExt;
-#[cfg(target_os = "linux")]
-use std::os::linux::net::SocketAddrExt;
-
-#[cfg(any(target_os = "android", target_os = "linux"))]
-fn abstract_name(address: &std::os::unix::net::SocketAddr) -> Option<&[u8]> {
-    address.as_abstract_name()
 }
 
 impl Source for Socket {

@@ -1,11 +1,15 @@
 //! Names of UNIX sockets, and the files of those that listen.
 
+#[cfg(any(target_os = "android", target_os = "linux"))]
+use std::ffi::OsString;
 use std::io;
 #[cfg(target_os = "android")]
 use std::os::android::net::SocketAddrExt;
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
+#[cfg(any(target_os = "android", target_os = "linux"))]
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,13 +17,15 @@ use std::path::{Path, PathBuf};
 use mio::net::UnixListener;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::Address;
+
 /// The name of an abstract socket, which a path holds behind a NUL byte. Twisted and Python write it so, too.
-pub(super) fn abstract_name(path: &Path) -> Option<&[u8]> {
+pub(crate) fn abstract_name(path: &Path) -> Option<&[u8]> {
     path.as_os_str().as_bytes().strip_prefix(b"\0")
 }
 
 /// The address to connect to.
-pub(super) fn address(path: &Path) -> io::Result<SocketAddr> {
+pub(crate) fn address(path: &Path) -> io::Result<SocketAddr> {
     match abstract_name(path) {
         None => SocketAddr::from_pathname(path),
         #[cfg(any(target_os = "android", target_os = "linux"))]
@@ -29,9 +35,18 @@ pub(super) fn address(path: &Path) -> io::Result<SocketAddr> {
     }
 }
 
+/// The address of a peer or of this end.
+pub(crate) fn address_of(address: SocketAddr) -> Address {
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    if let Some(name) = address.as_abstract_name() {
+        return Address::Unix(Some(OsString::from_vec([b"\0", name].concat()).into()));
+    }
+    Address::Unix(address.as_pathname().map(Path::to_owned))
+}
+
 /// Binds and listens; replaces the file of a listener that is dead. The file is removed when the second value is
 /// dropped; an abstract name has none.
-pub(super) fn listen(
+pub(crate) fn listen(
     path: &Path,
     mode: Option<u32>,
     backlog: i32,

@@ -1,24 +1,17 @@
-//! Accepting connections.
+//! Serving connections on a listening socket.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
 #[cfg(unix)]
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use mio::event::Source;
-use mio::net::TcpListener;
-#[cfg(unix)]
-use mio::net::UnixListener;
-use mio::{Interest, Registry, Token};
 use twistor_deferred::{Deferred, guarded, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
-#[cfg(unix)]
-use super::unix::SocketFile;
-use crate::simulation::SimulatedListener;
+use super::listener::{Acceptor, Security};
 use crate::transport::connection::Connection;
 use crate::transport::socket::Socket;
 use crate::transport::watched::WatchedSocket;
@@ -31,81 +24,8 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// meanwhile wait in the operating system's queue; nothing announces them anew, so it has to look by itself.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// A listening socket.
-pub(crate) enum Acceptor {
-    Tcp(TcpListener),
-    #[cfg(unix)]
-    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] Option<SocketFile>),
-    Simulated(SimulatedListener),
-}
-
-/// What is done with a connection between accepting it and giving it to its protocol.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Security {
-    #[default]
-    None,
-    #[cfg(feature = "tls")]
-    Tls(crate::tls::ServerTls),
-}
-
-impl Acceptor {
-    fn accept(&self) -> io::Result<(Socket, Address)> {
-        match self {
-            Acceptor::Tcp(listener) => {
-                listener.accept().map(|(stream, peer)| (Socket::tcp(stream, peer), Address::Ip(peer)))
-            }
-            #[cfg(unix)]
-            Acceptor::Unix(listener, _) => listener
-                .accept()
-                .map(|(stream, peer)| (Socket::Unix(stream), crate::transport::socket::unix_address(peer))),
-            Acceptor::Simulated(listener) => {
-                listener.accept().map(|(socket, peer)| (Socket::Simulated(Box::new(socket)), peer))
-            }
-        }
-    }
-
-    fn watch(&mut self, handle: &Handle, handler: Rc<dyn EventHandler>) -> io::Result<Registration> {
-        match self {
-            Acceptor::Simulated(listener) => {
-                let registration = handle.attach(handler)?;
-                listener.watch(registration.waker());
-                Ok(registration)
-            }
-            acceptor => handle.register(acceptor, Interest::READABLE, handler),
-        }
-    }
-}
-
-impl Source for Acceptor {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Acceptor::Tcp(listener) => listener.register(registry, token, interests),
-            #[cfg(unix)]
-            Acceptor::Unix(listener, _) => listener.register(registry, token, interests),
-            Acceptor::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Acceptor::Tcp(listener) => listener.reregister(registry, token, interests),
-            #[cfg(unix)]
-            Acceptor::Unix(listener, _) => listener.reregister(registry, token, interests),
-            Acceptor::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Acceptor::Tcp(listener) => listener.deregister(registry),
-            #[cfg(unix)]
-            Acceptor::Unix(listener, _) => listener.deregister(registry),
-            Acceptor::Simulated(_) => Ok(()),
-        }
-    }
-}
-
-/// A listening port, as given by [`ServerEndpoint::listen`](crate::ServerEndpoint::listen). Twisted: `IListeningPort`.
+/// A listening port, as returned by [`ServerEndpoint::listen`](crate::ServerEndpoint::listen) and
+/// [`Listener::serve`](crate::Listener::serve). Twisted: `IListeningPort`.
 ///
 /// # Dropping
 ///
@@ -161,7 +81,7 @@ trait Stop {
     fn try_clone_fd(&self) -> io::Result<OwnedFd>;
 }
 
-struct Listener<F> {
+struct Server<F> {
     acceptor: RefCell<Option<Acceptor>>,
     registration: OnceCell<Registration>,
     /// Borrowed while it builds a protocol. Only the loop asks for it, and that does not re-enter itself.
@@ -176,14 +96,14 @@ struct Listener<F> {
 }
 
 /// Starts to accept on a socket that listens already.
-pub(crate) fn listen<F: Factory>(
+pub(super) fn serve<F: Factory>(
     handle: &Handle,
     acceptor: Acceptor,
     address: Address,
     security: Security,
     factory: F,
 ) -> io::Result<ListeningPort> {
-    let listener = Rc::new(Listener {
+    let listener = Rc::new(Server {
         acceptor: RefCell::new(Some(acceptor)),
         registration: OnceCell::new(),
         factory: RefCell::new(factory),
@@ -201,7 +121,7 @@ pub(crate) fn listen<F: Factory>(
     Ok(ListeningPort { listener: Rc::downgrade(&listener), address })
 }
 
-impl<F: Factory> EventHandler for Listener<F> {
+impl<F: Factory> EventHandler for Server<F> {
     fn ready(self: Rc<Self>, _: Ready) -> Progress {
         for _ in 0..ACCEPTS_PER_TURN {
             let accepted = match &*self.acceptor.borrow() {
@@ -227,7 +147,7 @@ impl<F: Factory> EventHandler for Listener<F> {
     }
 }
 
-impl<F: Factory> Listener<F> {
+impl<F: Factory> Server<F> {
     fn connected(self: &Rc<Self>, socket: Socket, peer: Address) {
         let built = guarded(|| self.factory.borrow_mut().build_protocol(peer.clone()));
         match built {
@@ -295,7 +215,7 @@ impl<F: Factory> Listener<F> {
     }
 }
 
-impl<F: Factory> Stop for Listener<F> {
+impl<F: Factory> Stop for Server<F> {
     fn stop(&self) {
         let acceptor = self.acceptor.borrow_mut().take();
         if let (Some(mut acceptor), Some(registration)) = (acceptor, self.registration.get()) {
@@ -311,9 +231,7 @@ impl<F: Factory> Stop for Listener<F> {
     #[cfg(unix)]
     fn try_clone_fd(&self) -> io::Result<OwnedFd> {
         match &*self.acceptor.borrow() {
-            Some(Acceptor::Tcp(listener)) => listener.as_fd().try_clone_to_owned(),
-            Some(Acceptor::Unix(listener, _)) => listener.as_fd().try_clone_to_owned(),
-            Some(Acceptor::Simulated(_)) => Err(io::ErrorKind::Unsupported.into()),
+            Some(acceptor) => acceptor.fd().ok_or(io::ErrorKind::Unsupported)?.try_clone_to_owned(),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }

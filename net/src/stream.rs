@@ -1,0 +1,188 @@
+//! Connected and listening sockets as values.
+
+mod listener;
+mod port;
+#[cfg(unix)]
+pub(crate) mod unix;
+
+use std::fmt;
+use std::io;
+#[cfg(unix)]
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use twistor_reactor::Handle;
+
+use crate::transport::connection::Connection;
+use crate::transport::socket::Socket;
+use crate::transport::watched::WatchedSocket;
+use crate::{Address, Protocol, Transport};
+
+pub(crate) use listener::{Acceptor, Security};
+
+pub use listener::Listener;
+pub use port::ListeningPort;
+
+/// A connection that no protocol runs on yet: adopted from the standard library or from whoever started this process,
+/// or made by a [`Connect`](crate::Connect), TLS included.
+///
+/// # Examples
+///
+/// ```
+/// use twistor_net::{Failure, Protocol, Stream, Transport};
+/// use twistor_reactor::Reactor;
+///
+/// struct Greet;
+///
+/// impl Protocol for Greet {
+///     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+///         transport.write(b"hello");
+///         transport.lose_connection();
+///         Ok(())
+///     }
+///     fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+///         Ok(())
+///     }
+/// }
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let _client = std::net::TcpStream::connect(listener.local_addr()?)?;
+/// let (accepted, _) = listener.accept()?;
+///
+/// let reactor = Reactor::new()?;
+/// Stream::try_from(accepted)?.run(&reactor, Greet)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Dropping
+///
+/// Dropping it closes the connection.
+pub struct Stream(WatchedSocket);
+
+impl Stream {
+    /// Runs `protocol` on the connection.
+    ///
+    /// # Ordering
+    ///
+    /// `connection_made` has run when this returns. Everything else comes from the loop.
+    ///
+    /// # Errors
+    ///
+    /// An error of the operating system, or that the reactor is gone. The protocol is dropped then and was not called,
+    /// and the connection is closed.
+    pub fn run<P: Protocol>(self, handle: &Handle, protocol: P) -> io::Result<Transport> {
+        Connection::start(handle, self.0, protocol)
+    }
+
+    /// Returns the peer's end.
+    ///
+    /// # Errors
+    ///
+    /// An error of the operating system.
+    pub fn peer(&self) -> io::Result<Address> {
+        self.0.socket.peer()
+    }
+
+    /// Returns this end.
+    ///
+    /// # Errors
+    ///
+    /// An error of the operating system.
+    pub fn host(&self) -> io::Result<Address> {
+        self.0.socket.host()
+    }
+
+    /// Returns what was agreed upon with the peer, if this connection is secured by TLS.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<crate::tls::TlsInfo> {
+        self.0.socket.tls()
+    }
+
+    /// Borrows the descriptor, of TLS that of the socket beneath; `None` on a simulated reactor.
+    #[cfg(unix)]
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.socket.fd()
+    }
+}
+
+/// Adopts a connected socket. It is set not to block.
+///
+/// # Errors
+///
+/// An error of the operating system, such as `NotConnected`. The socket is closed then.
+impl TryFrom<std::net::TcpStream> for Stream {
+    type Error = io::Error;
+
+    fn try_from(stream: std::net::TcpStream) -> io::Result<Stream> {
+        let peer = stream.peer_addr()?;
+        stream.set_nonblocking(true)?;
+        Ok(Stream(Socket::tcp(mio::net::TcpStream::from_std(stream), peer).into()))
+    }
+}
+
+/// Adopts a connected socket. It is set not to block.
+///
+/// # Errors
+///
+/// An error of the operating system, such as `NotConnected`. The socket is closed then.
+#[cfg(unix)]
+impl TryFrom<std::os::unix::net::UnixStream> for Stream {
+    type Error = io::Error;
+
+    fn try_from(stream: std::os::unix::net::UnixStream) -> io::Result<Stream> {
+        stream.peer_addr()?;
+        stream.set_nonblocking(true)?;
+        Ok(Stream(Socket::Unix(mio::net::UnixStream::from_std(stream)).into()))
+    }
+}
+
+/// Adopts a connected TCP or UNIX socket, such as the standard input of a program that inetd has started.
+///
+/// # Errors
+///
+/// `InvalidInput` for any other descriptor, which is closed then, or an error of the operating system.
+#[cfg(unix)]
+impl TryFrom<OwnedFd> for Stream {
+    type Error = io::Error;
+
+    fn try_from(fd: OwnedFd) -> io::Result<Stream> {
+        let socket = socket2::Socket::from(fd);
+        match kind(&socket) {
+            Some(Kind { is_unix: false, listens: false }) => std::net::TcpStream::from(socket).try_into(),
+            Some(Kind { is_unix: true, listens: false }) => {
+                std::os::unix::net::UnixStream::from(OwnedFd::from(socket)).try_into()
+            }
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a connected TCP or UNIX socket")),
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer() {
+            Ok(peer) => write!(f, "Stream(to {peer})"),
+            Err(error) => write!(f, "Stream({error})"),
+        }
+    }
+}
+
+#[cfg(unix)]
+struct Kind {
+    is_unix: bool,
+    listens: bool,
+}
+
+/// The kind of a stream socket; `None` for what is another descriptor.
+#[cfg(unix)]
+fn kind(socket: &socket2::Socket) -> Option<Kind> {
+    if socket.r#type().ok()? != socket2::Type::STREAM {
+        return None;
+    }
+    let address = socket.local_addr().ok()?;
+    let is_unix = address.domain() == socket2::Domain::UNIX;
+    if !is_unix && address.as_socket().is_none() {
+        return None;
+    }
+    // SO_ACCEPTCONN, or where there is no such option: a socket without a peer.
+    let listens = socket.is_listener().unwrap_or_else(|_| socket.peer_addr().is_err());
+    Some(Kind { is_unix, listens })
+}
