@@ -407,7 +407,7 @@ fn activated(sockets: std::os::fd::OwnedFd) -> (std::process::Child, String) {
     // The shell moves its input to descriptor 3, and becomes the example, whose process it therefore is.
     let mut child = Command::new("sh")
         .args(["-c", "exec env LISTEN_FDS=1 LISTEN_PID=$$ \"$0\" 3<&0 </dev/null"])
-        .arg(example("socket_activation").get_program())
+        .arg(support::example("socket_activation").get_program())
         .stdin(sockets)
         .stdout(Stdio::piped())
         .spawn()
