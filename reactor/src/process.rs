@@ -53,7 +53,6 @@ impl Handle {
         let core = self.core().ok_or_else(|| io::Error::other(ReactorGone))?;
         // A simulated reactor refuses before there is a process.
         core.driver.registry()?;
-        orphans::reap();
         let (child, parts) = program.into().spawn()?;
         Process::watch(self, child, parts)
     }
@@ -123,7 +122,8 @@ impl Handle {
 ///
 /// Dropping the handle changes nothing: the process and its callbacks belong to the reactor. When the run ends, or the
 /// reactor is dropped, the pipes are closed and the Deferreds fire [`Abandoned`](twistor_deferred::Abandoned). The
-/// process goes on, unless [`kill_at_end`](ProcessBuilder::kill_at_end) says otherwise.
+/// process goes on, unless [`kill_at_end`](ProcessBuilder::kill_at_end) says otherwise. [`kill`](Process::kill) and
+/// [`signal`](Process::signal) still reach it. A thread waits for its end, so that it does not stay as a zombie.
 #[derive(Clone)]
 pub struct Process {
     id: u32,
@@ -233,7 +233,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// `NotFound` when it has ended, or is no longer the reactor's.
+    /// `NotFound` when it has ended.
     pub fn kill(&self) -> io::Result<()> {
         self.send(Signal::KILL)
     }
@@ -242,15 +242,18 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// `NotFound` when it has ended, or is no longer the reactor's; `InvalidInput` when there is no such signal.
+    /// `NotFound` when it has ended; `InvalidInput` when there is no such signal.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         self.send(Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?)
     }
 
     fn send(&self, signal: Signal) -> io::Result<()> {
-        // As long as it is there, nobody has fetched the status, and the number is the process's.
-        let pid = self.exit.upgrade().and_then(|exit| exit.pid()).ok_or(io::ErrorKind::NotFound)?;
-        Ok(kill_process(pid, signal)?)
+        // While the status is not fetched, the number is the process's.
+        let sent = match self.exit.upgrade().and_then(|exit| exit.pid()) {
+            Some(pid) => Some(kill_process(pid, signal)),
+            None => self.state.signal_orphan(signal),
+        };
+        Ok(sent.ok_or(io::ErrorKind::NotFound)??)
     }
 
     /// Fires with the status when the process has ended. Twisted's `processExited`. May be called as often as one

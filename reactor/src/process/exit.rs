@@ -14,9 +14,9 @@ use std::rc::Rc;
 
 use mio::Interest;
 use mio::unix::SourceFd;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::Pid;
 
-use super::orphans;
+use super::orphans::{Orphan, wait_for_end};
 use super::state::State;
 use crate::ready::{EventHandler, Progress, Ready};
 use crate::{Handle, Origin, Registration};
@@ -92,12 +92,13 @@ impl EventHandler for Exit {
 impl Drop for Exit {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        if self.kill_at_end.get() {
+        let orphan = if self.kill_at_end.get() {
             end(&mut child);
+            None
         } else {
-            orphans::add(child);
-        }
-        self.state.leave_alone();
+            Some(Orphan::adopt(child))
+        };
+        self.state.leave_behind(orphan);
     }
 }
 
@@ -129,9 +130,7 @@ fn thread_signal(child: &Child) -> io::Result<OwnedFd> {
     let pid = Pid::from_child(child);
     let (reader, writer) = UnixStream::pair()?;
     let wait = move || {
-        while let Err(rustix::io::Errno::INTR) =
-            waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
-        {}
+        wait_for_end(pid);
         drop(writer);
     };
     std::thread::Builder::new().name(format!("twistor-process-{}", child.id())).spawn(wait)?;

@@ -5,7 +5,10 @@ use std::fmt;
 use std::process::ExitStatus;
 use std::rc::Rc;
 
+use rustix::process::Signal;
 use twistor_deferred::{Abandoned, Deferred, Trigger, fail, succeed};
+
+use super::orphans::Orphan;
 
 /// The process has ended, but how is not known: something else in this program has fetched its status, or children are
 /// ignored by SIGCHLD.
@@ -35,7 +38,7 @@ pub(super) enum Status {
     /// With the status, unless it was lost.
     Exited(Option<ExitStatus>),
     /// The run ended before the process.
-    LeftAlone,
+    LeftBehind,
 }
 
 /// Shared by all that belongs to a process.
@@ -43,6 +46,8 @@ pub(super) struct State {
     id: u32,
     status: Cell<Status>,
     open_pipes: Cell<usize>,
+    /// Set when the run ended before the process.
+    orphan: RefCell<Option<Orphan>>,
     exited: RefCell<Vec<Trigger<ExitStatus>>>,
     ended: RefCell<Vec<Trigger<ExitStatus>>>,
 }
@@ -53,6 +58,7 @@ impl State {
             id,
             status: Cell::new(Status::Running),
             open_pipes: Cell::new(0),
+            orphan: RefCell::default(),
             exited: RefCell::default(),
             ended: RefCell::default(),
         }
@@ -75,7 +81,7 @@ impl State {
     #[track_caller]
     fn wait_in(&self, list: &RefCell<Vec<Trigger<ExitStatus>>>, now: bool) -> Deferred<ExitStatus> {
         match self.status.get() {
-            Status::LeftAlone => fail(Abandoned),
+            Status::LeftBehind => fail(Abandoned),
             Status::Exited(Some(status)) if now => succeed(status),
             Status::Exited(None) if now => fail(ExitStatusLost { id: self.id }),
             Status::Running | Status::Exited(_) => {
@@ -92,11 +98,17 @@ impl State {
         self.fire_if_ended();
     }
 
-    /// The run ends before the process.
-    pub(super) fn leave_alone(&self) {
-        self.status.set(Status::LeftAlone);
+    /// The run ends before the process, which is killed unless it is an orphan now.
+    pub(super) fn leave_behind(&self, orphan: Option<Orphan>) {
+        self.status.set(Status::LeftBehind);
+        self.orphan.replace(orphan);
         let waiting = (self.exited.take(), self.ended.take());
         drop(waiting);
+    }
+
+    /// Sends a signal to the process, if the run ended before it and it has not ended since; `None` otherwise.
+    pub(super) fn signal_orphan(&self, signal: Signal) -> Option<rustix::io::Result<()>> {
+        self.orphan.borrow().as_ref()?.signal(signal)
     }
 
     fn fire_if_ended(&self) {

@@ -368,6 +368,36 @@ fn a_process_outlives_the_run_unless_it_is_to_be_killed() {
 }
 
 #[test]
+fn a_process_left_behind_is_reaped_and_can_be_killed() {
+    // R12.1
+    for drop_it in [false, true] {
+        let reactor = reactor();
+        // It ends with its input, and so with the run.
+        let short = reactor.spawn_process(ProcessBuilder::new("cat").piped_stdin()).unwrap();
+        let long = reactor.spawn_process(ProcessBuilder::new("sleep").arg("600")).unwrap();
+        if drop_it {
+            drop(reactor);
+        } else {
+            reactor.call_later(Duration::ZERO, {
+                let handle = reactor.handle();
+                move || handle.stop()
+            });
+            run(&reactor);
+        }
+        assert!(is_there(long.id()));
+        long.signal(Signal::CONT.as_raw()).unwrap();
+        long.kill().unwrap();
+        for process in [short, long] {
+            // Nothing of the reactor runs, so it is another thread that fetches the status.
+            while is_there(process.id()) {
+                std::thread::yield_now();
+            }
+            assert_eq!(process.kill().unwrap_err().kind(), ErrorKind::NotFound);
+        }
+    }
+}
+
+#[test]
 fn fifty_processes_run_side_by_side() {
     // R12
     let reactor = reactor();
