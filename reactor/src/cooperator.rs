@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use twistor_deferred::{
-    Cancelled, Canceller, Deferred, Failure, Outcome, Trigger, maybe_deferred_at, succeed,
+    Abandoned, Cancelled, Canceller, Deferred, Failure, Outcome, Trigger, maybe_deferred_at, succeed,
 };
 
 use crate::memory::{Table, pop_front};
@@ -90,7 +90,7 @@ impl Cooperator {
     ///
     /// # Errors
     ///
-    /// [`TaskFailed`], with the failure of a step; [`SchedulerStopped`].
+    /// [`TaskFailed`], with the failure of a step; [`SchedulerStopped`]; [`Abandoned`] when the run ends.
     #[track_caller]
     pub fn coiterate<I>(&self, iterator: I) -> Deferred<()>
     where
@@ -170,10 +170,18 @@ impl Shared {
         if scheduled || self.in_slice.get() {
             return;
         }
-        let this = self.clone();
-        let next =
-            self.clock.schedule(Duration::ZERO, ScheduledCall::at(self.place, move || this.run_slice()));
+        let slice = Slice(Some(self.clone()));
+        let next = self.clock.schedule(Duration::ZERO, ScheduledCall::at(self.place, move || slice.run()));
         self.next_slice.replace(Some(next));
+    }
+
+    /// The clock has dropped the next slice, as a reactor does at the end of a run: the tasks that wait for it fail.
+    fn abandon(&self) {
+        let count = self.line.borrow().len;
+        for _ in 0..count {
+            let Some(task) = self.line.borrow_mut().pop() else { break };
+            task.finish(End::Abandoned);
+        }
     }
 
     fn dequeue(&self, task: &Task) {
@@ -202,6 +210,26 @@ impl Shared {
         let more = self.line.borrow().len > 0;
         if more {
             self.schedule();
+        }
+    }
+}
+
+/// The timer's side of the next slice.
+struct Slice(Option<Rc<Shared>>);
+
+impl Slice {
+    fn run(mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.run_slice();
+        }
+    }
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        // Where the slice was cancelled, no task is left in the line.
+        if let Some(shared) = self.0.take() {
+            shared.abandon();
         }
     }
 }
@@ -294,6 +322,7 @@ enum End {
     Stopped,
     Cancelled,
     SchedulerStopped,
+    Abandoned,
 }
 
 impl End {
@@ -304,6 +333,7 @@ impl End {
             End::Stopped => Err(TaskStopped.into()),
             End::Cancelled => Err(Cancelled.into()),
             End::SchedulerStopped => Err(SchedulerStopped.into()),
+            End::Abandoned => Err(Abandoned.into()),
         }
     }
 }
@@ -464,7 +494,8 @@ impl CooperativeTask {
     ///
     /// # Errors
     ///
-    /// [`TaskFailed`], with the failure of a step; [`TaskStopped`]; [`SchedulerStopped`].
+    /// [`TaskFailed`], with the failure of a step; [`TaskStopped`]; [`SchedulerStopped`]; [`Abandoned`] when the run ends
+    /// while the task could make a step.
     #[track_caller]
     pub fn when_done(&self) -> Deferred<()> {
         self.task.observed.set(true);

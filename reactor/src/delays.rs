@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_deferred::{Cancelled, Deferred, Outcome};
+use twistor_deferred::{Cancelled, Canceller, Deferred, Outcome};
 
 use crate::{Clock, DelayedCall, ScheduledCall};
 
@@ -46,7 +46,8 @@ pub trait AddTimeout {
     /// fires something of its own, which goes on instead. Twisted's `addTimeout`.
     ///
     /// The limit is for the chain as it is now: callbacks added to what this returns are not timed. When the result
-    /// comes first, the timer goes away with it.
+    /// comes first, the timer goes away with it. When the run ends first, or the clock is dropped, the Deferred is
+    /// cancelled at once, and fails with [`Cancelled`] unless its canceller fires something else.
     ///
     /// ```
     /// use std::time::Duration;
@@ -70,21 +71,50 @@ impl<T: 'static> AddTimeout for Deferred<T> {
         if self.is_fired() {
             return self;
         }
-        let too_late = Rc::new(Cell::new(false));
-        let (flag, canceller) = (too_late.clone(), self.canceller());
-        let cancel = move || {
-            flag.set(true);
-            canceller.cancel();
-        };
-        let timer = clock.schedule(limit, ScheduledCall::new(cancel));
+        let state = Rc::new(Cell::new(Limit::Pending));
+        let limiter = Limiter { state: state.clone(), canceller: self.canceller() };
+        let timer = clock.schedule(limit, ScheduledCall::new(move || limiter.cancel(Limit::Passed)));
         self.add_both(move |result| {
+            let before = state.replace(Limit::Over);
             // Not pending when it is what cancelled.
             let _ = timer.cancel();
             match result {
-                Err(failure) if too_late.get() && failure.is::<Cancelled>() => Err(TimedOut { limit }.into()),
+                Err(failure) if before == Limit::Passed && failure.is::<Cancelled>() => {
+                    Err(TimedOut { limit }.into())
+                }
                 result => result,
             }
         })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    Pending,
+    Passed,
+    /// The Deferred has fired, or is being cancelled because the clock has dropped its calls.
+    Over,
+}
+
+/// The timer's side. Dropped without a call, because the run ended or the clock is gone, it cancels: a Deferred that
+/// was to wait for a limited time is not to wait for ever.
+struct Limiter {
+    state: Rc<Cell<Limit>>,
+    canceller: Canceller,
+}
+
+impl Limiter {
+    fn cancel(&self, state: Limit) {
+        if self.state.get() == Limit::Pending {
+            self.state.set(state);
+            self.canceller.cancel();
+        }
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.cancel(Limit::Over);
     }
 }
 

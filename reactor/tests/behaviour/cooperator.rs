@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_deferred::{Cancelled, Canceller, Deferred, Failure, Trigger, fail, succeed};
+use twistor_deferred::{Abandoned, Cancelled, Canceller, Deferred, Failure, Trigger, fail, succeed};
 use twistor_reactor::{
     AddTimeout, CooperativeTask, Cooperator, ManualClock, Reactor, SchedulerStopped, SharedIterator,
     TaskError, TaskStopped, TimedOut, defer_later,
@@ -368,17 +368,25 @@ fn workers_that_share_an_iterator_bound_how_much_is_under_way() {
 }
 
 #[test]
-fn a_cooperator_goes_on_in_the_next_run() {
-    // R4 takes its timer away at the end of the first.
+fn a_task_ends_with_its_run_and_the_cooperator_does_not() {
+    // T5.3
     let reactor = reactor();
     let cooperator = Cooperator::new(&reactor);
-    let handle = reactor.clone();
-    let task = cooperator.cooperate(std::iter::repeat_with(move || handle.stop()));
-    run(&reactor);
-    task.pause().unwrap();
-    task.resume().unwrap();
-    run(&reactor);
-    task.stop().unwrap();
+    for _ in 0..2 {
+        let handle = reactor.clone();
+        let task = cooperator.cooperate(std::iter::repeat_with(move || handle.stop()));
+        let paused = cooperator.cooperate(std::iter::repeat(()));
+        paused.pause().unwrap();
+        run(&reactor);
+        let ended = Record::new();
+        let seen = ended.clone();
+        drop(task.when_done().add_errback(move |failure| {
+            seen.add(failure.is::<Abandoned>());
+            Ok(())
+        }));
+        assert_eq!(ended.take(), [true]);
+        assert_eq!(paused.stop(), Ok(()));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use twistor_deferred::{Abandoned, Cancelled, gather_results};
@@ -389,7 +389,9 @@ fn a_process_left_behind_is_reaped_and_can_be_killed() {
         long.kill().unwrap();
         for process in [short, long] {
             // Nothing of the reactor runs, so it is another thread that fetches the status.
+            let deadline = Instant::now() + Duration::from_secs(30);
             while is_there(process.id()) {
+                assert!(Instant::now() < deadline, "its status is not fetched");
                 std::thread::yield_now();
             }
             assert_eq!(process.kill().unwrap_err().kind(), ErrorKind::NotFound);
