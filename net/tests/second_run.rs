@@ -1,4 +1,4 @@
-//! Every type of this crate that holds a timer, a task or a registration goes through two runs: R4.5 of the reactor.
+//! Every type of this crate that holds a timer, a task or a registration goes through two runs: R4.6 of the reactor.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -66,7 +66,7 @@ impl Protocol for Silent {
     }
 }
 
-/// A listener for this run, kept so that the test says when it closes: with the run.
+/// A listener, and an endpoint that connects to it.
 fn server<P: Protocol>(handle: &Handle, build: impl Fn() -> P + 'static) -> (ListeningPort, ClientEndpoint) {
     let port = listen(handle, move |_| build());
     let address = address(&port);

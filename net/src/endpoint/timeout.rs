@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_deferred::{Cancelled, Deferred};
+use twistor_deferred::{Cancelled, Canceller, Deferred};
 use twistor_reactor::Handle;
 
 use crate::{ConnectStage, ConnectTimedOut};
@@ -51,7 +51,17 @@ impl Progress {
     }
 }
 
-/// The result of `deferred`, or [`ConnectTimedOut`] when it takes longer than `timeout`; then it is cancelled.
+/// The timer's side: it cancels at the deadline, or when the run ends before it.
+struct CancelOnDrop(Canceller);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// The result of `deferred`, or [`ConnectTimedOut`] when it takes longer than `timeout`; then it is cancelled. So it is
+/// when the run ends first.
 #[track_caller]
 pub(crate) fn within<T: 'static>(
     handle: &Handle,
@@ -70,9 +80,10 @@ pub(crate) fn within<T: 'static>(
     });
     let expired = Rc::new(Cell::new(false));
     let expire = expired.clone();
+    let cancel = CancelOnDrop(canceller);
     let timer = handle.call_later(timeout, move || {
         expire.set(true);
-        canceller.cancel();
+        drop(cancel);
     });
     drop(deferred.add_both(move |result| {
         let _ = timer.cancel();
