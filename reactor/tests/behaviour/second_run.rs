@@ -20,6 +20,7 @@ use crate::support::{check_panics, keep_log, logged, reactor};
 const LONG: Duration = Duration::from_secs(3600);
 
 type Begin = Box<dyn Fn() -> Deferred<()>>;
+type SetUp = fn(&Handle) -> Uses;
 
 /// Two uses of a type, each called in both runs: one fires during the run, the other not before its end.
 struct Uses {
@@ -32,7 +33,7 @@ fn uses(fires: impl Fn() -> Deferred<()> + 'static, pends: impl Fn() -> Deferred
 }
 
 /// The name of a type, and what sets up an object that both runs use.
-const TABLE: &[(&str, fn(&Handle) -> Uses)] = &[
+const TABLE: &[(&str, SetUp)] = &[
     ("call_later", call_later),
     ("defer_later", deferred_later),
     ("add_timeout", timeouts),
