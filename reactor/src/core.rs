@@ -172,7 +172,7 @@ impl Core {
             || self.driver.has_more()
     }
 
-    fn longest_wait(&self, max_wait: Option<Duration>) -> Wait {
+    pub(crate) fn longest_wait(&self, max_wait: Option<Duration>) -> Wait {
         let limit = match max_wait {
             Some(Duration::ZERO) => return Wait::Not,
             Some(max_wait) => Some(self.timers.time.now().saturating_add(nanos(max_wait))),

@@ -45,7 +45,66 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::{LEAST, MOST, Pace};
+    use crate::Reactor;
+    use crate::driver::{Driver, Wait};
+
+    /// The end of the next wait, of a reactor in which a timer ran after an alarm a second from now.
+    fn next_wait(max_wait: Option<Duration>, schedule: impl FnOnce(&Reactor)) -> (u64, u64) {
+        let reactor = Reactor::new().unwrap();
+        let core = reactor.core().unwrap();
+        let Driver::Os(os) = &core.driver else { unreachable!() };
+        let alarm = core.timers.time.now() + 1_000_000_000;
+        os.pace.rang(alarm);
+        os.pace.ran(1);
+        schedule(&reactor);
+        match core.longest_wait(max_wait) {
+            Wait::Until(time) => (time, alarm),
+            wait => panic!("{wait:?}"),
+        }
+    }
+
+    #[test]
+    fn only_alarms_for_later_calls_are_put_off() {
+        // T1.1
+        let (later, alarm) =
+            next_wait(None, |reactor| drop(reactor.call_later(Duration::from_nanos(1), || ())));
+        assert_eq!(later, alarm + LEAST);
+        let (far, alarm) = next_wait(None, |reactor| drop(reactor.call_later(Duration::from_secs(2), || ())));
+        assert!(far > alarm + LEAST);
+        let (at_once, alarm) = next_wait(None, |reactor| drop(reactor.call_later(Duration::ZERO, || ())));
+        assert!(at_once < alarm);
+        let (reset, alarm) = next_wait(None, |reactor| {
+            let call = reactor.call_later(Duration::from_secs(2), || ());
+            call.reset(Duration::ZERO).unwrap();
+        });
+        assert!(reset < alarm);
+        let (limit, alarm) = next_wait(Some(Duration::from_nanos(1)), |reactor| {
+            reactor.call_later(Duration::from_nanos(1), || ());
+        });
+        assert!(limit < alarm, "the caller's own limit");
+    }
+
+    #[test]
+    fn an_alarm_that_has_not_rung_puts_nothing_off() {
+        // T1.1
+        let reactor = Reactor::new().unwrap();
+        let core = reactor.core().unwrap();
+        let Driver::Os(os) = &core.driver else { unreachable!() };
+        let wait = |until| core.driver.wait(&core.timers.time, Wait::Until(until), |_, _| ()).unwrap();
+        os.waker().upgrade().unwrap().wake().unwrap();
+        wait(core.timers.time.now() + 40_000_000);
+        os.pace.ran(1);
+        assert!(os.pace.earliest() < core.timers.time.now(), "the waker ended the wait");
+        let alarm = core.timers.time.now() + 1_000_000;
+        while core.timers.time.now() < alarm {
+            wait(alarm);
+        }
+        os.pace.ran(1);
+        assert_eq!(os.pace.earliest(), alarm + LEAST, "it has rung");
+    }
 
     #[test]
     fn the_denser_the_timers_the_later_the_next_alarm() {
