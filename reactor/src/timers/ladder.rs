@@ -5,7 +5,7 @@ use super::slots::Slots;
 use super::{Entry, SMALL};
 
 /// A heap that grows past this keeps the nearest entries alone.
-const HEAP_MOST: usize = 512;
+const HEAP_MOST: usize = 1024;
 /// How many of them, about.
 const HEAP_KEEPS: usize = 128;
 /// A list this short goes into the heap when it is reached. A longer one is split.
