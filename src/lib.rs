@@ -35,6 +35,7 @@
 //! - `direct-syscalls`: on Linux, connections receive and send without the C library, which makes small messages a few percent cheaper.
 //! - `precise-timers`: on Linux, timers are accurate to tens of microseconds instead of a millisecond.
 //! - `process`: child processes; `signals`: Ctrl-C and SIGTERM shut down gracefully, and callbacks for other signals.
+//! - `simulation`: runs that are the same for the same seed, with a network in memory, for tests.
 //!
 //! Off by default: `trace` draws the path of a result as text and as a picture, and lists Deferreds that have not fired.
 

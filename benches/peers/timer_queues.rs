@@ -37,7 +37,7 @@ impl TimerQueue for Timers<Value> {
     type Id = TimerId;
 
     fn new() -> Self {
-        Timers::new()
+        Timers::new(|_| ())
     }
 
     fn insert(&mut self, deadline: u64, value: Value) -> TimerId {

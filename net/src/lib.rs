@@ -57,7 +57,8 @@
 //! # Features
 //!
 //! All on by default: `http`, `compression` (gzip and deflate), `tls` (by rustls; building its cryptography, ring, needs
-//! a C compiler) and `direct-syscalls` (on Linux, connections receive and send past the C library).
+//! a C compiler), `direct-syscalls` (on Linux, connections receive and send past the C library) and `simulation`
+//! ([`SimulatedNetwork`]).
 
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
 
@@ -72,6 +73,10 @@ pub mod framing;
 #[cfg(feature = "http")]
 pub mod http;
 mod protocol;
+#[cfg(feature = "simulation")]
+mod simulation;
+#[cfg(not(feature = "simulation"))]
+#[path = "simulation/absent.rs"]
 mod simulation;
 pub(crate) mod stream;
 #[cfg(feature = "tls")]
@@ -94,6 +99,7 @@ pub use protocol::{
     Conversation, EndOfData, Factory, FrameReceiver, Framed, IdleTimedOut, IdleTimeout, IdleTimer, Limited,
     LimitedProtocol, Protocol, conversations,
 };
+#[cfg(feature = "simulation")]
 pub use simulation::{NetworkEvent, NetworkEventKind, SimulatedNetwork};
 pub use stream::{Listener, ListeningPort, Stream};
 pub use transport::{Producer, ProducerRefused, RateLimit, Transport};

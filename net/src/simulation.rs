@@ -16,7 +16,7 @@ use crate::Address;
 
 pub(crate) use datagrams::SimulatedDatagrams;
 pub(crate) use network::Network;
-pub(crate) use socket::{SimulatedListener, SimulatedSocket};
+pub(crate) use socket::{BoxedSocket, SimulatedListener};
 
 /// The network of a [simulated reactor](twistor_reactor::Reactor::simulated): all endpoints, listeners and transports
 /// of such a reactor use it, unchanged, and this is where a test says what the network does to them.

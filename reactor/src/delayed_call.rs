@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
+use std::hint::black_box;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -122,7 +123,7 @@ impl TimerQueue {
     pub(crate) fn new(time: Time) -> Rc<TimerQueue> {
         Rc::new(TimerQueue {
             time,
-            timers: RefCell::new(Timers::new()),
+            timers: RefCell::new(Timers::new(|call: &ScheduledCall| _ = black_box(call.place()))),
             hook: OnceCell::new(),
             in_turn: Cell::new(false),
             at_once: Cell::new(false),

@@ -4,6 +4,10 @@
 mod alarm;
 mod os;
 mod pace;
+#[cfg(feature = "simulation")]
+mod simulated;
+#[cfg(not(feature = "simulation"))]
+#[path = "driver/absent.rs"]
 mod simulated;
 
 use std::io;
@@ -30,6 +34,7 @@ pub(crate) enum Wait {
 #[derive(Debug)]
 pub(crate) enum Driver {
     Os(Os),
+    #[cfg_attr(not(feature = "simulation"), expect(dead_code, reason = "it has no value then"))]
     Simulated(Simulated),
 }
 

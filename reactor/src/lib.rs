@@ -40,7 +40,8 @@
 //! # Features
 //!
 //! All on by default: `precise-timers` (to tens of microseconds on Linux, instead of to the millisecond), `process`
-//! (child processes) and `signals` (Ctrl-C and SIGTERM stop a run, and callbacks for signals).
+//! (child processes), `signals` (Ctrl-C and SIGTERM stop a run, and callbacks for signals) and `simulation`
+//! ([`Reactor::simulated`]).
 
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
 

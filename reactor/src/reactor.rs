@@ -11,7 +11,9 @@ use twistor_deferred::{Failure, Outcome};
 
 use crate::core::Core;
 use crate::delayed_call::HostHook;
-use crate::driver::{Driver, Os, Simulated};
+#[cfg(feature = "simulation")]
+use crate::driver::Simulated;
+use crate::driver::{Driver, Os};
 use crate::time::Time;
 use crate::{Handle, Phase};
 
@@ -113,6 +115,7 @@ impl Reactor {
     /// assert_eq!(reactor.now() - start, Duration::from_secs(86_400));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[cfg(feature = "simulation")]
     pub fn simulated(seed: u64) -> Reactor {
         Reactor::builder().build_with(Driver::Simulated(Simulated::new(seed)), Time::manual())
     }

@@ -49,14 +49,16 @@ impl Simulation {
     /// A part is owned by the reactor: let it hold a [`Handle`], never a [`Reactor`](crate::Reactor).
     pub fn part<T: 'static>(&self, make: impl FnOnce() -> T) -> Option<Rc<T>> {
         let find = |simulated: &Simulated| {
-            let parts = simulated.parts.borrow();
+            let parts = simulated.parts().borrow();
             parts.iter().find(|(id, _)| *id == TypeId::of::<T>()).map(|(_, part)| part.clone())
         };
         let found: Rc<dyn Any> = match self.with(find)? {
             Some(part) => part,
             None => {
                 let part: Rc<dyn Any> = Rc::new(make());
-                self.with(|simulated| simulated.parts.borrow_mut().push((TypeId::of::<T>(), part.clone())))?;
+                self.with(|simulated| {
+                    simulated.parts().borrow_mut().push((TypeId::of::<T>(), part.clone()))
+                })?;
                 part
             }
         };

@@ -25,9 +25,7 @@ const UNIX_RETRY: Duration = Duration::from_millis(10);
 /// A connected socket. Cancelling closes it.
 pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>) -> Deferred<WatchedSocket> {
     let opened = match Network::of(handle) {
-        Some(network) => {
-            network.connect(address.into(), bind).map(|socket| Socket::Simulated(Box::new(socket)))
-        }
+        Some(network) => network.connect(address.into(), bind).map(Socket::Simulated),
         None => open(address, bind).map(|stream| Socket::tcp(stream, address)),
     };
     match opened {
@@ -40,9 +38,7 @@ pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>
 #[cfg(unix)]
 pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<WatchedSocket> {
     let opened = match Network::of(handle) {
-        Some(network) => network
-            .connect(Address::Unix(Some(path.clone())), None)
-            .map(|socket| Socket::Simulated(Box::new(socket))),
+        Some(network) => network.connect(Address::Unix(Some(path.clone())), None).map(Socket::Simulated),
         None => crate::stream::unix::address(&path)
             .and_then(|address| mio::net::UnixStream::connect_addr(&address))
             .map(Socket::Unix),

@@ -12,7 +12,7 @@ use twistor_reactor::{Handle, Simulation};
 
 use super::datagrams::Mailbox;
 use super::link::Link;
-use super::socket::{Backlog, SimulatedListener, SimulatedSocket};
+use super::socket::{Backlog, BoxedSocket, SimulatedListener, SimulatedSocket};
 use super::{NetworkEvent, NetworkEventKind};
 use crate::{Address, DnsLookupError};
 
@@ -246,11 +246,7 @@ impl Network {
         SocketAddr::new(host, state.last_port)
     }
 
-    pub(crate) fn connect(
-        self: &Rc<Self>,
-        target: Address,
-        bind: Option<IpAddr>,
-    ) -> io::Result<SimulatedSocket> {
+    pub(crate) fn connect(self: &Rc<Self>, target: Address, bind: Option<IpAddr>) -> io::Result<BoxedSocket> {
         let source = match &target {
             Address::Unix(_) => Address::Unix(None),
             Address::Ip(address) => {
@@ -271,7 +267,7 @@ impl Network {
         state.links.push(Rc::downgrade(&link));
         drop(state);
         link.call();
-        Ok(socket)
+        Ok(Box::new(socket))
     }
 
     /// Who takes a connection to this address.

@@ -14,6 +14,9 @@ use super::link::Link;
 use super::network::Network;
 use crate::Address;
 
+/// How a connection keeps its end: the other kinds of socket are smaller.
+pub(crate) type BoxedSocket = Box<SimulatedSocket>;
+
 /// One end of a connection.
 pub(crate) struct SimulatedSocket {
     network: Weak<Network>,
@@ -145,7 +148,7 @@ impl SimulatedListener {
         SimulatedListener { network: Rc::downgrade(network), address, backlog }
     }
 
-    pub(crate) fn accept(&self) -> io::Result<(SimulatedSocket, Address)> {
+    pub(crate) fn accept(&self) -> io::Result<(BoxedSocket, Address)> {
         let network = self.network.upgrade().ok_or(io::ErrorKind::NotConnected)?;
         if self.backlog.waiting.borrow().is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -154,7 +157,7 @@ impl SimulatedListener {
         match self.backlog.waiting.borrow_mut().pop_front() {
             Some(link) => {
                 let peer = link.ends[0].address.clone();
-                Ok((SimulatedSocket::new(&network, link, 1), peer))
+                Ok((Box::new(SimulatedSocket::new(&network, link, 1)), peer))
             }
             None => Err(io::ErrorKind::WouldBlock.into()),
         }

@@ -172,7 +172,7 @@ impl Acceptor {
                 listener.accept().map(|(stream, peer)| (Socket::Unix(stream), super::unix::address_of(peer)))
             }
             Acceptor::Simulated(listener) => {
-                listener.accept().map(|(socket, peer)| (Socket::Simulated(Box::new(socket)), peer))
+                listener.accept().map(|(socket, peer)| (Socket::Simulated(socket), peer))
             }
         }
     }

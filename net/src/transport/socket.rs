@@ -14,7 +14,7 @@ use twistor_reactor::{EventHandler, Handle, Registration};
 
 use super::calls;
 use crate::Address;
-use crate::simulation::SimulatedSocket;
+use crate::simulation::BoxedSocket;
 #[cfg(feature = "tls")]
 use crate::tls::TlsStream;
 
@@ -25,7 +25,7 @@ pub(crate) enum Socket {
     Tcp6(TcpStream, Box<SocketAddrV6>),
     #[cfg(unix)]
     Unix(UnixStream),
-    Simulated(Box<SimulatedSocket>),
+    Simulated(BoxedSocket),
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream>),
     /// Closed already: what is left in the place of a socket that was dropped.

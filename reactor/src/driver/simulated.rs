@@ -13,7 +13,7 @@ pub(crate) struct Simulated {
     /// The state of the random numbers that everything in the simulation is drawn from.
     random: Cell<u64>,
     /// What hangs on this simulation: one value of each type.
-    pub(crate) parts: RefCell<Vec<(TypeId, Rc<dyn Any>)>>,
+    parts: RefCell<Vec<(TypeId, Rc<dyn Any>)>>,
 }
 
 impl fmt::Debug for Simulated {
@@ -39,6 +39,10 @@ impl Simulated {
                 "the simulation has come to rest: no timer is set, and nothing else can happen",
             )),
         }
+    }
+
+    pub(crate) fn parts(&self) -> &RefCell<Vec<(TypeId, Rc<dyn Any>)>> {
+        &self.parts
     }
 
     /// The next random number (SplitMix64).

@@ -69,13 +69,13 @@ impl Ladder {
 
     /// The first entry that is not a leftover. Drops leftovers before it.
     #[inline]
-    pub(super) fn first<T>(&mut self, slots: &Slots<T>) -> Option<Entry> {
+    pub(super) fn first<T>(&mut self, slots: &Slots<T>, touch: fn(&T)) -> Option<Entry> {
         loop {
             match self.near.first() {
                 Some(first) if slots.counts(&first) => return Some(first),
                 Some(_) => self.pop(),
                 None if self.lists.is_empty() => return None,
-                None => self.refill(slots),
+                None => self.refill(slots, touch),
             }
         }
     }
@@ -182,7 +182,7 @@ impl Ladder {
 
     /// Fills an empty heap from the nearest list, or splits that list.
     #[cold]
-    fn refill<T>(&mut self, slots: &Slots<T>) {
+    fn refill<T>(&mut self, slots: &Slots<T>, touch: fn(&T)) {
         let (Some(mut list), Some(_)) = (self.lists.pop(), self.firsts.pop()) else { return };
         self.relieve_at = HEAP_MOST;
         // It is a short one's turn, so this fetches its slots into the processor's cache, all at once.
@@ -192,6 +192,7 @@ impl Ladder {
             self.entries += list.len();
         }
         if list.len() <= LIST_MOST {
+            list.iter().for_each(|entry| slots.touch(entry, touch));
             self.near.replace(list);
         } else {
             self.split(list);

@@ -136,6 +136,12 @@ impl<T> Slots<T> {
             .is_some_and(|slot| slot.sequence == entry.sequence() && slot.value.is_some())
     }
 
+    pub(super) fn touch(&self, entry: &Entry, touch: fn(&T)) {
+        if let Some(value) = self.table.get(entry.slot() as usize).and_then(|slot| slot.value.as_ref()) {
+            touch(value);
+        }
+    }
+
     /// Numbers the pending timers anew, from zero, in the order in which they were scheduled.
     pub(super) fn renumber(&mut self) -> Vec<Entry> {
         let pending = |(_, slot): &(usize, &mut Slot<T>)| slot.value.is_some();

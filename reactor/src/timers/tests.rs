@@ -46,7 +46,7 @@ struct Model {
 impl Model {
     fn new() -> Model {
         let (sorted, ids) = (BTreeMap::new(), Vec::new());
-        Model { timers: Timers::new(), sorted, scheduled: 0, ids, now: 0 }
+        Model { timers: Timers::new(|_| ()), sorted, scheduled: 0, ids, now: 0 }
     }
 
     fn place(&mut self, value: usize, deadline: u64) {
@@ -167,7 +167,7 @@ fn the_order_is_that_of_a_sorted_map() {
 #[test]
 fn leftovers_stay_in_proportion_to_the_timers_that_wait() {
     // T1
-    let mut timers = Timers::new();
+    let mut timers = Timers::new(|_| ());
     let first = timers.insert(1, ()).unwrap();
     let bound = |timers: &Timers<()>| SMALL.max(ENTRIES_A_TIMER * timers.len()) + 1;
     for deadline in 2..100_000 {
@@ -187,7 +187,7 @@ fn leftovers_stay_in_proportion_to_the_timers_that_wait() {
 #[test]
 fn timers_taken_out_leave_no_deadline() {
     // R4
-    let mut timers = Timers::new();
+    let mut timers = Timers::new(|_| ());
     let ids = [3, 1, 2].map(|deadline| timers.insert(deadline, deadline).unwrap());
     let mut values = timers.take_all();
     values.sort_unstable();
@@ -202,7 +202,7 @@ fn many_timers_return_their_memory() {
     // T1.4
     const MANY: u64 = 100_000;
     let most = |timers: &Timers<()>| timers.entries.capacity().max(timers.slots.capacity());
-    let (mut cancelled, mut run, mut taken) = (Timers::new(), Timers::new(), Timers::new());
+    let (mut cancelled, mut run, mut taken) = (Timers::new(|_| ()), Timers::new(|_| ()), Timers::new(|_| ()));
     let mut ids = Vec::new();
     for deadline in 0..MANY {
         ids.push(cancelled.insert(deadline, ()).unwrap());

@@ -17,9 +17,7 @@ use super::encode::{self, DateLine};
 use super::settings::{Rounds, Settings};
 use super::{Resource, date};
 use crate::http::Limits;
-use crate::{
-    Address, CannotListen, Factory, HandlerPanicked, ListeningPort, ServerEndpoint, SimulatedNetwork,
-};
+use crate::{Address, CannotListen, Factory, HandlerPanicked, ListeningPort, ServerEndpoint};
 
 /// Buffers that grew larger are given back.
 const KEPT_BUFFER: usize = 256 * 1024;
@@ -100,7 +98,7 @@ impl Site {
             now: Cell::new(0),
             round: RefCell::default(),
             date: Cell::new(encode::date_line(0)),
-            simulated_since: SimulatedNetwork::of(handle).map(|_| handle.now()),
+            simulated_since: handle.simulation().map(|_| handle.now()),
             out: Cell::default(),
             channels: RefCell::default(),
             ports: RefCell::default(),
