@@ -469,7 +469,7 @@ fn refused_and_bad_urls_have_their_own_errors() {
     });
     run(|reactor| {
         let bad =
-            [get_page(reactor, "http://h/a b"), get_page(reactor, "ftp://h/"), get_page(reactor, "http://")];
+            [get_page(reactor, "http://h<"), get_page(reactor, "ftp://h/"), get_page(reactor, "http://")];
         for page in bad {
             assert!(page.is_fired());
             drop(page.fails::<InvalidUrl>());
@@ -506,7 +506,7 @@ fn what_would_split_a_request_is_refused_before_anything_is_sent() {
         ] {
             drop(request.get_page(reactor).fails::<EncodeError>());
         }
-        for bad in ["/a b", "/a\r\nEvil: 1", "/\0", "/\n"] {
+        for bad in ["/a\r\nEvil: 1", "/\0", "/\n"] {
             drop(get_page(reactor, server.url(bad)).fails::<InvalidUrl>());
         }
         get_page(reactor, &url).add_callback(move |_| {

@@ -867,7 +867,7 @@ fn the_url_of_a_proxy_is_read_as_curl_reads_it() {
         "",
         "socks5h://a:1",
         "http://me:secret@",
-        "me:sec@ret@proxy:1",
+        "me:sec@ret@proxy:x",
         "a:99999",
         "a b",
         "http://me:secret@a:0",

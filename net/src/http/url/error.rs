@@ -1,0 +1,87 @@
+//! Why a text is not the URL of a page.
+
+use std::error::Error;
+use std::fmt;
+
+/// Why a text is not the URL of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidUrl {
+    /// It has a control character, or a backslash before its path, where readers disagree about the host.
+    Character {
+        /// The bytes before that character.
+        at: usize,
+    },
+    /// A reference to be joined breaks RFC 3986's rules.
+    Syntax {
+        /// The text, without what may be user name and password.
+        text: String,
+    },
+    /// It does not begin with a scheme.
+    Relative {
+        /// The text, without what may be user name and password.
+        text: String,
+    },
+    /// It is neither `http` nor `https`.
+    UnsupportedScheme {
+        /// The scheme.
+        scheme: String,
+    },
+    /// It names no host.
+    NoHost,
+    /// Its host is neither a name nor an address. Names with non-ASCII characters are converted with the feature `idna`
+    /// only; without it they are written in their `xn--` form.
+    InvalidHost {
+        /// The host.
+        host: String,
+        /// The bytes before it.
+        at: usize,
+    },
+    /// Its port is not a number from 1 to 65535.
+    InvalidPort {
+        /// The port.
+        port: String,
+        /// The bytes before it.
+        at: usize,
+    },
+}
+
+impl fmt::Display for InvalidUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InvalidUrl::Character { at } => write!(f, "invalid URL: invalid character at byte {at}"),
+            InvalidUrl::Syntax { text } => write!(f, "invalid URL \"{}\"", text.escape_debug()),
+            InvalidUrl::Relative { text } => {
+                let text = text.escape_debug();
+                write!(f, "invalid URL \"{text}\": it does not begin with http:// or https://")
+            }
+            InvalidUrl::UnsupportedScheme { scheme } => {
+                write!(f, "invalid URL: it begins with {scheme}:, not with http:// or https://")
+            }
+            InvalidUrl::NoHost => f.write_str("invalid URL: it names no host"),
+            InvalidUrl::InvalidHost { host, at } => {
+                write!(f, "invalid URL: invalid host \"{}\" at byte {at}", host.escape_debug())?;
+                if host.is_ascii() || cfg!(feature = "idna") {
+                    return Ok(());
+                }
+                f.write_str("; write its xn-- form, or enable the feature idna")
+            }
+            InvalidUrl::InvalidPort { port, at } => {
+                let port = port.escape_debug();
+                write!(f, "invalid URL: port \"{port}\" at byte {at} is not between 1 and 65535")
+            }
+        }
+    }
+}
+
+impl Error for InvalidUrl {}
+
+/// The text without what stands before its last at sign, behind the slashes: a password may have any character, before
+/// somebody encodes it.
+pub(super) fn without_user(text: &str) -> String {
+    let start = text.find("//").map_or(0, |at| at + 2);
+    match text[start..].rfind('@') {
+        Some(at) => format!("{}...{}", &text[..start], &text[start + at..]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,144 @@
+//! Takes a URL apart, and puts it together in its normal form.
+
+use super::error::{InvalidUrl, without_user};
+use super::{Scheme, Url, host, repair};
+
+/// Reads a URL that begins `offset` bytes into the text that errors refer to.
+pub(super) fn url(text: &str, offset: usize) -> Result<Url, InvalidUrl> {
+    if let Some(at) = text.bytes().position(|byte| byte < b' ' || byte == 0x7f) {
+        return Err(InvalidUrl::Character { at: offset + at });
+    }
+    let (scheme, rest) = scheme(text)?;
+    let rest = rest.strip_prefix("//").ok_or(InvalidUrl::NoHost)?;
+    let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let offset = offset + text.len() - rest.len() - authority.len();
+    // A browser ends the host there, others take all for the user's name.
+    if let Some(at) = authority.find('\\') {
+        return Err(InvalidUrl::Character { at: offset + at });
+    }
+    let (userinfo, host_and_port) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let offset = offset + authority.len() - host_and_port.len();
+    let (host, port) = split_port(host_and_port);
+    if host.is_empty() {
+        return Err(InvalidUrl::NoHost);
+    }
+    let port = match port {
+        None | Some("") => scheme.default_port(),
+        Some(port) => match port.parse() {
+            Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => number,
+            _ => {
+                let at = offset + host_and_port.len() - port.len();
+                return Err(InvalidUrl::InvalidPort { port: port.to_owned(), at });
+            }
+        },
+    };
+    let (target, fragment) = match rest.split_once('#') {
+        Some((target, fragment)) => (target, Some(fragment)),
+        None => (rest, None),
+    };
+    let mut text = String::with_capacity(scheme.as_str().len() + 10 + host.len() + target.len());
+    text.push_str(scheme.as_str());
+    text.push_str("://");
+    let start = text.len();
+    if !host::push(&mut text, host) {
+        return Err(InvalidUrl::InvalidHost { host: host.to_owned(), at: offset });
+    }
+    let host = start..text.len();
+    if port != scheme.default_port() {
+        text.push(':');
+        text.push_str(&port.to_string());
+    }
+    let path = text.len();
+    push_target(&mut text, target);
+    Ok(Url {
+        text,
+        scheme,
+        host,
+        port,
+        path,
+        userinfo: (!userinfo.is_empty()).then(|| repair::userinfo(userinfo).into()),
+        fragment: fragment.map(|fragment| repair::fragment(fragment).into()),
+    })
+}
+
+/// Splits off the scheme and its colon.
+fn scheme(text: &str) -> Result<(Scheme, &str), InvalidUrl> {
+    let is_scheme = |scheme: &str| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    };
+    match text.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => Ok((Scheme::Http, rest)),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => Ok((Scheme::Https, rest)),
+        Some((scheme, _)) => Err(InvalidUrl::UnsupportedScheme { scheme: scheme.to_owned() }),
+        None => Err(InvalidUrl::Relative { text: without_user(text) }),
+    }
+}
+
+/// Splits off the port. An address in brackets has colons of its own.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    let end_of_host = match authority.rfind(']') {
+        Some(bracket) => bracket + 1,
+        None if authority.starts_with('[') => return (authority, None),
+        None => 0,
+    };
+    match authority[end_of_host..].find(':') {
+        Some(colon) => (&authority[..end_of_host + colon], Some(&authority[end_of_host + colon + 1..])),
+        None => (authority, None),
+    }
+}
+
+/// Appends path and query, in the characters they may have and without dot segments.
+fn push_target(text: &mut String, target: &str) {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    if path.is_empty() {
+        text.push('/');
+    } else if path.contains("/.") || path.contains("/%2") {
+        push_without_dots(text, path);
+    } else {
+        repair::push(text, path, repair::IN_PATH);
+    }
+    if let Some(query) = query {
+        text.push('?');
+        repair::push(text, query, repair::IN_QUERY);
+    }
+}
+
+/// Appends a path that begins with a slash, resolving dot segments (RFC 3986, section 5.2.4).
+fn push_without_dots(text: &mut String, path: &str) {
+    let start = text.len();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match dots(segment) {
+            None => {
+                text.push('/');
+                repair::push(text, segment, repair::IN_PATH);
+                continue;
+            }
+            Some(1) => {}
+            Some(_) => {
+                let parent = text[start..].rfind('/').unwrap_or_default();
+                text.truncate(start + parent);
+            }
+        }
+        if segments.peek().is_none() {
+            text.push('/');
+        }
+    }
+}
+
+/// The dots of a dot segment, which may be percent-encoded.
+fn dots(segment: &str) -> Option<usize> {
+    let (mut rest, mut count) = (segment, 0);
+    while !rest.is_empty() {
+        rest = rest
+            .strip_prefix('.')
+            .or_else(|| rest.strip_prefix("%2e"))
+            .or_else(|| rest.strip_prefix("%2E"))?;
+        count += 1;
+    }
+    matches!(count, 1 | 2).then_some(count)
+}

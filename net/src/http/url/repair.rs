@@ -1,0 +1,85 @@
+//! Percent-encodes the characters that a URL may not have.
+
+const UNRESERVED_AND_SUBDELIMS: &[u8] = b"-._~!$&'()*+,;=";
+pub(super) const IN_PATH: &[u8] = b"-._~!$&'()*+,;=:@/";
+pub(super) const IN_QUERY: &[u8] = b"-._~!$&'()*+,;=:@/?";
+const IN_USERINFO: &[u8] = b"-._~!$&'()*+,;=:";
+
+/// Whether a byte stands for itself in a name of a host.
+pub(super) fn is_in_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || UNRESERVED_AND_SUBDELIMS.contains(&byte)
+}
+
+pub(super) fn userinfo(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    push(&mut out, text, IN_USERINFO);
+    out
+}
+
+pub(super) fn fragment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    push(&mut out, text, IN_QUERY);
+    out
+}
+
+/// Appends the text with every byte encoded that is neither a letter, nor a digit, nor among `marks`. Escapes stay.
+pub(super) fn push(out: &mut String, text: &str, marks: &[u8]) {
+    let bytes = text.as_bytes();
+    if bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || marks.contains(byte)) {
+        return out.push_str(text);
+    }
+    for (at, &byte) in bytes.iter().enumerate() {
+        let keep = match byte {
+            b'%' => is_escape(&bytes[at..]),
+            _ => byte.is_ascii_alphanumeric() || marks.contains(&byte),
+        };
+        push_byte(out, byte, keep);
+    }
+}
+
+fn is_escape(bytes: &[u8]) -> bool {
+    bytes.get(1..3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
+}
+
+fn push_byte(out: &mut String, byte: u8, keep: bool) {
+    if keep {
+        out.push(char::from(byte));
+    } else {
+        out.push('%');
+        out.push(char::from(b"0123456789ABCDEF"[usize::from(byte >> 4)]));
+        out.push(char::from(b"0123456789ABCDEF"[usize::from(byte & 15)]));
+    }
+}
+
+/// A reference as it came, in the characters a reference may have.
+pub(super) fn reference(reference: &[u8]) -> String {
+    let mut text = String::with_capacity(reference.len() + 16);
+    let (mut in_fragment, mut in_address) = (false, false);
+    let user_ends = end_of_user(reference);
+    for (at, &byte) in reference.iter().enumerate() {
+        let keep = match byte {
+            b'%' => is_escape(&reference[at..]),
+            b'@' => at >= user_ends,
+            b'#' => !std::mem::replace(&mut in_fragment, true),
+            // Brackets hold an address, which comes right after the slashes or the user.
+            b'[' => {
+                in_address = reference[..at].ends_with(b"//") || reference[..at].ends_with(b"@");
+                in_address
+            }
+            b']' => std::mem::take(&mut in_address),
+            _ => byte.is_ascii_alphanumeric() || IN_QUERY.contains(&byte),
+        };
+        push_byte(&mut text, byte, keep);
+    }
+    text
+}
+
+/// Where the at sign is that ends the user's name and password: the last one before the path.
+fn end_of_user(reference: &[u8]) -> usize {
+    let slashes = reference.windows(2).position(|pair| pair == b"//");
+    let is_authority = |at: usize| at == 0 || (reference[at - 1] == b':' && !reference[..at].contains(&b'/'));
+    let Some(start) = slashes.filter(|at| is_authority(*at)).map(|at| at + 2) else { return 0 };
+    let ends = |byte: &u8| matches!(byte, b'/' | b'?' | b'#');
+    let end = reference[start..].iter().position(ends).map_or(reference.len(), |length| start + length);
+    reference[..end].iter().rposition(|&byte| byte == b'@').unwrap_or_default()
+}
