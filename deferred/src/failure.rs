@@ -126,6 +126,15 @@ impl Failure {
         self.0.made_at
     }
 
+    /// The place in the user's code to name in a log line: where the error became a failure; if that was inside of this
+    /// library, where the Deferred was made whose chain the failure went down last.
+    pub fn user_location(&self) -> &'static Location<'static> {
+        match self.0.deferred_at {
+            Some(place) if is_ours(self.0.made_at.file()) => place,
+            _ => self.0.made_at,
+        }
+    }
+
     /// Where the Deferred was made whose chain the failure went down last, if it has been in one: the one to handle it.
     pub fn deferred_location(&self) -> Option<&'static Location<'static>> {
         self.0.deferred_at

@@ -242,6 +242,7 @@ impl DatagramTransport {
 
     /// Closes the port. Fires when `stopped` has been called; at once if it was closed before. Twisted:
     /// `stopListening`.
+    #[track_caller]
     pub fn stop_listening(&self) -> Deferred<()> {
         match self.port.upgrade() {
             Some(port) if !port.lost.get() => {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,11 +70,18 @@ impl Error for ConnectionLost {
 pub struct HandlerPanicked {
     handler: &'static str,
     message: String,
+    given_at: Option<&'static Location<'static>>,
 }
 
 impl HandlerPanicked {
     pub(crate) fn new(handler: &'static str, message: String) -> HandlerPanicked {
-        HandlerPanicked { handler, message }
+        HandlerPanicked { handler, message, given_at: None }
+    }
+
+    /// Names the place in the user's code where the handler was given to the library.
+    pub(crate) fn given_at(mut self, place: &'static Location<'static>) -> HandlerPanicked {
+        self.given_at = Some(place);
+        self
     }
 
     /// The method that panicked, such as `data_received`.
@@ -89,7 +97,11 @@ impl HandlerPanicked {
 
 impl fmt::Display for HandlerPanicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} panicked: {}", self.handler, self.message)
+        f.write_str(self.handler)?;
+        if let Some(place) = self.given_at {
+            write!(f, ", given at {place},")?;
+        }
+        write!(f, " panicked: {}", self.message)
     }
 }
 

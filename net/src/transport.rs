@@ -349,6 +349,7 @@ impl Transport {
     /// # Errors
     ///
     /// [`ConnectionLost`] or [`ConnectionAborted`](crate::ConnectionAborted), when the connection ends before.
+    #[track_caller]
     pub fn drained(&self) -> Deferred<()> {
         match self.connection.upgrade() {
             Some(connection) => connection.drained(),

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::net::IpAddr;
+use std::panic::Location;
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -161,6 +162,7 @@ impl ClientEndpoint {
         let progress = Progress::new(self.target.clone());
         within(handle, self.open(handle, &progress), self.timeout, progress)
             .add_callback(move |socket| Ok(Connection::start(&starter, socket, protocol)?))
+            .attributed_to(Location::caller())
     }
 
     /// A connected socket, secured if this is a TLS endpoint, however long that takes.

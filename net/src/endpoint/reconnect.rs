@@ -4,6 +4,7 @@ mod service;
 mod waiters;
 
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -97,12 +98,13 @@ pub struct Reconnecting {
 impl Reconnecting {
     /// Returns a service that makes a protocol with `build` for each connection. It begins with
     /// [`start`](Reconnecting::start).
+    #[track_caller]
     pub fn new<P: Protocol>(
         handle: &Handle,
         endpoint: ClientEndpoint,
         build: impl Fn() -> P + 'static,
     ) -> Reconnecting {
-        Reconnecting { service: Service::new(handle, endpoint, build) }
+        Reconnecting { service: Service::new(handle, endpoint, build, Location::caller()) }
     }
 
     /// Sets the waits before connecting again.
@@ -123,12 +125,15 @@ impl Reconnecting {
     /// Prepares each connection with `prepare`, such as a login, before it counts as made: the result is waited for,
     /// and a failure aborts the connection and counts as one to connect. Twisted: `prepareConnection`.
     #[must_use]
+    #[track_caller]
     pub fn prepare<O: Outcome>(self, prepare: impl Fn(&Transport) -> O + 'static) -> Reconnecting {
+        let place = Location::caller();
         let prepare = move |transport: &Transport| {
             let prepared = guarded(|| prepare(transport).into_deferred());
             prepared
-                .unwrap_or_else(|message| fail(HandlerPanicked::new("prepare", message)))
+                .unwrap_or_else(|message| fail(HandlerPanicked::new("prepare", message).given_at(place)))
                 .add_callback(|_| ())
+                .attributed_to(place)
         };
         self.service.prepare.replace(Some(Rc::new(prepare)));
         self
@@ -139,8 +144,9 @@ impl Reconnecting {
     ///
     /// After a panic of `tell`, which is logged, it is not called again.
     #[must_use]
+    #[track_caller]
     pub fn on_failure(self, tell: impl FnMut(&Failure, Duration) + 'static) -> Reconnecting {
-        self.service.tell.set(Some(Box::new(tell)));
+        self.service.tell.set(Some((Box::new(tell), Location::caller())));
         self
     }
 

@@ -159,6 +159,7 @@ impl ServerEndpoint {
     /// # Errors
     ///
     /// [`CannotListen`], with what the operating system says.
+    #[track_caller]
     pub fn listen<F: Factory>(&self, handle: &Handle, factory: F) -> Result<ListeningPort, CannotListen> {
         self.bind(handle)?
             .serve(handle, factory)

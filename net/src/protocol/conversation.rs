@@ -4,9 +4,10 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::panic::Location;
 use std::rc::Rc;
 
-use twistor_deferred::{Deferred, Failure, Outcome, Trigger, fail};
+use twistor_deferred::{Deferred, Failure, Outcome, Trigger, fail, maybe_deferred_at};
 use twistor_reactor::Handle;
 
 use crate::framing::{FrameError, Pending};
@@ -145,6 +146,7 @@ impl Conversation {
     /// # Errors
     ///
     /// [`ConnectionLost`] or [`ConnectionAborted`](crate::ConnectionAborted).
+    #[track_caller]
     pub fn write_all(&self, data: &[u8]) -> Deferred<()> {
         if self.transport.write(data) { self.transport.drained() } else { fail(not_connected()) }
     }
@@ -374,18 +376,20 @@ impl ClientEndpoint {
 /// A factory for a server that has a [`Conversation`] with each client: for
 /// [`ServerEndpoint::listen`](crate::ServerEndpoint::listen).
 ///
-/// What `talk` returns is waited for; a failure is logged, except that the peer has gone, which peers do.
+/// What `talk` returns is waited for. A failure, or a panic of `talk`, is logged, except that the peer has gone.
+#[track_caller]
 pub fn conversations<O: Outcome<Value = ()>>(talk: impl Fn(Conversation) -> O + 'static) -> impl Factory {
-    let talk = Rc::new(talk);
+    let (talk, place) = (Rc::new(talk), Location::caller());
     move |_: Address| {
         let talk = talk.clone();
         let begin = move |conversation: Conversation| {
-            drop(talk(conversation).into_deferred().add_errback(|failure| {
+            let over = maybe_deferred_at(place, || talk(conversation)).add_errback(|failure| {
                 let gone = failure.is::<EndOfData>()
                     || failure.is::<ConnectionLost>()
                     || failure.is::<ConnectionAborted>();
                 if gone { Ok(()) } else { Err(failure) }
-            }));
+            });
+            drop(over.attributed_to(place));
         };
         Side { shared: Rc::default(), begin: Some(begin) }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 #[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::Location;
 use std::rc::Rc;
 
 use mio::event::Source;
@@ -81,8 +82,9 @@ impl Listener {
     /// # Errors
     ///
     /// An error of the operating system, or `NotConnected` if the reactor is gone. The socket is closed then.
+    #[track_caller]
     pub fn serve<F: Factory>(self, handle: &Handle, factory: F) -> io::Result<ListeningPort> {
-        port::serve(handle, self.acceptor, self.address, self.security, factory)
+        port::serve(handle, self.acceptor, self.address, self.security, factory, Location::caller())
     }
 
     /// Borrows the descriptor; `None` on a simulated reactor.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -89,6 +90,8 @@ struct Server<F> {
     security: Security,
     handle: Handle,
     address: Address,
+    /// Where the factory was given.
+    place: &'static Location<'static>,
     /// Accepting fails for want of resources; said once in the log.
     starved: Cell<bool>,
     /// A timer is set for looking again. Each newcomer fails too, and one timer is enough for all.
@@ -102,6 +105,7 @@ pub(super) fn serve<F: Factory>(
     address: Address,
     security: Security,
     factory: F,
+    place: &'static Location<'static>,
 ) -> io::Result<ListeningPort> {
     let listener = Rc::new(Server {
         acceptor: RefCell::new(Some(acceptor)),
@@ -110,6 +114,7 @@ pub(super) fn serve<F: Factory>(
         security,
         handle: handle.clone(),
         address: address.clone(),
+        place,
         starved: Cell::new(false),
         looks_again: Cell::new(false),
     });
@@ -158,7 +163,7 @@ impl<F: Factory> Server<F> {
             },
             Ok(None) => {}
             Err(message) => {
-                let panic = HandlerPanicked::new("build_protocol", message);
+                let panic = HandlerPanicked::new("build_protocol", message).given_at(self.place);
                 log::error!("a connection to {} was closed: {panic}", self.address);
             }
         }

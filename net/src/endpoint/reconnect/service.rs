@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::hash::{self, BuildHasher, Hasher};
 use std::io;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
@@ -21,10 +22,13 @@ type Connect = Box<dyn Fn(&Rc<Service>, u64) -> Deferred<Transport>>;
 
 type Prepare = Rc<dyn Fn(&Transport) -> Deferred<()>>;
 
-type Tell = Box<dyn FnMut(&Failure, Duration)>;
+/// With the place where it was given.
+type Tell = (Box<dyn FnMut(&Failure, Duration)>, &'static Location<'static>);
 
 pub(super) struct Service {
     handle: Handle,
+    /// Where the service was made.
+    place: &'static Location<'static>,
     connect: Connect,
     pub(super) backoff: Cell<Backoff>,
     pub(super) grace: Cell<Duration>,
@@ -63,6 +67,7 @@ impl Service {
         handle: &Handle,
         endpoint: ClientEndpoint,
         build: impl Fn() -> P + 'static,
+        place: &'static Location<'static>,
     ) -> Rc<Service> {
         let connect = move |service: &Rc<Service>, attempt| {
             let (stopping, kept_by) = (service.stopping.clone(), Rc::downgrade(service));
@@ -71,6 +76,7 @@ impl Service {
         };
         Rc::new(Service {
             handle: handle.clone(),
+            place,
             connect: Box::new(connect),
             backoff: Cell::default(),
             grace: Cell::new(DEFAULT_GRACE),
@@ -129,7 +135,8 @@ impl Service {
         self.state.replace(State::Connecting(None));
         // A panic of what makes the protocols is a failure to connect.
         let connecting = guarded(|| (self.connect)(self, attempt))
-            .unwrap_or_else(|message| fail(HandlerPanicked::new("build", message)));
+            .unwrap_or_else(|message| fail(HandlerPanicked::new("build", message).given_at(self.place)))
+            .attributed_to(self.place);
         let gone_on = match &mut *self.state.borrow_mut() {
             State::Connecting(canceller) if self.attempt.get() == attempt => {
                 *canceller = Some(connecting.canceller());
@@ -237,10 +244,12 @@ impl Service {
         let wait = self.backoff.get().delay(failures, self.chance());
         self.begin_after(wait);
         let Some(failure) = failure else { return };
-        if let Some(mut tell) = self.tell.take() {
+        if let Some((mut tell, place)) = self.tell.take() {
             match guarded(|| tell(&failure, wait)) {
-                Ok(()) => self.tell.set(Some(tell)),
-                Err(message) => log::error!("{}", HandlerPanicked::new("on_failure", message)),
+                Ok(()) => self.tell.set(Some((tell, place))),
+                Err(message) => {
+                    log::error!("{}", HandlerPanicked::new("on_failure", message).given_at(place));
+                }
             }
         }
         self.waiters.failed(failure);

@@ -2,10 +2,11 @@
 //! that come later, streams and the site's rounds find the connection through this.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 
 use ::http::StatusCode;
-use twistor_deferred::{Canceller, Deferred, Failure, maybe_deferred};
+use twistor_deferred::{Canceller, Deferred, Failure, Panicked, maybe_deferred};
 
 use super::answered::Asked;
 use super::encode::{self, Persistence};
@@ -14,7 +15,7 @@ use super::response::{Body, Start};
 use super::site::SiteCore;
 use super::writer::{BodyWriter, Framing, Outgoing};
 use super::{Answer, Response, StatusError};
-use crate::{Address, Transport};
+use crate::{Address, HandlerPanicked, Transport};
 
 /// Up to this size a body is copied behind its head, and both go out in one piece with what was there before.
 const SMALL_BODY: usize = 8 * 1024;
@@ -331,7 +332,7 @@ impl Channel {
             if self.transport().is_closing() {
                 log::debug!("the client left in the middle of a response: {failure:#}");
             } else {
-                log::error!("the body of a response was cut short: {failure:#}");
+                log::error!("the body of a response was cut short: {failure:#}{}", Place(&failure));
             }
             self.phase.set(Phase::Closed);
             self.transport().abort_connection();
@@ -443,6 +444,18 @@ fn of_failure(failure: Failure) -> Response {
     if failure.is::<BodyCut>() {
         return Response::of_status(StatusCode::REQUEST_TIMEOUT);
     }
-    log::error!("a request failed: {failure:#} (made at {})", failure.location());
+    log::error!("a request failed: {failure:#}{}", Place(&failure));
     Response::of_status(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Where a failure comes from, unless its text says that.
+struct Place<'a>(&'a Failure);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is::<HandlerPanicked>() || self.0.is::<Panicked>() {
+            return Ok(());
+        }
+        write!(f, " (made at {})", self.0.user_location())
+    }
 }

@@ -10,6 +10,7 @@ use twistor_deferred::{Failure, guarded};
 use super::channel::{Channel, Exchange, Phase};
 use super::incoming::{BodyRefused, Incoming};
 use super::request::{Content, KeptHead, Request};
+use super::site::SiteCore;
 use super::{Answer, BodyMode, RequestBody, Resource, StatusError, encode};
 use crate::http::{BodyLength, DecodeError, RequestDecoder, RequestEvent, RequestHead, Target};
 use crate::transport::scratch::SCRATCH;
@@ -155,7 +156,7 @@ fn on_head(
     if present == Some(0) {
         return render(&**resource, &mut request, out, !input.is_empty());
     }
-    let limit = match guard(|| Ok(resource.body_mode(&request))) {
+    let limit = match guard(&channel.site, || Ok(resource.body_mode(&request))) {
         Ok(BodyMode::Whole) => channel.site.body_size,
         Ok(BodyMode::UpTo(limit)) => limit,
         Ok(BodyMode::Streamed) => {
@@ -202,7 +203,7 @@ fn is_misdirected(channel: &Channel, target: &Target<'_>) -> bool {
 fn look_up(request: &mut Request<'_>) -> Result<Option<Rc<dyn Resource>>, Answer> {
     let channel = request.channel;
     let mut found: Option<Rc<dyn Resource>> = None;
-    guard(|| {
+    guard(&channel.site, || {
         loop {
             let resource = found.as_ref().unwrap_or(&channel.site.root);
             if resource.is_leaf() {
@@ -222,18 +223,20 @@ fn look_up(request: &mut Request<'_>) -> Result<Option<Rc<dyn Resource>>, Answer
 
 /// Calls what a user wrote. A panic in it costs this request, and nothing else.
 #[inline]
-fn guard<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Answer> {
+fn guard<T>(site: &SiteCore, call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Answer> {
     match guarded(call) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(failure)) => Err(Answer::Failed(failure)),
-        Err(message) => Err(Answer::Failed(HandlerPanicked::new("render", message).into())),
+        Err(message) => {
+            Err(Answer::Failed(HandlerPanicked::new("render", message).given_at(site.place).into()))
+        }
     }
 }
 
 #[inline]
 fn render(resource: &dyn Resource, request: &mut Request<'_>, out: &mut Vec<u8>, rest: bool) {
     let channel = request.channel;
-    let answer = guard(|| Ok(resource.render(request))).unwrap_or_else(|failed| failed);
+    let answer = guard(&channel.site, || Ok(resource.render(request))).unwrap_or_else(|failed| failed);
     channel.answer(answer, out, rest);
 }
 

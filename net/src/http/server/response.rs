@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::Location;
 
 use ::http::{HeaderName, HeaderValue, StatusCode, header};
-use twistor_deferred::{Deferred, Failure, Outcome};
+use twistor_deferred::{Deferred, Failure, Outcome, maybe_deferred_at};
 
 use super::writer::BodyWriter;
 
@@ -41,6 +42,14 @@ pub(super) enum Body {
     Static(&'static [u8]),
     Owned(Vec<u8>),
     Stream { length: Option<u64>, start: Start },
+}
+
+/// What writes a body, in the name of the place where it was given.
+fn named<O: Outcome<Value = ()>>(
+    place: &'static Location<'static>,
+    start: impl FnOnce(BodyWriter) -> O + 'static,
+) -> Start {
+    Box::new(move |writer| maybe_deferred_at(place, || start(writer)))
 }
 
 impl Response {
@@ -90,18 +99,20 @@ impl Response {
     ///
     /// If it fails, the connection is reset, so that the client does not take what it got for the whole. When the
     /// client leaves, it is cancelled.
+    #[track_caller]
     pub fn stream<O: Outcome<Value = ()>>(start: impl FnOnce(BodyWriter) -> O + 'static) -> Response {
-        let start: Start = Box::new(move |writer| start(writer).into_deferred());
+        let start = named(Location::caller(), start);
         Response::with_body(Body::Stream { length: None, start })
     }
 
     /// As [`stream`](Response::stream), of exactly that many bytes. A piece that would make it longer is not taken;
     /// to end before is a failure.
+    #[track_caller]
     pub fn sized<O: Outcome<Value = ()>>(
         length: u64,
         start: impl FnOnce(BodyWriter) -> O + 'static,
     ) -> Response {
-        let start: Start = Box::new(move |writer| start(writer).into_deferred());
+        let start = named(Location::caller(), start);
         Response::with_body(Body::Stream { length: Some(length), start })
     }
 

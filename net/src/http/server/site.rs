@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::{Instant, SystemTime};
 
@@ -52,10 +53,13 @@ const KEPT_BUFFER: usize = 256 * 1024;
 pub struct Site(Rc<SiteCore>);
 
 /// Who is told of each request that is over.
-type Watcher = dyn Fn(&Answered<'_>);
+/// With the place where it was given.
+type Watcher = (Rc<dyn Fn(&Answered<'_>)>, &'static Location<'static>);
 
 pub(super) struct SiteCore {
     handle: Handle,
+    /// Where the site was made.
+    pub(super) place: &'static Location<'static>,
     pub(super) root: Rc<dyn Resource>,
     settings: Settings,
     pub(super) limits: Rounds,
@@ -72,7 +76,7 @@ pub(super) struct SiteCore {
     pub(super) out: Cell<Vec<u8>>,
     channels: RefCell<Slab<Weak<Channel>>>,
     ports: RefCell<Vec<ListeningPort>>,
-    watcher: RefCell<Option<Rc<Watcher>>>,
+    watcher: RefCell<Option<Watcher>>,
     /// The reactor's shutdown knows of this site.
     awaited: Cell<bool>,
     draining: Cell<bool>,
@@ -82,14 +86,17 @@ pub(super) struct SiteCore {
 
 impl Site {
     /// A site with the default [`Settings`].
+    #[track_caller]
     pub fn new(handle: &Handle, root: impl Resource) -> Site {
         Site::with_settings(handle, root, Settings::default())
     }
 
     /// A site with settings of its own.
+    #[track_caller]
     pub fn with_settings(handle: &Handle, root: impl Resource, settings: Settings) -> Site {
         Site(Rc::new(SiteCore {
             handle: handle.clone(),
+            place: Location::caller(),
             root: Rc::new(root),
             limits: Rounds::of(&settings.timeouts),
             decoding: Limits { body_size: u64::MAX, ..settings.limits.clone() },
@@ -119,6 +126,7 @@ impl Site {
     ///
     /// [`CannotListen`], with what the operating system says, or because the site has been told to stop and still has
     /// connections.
+    #[track_caller]
     pub fn listen(&self, endpoint: ServerEndpoint) -> Result<ListeningPort, CannotListen> {
         if self.0.is_draining() && self.connections() > 0 {
             let source = io::Error::other("the site is stopping, and its last connections are not closed");
@@ -163,8 +171,9 @@ impl Site {
     ///
     /// It is called from the loop, after the answer was written, and may do anything.
     #[must_use = "this returns the site"]
+    #[track_caller]
     pub fn on_answered(self, watcher: impl Fn(&Answered<'_>) + 'static) -> Site {
-        self.0.watcher.replace(Some(Rc::new(watcher)));
+        self.0.watcher.replace(Some((Rc::new(watcher), Location::caller())));
         self
     }
 
@@ -173,6 +182,7 @@ impl Site {
     /// The ports are closed. Connections between two requests are closed. Requests that have begun to come are
     /// answered, with `Connection: close`; after [`Settings::grace`], those that are not done are cancelled and their
     /// connections reset.
+    #[track_caller]
     pub fn stop(&self) -> Deferred<()> {
         self.0.stop()
     }
@@ -212,9 +222,9 @@ impl SiteCore {
     /// Tells the watcher, if there is one.
     pub(super) fn tell(&self, answered: &Answered<'_>) {
         let watcher = self.watcher.borrow().clone();
-        if let Some(watcher) = watcher {
+        if let Some((watcher, place)) = watcher {
             if let Err(message) = guarded(|| watcher(answered)) {
-                log::error!("{}", HandlerPanicked::new("on_answered", message));
+                log::error!("{}", HandlerPanicked::new("on_answered", message).given_at(place));
             }
         }
     }

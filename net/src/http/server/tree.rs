@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::Location;
 use std::rc::Rc;
 
 use ::http::{Method, StatusCode, header};
+use twistor_deferred::guarded;
 
 use super::{Answer, BodyMode, IntoAnswer, Request, Resource, Response};
+use crate::HandlerPanicked;
 
 type Handler = Box<dyn Fn(&mut Request<'_>) -> Answer>;
 type Children = Box<dyn Fn(&str, &mut Request<'_>) -> Option<Rc<dyn Resource>>>;
@@ -49,18 +52,21 @@ impl Tree {
 
     /// Sets the handler for `GET` (and `HEAD`).
     #[must_use]
+    #[track_caller]
     pub fn get<A: IntoAnswer>(self, handler: impl Fn(&mut Request<'_>) -> A + 'static) -> Tree {
         self.on(Method::GET, handler)
     }
 
     /// Sets the handler for `POST`.
     #[must_use]
+    #[track_caller]
     pub fn post<A: IntoAnswer>(self, handler: impl Fn(&mut Request<'_>) -> A + 'static) -> Tree {
         self.on(Method::POST, handler)
     }
 
     /// Sets the handler for a method.
     #[must_use]
+    #[track_caller]
     pub fn on<A: IntoAnswer>(
         self,
         method: Method,
@@ -71,6 +77,7 @@ impl Tree {
 
     /// Sets the handler for a method, and how it wants the body.
     #[must_use]
+    #[track_caller]
     pub fn on_mode<A: IntoAnswer>(
         mut self,
         method: Method,
@@ -78,7 +85,12 @@ impl Tree {
         handler: impl Fn(&mut Request<'_>) -> A + 'static,
     ) -> Tree {
         self.entries.retain(|entry| entry.method != method);
-        let handler = Box::new(move |request: &mut Request<'_>| handler(request).into_answer());
+        let place = Location::caller();
+        let handler = Box::new(move |request: &mut Request<'_>| {
+            guarded(|| handler(request).into_answer()).unwrap_or_else(|message| {
+                Answer::Failed(HandlerPanicked::new("the handler", message).given_at(place).into())
+            })
+        });
         self.entries.push(Entry { method, handler, mode });
         self
     }

@@ -262,6 +262,7 @@ impl Connection<dyn Protocol> {
             })
     }
 
+    #[track_caller]
     pub(crate) fn drained(&self) -> Deferred<()> {
         if self.is(OVER) {
             return fail(ConnectionLost::new(io::ErrorKind::NotConnected.into()));
