@@ -60,6 +60,7 @@ mod looping_call;
 mod mailbox;
 mod manual_clock;
 mod memory;
+mod oneshot;
 mod origin;
 #[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
 mod process;
@@ -69,6 +70,7 @@ mod readable;
 mod ready;
 mod registration;
 mod remote;
+mod remote_result;
 mod scheduled_call;
 mod shared_iterator;
 #[cfg(all(unix, feature = "signals"))]
@@ -99,6 +101,7 @@ pub use reactor::{Builder, NotRunning, Reactor, RunError, Stopped};
 pub use ready::{EventHandler, Progress, Ready};
 pub use registration::{Registration, SourceWaker};
 pub use remote::{ReactorGone, Remote};
+pub use remote_result::{RemoteResult, RemoteTrigger};
 pub use scheduled_call::ScheduledCall;
 pub use shared_iterator::SharedIterator;
 #[cfg(all(unix, feature = "signals"))]

@@ -101,7 +101,7 @@ pub(crate) struct RemoteCall {
 pub(crate) struct Shared {
     word: AtomicU8,
     queue: Mutex<Queue>,
-    owner: ThreadId,
+    pub(crate) owner: ThreadId,
     /// Weak, so that a `Remote` that outlives its reactor keeps no descriptor open.
     waker: Weak<mio::Waker>,
     pub(crate) hook: OnceLock<HostHook>,

@@ -68,8 +68,16 @@ impl Handle {
         &self,
         future: impl Future<Output = O> + 'static,
     ) -> Deferred<O::Value> {
+        self.spawn_at(future, Location::caller())
+    }
+
+    /// Runs a future in the name of `place`.
+    pub(crate) fn spawn_at<O: Outcome + 'static>(
+        &self,
+        future: impl Future<Output = O> + 'static,
+        place: &'static Location<'static>,
+    ) -> Deferred<O::Value> {
         let Some(core) = self.core() else { return fail(ReactorGone) };
-        let place = Location::caller();
         let id = core.tasks.next_id();
         let (deferred, trigger) = Deferred::with_canceller({
             let handle = self.clone();

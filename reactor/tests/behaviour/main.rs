@@ -12,6 +12,7 @@ mod looping_call;
 mod manual_clock;
 #[cfg(all(unix, feature = "process"))]
 mod processes;
+mod remote_results;
 mod second_run;
 mod sources;
 mod support;

@@ -48,6 +48,8 @@ const TABLE: &[(&str, SetUp)] = &[
     ("defer_to_thread", threads),
     ("defer_to_lookup_thread", lookups),
     ("call_from_thread", remote_calls),
+    ("Remote::call", answered_calls),
+    ("remote_trigger", remote_triggers),
     ("call_when_running", startup_calls),
     #[cfg(feature = "process")]
     ("spawn_process", processes),
@@ -297,6 +299,48 @@ fn remote_calls(handle: &Handle) -> Uses {
                 let refused = Rc::new(Cell::new(Some(trigger)));
                 handle.call_later(LONG, move || drop(refused));
             });
+            deferred
+        },
+    )
+}
+
+fn answered_calls(handle: &Handle) -> Uses {
+    let (soon, late) = (handle.clone(), handle.clone());
+    let remote = handle.remote();
+    let other = remote.clone();
+    uses(
+        move || {
+            let remote = remote.clone();
+            soon.defer_to_thread(move || remote.call(|_| ()).wait())
+        },
+        move || {
+            let call = other.call(|_| {
+                let (deferred, trigger) = Deferred::<()>::new();
+                std::mem::forget(trigger);
+                deferred
+            });
+            // Awaited by a task of the same reactor, which ends with it.
+            late.spawn(call)
+        },
+    )
+}
+
+fn remote_triggers(handle: &Handle) -> Uses {
+    let (soon, late) = (handle.clone(), handle.clone());
+    let held = RefCell::new(Vec::new());
+    uses(
+        move || {
+            let (deferred, trigger) = soon.remote_trigger();
+            let fire = move || {
+                trigger.callback(());
+                Ok(())
+            };
+            drop(soon.defer_to_thread(fire).add_both(|_| ()));
+            deferred
+        },
+        move || {
+            let (deferred, trigger) = late.remote_trigger();
+            held.borrow_mut().push(trigger);
             deferred
         },
     )

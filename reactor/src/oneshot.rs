@@ -1,0 +1,117 @@
+//! One value from one thread to another, either of which may wait, and may give up.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Makes the two ends.
+pub(crate) fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let channel = Arc::new(Channel {
+        state: Mutex::new(State { value: None, open: true, sender: None, receiver: None }),
+        changed: Condvar::new(),
+    });
+    (Sender(channel.clone()), Receiver(channel))
+}
+
+struct Channel<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+}
+
+struct State<T> {
+    value: Option<T>,
+    /// Neither end is dropped.
+    open: bool,
+    /// Woken when the receiver is dropped.
+    sender: Option<Waker>,
+    /// Woken by a value, and when the sender is dropped.
+    receiver: Option<Waker>,
+}
+
+impl<T> Channel<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One end is dropped. A waker may run any code, so it is called without the lock.
+    fn close(&self) {
+        let wakers = {
+            let mut state = self.state();
+            state.open = false;
+            [state.sender.take(), state.receiver.take()]
+        };
+        self.changed.notify_all();
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+pub(crate) struct Sender<T>(Arc<Channel<T>>);
+
+impl<T> Sender<T> {
+    /// Sends the value, unless the receiver was dropped.
+    pub(crate) fn send(self, value: T) {
+        let mut state = self.0.state();
+        if state.open {
+            state.value = Some(value);
+        }
+        // Unlocked first; then dropping the sender wakes the receiver.
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        !self.0.state().open
+    }
+
+    /// Ready when the receiver was dropped.
+    pub(crate) fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.state();
+        if !state.open {
+            return Poll::Ready(());
+        }
+        state.sender = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+pub(crate) struct Receiver<T>(Arc<Channel<T>>);
+
+impl<T> Receiver<T> {
+    /// Waits for the value; `None` when the sender was dropped without one.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
+        let mut state = self.0.state();
+        if state.open && state.value.is_none() {
+            state.receiver = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(state.value.take())
+    }
+
+    pub(crate) async fn receive(mut self) -> Option<T> {
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    /// As `receive`, blocking this thread.
+    pub(crate) fn wait(self) -> Option<T> {
+        let waiting = |state: &mut State<T>| state.open && state.value.is_none();
+        let state = self.0.changed.wait_while(self.0.state(), waiting);
+        state.unwrap_or_else(PoisonError::into_inner).value.take()
+    }
+
+    /// The value, if it is there.
+    pub(crate) fn try_receive(&self) -> Option<T> {
+        self.0.state().value.take()
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.0.close();
+        let unread = self.0.state().value.take();
+        drop(unread);
+    }
+}
