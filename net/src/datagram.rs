@@ -10,13 +10,12 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 
 use mio::net::UdpSocket;
-use socket2::{Domain, Socket, Type};
 use twistor_deferred::{Deferred, Failure, Trigger, guarded, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
 pub use self::multicast::MulticastInterface;
-use self::socket::DatagramSocket;
-use crate::simulation::Network;
+pub(crate) use self::socket::DatagramSocket;
+use crate::network::{self, UdpPlace};
 use crate::transport::scratch::with_scratch;
 use crate::{Address, CannotListen, ConnectionDone, ConnectionLost, HandlerPanicked};
 
@@ -100,40 +99,33 @@ pub trait DatagramProtocol: 'static {
 
 /// Where to open a UDP port. Twisted: `listenUDP`.
 #[derive(Clone, Debug)]
-pub struct UdpEndpoint {
-    address: SocketAddr,
-    peer: Option<SocketAddr>,
-    broadcast: bool,
-    reuse_port: bool,
-    /// None: what the operating system is set to.
-    only_v6: Option<bool>,
-}
+pub struct UdpEndpoint(UdpPlace);
 
 impl UdpEndpoint {
     /// A UDP port of an interface; port 0 is any free one.
     pub fn new(address: SocketAddr) -> UdpEndpoint {
-        UdpEndpoint { address, peer: None, broadcast: false, reuse_port: false, only_v6: None }
+        UdpEndpoint(UdpPlace { address, peer: None, broadcast: false, reuse_port: false, only_v6: None })
     }
 
     /// Connects the port: it sends to this peer with [`send`](DatagramTransport::send), hears from no other, and is
     /// told when the peer refuses. Twisted: `connect` of a UDP transport.
     #[must_use]
     pub fn peer(mut self, address: SocketAddr) -> UdpEndpoint {
-        self.peer = Some(address);
+        self.0.peer = Some(address);
         self
     }
 
     /// Allows sending to broadcast addresses.
     #[must_use]
     pub fn broadcast(mut self, on: bool) -> UdpEndpoint {
-        self.broadcast = on;
+        self.0.broadcast = on;
         self
     }
 
     /// Lets several sockets have one port: the members of a multicast group on one machine, or one reactor per core.
     #[must_use]
     pub fn reuse_port(mut self, on: bool) -> UdpEndpoint {
-        self.reuse_port = on;
+        self.0.reuse_port = on;
         self
     }
 
@@ -141,7 +133,7 @@ impl UdpEndpoint {
     /// to. Nothing happens on a port of an IPv4 interface.
     #[must_use]
     pub fn only_v6(mut self, on: bool) -> UdpEndpoint {
-        self.only_v6 = Some(on);
+        self.0.only_v6 = Some(on);
         self
     }
 
@@ -155,33 +147,9 @@ impl UdpEndpoint {
         handle: &Handle,
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramTransport, CannotListen> {
-        self.open(handle)
+        network::open_datagrams(handle, &self.0)
             .and_then(|socket| Port::start(handle, socket, protocol))
-            .map_err(|source| CannotListen { address: Address::Ip(self.address), source })
-    }
-
-    fn open(&self, handle: &Handle) -> io::Result<DatagramSocket> {
-        if let Some(network) = Network::of(handle) {
-            return network.open_datagrams(self.address, self.peer).map(DatagramSocket::Simulated);
-        }
-        let socket = Socket::new(Domain::for_address(self.address), Type::DGRAM, None)?;
-        socket.set_nonblocking(true)?;
-        if self.reuse_port {
-            socket.set_reuse_address(true)?;
-            #[cfg(unix)]
-            socket.set_reuse_port(true)?;
-        }
-        if self.broadcast {
-            socket.set_broadcast(true)?;
-        }
-        if let (Some(only), true) = (self.only_v6, self.address.is_ipv6()) {
-            socket.set_only_v6(only)?;
-        }
-        socket.bind(&self.address.into())?;
-        if let Some(peer) = self.peer {
-            socket.connect(&peer.into())?;
-        }
-        Ok(DatagramSocket::System(UdpSocket::from_std(socket.into())))
+            .map_err(|source| CannotListen { address: Address::Ip(self.0.address), source })
     }
 }
 

@@ -161,6 +161,8 @@ pub enum ConnectStage {
     Tunnel,
     /// The end of the TLS handshake.
     Handshake,
+    /// A stage of a connector of the program's own, in words that follow "waiting for".
+    Custom(&'static str),
 }
 
 impl fmt::Display for ConnectStage {
@@ -170,6 +172,7 @@ impl fmt::Display for ConnectStage {
             ConnectStage::Answer => "an answer",
             ConnectStage::Tunnel => "the proxy's answer to CONNECT",
             ConnectStage::Handshake => "the TLS handshake",
+            ConnectStage::Custom(stage) => stage,
         })
     }
 }

@@ -48,7 +48,8 @@
 //!
 //! - Lines and other frames: [`Framed`], [`framing`]. A few steps told one after another: [`Conversation`].
 //! - Much data: [`Transport::drained`], [`Producer`]. Limits: [`IdleTimeout`], [`Limited`], [`RateLimit`].
-//! - A connection that comes back: [`Reconnecting`]. Datagrams: [`UdpEndpoint`].
+//! - A connection that comes back: [`Reconnecting`]. Other ways to make one: [`connect`]. One that was made elsewhere:
+//!   [`Stream`], [`Listener`]. Datagrams: [`UdpEndpoint`].
 //! - TLS, which is an endpoint's matter and not the protocol's: the module `tls`.
 //! - HTTP/1.1, client and server: the modules `http` and `http::server`.
 //! - All of it in a network in memory, with faults drawn from a seed: [`SimulatedNetwork`].
@@ -66,12 +67,14 @@
 pub mod behaviour {}
 
 mod address;
+pub mod connect;
 mod datagram;
 mod endpoint;
 mod errors;
 pub mod framing;
 #[cfg(feature = "http")]
 pub mod http;
+mod network;
 mod protocol;
 #[cfg(feature = "simulation")]
 mod simulation;
@@ -86,10 +89,9 @@ mod transport;
 pub use twistor_deferred::Failure;
 
 pub use address::Address;
+pub use connect::{Resolver, SystemResolver};
 pub use datagram::{DatagramProtocol, DatagramTransport, MulticastInterface, UdpEndpoint};
-pub use endpoint::{
-    Backoff, ClientEndpoint, EndpointError, Reconnecting, Resolver, ServerEndpoint, SystemResolver,
-};
+pub use endpoint::{Backoff, ClientEndpoint, EndpointError, Reconnecting, ServerEndpoint};
 pub use errors::{
     CannotListen, ConnectAttemptsFailed, ConnectFailed, ConnectRefused, ConnectStage, ConnectTimedOut,
     ConnectionAborted, ConnectionDone, ConnectionLost, DnsLookupError, FailedAttempt, HandlerPanicked,

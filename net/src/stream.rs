@@ -104,6 +104,18 @@ impl Stream {
     }
 }
 
+impl From<WatchedSocket> for Stream {
+    fn from(watched: WatchedSocket) -> Stream {
+        Stream(watched)
+    }
+}
+
+impl From<Stream> for WatchedSocket {
+    fn from(stream: Stream) -> WatchedSocket {
+        stream.0
+    }
+}
+
 /// Adopts a connected socket. It is set not to block.
 ///
 /// # Errors

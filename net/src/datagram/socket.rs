@@ -10,7 +10,7 @@ use twistor_reactor::{EventHandler, Handle, Registration};
 
 use crate::simulation::SimulatedDatagrams;
 
-pub(super) enum DatagramSocket {
+pub(crate) enum DatagramSocket {
     System(UdpSocket),
     Simulated(SimulatedDatagrams),
 }

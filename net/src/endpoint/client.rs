@@ -7,21 +7,21 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
-use twistor_deferred::{Deferred, Failure, fail, maybe_deferred};
+use twistor_deferred::{Deferred, maybe_deferred};
 use twistor_reactor::Handle;
 
 use super::EndpointError;
 use super::description::{Description, quote};
 #[cfg(unix)]
 use super::description::{quote_path, unix_path};
-use super::literal::literal;
-use super::timeout::{Progress, within};
-use super::{connect, race};
+#[cfg(feature = "tls")]
+use crate::connect::Tls;
+#[cfg(unix)]
+use crate::connect::Unix;
+use crate::connect::{Connect, Connecting, Tcp};
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
-use crate::transport::connection::Connection;
-use crate::transport::watched::WatchedSocket;
-use crate::{ConnectStage, DnsLookupError, Protocol, Resolver, SystemResolver, Transport};
+use crate::{Protocol, Resolver, Stream, Transport};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -69,34 +69,34 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClientEndpoint {
-    target: Rc<Target>,
+    target: Target,
     timeout: Duration,
-    bind: Option<IpAddr>,
-    /// None: the operating system.
-    resolver: Option<Rc<dyn Resolver>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Target {
-    Tcp {
-        host: String,
-        port: u16,
-        #[cfg(feature = "tls")]
-        tls: Option<ClientTls>,
-    },
+    Tcp(Tcp),
+    #[cfg(feature = "tls")]
+    Tls(Tls<Tcp>),
     #[cfg(unix)]
-    Unix(PathBuf),
+    Unix(Unix),
+    By(Custom),
+}
+
+/// A way to connect of the program's own.
+#[derive(Clone)]
+struct Custom(Rc<dyn Connect>);
+
+impl fmt::Debug for Custom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connect")
+    }
 }
 
 impl ClientEndpoint {
     /// A TCP port of a host, given by name or IP address (an IPv6 address may have a zone: `fe80::1%eth0`).
     pub fn tcp(host: impl Into<String>, port: u16) -> ClientEndpoint {
-        ClientEndpoint::new(Target::Tcp {
-            host: host.into(),
-            port,
-            #[cfg(feature = "tls")]
-            tls: None,
-        })
+        ClientEndpoint::new(Target::Tcp(Tcp::new(host, port)))
     }
 
     /// A TCP port of a host, given by name or IP address, secured by TLS. Twisted: `SSL4ClientEndpoint`,
@@ -105,17 +105,34 @@ impl ClientEndpoint {
     /// The server has to have a certificate for `host`, from someone whom `tls` trusts.
     #[cfg(feature = "tls")]
     pub fn tls(host: impl Into<String>, port: u16, tls: ClientTls) -> ClientEndpoint {
-        ClientEndpoint::new(Target::Tcp { host: host.into(), port, tls: Some(tls) })
+        let host = host.into();
+        ClientEndpoint::new(Target::Tls(Tls::new(Tcp::new(host.clone(), port), host, tls)))
     }
 
     /// A UNIX socket. On Linux, a path that begins with a NUL byte is an abstract name.
     #[cfg(unix)]
     pub fn unix(path: impl Into<PathBuf>) -> ClientEndpoint {
-        ClientEndpoint::new(Target::Unix(path.into()))
+        ClientEndpoint::new(Target::Unix(Unix::new(path)))
+    }
+
+    /// Connections that `connector` makes: see [`connect`](crate::connect). It prints as `custom`, which does not read
+    /// back.
+    pub fn by(connector: impl Connect) -> ClientEndpoint {
+        ClientEndpoint::new(Target::By(Custom(Rc::new(connector))))
     }
 
     fn new(target: Target) -> ClientEndpoint {
-        ClientEndpoint { target: Rc::new(target), timeout: DEFAULT_TIMEOUT, bind: None, resolver: None }
+        ClientEndpoint { target, timeout: DEFAULT_TIMEOUT }
+    }
+
+    /// The TCP port, if it is one, secured by TLS or not.
+    fn tcp_mut(&mut self) -> Option<&mut Tcp> {
+        match &mut self.target {
+            Target::Tcp(tcp) => Some(tcp),
+            #[cfg(feature = "tls")]
+            Target::Tls(tls) => Some(&mut tls.connector),
+            _ => None,
+        }
     }
 
     /// Sets how long connecting may take, looking the name up and the TLS handshake included; 30 seconds if never set.
@@ -125,17 +142,21 @@ impl ClientEndpoint {
         self
     }
 
-    /// Sets the local address to connect from.
+    /// Sets the local address to connect from. Does nothing where the target is not a TCP port.
     #[must_use]
     pub fn bind_address(mut self, address: IpAddr) -> ClientEndpoint {
-        self.bind = Some(address);
+        if let Some(tcp) = self.tcp_mut() {
+            tcp.bind = Some(address);
+        }
         self
     }
 
-    /// Sets who looks names up; the operating system if never set.
+    /// Sets the resolver of names. Default: the operating system. Does nothing where the target is not a TCP port.
     #[must_use]
     pub fn resolver(mut self, resolver: Rc<dyn Resolver>) -> ClientEndpoint {
-        self.resolver = Some(resolver);
+        if let Some(tcp) = self.tcp_mut() {
+            *tcp = tcp.clone().resolver(resolver);
+        }
         self
     }
 
@@ -152,67 +173,31 @@ impl ClientEndpoint {
     ///
     /// [`ConnectRefused`](crate::ConnectRefused) (also where the operating system connected the socket to itself),
     /// [`ConnectTimedOut`](crate::ConnectTimedOut),
-    /// [`DnsLookupError`], [`NoRoute`](crate::NoRoute), [`Cancelled`](twistor_deferred::Cancelled) when the Deferred
+    /// [`DnsLookupError`](crate::DnsLookupError), [`NoRoute`](crate::NoRoute), [`Cancelled`](twistor_deferred::Cancelled) when the Deferred
     /// is cancelled, `HandshakeFailed` when there is a server but no TLS with it, else
     /// [`ConnectFailed`](crate::ConnectFailed). When all addresses of a name fail, the error is the most telling one,
     /// and its `others` lists the rest. Then the protocol is dropped, and was not called.
     #[track_caller]
     pub fn connect<P: Protocol>(&self, handle: &Handle, protocol: P) -> Deferred<Transport> {
-        let starter = handle.clone();
-        let progress = Progress::new(self.target.clone());
-        within(handle, self.open(handle, &progress), self.timeout, progress)
-            .add_callback(move |socket| Ok(Connection::start(&starter, socket, protocol)?))
+        let (connecting, starter) = (Connecting::new(handle, self.target.clone()), handle.clone());
+        connecting
+            .within(self.timeout, |on| self.target.connect(on))
+            .add_callback(move |stream| Ok(stream.run(&starter, protocol)?))
             .attributed_to(Location::caller())
     }
+}
 
-    /// A connected socket, secured if this is a TLS endpoint, however long that takes.
-    pub(crate) fn open(&self, handle: &Handle, progress: &Progress) -> Deferred<WatchedSocket> {
-        match &*self.target {
+impl Connect for Target {
+    fn connect(&self, on: &Connecting) -> Deferred<Stream> {
+        match self {
+            Target::Tcp(tcp) => tcp.connect(on),
             #[cfg(feature = "tls")]
-            Target::Tcp { host, port, tls: Some(tls) } => {
-                let connected = self.connect_tcp(handle, host, *port, progress);
-                let (tls, host) = (tls.clone(), host.clone());
-                let (handle, progress) = (handle.clone(), progress.clone());
-                connected.add_callback(move |socket| {
-                    progress.enter(ConnectStage::Handshake);
-                    tls.secure(&handle, &host, socket)
-                })
-            }
-            Target::Tcp { host, port, .. } => self.connect_tcp(handle, host, *port, progress),
+            Target::Tls(tls) => tls.connect(on),
             #[cfg(unix)]
-            Target::Unix(path) => connect::attempt_unix(handle, path.clone()),
+            Target::Unix(unix) => unix.connect(on),
+            // A panic in it is a failure to connect, so that Reconnecting goes on.
+            Target::By(Custom(connector)) => maybe_deferred(|| connector.connect(on)),
         }
-    }
-
-    fn connect_tcp(
-        &self,
-        handle: &Handle,
-        host: &str,
-        port: u16,
-        progress: &Progress,
-    ) -> Deferred<WatchedSocket> {
-        let bind = self.bind;
-        match literal(host, port) {
-            Some(Ok(address)) => return connect::attempt(handle, address, bind),
-            Some(Err(source)) => return fail(DnsLookupError { host: host.to_owned(), source: Some(source) }),
-            None => {}
-        }
-        progress.enter(ConnectStage::Lookup);
-        let resolver = self.resolver.as_deref().unwrap_or(&SystemResolver);
-        // A panic in it is a failure to connect: whoever connects again and again goes on.
-        let found = maybe_deferred(|| resolver.resolve(handle, host, port));
-        let (handle, host, progress) = (handle.clone(), host.to_owned(), progress.clone());
-        found
-            .add_callback(move |addresses| {
-                if addresses.is_empty() {
-                    return Err(Failure::from(DnsLookupError { host, source: None }));
-                }
-                Ok(addresses)
-            })
-            .add_callback(move |addresses| {
-                progress.enter(ConnectStage::Answer);
-                race::connect_any(&handle, addresses, bind)
-            })
     }
 }
 
@@ -220,11 +205,14 @@ impl ClientEndpoint {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Target::Tcp(Tcp { host, port, .. }) => write!(f, "tcp:{}:{port}", quote(host)),
             #[cfg(feature = "tls")]
-            Target::Tcp { host, port, tls: Some(_) } => write!(f, "tls:{}:{port}", quote(host)),
-            Target::Tcp { host, port, .. } => write!(f, "tcp:{}:{port}", quote(host)),
+            Target::Tls(Tls { connector: Tcp { host, port, .. }, .. }) => {
+                write!(f, "tls:{}:{port}", quote(host))
+            }
             #[cfg(unix)]
-            Target::Unix(path) => write!(f, "unix:{}", quote_path(path)),
+            Target::Unix(Unix { path }) => write!(f, "unix:{}", quote_path(path)),
+            Target::By(_) => f.write_str("custom"),
         }
     }
 }
@@ -236,7 +224,13 @@ impl fmt::Display for ClientEndpoint {
         if self.timeout != DEFAULT_TIMEOUT {
             write!(f, ":timeout={}", Seconds(self.timeout))?;
         }
-        if let Some(address) = self.bind {
+        let bind = match &self.target {
+            Target::Tcp(tcp) => tcp.bind,
+            #[cfg(feature = "tls")]
+            Target::Tls(tls) => tls.connector.bind,
+            _ => None,
+        };
+        if let Some(address) = bind {
             write!(f, ":bindAddress={}", quote(&address.to_string()))?;
         }
         Ok(())
@@ -272,8 +266,8 @@ impl FromStr for ClientEndpoint {
                 }
             };
         }
-        if matches!(*endpoint.target, Target::Tcp { .. }) {
-            endpoint.bind = description.read_named("bindAddress", "an IP address")?;
+        if let Some(tcp) = endpoint.tcp_mut() {
+            tcp.bind = description.read_named("bindAddress", "an IP address")?;
         }
         description.finish()?;
         Ok(endpoint)

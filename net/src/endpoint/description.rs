@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::literal::zoned;
+use crate::connect::literal::zoned;
 
 /// Why a string is not an endpoint.
 ///

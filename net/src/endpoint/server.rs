@@ -1,21 +1,18 @@
 use std::fmt;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use mio::net::TcpListener;
-use socket2::{Domain, Socket, Type};
 use twistor_reactor::Handle;
 
 use super::EndpointError;
 use super::description::{Description, Piece, quote};
 #[cfg(unix)]
 use super::description::{quote_path, unix_path};
-use super::literal::literal;
-use crate::simulation::Network;
-use crate::stream::{Acceptor, Security, unix};
+use crate::connect::literal::literal;
+use crate::network::{self, Place};
+use crate::stream::Security;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
 use crate::{Address, CannotListen, Factory, Listener, ListeningPort};
@@ -65,18 +62,6 @@ pub struct ServerEndpoint {
     place: Place,
     security: Security,
     backlog: u32,
-}
-
-#[derive(Clone, Debug)]
-enum Place {
-    Tcp {
-        address: SocketAddr,
-        reuse_port: bool,
-        /// None: what the operating system is set to.
-        only_v6: Option<bool>,
-    },
-    #[cfg(unix)]
-    Unix { path: PathBuf, mode: Option<u32> },
 }
 
 impl ServerEndpoint {
@@ -143,11 +128,7 @@ impl ServerEndpoint {
 
     /// The address as it was given, with port 0 for any free one.
     pub(crate) fn wanted(&self) -> Address {
-        match &self.place {
-            Place::Tcp { address, .. } => Address::Ip(*address),
-            #[cfg(unix)]
-            Place::Unix { path, .. } => Address::Unix(Some(path.clone())),
-        }
+        self.place.address()
     }
 
     /// Listens, and runs a protocol from `factory` on each connection: [`bind`](ServerEndpoint::bind) and
@@ -173,47 +154,9 @@ impl ServerEndpoint {
     ///
     /// [`CannotListen`], with what the operating system says.
     pub fn bind(&self, handle: &Handle) -> Result<Listener, CannotListen> {
-        let wanted = self.wanted();
-        match self.open(handle, wanted.clone()) {
+        match network::listen(handle, &self.place, self.backlog) {
             Ok((acceptor, address)) => Ok(Listener::new(acceptor, address, self.security.clone())),
-            Err(source) => Err(CannotListen { address: wanted, source }),
-        }
-    }
-
-    fn open(&self, handle: &Handle, wanted: Address) -> io::Result<(Acceptor, Address)> {
-        let backlog = i32::try_from(self.backlog).unwrap_or(i32::MAX);
-        if let Some(network) = Network::of(handle) {
-            let shared = matches!(self.place, Place::Tcp { reuse_port: true, .. });
-            let (listener, address) = network.listen(&wanted, self.backlog, shared)?;
-            return Ok((Acceptor::Simulated(listener), address));
-        }
-        match &self.place {
-            Place::Tcp { address, reuse_port, only_v6 } => {
-                let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
-                // On Windows it would let others take the port over.
-                #[cfg(unix)]
-                socket.set_reuse_address(true)?;
-                #[cfg(unix)]
-                if *reuse_port {
-                    socket.set_reuse_port(true)?;
-                }
-                #[cfg(not(unix))]
-                let _ = reuse_port;
-                if let (Some(only), true) = (only_v6, address.is_ipv6()) {
-                    socket.set_only_v6(*only)?;
-                }
-                socket.set_nonblocking(true)?;
-                socket.bind(&(*address).into())?;
-                socket.listen(backlog)?;
-                let listener = TcpListener::from_std(socket.into());
-                let address = listener.local_addr()?;
-                Ok((Acceptor::Tcp(listener), Address::Ip(address)))
-            }
-            #[cfg(unix)]
-            Place::Unix { path, mode } => {
-                let (listener, file) = unix::listen(path, *mode, backlog)?;
-                Ok((Acceptor::Unix(listener, file), wanted))
-            }
+            Err(source) => Err(CannotListen { address: self.wanted(), source }),
         }
     }
 }

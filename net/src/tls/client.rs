@@ -12,8 +12,7 @@ use twistor_reactor::Handle;
 use super::errors::Cause;
 use super::given::Given;
 use super::{HandshakeFailed, TlsConfigError, handshake, pem, provider};
-use crate::transport::watched::WatchedSocket;
-use crate::{Address, ConnectionLost};
+use crate::{Address, ConnectionLost, Stream};
 
 /// Whom a client trusts, and what it asks for. Twisted: `optionsForClientTLS`, `CertificateOptions`.
 ///
@@ -147,19 +146,21 @@ impl ClientTls {
         self
     }
 
-    /// Shakes hands on a connected socket with `host`.
-    pub(crate) fn secure(
-        &self,
-        handle: &Handle,
-        host: &str,
-        watched: WatchedSocket,
-    ) -> Deferred<WatchedSocket> {
-        let peer = match watched.socket.peer() {
+    /// Secures a connection to `host`, which the server's certificate has to name, by a TLS handshake.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is gone. The connection is closed then, and when the
+    /// Deferred is cancelled.
+    pub fn secure(&self, handle: &Handle, host: &str, stream: Stream) -> Deferred<Stream> {
+        let peer = match stream.peer() {
             Ok(peer) => peer,
             Err(error) => return fail(ConnectionLost::new(error)),
         };
         match self.session(host, &peer) {
-            Ok(session) => handshake(handle, watched, session, peer, None),
+            Ok(session) => {
+                handshake(handle, stream.into(), session, peer, None).add_callback(|socket| Ok(socket.into()))
+            }
             Err(error) => fail(error),
         }
     }

@@ -13,6 +13,9 @@ use super::pool::Pool;
 use super::proxy::Proxy;
 use super::request::Request;
 use super::stream::{self, Response};
+use crate::Stream;
+use crate::connect::Connecting;
+use crate::http::Origin;
 
 /// A client whose requests share connections. Twisted: `Agent` with an `HTTPConnectionPool`.
 ///
@@ -110,6 +113,35 @@ impl Agent {
     #[must_use]
     pub fn proxy(self, proxy: Proxy) -> Agent {
         self.pool.proxy.replace(Some(proxy));
+        self
+    }
+
+    /// Sets how the agent reaches the host and port of an origin, or of a proxy, instead of by TCP: over a UNIX socket,
+    /// through a SOCKS proxy, by addresses of the program's own. TLS and HTTP run on the connection that it makes.
+    ///
+    /// A panic of `connector` fails the request.
+    ///
+    /// # Examples
+    ///
+    /// The API of Docker, over its UNIX socket:
+    ///
+    /// ```no_run
+    /// # #[cfg(unix)] {
+    /// use twistor_net::connect::{Connect, Unix};
+    /// use twistor_net::http::Agent;
+    /// use twistor_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let socket = Unix::new("/run/docker.sock");
+    /// let agent = Agent::new(&reactor).connector(move |on, _origin| socket.connect(on));
+    /// let version = reactor.run_until(agent.get_page("http://docker/version"))?;
+    /// println!("{}", version.text());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn connector(self, connector: impl Fn(&Connecting, &Origin) -> Deferred<Stream> + 'static) -> Agent {
+        self.pool.dial.replace(Some(Rc::new(connector)));
         self
     }
 

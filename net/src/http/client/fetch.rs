@@ -17,7 +17,7 @@ use super::pool::Pool;
 use super::request::{Parts, Request, Settings};
 use super::route::Route;
 use crate::Transport;
-use crate::endpoint::timeout::Progress;
+use crate::connect::Connecting;
 use crate::http::ResponseHead;
 use content::Content;
 use follow::Skipping;
@@ -48,7 +48,7 @@ pub(super) struct Fetch {
 enum Stage {
     New,
     /// Waiting for a connection, with how far that has come.
-    Waiting(Canceller, Progress),
+    Waiting(Canceller, Connecting),
     Exchanging(Lease),
 }
 

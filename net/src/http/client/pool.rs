@@ -15,9 +15,9 @@ use super::cookies::Cookies;
 use super::exchange::{ClientProtocol, Connection};
 use super::lease::{Lease, Permit};
 use super::proxy::Proxy;
-use super::route::Route;
+use super::route::{Dial, Route};
 use super::trust::Trust;
-use crate::endpoint::timeout::Progress;
+use crate::connect::Connecting;
 
 /// A connection that was read this long ago, in the same turn, is used without asking the socket.
 const RECENT: Duration = Duration::from_millis(1);
@@ -33,6 +33,7 @@ pub(super) struct Pool {
     pub(super) idle_timeout: Cell<Duration>,
     pub(super) max_age: Cell<Duration>,
     pub(super) trust: RefCell<Trust>,
+    pub(super) dial: RefCell<Dial>,
     pub(super) proxy: RefCell<Option<Proxy>>,
     pub(super) cookies: RefCell<Option<Rc<dyn Cookies>>>,
     places: RefCell<HashMap<Route, Rc<Place>>>,
@@ -77,14 +78,14 @@ struct Waiting {
     connect_timeout: Duration,
     /// When to stop waiting for descriptors; set by the first try that found none.
     give_up: Option<Instant>,
-    progress: Progress,
+    connecting: Connecting,
 }
 
 /// A connection, now or later.
 pub(super) enum Found {
     Now(Lease),
     /// Without a stage as long as the request waits in the queue.
-    Later(Deferred<Lease>, Progress),
+    Later(Deferred<Lease>, Connecting),
 }
 
 impl Pool {
@@ -97,6 +98,7 @@ impl Pool {
             idle_timeout: Cell::new(Duration::from_secs(60)),
             max_age: Cell::new(Duration::from_secs(3600)),
             trust: RefCell::default(),
+            dial: RefCell::default(),
             proxy: RefCell::default(),
             cookies: RefCell::default(),
             places: RefCell::default(),
@@ -122,13 +124,13 @@ impl Pool {
             // Makes room for a new one as well.
             idle.connection.close();
         }
-        let progress = route.progress();
+        let connecting = route.connecting(&self.handle);
         let waiting_before = place.is_awaited();
         if place.open.get() < self.max_open.get() && !waiting_before && self.has_room() {
-            return Found::Later(place.connect(self, connect_timeout, None, &progress), progress);
+            return Found::Later(place.connect(self, connect_timeout, None, &connecting), connecting);
         }
         let number = self.number();
-        Found::Later(place.queue(self, number, connect_timeout, None, &progress), progress)
+        Found::Later(place.queue(self, number, connect_timeout, None, &connecting), connecting)
     }
 
     /// Whether a kept connection can be used: young enough, and neither closed nor spoken on by the server.
@@ -274,8 +276,8 @@ impl Pool {
                 break;
             }
             let Some(waiting) = place.next_waiting(self) else { break };
-            let Waiting { trigger, connect_timeout, give_up, progress, .. } = waiting;
-            let connected = place.connect(self, connect_timeout, give_up, &progress);
+            let Waiting { trigger, connect_timeout, give_up, connecting, .. } = waiting;
+            let connected = place.connect(self, connect_timeout, give_up, &connecting);
             drop(connected.add_both(move |result| match result {
                 // Cancelled meanwhile: the next request can have it.
                 Ok(lease) if !trigger.is_live() => lease.give_back(true),
@@ -345,7 +347,7 @@ impl Place {
         pool: &Rc<Pool>,
         timeout: Duration,
         give_up: Option<Instant>,
-        progress: &Progress,
+        connecting: &Connecting,
     ) -> Deferred<Lease> {
         self.open.set(self.open.get() + 1);
         pool.open.set(pool.open.get() + 1);
@@ -353,12 +355,9 @@ impl Place {
         let now = pool.handle.now();
         let connection = Connection::new(now, self.route.is_secured().then(|| pool.handle.clone()));
         let protocol = ClientProtocol::new(connection.clone(), Some(permit));
-        let connected = self.route.connect(&pool.handle, timeout, &pool.trust.borrow(), protocol, progress);
-        let connected = match connected {
-            Ok(connected) => connected,
-            Err(failure) => return fail(failure),
-        };
-        let (place, pool, progress) = (self.clone(), pool.clone(), progress.clone());
+        let (trust, dial) = (pool.trust.borrow().clone(), pool.dial.borrow().clone());
+        let connected = self.route.connect(timeout, &trust, &dial, protocol, connecting);
+        let (place, pool, connecting) = (self.clone(), pool.clone(), connecting.clone());
         let route = self.route.clone();
         connected.add_callbacks(
             move |_| Ok(place.lease(connection)),
@@ -370,7 +369,7 @@ impl Place {
                 }
                 pool.starve();
                 // The pool may have forgotten the place with the failed connection.
-                pool.place(&route).queue(&pool, 0, timeout, give_up, &progress)
+                pool.place(&route).queue(&pool, 0, timeout, give_up, &connecting)
             },
         )
     }
@@ -382,10 +381,10 @@ impl Place {
         number: u64,
         connect_timeout: Duration,
         give_up: Option<Instant>,
-        progress: &Progress,
+        connecting: &Connecting,
     ) -> Deferred<Lease> {
         let (deferred, trigger) = Deferred::new();
-        let waiting = Waiting { trigger, number, connect_timeout, give_up, progress: progress.clone() };
+        let waiting = Waiting { trigger, number, connect_timeout, give_up, connecting: connecting.clone() };
         pool.queued.set(pool.queued.get() + 1);
         let mut queue = self.waiting.borrow_mut();
         match queue.iter().rposition(|other| other.number <= number) {

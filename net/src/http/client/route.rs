@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_deferred::{Cancelled, Deferred, Failure};
+use twistor_deferred::{Cancelled, Deferred, Failure, fail, maybe_deferred};
 use twistor_reactor::Handle;
 
 use super::errors::ProxyUnreachable;
@@ -14,11 +14,9 @@ use super::trust::Trust;
 use super::trust::trusting;
 #[cfg(feature = "tls")]
 use super::tunnel::Tunnel;
-use crate::endpoint::timeout::{Progress, within};
+use crate::connect::{Connect, Connecting, Tcp};
 use crate::http::{Origin, Scheme, Url};
-use crate::transport::connection::Connection;
-use crate::transport::watched::WatchedSocket;
-use crate::{ClientEndpoint, ConnectStage, Protocol, Transport};
+use crate::{ConnectStage, Protocol, Stream, Transport};
 
 /// Where a connection leads. Requests with the same route can share one.
 #[derive(Clone)]
@@ -67,34 +65,36 @@ impl Route {
         }
     }
 
-    /// A connection that is not being made yet: what is to be reached first.
-    pub(super) fn progress(&self) -> Progress {
-        Progress::new(match self {
-            Route::Direct(origin) => Rc::new(origin.clone()),
-            Route::Forward(via) | Route::Tunnel(_, via) => Rc::new(format!("the proxy {}", via.name())),
-        })
+    /// A connection that is not being made yet, to what is to be reached first.
+    pub(super) fn connecting(&self, handle: &Handle) -> Connecting {
+        match self {
+            Route::Direct(origin) => Connecting::new(handle, origin.clone()),
+            Route::Forward(via) | Route::Tunnel(_, via) => {
+                Connecting::new(handle, format!("the proxy {}", via.name()))
+            }
+        }
     }
 
     /// A connection, made in the time allowed.
     pub(super) fn connect(
         &self,
-        handle: &Handle,
         timeout: Duration,
         trust: &Trust,
+        dial: &Dial,
         protocol: impl Protocol,
-        progress: &Progress,
-    ) -> Result<Deferred<Transport>, Failure> {
-        progress.enter(ConnectStage::Answer);
-        let connected = match self {
-            Route::Direct(origin) => endpoint(origin, trust)?.open(handle, progress),
-            Route::Forward(via) => reach(via, handle, progress)?,
-            Route::Tunnel(origin, via) => {
-                secured(handle, reach(via, handle, progress)?, origin, via, trust, progress)?
-            }
-        };
-        let starter = handle.clone();
-        Ok(within(handle, connected, timeout, progress.clone())
-            .add_callback(move |socket| Ok(Connection::start(&starter, socket, protocol)?)))
+        on: &Connecting,
+    ) -> Deferred<Transport> {
+        on.enter(ConnectStage::Answer);
+        let starter = on.handle().clone();
+        let connected = on.within(timeout, |on| {
+            let connected = match self {
+                Route::Direct(origin) => reach_origin(origin, trust, dial, on),
+                Route::Forward(via) => reach_proxy(via, dial, on),
+                Route::Tunnel(origin, via) => reach_through(origin, via, trust, dial, on),
+            };
+            connected.unwrap_or_else(fail)
+        });
+        connected.add_callback(move |stream| Ok(stream.run(&starter, protocol)?))
     }
 }
 
@@ -121,15 +121,58 @@ impl Hash for Route {
     }
 }
 
-/// A socket connected to a proxy.
-fn reach(via: &Rc<Via>, handle: &Handle, progress: &Progress) -> Result<Deferred<WatchedSocket>, Failure> {
+/// How an agent reaches a host and port; TCP if it says nothing.
+pub(super) type Dial = Option<Rc<dyn Fn(&Connecting, &Origin) -> Deferred<Stream>>>;
+
+/// A connection to the host and port of an origin, secured if that is an `https` one.
+fn reach_origin(
+    origin: &Origin,
+    trust: &Trust,
+    dial: &Dial,
+    on: &Connecting,
+) -> Result<Deferred<Stream>, Failure> {
+    let connector = Dialling { origin: origin.clone(), dial: dial.clone() };
+    match origin.scheme {
+        Scheme::Http => Ok(connector.connect(on)),
+        Scheme::Https => secure(connector, on, trust),
+    }
+}
+
+/// The way to the host and port of an origin, without TLS.
+struct Dialling {
+    origin: Origin,
+    dial: Dial,
+}
+
+impl Connect for Dialling {
+    fn connect(&self, on: &Connecting) -> Deferred<Stream> {
+        match &self.dial {
+            // A panic in it fails the request alone.
+            Some(dial) => maybe_deferred(|| dial(on, &self.origin)),
+            None => Tcp::new(self.origin.host.clone(), self.origin.port).connect(on),
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn secure(dialling: Dialling, on: &Connecting, trust: &Trust) -> Result<Deferred<Stream>, Failure> {
+    let host = dialling.origin.host.clone();
+    Ok(crate::connect::Tls::new(dialling, host, trusting(trust)?).connect(on))
+}
+
+#[cfg(not(feature = "tls"))]
+fn secure(_: Dialling, _: &Connecting, (): &Trust) -> Result<Deferred<Stream>, Failure> {
+    Err(super::TlsUnavailable.into())
+}
+
+/// A connection to a proxy.
+fn reach_proxy(via: &Rc<Via>, dial: &Dial, on: &Connecting) -> Result<Deferred<Stream>, Failure> {
     #[cfg(feature = "tls")]
     let trust = &via.tls;
     #[cfg(not(feature = "tls"))]
     let trust = &();
     let proxy = via.name();
-    let connected = endpoint(&via.url.origin(), trust)?.open(handle, progress);
-    Ok(connected.add_errback(move |failure| {
+    Ok(reach_origin(&via.url.origin(), trust, dial, on)?.add_errback(move |failure| {
         if failure.is::<Cancelled>() {
             return Err(failure);
         }
@@ -137,57 +180,39 @@ fn reach(via: &Rc<Via>, handle: &Handle, progress: &Progress) -> Result<Deferred
     }))
 }
 
-/// Speaks TLS with the origin at the other end of a tunnel.
+/// A connection to an origin at the other end of a proxy's tunnel, secured by TLS.
 #[cfg(feature = "tls")]
-fn secured(
-    handle: &Handle,
-    connected: Deferred<WatchedSocket>,
+fn reach_through(
     origin: &Origin,
     via: &Rc<Via>,
     trust: &Trust,
-    progress: &Progress,
-) -> Result<Deferred<WatchedSocket>, Failure> {
+    dial: &Dial,
+    on: &Connecting,
+) -> Result<Deferred<Stream>, Failure> {
     let tls = trusting(trust)?;
     let tunnel = Tunnel::new(origin, via)?;
-    let (digger, handle, host) = (handle.clone(), handle.clone(), origin.host.clone());
+    let connected = reach_proxy(via, dial, on)?;
     let what = Route::Tunnel(origin.clone(), via.clone()).to(origin);
-    let (digging, securing) = (progress.clone(), progress.clone());
+    let (digging, securing, host) = (on.clone(), on.clone(), origin.host.clone());
     let target = what.clone();
-    let dug = connected.add_callback(move |socket| {
+    let dug = connected.add_callback(move |stream| {
         digging.go_on(target, ConnectStage::Tunnel);
-        tunnel.dig(&digger, socket)
+        tunnel.dig(digging.handle(), stream.into())
     });
     Ok(dug.add_callback(move |socket| {
         securing.enter(ConnectStage::Handshake);
-        tls.secure(&handle, &host, socket).add_errback(move |failure| Err(failure.context(what)))
+        tls.secure(securing.handle(), &host, socket.into())
+            .add_errback(move |failure| Err(failure.context(what)))
     }))
 }
 
 #[cfg(not(feature = "tls"))]
-fn secured(
-    _: &Handle,
-    _: Deferred<WatchedSocket>,
+fn reach_through(
     _: &Origin,
     _: &Rc<Via>,
     (): &Trust,
-    _: &Progress,
-) -> Result<Deferred<WatchedSocket>, Failure> {
-    Err(super::TlsUnavailable.into())
-}
-
-fn endpoint(origin: &Origin, trust: &Trust) -> Result<ClientEndpoint, Failure> {
-    match origin.scheme {
-        Scheme::Http => Ok(ClientEndpoint::tcp(origin.host.clone(), origin.port)),
-        Scheme::Https => secure(origin, trust),
-    }
-}
-
-#[cfg(feature = "tls")]
-fn secure(origin: &Origin, trust: &Trust) -> Result<ClientEndpoint, Failure> {
-    Ok(ClientEndpoint::tls(origin.host.clone(), origin.port, trusting(trust)?))
-}
-
-#[cfg(not(feature = "tls"))]
-fn secure(_origin: &Origin, (): &Trust) -> Result<ClientEndpoint, Failure> {
+    _: &Dial,
+    _: &Connecting,
+) -> Result<Deferred<Stream>, Failure> {
     Err(super::TlsUnavailable.into())
 }

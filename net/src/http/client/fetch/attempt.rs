@@ -39,20 +39,18 @@ impl Fetch {
                 let secured = route.is_secured().then(|| self.handle.clone());
                 let connection = Connection::new(self.handle.now(), secured);
                 let protocol = ClientProtocol::new(connection.clone(), None);
-                let progress = route.progress();
-                let connected = match route.connect(&self.handle, timeout, &trust, protocol, &progress) {
-                    Ok(connected) => connected,
-                    Err(failure) => return self.fail(failure),
-                };
-                Found::Later(connected.add_callback(move |_| Ok(Lease::new(connection, None))), progress)
+                let connecting = route.connecting(&self.handle);
+                let dial = self.pool.as_ref().and_then(|pool| pool.dial.borrow().clone());
+                let connected = route.connect(timeout, &trust, &dial, protocol, &connecting);
+                Found::Later(connected.add_callback(move |_| Ok(Lease::new(connection, None))), connecting)
             }
         };
         self.route.replace(Some(route));
-        let (later, progress) = match found {
+        let (later, connecting) = match found {
             Found::Now(lease) => return self.send(lease),
-            Found::Later(later, progress) => (later, progress),
+            Found::Later(later, connecting) => (later, connecting),
         };
-        self.stage.replace(Stage::Waiting(later.canceller(), progress));
+        self.stage.replace(Stage::Waiting(later.canceller(), connecting));
         let (fetch, failing) = (self.clone(), self.clone());
         drop(later.add_callbacks(move |lease| fetch.send(lease), move |failure| failing.fail(failure)));
     }

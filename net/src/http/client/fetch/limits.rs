@@ -142,9 +142,9 @@ impl Fetch {
 
     /// The server or proxy that is waited for, and what it is to do.
     fn awaited(&self) -> (String, RequestStage) {
-        if let Stage::Waiting(_, progress) = &*self.stage.borrow() {
-            let stage = progress.stage().map_or(RequestStage::Queue, RequestStage::Connect);
-            return (progress.target(), stage);
+        if let Stage::Waiting(_, connecting) = &*self.stage.borrow() {
+            let stage = connecting.stage().map_or(RequestStage::Queue, RequestStage::Connect);
+            return (connecting.target(), stage);
         }
         let origin = self.parts.borrow().url.origin();
         let target =

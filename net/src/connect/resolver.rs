@@ -1,14 +1,12 @@
 //! Looking names up.
 
 use std::fmt;
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 
 use twistor_deferred::Deferred;
 use twistor_reactor::Handle;
 
-use crate::DnsLookupError;
-use crate::simulation::Network;
+use crate::network;
 
 /// Turns a host name into addresses. Twisted: `IHostnameResolver`.
 ///
@@ -31,24 +29,12 @@ pub trait Resolver: fmt::Debug + 'static {
 ///
 /// # Errors
 ///
-/// [`DnsLookupError`], with what the operating system said.
+/// [`DnsLookupError`](crate::DnsLookupError), with what the operating system said.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemResolver;
 
 impl Resolver for SystemResolver {
     fn resolve(&self, handle: &Handle, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
-        if let Some(network) = Network::of(handle) {
-            return network.resolve(host, port);
-        }
-        let (name, host) = (host.to_owned(), host.to_owned());
-        let found = handle.defer_to_lookup_thread(move || match (name.as_str(), port).to_socket_addrs() {
-            Ok(found) => Ok(found.collect()),
-            Err(source) => Err(DnsLookupError { host: name, source: Some(source) }.into()),
-        });
-        found.add_errback(move |failure| {
-            // No thread could be started.
-            let source = failure.trap::<io::Error>()?;
-            Err(DnsLookupError { host, source: Some(source) }.into())
-        })
+        network::resolve(handle, host, port)
     }
 }

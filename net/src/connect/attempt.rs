@@ -8,14 +8,12 @@ use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use mio::net::TcpStream;
-use socket2::{Domain, SockAddr, Type};
 use twistor_deferred::{Deferred, Trigger, fail};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready};
 
 use crate::Address;
 use crate::errors::connect_failure;
-use crate::simulation::Network;
+use crate::network;
 use crate::transport::socket::Socket;
 use crate::transport::watched::WatchedSocket;
 
@@ -24,11 +22,7 @@ const UNIX_RETRY: Duration = Duration::from_millis(10);
 
 /// A connected socket. Cancelling closes it.
 pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>) -> Deferred<WatchedSocket> {
-    let opened = match Network::of(handle) {
-        Some(network) => network.connect(address.into(), bind).map(Socket::Simulated),
-        None => open(address, bind).map(|stream| Socket::tcp(stream, address)),
-    };
-    match opened {
+    match network::connect(handle, address, bind) {
         Ok(socket) => watch(handle, socket.into(), address.into()),
         Err(error) => fail(connect_failure(address.into(), error)),
     }
@@ -37,13 +31,7 @@ pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>
 /// As `attempt`, for a UNIX socket.
 #[cfg(unix)]
 pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<WatchedSocket> {
-    let opened = match Network::of(handle) {
-        Some(network) => network.connect(Address::Unix(Some(path.clone())), None).map(Socket::Simulated),
-        None => crate::stream::unix::address(&path)
-            .and_then(|address| mio::net::UnixStream::connect_addr(&address))
-            .map(Socket::Unix),
-    };
-    match opened {
+    match network::connect_unix(handle, &path) {
         Ok(socket) => watch(handle, socket.into(), Address::Unix(Some(path))),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let (waited, trigger) = Deferred::new();
@@ -83,33 +71,6 @@ fn watch(handle: &Handle, mut socket: WatchedSocket, address: Address) -> Deferr
     deferred
 }
 
-/// A socket on its way.
-fn open(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
-    let Some(bind) = bind else { return TcpStream::connect(address) };
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    let mut local = SocketAddr::new(bind, 0);
-    if let (SocketAddr::V6(local), SocketAddr::V6(address)) = (&mut local, address) {
-        local.set_scope_id(address.scope_id());
-    }
-    socket.bind(&SockAddr::from(local))?;
-    match socket.connect(&address.into()) {
-        Ok(()) => {}
-        Err(error) if in_progress(&error) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(TcpStream::from_std(socket.into()))
-}
-
-/// Whether a connect that does not wait has only begun.
-fn in_progress(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    if error.raw_os_error() == Some(libc::EINPROGRESS) {
-        return true;
-    }
-    error.kind() == io::ErrorKind::WouldBlock
-}
-
 impl EventHandler for Attempt {
     fn ready(self: Rc<Self>, ready: Ready) -> Progress {
         if !ready.writable() {
@@ -145,6 +106,9 @@ fn connected(socket: &Socket) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use mio::net::TcpStream;
+    use socket2::{Domain, Type};
+
     use super::*;
 
     // P6.3

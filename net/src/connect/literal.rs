@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 /// # Errors
 ///
 /// When there is no such interface.
-pub(super) fn literal(host: &str, port: u16) -> Option<io::Result<SocketAddr>> {
+pub(crate) fn literal(host: &str, port: u16) -> Option<io::Result<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Some(Ok(SocketAddr::new(address, port)));
     }
@@ -18,7 +18,7 @@ pub(super) fn literal(host: &str, port: u16) -> Option<io::Result<SocketAddr>> {
 }
 
 /// An IPv6 address and the zone behind it.
-pub(super) fn zoned(text: &str) -> Option<(Ipv6Addr, &str)> {
+pub(crate) fn zoned(text: &str) -> Option<(Ipv6Addr, &str)> {
     let (address, zone) = text.split_once('%')?;
     Some((address.parse().ok()?, zone)).filter(|_| !zone.is_empty())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use twistor_deferred::{Canceller, Deferred, Failure, Trigger};
 use twistor_reactor::{DelayedCall, Handle};
 
-use super::connect::attempt;
+use super::attempt::attempt;
 use crate::errors::{FailedAttempt, beside};
 use crate::transport::watched::WatchedSocket;
 use crate::{ConnectFailed, ConnectRefused, ConnectTimedOut, NoRoute};

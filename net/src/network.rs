@@ -1,0 +1,181 @@
+//! The one seam between a reactor and its network: the operating system's, or that of a simulation.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use socket2::{Domain, SockAddr, Type};
+use twistor_deferred::Deferred;
+use twistor_reactor::Handle;
+
+use crate::datagram::DatagramSocket;
+use crate::simulation::Network;
+use crate::stream::Acceptor;
+#[cfg(unix)]
+use crate::stream::unix;
+use crate::transport::socket::Socket;
+use crate::{Address, DnsLookupError};
+
+/// A TCP socket on its way.
+pub(crate) fn connect(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>) -> io::Result<Socket> {
+    if let Some(network) = Network::of(handle) {
+        return network.connect(address.into(), bind).map(Socket::Simulated);
+    }
+    let stream = match bind {
+        None => TcpStream::connect(address)?,
+        Some(bind) => connect_from(bind, address)?,
+    };
+    Ok(Socket::tcp(stream, address))
+}
+
+fn connect_from(bind: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let mut local = SocketAddr::new(bind, 0);
+    if let (SocketAddr::V6(local), SocketAddr::V6(address)) = (&mut local, address) {
+        local.set_scope_id(address.scope_id());
+    }
+    socket.bind(&SockAddr::from(local))?;
+    match socket.connect(&address.into()) {
+        Ok(()) => {}
+        Err(error) if in_progress(&error) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(TcpStream::from_std(socket.into()))
+}
+
+/// Whether a connect that does not wait has only begun.
+fn in_progress(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::EINPROGRESS) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// A UNIX socket on its way. `WouldBlock` where the listener's queue is full.
+#[cfg(unix)]
+pub(crate) fn connect_unix(handle: &Handle, path: &Path) -> io::Result<Socket> {
+    if let Some(network) = Network::of(handle) {
+        let target = Address::Unix(Some(path.to_owned()));
+        return network.connect(target, None).map(Socket::Simulated);
+    }
+    mio::net::UnixStream::connect_addr(&unix::address(path)?).map(Socket::Unix)
+}
+
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    Tcp {
+        address: SocketAddr,
+        reuse_port: bool,
+        /// None: what the operating system is set to.
+        only_v6: Option<bool>,
+    },
+    #[cfg(unix)]
+    Unix { path: PathBuf, mode: Option<u32> },
+}
+
+impl Place {
+    /// The address as it was given, with port 0 for any free one.
+    pub(crate) fn address(&self) -> Address {
+        match self {
+            Place::Tcp { address, .. } => Address::Ip(*address),
+            #[cfg(unix)]
+            Place::Unix { path, .. } => Address::Unix(Some(path.clone())),
+        }
+    }
+}
+
+/// A listening socket, and the address that it has.
+pub(crate) fn listen(handle: &Handle, place: &Place, backlog: u32) -> io::Result<(Acceptor, Address)> {
+    if let Some(network) = Network::of(handle) {
+        let shared = matches!(place, Place::Tcp { reuse_port: true, .. });
+        let (listener, address) = network.listen(&place.address(), backlog, shared)?;
+        return Ok((Acceptor::Simulated(listener), address));
+    }
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    match place {
+        Place::Tcp { address, reuse_port, only_v6 } => {
+            let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
+            // On Windows it would let others take the port over.
+            #[cfg(unix)]
+            socket.set_reuse_address(true)?;
+            #[cfg(unix)]
+            if *reuse_port {
+                socket.set_reuse_port(true)?;
+            }
+            #[cfg(not(unix))]
+            let _ = reuse_port;
+            if let (Some(only), true) = (only_v6, address.is_ipv6()) {
+                socket.set_only_v6(*only)?;
+            }
+            socket.set_nonblocking(true)?;
+            socket.bind(&(*address).into())?;
+            socket.listen(backlog)?;
+            let listener = TcpListener::from_std(socket.into());
+            let address = listener.local_addr()?;
+            Ok((Acceptor::Tcp(listener), Address::Ip(address)))
+        }
+        #[cfg(unix)]
+        Place::Unix { path, mode } => {
+            let (listener, file) = unix::listen(path, *mode, backlog)?;
+            Ok((Acceptor::Unix(listener, file), place.address()))
+        }
+    }
+}
+
+/// Where to open a UDP port, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct UdpPlace {
+    pub(crate) address: SocketAddr,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) broadcast: bool,
+    pub(crate) reuse_port: bool,
+    /// None: what the operating system is set to.
+    pub(crate) only_v6: Option<bool>,
+}
+
+/// An open UDP port.
+pub(crate) fn open_datagrams(handle: &Handle, place: &UdpPlace) -> io::Result<DatagramSocket> {
+    if let Some(network) = Network::of(handle) {
+        return network.open_datagrams(place.address, place.peer).map(DatagramSocket::Simulated);
+    }
+    let socket = socket2::Socket::new(Domain::for_address(place.address), Type::DGRAM, None)?;
+    socket.set_nonblocking(true)?;
+    if place.reuse_port {
+        socket.set_reuse_address(true)?;
+        #[cfg(unix)]
+        socket.set_reuse_port(true)?;
+    }
+    if place.broadcast {
+        socket.set_broadcast(true)?;
+    }
+    if let (Some(only), true) = (place.only_v6, place.address.is_ipv6()) {
+        socket.set_only_v6(only)?;
+    }
+    socket.bind(&place.address.into())?;
+    if let Some(peer) = place.peer {
+        socket.connect(&peer.into())?;
+    }
+    Ok(DatagramSocket::System(UdpSocket::from_std(socket.into())))
+}
+
+/// The addresses of a name.
+pub(crate) fn resolve(handle: &Handle, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
+    if let Some(network) = Network::of(handle) {
+        return network.resolve(host, port);
+    }
+    let (name, host) = (host.to_owned(), host.to_owned());
+    let found = handle.defer_to_lookup_thread(move || match (name.as_str(), port).to_socket_addrs() {
+        Ok(found) => Ok(found.collect()),
+        Err(source) => Err(DnsLookupError { host: name, source: Some(source) }.into()),
+    });
+    found.add_errback(move |failure| {
+        // No thread could be started.
+        let source = failure.trap::<io::Error>()?;
+        Err(DnsLookupError { host, source: Some(source) }.into())
+    })
+}
