@@ -230,7 +230,9 @@ impl Socket {
     pub(crate) fn check_connected(&self) -> io::Result<()> {
         match self {
             Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => {
-                if stream.peer_addr()? == stream.local_addr()? {
+                let peer = stream.peer_addr()?;
+                // Systems choose no local port below 1024, so most connections save the second call.
+                if peer.port() >= 1024 && peer == stream.local_addr()? {
                     // Without this, the port could not be listened on for a minute.
                     self.reset_on_close();
                     return Err(io::ErrorKind::ConnectionRefused.into());
