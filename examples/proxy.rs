@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use clap::Parser;
-use twistor::net::EndpointError;
+use twistor::net::{ConnectionDone, EndpointError};
 use twistor::prelude::*;
 
 /// The two ends of one connection through the proxy; each is there once it is connected.
@@ -77,11 +77,15 @@ impl Protocol for End {
         Ok(())
     }
 
-    /// As this end's producer the other was told to stop, which closes it, unless it had unregistered.
-    fn connection_lost(&mut self, _: Failure) {
-        if let Some(other) = self.other() {
+    /// An end is passed on as an end, and a reset as a reset, after what came before it.
+    fn connection_lost(&mut self, reason: Failure) {
+        let Some(other) = self.other() else { return };
+        if reason.is::<ConnectionDone>() {
             other.unregister_producer();
             other.lose_connection();
+        } else {
+            // Until then this end stays registered as the other's producer, which keeps that from closing in order.
+            drop(other.drained().add_both(move |_| other.abort_connection()));
         }
     }
 }

@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use support::service::{Python, Service, connect, send};
 use support::{DEADLINE, Folder, skip};
@@ -292,6 +293,31 @@ fn proxy_buffers_little_in_both_directions() {
             assert!(most <= before + 1024, "it had {before} KiB and grew to {most} KiB");
         }
         _ => println!("skipped: no /proc to read its memory from"),
+    }
+    proxy.stop();
+}
+
+#[test]
+fn proxy_passes_a_reset_on_as_a_reset_and_an_end_as_an_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let proxy = Service::on_free_port("proxy", &[&target]);
+    for (resets, from_near) in [(true, true), (true, false), (false, true), (false, false)] {
+        let near = proxy.connect();
+        let far = listener.accept().unwrap().0;
+        far.set_read_timeout(Some(DEADLINE)).unwrap();
+        let (mut from, mut to) = if from_near { (near, far) } else { (far, near) };
+        from.write_all(b"the last words").unwrap();
+        let mut words = [0; 14];
+        to.read_exact(&mut words).unwrap();
+        assert_eq!(&words, b"the last words");
+        if resets {
+            socket2::SockRef::from(&from).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        drop(from);
+        let end = to.read(&mut [0]).map_err(|error| error.kind());
+        let expected = if resets { Err(std::io::ErrorKind::ConnectionReset) } else { Ok(0) };
+        assert_eq!(end, expected, "from the near end: {from_near}");
     }
     proxy.stop();
 }

@@ -16,6 +16,7 @@ use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 pub use self::multicast::MulticastInterface;
 pub(crate) use self::socket::DatagramSocket;
 use crate::network::{self, UdpPlace};
+use crate::transport::calls::has_no_buffers;
 use crate::transport::scratch::with_scratch;
 use crate::{Address, CannotListen, ConnectionDone, ConnectionLost, HandlerPanicked};
 
@@ -204,6 +205,7 @@ impl DatagramTransport {
                 send(socket).map(drop)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => send(socket).map(drop),
+            Err(error) if has_no_buffers(&error) => Err(io::ErrorKind::WouldBlock.into()),
             outcome => outcome.map(drop),
         }
     }

@@ -43,8 +43,8 @@ use crate::{Address, ConnectionDone, Transport};
 ///
 /// # Panics
 ///
-/// A panic closes this connection at once, with [`HandlerPanicked`](crate::HandlerPanicked) as the reason. All others
-/// live on.
+/// A panic resets this connection at once, with [`HandlerPanicked`](crate::HandlerPanicked) as the reason, and is logged.
+/// Unsent data is dropped. All others live on.
 ///
 /// # Re-entrancy
 ///

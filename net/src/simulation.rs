@@ -119,6 +119,12 @@ impl SimulatedNetwork {
         self.network.configure(|rules| rules.silences = probability);
     }
 
+    /// Sets how likely the operating system is to have no memory for a message (ENOBUFS), for streams and datagrams, from
+    /// 0 (never, the default) to 1.
+    pub fn set_send_failures(&self, probability: f64) {
+        self.network.configure(|rules| rules.send_failures = probability);
+    }
+
     /// Sets how many sockets there may be at a time; accepting and connecting fail beyond, as they do when a process
     /// has no descriptor left. `None`, as if never set, is no limit.
     pub fn set_descriptor_limit(&self, limit: Option<usize>) {

@@ -1,6 +1,6 @@
 //! A program's handle on one connection.
 
-mod calls;
+pub(crate) mod calls;
 pub(crate) mod connection;
 mod options;
 pub(crate) mod outgoing;
@@ -224,6 +224,11 @@ impl Transport {
     pub(crate) fn delivers(&self) -> bool {
         let over = State::CLOSING.or(State::DOOMED).or(State::LOST);
         self.connection.upgrade().is_some_and(|connection| !connection.is(over))
+    }
+
+    /// How many bytes the operating system has taken, modulo 2^32.
+    pub(crate) fn sent_bytes(&self) -> u32 {
+        self.connection.upgrade().map_or(0, |connection| connection.sent_bytes())
     }
 
     /// Delays the loss of a paused connection until reading is resumed. For protocols that keep data themselves while they

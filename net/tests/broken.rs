@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
 
 mod support;
+#[cfg(feature = "tls")]
+mod tls_support;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -295,6 +297,59 @@ fn an_end_that_came_before_the_reset_is_the_end() {
                 let story = ["made", "resumed", "end", "lost connection was closed cleanly"];
                 assert_eq!(diary.entries(), story);
             })
+        })
+    });
+}
+
+// P5.2: the operating system has no memory for every second message
+#[test]
+fn a_message_without_memory_is_sent_later_and_once() {
+    on_every_kind(|reactor, connect| {
+        let network = SimulatedNetwork::of(reactor).unwrap();
+        let diary = Diary::new();
+        let writer = scripted(&Diary::new()).on_made(move |transport| {
+            // From here on, so that there is a connection.
+            network.set_send_failures(0.5);
+            for piece in noise(SENT).chunks(10_000) {
+                assert!(transport.write(piece));
+            }
+            transport.lose_connection();
+            Ok(())
+        });
+        connect(reactor, scripted(&diary), writer);
+        let (turns, handle) = (reactor.stats().turns, Handle::clone(reactor));
+        diary.when_lost().add_callback(move |()| {
+            assert!(diary.received() == noise(SENT), "{} bytes came", diary.received().len());
+            assert!(diary.reason().is::<twistor_net::ConnectionDone>());
+            // It waits for a while each time.
+            assert!(handle.stats().turns - turns < 5_000, "{} turns", handle.stats().turns - turns);
+        })
+    });
+}
+
+type Connect = fn(&Reactor, Scripted, Scripted);
+
+/// Over TCP, and over TLS.
+fn on_every_kind(test: impl Fn(&Reactor, Connect) -> Deferred<()>) {
+    on_many_networks(|reactor| {
+        test(reactor, |reactor, near, far| {
+            let here = "192.0.2.80";
+            ServerEndpoint::tcp(format!("{here}:80").parse().unwrap())
+                .listen(reactor, Once(Some(far)))
+                .unwrap();
+            drop(ClientEndpoint::tcp(here, 80).connect(reactor, near));
+        })
+    });
+    #[cfg(feature = "tls")]
+    on_many_networks(|reactor| {
+        test(reactor, |reactor, near, far| {
+            let here = "192.0.2.80";
+            let authority = tls_support::Authority::new();
+            let tls = authority.signs(here).server();
+            ServerEndpoint::tls(format!("{here}:80").parse().unwrap(), tls)
+                .listen(reactor, Once(Some(far)))
+                .unwrap();
+            drop(ClientEndpoint::tls(here, 80, authority.client()).connect(reactor, near));
         })
     });
 }

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
 mod support;
+#[cfg(feature = "tls")]
+mod tls_support;
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
@@ -76,6 +78,162 @@ fn a_flooding_connection_gets_a_bounded_share_of_each_turn() {
         assert!(most.get() <= SHARE, "{} bytes in one turn, in {world:?}", most.get());
         // It was a flood.
         assert!(world == World::Real || most.get() == SHARE);
+    }
+}
+
+/// Writes pieces when asked, and counts what all have written in a turn.
+struct Pieces {
+    handle: Handle,
+    transport: Transport,
+    in_turn: Rc<Cell<(u64, usize)>>,
+    most: Rc<Cell<usize>>,
+}
+
+const PIECE: usize = 64 * 1024;
+
+impl twistor_net::Producer for Pieces {
+    fn pause_producing(&self) {}
+
+    fn resume_producing(&self) {
+        let turn = self.handle.stats().turns;
+        let (last, count) = self.in_turn.get();
+        let count = if last == turn { count } else { 0 };
+        self.in_turn.set((turn, count + PIECE));
+        self.most.set(self.most.get().max(count + PIECE));
+        self.transport.write(&[b'x'; PIECE]);
+    }
+
+    fn stop_producing(&self) {}
+}
+
+// P5.1
+#[test]
+fn all_connections_together_get_a_bounded_share_of_a_turn() {
+    const CLIENTS: usize = 100;
+    let most = Rc::new(Cell::new(0));
+    World::Simulated(1).run(|reactor| {
+        let network = SimulatedNetwork::of(reactor).unwrap();
+        network.set_window(1 << 20, 1 << 20);
+        network.set_latency(std::time::Duration::ZERO, std::time::Duration::ZERO);
+        network.set_splitting(false);
+        let (handle, most) = (Handle::clone(reactor), most.clone());
+        let in_turn = Rc::new(Cell::new((0, 0)));
+        let port = listen(reactor, move |_| {
+            let (handle, most, in_turn) = (handle.clone(), most.clone(), in_turn.clone());
+            scripted(&Diary::new()).on_made(move |transport| {
+                let (handle, transport) = (handle.clone(), transport.clone());
+                let (in_turn, most) = (in_turn.clone(), most.clone());
+                let pieces = Pieces { handle, transport: transport.clone(), in_turn, most };
+                Ok(transport.register_pull_producer(pieces)?)
+            })
+        });
+        for _ in 0..CLIENTS {
+            let silent = scripted(&Diary::new()).on_made(|transport| {
+                transport.pause_producing();
+                Ok(())
+            });
+            let endpoint = ClientEndpoint::tcp("127.0.0.1", address(&port).port());
+            drop(endpoint.connect(reactor, silent));
+        }
+        twistor_reactor::defer_later(reactor, std::time::Duration::from_secs(5), move || {
+            drop(port);
+            Ok(())
+        })
+    });
+    // Of some pieces no more than a share is sent at once.
+    assert!(most.get() <= 8 << 20, "{} bytes in one turn", most.get());
+    assert!(most.get() > 1 << 20);
+}
+
+// P5.1
+#[test]
+fn one_large_write_takes_no_more_than_a_share_of_the_turn() {
+    World::Simulated(1).run(|reactor| {
+        SimulatedNetwork::of(reactor).unwrap().set_window(FLOOD, FLOOD);
+        let diary = Diary::new();
+        let port = listen_once(reactor, scripted(&diary));
+        let writers: [fn(&Transport) -> bool; 3] = [
+            |transport| transport.write(&vec![b'x'; FLOOD / 4]),
+            |transport| transport.write_vec(vec![b'x'; FLOOD / 4]),
+            |transport| transport.write_all(&[b"xx", &vec![b'x'; FLOOD / 4 - 2]]),
+        ];
+        let client = scripted(&Diary::new()).on_made(move |transport| {
+            for write in writers {
+                let before = transport.buffered();
+                assert!(write(transport));
+                assert!(transport.buffered() - before >= FLOOD / 4 - SHARE);
+            }
+            transport.lose_connection();
+            Ok(())
+        });
+        drop(ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, client));
+        diary.when_lost().add_callback(move |()| assert_eq!(diary.received().len(), FLOOD / 4 * 3))
+    });
+}
+
+/// A TLS server made by hand, which sends each byte in a record of its own.
+#[cfg(feature = "tls")]
+struct OneByteRecords(twistor_net::tls::rustls::ServerConnection, usize);
+
+#[cfg(feature = "tls")]
+impl Protocol for OneByteRecords {
+    fn data_received(&mut self, transport: &Transport, mut data: &[u8]) -> Result<(), Failure> {
+        let OneByteRecords(session, left) = self;
+        let mut wire = Vec::new();
+        while !data.is_empty() {
+            session.read_tls(&mut data)?;
+            session.process_new_packets()?;
+        }
+        if !session.is_handshaking() {
+            for _ in 0..std::mem::take(left) {
+                session.writer().write_all(b"x")?;
+                while session.wants_write() {
+                    session.write_tls(&mut wire)?;
+                }
+            }
+        }
+        while session.wants_write() {
+            session.write_tls(&mut wire)?;
+        }
+        transport.write_vec(wire);
+        Ok(())
+    }
+}
+
+// P10.1: records are counted, however little they hold
+#[cfg(feature = "tls")]
+#[test]
+fn a_flood_of_small_records_gets_a_bounded_share_of_each_turn() {
+    use std::sync::Arc;
+
+    const RECORDS: usize = 50_000;
+    for world in [World::Real, World::Simulated(1)] {
+        let authority = tls_support::Authority::new();
+        let config = Arc::new(authority.signs("localhost").rustls_server());
+        let most = Rc::new(Cell::new(0));
+        world.run(|reactor| {
+            if let Some(network) = SimulatedNetwork::of(reactor) {
+                network.set_window(FLOOD, FLOOD);
+                network.set_splitting(false);
+                network.add_name("localhost", ["127.0.0.1".parse().unwrap()]);
+            }
+            let session = twistor_net::tls::rustls::ServerConnection::new(config).unwrap();
+            let port = listen_once(reactor, OneByteRecords(session, RECORDS));
+            let (done, trigger) = Deferred::new();
+            let flooded = Flooded {
+                handle: Handle::clone(reactor),
+                turn: 0,
+                in_turn: 0,
+                most: most.clone(),
+                left: RECORDS,
+                done: Some(trigger),
+            };
+            let endpoint = ClientEndpoint::tls("localhost", address(&port).port(), authority.client());
+            drop(endpoint.connect(reactor, flooded));
+            done
+        });
+        // Four reads of 20 KiB, of 23 bytes a record, and what was left of the last turn's.
+        assert!(most.get() <= 4 * (20 * 1024 / 23 + 1), "{} records in one turn, in {world:?}", most.get());
     }
 }
 

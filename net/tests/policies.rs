@@ -548,6 +548,114 @@ fn a_peer_that_was_held_up_has_all_its_time_again() {
     assert!(lived >= Duration::from_millis(110), "{lived:?}");
 }
 
+// P14.8
+#[test]
+fn a_paused_connection_is_not_idle() {
+    let lived = lifespan(Duration::from_millis(60), |transport, handle| {
+        transport.pause_producing();
+        let transport = transport.clone();
+        handle.call_later(Duration::from_secs(100), move || transport.resume_producing());
+        Ok(())
+    });
+    assert_eq!(lived, Duration::from_millis(100_060));
+}
+
+// P14.9: a peer that says nothing, and reads slowly
+#[test]
+fn a_connection_whose_writes_make_progress_is_not_idle() {
+    let (sent, lived) = World::Simulated(1).run(|reactor| {
+        SimulatedNetwork::of(reactor).unwrap().set_window(4096, 4096);
+        let (diary, peer) = (Diary::new(), Diary::new());
+        let server = scripted(&diary).on_made(|transport| {
+            transport.write(&[b'x'; 100_000]);
+            Ok(())
+        });
+        let limit = Duration::from_secs(1);
+        let port = listen_once(reactor, IdleTimeout::new(reactor, limit, server));
+        let slow = RateLimit::new(reactor, 5_000);
+        let (handle, begin, lost) = (Handle::clone(reactor), reactor.now(), diary.when_lost());
+        let received = peer.clone();
+        let reader = scripted(&peer).on_made(move |transport| {
+            transport.limit_reading(&slow);
+            Ok(())
+        });
+        ClientEndpoint::tcp("127.0.0.1", address(&port).port())
+            .connect(reactor, reader)
+            .add_callback(move |_| lost)
+            .add_callback(move |()| {
+                assert!(diary.reason().is::<IdleTimedOut>());
+                Ok((received.received().len(), handle.now() - begin))
+            })
+    });
+    assert!(sent > 95_000, "{sent} bytes were read");
+    assert!((19.0..22.0).contains(&lived.as_secs_f64()), "{lived:?}");
+}
+
+// P14.9: what is written in answer to the last data is no new sign of life
+#[test]
+fn an_answer_does_not_double_the_time() {
+    let lived = World::Simulated(1).run(|reactor| {
+        let diary = Diary::new();
+        let answers = scripted(&diary).on_data(|transport, _| {
+            transport.write(b"an answer");
+            Ok(())
+        });
+        let port = listen_once(reactor, IdleTimeout::new(reactor, Duration::from_secs(60), answers));
+        let asks = scripted(&Diary::new()).on_made(|transport| {
+            transport.write(b"a question");
+            Ok(())
+        });
+        let (handle, begin, lost) = (Handle::clone(reactor), reactor.now(), diary.when_lost());
+        drop(ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, asks));
+        lost.add_callback(move |()| Ok(handle.now() - begin))
+    });
+    assert!((60.0..60.1).contains(&lived.as_secs_f64()), "{lived:?}");
+}
+
+// P14.10
+#[test]
+fn a_hook_runs_before_the_timeout_closes() {
+    World::Simulated(1).run(|reactor| {
+        let (diary, peer) = (Diary::new(), Diary::new());
+        let server =
+            IdleTimeout::new(reactor, Duration::from_secs(1), scripted(&diary)).on_timeout(|transport| {
+                assert!(!transport.is_closing());
+                transport.write(b"you were silent");
+            });
+        let port = listen_once(reactor, server);
+        let lost = [diary.when_lost(), peer.when_lost()];
+        drop(ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, scripted(&peer)));
+        twistor_deferred::gather_results(lost).add_callback(move |_| {
+            assert!(diary.reason().is::<IdleTimedOut>());
+            assert_eq!(peer.received(), b"you were silent");
+        })
+    });
+}
+
+// P14.10
+#[test]
+fn a_hook_can_keep_the_connection_and_may_panic() {
+    let calls = Rc::new(Cell::new(0));
+    let counted = calls.clone();
+    let keep: Rc<RefCell<Option<Rc<IdleTimer>>>> = Rc::default();
+    let lived = lifespan(Duration::from_secs(3600), move |transport, handle| {
+        let timer = Rc::new(IdleTimer::new(handle, transport, Duration::from_secs(1)));
+        let (counted, kept) = (counted.clone(), keep.clone());
+        timer.on_timeout(move |_| {
+            counted.set(counted.get() + 1);
+            match counted.get() {
+                1 => kept.borrow().as_ref().unwrap().reset(),
+                2 => kept.borrow().as_ref().unwrap().set_limit(Duration::from_secs(5)),
+                _ => panic!("on purpose"),
+            }
+        });
+        keep.replace(Some(timer));
+        Ok(())
+    });
+    assert_eq!(calls.get(), 3);
+    assert_eq!(lived, Duration::from_secs(7));
+}
+
 // P14
 #[test]
 fn a_shorter_limit_counts_at_once() {

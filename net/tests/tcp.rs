@@ -1103,6 +1103,48 @@ fn a_panic_closes_at_once_and_does_not_send_the_rest() {
     });
 }
 
+// P4.1
+#[test]
+fn a_panic_with_data_queued_resets_the_connection_and_is_logged() {
+    support::logged::keep_log();
+    on_every_network(|world| {
+        for pull in [false, true] {
+            let much = if world == World::Real { 64 << 20 } else { world.much() };
+            let diary = Diary::new();
+            let server = scripted(&diary).on_data(move |transport, _| {
+                if pull {
+                    transport.register_pull_producer(PanicsInTheMiddle(transport.clone(), Cell::new(3)))?;
+                    return Ok(());
+                }
+                transport.write_vec(vec![b'x'; much]);
+                panic!("on purpose");
+            });
+            let end = world.until_lost(&diary, server, async |mut stream| {
+                stream.write_all(b"x").await?;
+                Ok(stream.read_to_end(&mut Vec::new()).await.map_err(|error| error.kind()))
+            });
+            assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset), "in {world:?}");
+            assert!(diary.reason().is::<HandlerPanicked>());
+            let logged = support::logged::logged();
+            assert!(logged.len() == 1 && logged[0].ends_with("panicked: on purpose"), "{logged:?}");
+        }
+    });
+}
+
+struct PanicsInTheMiddle(Transport, Cell<usize>);
+
+impl twistor_net::Producer for PanicsInTheMiddle {
+    fn pause_producing(&self) {}
+
+    fn resume_producing(&self) {
+        self.1.set(self.1.get() - 1);
+        assert!(self.1.get() > 0, "on purpose");
+        self.0.write(&[b'x'; 1000]);
+    }
+
+    fn stop_producing(&self) {}
+}
+
 // P2
 #[test]
 fn what_was_not_sent_is_thrown_away_at_once_with_the_connection() {

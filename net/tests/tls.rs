@@ -18,7 +18,7 @@ use support::*;
 use tls_support::*;
 use twistor_deferred::{Cancelled, Deferred, succeed};
 use twistor_net::tls::rustls::pki_types::ServerName;
-use twistor_net::tls::rustls::{self, AlertDescription, ClientConfig, ClientConnection, RootCertStore};
+use twistor_net::tls::rustls::{self, AlertDescription, ClientConfig, ClientConnection};
 use twistor_net::tls::{ClientTls, HandshakeFailed, HandshakeFailure, ServerTls, TlsTruncated};
 use twistor_net::{
     ClientEndpoint, ConnectStage, ConnectTimedOut, ConnectionAborted, ConnectionDone, Factory, Failure,
@@ -32,20 +32,6 @@ fn listen_tls<F: Factory>(handle: &Handle, tls: ServerTls, factory: F) -> Listen
 
 fn endpoint(port: &ListeningPort, tls: ClientTls) -> ClientEndpoint {
     ClientEndpoint::tls("localhost", address(port).port(), tls)
-}
-
-/// The peers' own configuration.
-fn config_of(authority: &Authority) -> Arc<ClientConfig> {
-    use rustls::pki_types::pem::PemObject;
-    let mut roots = RootCertStore::empty();
-    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
 }
 
 /// A blocking client in a thread, with its TLS written apart from ours.

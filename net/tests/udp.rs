@@ -11,7 +11,8 @@ use std::rc::Rc;
 use support::*;
 use twistor_deferred::{Deferred, Trigger, succeed};
 use twistor_net::{
-    ConnectionDone, ConnectionLost, DatagramProtocol, DatagramTransport, Failure, UdpEndpoint,
+    ConnectionDone, ConnectionLost, DatagramProtocol, DatagramTransport, Failure, SimulatedNetwork,
+    UdpEndpoint,
 };
 use twistor_reactor::Handle;
 
@@ -443,4 +444,20 @@ fn a_group_is_heard_on_the_interface_that_was_joined() {
 #[cfg(target_os = "linux")]
 fn open_at(handle: &Handle, place: &str, log: &Log) -> DatagramTransport {
     UdpEndpoint::new(place.parse().unwrap()).listen(handle, log.clone()).unwrap()
+}
+
+// P15.1
+#[test]
+fn a_datagram_without_memory_would_block() {
+    World::Simulated(1).run(|reactor| {
+        let network = SimulatedNetwork::of(reactor).unwrap();
+        let log = Log::default();
+        let at = "192.0.2.1:7".parse().unwrap();
+        let transport = UdpEndpoint::new(at).listen(reactor, log.clone()).unwrap();
+        network.set_send_failures(1.0);
+        assert_eq!(transport.send_to(b"x", at).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        network.set_send_failures(0.0);
+        transport.send_to(b"x", at).unwrap();
+        log.when(2)
+    });
 }

@@ -26,6 +26,13 @@ use crate::{Handle, Origin, RunError};
 /// share when a million fall due at once.
 const CALLS_A_TURN: usize = 1024;
 
+/// Work, in bytes, that connections and other sources do in one turn; the rest waits for the next, so that timers, calls
+/// and new connections get theirs in between.
+const WORK_A_TURN: usize = 4 * 1024 * 1024;
+
+/// The share of that which a source has at least, and at most, when many or few are ready.
+const SHARES: std::ops::RangeInclusive<usize> = 16 * 1024..=256 * 1024;
+
 /// Timers after which the memory of their callbacks is merged.
 const CALLS_A_MERGE: u64 = 1024;
 
@@ -54,6 +61,9 @@ pub(crate) struct Core {
     pub(crate) meter: Meter,
     /// Whether code of the user's has run since this was last cleared.
     busy: Cell<bool>,
+    /// Work that may still be done in this turn, and how much of it one source may do.
+    work_left: Cell<usize>,
+    share: Cell<usize>,
 }
 
 impl Core {
@@ -78,6 +88,8 @@ impl Core {
             signals: Default::default(),
             meter: Meter::new(slow),
             busy: Cell::new(false),
+            work_left: Cell::new(WORK_A_TURN),
+            share: Cell::new(*SHARES.end()),
         })
     }
 
@@ -191,7 +203,12 @@ impl Core {
 
     fn run_sources(&self) {
         let batch = self.sources.borrow().batch();
+        self.work_left.set(WORK_A_TURN);
+        self.share.set((WORK_A_TURN / batch.max(1)).clamp(*SHARES.start(), *SHARES.end()));
         for _ in 0..batch {
+            if self.work_left.get() == 0 {
+                break;
+            }
             let Some((token, handler, ready)) = self.sources.borrow_mut().claim() else { continue };
             self.meter.events.count();
             let call = handler.clone();
@@ -204,6 +221,16 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// How much work a source may do now.
+    pub(crate) fn share(&self) -> usize {
+        self.share.get().min(self.work_left.get())
+    }
+
+    /// Counts work that was done.
+    pub(crate) fn spend(&self, work: usize) {
+        self.work_left.set(self.work_left.get().saturating_sub(work));
     }
 
     fn run_incoming(&self) {

@@ -35,6 +35,22 @@ impl Registration {
         }
     }
 
+    /// Returns how much work, in bytes or the like, this source may do now. The less, the more sources are ready in this
+    /// turn; zero when the work of the whole turn is used up. Then [`wake`](Registration::wake) the source, and go on in
+    /// the next turn.
+    ///
+    /// For sources that can be made to do much at once. Small steps need not be asked for.
+    pub fn share(&self) -> usize {
+        self.core.upgrade().map_or(0, |core| core.share())
+    }
+
+    /// Counts work that was done against the budget of this turn.
+    pub fn spend(&self, work: usize) {
+        if let Some(core) = self.core.upgrade() {
+            core.spend(work);
+        }
+    }
+
     /// The reactor it is in.
     pub fn handle(&self) -> Handle {
         Handle::new(self.core.clone())

@@ -45,7 +45,13 @@ struct Inner {
     since: Cell<Instant>,
     /// Not moved at each reset: when it comes and there was a sign of life meanwhile, it is set anew.
     call: RefCell<Option<DelayedCall>>,
+    /// What the transport had sent when the protocol last had its turn; a later change is a sign of life. None: only a
+    /// reset is one.
+    sent: Cell<Option<u32>>,
+    hook: RefCell<Option<Hook>>,
 }
+
+type Hook = Box<dyn FnMut(&Transport)>;
 
 impl IdleTimer {
     /// Ends the connection after `limit` without a reset. Twisted: `setTimeout`.
@@ -56,6 +62,8 @@ impl IdleTimer {
             limit: Cell::new(limit),
             since: Cell::new(handle.now()),
             call: RefCell::new(None),
+            sent: Cell::new(None),
+            hook: RefCell::new(None),
         });
         inner.schedule(limit);
         IdleTimer { inner }
@@ -64,6 +72,17 @@ impl IdleTimer {
     /// The time begins anew. Twisted: `resetTimeout`.
     pub fn reset(&self) {
         self.inner.since.set(self.inner.handle.now());
+    }
+
+    /// Calls `hook` when the time is up, before the connection is closed. To keep the connection, it may
+    /// [`reset`](IdleTimer::reset) the timer; to close it in another way, it calls the transport itself. What it writes
+    /// is sent as far as the socket takes it at once. Twisted: `timeoutConnection`.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the hook is logged, and the connection is closed.
+    pub fn on_timeout(&self, hook: impl FnMut(&Transport) + 'static) {
+        self.inner.hook.replace(Some(Box::new(hook)));
     }
 
     /// Another limit from now on; the time begins anew.
@@ -88,11 +107,49 @@ impl Inner {
     }
 
     fn due(self: &Rc<Self>) {
-        let (limit, idle) = (self.limit.get(), self.handle.now().saturating_duration_since(self.since.get()));
-        if idle >= limit {
-            self.transport.fail_connection(IdleTimedOut { after: limit });
-        } else {
-            self.schedule(limit - idle);
+        if self.is_well() {
+            self.since.set(self.handle.now());
+        }
+        match self.left() {
+            Duration::ZERO => self.time_out(),
+            left => self.schedule(left),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        let idle = self.handle.now().saturating_duration_since(self.since.get());
+        self.limit.get().saturating_sub(idle)
+    }
+
+    /// Whether the peer cannot send because this side does not read, or reads what it was sent.
+    fn is_well(&self) -> bool {
+        let Some(before) = self.sent.get() else { return false };
+        let sent = self.transport.sent_bytes();
+        self.sent.set(Some(sent));
+        sent != before || self.transport.is_paused()
+    }
+
+    fn time_out(self: &Rc<Self>) {
+        /// Closes the connection also if the hook panics.
+        struct Close<'a>(&'a Rc<Inner>);
+
+        impl Drop for Close<'_> {
+            fn drop(&mut self) {
+                let Close(timer) = self;
+                match timer.left() {
+                    left if left.is_zero() || std::thread::panicking() => {
+                        timer.transport.fail_connection(IdleTimedOut { after: timer.limit.get() });
+                    }
+                    left => timer.schedule(left),
+                }
+            }
+        }
+
+        let _close = Close(self);
+        let hook = self.hook.take();
+        if let Some(mut hook) = hook {
+            hook(&self.transport);
+            self.hook.borrow_mut().get_or_insert(hook);
         }
     }
 }
@@ -111,10 +168,11 @@ impl fmt::Debug for IdleTimer {
     }
 }
 
-/// A protocol whose connection ends when nothing comes for a while. Twisted: `TimeoutFactory`.
+/// A protocol whose connection ends when nothing happens on it for a while. Twisted: `TimeoutFactory`.
 ///
-/// Only what comes counts as a sign of life; a protocol that sends much and hears little needs an [`IdleTimer`] of its
-/// own.
+/// Data that arrives counts as a sign of life, and so does sending that makes progress between two arrivals. A
+/// connection that this side has paused is not closed. A protocol with another idea of life needs an [`IdleTimer`] of
+/// its own.
 ///
 /// ```
 /// use std::time::Duration;
@@ -141,34 +199,53 @@ pub struct IdleTimeout<P> {
     handle: Handle,
     limit: Duration,
     timer: Option<IdleTimer>,
+    hook: Option<Hook>,
 }
 
 impl<P: Protocol> IdleTimeout<P> {
     /// `protocol`, with this limit.
     pub fn new(handle: &Handle, limit: Duration, protocol: P) -> IdleTimeout<P> {
-        IdleTimeout { protocol, handle: handle.clone(), limit, timer: None }
+        IdleTimeout { protocol, handle: handle.clone(), limit, timer: None, hook: None }
+    }
+
+    /// Calls `hook` when the time is up, before the connection is closed: see [`IdleTimer::on_timeout`].
+    #[must_use]
+    pub fn on_timeout(mut self, hook: impl FnMut(&Transport) + 'static) -> IdleTimeout<P> {
+        self.hook = Some(Box::new(hook));
+        self
+    }
+
+    /// Calls the protocol. What it sends meanwhile is no progress of its own: it comes at the time of what it was called
+    /// for.
+    fn enter<R>(&mut self, transport: &Transport, call: impl FnOnce(&mut P) -> R) -> R {
+        if let Some(timer) = &self.timer {
+            timer.reset();
+        }
+        let result = call(&mut self.protocol);
+        if let Some(timer) = &self.timer {
+            timer.inner.sent.set(Some(transport.sent_bytes()));
+        }
+        result
     }
 }
 
 impl<P: Protocol> Protocol for IdleTimeout<P> {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-        self.timer = Some(IdleTimer::new(&self.handle, transport, self.limit));
-        self.protocol.connection_made(transport)
+        let timer = IdleTimer::new(&self.handle, transport, self.limit);
+        if let Some(hook) = self.hook.take() {
+            timer.on_timeout(hook);
+        }
+        self.timer = Some(timer);
+        self.enter(transport, |protocol| protocol.connection_made(transport))
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        if let Some(timer) = &self.timer {
-            timer.reset();
-        }
-        self.protocol.data_received(transport, data)
+        self.enter(transport, |protocol| protocol.data_received(transport, data))
     }
 
+    /// While this side did not read, the peer could give no sign.
     fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
-        // While this side did not read, the peer could give no sign.
-        if let Some(timer) = &self.timer {
-            timer.reset();
-        }
-        self.protocol.reading_resumed(transport)
+        self.enter(transport, |protocol| protocol.reading_resumed(transport))
     }
 
     fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ use twistor_reactor::{Ready, SourceWaker};
 
 use super::NetworkEventKind;
 use super::network::Network;
+use crate::transport::calls::NO_BUFFERS;
 
 /// Bytes that wait to be read at one socket; what comes beyond is lost.
 const CAPACITY: usize = 200 * 1024;
@@ -155,6 +156,9 @@ impl SimulatedDatagrams {
             return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
             #[cfg(not(unix))]
             return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if network.chance(network.rules().send_failures) {
+            return Err(io::Error::from_raw_os_error(NO_BUFFERS));
         }
         let to = to.or(self.mailbox.peer).ok_or(io::ErrorKind::NotConnected)?;
         network.post(data, &self.mailbox, to);

@@ -45,6 +45,7 @@ pub(super) struct Rules {
     pub(super) resets: f64,
     pub(super) silences: f64,
     pub(super) descriptors: Option<usize>,
+    pub(super) send_failures: f64,
     pub(super) datagram_losses: f64,
     pub(super) datagram_repeats: f64,
 }
@@ -73,6 +74,7 @@ impl Network {
                 window: (4 * 1024, 128 * 1024),
                 resets: 0.0,
                 silences: 0.0,
+                send_failures: 0.0,
                 descriptors: None,
                 datagram_losses: 0.0,
                 datagram_repeats: 0.0,

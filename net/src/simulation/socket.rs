@@ -13,6 +13,7 @@ use twistor_reactor::{Ready, SourceWaker};
 use super::link::Link;
 use super::network::Network;
 use crate::Address;
+use crate::transport::calls::NO_BUFFERS;
 
 /// How a connection keeps its end: the other kinds of socket are smaller.
 pub(crate) type BoxedSocket = Box<SimulatedSocket>;
@@ -41,13 +42,25 @@ impl SimulatedSocket {
     }
 
     pub(crate) fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.check_memory()?;
         self.link.write(self.side, data)
     }
 
+    /// Fails as the operating system may, although there is room: then no readiness will be reported.
+    fn check_memory(&self) -> io::Result<()> {
+        match self.network.upgrade() {
+            Some(network) if network.chance(network.rules().send_failures) => {
+                Err(io::Error::from_raw_os_error(NO_BUFFERS))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check_memory()?;
         let mut taken = 0;
         for slice in slices.iter().filter(|slice| !slice.is_empty()) {
-            match self.write(slice) {
+            match self.link.write(self.side, slice) {
                 Ok(count) => taken += count,
                 Err(_) if taken > 0 => return Ok(taken),
                 Err(error) => return Err(error),

@@ -8,8 +8,10 @@ use twistor_deferred::{Deferred, Trigger};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready};
 
 use super::errors::{Cause, Opening};
+use super::stream::Handshaking;
 use super::{HandshakeFailed, TlsStream};
 use crate::Address;
+use crate::transport::connection::STARVED_FOR;
 use crate::transport::socket::Socket;
 use crate::transport::watched::WatchedSocket;
 
@@ -71,16 +73,28 @@ impl EventHandler for Handshake {
     fn ready(self: Rc<Self>, _: Ready) -> Progress {
         let mut opening = self.opening.get();
         let outcome = match &mut *self.socket.borrow_mut() {
-            Some(WatchedSocket { socket: Socket::Tls(stream), .. }) => stream.shake_hands(&mut opening),
+            Some(watched) => watched.shake_hands(&mut opening),
             _ => return Progress::Drained,
         };
         self.opening.set(opening);
         match outcome {
-            Ok(false) => {}
-            Ok(true) => self.end(Ok(())),
+            Ok(Handshaking::Waiting) => {}
+            Ok(Handshaking::More) => return Progress::More,
+            Ok(Handshaking::Done) => self.end(Ok(())),
             Err(cause) => self.end(Err(cause)),
         }
         Progress::Drained
+    }
+}
+
+impl WatchedSocket {
+    fn shake_hands(&mut self, opening: &mut Opening) -> Result<Handshaking, Cause> {
+        let Socket::Tls(stream) = &mut self.socket else { return Ok(Handshaking::Waiting) };
+        let outcome = stream.shake_hands(opening);
+        if stream.is_starved() {
+            self.wake_later(STARVED_FOR);
+        }
+        outcome
     }
 }
 

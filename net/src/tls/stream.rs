@@ -11,11 +11,29 @@ use twistor_reactor::{EventHandler, Handle, Registration};
 
 use super::errors::{Cause, Opening};
 use super::{TlsInfo, TlsTruncated};
+use crate::transport::calls::has_no_buffers;
 use crate::transport::socket::Socket;
 
 /// What is read from the socket goes into the caller's buffer behind this much room, so that what becomes of it fits
 /// in front: it is never more than what came, and one record that was begun before.
 const ROOM_FOR_A_RECORD: usize = 20 * 1024;
+
+/// How much is read at once: the least while there is little plaintext in what comes, so that a peer that sends records
+/// without any, or with a byte each, takes no more of the loop than others. It doubles with each read that has much.
+const LEAST_READ: usize = ROOM_FOR_A_RECORD;
+const MOST_READ: usize = 256 * 1024;
+
+/// Steps of a handshake in one turn.
+const STEPS_PER_TURN: usize = 32;
+
+/// Where a handshake stands.
+pub(super) enum Handshaking {
+    Done,
+    /// The socket has nothing more for now.
+    Waiting,
+    /// There may be more to do, in the next turn.
+    More,
+}
 
 /// A socket with a TLS session on it. Its methods are those of the sockets, and keep their rules: a write takes less
 /// than it is offered only when the socket below is full, and a read that would block has emptied it.
@@ -23,11 +41,15 @@ pub(crate) struct TlsStream {
     socket: Socket,
     session: Connection,
     said_goodbye: bool,
+    /// How much the next read takes.
+    appetite: usize,
+    /// The operating system had no memory for what was to be flushed.
+    starved: bool,
 }
 
 impl TlsStream {
     pub(super) fn new(socket: Socket, session: Connection) -> TlsStream {
-        TlsStream { socket, session, said_goodbye: false }
+        TlsStream { socket, session, said_goodbye: false, appetite: LEAST_READ, starved: false }
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -46,23 +68,25 @@ impl TlsStream {
         TlsInfo::of(&self.session)
     }
 
-    /// Goes on with the handshake; whether it is done.
-    pub(super) fn shake_hands(&mut self, opening: &mut Opening) -> Result<bool, Cause> {
-        loop {
+    /// Goes on with the handshake.
+    pub(super) fn shake_hands(&mut self, opening: &mut Opening) -> Result<Handshaking, Cause> {
+        for _ in 0..STEPS_PER_TURN {
             self.flush().map_err(Cause::Io)?;
             if !self.session.is_handshaking() {
-                return Ok(true);
+                return Ok(Handshaking::Done);
             }
             match self.session.read_tls(&mut Opened { wire: Wire(&mut self.socket), opening }) {
                 Ok(0) => return Err(Cause::Closed),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Handshaking::Waiting);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Cause::Io(error)),
             }
             match self.session.process_new_packets() {
                 // What is wrong came behind the handshake. The session says it again to whoever reads.
-                Err(_) if !self.session.is_handshaking() => return Ok(true),
+                Err(_) if !self.session.is_handshaking() => return Ok(Handshaking::Done),
                 Err(error) => {
                     // Tells the peer why, if it still listens.
                     let _ = self.flush();
@@ -72,9 +96,11 @@ impl TlsStream {
                 Ok(_) => {}
             }
         }
+        Ok(Handshaking::More)
     }
 
     /// Plaintext that came. `Ok(0)` is the end that the peer announced; an end that it did not is [`TlsTruncated`].
+    /// `Interrupted`: what was read held no plaintext, and there may be more to read.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.session.reader().read(buffer) {
@@ -86,15 +112,15 @@ impl TlsStream {
             }
             self.process()?;
             let room = ROOM_FOR_A_RECORD.min(buffer.len() / 2);
-            let count = self.socket.read(&mut buffer[room..])?;
+            let most = self.appetite.min(buffer.len() - room);
+            let count = self.socket.read(&mut buffer[room..room + most])?;
             if count == 0 {
                 self.session.read_tls(&mut io::empty())?;
                 continue;
             }
             let plain = self.decrypt(buffer, room, room + count)?;
-            if plain > 0 {
-                return Ok(plain);
-            }
+            self.appetite = if plain < count / 2 { LEAST_READ } else { MOST_READ.min(2 * self.appetite) };
+            return if plain > 0 { Ok(plain) } else { Err(io::ErrorKind::Interrupted.into()) };
         }
     }
 
@@ -181,11 +207,19 @@ impl TlsStream {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if has_no_buffers(&error) => {
+                    self.starved = true;
+                    return Ok(false);
+                }
                 Err(error) => return Err(error),
             }
         }
         // It may be one of these itself.
         self.socket.flush()
+    }
+
+    pub(crate) fn is_starved(&mut self) -> bool {
+        std::mem::take(&mut self.starved) | self.socket.is_starved()
     }
 
     pub(crate) fn is_flushed(&self) -> bool {

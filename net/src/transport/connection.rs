@@ -12,10 +12,12 @@ mod requests;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use twistor_deferred::{Failure, guarded};
 use twistor_reactor::{EventHandler, Handle, Origin, Progress, Ready, Registration};
 
+use super::calls::has_no_buffers;
 use super::outgoing::{Outgoing, SHORT_WRITE_FILLS};
 use super::scratch::{LITTLE, SCRATCH, with_scratch};
 use super::socket::Socket;
@@ -28,8 +30,17 @@ const READ_PER_TURN: usize = SCRATCH;
 /// Reads per turn and connection, where each gives but a piece.
 const READS_PER_TURN: usize = 4;
 
-/// Bytes sent from the queue per turn and connection.
+/// A read that gave no plaintext has cost about as much as one that gave this many bytes.
+const FRUITLESS_READ: usize = 256 * 1024;
+
+/// Bytes sent per turn and connection; less, where many connections have something to send.
 const SENT_PER_TURN: usize = 256 * 1024;
+
+/// From this size on, what is read and written is counted as work of the turn.
+const LARGE: usize = 16 * 1024;
+
+/// How long a connection waits for the operating system to have memory for messages again.
+pub(crate) const STARVED_FOR: Duration = Duration::from_millis(10);
 
 /// Times a pull producer is resumed per turn.
 const PULLS_PER_TURN: usize = 16;
@@ -97,6 +108,9 @@ impl State {
     /// The protocol is paused, and keeps data that it has not passed on.
     pub(crate) const KEPT_BACK: State = State(1 << 22);
 
+    /// The operating system had no memory for a message; it is tried again by a timer.
+    pub(crate) const STARVED: State = State(1 << 23);
+
     /// There is something to do once all has been read and sent. A doomed connection has its reason to remember.
     const TO_SETTLE: State = State::OUTGOING.or(State::CLOSING).or(State::SHUTTING).or(State::BROKEN);
 
@@ -132,6 +146,8 @@ pub(crate) struct Connection<P: Protocol + ?Sized> {
     io: Cell<Io>,
     registration: OnceCell<Registration>,
     state: Cell<State>,
+    /// Bytes that the operating system has taken, modulo 2^32.
+    sent_bytes: Cell<u32>,
     /// Borrowed while a method of it runs. Nobody but `enter` asks for it, and the loop does not re-enter itself.
     protocol: RefCell<P>,
 }
@@ -161,6 +177,7 @@ impl Connection<dyn Protocol> {
             io: Cell::new(Io::GONE),
             registration: OnceCell::new(),
             state: Cell::new(if keeps_bytes { State::END_NEAR.or(State::OUTGOING) } else { State(0) }),
+            sent_bytes: Cell::new(0),
             protocol: RefCell::new(protocol),
         });
         watched.hand_to(handle, connection.clone())?;
@@ -222,27 +239,43 @@ impl Connection<dyn Protocol> {
 
     /// Sends what waits.
     fn send(&self, transport: &Transport) -> Progress {
+        self.clear(State::STARVED);
         if self.with_io(|io| io.is_sent()) {
             return Progress::Drained;
         }
-        let most = self.most(transport, State::WRITE_LIMITED, SENT_PER_TURN);
+        let share = self.share(SENT_PER_TURN);
+        if share == 0 {
+            return Progress::More;
+        }
+        let most = self.most(transport, State::WRITE_LIMITED, share);
         if most == 0 {
             return Progress::Drained;
         }
-        let sent = self.with_io(|Io { socket, outgoing }| {
+        let (sent, count, starved) = self.with_io(|Io { socket, outgoing }| {
             // If it cannot send all of that, it will take nothing of the queue either.
-            socket.flush()?;
-            let Some(outgoing) = outgoing else { return Ok(true) };
-            let before = outgoing.queue.len();
-            let sent = outgoing.queue.send(socket, most);
-            if let Some(limit) = &outgoing.write_limit {
-                limit.spend(before - outgoing.queue.len());
+            let mut sent = socket.flush().map(|_| true);
+            let mut count = 0;
+            if let (Ok(_), Some(outgoing)) = (&sent, outgoing) {
+                let before = outgoing.queue.len();
+                sent = outgoing.queue.send(socket, most);
+                count = before - outgoing.queue.len();
+                if let Some(limit) = &outgoing.write_limit {
+                    limit.spend(count);
+                }
             }
-            sent
+            (sent, count, socket.is_starved())
         });
+        self.count_sent(count);
+        if starved {
+            self.starve();
+        }
         match sent {
             Ok(true) => Progress::Drained,
             Ok(false) => Progress::More,
+            Err(error) if has_no_buffers(&error) => {
+                self.starve();
+                Progress::Drained
+            }
             Err(error) => {
                 self.break_off(ConnectionLost::new(error).into());
                 Progress::Drained
@@ -268,6 +301,9 @@ impl Connection<dyn Protocol> {
                         return Progress::Drained;
                     }
                     Ok(count) => {
+                        if count >= LARGE {
+                            self.spend_work(count);
+                        }
                         if self.is(State::READ_LIMITED.or(State::READ_MUCH)) {
                             self.spend(State::READ_LIMITED, count);
                             self.clear(State::READ_MUCH);
@@ -288,7 +324,7 @@ impl Connection<dyn Protocol> {
                         }
                     }
                     Err(error) => match error.kind() {
-                        io::ErrorKind::Interrupted => {}
+                        io::ErrorKind::Interrupted => self.spend_work(FRUITLESS_READ),
                         io::ErrorKind::WouldBlock => {
                             self.emptied();
                             return Progress::Drained;
@@ -352,6 +388,7 @@ impl Connection<dyn Protocol> {
 
     /// When all is sent: resumes the producer, tells those who wait, frees the memory.
     fn sent(&self) {
+        let begun = self.sent_bytes.get();
         for _ in 0..PULLS_PER_TURN {
             let producer = self.with_io(|io| match &mut io.sent()?.producing {
                 Some(producing) if producing.paused || (producing.pull && self.is(State::PULLED)) => {
@@ -363,6 +400,14 @@ impl Connection<dyn Protocol> {
             let Some(producer) = producer else { break };
             self.clear(State::PULLED);
             self.guard("resume_producing", || producer.resume_producing());
+            // A pull producer that has written is resumed again in the next turn: its write has seen to that.
+            let written = self.sent_bytes.get().wrapping_sub(begun) as usize;
+            if written >= LARGE && written >= self.share(SENT_PER_TURN) {
+                break;
+            }
+        }
+        if self.with_io(|io| io.socket.is_starved()) {
+            self.starve();
         }
         let waiting = self.with_io(|io| {
             let outgoing = io.sent()?;
@@ -400,13 +445,52 @@ impl<P: Protocol + ?Sized> Connection<P> {
         }
     }
 
+    /// What a panic has left behind is not what was to be sent, so the peer gets a reset, and not an end.
     #[cold]
     fn panicked(&self, panic: HandlerPanicked) {
         if self.is(State::LOST) {
-            log::error!("while a connection was being lost, {panic}");
-        } else {
-            self.doom(panic.into());
+            return log::error!("while a connection was being lost, {panic}");
         }
+        let peer = self.with_io(|io| {
+            io.socket.reset_on_close();
+            io.socket.peer()
+        });
+        match peer {
+            Ok(peer) => log::error!("the connection to {peer} is reset: {panic}"),
+            Err(_) => log::error!("a connection is reset: {panic}"),
+        }
+        self.forget_queue();
+        self.doom(panic.into());
+    }
+
+    /// How much of `wanted` may be sent now.
+    fn share(&self, wanted: usize) -> usize {
+        self.registration.get().map_or(wanted, |registration| registration.share().min(wanted))
+    }
+
+    /// Counts what the operating system has taken.
+    #[inline]
+    fn count_sent(&self, bytes: usize) {
+        self.sent_bytes.set(self.sent_bytes.get().wrapping_add(bytes as u32));
+        if bytes >= LARGE {
+            self.spend_work(bytes);
+        }
+    }
+
+    #[cold]
+    fn spend_work(&self, work: usize) {
+        if let Some(registration) = self.registration.get() {
+            registration.spend(work);
+        }
+    }
+
+    /// Tries to send again a little later: nothing else will say when the operating system has memory for it.
+    #[cold]
+    fn starve(&self) {
+        let Some(registration) = self.registration.get().filter(|_| !self.is(State::STARVED)) else { return };
+        self.set(State::STARVED);
+        let waker = registration.waker();
+        registration.handle().call_later(STARVED_FOR, move || waker.wake(Ready::WRITABLE));
     }
 
     /// Works on the socket and what waits to be sent. Nothing in `work` may come back here, so none of it may be, or
@@ -484,6 +568,7 @@ pub(crate) mod tests {
             io: Cell::new(Io::GONE),
             registration: OnceCell::new(),
             state: Cell::new(State::LOST),
+            sent_bytes: Cell::new(0),
             protocol: RefCell::new(Sixteen([0, 0])),
         };
         let name = std::any::type_name::<Sixteen>();

@@ -74,7 +74,15 @@ impl Socket {
             }
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.watch(handle, handler),
-            socket => handle.register(socket, Interest::READABLE | Interest::WRITABLE, handler),
+            socket => {
+                #[cfg(target_vendor = "apple")]
+                match socket {
+                    Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => calls::no_sigpipe(&*stream)?,
+                    Socket::Unix(stream) => calls::no_sigpipe(&*stream)?,
+                    _ => {}
+                }
+                handle.register(socket, Interest::READABLE | Interest::WRITABLE, handler)
+            }
         }
     }
 
@@ -134,6 +142,16 @@ impl Socket {
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.is_flushed(),
             _ => true,
+        }
+    }
+
+    /// Whether a flush was given up for want of the operating system's memory, since this was last asked.
+    #[inline]
+    pub(crate) fn is_starved(&mut self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Socket::Tls(stream) => stream.is_starved(),
+            _ => false,
         }
     }
 

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::rc::Rc;
+#[cfg(feature = "tls")]
+use std::time::Duration;
 
 use twistor_reactor::{EventHandler, Handle, Ready, Registration};
 
@@ -48,6 +50,15 @@ impl WatchedSocket {
             registration.wake(Ready::WRITABLE);
         }
         Ok(())
+    }
+
+    /// Has the handler called later, with nothing said to have happened but that the socket may be writable.
+    #[cfg(feature = "tls")]
+    pub(crate) fn wake_later(&self, delay: Duration) {
+        if let Some(registration) = &self.registration {
+            let waker = registration.waker();
+            registration.handle().call_later(delay, move || waker.wake(Ready::WRITABLE));
+        }
     }
 
     /// Leaves the socket its place, and makes another of it.

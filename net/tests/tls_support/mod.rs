@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use twistor_net::tls::rustls::{self, ClientConfig, RootCertStore};
 use twistor_net::tls::{ClientTls, ServerTls};
 
 pub struct Authority {
@@ -64,6 +66,18 @@ impl Authority {
 }
 
 impl Identity {
+    /// The configuration of a server that is made by hand.
+    pub fn rustls_server(&self) -> rustls::ServerConfig {
+        use rustls::pki_types::pem::PemObject;
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+        let chain = vec![CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        builder.with_no_client_auth().with_single_cert(chain, key).unwrap()
+    }
+
     pub fn server(&self) -> ServerTls {
         ServerTls::from_pem(self.certificate.as_bytes(), self.key.as_bytes()).unwrap()
     }
@@ -79,4 +93,18 @@ pub fn openssl() -> Option<Command> {
             None
         }
     }
+}
+
+/// The peers' own configuration.
+pub fn config_of(authority: &Authority) -> Arc<ClientConfig> {
+    use rustls::pki_types::pem::PemObject;
+    let mut roots = RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
 }

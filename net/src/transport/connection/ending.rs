@@ -20,11 +20,15 @@ impl Connection<dyn Protocol> {
         if self.is(State::HELD_UP) {
             return;
         }
-        let (said, always_lingers) = self.with_io(|Io { socket, outgoing }| {
+        let (said, always_lingers, starved) = self.with_io(|Io { socket, outgoing }| {
             let sent = outgoing.as_ref().is_none_or(|out| out.queue.is_empty() && out.producing.is_none());
             // An error means that there is nobody left to tell.
-            (sent && !matches!(socket.finish(), Ok(false)), socket.keeps_bytes())
+            let said = sent && !matches!(socket.finish(), Ok(false));
+            (said, socket.keeps_bytes(), socket.is_starved())
         });
+        if starved {
+            self.starve();
+        }
         if !said {
             return;
         }

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use twistor_deferred::{Deferred, Failure, fail, succeed};
 use twistor_reactor::Ready;
 
-use super::{Connection, Io, State};
+use super::{Connection, Io, LARGE, State};
+use crate::transport::calls::has_no_buffers;
 use crate::transport::outgoing::{Producing, Queue, SHORT_WRITE_FILLS};
 use crate::transport::socket::Socket;
 use crate::{ConnectionAborted, ConnectionLost, Producer, ProducerRefused, Protocol};
@@ -24,7 +25,8 @@ impl Connection<dyn Protocol> {
         if data.is_empty() {
             return self.takes_writes();
         }
-        match self.offer(|socket| socket.write(data)) {
+        let first = self.portion(data.len());
+        match self.offer(first, |socket| socket.write(&data[..first])) {
             Some(sent) if sent == data.len() => true,
             Some(sent) => self.keep(|queue| queue.push(&data[sent..])),
             None => false,
@@ -36,7 +38,8 @@ impl Connection<dyn Protocol> {
         if data.is_empty() {
             return self.takes_writes();
         }
-        match self.offer(|socket| socket.write(&data)) {
+        let first = self.portion(data.len());
+        match self.offer(first, |socket| socket.write(&data[..first])) {
             Some(sent) if sent == data.len() => true,
             Some(sent) => self.keep(|queue| queue.push_vec(data, sent)),
             None => false,
@@ -53,11 +56,22 @@ impl Connection<dyn Protocol> {
             if length == 0 {
                 continue;
             }
+            if self.portion(length) < length {
+                // More than this turn has room for.
+                for slice in group {
+                    if !self.write(slice) {
+                        return false;
+                    }
+                }
+                continue;
+            }
             let mut io_slices = [IoSlice::new(&[]); SLICES_PER_CALL];
             for (slot, slice) in io_slices.iter_mut().zip(group) {
                 *slot = IoSlice::new(slice);
             }
-            let Some(mut sent) = self.offer(|socket| socket.write_vectored(&io_slices[..group.len()])) else {
+            let Some(mut sent) =
+                self.offer(length, |socket| socket.write_vectored(&io_slices[..group.len()]))
+            else {
                 return false;
             };
             if sent < length {
@@ -85,12 +99,33 @@ impl Connection<dyn Protocol> {
         !self.is(OVER) && self.has_producer()
     }
 
-    /// Writes to the socket unless earlier bytes wait. How many bytes it took; `None`: the connection takes none.
+    /// How many of so many bytes are offered to the socket at once. What is more waits for the next turn: one large write
+    /// is not to hold the loop, nor are many in one turn.
     #[inline]
-    fn offer(&self, mut write: impl FnMut(&mut Socket) -> io::Result<usize>) -> Option<usize> {
+    fn portion(&self, length: usize) -> usize {
+        if length < LARGE { length } else { self.large_portion(length) }
+    }
+
+    #[cold]
+    fn large_portion(&self, length: usize) -> usize {
+        let portion = self.share(length);
+        if portion < length {
+            self.wake(Ready::WRITABLE);
+        }
+        portion
+    }
+
+    /// Writes `offered` bytes to the socket unless earlier ones wait. How many it took; `None`: the connection takes none.
+    #[inline]
+    fn offer(
+        &self,
+        offered: usize,
+        mut write: impl FnMut(&mut Socket) -> io::Result<usize>,
+    ) -> Option<usize> {
         if !self.takes_writes() {
             return None;
         }
+        let mut starved = false;
         let sent = self.with_io(|Io { socket, outgoing }| {
             if let Some(outgoing) = outgoing {
                 if outgoing.producing.as_ref().is_some_and(|producing| producing.pull) {
@@ -105,16 +140,32 @@ impl Connection<dyn Protocol> {
                     return Ok(0);
                 }
             }
+            if offered == 0 {
+                return Ok(0);
+            }
             loop {
                 match write(socket) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    sent => return sent,
+                    Err(error) if has_no_buffers(&error) => {
+                        starved = true;
+                        return Ok(0);
+                    }
+                    sent => {
+                        starved = socket.is_starved();
+                        return sent;
+                    }
                 }
             }
         });
+        if starved {
+            self.starve();
+        }
         match sent {
-            Ok(sent) => Some(sent),
+            Ok(sent) => {
+                self.count_sent(sent);
+                Some(sent)
+            }
             Err(error) => {
                 self.break_off(ConnectionLost::new(error).into());
                 None
@@ -252,6 +303,10 @@ impl Connection<dyn Protocol> {
                 }
             }
         })
+    }
+
+    pub(crate) fn sent_bytes(&self) -> u32 {
+        self.sent_bytes.get()
     }
 
     #[inline]

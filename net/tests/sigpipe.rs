@@ -1,0 +1,170 @@
+//! A peer that has gone costs an error, and never a signal: P1.4.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+mod support;
+#[cfg(feature = "tls")]
+mod tls_support;
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::SIGPIPE;
+use support::folder::Folder;
+use support::*;
+use twistor_net::{ConnectionLost, Factory, ServerEndpoint, Transport};
+
+/// Set for the child, which has SIGPIPE at its default action: it dies of the first.
+const CHILD: &str = "TWISTOR_SIGPIPE";
+
+fn child(test: &str) {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .status()
+        .unwrap();
+    assert_eq!(status.signal(), None, "the child died of a signal");
+    assert!(status.success());
+}
+
+/// Whether this is the child.
+fn is_child() -> bool {
+    let child = std::env::var_os(CHILD).is_some();
+    if child {
+        let always = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_default(SIGPIPE, always).unwrap();
+    }
+    child
+}
+
+type Way = fn(&Transport) -> bool;
+
+const WAYS: [Way; 4] = [
+    |transport| transport.write(b"is anybody there?"),
+    |transport| transport.write_vec(b"is anybody there?".to_vec()),
+    |transport| transport.write_all(&[b"is anybody", b" there?"]),
+    // Two, so that the second waits in the queue where the first was taken.
+    |transport| transport.write_vec(vec![b'x'; 8 << 20]) && transport.write_vec(vec![b'x'; 8 << 20]),
+];
+
+/// A server whose handler waits until the peer is gone, and then writes.
+fn writer(way: Way, greeting: &'static [u8]) -> (Diary, impl Factory, std::sync::mpsc::Sender<()>) {
+    let (gone, when_gone) = std::sync::mpsc::channel();
+    let diary = Diary::new();
+    let greets = scripted(&diary).on_made(move |transport| {
+        transport.write(greeting);
+        Ok(())
+    });
+    let server = greets.on_data(move |transport, _| {
+        when_gone.recv_timeout(DEADLINE).unwrap();
+        // The first may be what tells TCP that the peer is gone.
+        while way(transport) && transport.buffered() == 0 {}
+        Ok(())
+    });
+    (diary, Once(Some(server)), gone)
+}
+
+// P1.4
+#[test]
+fn writing_to_a_unix_peer_that_is_gone_raises_no_signal() {
+    if !is_child() {
+        return child("writing_to_a_unix_peer_that_is_gone_raises_no_signal");
+    }
+    let folder = Folder::new("sigpipe");
+    for (index, way) in WAYS.into_iter().enumerate() {
+        let (diary, server, gone) = writer(way, b"");
+        run(|reactor| {
+            let path = folder.join(index.to_string());
+            let port = ServerEndpoint::unix(&path).listen(reactor, server).unwrap();
+            let peer = reactor.defer_to_thread(move || {
+                UnixStream::connect(path)?.write_all(b"x")?;
+                let _ = gone.send(());
+                Ok(())
+            });
+            let lost = diary.when_lost();
+            peer.add_callback(move |()| {
+                drop(port);
+                lost
+            })
+        });
+        assert!(diary.reason().is::<ConnectionLost>());
+    }
+}
+
+// P1.4
+#[test]
+fn writing_to_a_tcp_peer_that_has_reset_raises_no_signal() {
+    if !is_child() {
+        return child("writing_to_a_tcp_peer_that_has_reset_raises_no_signal");
+    }
+    for way in WAYS {
+        let (diary, server, gone) = writer(way, b"");
+        run(|reactor| {
+            let port = listen(reactor, server);
+            let peer = peer(reactor, address(&port), move |mut stream| {
+                stream.write_all(b"x")?;
+                reset(stream);
+                let _ = gone.send(());
+                Ok(())
+            });
+            let lost = diary.when_lost();
+            peer.add_callback(move |()| lost)
+        });
+        assert!(diary.reason().is::<ConnectionLost>());
+    }
+}
+
+// P1.4, P11: with TLS's own farewell
+#[cfg(feature = "tls")]
+#[test]
+fn writing_to_a_tls_peer_that_has_reset_raises_no_signal() {
+    if !is_child() {
+        return child("writing_to_a_tls_peer_that_has_reset_raises_no_signal");
+    }
+    let authority = tls_support::Authority::new();
+    for way in WAYS {
+        let (diary, server, gone) = writer(way, b"hello");
+        let tls = authority.signs("localhost").server();
+        run(|reactor| {
+            let port =
+                ServerEndpoint::tls("127.0.0.1:0".parse().unwrap(), tls).listen(reactor, server).unwrap();
+            let config = tls_support::config_of(&authority);
+            let peer = peer(reactor, address(&port), move |mut stream| {
+                use twistor_net::tls::rustls::{ClientConnection, Stream};
+                let mut session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+                let mut secured = Stream::new(&mut session, &mut stream);
+                secured.read_exact(&mut [0; 5])?;
+                secured.write_all(b"x")?;
+                reset(stream);
+                let _ = gone.send(());
+                Ok(())
+            });
+            let lost = diary.when_lost();
+            peer.add_callback(move |()| lost)
+        });
+        assert!(!diary.reason().is::<twistor_net::ConnectionDone>());
+    }
+}
+
+/// The child's own check of the check: a pipe that nobody reads does kill it.
+#[test]
+fn the_child_would_die_of_a_signal() {
+    if !is_child() {
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_child_would_die_of_a_signal", "--test-threads=1"])
+            .env(CHILD, "1")
+            .status()
+            .unwrap();
+        return assert_eq!(status.signal(), Some(SIGPIPE));
+    }
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"x").unwrap();
+    reader.read_exact(&mut [0]).unwrap();
+    drop(reader);
+    let _ = writer.write_all(b"x");
+}
