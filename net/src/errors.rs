@@ -107,6 +107,27 @@ impl fmt::Display for HandlerPanicked {
 
 impl Error for HandlerPanicked {}
 
+/// Calls user code, and returns a panic in it as the error [`HandlerPanicked`], which names `handler`.
+///
+/// ```
+/// use twistor_net::{HandlerPanicked, guarded};
+///
+/// let parsed = guarded("the parser", || Ok("x".parse::<u64>().unwrap()));
+/// let failure = parsed.unwrap_err();
+/// assert_eq!(failure.check::<HandlerPanicked>().map(HandlerPanicked::handler), Some("the parser"));
+/// ```
+///
+/// # Errors
+///
+/// The failure that `code` returns, or [`HandlerPanicked`].
+#[inline]
+pub fn guarded<T>(handler: &'static str, code: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    match twistor_deferred::guarded(code) {
+        Ok(result) => result,
+        Err(message) => Err(HandlerPanicked::new(handler, message).into()),
+    }
+}
+
 /// No one listens at the address. Twisted: `ConnectionRefusedError`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectRefused {

@@ -95,7 +95,7 @@ pub use endpoint::{Backoff, ClientEndpoint, EndpointError, Reconnecting, ServerE
 pub use errors::{
     CannotListen, ConnectAttemptsFailed, ConnectFailed, ConnectRefused, ConnectStage, ConnectTimedOut,
     ConnectionAborted, ConnectionDone, ConnectionLost, DnsLookupError, FailedAttempt, HandlerPanicked,
-    NoRoute,
+    NoRoute, guarded,
 };
 pub use protocol::{
     Conversation, EndOfData, Factory, FrameReceiver, Framed, IdleTimedOut, IdleTimeout, IdleTimer, Limited,

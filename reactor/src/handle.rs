@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::Interest;
 use mio::event::Source;
@@ -55,6 +55,26 @@ impl Handle {
         match self.core() {
             Some(core) => core.timers.time.now_instant(),
             None => Instant::now(),
+        }
+    }
+
+    /// Returns the time of day: the system's, or on a simulated reactor a clock of its own, which starts in 1970 and
+    /// advances with [`now`](Handle::now). After the reactor is gone, the system's time.
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    /// use twistor_reactor::{Reactor, defer_later};
+    ///
+    /// let reactor = Reactor::simulated(1);
+    /// reactor.run_until(defer_later(&reactor, Duration::from_secs(60), || ()))?;
+    /// assert_eq!(reactor.system_time().duration_since(UNIX_EPOCH)?.as_secs(), 60);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[allow(clippy::disallowed_methods)] // As for `now`.
+    pub fn system_time(&self) -> SystemTime {
+        match self.core() {
+            Some(core) => core.timers.time.system_time(),
+            None => SystemTime::now(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Time as the queues count it: nanoseconds since a queue's own beginning, in a `u64` that lasts for 584 years.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where a timer queue takes its time from.
 #[derive(Debug)]
@@ -39,6 +39,15 @@ impl Time {
         match &self.manual {
             Some(now) => self.instant(now.get()),
             None => Instant::now(),
+        }
+    }
+
+    /// The time of day: of a manual clock, counted from its beginning as from 1970.
+    #[allow(clippy::disallowed_methods)] // As above.
+    pub(crate) fn system_time(&self) -> SystemTime {
+        match &self.manual {
+            Some(now) => UNIX_EPOCH + Duration::from_nanos(now.get()),
+            None => SystemTime::now(),
         }
     }
 

@@ -126,8 +126,8 @@ impl ServerEndpoint {
         self
     }
 
-    /// The address as it was given, with port 0 for any free one.
-    pub(crate) fn wanted(&self) -> Address {
+    /// Returns the address to listen on, as it was given: its port is 0 if any free port will do.
+    pub fn address(&self) -> Address {
         self.place.address()
     }
 
@@ -144,7 +144,7 @@ impl ServerEndpoint {
     pub fn listen<F: Factory>(&self, handle: &Handle, factory: F) -> Result<ListeningPort, CannotListen> {
         self.bind(handle)?
             .serve(handle, factory)
-            .map_err(|source| CannotListen { address: self.wanted(), source })
+            .map_err(|source| CannotListen { address: self.address(), source })
     }
 
     /// Binds and listens, without accepting yet: to drop privileges before connections are served, or to learn the
@@ -156,7 +156,7 @@ impl ServerEndpoint {
     pub fn bind(&self, handle: &Handle) -> Result<Listener, CannotListen> {
         match network::listen(handle, &self.place, self.backlog) {
             Ok((acceptor, address)) => Ok(Listener::new(acceptor, address, self.security.clone())),
-            Err(source) => Err(CannotListen { address: self.wanted(), source }),
+            Err(source) => Err(CannotListen { address: self.address(), source }),
         }
     }
 }

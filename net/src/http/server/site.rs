@@ -130,7 +130,7 @@ impl Site {
     pub fn listen(&self, endpoint: ServerEndpoint) -> Result<ListeningPort, CannotListen> {
         if self.0.is_draining() && self.connections() > 0 {
             let source = io::Error::other("the site is stopping, and its last connections are not closed");
-            return Err(CannotListen { address: endpoint.wanted(), source });
+            return Err(CannotListen { address: endpoint.address(), source });
         }
         let port = endpoint.listen(&self.0.handle, self.clone())?;
         self.0.ports.borrow_mut().push(port.clone());
