@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use twistor_deferred::{
-    Abandoned, Cancelled, Canceller, Deferred, Failure, Outcome, Trigger, maybe_deferred_at, succeed,
+    Abandoned, Cancelled, Canceller, Deferred, DeferredEvent, Failure, Outcome, maybe_deferred_at, succeed,
 };
 
 use crate::memory::{Table, pop_front};
@@ -106,7 +106,7 @@ impl Cooperator {
                 task.cancel();
             }
         });
-        task.tell(trigger);
+        drop(task.ended.wait().add_both(move |end| trigger.fire(end.and_then(|end| end.result()))));
         deferred
     }
 
@@ -131,7 +131,7 @@ impl Cooperator {
             waits: Cell::new(false),
             waits_for: Cell::default(),
             ticket: Cell::new(None),
-            waiters: RefCell::default(),
+            ended: DeferredEvent::new(),
             end: RefCell::default(),
             observed: Cell::new(false),
         });
@@ -309,7 +309,7 @@ struct Task {
     waits_for: Cell<Option<Canceller>>,
     /// Names its entry in the line, where it stands in it.
     ticket: Cell<Option<u64>>,
-    waiters: RefCell<Vec<Trigger<()>>>,
+    ended: DeferredEvent<End>,
     end: RefCell<Option<End>>,
     /// Somebody was told, or will be told, how it ended.
     observed: Cell<bool>,
@@ -407,15 +407,6 @@ impl Task {
         matches!(&*self.end.borrow(), Some(End::Cancelled))
     }
 
-    /// Fires the trigger when the task has ended.
-    fn tell(&self, trigger: Trigger<()>) {
-        let end = self.end.borrow().clone();
-        match end {
-            Some(end) => trigger.fire(end.result()),
-            None => self.waiters.borrow_mut().push(trigger),
-        }
-    }
-
     /// The first end counts.
     fn finish(self: &Rc<Self>, end: End) {
         if self.is_finished() {
@@ -429,9 +420,7 @@ impl Task {
             let _task = cooperator.tasks.borrow_mut().remove_if(self.key, |task| Rc::ptr_eq(task, self));
         }
         drop(step);
-        for waiter in self.waiters.take() {
-            waiter.fire(end.result());
-        }
+        self.ended.fire(end);
     }
 }
 
@@ -499,9 +488,7 @@ impl CooperativeTask {
     #[track_caller]
     pub fn when_done(&self) -> Deferred<()> {
         self.task.observed.set(true);
-        let (deferred, trigger) = Deferred::new();
-        self.task.tell(trigger);
-        deferred
+        self.task.ended.wait().add_callback(|end| end.result())
     }
 
     fn check(&self) -> Result<(), TaskError> {

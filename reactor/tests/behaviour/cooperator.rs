@@ -476,3 +476,21 @@ fn cancelling_coiterate_cancels_what_its_task_waits_for() {
     assert_eq!(ended(waits).take(), ["cancelled"]);
     assert_eq!((clock.pending(), logged().len()), (0, 0));
 }
+
+#[test]
+fn a_cancelled_waiter_leaves_its_cooperative_task() {
+    // T5.3
+    let clock = ManualClock::new();
+    let task = Cooperator::new(&clock).cooperate([()]);
+    let memory = allocation_counter::measure(|| {
+        for _ in 0..10_000 {
+            let waiter = task.when_done();
+            waiter.cancel();
+            drop(waiter.add_both(|_| ()));
+        }
+    });
+    assert!(memory.bytes_current < 1_000, "{} bytes stay", memory.bytes_current);
+    let waits = ended(task.when_done());
+    clock.advance(TICK);
+    assert_eq!(waits.take(), ["done"]);
+}
