@@ -23,6 +23,8 @@ pub(crate) struct Asked {
     pub(crate) connection: usize,
     /// Which on that connection, from 1.
     pub(crate) nth: usize,
+    /// The whole head.
+    pub(crate) head: String,
     /// Method and path.
     pub(crate) what: String,
     pub(crate) transport: Transport,
@@ -80,7 +82,7 @@ impl<F: AsyncFn(Asked) + 'static> Protocol for ServerSide<F> {
             self.nth += 1;
             let (connection, nth) = (self.connection, self.nth);
             let (transport, handle) = (transport.clone(), self.handle.clone());
-            let asked = Asked { connection, nth, what, transport, handle };
+            let asked = Asked { connection, nth, head, what, transport, handle };
             let script = self.script.clone();
             drop(self.handle.spawn(async move {
                 script(asked).await;
