@@ -122,8 +122,13 @@ impl Server {
 
 /// Runs a test in many worlds whose data takes 10 ms and comes as it was sent.
 pub(crate) fn run(test: impl AsyncFn(Handle) -> Result<(), Failure> + 'static) {
+    run_in(5, test);
+}
+
+/// As `run`, in so many worlds.
+pub(crate) fn run_in(worlds: usize, test: impl AsyncFn(Handle) -> Result<(), Failure> + 'static) {
     let test = Rc::new(test);
-    for seed in seeds().take(5) {
+    for seed in seeds().take(worlds) {
         let test = test.clone();
         World::Simulated(seed).run(move |reactor| {
             let network = SimulatedNetwork::of(reactor).unwrap();
