@@ -145,6 +145,9 @@ fn a_download_has_the_servers_bytes_unless_decoding_is_asked_for() {
     });
 }
 
+/// The bytes there are, and those there will be.
+type Reported = (u64, Option<u64>);
+
 const WHOLE: &str = "0123456789";
 
 /// A server of ten bytes that counts and understands ranges.
@@ -185,7 +188,7 @@ fn a_download_continues_where_an_earlier_one_ended() {
             folder.write("page.part", part);
             folder.write("page.part.version", version);
             let path = folder.join("page");
-            let last: Rc<Cell<Option<(u64, Option<u64>)>>> = Rc::default();
+            let last: Rc<Cell<Option<Reported>>> = Rc::default();
             let told = last.clone();
             let progress = move |have, of| told.set(Some((have, of)));
             let length = server.get("/").resume_download(&handle, &path, progress).await?;
