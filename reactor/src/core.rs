@@ -274,12 +274,19 @@ impl Core {
         let started = self.meter.start();
         let result = guarded(f);
         self.meter.stop(started, &origin);
-        result.map_err(|message| log::error!("{} panicked: {message}", origin())).ok()
+        result.map_err(|message| log_panic(origin(), message)).ok()
     }
 
     /// Drops what is the user's: that, too, is code that may panic.
     pub(crate) fn discard<T>(&self, origin: impl Into<Origin>, value: T) {
-        self.call(origin, || drop(value));
+        let mut value = Some(value);
+        self.call_once(origin.into(), &mut || drop(value.take()));
+    }
+
+    /// As `call`, compiled once for all callers.
+    #[inline(never)]
+    fn call_once(&self, origin: Origin, f: &mut dyn FnMut()) {
+        self.call(origin, f);
     }
 
     /// The phases are over: refuses calls from threads, drops everything that is left, and joins the threads.
@@ -342,6 +349,11 @@ impl Core {
         self.lifecycle.give_up();
         if has_started { ending(clear) } else { clear() }
     }
+}
+
+#[cold]
+fn log_panic(origin: Origin, message: String) {
+    log::error!("{origin} panicked: {message}");
 }
 
 /// Marks that a turn is going on, for as long as it lives.

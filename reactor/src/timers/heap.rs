@@ -45,17 +45,13 @@ impl Heap {
         Some(first)
     }
 
-    /// Takes out all entries, in no order.
-    pub(super) fn take(&mut self) -> Vec<Entry> {
-        std::mem::take(&mut self.entries)
-    }
-
-    /// Replaces what is in the heap, which may be in any order.
-    pub(super) fn replace(&mut self, entries: Vec<Entry>) {
-        self.entries = entries;
+    /// Replaces the entries by others, which may be in any order, and returns those that were there, in no order.
+    pub(super) fn replace(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+        let replaced = std::mem::replace(&mut self.entries, entries);
         for position in (0..self.entries.len().div_ceil(ARITY)).rev() {
             self.sift_down(position);
         }
+        replaced
     }
 
     pub(super) fn clear(&mut self) {

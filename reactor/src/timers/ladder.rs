@@ -108,7 +108,7 @@ impl Ladder {
     /// Drops all leftovers.
     #[cold]
     pub(super) fn sweep<T>(&mut self, slots: &Slots<T>) {
-        let mut near = self.near.take();
+        let mut near = self.near.replace(Vec::new());
         near.retain(|entry| slots.counts(entry));
         self.entries = near.len();
         near.shrink_to(2 * near.len());
@@ -135,31 +135,26 @@ impl Ladder {
     /// Moves the farther entries of a heap that has grown long to the nearest list, where nothing sorts them yet.
     #[cold]
     fn relieve(&mut self) {
-        let mut near = self.near.take();
-        let middle = near.select_nth_unstable_by_key(HEAP_KEEPS, Entry::key).1.deadline;
-        let mut far = std::mem::take(&mut self.spare);
-        // Ties stay together, on one side or on the other.
-        for first in [middle, middle.saturating_add(1)] {
-            if near.iter().any(|entry| entry.deadline < first) {
-                near.retain(|entry| {
-                    let stays = entry.deadline < first;
-                    if !stays {
-                        far.push(*entry);
-                    }
-                    stays
-                });
-                self.add_list(far, first);
+        let mut near = std::mem::take(&mut self.spare);
+        // Ties stay together.
+        while let Some(entry) = self.near.first() {
+            if near.len() >= HEAP_KEEPS && near.last().is_some_and(|last| last.deadline < entry.deadline) {
                 break;
             }
+            near.extend(self.near.pop());
         }
-        self.relieve_at = HEAP_MOST.max(2 * near.len());
-        self.near.replace(near);
+        let first = self.near.first();
+        let far = self.near.replace(near);
+        self.relieve_at = HEAP_MOST.max(2 * self.near.len());
+        match first {
+            Some(first) => self.add_list(far, first.deadline),
+            None => self.keep(far),
+        }
     }
 
     /// Adds entries from this deadline on, which are nearer than those in the lists.
     fn add_list(&mut self, mut entries: Vec<Entry>, first: u64) {
         match (self.lists.last_mut(), self.firsts.last_mut()) {
-            _ if entries.is_empty() => {}
             (Some(list), Some(nearest)) => {
                 list.append(&mut entries);
                 *nearest = first;
@@ -193,7 +188,8 @@ impl Ladder {
         }
         if list.len() <= LIST_MOST {
             list.iter().for_each(|entry| slots.touch(entry, touch));
-            self.near.replace(list);
+            let emptied = self.near.replace(list);
+            self.keep(emptied);
         } else {
             self.split(list);
         }
@@ -205,7 +201,8 @@ impl Ladder {
         let span = most - least;
         if span == 0 {
             self.relieve_at = HEAP_MOST.max(2 * list.len());
-            return self.near.replace(list);
+            self.near.replace(list);
+            return;
         }
         let bits = (4 * list.len() / LIST_MOST).ilog2().clamp(1, SPLIT_BITS);
         let shift = (u64::BITS - span.leading_zeros()).saturating_sub(bits);

@@ -1,5 +1,6 @@
 //! The table of pending timers.
 
+use super::heap::Heap;
 use super::{Entry, SMALL};
 
 /// Names one timer for as long as it is pending, and nothing afterwards.
@@ -143,15 +144,20 @@ impl<T> Slots<T> {
     }
 
     /// Numbers the pending timers anew, from zero, in the order in which they were scheduled.
+    #[cold]
     pub(super) fn renumber(&mut self) -> Vec<Entry> {
-        let pending = |(_, slot): &(usize, &mut Slot<T>)| slot.value.is_some();
-        let mut slots: Vec<_> = self.table.iter_mut().enumerate().filter(pending).collect();
-        slots.sort_unstable_by_key(|(_, slot)| slot.sequence);
-        let renumbered = slots.into_iter().zip(0..).map(|((index, slot), sequence)| {
-            slot.sequence = sequence;
-            Entry::new(slot.deadline, sequence, index as u32)
-        });
-        renumbered.collect()
+        let mut by_sequence = Heap::default();
+        for (index, slot) in self.table.iter().enumerate().filter(|(_, slot)| slot.value.is_some()) {
+            by_sequence.push(Entry::new(slot.sequence.into(), 0, index as u32));
+        }
+        let mut entries = Vec::with_capacity(self.occupied);
+        while let Some(next) = by_sequence.pop() {
+            if let Some(slot) = self.table.get_mut(next.slot() as usize) {
+                slot.sequence = entries.len() as u32;
+                entries.push(Entry::new(slot.deadline, slot.sequence, next.slot()));
+            }
+        }
+        entries
     }
 
     /// Takes out all values, in no order. No name that exists fits any more.
