@@ -93,17 +93,23 @@ mod tests {
         let reactor = Reactor::new().unwrap();
         let core = reactor.core().unwrap();
         let Driver::Os(os) = &core.driver else { unreachable!() };
+        let now = || core.timers.time.now();
         let wait = |until| core.driver.wait(&core.timers.time, Wait::Until(until), |_, _| ()).unwrap();
-        os.waker().upgrade().unwrap().wake().unwrap();
-        wait(core.timers.time.now() + 40_000_000);
-        os.pace.ran(1);
-        assert!(os.pace.earliest() < core.timers.time.now(), "the waker ended the wait");
-        let alarm = core.timers.time.now() + 1_000_000;
-        while core.timers.time.now() < alarm {
+        // The system may be late, and the alarm may ring as well: so not always.
+        let is_woken_early = || {
+            os.waker().upgrade().unwrap().wake().unwrap();
+            wait(now() + 40_000_000);
+            os.pace.ran(1);
+            os.pace.earliest() < now()
+        };
+        assert!((0..100).any(|_| is_woken_early()));
+        let rings = || {
+            let alarm = now() + 1_000_000;
             wait(alarm);
-        }
-        os.pace.ran(1);
-        assert_eq!(os.pace.earliest(), alarm + LEAST, "it has rung");
+            os.pace.ran(1);
+            os.pace.earliest() == alarm + LEAST
+        };
+        assert!((0..1000).any(|_| rings()));
     }
 
     #[test]
