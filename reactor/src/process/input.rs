@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use mio::Interest;
 use mio::unix::pipe::Sender;
-use twistor_deferred::{Deferred, Trigger, fail, succeed};
+use twistor_deferred::{Deferred, DeferredEvent, fail, succeed};
 
 use super::state::{OpenPipe, State};
 use crate::ready::{EventHandler, Progress, Ready};
@@ -20,7 +20,8 @@ pub(super) struct Input {
     open: Cell<Option<OpenPipe>>,
     /// What the pipe has not taken yet.
     rest: RefCell<VecDeque<u8>>,
-    waiting: RefCell<Vec<Trigger<()>>>,
+    /// Happens when the rest is written, or the pipe is closed.
+    written: RefCell<DeferredEvent<Result<(), ErrorKind>>>,
     /// To be closed when all is written.
     closing: Cell<bool>,
     registration: RefCell<Option<Registration>>,
@@ -33,7 +34,7 @@ impl Input {
             pipe: RefCell::new(Some(pipe)),
             open: Cell::new(Some(OpenPipe::new(state))),
             rest: RefCell::default(),
-            waiting: RefCell::default(),
+            written: RefCell::default(),
             closing: Cell::new(false),
             registration: RefCell::default(),
         });
@@ -64,9 +65,8 @@ impl Input {
         if self.rest.borrow().is_empty() {
             return succeed(());
         }
-        let (deferred, trigger) = Deferred::new();
-        self.waiting.borrow_mut().push(trigger);
-        deferred
+        let written = self.written.borrow().wait();
+        written.add_callback(|written| Ok(written.map_err(io::Error::from)?))
     }
 
     pub(super) fn close_when_written(&self) {
@@ -81,8 +81,8 @@ impl Input {
         match self.write_rest() {
             Ok(false) => {}
             Ok(true) => {
-                self.waiting.take().into_iter().for_each(|trigger| trigger.callback(()));
-                // What was told may have written more.
+                self.written.take().fire(Ok(()));
+                // A callback may have written more.
                 if self.closing.get() && self.rest.borrow().is_empty() {
                     self.close();
                 }
@@ -113,13 +113,8 @@ impl Input {
     fn close(&self) {
         let held = (self.pipe.take(), self.registration.take(), self.rest.take());
         drop(held);
-        self.give_up_waiting();
+        self.written.take().fire(Err(ErrorKind::BrokenPipe));
         drop(self.open.take());
-    }
-
-    fn give_up_waiting(&self) {
-        let broken = || io::Error::from(ErrorKind::BrokenPipe);
-        self.waiting.take().into_iter().for_each(|trigger| trigger.errback(broken()));
     }
 }
 

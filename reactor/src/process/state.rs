@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 
 use rustix::process::Signal;
-use twistor_deferred::{Abandoned, Deferred, Trigger, fail, succeed};
+use twistor_deferred::{Abandoned, Deferred, DeferredEvent};
 
 use super::orphans::Orphan;
 
@@ -48,8 +48,8 @@ pub(super) struct State {
     open_pipes: Cell<usize>,
     /// Set when the run ended before the process.
     orphan: RefCell<Option<Orphan>>,
-    exited: RefCell<Vec<Trigger<ExitStatus>>>,
-    ended: RefCell<Vec<Trigger<ExitStatus>>>,
+    exited: DeferredEvent<ExitStatus>,
+    ended: DeferredEvent<ExitStatus>,
 }
 
 impl State {
@@ -59,8 +59,8 @@ impl State {
             status: Cell::new(Status::Running),
             open_pipes: Cell::new(0),
             orphan: RefCell::default(),
-            exited: RefCell::default(),
-            ended: RefCell::default(),
+            exited: DeferredEvent::new(),
+            ended: DeferredEvent::new(),
         }
     }
 
@@ -70,31 +70,17 @@ impl State {
 
     #[track_caller]
     pub(super) fn exited(&self) -> Deferred<ExitStatus> {
-        self.wait_in(&self.exited, true)
+        self.exited.wait()
     }
 
     #[track_caller]
     pub(super) fn ended(&self) -> Deferred<ExitStatus> {
-        self.wait_in(&self.ended, self.open_pipes.get() == 0)
-    }
-
-    #[track_caller]
-    fn wait_in(&self, list: &RefCell<Vec<Trigger<ExitStatus>>>, now: bool) -> Deferred<ExitStatus> {
-        match self.status.get() {
-            Status::LeftBehind => fail(Abandoned),
-            Status::Exited(Some(status)) if now => succeed(status),
-            Status::Exited(None) if now => fail(ExitStatusLost { id: self.id }),
-            Status::Running | Status::Exited(_) => {
-                let (deferred, trigger) = Deferred::new();
-                list.borrow_mut().push(trigger);
-                deferred
-            }
-        }
+        self.ended.wait()
     }
 
     pub(super) fn set_exited(&self, status: Option<ExitStatus>) {
         self.status.set(Status::Exited(status));
-        self.fire(&self.exited);
+        self.fire(&self.exited, status);
         self.fire_if_ended();
     }
 
@@ -102,8 +88,8 @@ impl State {
     pub(super) fn leave_behind(&self, orphan: Option<Orphan>) {
         self.status.set(Status::LeftBehind);
         self.orphan.replace(orphan);
-        let waiting = (self.exited.take(), self.ended.take());
-        drop(waiting);
+        self.exited.fail(Abandoned);
+        self.ended.fail(Abandoned);
     }
 
     /// Sends a signal to the process, if the run ended before it and it has not ended since; `None` otherwise.
@@ -112,17 +98,15 @@ impl State {
     }
 
     fn fire_if_ended(&self) {
-        if self.open_pipes.get() == 0 && matches!(self.status.get(), Status::Exited(_)) {
-            self.fire(&self.ended);
+        if let (0, Status::Exited(status)) = (self.open_pipes.get(), self.status.get()) {
+            self.fire(&self.ended, status);
         }
     }
 
-    fn fire(&self, list: &RefCell<Vec<Trigger<ExitStatus>>>) {
-        for trigger in list.take() {
-            match self.status.get() {
-                Status::Exited(Some(status)) => trigger.callback(status),
-                _ => trigger.errback(ExitStatusLost { id: self.id }),
-            }
+    fn fire(&self, event: &DeferredEvent<ExitStatus>, status: Option<ExitStatus>) {
+        match status {
+            Some(status) => event.fire(status),
+            None => event.fail(ExitStatusLost { id: self.id }),
         }
     }
 }
@@ -141,5 +125,23 @@ impl Drop for OpenPipe {
     fn drop(&mut self) {
         self.0.open_pipes.set(self.0.open_pipes.get() - 1);
         self.0.fire_if_ended();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cancelled_waiters_leave() {
+        // R12.2
+        let state = State::new(1);
+        for _ in 0..10 {
+            for waiter in [state.exited(), state.ended()] {
+                waiter.cancel();
+                drop(waiter.add_both(|_| ()));
+            }
+        }
+        assert_eq!((state.exited.waiting(), state.ended.waiting()), (0, 0));
     }
 }
