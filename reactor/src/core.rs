@@ -59,6 +59,8 @@ pub(crate) struct Core {
     pub(crate) signals: crate::signals::Signals,
     pub(crate) threads: Threads,
     pub(crate) meter: Meter,
+    #[cfg(unix)]
+    pub(crate) watcher: std::cell::OnceCell<crate::watcher::Watcher>,
     /// Whether code of the user's has run since this was last cleared.
     busy: Cell<bool>,
     /// Work that may still be done in this turn, and how much of it one source may do.
@@ -87,6 +89,8 @@ impl Core {
             #[cfg(all(unix, feature = "signals"))]
             signals: Default::default(),
             meter: Meter::new(slow),
+            #[cfg(unix)]
+            watcher: std::cell::OnceCell::new(),
             busy: Cell::new(false),
             work_left: Cell::new(WORK_A_TURN),
             share: Cell::new(*SHARES.end()),
@@ -361,7 +365,14 @@ struct Turn<'a>(&'a Core);
 
 impl Turn<'_> {
     fn enter(core: &Core) -> Result<Turn<'_>, RunError> {
-        if core.timers.in_turn.replace(true) { Err(RunError::AlreadyRunning) } else { Ok(Turn(core)) }
+        if core.timers.in_turn.replace(true) {
+            return Err(RunError::AlreadyRunning);
+        }
+        #[cfg(unix)]
+        if let Some(watcher) = core.watcher.get() {
+            watcher.begin_turn();
+        }
+        Ok(Turn(core))
     }
 }
 
@@ -369,6 +380,10 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.0.shared.end_turn();
         self.0.timers.in_turn.set(false);
+        #[cfg(unix)]
+        if let Some(watcher) = self.0.watcher.get() {
+            watcher.end_turn();
+        }
     }
 }
 

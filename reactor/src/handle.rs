@@ -172,6 +172,12 @@ impl Handle {
         self.core().is_some_and(|core| core.lifecycle.is_running())
     }
 
+    /// Whether a turn is under way: this is called from inside a callback of the reactor. A host asks before it takes a
+    /// turn or drops the reactor, where its own code may be called from both.
+    pub fn is_in_turn(&self) -> bool {
+        self.core().is_some_and(|core| core.timers.in_turn.get())
+    }
+
     /// Calls `f` once the reactor runs: at once, if it does, also while a shutdown waits for what it has to. Twisted's
     /// `callWhenRunning`.
     #[track_caller]

@@ -25,6 +25,8 @@
 //! - if code of its own uses the reactor between turns, a [hook](Builder::host_hook) ends its sleep when that calls for
 //!   a turn sooner.
 //!
+//! A host that cannot watch a descriptor has a [watcher](Builder::watcher) call that hook when a source is ready.
+//!
 //! The examples `embed_poll` and `embed_game` are such programs, and `benches/hosts/glib` is one in GLib's main loop.
 //!
 //! # From here
@@ -84,6 +86,8 @@ mod threads;
 mod time;
 mod timers;
 mod watch;
+#[cfg(unix)]
+mod watcher;
 mod yield_now;
 
 pub use clock::Clock;

@@ -15,6 +15,8 @@ use crate::delayed_call::HostHook;
 use crate::driver::Simulated;
 use crate::driver::{Driver, Os};
 use crate::time::Time;
+#[cfg(unix)]
+use crate::watcher::Watcher;
 use crate::{Handle, Phase};
 
 /// A loop that fires Deferreds: it runs calls when their time has come, calls handlers when their sources are ready,
@@ -95,6 +97,8 @@ impl Reactor {
             thread_grace: Duration::from_secs(5),
             slow_callback: None,
             host_hook: None,
+            #[cfg(unix)]
+            watcher: false,
             #[cfg(all(unix, feature = "signals"))]
             signals: None,
         }
@@ -302,6 +306,8 @@ pub struct Builder {
     thread_grace: Duration,
     slow_callback: Option<Duration>,
     host_hook: Option<HostHook>,
+    #[cfg(unix)]
+    watcher: bool,
     #[cfg(all(unix, feature = "signals"))]
     pub(crate) signals: Option<bool>,
 }
@@ -335,7 +341,8 @@ impl Builder {
     /// asks for the [`next_deadline`](Handle::next_deadline) anyway.
     ///
     /// A host that waits for the [descriptor](Reactor#impl-AsFd-for-Reactor) hears of sources and of other threads from
-    /// that, and needs the hook only if code of its own uses the reactor while it waits. What the hook does is to end
+    /// that, and needs the hook only if code of its own uses the reactor while it waits. For a host that cannot,
+    /// a [`watcher`](Builder::watcher) calls the hook for sources, too. What the hook does is to end
     /// the host's waiting; it must not take a turn itself.
     ///
     /// It may be called while the host is not waiting yet, between the turn and the wait that follows. So it has to
@@ -368,13 +375,60 @@ impl Builder {
         self
     }
 
+    /// Sets whether a thread watches the [descriptor](Reactor#impl-AsFd-for-Reactor) between turns, and calls the
+    /// [hook](Builder::host_hook) when a source becomes ready. For hosts that cannot watch a descriptor, as most GUI
+    /// toolkits: they need neither poll it nor take turns in vain. Default: false. Unix only.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    /// use std::sync::mpsc::channel;
+    /// use std::time::Duration;
+    /// use twistor_reactor::Reactor;
+    ///
+    /// let (queue, events) = channel();
+    /// let reactor = Reactor::builder().host_hook(move || _ = queue.send(())).watcher(true).build()?;
+    /// let (here, mut there) = UnixStream::pair()?;
+    /// let handle = reactor.handle();
+    /// drop(reactor.readable(here).add_callback(move |_| handle.stop()));
+    /// reactor.turn(Some(Duration::ZERO))?;
+    /// let peer = std::thread::spawn(move || there.write_all(b"hello"));
+    /// events.recv()?; // the host sleeps until the data has arrived
+    /// while reactor.turn(Some(Duration::ZERO))? {}
+    /// # peer.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Ordering
+    ///
+    /// The thread pauses during a turn, and looks again when it has ended. It calls the hook at most once between two
+    /// turns. It ends soon after the reactor is dropped.
+    #[cfg(unix)]
+    pub fn watcher(mut self, watch: bool) -> Builder {
+        self.watcher = watch;
+        self
+    }
+
     /// The reactor.
     ///
     /// # Errors
     ///
-    /// When the operating system gives no selector: when there are too many open files, mostly.
+    /// When the operating system gives no selector: when there are too many open files, mostly. `InvalidInput` for a
+    /// [`watcher`](Builder::watcher) without a hook.
     pub fn build(self) -> io::Result<Reactor> {
-        Ok(self.build_with(Driver::Os(Os::new()?), Time::system()))
+        #[cfg(unix)]
+        let hook = self.host_hook.clone().filter(|_| self.watcher);
+        #[cfg(unix)]
+        if self.watcher && hook.is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a watcher needs a host hook to call"));
+        }
+        let reactor = self.build_with(Driver::Os(Os::new()?), Time::system());
+        #[cfg(unix)]
+        if let Some(hook) = hook {
+            let selector = std::os::fd::AsFd::as_fd(reactor.core.driver.registry()?);
+            let _ = reactor.core.watcher.set(Watcher::start(selector, hook)?);
+        }
+        Ok(reactor)
     }
 
     fn build_with(self, driver: Driver, time: Time) -> Reactor {

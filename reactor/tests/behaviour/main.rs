@@ -21,3 +21,5 @@ mod threads;
 mod time;
 mod turns;
 mod watch;
+#[cfg(unix)]
+mod watcher;

@@ -1,0 +1,127 @@
+//! A thread that watches the selector for a host that cannot.
+//!
+//! The thread waits on a selector of its own, in which the reactor's is the one source, so nothing is fetched from the
+//! reactor's. It looks only between turns: each end of a turn arms it, and it calls the hook at most once before the
+//! next one.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::delayed_call::HostHook;
+
+const SELECTOR: Token = Token(0);
+const STOP: Token = Token(1);
+
+/// The reactor's side. Dropping it ends the thread, without waiting: the hook may be waiting for this thread.
+pub(crate) struct Watcher {
+    shared: Arc<Shared>,
+    stop: Waker,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    in_turn: bool,
+    /// Turns that have ended.
+    turns: u64,
+    /// The thread waits for one to end.
+    waits: bool,
+    stopped: bool,
+}
+
+impl Watcher {
+    pub(crate) fn start(selector: BorrowedFd<'_>, hook: HostHook) -> io::Result<Watcher> {
+        let poll = Poll::new()?;
+        // Its own, so that it does not become another's number when the reactor is dropped.
+        let selector = selector.try_clone_to_owned()?;
+        poll.registry().register(&mut SourceFd(&selector.as_raw_fd()), SELECTOR, Interest::READABLE)?;
+        let stop = Waker::new(poll.registry(), STOP)?;
+        let shared = Arc::<Shared>::default();
+        let theirs = shared.clone();
+        let watch = move || {
+            if let Err(error) = theirs.watch(poll, &selector, &hook) {
+                log::error!("the watcher thread cannot wait for the reactor's descriptor: {error}");
+            }
+        };
+        std::thread::Builder::new().name("twistor-watcher".to_owned()).spawn(watch)?;
+        Ok(Watcher { shared, stop })
+    }
+
+    pub(crate) fn begin_turn(&self) {
+        self.shared.state().in_turn = true;
+    }
+
+    pub(crate) fn end_turn(&self) {
+        let mut state = self.shared.state();
+        state.in_turn = false;
+        state.turns = state.turns.wrapping_add(1);
+        let waits = state.waits;
+        drop(state);
+        // Each notification is a system call.
+        if waits {
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.shared.state().stopped = true;
+        self.shared.changed.notify_one();
+        if let Err(error) = self.stop.wake() {
+            log::error!("cannot end the watcher thread: {error}");
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while(&self, hold: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let waited = self.changed.wait_while(self.state(), |state| {
+            state.waits = !state.stopped && hold(state);
+            state.waits
+        });
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch(&self, mut poll: Poll, selector: &OwnedFd, hook: &HostHook) -> io::Result<()> {
+        let mut events = Events::with_capacity(2);
+        loop {
+            let turns = {
+                let state = self.wait_while(|state| state.in_turn);
+                if state.stopped {
+                    return Ok(());
+                }
+                state.turns
+            };
+            // Registered anew, it reports what is ready already.
+            let fd = selector.as_raw_fd();
+            poll.registry().reregister(&mut SourceFd(&fd), SELECTOR, Interest::READABLE)?;
+            match poll.poll(&mut events, None) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            {
+                let state = self.state();
+                // A turn fetches what is ready itself, and its end has this thread look again.
+                if state.in_turn || state.turns != turns || state.stopped {
+                    continue;
+                }
+            }
+            hook();
+            drop(self.wait_while(|state| state.turns == turns));
+        }
+    }
+}
