@@ -52,6 +52,25 @@ fn a_burst_of_calls_from_threads_returns_its_memory() {
 }
 
 #[test]
+fn a_burst_of_timers_returns_its_memory() {
+    // R18.2
+    returns_its_memory(
+        |_| (),
+        |reactor| {
+            (0..MANY).for_each(|n| _ = reactor.call_later(Duration::ZERO, move || _ = n));
+        },
+    );
+    returns_its_memory(
+        |_| (),
+        |reactor| {
+            let calls: Vec<_> =
+                (0..MANY as u64).map(|n| reactor.call_later(Duration::from_nanos(n), || ())).collect();
+            calls.iter().for_each(|call| call.cancel().unwrap());
+        },
+    );
+}
+
+#[test]
 fn a_burst_of_tasks_returns_its_memory() {
     // R18.1
     let task = |reactor: &Reactor| reactor.spawn(pending::<()>());

@@ -19,6 +19,7 @@ mod support;
 mod teardown;
 mod threads;
 mod time;
+mod timer_model;
 mod turns;
 mod watch;
 #[cfg(unix)]
