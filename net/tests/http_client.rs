@@ -503,6 +503,8 @@ fn what_would_split_a_request_is_refused_before_anything_is_sent() {
             Request::get(&url).header("", "c"),
             Request::get(&url).header("Content-Length", "5"),
             Request::get(&url).header("Transfer-Encoding", "chunked"),
+            Request::new("CONNECT", &url),
+            Request::new("TRACE", &url).body("x"),
         ] {
             drop(request.get_page(reactor).fails::<EncodeError>());
         }
@@ -511,6 +513,32 @@ fn what_would_split_a_request_is_refused_before_anything_is_sent() {
         }
         get_page(reactor, &url).add_callback(move |_| {
             assert_eq!(server.requests().len(), 1, "only the last was sent");
+        })
+    });
+}
+
+// H7.5
+#[test]
+fn a_request_has_the_fields_that_its_kind_allows() {
+    run(|reactor| {
+        let server = Server::new(reactor, |_| Close(ok("")));
+        let url = server.url("/").replace("http://", "http://me:secret@");
+        let trace = Request::new("TRACE", &url).header("Cookie", "secret").header("X-Key", "secret");
+        let trace = trace.sensitive_headers(["x-key"]).header("X-Other", "sent").get_page(reactor);
+        let plain = Request::get(server.url("/")).header("Host", "a").header("Host", "b");
+        let plain = plain.header("Expect", "100-continue").header("TE", "trailers").get_page(reactor);
+        trace.add_callback(move |_| plain).add_callback(move |_| {
+            let requests = server.requests();
+            let (trace, plain) = match &requests[..] {
+                [one, other] if one.starts_with("TRACE") => (one, other),
+                [one, other] => (other, one),
+                _ => panic!("{requests:?}"),
+            };
+            assert!(!trace.contains("secret") && !trace.contains("uthorization"), "{trace}");
+            assert!(trace.contains("x-other: sent"), "{trace}");
+            assert!(plain.contains("host: b\r\n") && plain.to_lowercase().matches("\r\nhost:").count() == 1);
+            assert!(!plain.contains("expect"), "{plain}");
+            assert!(plain.contains("Connection: close, TE\r\n") && plain.contains("te: trailers"), "{plain}");
         })
     });
 }

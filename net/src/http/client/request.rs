@@ -5,8 +5,8 @@ use std::time::Duration;
 #[cfg(feature = "compression")]
 use ::http::header::RANGE;
 use ::http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, HeaderValue,
-    PROXY_AUTHORIZATION, USER_AGENT, WWW_AUTHENTICATE,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, COOKIE, EXPECT, HOST, HeaderName, HeaderValue,
+    PROXY_AUTHORIZATION, TE, USER_AGENT, WWW_AUTHENTICATE,
 };
 use ::http::{HeaderMap, Method};
 use twistor_deferred::Failure;
@@ -135,7 +135,7 @@ impl Request {
         Request::new(Method::POST, url)
     }
 
-    /// Adds a header; one set before stays.
+    /// Adds a header; one set before stays, except that there is one `Host`.
     #[track_caller]
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Request {
         self.parts = self.parts.and_then(|mut parts| {
@@ -143,7 +143,11 @@ impl Request {
             if self.settings.sensitive.contains(&name) {
                 value.set_sensitive(true);
             }
-            parts.headers.append(name, value);
+            if name == HOST {
+                parts.headers.insert(name, value);
+            } else {
+                parts.headers.append(name, value);
+            }
             Ok(parts)
         });
         self
@@ -332,6 +336,14 @@ impl Parts {
         cookies: Option<HeaderValue>,
         decode: bool,
     ) -> Result<Vec<u8>, EncodeError> {
+        if self.method == Method::CONNECT {
+            return Err(EncodeError::InvalidMethod);
+        }
+        // The server sends it all back, to whom it may concern (RFC 9110, section 9.3.8).
+        let is_trace = self.method == Method::TRACE;
+        if is_trace && !self.body.is_empty() {
+            return Err(EncodeError::UnexpectedBody);
+        }
         let mut out = Vec::with_capacity(256 + self.body.len());
         // A proxy has to be told the whole URL (RFC 9112, section 3.2.2).
         let target = if route.reader().is_some() { self.url.as_str() } else { self.url.target() };
@@ -353,7 +365,7 @@ impl Parts {
         if !decode && absent(ACCEPT_ENCODING) {
             head.known("Accept-Encoding", "identity");
         }
-        if absent(AUTHORIZATION) {
+        if absent(AUTHORIZATION) && !is_trace {
             if let Some(credentials) = self.url.basic_credentials() {
                 head.field("Authorization", credentials)?;
             }
@@ -363,15 +375,23 @@ impl Parts {
                 head.field("Proxy-Authorization", authorization)?;
             }
         }
-        if let Some(cookies) = cookies {
+        if let Some(cookies) = cookies.filter(|_| !is_trace) {
             head.field("Cookie", &cookies)?;
         }
-        if !persist && absent(CONNECTION) {
-            head.known("Connection", "close");
+        if absent(CONNECTION) {
+            // A proxy is not to pass it on (RFC 9110, section 10.1.4).
+            match (persist, absent(TE)) {
+                (true, true) => {}
+                (true, false) => head.known("Connection", "TE"),
+                (false, true) => head.known("Connection", "close"),
+                (false, false) => head.known("Connection", "close, TE"),
+            }
         }
         for (name, value) in &self.headers {
-            // Servers are not to see it.
-            if *name != PROXY_AUTHORIZATION || route.reader().is_some() {
+            let is_for_nobody = (*name == PROXY_AUTHORIZATION && route.reader().is_none())
+                || (*name == EXPECT && self.body.is_empty())
+                || (is_trace && value.is_sensitive());
+            if !is_for_nobody {
                 head.header(name, value)?;
             }
         }

@@ -11,8 +11,10 @@ use super::diagnose::{is_token, is_value};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// A method that is not a token.
+    /// A method that is not a token, or `CONNECT`, which opens tunnels and fetches nothing.
     InvalidMethod,
+    /// A `TRACE` request with a body, which it must not have (RFC 9110, section 9.3.8).
+    UnexpectedBody,
     /// A target that is empty, or has a space, a control or a non-ASCII character.
     InvalidTarget {
         /// The bytes before that character.
@@ -47,6 +49,7 @@ impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EncodeError::InvalidMethod => f.write_str("invalid method"),
+            EncodeError::UnexpectedBody => f.write_str("a TRACE request must not have a body"),
             EncodeError::InvalidTarget { at } => write!(f, "invalid character at byte {at} of the target"),
             EncodeError::InvalidReason { at } => write!(f, "invalid character at byte {at} of the reason"),
             EncodeError::InvalidHeaderName { name } => write!(f, "invalid header name \"{name}\""),
