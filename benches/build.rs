@@ -18,4 +18,13 @@ fn main() {
         })
         .collect();
     println!("cargo:rustc-env=PEER_VERSIONS={}", versions.join(", "));
+    // target/PROFILE/build/…: `PROFILE` itself is "release" for all that inherit from it.
+    let out = std::env::var("OUT_DIR").unwrap_or_default();
+    let profile =
+        out.split(['/', '\\']).rev().skip_while(|part| *part != "build").nth(1).unwrap_or("unknown");
+    println!("cargo:rustc-env=BUILD_PROFILE={profile}");
+    let compiler = std::env::var("RUSTC").unwrap_or("rustc".to_owned());
+    let version = std::process::Command::new(compiler).arg("--version").output();
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    println!("cargo:rustc-env=COMPILER_VERSION={}", version.unwrap_or_default());
 }

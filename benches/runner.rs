@@ -1,21 +1,25 @@
 //! The one runner: takes the workloads asked for, runs every peer in turn for several rounds, prints a table for each case.
 
 pub mod case;
+mod chart;
 pub mod child;
 mod machine;
 pub mod memory;
 mod options;
+mod report;
 pub mod sample;
 mod table;
 
 use std::io::IsTerminal;
 
 use self::case::Case;
+use self::machine::Machine;
 use self::options::Options;
-use self::sample::Sample;
+use self::report::Report;
 use self::table::Table;
 use crate::workloads;
 
+/// Fails when a peer's result was wrong, after all others have run.
 pub fn run(arguments: &[String]) -> Result<(), String> {
     let options = match Options::parse(arguments) {
         Ok(Some(options)) => options,
@@ -29,44 +33,54 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         Err(message) => return Err(message),
     };
     child::raise_descriptor_limit();
-    machine::print_facts();
-    println!(
-        "{} rounds, peers in turn{}",
-        options.rounds,
-        if options.quick { "; --quick: a smoke test, not a measurement" } else { "" }
-    );
-    for workload in workloads::ALL.iter().filter(|workload| options.wants_workload(workload.name)) {
-        println!("\n{}: {}", workload.name, workload.about);
-        for case in (workload.cases)(options.quick) {
-            run_case(&case, &options);
-        }
+    let machine = Machine::look(arguments);
+    let mut report = Report { machine, rounds: options.rounds, quick: options.quick, tables: Vec::new() };
+    println!("{}", report.head());
+    let wanted = workloads::ALL.iter().filter(|workload| options.wants_workload(workload.name));
+    let cases: Vec<(&'static str, Case)> = wanted
+        .flat_map(|workload| (workload.cases)(options.quick).into_iter().map(|case| (workload.name, case)))
+        .collect();
+    for (number, (workload, case)) in cases.iter().enumerate() {
+        let table = run_case(
+            workload,
+            case,
+            &options,
+            &format!("{workload}, case {} of {}", number + 1, cases.len()),
+        );
+        println!("{workload}: {}", table.markdown());
+        report.tables.push(table);
     }
-    Ok(())
+    if let Some(name) = &options.output {
+        report.write(name)?;
+        println!("written: {0}.md, {0}.json, and the charts in {0}/", name.display());
+    }
+    let failures: Vec<String> = report.tables.iter().filter_map(Table::failure).collect();
+    if failures.is_empty() { Ok(()) } else { Err(format!("wrong results:\n{}", failures.join("\n"))) }
 }
 
-/// Every peer in turn: what drifts, drifts for all.
-fn run_case(case: &Case, options: &Options) {
-    let mut table = Table::new(case);
+/// Every peer in turn: what drifts, drifts for all. The floor runs twice.
+fn run_case(workload: &'static str, case: &Case, options: &Options, place: &str) -> Table {
+    let mut table = Table::new(workload, case);
     let rounds = options.rounds * if options.quick { 1 } else { case.slices };
+    let rows = table.rows.len();
     for round in 0..rounds {
-        for turn in 0..case.peers.len() {
-            // Every other round backwards, so that nobody is always the one after the same other.
-            let index = if round % 2 == 0 { turn } else { case.peers.len() - 1 - turn };
-            let peer = &case.peers[index];
-            let wanted = index == 0 || options.wants_peer(peer.name);
-            if !wanted || table.is_skipped(index) {
+        for turn in 0..rows {
+            // Every other round backwards, so that none always runs after the same other.
+            let row = if round % 2 == 0 { turn } else { rows - 1 - turn };
+            let peer = case.peers.get(row).unwrap_or(&case.peers[0]);
+            let is_floor = row == 0 || row >= case.peers.len();
+            if !(is_floor || options.wants_peer(peer.name)) || table.has_trouble(row) {
                 continue;
             }
-            progress(&format!("{}: round {} of {}, {}", case.title, round + 1, rounds, peer.name));
-            let result: Result<Sample, String> = (peer.run)();
-            table.add(index, round, result);
+            progress(&format!("{place}: round {} of {rounds}, {}", round + 1, peer.name));
+            table.add(row, round, (peer.run)());
         }
     }
     progress("");
-    table.print();
+    table
 }
 
-/// One line that is written over, for someone who watches.
+/// One line that is written over, on a terminal.
 fn progress(text: &str) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{text}");

@@ -3,13 +3,14 @@
 use std::fs;
 use std::net::TcpListener;
 
+use crate::runner::case::Trouble;
 use crate::runner::child::{Server, is_installed};
 
 const CONFIGURATION: &str = include_str!("nginx/nginx.conf");
 
-pub fn start(body: &str) -> Result<Server, String> {
+pub fn start(body: &str) -> Result<Server, Trouble> {
     if !is_installed("nginx") {
-        return Err("nginx is not installed".into());
+        return Err(Trouble::missing("nginx is not installed"));
     }
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = free.map_err(|error| error.to_string())?.to_string();
@@ -23,5 +24,5 @@ pub fn start(body: &str) -> Result<Server, String> {
     fs::write(&path, text).map_err(|error| error.to_string())?;
     let arguments =
         ["-e", "stderr", "-p", &folder.to_string_lossy(), "-c", &path.to_string_lossy()].map(str::to_owned);
-    Server::start_at(address, "nginx", &arguments)
+    Ok(Server::start_at(address, "nginx", &arguments)?)
 }

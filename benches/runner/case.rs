@@ -9,7 +9,7 @@ pub struct Workload {
     pub cases: fn(quick: bool) -> Vec<Case>,
 }
 
-/// One table: peers that do the same work. The first peer is the baseline.
+/// One table: peers that do the same work. The first peer is the floor.
 pub struct Case {
     pub title: String,
     pub metrics: &'static [Metric],
@@ -23,16 +23,37 @@ pub struct Case {
 /// One row of it; `run` does the work once.
 pub struct Peer {
     pub name: &'static str,
-    pub run: Box<dyn Fn() -> Result<Sample, String>>,
+    pub run: Box<dyn Fn() -> Result<Sample, Trouble>>,
+}
+
+/// Why there is no sample.
+#[derive(Clone, Debug)]
+pub enum Trouble {
+    /// The peer is not there, or cannot do this work: it is skipped.
+    Missing(String),
+    /// The result was wrong, or there was none: the benchmark fails.
+    Failed(String),
+}
+
+impl From<String> for Trouble {
+    fn from(reason: String) -> Trouble {
+        Trouble::Failed(reason)
+    }
+}
+
+impl Trouble {
+    pub fn missing(reason: impl Into<String>) -> Trouble {
+        Trouble::Missing(reason.into())
+    }
 }
 
 impl Peer {
-    pub fn new(name: &'static str, run: impl Fn() -> Result<Sample, String> + 'static) -> Peer {
-        Peer { name, run: Box::new(run) }
+    pub fn new<E: Into<Trouble>>(name: &'static str, run: impl Fn() -> Result<Sample, E> + 'static) -> Peer {
+        Peer { name, run: Box::new(move || run().map_err(E::into)) }
     }
 
     /// A peer that cannot do this work, and why.
     pub fn skipped(name: &'static str, reason: &'static str) -> Peer {
-        Peer::new(name, move || Err(reason.to_owned()))
+        Peer::new(name, move || Err(Trouble::missing(reason)))
     }
 }

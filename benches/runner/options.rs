@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::path::PathBuf;
+
 use crate::workloads;
 
 pub const HELP: &str = "\
@@ -7,7 +9,8 @@ Usage: cargo run --release --manifest-path benches/Cargo.toml -- [OPTION…] [WO
 
   --quick            short runs, two rounds: shows that all works, measures nothing
   --rounds N         rounds (5)
-  --peer NAME        only this peer beside the baseline; may be repeated
+  --peer NAME        only this peer beside the floor; may be repeated
+  --output NAME      also writes NAME.md, NAME.json with every sample, and a chart for each case in the folder NAME
   --help             this text
 
 Workloads (all of them where none is named):
@@ -16,6 +19,7 @@ Workloads (all of them where none is named):
 pub struct Options {
     pub quick: bool,
     pub rounds: usize,
+    pub output: Option<PathBuf>,
     peers: Vec<String>,
     workloads: Vec<String>,
 }
@@ -23,7 +27,8 @@ pub struct Options {
 impl Options {
     /// `None`: help was asked for.
     pub fn parse(arguments: &[String]) -> Result<Option<Options>, String> {
-        let mut options = Options { quick: false, rounds: 0, peers: Vec::new(), workloads: Vec::new() };
+        let mut options =
+            Options { quick: false, rounds: 0, output: None, peers: Vec::new(), workloads: Vec::new() };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -33,6 +38,7 @@ impl Options {
                 "--rounds" => {
                     options.rounds = value()?.parse().map_err(|_| "--rounds takes a number".to_owned())?
                 }
+                "--output" => options.output = Some(value()?.into()),
                 "--peer" => options.peers.push(value()?.clone()),
                 name if workloads::ALL.iter().any(|workload| workload.name == name) => {
                     options.workloads.push(name.to_owned())

@@ -1,88 +1,138 @@
-//! The table of one case.
+//! The figures of one case, as a Markdown table.
 
-use super::case::Case;
+use super::case::{Case, Trouble};
 use super::sample::{Metric, Sample, Unit};
 
-pub struct Table<'a> {
-    case: &'a Case,
-    /// By peer: its samples with their rounds, or why there are none.
-    rows: Vec<Result<Vec<(usize, Sample)>, String>>,
+pub struct Table {
+    pub workload: &'static str,
+    pub title: String,
+    pub metrics: &'static [Metric],
+    /// The floor first, and the floor again last: the difference of the two is noise.
+    pub rows: Vec<Row>,
 }
 
-impl<'a> Table<'a> {
-    pub fn new(case: &'a Case) -> Table<'a> {
-        Table { case, rows: case.peers.iter().map(|_| Ok(Vec::new())).collect() }
+pub struct Row {
+    pub peer: String,
+    /// Samples with their rounds, or why there are none.
+    pub samples: Result<Vec<(usize, Sample)>, Trouble>,
+}
+
+/// A median, with the least and the most.
+#[derive(Clone, Copy)]
+pub struct Spread {
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Option<Spread> {
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let (&least, &most) = (values.first()?, values.last()?);
+        let median = match values.len() % 2 {
+            1 => values[middle],
+            _ => (values[middle - 1] + values[middle]) / 2.0,
+        };
+        Some(Spread { median, least, most })
+    }
+}
+
+impl Table {
+    pub fn new(workload: &'static str, case: &Case) -> Table {
+        let floor = case.peers.first().map(|floor| format!("{}, again", floor.name));
+        let names = case.peers.iter().map(|peer| peer.name.to_owned()).chain(floor);
+        let rows = names.map(|peer| Row { peer, samples: Ok(Vec::new()) }).collect();
+        Table { workload, title: case.title.clone(), metrics: case.metrics, rows }
     }
 
-    pub fn is_skipped(&self, peer: usize) -> bool {
-        self.rows[peer].is_err()
+    pub fn has_trouble(&self, row: usize) -> bool {
+        self.rows[row].samples.is_err()
     }
 
-    pub fn add(&mut self, peer: usize, round: usize, result: Result<Sample, String>) {
-        match (result, &mut self.rows[peer]) {
+    pub fn add(&mut self, row: usize, round: usize, result: Result<Sample, Trouble>) {
+        match (result, &mut self.rows[row].samples) {
             (Ok(sample), Ok(samples)) => samples.push((round, sample)),
-            (Err(reason), row) => *row = Err(reason),
+            (Err(trouble), row) => *row = Err(trouble),
             (Ok(_), Err(_)) => {}
         }
     }
 
-    pub fn print(&self) {
-        println!("\n  {}", self.case.title);
-        print!("  {:<26}", "");
-        for metric in self.case.metrics {
-            print!("{:>14} {:>7} {:>21}", metric.title, "ratio", "min–max");
-        }
-        println!();
-        for (peer, row) in self.case.peers.iter().zip(&self.rows) {
-            match row {
-                Ok(samples) if samples.is_empty() => continue,
-                Ok(samples) => {
-                    print!("  {:<26}", peer.name);
-                    for metric in self.case.metrics {
-                        self.print_cell(metric, samples);
-                    }
-                    println!();
-                }
-                Err(reason) => println!("  {:<26}skipped: {reason}", peer.name),
-            }
-        }
+    /// The first peer that failed, and why.
+    pub fn failure(&self) -> Option<String> {
+        self.rows.iter().find_map(|row| match &row.samples {
+            Err(Trouble::Failed(reason)) => Some(format!("{}: {}: {reason}", self.title, row.peer)),
+            _ => None,
+        })
     }
 
-    fn print_cell(&self, metric: &Metric, samples: &[(usize, Sample)]) {
-        let mut values: Vec<f64> = samples.iter().filter_map(|(_, sample)| sample.get(metric.key)).collect();
-        if values.is_empty() {
-            print!("{:>14} {:>7} {:>21}", "-", "-", "-");
-            return;
-        }
-        let median = median(&mut values);
-        let (least, most) = (values[0], values[values.len() - 1]);
-        let ratio = self.ratio(metric, samples).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
-        let range = format!("{}–{}", shown(metric.unit, least), shown(metric.unit, most));
-        print!("{:>14} {ratio:>7} {range:>21}", shown(metric.unit, median));
+    /// A peer's figure.
+    pub fn figure(&self, metric: &Metric, row: usize) -> Option<Spread> {
+        let samples = self.rows[row].samples.as_ref().ok()?;
+        Spread::of(samples.iter().filter_map(|(_, sample)| sample.get(metric.key)).collect())
     }
 
-    /// The median over the rounds of this peer's figure to the baseline's of the same round.
-    fn ratio(&self, metric: &Metric, samples: &[(usize, Sample)]) -> Option<f64> {
-        let baseline = self.rows[0].as_ref().ok()?;
+    /// Over the rounds, a peer's figure to the floor's of the same round.
+    pub fn ratio(&self, metric: &Metric, row: usize) -> Option<Spread> {
+        let floor = self.rows.first()?.samples.as_ref().ok()?;
         let in_round = |wanted: usize| {
-            baseline.iter().find(|(round, _)| *round == wanted).and_then(|(_, sample)| sample.get(metric.key))
+            floor.iter().find(|(round, _)| *round == wanted).and_then(|(_, sample)| sample.get(metric.key))
         };
-        let mut ratios: Vec<f64> = samples
+        let samples = self.rows[row].samples.as_ref().ok()?;
+        let ratios = samples
             .iter()
             .filter_map(|(round, sample)| Some(sample.get(metric.key)? / in_round(*round)?))
-            .collect();
-        (!ratios.is_empty()).then(|| median(&mut ratios))
+            .filter(|ratio| ratio.is_finite());
+        Spread::of(ratios.collect())
+    }
+
+    /// How far the floor is from itself: a smaller difference is a tie.
+    pub fn noise(&self, metric: &Metric) -> Option<f64> {
+        self.ratio(metric, self.rows.len() - 1).map(|again| (again.median - 1.0).abs())
+    }
+
+    /// The ratio as text: `tie` where it is not further from 1 than the noise.
+    pub fn shown_ratio(&self, metric: &Metric, row: usize) -> String {
+        match (self.ratio(metric, row), self.noise(metric)) {
+            (None, _) => "-".to_owned(),
+            (Some(_), _) if row == 0 => "1".to_owned(),
+            (Some(ratio), Some(noise))
+                if (ratio.median - 1.0).abs() <= noise && row + 1 < self.rows.len() =>
+            {
+                format!("{:.2}, a tie", ratio.median)
+            }
+            (Some(ratio), _) => format!("{:.2} ({:.2}–{:.2})", ratio.median, ratio.least, ratio.most),
+        }
+    }
+
+    pub fn markdown(&self) -> String {
+        let mut text = format!("**{}**\n\n| |", self.title);
+        for metric in self.metrics {
+            text += &format!(" {} | ratio |", metric.title);
+        }
+        text += "\n|---|";
+        text += &"---:|---:|".repeat(self.metrics.len());
+        for (index, row) in self.rows.iter().enumerate() {
+            match &row.samples {
+                Ok(samples) if samples.is_empty() => continue,
+                Ok(_) => {
+                    text += &format!("\n| {} |", row.peer);
+                    for metric in self.metrics {
+                        let figure = self.figure(metric, index);
+                        let figure =
+                            figure.map_or("-".to_owned(), |figure| shown(metric.unit, figure.median));
+                        text += &format!(" {figure} | {} |", self.shown_ratio(metric, index));
+                    }
+                }
+                Err(Trouble::Missing(reason)) => text += &format!("\n| {} | skipped: {reason} |", row.peer),
+                Err(Trouble::Failed(reason)) => text += &format!("\n| {} | FAILED: {reason} |", row.peer),
+            }
+        }
+        text + "\n"
     }
 }
 
-/// Sorts them, too.
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
-}
-
-fn shown(unit: Unit, value: f64) -> String {
+pub fn shown(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Nanoseconds if value < 1e3 => format!("{value:.1} ns"),
         Unit::Nanoseconds if value < 1e6 => format!("{:.2} µs", value / 1e3),

@@ -2,7 +2,7 @@
 
 use super::{CPU_AND_RATE, arguments};
 use crate::peers::PAGE;
-use crate::runner::case::{Case, Peer, Workload};
+use crate::runner::case::{Case, Peer, Trouble, Workload};
 use crate::runner::child::{self, Core, Server};
 use crate::runner::sample::Sample;
 
@@ -61,8 +61,9 @@ pub fn twisted(name: &'static str, run: impl Fn(&str, &str) -> Result<Sample, St
             .stderr(std::process::Stdio::null())
             .status();
         if !has_it.is_ok_and(|status| status.success()) {
-            return Err(format!("{python} has no Twisted; name one that has in TWISTED_PYTHON"));
+            let reason = format!("{python} has no Twisted; name one that has in TWISTED_PYTHON");
+            return Err(Trouble::Missing(reason));
         }
-        run(&python, concat!(env!("CARGO_MANIFEST_DIR"), "/peers/twisted"))
+        Ok(run(&python, concat!(env!("CARGO_MANIFEST_DIR"), "/peers/twisted"))?)
     })
 }

@@ -3,7 +3,7 @@
 use super::CPU_AND_RATE;
 use super::arguments;
 use crate::peers::nginx;
-use crate::runner::case::{Case, Peer, Workload};
+use crate::runner::case::{Case, Peer, Trouble, Workload};
 use crate::runner::child::{self, Core, Running, Server};
 use crate::runner::sample::{Sample, processor_time_of};
 
@@ -34,9 +34,12 @@ fn cases(_: bool) -> Vec<Case> {
 }
 
 /// One load for all of them; its processor is not counted.
-fn under_wrk(seconds: u64, start: impl FnOnce() -> Result<Server, String>) -> Result<Sample, String> {
+fn under_wrk<E>(seconds: u64, start: impl FnOnce() -> Result<Server, E>) -> Result<Sample, Trouble>
+where
+    Trouble: From<E>,
+{
     if !child::is_installed("wrk") {
-        return Err("wrk is not installed".into());
+        return Err(Trouble::missing("wrk is not installed"));
     }
     let server = start()?;
     let before = processor_time_of(server.pid())?;

@@ -260,7 +260,11 @@ impl Core {
                 merge_freed_memory();
             }
         }
-        self.driver.ran_timers(self.meter.timers.get() - before);
+        let ran = self.meter.timers.get() - before;
+        if ran == 0 {
+            return;
+        }
+        self.driver.ran_timers(ran);
         if self.timers.first().is_some_and(|deadline| deadline <= now) {
             // Left over: more were due than a turn runs.
             self.timers.at_once.set(true);

@@ -1,0 +1,58 @@
+//! A chart of one case: each peer's ratio to the floor, with its spread.
+
+use std::path::Path;
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::table::Table;
+
+const WIDTH: i32 = 760;
+const ROW: i32 = 26;
+/// Where the bars begin and end.
+const LEFT: i32 = 210;
+const RIGHT: i32 = 610;
+const TOP: i32 = 52;
+
+const OURS: RGBColor = RGBColor(0xc2, 0x41, 0x0c);
+const OTHERS: RGBColor = RGBColor(0x94, 0xa3, 0xb8);
+const INK: RGBColor = RGBColor(0x1e, 0x29, 0x3b);
+
+/// Draws the ratios of the first metric; false when there are none.
+pub fn draw(table: &Table, path: &Path) -> Result<bool, String> {
+    let Some(metric) = table.metrics.first() else { return Ok(false) };
+    let bars: Vec<_> =
+        (0..table.rows.len()).filter_map(|row| Some((row, table.ratio(metric, row)?))).collect();
+    let most = bars.iter().map(|(_, ratio)| ratio.most).fold(1.0, f64::max);
+    if bars.len() < 2 {
+        return Ok(false);
+    }
+    let height = TOP + ROW * bars.len() as i32 + 12;
+    let at = |ratio: f64| LEFT + (ratio / most * f64::from(RIGHT - LEFT)) as i32;
+    let text = |size: i32, anchor: HPos| {
+        ("sans-serif", size).into_font().color(&INK).pos(Pos::new(anchor, VPos::Center))
+    };
+    let error = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let root = SVGBackend::new(path, (WIDTH as u32, height as u32)).into_drawing_area();
+    let draw = || -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+        root.fill(&WHITE)?;
+        root.draw(&Text::new(table.title.clone(), (8, 16), text(14, HPos::Left)))?;
+        let scale = format!("{}, as a ratio to the floor (median, least and most)", metric.title);
+        root.draw(&Text::new(scale, (8, 36), text(12, HPos::Left)))?;
+        for (place, (row, ratio)) in bars.iter().enumerate() {
+            let (name, middle) = (&table.rows[*row].peer, TOP + ROW * place as i32 + ROW / 2);
+            let color = if name.starts_with("twistor") { OURS } else { OTHERS };
+            let bar = [(LEFT, middle - 8), (at(ratio.median), middle + 8)];
+            root.draw(&Rectangle::new(bar, color.filled()))?;
+            let spread = [(at(ratio.least), middle), (at(ratio.most), middle)];
+            root.draw(&PathElement::new(spread, INK.stroke_width(1)))?;
+            root.draw(&Text::new(name.clone(), (LEFT - 8, middle), text(13, HPos::Right)))?;
+            let figure = table.shown_ratio(metric, *row);
+            root.draw(&Text::new(figure, (RIGHT + 8, middle), text(12, HPos::Left)))?;
+        }
+        root.draw(&PathElement::new([(at(1.0), TOP), (at(1.0), height - 8)], INK.stroke_width(1)))?;
+        root.present()
+    };
+    draw().map_err(|reason| error(&reason))?;
+    Ok(true)
+}
