@@ -11,13 +11,18 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 
 use support::folder::Folder;
 use support::run;
-use twistor_deferred::{Deferred, DeferredList};
+use twistor_deferred::{Deferred, DeferredList, Failure, fail, succeed};
+use twistor_net::connect::{Connect, Tcp, Unix};
+use twistor_net::http::server::{Request as Asked, Site};
 use twistor_net::http::{Agent, HttpError, Request, download_page, get_page};
+use twistor_net::{DnsLookupError, Resolver, ServerEndpoint};
+use twistor_reactor::Handle;
 
 /// A folder with a page of a mebibyte in it that no compression and no pattern could feign.
 struct Pages {
@@ -143,4 +148,112 @@ fn a_page_from_nginx_comes_byte_for_byte() {
         std::thread::yield_now();
     }
     fetch_all(format!("http://127.0.0.1:{port}/random"), &pages);
+}
+
+/// An HTTP server on a UNIX socket, which answers with the path and the host asked for.
+const ON_A_UNIX_SOCKET: &str = r"
+import http.server, socketserver, sys
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def do_GET(self):
+        body = ('%s of %s' % (self.path, self.headers['Host'])).encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+with socketserver.ThreadingUnixStreamServer(sys.argv[1], Answer) as server:
+    print('ready', flush=True)
+    server.serve_forever()
+";
+
+#[test]
+fn pages_come_from_python_over_a_unix_socket() {
+    // P21.4
+    let folder = Folder::new("peer-unix");
+    let path = folder.join("socket");
+    let mut command = Command::new("python3");
+    command.args(["-u", "-c", ON_A_UNIX_SOCKET]).arg(&path);
+    let Some(mut server) = start(&mut command) else { return };
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    run(move |reactor| {
+        let socket = Unix::new(path);
+        let agent = Agent::new(reactor).connector(move |on, _origin| socket.connect(on));
+        reactor.spawn(async move {
+            for name in ["containers", "images"] {
+                let page = agent.get_page(format!("http://daemon/{name}")).await?;
+                assert_eq!(page.text(), format!("/{name} of daemon"));
+            }
+            assert_eq!(agent.connections(), (1, 1), "the second came over the first's connection");
+            Ok::<(), Failure>(())
+        })
+    });
+}
+
+#[test]
+fn curl_gets_a_page_over_a_unix_socket() {
+    // P21.4, W1
+    let folder = Folder::new("peer-curl");
+    let path = folder.join("socket");
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--max-time", "20", "http://site/page", "--unix-socket"]).arg(&path);
+    let text = run(move |reactor| {
+        let answer = |request: &mut Asked<'_>| request.path().to_owned();
+        Site::new(reactor, answer).listen(ServerEndpoint::unix(path)).unwrap();
+        reactor.defer_to_thread(move || {
+            let Some(mut curl) = start(&mut command) else { return Ok(None) };
+            let mut text = String::new();
+            curl.0.stdout.take().unwrap().read_to_string(&mut text)?;
+            Ok(Some(text))
+        })
+    });
+    assert!(text.is_none_or(|text| text == "/page"));
+}
+
+/// Answers one name.
+#[derive(Debug)]
+struct Hosts(&'static str, std::net::IpAddr);
+
+impl Resolver for Hosts {
+    fn resolve(&self, _: &Handle, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
+        if host == self.0 {
+            return succeed(vec![SocketAddr::new(self.1, port)]);
+        }
+        fail(DnsLookupError { host: host.to_owned(), source: None })
+    }
+}
+
+#[test]
+fn a_page_comes_from_python_by_a_name_of_the_programs_own() {
+    // P21.4
+    let pages = Pages::new("resolver");
+    pages.folder.write("page", "hello");
+    let mut command = Command::new("python3");
+    command
+        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
+        .arg(pages.folder.path());
+    let Some(mut server) = start(&mut command) else { return };
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    run(move |reactor| {
+        let hosts: Rc<dyn Resolver> = Rc::new(Hosts("python.test", [127, 0, 0, 1].into()));
+        let agent = Agent::new(reactor).connector(move |on, origin| {
+            Tcp::new(origin.host.clone(), origin.port).resolver(hosts.clone()).connect(on)
+        });
+        reactor.spawn(async move {
+            let page = agent.get_page(format!("http://python.test:{port}/page")).await?;
+            assert_eq!(page.text(), "hello");
+            let unknown = agent.get_page(format!("http://unknown.test:{port}/page")).await;
+            assert!(unknown.unwrap_err().check::<DnsLookupError>().is_some());
+            Ok::<(), Failure>(())
+        })
+    });
 }
