@@ -1,7 +1,7 @@
 //! cargo run --example chat_server -- [--listen ADDRESS]
 //!
-//! A chat over lines: the first line is one's name, each further one goes to all the others. Try it with
-//! `telnet 127.0.0.1 8000` from two terminals.
+//! A chat over lines: the first line is one's name, each further one goes to all the others. A guest who does not read
+//! misses lines, and learns how many. Try it with `telnet 127.0.0.1 8000` from two terminals.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,24 +19,35 @@ type Room = Rc<RefCell<HashMap<String, Transport>>>;
 struct Guest {
     room: Room,
     name: Option<String>,
+    missed: usize,
 }
 
 impl Guest {
-    /// To all but oneself.
+    /// Passes a line on to all but oneself.
     fn tell(&self, text: &str) {
-        for (name, transport) in &*self.room.borrow() {
+        let text: Rc<str> = text.into();
+        for (name, other) in &*self.room.borrow() {
             if Some(name) != self.name.as_ref() {
-                // Someone who does not read is not waited for: what he cannot take is not kept for ever.
-                if transport.buffered() > 1 << 20 {
-                    transport.abort_connection();
-                } else {
-                    transport.write_all(&[text.as_bytes(), b"\r\n"]);
-                }
+                let text = text.clone();
+                other.enter(move |guest: &mut Guest, transport| guest.hear(transport, &text));
             }
         }
     }
 
-    fn enter(&mut self, transport: &Transport, name: String) {
+    fn hear(&mut self, transport: &Transport, text: &str) -> Result<(), Failure> {
+        if transport.is_full() {
+            self.missed += 1;
+            return Ok(());
+        }
+        if self.missed > 0 {
+            let note = format!("(you missed {} lines)\r\n", std::mem::take(&mut self.missed));
+            transport.write(note.as_bytes());
+        }
+        transport.write_all(&[text.as_bytes(), b"\r\n"]);
+        Ok(())
+    }
+
+    fn come_in(&mut self, transport: &Transport, name: String) {
         if name.is_empty() || self.room.borrow().contains_key(&name) {
             transport.write(b"That name is taken; another one, please.\r\n");
             return;
@@ -57,7 +68,7 @@ impl FrameReceiver for Guest {
     fn frame_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
         let text = String::from_utf8_lossy(line).trim().to_owned();
         match &self.name {
-            None => self.enter(transport, text),
+            None => self.come_in(transport, text),
             Some(name) => self.tell(&format!("<{name}> {text}")),
         }
         Ok(())
@@ -87,7 +98,7 @@ fn main() -> Result<(), Failure> {
     let room = Room::default();
     let port = ServerEndpoint::tcp(Options::parse().listen).listen(&reactor, move |_peer| {
         let lines = Lines::new().delimiter("\n").max_length(1000);
-        Framed::new(lines, Guest { room: room.clone(), name: None })
+        Framed::new(lines, Guest { room: room.clone(), name: None, missed: 0 })
     })?;
     println!("listening on {}", port.address());
     Ok(reactor.run()?)

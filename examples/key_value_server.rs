@@ -55,6 +55,12 @@ impl Session {
         };
         transport.write_all(&[answer, b"\r\n"]);
     }
+
+    /// The server stops, which comes after the answer at hand.
+    fn leave(&mut self, transport: &Transport) -> Result<(), Failure> {
+        good_bye(transport, "BYE, the server stops");
+        Ok(())
+    }
 }
 
 /// Says a last thing, and closes when all is sent.
@@ -71,7 +77,7 @@ impl FrameReceiver for Session {
         let (lost, told) = Deferred::new();
         let transport = transport.clone();
         let shutdown = self.reactor.on_shutdown(Phase::Before, move || {
-            good_bye(&transport, "BYE, the server stops");
+            transport.enter(Session::leave);
             lost
         });
         self.leaving = Some((shutdown, told));

@@ -7,62 +7,51 @@
 //! ADDRESS may be an endpoint string, too. So the same program ends TLS in front of a server that knows none:
 //! `proxy --listen ssl:8443:privateKey=key.pem:certKey=cert.pem 127.0.0.1:80`.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use clap::Parser;
 use twistor::net::{ConnectionDone, EndpointError};
 use twistor::prelude::*;
 
-/// The two ends of one connection through the proxy; each is there once it is connected.
-type Pair = Rc<RefCell<[Option<Transport>; 2]>>;
-
 /// One end: what it receives goes to the other.
 struct End {
-    pair: Pair,
-    own: usize,
+    /// None at the near end, until the far one is connected.
+    other: Option<Transport>,
     /// Where the near end finds the far one.
     target: Option<(Handle, ClientEndpoint)>,
 }
 
 impl End {
-    fn connect_onward(&self, near: &Transport, reactor: &Handle, target: &ClientEndpoint) {
-        let far = End { pair: self.pair.clone(), own: 1 - self.own, target: None };
-        let (near, peer) = (near.clone(), near.peer());
-        let connecting = target.connect(reactor, far).add_callbacks(
-            |_| (),
-            move |failure| {
-                let peer = peer.map_or_else(Default::default, |peer| peer.to_string());
+    fn connected(&mut self, near: &Transport, far: Result<Transport, Failure>) -> Result<(), Failure> {
+        let far = match far {
+            Ok(far) => far,
+            Err(failure) => {
+                let peer = near.peer().map_or_else(Default::default, |peer| peer.to_string());
                 eprintln!("a connection from {peer} was closed: {failure}");
                 near.abort_connection();
-            },
-        );
-        drop(connecting);
-    }
-
-    fn other(&self) -> Option<Transport> {
-        self.pair.borrow()[1 - self.own].clone()
+                return Ok(());
+            }
+        };
+        // Each end produces the other's output, and is paused while the other cannot send more.
+        far.register_producer(near.clone())?;
+        near.register_producer(far.clone())?;
+        near.resume_producing();
+        self.other = Some(far);
+        Ok(())
     }
 }
 
 impl Protocol for End {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-        self.pair.borrow_mut()[self.own] = Some(transport.clone());
         if let Some((reactor, target)) = self.target.take() {
-            // The near end waits for the far one.
+            // The near end waits for the far one. A client that leaves meanwhile cancels it.
             transport.pause_producing();
-            self.connect_onward(transport, &reactor, &target);
-        } else if let Some(other) = self.other() {
-            // Each produces what the other sends, and is paused while the other cannot send it.
-            transport.register_producer(other.clone())?;
-            other.register_producer(transport.clone())?;
-            other.resume_producing();
+            let far = End { other: Some(transport.clone()), target: None };
+            transport.deliver(target.connect(&reactor, far), Self::connected);
         }
         Ok(())
     }
 
     fn data_received(&mut self, _: &Transport, data: &[u8]) -> Result<(), Failure> {
-        if let Some(other) = self.other() {
+        if let Some(other) = &self.other {
             other.write(data);
         }
         Ok(())
@@ -70,7 +59,7 @@ impl Protocol for End {
 
     /// One direction is at its end; the other may go on.
     fn read_connection_lost(&mut self, _: &Transport) -> Result<(), Failure> {
-        if let Some(other) = self.other() {
+        if let Some(other) = &self.other {
             other.unregister_producer();
             other.lose_write_connection();
         }
@@ -79,7 +68,7 @@ impl Protocol for End {
 
     /// An end is passed on as an end, and a reset as a reset, after what came before it.
     fn connection_lost(&mut self, reason: Failure) {
-        let Some(other) = self.other() else { return };
+        let Some(other) = self.other.take() else { return };
         if reason.is::<ConnectionDone>() {
             other.unregister_producer();
             other.lose_connection();
@@ -114,11 +103,8 @@ fn main() -> Result<(), Failure> {
     };
     let reactor = Reactor::new()?;
     let (target, handle) = (target(&to)?, reactor.handle());
-    let port = endpoint.listen(&reactor, move |_peer| End {
-        pair: Pair::default(),
-        own: 0,
-        target: Some((handle.clone(), target.clone())),
-    })?;
+    let port = endpoint
+        .listen(&reactor, move |_peer| End { other: None, target: Some((handle.clone(), target.clone())) })?;
     println!("listening on {}", port.address());
     Ok(reactor.run()?)
 }

@@ -99,7 +99,7 @@ pub use errors::{
 };
 pub use protocol::{
     Conversation, EndOfData, Factory, FrameReceiver, Framed, IdleTimedOut, IdleTimeout, IdleTimer, Limited,
-    LimitedProtocol, Protocol, conversations,
+    LimitedProtocol, Protocol, conversations, part_of,
 };
 #[cfg(feature = "simulation")]
 pub use simulation::{NetworkEvent, NetworkEventKind, SimulatedNetwork};

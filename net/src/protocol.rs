@@ -5,6 +5,8 @@ mod framed;
 mod idle;
 mod limits;
 
+use std::any::{Any, TypeId};
+
 use twistor_deferred::Failure;
 
 pub use conversation::{Conversation, EndOfData, conversations};
@@ -13,6 +15,23 @@ pub use idle::{IdleTimedOut, IdleTimeout, IdleTimer};
 pub use limits::{Limited, LimitedProtocol};
 
 use crate::{Address, ConnectionDone, Transport};
+
+/// Every type, so that a protocol is found behind `dyn Protocol`.
+#[doc(hidden)]
+pub trait AsAny {
+    fn as_any(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+impl<T: 'static> AsAny for T {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
 
 /// What happens on one connection: the program's side of a [`Transport`]. Twisted: `Protocol`.
 ///
@@ -56,7 +75,7 @@ use crate::{Address, ConnectionDone, Transport};
 ///
 /// The protocol is dropped after `connection_lost`. A connection that is still open when its reactor stops or is dropped
 /// is lost then, with [`ConnectionLost`](crate::ConnectionLost).
-pub trait Protocol: 'static {
+pub trait Protocol: AsAny + 'static {
     /// The connection is there.
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
@@ -97,6 +116,33 @@ pub trait Protocol: 'static {
         Ok(())
     }
 
+    /// Returns the part of this protocol that has the given type, for [`Transport::enter`] and
+    /// [`Transport::deliver`]. Default: none.
+    ///
+    /// A protocol that wraps another implements it, with [`part_of`]. The protocol itself need not be returned.
+    ///
+    /// ```
+    /// use std::any::{Any, TypeId};
+    /// use twistor_net::{Failure, Protocol, Transport, part_of};
+    ///
+    /// struct Logged<P>(P);
+    ///
+    /// impl<P: Protocol> Protocol for Logged<P> {
+    ///     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+    ///         println!("{} bytes", data.len());
+    ///         self.0.data_received(transport, data)
+    ///     }
+    ///
+    ///     fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
+    ///         part_of(&mut self.0, part)
+    ///     }
+    /// }
+    /// ```
+    fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
+        let _ = part;
+        None
+    }
+
     /// The connection is gone. The reason is [`ConnectionDone`] when it was closed in order, else what went wrong:
     /// [`ConnectionLost`](crate::ConnectionLost), [`ConnectionAborted`](crate::ConnectionAborted), or the failure of
     /// one of these methods.
@@ -107,7 +153,16 @@ pub trait Protocol: 'static {
     }
 }
 
+/// Returns `protocol`, or the [part](Protocol::part) of it, that has the given type.
+pub fn part_of<P: Protocol + ?Sized>(protocol: &mut P, part: TypeId) -> Option<&mut dyn Any> {
+    if (*protocol).as_any().type_id() == part { Some(protocol.as_any_mut()) } else { protocol.part(part) }
+}
+
 impl<P: Protocol + ?Sized> Protocol for Box<P> {
+    fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
+        part_of(&mut **self, part)
+    }
+
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         (**self).connection_made(transport)
     }

@@ -10,6 +10,7 @@ pub(crate) mod scratch;
 pub(crate) mod socket;
 pub(crate) mod watched;
 
+use std::any::TypeId;
 use std::fmt;
 use std::io;
 use std::rc::{Rc, Weak};
@@ -17,7 +18,7 @@ use std::rc::{Rc, Weak};
 use twistor_deferred::{Deferred, Failure, fail};
 
 use crate::framing::{FrameError, Framing};
-use crate::{Address, ConnectionLost, Protocol};
+use crate::{Address, ConnectionLost, Protocol, part_of};
 use connection::{Connection, State};
 use socket::Socket;
 
@@ -37,7 +38,8 @@ pub use rate::RateLimit;
 ///
 /// # Re-entrancy
 ///
-/// No method calls into a protocol. So each may be called anywhere, also in the protocol's own methods.
+/// Only [`enter`](Transport::enter) and [`deliver`](Transport::deliver) call into a protocol, and into one that is
+/// running only when that returns. So each method may be called anywhere, also in the protocol's own methods.
 ///
 /// # Dropping
 ///
@@ -164,6 +166,118 @@ impl Transport {
         if let Some(connection) = self.connection.upgrade() {
             connection.fail_connection(reason.into());
         }
+    }
+
+    /// Calls `visit` with this connection's protocol: with the protocol itself, or with the part of it that has the type
+    /// `P`, which is inferred from the closure. Whether it was or will be called: false when the connection is lost or
+    /// being aborted.
+    ///
+    /// This is the way back into `&mut self` from outside: from a timer, from another connection, from the callback of a
+    /// Deferred (see [`deliver`](Transport::deliver)). Wrappers such as [`Framed`](crate::Framed) and
+    /// [`IdleTimeout`](crate::IdleTimeout) are looked through: see [`Protocol::part`].
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    /// use twistor_net::{Failure, Protocol, Transport};
+    ///
+    /// struct Member {
+    ///     room: Rc<RefCell<Vec<Transport>>>,
+    ///     heard: usize,
+    /// }
+    ///
+    /// impl Protocol for Member {
+    ///     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+    ///         self.room.borrow_mut().push(transport.clone());
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn data_received(&mut self, _: &Transport, data: &[u8]) -> Result<(), Failure> {
+    ///         for other in self.room.borrow().iter() {
+    ///             let data = data.to_vec();
+    ///             other.enter(move |member: &mut Member, transport| {
+    ///                 member.heard += 1;
+    ///                 transport.write(&data);
+    ///                 Ok(())
+    ///             });
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// An error that the visit returns ends this connection, like an error of a method of its protocol. So does a
+    /// protocol that has no part of this type; see [`require_part`](Transport::require_part).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the visit resets this connection, like a panic of a method of its protocol. It does not reach the
+    /// caller.
+    ///
+    /// # Ordering
+    ///
+    /// The visit runs before this returns if the protocol is free and no other visit waits. Otherwise it runs after the
+    /// others, as soon as the method that is running returns. Visits that run inside one another are at most 16 deep;
+    /// one beyond that runs from the loop.
+    pub fn enter<P: 'static>(
+        &self,
+        visit: impl FnOnce(&mut P, &Transport) -> Result<(), Failure> + 'static,
+    ) -> bool {
+        self.connection.upgrade().is_some_and(|connection| {
+            connection.visit(self, move |protocol, transport| visit(reach(protocol)?, transport))
+        })
+    }
+
+    /// Calls `then` with this connection's protocol and the result of `deferred` when that fires, as by
+    /// [`enter`](Transport::enter). When the connection is lost before, `deferred` is cancelled, and `then` is not
+    /// called.
+    ///
+    /// ```
+    /// use twistor_deferred::Deferred;
+    /// use twistor_net::framing::Lines;
+    /// use twistor_net::{Failure, FrameReceiver, Transport};
+    ///
+    /// struct Finger(Box<dyn Fn(&[u8]) -> Deferred<String>>);
+    ///
+    /// impl FrameReceiver for Finger {
+    ///     fn frame_received(&mut self, transport: &Transport, user: &[u8]) -> Result<(), Failure> {
+    ///         transport.pause_producing(); // One at a time.
+    ///         transport.deliver((self.0)(user), Self::found);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// impl Finger {
+    ///     fn found(&mut self, transport: &Transport, found: Result<String, Failure>) -> Result<(), Failure> {
+    ///         transport.write_frame(&Lines::new(), found?.as_bytes())?;
+    ///         transport.resume_producing();
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn deliver<P: 'static, T: 'static>(
+        &self,
+        deferred: Deferred<T>,
+        then: impl FnOnce(&mut P, &Transport, Result<T, Failure>) -> Result<(), Failure> + 'static,
+    ) {
+        match self.connection.upgrade() {
+            Some(connection) => connection.deliver(self, deferred, move |protocol, transport, result| {
+                then(reach(protocol)?, transport, result)
+            }),
+            None => {
+                deferred.canceller().cancel();
+                drop(deferred.add_both(|_| ()));
+            }
+        }
+    }
+
+    /// Ends the connection with an error unless [`enter`](Transport::enter) can reach a protocol of this type, as it
+    /// cannot where a wrapper does not implement [`Protocol::part`]. A protocol that relies on visits calls this in its
+    /// `connection_made`, with `Self`, so that such a wrapper is found at the first connection.
+    pub fn require_part<P: 'static>(&self) {
+        self.enter(|_: &mut P, _| Ok(()));
     }
 
     /// Ends the writing half once everything written is sent and a registered producer has unregistered: the peer
@@ -385,6 +499,17 @@ impl Transport {
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
+}
+
+/// The part of a protocol that has this type.
+fn reach<P: 'static>(protocol: &mut dyn Protocol) -> Result<&mut P, Failure> {
+    let part = part_of(protocol, TypeId::of::<P>()).and_then(|part| part.downcast_mut());
+    part.ok_or_else(|| {
+        let name = std::any::type_name::<P>();
+        Failure::new(format!(
+            "`{name}` cannot be reached on this connection: implement `Protocol::part` for the protocol around it"
+        ))
+    })
 }
 
 impl fmt::Debug for Transport {

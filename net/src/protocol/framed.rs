@@ -1,5 +1,6 @@
 //! A protocol that works in frames.
 
+use std::any::{Any, TypeId};
 use std::fmt;
 
 use twistor_deferred::Failure;
@@ -40,6 +41,12 @@ pub trait FrameReceiver: 'static {
     fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())
+    }
+
+    /// Returns the part of this receiver that has the given type: see [`Protocol::part`]. Default: none.
+    fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
+        let _ = part;
+        None
     }
 
     /// The connection is gone.
@@ -142,6 +149,10 @@ impl<F: Framing, R: FrameReceiver> Protocol for Framed<F, R> {
 
     fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.receiver.write_connection_lost(transport)
+    }
+
+    fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
+        if TypeId::of::<R>() == part { Some(&mut self.receiver) } else { self.receiver.part(part) }
     }
 
     fn connection_lost(&mut self, reason: Failure) {

@@ -1,5 +1,6 @@
 //! Connections on which nothing happens.
 
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use twistor_deferred::Failure;
 use twistor_reactor::{DelayedCall, Handle};
 
-use crate::{Protocol, Transport};
+use crate::{Protocol, Transport, part_of};
 
 /// Nothing came for too long; the reason of a connection that an [`IdleTimer`] has closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,6 +255,10 @@ impl<P: Protocol> Protocol for IdleTimeout<P> {
 
     fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.protocol.write_connection_lost(transport)
+    }
+
+    fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
+        part_of(&mut self.protocol, part)
     }
 
     fn connection_lost(&mut self, reason: Failure) {

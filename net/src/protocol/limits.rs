@@ -1,5 +1,6 @@
 //! How many connections at once.
 
+use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +9,7 @@ use std::rc::Rc;
 
 use twistor_deferred::Failure;
 
-use crate::{Address, Factory, Protocol, Transport};
+use crate::{Address, Factory, Protocol, Transport, part_of};
 
 /// A factory that refuses connections beyond a number, in total and from one address. Twisted:
 /// `LimitTotalConnectionsFactory`, `LimitConnectionsByPeer`.
@@ -149,6 +150,10 @@ impl<P: Protocol> Protocol for LimitedProtocol<P> {
 
     fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.protocol.write_connection_lost(transport)
+    }
+
+    fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
+        part_of(&mut self.protocol, part)
     }
 
     fn connection_lost(&mut self, reason: Failure) {

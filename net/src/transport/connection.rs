@@ -3,11 +3,12 @@
 //! Everything happens in [`Connection::ready`], called by the loop, in this order: send what waits, resume and read,
 //! then see whether that was all. What a user's call asks for (`lose_connection`, `pause_producing`, a failed write)
 //! is written down in [`State`], and the loop is asked to come by. So no user code runs inside a user's call, except
-//! a producer's `pause_producing`; and no borrow is held while any runs.
+//! a producer's `pause_producing` and a visit; and no borrow is held while any runs, but that of the protocol.
 
 mod ending;
 mod limited;
 mod requests;
+pub(crate) mod visits;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
@@ -111,6 +112,9 @@ impl State {
     /// The operating system had no memory for a message; it is tried again by a timer.
     pub(crate) const STARVED: State = State(1 << 23);
 
+    /// Visits wait for the protocol.
+    pub(crate) const VISITS: State = State(1 << 24);
+
     /// There is something to do once all has been read and sent. A doomed connection has its reason to remember.
     const TO_SETTLE: State = State::OUTGOING.or(State::CLOSING).or(State::SHUTTING).or(State::BROKEN);
 
@@ -148,7 +152,7 @@ pub(crate) struct Connection<P: Protocol + ?Sized> {
     state: Cell<State>,
     /// Bytes that the operating system has taken, modulo 2^32.
     sent_bytes: Cell<u32>,
-    /// Borrowed while a method of it runs. Nobody but `enter` asks for it, and the loop does not re-enter itself.
+    /// Borrowed while a method of it or a visit runs. Only `call` borrows it, and a visit that finds it borrowed waits.
     protocol: RefCell<P>,
 }
 
@@ -192,7 +196,7 @@ impl Connection<dyn Protocol> {
         }
         let connection: Rc<Connection<dyn Protocol>> = connection;
         let transport = Transport::new(&connection);
-        connection.enter("connection_made", |protocol| protocol.connection_made(&transport));
+        connection.enter(&transport, "connection_made", |protocol| protocol.connection_made(&transport));
         Ok(transport)
     }
 
@@ -208,7 +212,7 @@ impl Connection<dyn Protocol> {
         if ready.writable() && self.is(State::OUTGOING) && self.send(transport) == Progress::More {
             progress = Progress::More;
         }
-        if self.is(State::RESUMED.or(State::BREAK_UNTOLD)) {
+        if self.is(State::RESUMED.or(State::BREAK_UNTOLD).or(State::VISITS)) {
             self.catch_up(transport);
         }
         if ready.readable()
@@ -223,16 +227,19 @@ impl Connection<dyn Protocol> {
         progress
     }
 
-    /// Notifies the protocol of what happened between two events: writing broke, or reading goes on.
+    /// Notifies the protocol of what happened between two events: writing broke, visits came, or reading goes on.
     #[cold]
     fn catch_up(&self, transport: &Transport) {
         if self.is(State::BREAK_UNTOLD) {
             self.tell_break(transport);
         }
+        if self.is(State::VISITS) {
+            self.run_visits(transport);
+        }
         if self.is(State::RESUMED) {
             self.clear(State::RESUMED);
             if !self.is(State::CLOSING.or(State::DOOMED)) {
-                self.enter("reading_resumed", |protocol| protocol.reading_resumed(transport));
+                self.enter(transport, "reading_resumed", |protocol| protocol.reading_resumed(transport));
             }
         }
     }
@@ -312,7 +319,9 @@ impl Connection<dyn Protocol> {
                             self.throw_away(count);
                         } else {
                             let data = &scratch[..count];
-                            self.enter("data_received", |protocol| protocol.data_received(transport, data));
+                            self.enter(transport, "data_received", |protocol| {
+                                protocol.data_received(transport, data)
+                            });
                         }
                         let short = SHORT_READ_DRAINS && count < most;
                         if (short && self.needs_no_more()) || self.is(State::PAUSED.or(State::DOOMED)) {
@@ -357,7 +366,9 @@ impl Connection<dyn Protocol> {
         // A failed write takes the socket's error with it. An end that is read afterwards may be that of a reset.
         let unclear = self.is(State::BROKEN) && self.has_reason();
         if !self.is(State::CLOSING) && !unclear {
-            self.enter("read_connection_lost", |protocol| protocol.read_connection_lost(transport));
+            self.enter(transport, "read_connection_lost", |protocol| {
+                protocol.read_connection_lost(transport)
+            });
         }
     }
 
@@ -386,6 +397,18 @@ impl Connection<dyn Protocol> {
         }
     }
 
+    /// Frees the memory, if there is nothing to remember any more.
+    fn tidy(&self) {
+        self.with_io(|io| {
+            if io.sent().is_some_and(|outgoing| outgoing.is_idle()) {
+                io.outgoing = None;
+                if !io.socket.keeps_bytes() {
+                    self.clear(State::OUTGOING);
+                }
+            }
+        });
+    }
+
     /// When all is sent: resumes the producer, tells those who wait, frees the memory.
     fn sent(&self) {
         let begun = self.sent_bytes.get();
@@ -411,15 +434,9 @@ impl Connection<dyn Protocol> {
         }
         let waiting = self.with_io(|io| {
             let outgoing = io.sent()?;
-            let waiting = std::mem::take(&mut outgoing.waiting);
-            if outgoing.is_idle() {
-                io.outgoing = None;
-                if !io.socket.keeps_bytes() {
-                    self.clear(State::OUTGOING);
-                }
-            }
-            Some(waiting)
+            Some(std::mem::take(&mut outgoing.waiting))
         });
+        self.tidy();
         for trigger in waiting.into_iter().flatten() {
             trigger.callback(());
         }
@@ -429,7 +446,7 @@ impl Connection<dyn Protocol> {
 impl<P: Protocol + ?Sized> Connection<P> {
     /// Calls the protocol, and takes what goes wrong in it as the reason to close.
     #[inline]
-    fn enter(&self, method: &'static str, call: impl FnOnce(&mut P) -> Result<(), Failure>) {
+    fn call(&self, method: &'static str, call: impl FnOnce(&mut P) -> Result<(), Failure>) {
         let outcome = guarded(|| call(&mut *self.protocol.borrow_mut()));
         match outcome {
             Ok(Ok(())) => {}

@@ -1,12 +1,13 @@
 //! What waits to be sent, and who waits for that.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use twistor_deferred::{Failure, Trigger};
+use twistor_deferred::{Canceller, Failure, Trigger};
 use twistor_reactor::DelayedCall;
 
+use super::connection::visits::Visit;
 use super::socket::Socket;
 use crate::{Producer, RateLimit};
 
@@ -31,6 +32,10 @@ pub(crate) struct Outgoing {
     pub(crate) read_limit: Option<RateLimit>,
     /// How fast to write.
     pub(crate) write_limit: Option<RateLimit>,
+    /// Visits that wait for the protocol.
+    pub(crate) visits: VecDeque<Visit>,
+    /// Deferreds whose results the protocol waits for; cancelled when the connection is lost.
+    pub(crate) deliveries: BTreeMap<u64, Canceller>,
     /// They wait for the queue to be empty.
     pub(crate) waiting: Vec<Trigger<()>>,
     /// How much more of what the peer sends is thrown away while its end is waited for, and what ends the wait.
@@ -54,6 +59,8 @@ impl Outgoing {
             reason: None,
             read_limit: None,
             write_limit: None,
+            visits: VecDeque::new(),
+            deliveries: BTreeMap::new(),
             waiting: Vec::new(),
             lingering: None,
         }
@@ -76,6 +83,8 @@ impl Outgoing {
             && self.reason.is_none()
             && self.read_limit.is_none()
             && self.write_limit.is_none()
+            && self.visits.is_empty()
+            && self.deliveries.is_empty()
             && self.waiting.is_empty()
             && self.lingering.is_none()
     }

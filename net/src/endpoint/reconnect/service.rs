@@ -1,5 +1,6 @@
 //! The states of a client that connects again.
 
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::hash::{self, BuildHasher, Hasher};
 use std::io;
@@ -12,7 +13,9 @@ use twistor_reactor::{DelayedCall, Handle};
 
 use super::Backoff;
 use super::waiters::Waiters;
-use crate::{ClientEndpoint, ConnectionAborted, ConnectionLost, HandlerPanicked, Protocol, Transport};
+use crate::{
+    ClientEndpoint, ConnectionAborted, ConnectionLost, HandlerPanicked, Protocol, Transport, part_of,
+};
 
 /// How long a stop waits for a peer that does not read, unless told otherwise.
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
@@ -385,6 +388,10 @@ impl<P: Protocol> Protocol for Kept<P> {
 
     fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.protocol.write_connection_lost(transport)
+    }
+
+    fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
+        part_of(&mut self.protocol, part)
     }
 
     fn connection_lost(&mut self, reason: Failure) {

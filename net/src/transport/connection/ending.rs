@@ -113,7 +113,9 @@ impl Connection<dyn Protocol> {
             trigger.errback(ConnectionLost::new(io::ErrorKind::BrokenPipe.into()));
         }
         if !self.is(State::CLOSING.or(State::DOOMED).or(State::SHUT)) {
-            self.enter("write_connection_lost", |protocol| protocol.write_connection_lost(transport));
+            self.enter(transport, "write_connection_lost", |protocol| {
+                protocol.write_connection_lost(transport)
+            });
         }
     }
 
@@ -189,8 +191,21 @@ impl<P: Protocol + ?Sized> Connection<P> {
         drop(socket);
         let mut reason = None;
         if let Some(outgoing) = outgoing {
-            let Outgoing { queue, producing, reason: written_down, waiting, lingering, .. } = *outgoing;
+            let Outgoing {
+                queue,
+                producing,
+                reason: written_down,
+                waiting,
+                lingering,
+                visits,
+                deliveries,
+                ..
+            } = *outgoing;
             drop(queue);
+            self.guard("a visit", || drop(visits));
+            for canceller in deliveries.into_values() {
+                self.guard("cancelling", || canceller.cancel());
+            }
             if let Some((_, timer)) = lingering {
                 let _ = timer.cancel();
             }
@@ -208,7 +223,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
             }
         }
         let reason = reason.unwrap_or_else(|| ConnectionDone.into());
-        self.enter("connection_lost", |protocol| {
+        self.call("connection_lost", |protocol| {
             protocol.connection_lost(reason);
             Ok(())
         });

@@ -1,0 +1,136 @@
+//! Visits: calls that come back into a connection's protocol from outside its own methods.
+
+use std::cell::Cell;
+
+use twistor_deferred::{Canceller, Deferred, Failure};
+use twistor_reactor::Ready;
+
+use super::{Connection, State};
+use crate::{Protocol, Transport};
+
+/// A visit that waits for its turn.
+pub(crate) type Visit = Box<dyn FnOnce(&mut dyn Protocol, &Transport) -> Result<(), Failure>>;
+
+/// Visits run inside one another up to this depth. A deeper one waits for the loop, so that a chain of connections of
+/// any length needs no more of the stack.
+const MOST_NESTED: u32 = 16;
+
+/// Queued visits that run in a row, before the loop has a turn.
+const VISITS_PER_TURN: usize = 1024;
+
+thread_local! {
+    /// How many visits are running inside one another. They share this thread's stack, whichever reactors they are in.
+    static NESTED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// One more visit is running, for as long as it lives.
+struct Nested;
+
+impl Nested {
+    fn begin() -> Option<Nested> {
+        let depth = NESTED.get();
+        (depth < MOST_NESTED).then(|| {
+            NESTED.set(depth + 1);
+            Nested
+        })
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        NESTED.set(NESTED.get() - 1);
+    }
+}
+
+impl Connection<dyn Protocol> {
+    /// Calls the protocol, and then runs the visits that were queued meanwhile.
+    #[inline]
+    pub(super) fn enter(
+        &self,
+        transport: &Transport,
+        method: &'static str,
+        call: impl FnOnce(&mut dyn Protocol) -> Result<(), Failure>,
+    ) {
+        self.call(method, call);
+        if self.is(State::VISITS) {
+            self.run_visits(transport);
+        }
+    }
+
+    /// Runs a visit now if the protocol is free and no other waits, else later. False if the connection has ended.
+    pub(crate) fn visit(
+        &self,
+        transport: &Transport,
+        visit: impl FnOnce(&mut dyn Protocol, &Transport) -> Result<(), Failure> + 'static,
+    ) -> bool {
+        if self.is(State::LOST.or(State::DOOMED)) {
+            return false;
+        }
+        let free = self.protocol.try_borrow_mut().is_ok();
+        let nested = if free && !self.is(State::VISITS) { Nested::begin() } else { None };
+        if nested.is_some() {
+            self.enter(transport, "a visit", |protocol| visit(protocol, transport));
+        } else {
+            self.with_outgoing(|outgoing| outgoing.visits.push_back(Box::new(visit)));
+            self.set(State::VISITS);
+            if free {
+                self.wake(Ready::WRITABLE);
+            }
+        }
+        true
+    }
+
+    /// Runs the queued visits, and then those that were queued meanwhile.
+    #[cold]
+    pub(super) fn run_visits(&self, transport: &Transport) {
+        for _ in 0..VISITS_PER_TURN {
+            let visit = self.with_io(|io| io.outgoing.as_mut()?.visits.pop_front());
+            let Some(visit) = visit else {
+                self.clear(State::VISITS);
+                return self.tidy();
+            };
+            if self.is(State::LOST.or(State::DOOMED)) {
+                // Whatever it holds is the user's, and may do anything when it is dropped.
+                self.guard("a visit", || drop(visit));
+            } else {
+                self.call("a visit", |protocol| visit(protocol, transport));
+            }
+        }
+        self.wake(Ready::WRITABLE);
+    }
+
+    /// Calls `then` with the protocol when `deferred` fires; cancels it when the connection is lost before.
+    pub(crate) fn deliver<T: 'static>(
+        &self,
+        transport: &Transport,
+        deferred: Deferred<T>,
+        then: impl FnOnce(&mut dyn Protocol, &Transport, Result<T, Failure>) -> Result<(), Failure> + 'static,
+    ) {
+        if self.is(State::LOST.or(State::DOOMED)) {
+            deferred.canceller().cancel();
+            drop(deferred.add_both(|_| ()));
+            return;
+        }
+        let id = self.await_delivery(deferred.canceller());
+        let target = transport.clone();
+        drop(deferred.add_both(move |result| {
+            let Some(connection) = target.connection.upgrade() else { return };
+            connection.delivered(id);
+            connection.visit(&target, move |protocol, transport| then(protocol, transport, result));
+        }));
+    }
+
+    fn await_delivery(&self, canceller: Canceller) -> u64 {
+        self.with_outgoing(|outgoing| {
+            let id = outgoing.deliveries.last_key_value().map_or(0, |(id, _)| id + 1);
+            outgoing.deliveries.insert(id, canceller);
+            id
+        })
+    }
+
+    fn delivered(&self, id: u64) {
+        let canceller = self.with_io(|io| io.outgoing.as_mut()?.deliveries.remove(&id));
+        drop(canceller);
+        self.tidy();
+    }
+}
