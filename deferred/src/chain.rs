@@ -20,9 +20,10 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::deferred::{Pending, State, Tail};
+use crate::deferred::{Pending, State};
 use crate::failure::{Unhandled, panic_message};
 use crate::frame::{self, Frame};
+use crate::lent::Lent;
 use crate::origin::{self, Origin};
 use crate::slot::{Out, Slot, Unlink};
 use crate::trace::{Kind, Step};
@@ -50,14 +51,29 @@ impl<T, S> Node<T, S> {
 /// What is left of a stage for those who hold only its slot.
 pub(crate) trait Stage {
     /// Has `waker` woken when the result comes; false if this stage has no place for it.
-    fn set_waker(&self, _waker: &Waker) -> bool {
+    fn set_waker(&self, _waker: &Waker, _origin: &Rc<dyn Origin>) -> bool {
         false
     }
+
+    /// The handle is gone before the result came. If it was polled, nobody is to hear of the result, and the source of
+    /// the chain is to be cancelled.
+    fn give_up(&self) -> Option<Rc<dyn Origin>> {
+        None
+    }
+
+    fn forget_waker(&self) {}
 }
 
 /// Something that takes a result of type `T`.
 pub(crate) trait Input<T> {
     fn run(self: Rc<Self>, input: Settled<T>, run: &mut Run);
+
+    /// The same with a value that goes back if nobody reads it. A callback reads it.
+    fn run_lent(self: Rc<Self>, lent: Lent<T>, run: &mut Run) {
+        if let Some(value) = lent.read() {
+            self.run(Ok(value), run);
+        }
+    }
 
     /// If this is nothing but a boundary that nobody needs any more: what comes after it.
     fn beyond_boundary(&self, _run: &mut Run) -> Option<Slot<T>> {
@@ -142,21 +158,62 @@ pub(crate) fn caught<T: 'static>(
 #[derive(Default)]
 pub(crate) struct Awaited {
     waker: Cell<Option<Waker>>,
+    /// The source of the chain, if it was polled. That owns the chain, which owns this: the ring ends when it fires.
+    origin: Cell<Option<Rc<dyn Origin>>>,
+    given_up: Cell<bool>,
 }
 
 impl Stage for Awaited {
-    fn set_waker(&self, waker: &Waker) -> bool {
+    fn set_waker(&self, waker: &Waker, origin: &Rc<dyn Origin>) -> bool {
         self.waker.set(Some(waker.clone()));
+        self.origin.set(Some(origin.clone()));
         true
+    }
+
+    fn give_up(&self) -> Option<Rc<dyn Origin>> {
+        let origin = self.origin.take();
+        self.given_up.set(origin.is_some());
+        origin
+    }
+
+    fn forget_waker(&self) {
+        drop((self.waker.take(), self.origin.take()));
     }
 }
 
 impl<T: 'static> Input<T> for Node<T, Awaited> {
     fn run(self: Rc<Self>, input: Settled<T>, run: &mut Run) {
+        if self.stage.given_up.get() {
+            // A failure is not to be logged: the program gave up the wait.
+            return drop(input.map_err(Unhandled::into_failure));
+        }
+        drop(self.stage.origin.take());
         let waker = self.stage.waker.take();
         deliver(self, input, run);
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+
+    fn run_lent(self: Rc<Self>, lent: Lent<T>, run: &mut Run) {
+        match self.out.take() {
+            Slot::Open => {
+                self.out.put(Slot::Lent(lent));
+                drop(self.stage.origin.take());
+                if let Some(waker) = self.stage.waker.take() {
+                    waker.wake();
+                }
+            }
+            Slot::Closed => {
+                self.out.put(Slot::Closed);
+                drop(self.stage.origin.take());
+            }
+            next => {
+                self.out.put(next);
+                if let Some(value) = lent.read() {
+                    self.run(Ok(value), run);
+                }
+            }
         }
     }
 
@@ -185,10 +242,43 @@ pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, node: Rc<Node<T, dyn Sta
     let limit = frame::stages();
     let mut run = Run { root: origin::root_of(origin), depth: 0, limit, parked: None };
     forward(node, result, &mut run);
-    while let Some(rest) = run.parked.take() {
-        run.depth = 0;
-        rest(&mut run);
+    run.finish();
+}
+
+impl Run {
+    /// Takes up what was parked on the way.
+    #[inline]
+    fn finish(mut self) {
+        while let Some(rest) = self.parked.take() {
+            self.depth = 0;
+            rest(&mut self);
+        }
     }
+}
+
+/// As [`drive`], with a value that goes back if nobody reads it.
+pub(crate) fn drive_lent<T: 'static>(
+    origin: Rc<dyn Origin>,
+    mut node: Rc<Node<T, dyn Stage>>,
+    lent: Lent<T>,
+) {
+    let next = loop {
+        match node.out.take() {
+            Slot::Next(next) => break next,
+            Slot::Forward(to) => node = to,
+            Slot::Open => return node.out.put(Slot::Lent(lent)),
+            Slot::Closed | Slot::Done(_) | Slot::Lent(_) => return node.out.put(Slot::Closed),
+        }
+    };
+    let Some(_frame) = Frame::within_depth() else {
+        node.out.put(Slot::Next(next));
+        return frame::park(Box::new(move || drive_lent(origin, node, lent)));
+    };
+    drop(node);
+    let root = origin::root_of(origin);
+    let mut run = Run { root, depth: 0, limit: frame::stages(), parked: None };
+    next.run_lent(lent, &mut run);
+    run.finish();
 }
 
 /// Too deep to call anybody: the walk is parked, unless there is nothing to call.
@@ -233,7 +323,7 @@ fn forward<T: 'static>(mut node: Rc<Node<T, dyn Stage>>, result: Settled<T>, run
             }
             Slot::Forward(to) => node = to,
             Slot::Open => return node.out.put(Slot::Done(result)),
-            Slot::Closed | Slot::Done(_) => return node.out.put(Slot::Closed),
+            Slot::Closed | Slot::Done(_) | Slot::Lent(_) => return node.out.put(Slot::Closed),
         }
     }
 }
@@ -259,10 +349,10 @@ fn park<T: 'static>(next: Rc<dyn Input<T>>, result: Settled<T>, run: &mut Run) {
 /// each return the next Deferred holds nothing but the last.
 #[cold]
 fn splice<T: 'static, S: Stage + 'static>(node: Rc<Node<T, S>>, inner: Pending<T>, run: &mut Run) {
-    if let Some(result) = inner.tail.take_result() {
+    if let Some(result) = inner.take_result() {
         return deliver(node, result, run);
     }
-    if origin::waits_for(&inner.origin, &run.root) {
+    if origin::waits_for(inner.origin(), &run.root) {
         let error = Failure::made_at(Box::new(CircularWait), run.root.link().made_at());
         return deliver(node, Err(error.into()), run);
     }
@@ -282,14 +372,13 @@ fn splice<T: 'static, S: Stage + 'static>(node: Rc<Node<T, S>>, inner: Pending<T
 impl<T: 'static> Pending<T> {
     /// Lets the result go on to `to`, in the chain of `outer`, which waits for it.
     fn end_in(self, mut to: Slot<T>, outer: &Rc<dyn Origin>) {
-        let bounded = origin::is_watched(&self.origin);
+        let Some((origin, end)) = self.into_ends() else { return };
+        let bounded = origin::is_watched(&origin);
         if bounded {
             to = Slot::Next(Node::with(to, Boundary));
         }
-        origin::wait(outer, &self.origin, bounded);
-        if let Some(end) = self.tail.into_end() {
-            end.out.put(to);
-        }
+        origin::wait(outer, &origin, bounded);
+        end.out.put(to);
     }
 }
 
@@ -302,17 +391,17 @@ impl<T: 'static> Pending<T> {
         origin: Option<Rc<dyn Origin>>,
         place: &'static Location<'static>,
     ) -> Deferred<T> {
-        if let Some(result) = self.tail.take_result() {
+        if let Some(result) = self.take_result() {
             return Deferred::fired(result).in_chain_of(origin);
         }
         // Without a `Canceller` of either, nobody can tell the two chains apart.
-        if !origin.as_ref().is_some_and(origin::is_watched) && !origin::is_watched(&self.origin) {
+        if !origin.as_ref().is_some_and(origin::is_watched) && !origin::is_watched(self.origin()) {
             return Deferred::of(State::Pending(self));
         }
         let origin = origin.unwrap_or_else(|| Source::<T>::fired_at(place));
         let end: Rc<Node<T, dyn Stage>> = Node::new(Awaited::default());
         self.end_in(Slot::Forward(end.clone()), &origin);
-        Deferred::of(State::Pending(Pending { origin, tail: Tail::new(end) }))
+        Deferred::of(State::Pending(Pending::new(origin, end)))
     }
 }
 
@@ -324,7 +413,7 @@ impl<T: 'static> Deferred<T> {
         match (self.0, origin) {
             (State::Fired(result), Some(origin)) if origin::is_watched(&origin) => {
                 let end = Node::with(Slot::Done(result), Awaited::default());
-                Deferred::of(State::Pending(Pending { origin, tail: Tail::new(end) }))
+                Deferred::of(State::Pending(Pending::new(origin, end)))
             }
             (state, _) => Deferred::of(state),
         }

@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use crate::chain::{self, Added, Callback, Node, Settled, Stage};
 use crate::failure::Unhandled;
-use crate::frame::Frame;
+use crate::frame::{self, Frame};
 use crate::origin::{self, Origin};
 use crate::slot::Slot;
 use crate::trace::{Kind, Step, Track};
@@ -50,7 +50,8 @@ use crate::{Canceller, Failure, Outcome, OutcomeOf, Trigger};
 /// loop, so chains of any length take constant stack.
 ///
 /// # Dropping
-/// A handle dropped before the result is there cancels nothing: the callbacks already added still run.
+/// A handle dropped before the result is there cancels nothing: the callbacks already added still run. One that was
+/// polled, as by `await`, is cancelled.
 ///
 /// The trigger owns the chain, and what a callback captured goes when it has run or was passed over. A callback, or a
 /// canceller, that itself owns what is to fire it (its trigger, or the queue or pool where it waits) is a ring of
@@ -71,42 +72,57 @@ pub(crate) enum State<T> {
     Pending(Pending<T>),
 }
 
-/// The handle of a chain that had not fired when it was last looked at.
+/// The handle of a chain that had not fired when it was last looked at: where the chain starts, and its end.
 pub(crate) struct Pending<T> {
-    pub(crate) origin: Rc<dyn Origin>,
-    pub(crate) tail: Tail<T>,
+    origin: Rc<dyn Origin>,
+    tail: Tail<T>,
 }
 
-/// The end of a chain, in the hands of the one who may read its result; there until it leads elsewhere.
-pub(crate) struct Tail<T>(Option<Rc<Node<T, dyn Stage>>>);
+/// Where a chain starts, and its last node.
+type Ends<T> = (Rc<dyn Origin>, Rc<Node<T, dyn Stage>>);
 
-impl<T> Tail<T> {
-    pub(crate) fn new(end: Rc<Node<T, dyn Stage>>) -> Tail<T> {
-        Tail(Some(end))
+impl<T> Pending<T> {
+    #[inline]
+    pub(crate) fn new(origin: Rc<dyn Origin>, end: Rc<Node<T, dyn Stage>>) -> Pending<T> {
+        Pending { origin, tail: Tail(Some(end)) }
     }
 
-    /// The node, whose result, which has not come, is to go elsewhere.
+    /// Both ends of the chain, whose result, which has not come, is to go elsewhere. They are always there.
     #[inline]
-    pub(crate) fn into_end(self) -> Option<Rc<Node<T, dyn Stage>>> {
-        // Not to be closed, then.
-        ManuallyDrop::new(self).0.take()
+    pub(crate) fn into_ends(self) -> Option<Ends<T>> {
+        // The tail is not to be closed, then.
+        let end = ManuallyDrop::new(self.tail).0.take()?;
+        Some((self.origin, end))
+    }
+
+    #[inline]
+    pub(crate) fn origin(&self) -> &Rc<dyn Origin> {
+        &self.origin
     }
 
     /// The result, if it is there.
     #[inline]
     pub(crate) fn take_result(&self) -> Option<Settled<T>> {
-        self.0.as_ref()?.out.take_result()
+        self.tail.0.as_ref()?.out.take_result()
     }
 
     pub(crate) fn has_result(&self) -> bool {
-        self.0.as_ref().is_some_and(|end| end.out.has_result())
+        self.tail.0.as_ref().is_some_and(|end| end.out.has_result())
+    }
+
+    /// Whether it has a value that goes back where it is dropped unread.
+    fn is_lent(&self) -> bool {
+        self.tail.0.as_ref().is_some_and(|end| end.out.is_lent())
     }
 
     /// Has `waker` woken when the result comes; false if there is no place for it yet.
     pub(crate) fn set_waker(&self, waker: &Waker) -> bool {
-        self.0.as_ref().is_some_and(|end| end.stage.set_waker(waker))
+        self.tail.0.as_ref().is_some_and(|end| end.stage.set_waker(waker, &self.origin))
     }
 }
+
+/// The end of a chain, in the hands of the one who may read its result; there until it leads elsewhere.
+struct Tail<T>(Option<Rc<Node<T, dyn Stage>>>);
 
 impl<T> Drop for Tail<T> {
     /// A result that nobody can read any more goes at once, although the trigger of a Deferred that was
@@ -114,8 +130,23 @@ impl<T> Drop for Tail<T> {
     #[inline]
     fn drop(&mut self) {
         if let Some(end) = &self.0 {
-            end.out.close();
+            if end.out.close() {
+                if let Some(origin) = end.stage.give_up() {
+                    cancel_awaited(origin);
+                }
+            }
         }
+    }
+}
+
+/// Cancels what was awaited, and no longer is.
+#[cold]
+fn cancel_awaited(origin: Rc<dyn Origin>) {
+    if std::thread::panicking() {
+        // Cancellers do not run inside of a panic, but as soon as it is caught.
+        frame::park(Box::new(move || origin::cancel(origin)));
+    } else {
+        origin::cancel(origin);
     }
 }
 
@@ -158,13 +189,24 @@ impl<T: 'static> Deferred<T> {
     #[inline]
     fn from_source(source: Rc<Source<T>>) -> (Deferred<T>, Trigger<T>) {
         let track = source.link().track.clone();
-        let pending = Pending { origin: source.clone(), tail: Tail::new(source.clone()) };
+        let pending = Pending::new(source.clone(), source.clone());
         (Deferred(State::Pending(pending), track), Trigger::new(source))
     }
 
     #[inline]
     pub(crate) fn fired(result: Settled<T>) -> Deferred<T> {
         Deferred::of(State::Fired(result))
+    }
+
+    /// A Deferred that has a value, which `give_back` gets where it is dropped unread.
+    pub(crate) fn lent(
+        value: T,
+        give_back: impl FnOnce(T) + 'static,
+        made_at: &'static Location<'static>,
+    ) -> Deferred<T> {
+        let (deferred, trigger) = Deferred::from_source(Source::at(made_at, None));
+        trigger.lend(value, give_back);
+        deferred
     }
 
     #[inline]
@@ -197,7 +239,8 @@ impl<T: 'static> Deferred<T> {
         let named = match self.0 {
             State::Pending(pending) => {
                 pending.origin.link().attribute_to(place);
-                match pending.tail.take_result() {
+                let result = if pending.is_lent() { None } else { pending.take_result() };
+                match result {
                     Some(result) => Deferred::fired(result).made_at(place).in_chain_of(Some(pending.origin)),
                     None => Deferred::of(State::Pending(pending)),
                 }
@@ -284,18 +327,7 @@ impl<T: 'static> Deferred<T> {
         let track = self.1.or_new(place, matches!(self.0, State::Fired(Ok(_))));
         let step = track.step(C::KIND, place);
         let next = match self.0 {
-            State::Fired(input) => {
-                let Some(_frame) = Frame::within_depth() else {
-                    return later(input, callback, place, step).tracked(track);
-                };
-                step.entered(input.is_ok());
-                let outcome = chain::caught(place, || callback.call(input));
-                step.left(&outcome);
-                match outcome.0 {
-                    State::Pending(inner) => inner.returned_late(None, place),
-                    fired => Deferred::of(fired).made_at(place),
-                }
-            }
+            State::Fired(input) => fired(input, callback, place, step),
             State::Pending(pending) => pending.then(callback, place, step),
         };
         next.tracked(track)
@@ -319,8 +351,13 @@ impl<T: 'static> Deferred<T> {
     pub fn is_fired(&self) -> bool {
         match &self.0 {
             State::Fired(_) => true,
-            State::Pending(pending) => pending.tail.has_result(),
+            State::Pending(pending) => pending.has_result(),
         }
+    }
+
+    /// Whether it has a value that goes back where it is dropped unread.
+    pub(crate) fn is_lent(&self) -> bool {
+        matches!(&self.0, State::Pending(pending) if pending.is_lent())
     }
 
     /// The result, if it is there, and otherwise the Deferred again: for a test, or a loop that only looks.
@@ -339,7 +376,7 @@ impl<T: 'static> Deferred<T> {
     pub fn try_result(self) -> Result<Result<T, Failure>, Deferred<T>> {
         let result = match self.0 {
             State::Fired(result) => result,
-            State::Pending(pending) => match pending.tail.take_result() {
+            State::Pending(pending) => match pending.take_result() {
                 Some(result) => result,
                 None => return Err(Deferred(State::Pending(pending), self.1)),
             },
@@ -367,6 +404,26 @@ impl<T: 'static> Deferred<T> {
             State::Pending(pending) => Canceller::new(Rc::downgrade(&pending.origin)),
         }
     }
+
+    /// Lets the chain run on without its handle, also if the Deferred was polled. A failure that no errback of the chain
+    /// handles is logged.
+    ///
+    /// Dropping a Deferred that was never polled does the same.
+    ///
+    /// ```
+    /// # use twistor_deferred::Deferred;
+    /// # let (upload, trigger) = Deferred::<u64>::new();
+    /// upload.add_callback(|bytes| println!("sent {bytes} bytes")).detach();
+    /// # trigger.callback(1);
+    /// ```
+    pub fn detach(self) {
+        if let State::Pending(pending) = self.0 {
+            if let Some((_, end)) = pending.into_ends() {
+                end.stage.forget_waker();
+                end.out.close();
+            }
+        }
+    }
 }
 
 impl<T: 'static> Pending<T> {
@@ -378,50 +435,59 @@ impl<T: 'static> Pending<T> {
         place: &'static Location<'static>,
         step: Step,
     ) -> Deferred<C::Value> {
-        if let Some(input) = self.tail.take_result() {
-            let Some(_frame) = Frame::within_depth() else {
-                return self.later(input, callback, place, step);
-            };
-            return late(self.origin, input, callback, place, &step);
+        let input = self.take_result();
+        // Always there.
+        let Some((origin, end)) = self.into_ends() else { return Deferred::fired(Err(Unhandled::taken())) };
+        match input {
+            None => {
+                let node = Node::new(Added::new(callback, place, step));
+                end.out.put(Slot::Next(node.clone()));
+                Deferred::of(State::Pending(Pending::new(origin, node)))
+            }
+            Some(input) => match Frame::within_depth() {
+                Some(_frame) => late(origin, input, callback, place, &step),
+                None => later(origin, end, input, callback, place, step),
+            },
         }
-        let node = Node::new(Added::new(callback, place, step));
-        if let Some(end) = self.tail.into_end() {
-            end.out.put(Slot::Next(node.clone()));
-        }
-        Deferred::of(State::Pending(Pending { origin: self.origin, tail: Tail::new(node) }))
-    }
-
-    /// As [`then`](Pending::then), too deep to run the callback on the result that is there.
-    #[cold]
-    #[inline(never)]
-    fn later<C: Callback<T>>(
-        self,
-        input: Settled<T>,
-        callback: C,
-        place: &'static Location<'static>,
-        step: Step,
-    ) -> Deferred<C::Value> {
-        let node = Node::new(Added::new(callback, place, step));
-        if let Some(end) = self.tail.into_end() {
-            end.out.put(Slot::Next(node.clone()));
-            chain::drive_later(self.origin.clone(), end, input);
-        }
-        Deferred::of(State::Pending(Pending { origin: self.origin, tail: Tail::new(node) }))
     }
 }
 
-/// Adds a callback to a Deferred that has fired, too deep to run it now.
+/// Adds a callback to a chain that has its result, too deep to run it now.
 #[cold]
 #[inline(never)]
 fn later<T: 'static, C: Callback<T>>(
+    origin: Rc<dyn Origin>,
+    end: Rc<Node<T, dyn Stage>>,
     input: Settled<T>,
     callback: C,
     place: &'static Location<'static>,
     step: Step,
 ) -> Deferred<C::Value> {
-    let source = Source::<T>::fired_at(place);
-    let pending = Pending { origin: source.clone(), tail: Tail::new(source) };
-    pending.later(input, callback, place, step)
+    let node = Node::new(Added::new(callback, place, step));
+    end.out.put(Slot::Next(node.clone()));
+    chain::drive_later(origin.clone(), end, input);
+    Deferred::of(State::Pending(Pending::new(origin, node)))
+}
+
+/// Runs a callback that was added to a Deferred which has fired.
+#[inline(always)]
+fn fired<T: 'static, C: Callback<T>>(
+    input: Settled<T>,
+    callback: C,
+    place: &'static Location<'static>,
+    step: Step,
+) -> Deferred<C::Value> {
+    let Some(_frame) = Frame::within_depth() else {
+        let source = Source::<T>::fired_at(place);
+        return later(source.clone(), source, input, callback, place, step);
+    };
+    step.entered(input.is_ok());
+    let outcome = chain::caught(place, || callback.call(input));
+    step.left(&outcome);
+    match outcome.0 {
+        State::Pending(inner) => inner.returned_late(None, place),
+        fired => Deferred::of(fired).made_at(place),
+    }
 }
 
 /// Runs a callback that was added after the chain of `origin` had its result.
@@ -508,7 +574,7 @@ impl<T> fmt::Debug for Deferred<T> {
         f.write_str(match &self.0 {
             State::Fired(Ok(_)) => "Deferred(has its value)",
             State::Fired(Err(_)) => "Deferred(has failed)",
-            State::Pending(pending) if pending.tail.has_result() => "Deferred(has its result)",
+            State::Pending(pending) if pending.has_result() => "Deferred(has its result)",
             State::Pending(_) => "Deferred(waiting)",
         })
     }

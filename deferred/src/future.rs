@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use crate::budget;
 use crate::chain::{Awaited, Node, Stage};
-use crate::deferred::{Pending, State, Tail};
+use crate::deferred::{Pending, State};
 use crate::failure::Unhandled;
 use crate::slot::Slot;
 use crate::{Deferred, Failure};
@@ -15,12 +15,22 @@ use crate::{Deferred, Failure};
 /// Nothing in a Deferred is pinned: it moves freely between polls.
 impl<T> Unpin for Deferred<T> {}
 
-/// Awaiting a Deferred gives its result. Dropping the future cancels nothing, as dropping any handle.
+/// Awaiting a Deferred returns its result.
 ///
+/// # Cancel safety
+/// A Deferred that was polled, and is dropped before it fires, is [cancelled](Deferred::cancel), and what it fails with
+/// is not logged. So a task that is cancelled, times out, or loses a race cancels what it awaits, as Twisted's coroutines
+/// and Rust's futures do. [`detach`](Deferred::detach) lets it run on. A Deferred that was never polled is only dropped.
+///
+/// A value that came and was not read is dropped, unless its source takes it back: a
+/// [`DeferredQueue`](crate::DeferredQueue) does, and a [`Permit`](crate::Permit) releases its slot. An
+/// own source uses [`Trigger::lend`](crate::Trigger::lend).
+///
+/// # Other executors
 /// The way back, with whatever spawns local futures: `spawn_local(async move { trigger.fire(future.await) })` fires the
 /// Deferred of `trigger`, as [`Abandoned`](crate::Abandoned) where the task is dropped.
 ///
-/// Polled again after it gave its result, it gives [`Abandoned`](crate::Abandoned).
+/// Polled again after it returned its result, it fails with [`Abandoned`](crate::Abandoned).
 ///
 /// ```
 /// # use twistor_deferred::{succeed, Deferred, Failure};
@@ -54,14 +64,15 @@ impl<T: 'static> Future for Deferred<T> {
 impl<T: 'static> Deferred<T> {
     fn awaited(self, cx: &Context<'_>) -> Deferred<T> {
         let pending = match self.0 {
-            State::Pending(pending) if !pending.tail.set_waker(cx.waker()) => pending,
+            State::Pending(pending) if !pending.set_waker(cx.waker()) => pending,
             state => return Deferred(state, self.1),
         };
+        let Some((origin, tail)) = pending.into_ends() else {
+            return Deferred(State::Fired(Err(Unhandled::taken())), self.1);
+        };
         let end = Node::new(Awaited::default());
-        end.stage.set_waker(cx.waker());
-        if let Some(tail) = pending.tail.into_end() {
-            tail.out.put(Slot::Next(end.clone()));
-        }
-        Deferred(State::Pending(Pending { origin: pending.origin, tail: Tail::new(end) }), self.1)
+        end.stage.set_waker(cx.waker(), &origin);
+        tail.out.put(Slot::Next(end.clone()));
+        Deferred(State::Pending(Pending::new(origin, end)), self.1)
     }
 }

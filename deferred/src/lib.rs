@@ -49,6 +49,7 @@ mod event;
 mod failure;
 mod frame;
 mod future;
+mod lent;
 mod list;
 mod origin;
 mod outcome;

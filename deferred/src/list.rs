@@ -52,9 +52,12 @@ use crate::{Deferred, Failure, Outcome, OutcomeOf};
 /// unhandled, unless [`consume_errors`](DeferredList::consume_errors) says not to.
 ///
 /// # Cancelling
-/// Cancelling the list's Deferred cancels every member that has not fired; what they make of it is the
-/// list's result. Members that do not fire even then are left alone, and the list gets
-/// [`Cancelled`](crate::Cancelled).
+/// Cancelling the list's Deferred cancels every member that has not fired. The list fails with
+/// [`Cancelled`](crate::Cancelled), unless the members' own results decide it: a value for the first mode that waits for
+/// one, an error other than `Cancelled`, or a result of every member. Members that do not fire even then are left alone.
+///
+/// # Cancel safety
+/// Dropping a list that was awaited cancels it. Values that its members have delivered to it are lost.
 #[must_use = "a list listens to its members when a callback is added to it"]
 pub struct DeferredList<T: 'static, M: Mode = EveryResult> {
     members: Vec<Deferred<T>>,

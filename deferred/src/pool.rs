@@ -66,6 +66,9 @@ impl DeferredPool {
 
     /// Fires when the pool becomes empty: at once, if `test_immediately` and it is.
     ///
+    /// # Cancel safety
+    /// A wait that is cancelled changes nothing for the pool and its members.
+    ///
     /// Without `test_immediately` it waits for the next time that the last Deferred leaves.
     #[track_caller]
     pub fn defer_until_empty(&self, test_immediately: bool) -> Deferred<()> {

@@ -1,14 +1,14 @@
 //! Items for those who wait for them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
 use crate::waiters::Waiters;
-use crate::{Deferred, fail, succeed};
+use crate::{Deferred, fail};
 
 /// A queue whose [`get`](DeferredQueue::get) gives a Deferred: of an item that is there, or of the next one
 /// that comes. Twisted's `DeferredQueue`.
@@ -36,6 +36,10 @@ pub struct DeferredQueue<T: 'static>(Rc<Inner<T>>);
 
 struct Inner<T: 'static> {
     items: RefCell<VecDeque<T>>,
+    /// Items that a `get` had and nobody read, by the order in which they were put: older than the rest.
+    returned: RefCell<BTreeMap<u64, T>>,
+    /// How many items were handed out.
+    handed_out: Cell<u64>,
     waiters: Rc<Waiters<T>>,
     size: Cell<usize>,
     backlog: Cell<usize>,
@@ -46,6 +50,8 @@ impl<T: 'static> DeferredQueue<T> {
     pub fn new() -> DeferredQueue<T> {
         DeferredQueue(Rc::new(Inner {
             items: RefCell::default(),
+            returned: RefCell::default(),
+            handed_out: Cell::new(0),
             waiters: Waiters::new(),
             size: Cell::new(usize::MAX),
             backlog: Cell::new(usize::MAX),
@@ -75,12 +81,12 @@ impl<T: 'static> DeferredQueue<T> {
     /// [`size`](DeferredQueue::size) was set.
     pub fn put(&self, item: T) -> Result<(), QueueOverflow<T>> {
         if let Some(trigger) = self.0.waiters.first() {
-            trigger.callback(item);
+            let number = self.0.number();
+            trigger.lend(item, self.0.home(number));
             return Ok(());
         }
-        let mut items = self.0.items.borrow_mut();
-        if items.len() < self.0.size.get() {
-            items.push_back(item);
+        if self.len() < self.0.size.get() {
+            self.0.items.borrow_mut().push_back(item);
             return Ok(());
         }
         Err(QueueOverflow(item))
@@ -88,15 +94,16 @@ impl<T: 'static> DeferredQueue<T> {
 
     /// The oldest item, when there is one, else the next that comes and is not for those who came before.
     ///
-    /// Cancelling it gives up the place, and no item is lost.
+    /// # Cancel safety
+    /// No item is lost. Cancelling a wait gives up the place; an item that nobody read, by a callback or an `await`, goes
+    /// back to the front of the queue when the Deferred is dropped.
     ///
     /// # Errors
     /// The Deferred fails with [`QueueUnderflow`] when there is no item, and as many wait as may.
     #[track_caller]
     pub fn get(&self) -> Deferred<T> {
-        let item = self.0.items.borrow_mut().pop_front();
-        match item {
-            Some(item) => succeed(item),
+        match self.0.next() {
+            Some((number, item)) => Deferred::lent(item, self.0.home(number), Location::caller()),
             None if self.waiting() < self.0.backlog.get() => self.0.waiters.wait((), Location::caller()),
             None => fail(QueueUnderflow),
         }
@@ -104,7 +111,7 @@ impl<T: 'static> DeferredQueue<T> {
 
     /// How many items the queue keeps.
     pub fn len(&self) -> usize {
-        self.0.items.borrow().len()
+        self.0.items.borrow().len() + self.0.returned.borrow().len()
     }
 
     /// Whether it keeps none.
@@ -117,6 +124,40 @@ impl<T: 'static> DeferredQueue<T> {
         self.0.waiters.len()
     }
 }
+
+impl<T: 'static> Inner<T> {
+    fn number(&self) -> u64 {
+        self.handed_out.replace(self.handed_out.get() + 1)
+    }
+
+    /// The oldest item, and its number.
+    fn next(&self) -> Option<(u64, T)> {
+        if let Some(returned) = self.returned.borrow_mut().pop_first() {
+            return Some(returned);
+        }
+        let mut items = self.items.borrow_mut();
+        let item = items.pop_front()?;
+        if items.is_empty() && items.capacity() > KEPT {
+            *items = VecDeque::new();
+        }
+        Some((self.number(), item))
+    }
+
+    /// Where the item of this number goes if nobody reads it: to the next waiter, or before all that are left.
+    fn home(self: &Rc<Self>, number: u64) -> impl FnOnce(T) + 'static {
+        let inner = Rc::downgrade(self);
+        move |item| {
+            let Some(inner) = inner.upgrade() else { return };
+            match inner.waiters.first() {
+                Some(trigger) => trigger.lend(item, inner.home(number)),
+                None => drop(inner.returned.borrow_mut().insert(number, item)),
+            }
+        }
+    }
+}
+
+/// The room for items that an empty queue keeps. After a burst, the rest is returned.
+const KEPT: usize = 1024;
 
 impl<T: 'static> Default for DeferredQueue<T> {
     fn default() -> Self {

@@ -43,7 +43,9 @@ impl DeferredSemaphore {
 
     /// Fires when a slot is free, at once if one is. The slot is taken for as long as the [`Permit`] lives.
     ///
-    /// Cancelling a wait gives up the place in line.
+    /// # Cancel safety
+    /// Cancelling a wait gives up the place in line. A permit that was not read is dropped with the Deferred, and
+    /// releases its slot.
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit> {
         self.0.acquire(Location::caller())
@@ -51,6 +53,10 @@ impl DeferredSemaphore {
 
     /// Calls `function` once a slot is free, and releases it when its outcome is there: a value, a failure, or
     /// a panic. Gives that outcome. Twisted's `DeferredSemaphore.run`.
+    ///
+    /// # Cancel safety
+    /// Cancelled before the call, it gives up the place in line; after it, the Deferred that `function` returned is
+    /// cancelled.
     #[track_caller]
     pub fn run<O: Outcome>(&self, function: impl FnOnce() -> O + 'static) -> Deferred<O::Value> {
         self.0.run(function, Location::caller())
@@ -110,7 +116,9 @@ impl DeferredLock {
 
     /// Fires when the lock is free, at once if it is. It is taken for as long as the [`Permit`] lives.
     ///
-    /// Cancelling a wait gives up the place in line.
+    /// # Cancel safety
+    /// Cancelling a wait gives up the place in line. A permit that was not read is dropped with the Deferred, and
+    /// releases the lock.
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit> {
         self.0.acquire(Location::caller())
@@ -118,6 +126,9 @@ impl DeferredLock {
 
     /// Calls `function` once the lock is free, and releases it when its outcome is there: a value, a failure,
     /// or a panic. Gives that outcome. Twisted's `DeferredLock.run`.
+    ///
+    /// # Cancel safety
+    /// As [`DeferredSemaphore::run`].
     #[track_caller]
     pub fn run<O: Outcome>(&self, function: impl FnOnce() -> O + 'static) -> Deferred<O::Value> {
         self.0.run(function, Location::caller())

@@ -5,6 +5,7 @@ use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 use crate::chain::{Input, Node, Settled, Stage};
+use crate::lent::Lent;
 
 pub(crate) enum Slot<T> {
     /// No result yet, and nothing to take it but a handle.
@@ -17,6 +18,8 @@ pub(crate) enum Slot<T> {
     Forward(Rc<Node<T, dyn Stage>>),
     /// The result, for the handle to pick up.
     Done(Settled<T>),
+    /// The value, for the handle to pick up, or else to go back.
+    Lent(Lent<T>),
 }
 
 /// The slot of a node.
@@ -53,6 +56,7 @@ impl<T> Out<T> {
     pub(crate) fn take_result(&self) -> Option<Settled<T>> {
         match self.take() {
             Slot::Done(result) => Some(result),
+            Slot::Lent(lent) => lent.read().map(Ok),
             other => {
                 self.put(other);
                 None
@@ -74,15 +78,23 @@ impl<T> Out<T> {
 
     pub(crate) fn has_result(&self) -> bool {
         let slot = self.take();
-        let done = matches!(slot, Slot::Done(_));
+        let done = matches!(slot, Slot::Done(_) | Slot::Lent(_));
         self.put(slot);
         done
     }
 
+    pub(crate) fn is_lent(&self) -> bool {
+        let slot = self.take();
+        let lent = matches!(slot, Slot::Lent(_));
+        self.put(slot);
+        lent
+    }
+
     /// Nobody will read the result from here any more, where a handle could until now, so that it leads nowhere else.
+    /// Returns whether it was still to come.
     #[inline]
-    pub(crate) fn close(&self) {
-        drop(self.replace(Slot::Closed));
+    pub(crate) fn close(&self) -> bool {
+        matches!(self.replace(Slot::Closed), Slot::Open)
     }
 
     /// What comes next, of a slot that is about to be dropped. No result can come from there any more, so what leads on
@@ -93,7 +105,7 @@ impl<T> Out<T> {
             match taken {
                 Slot::Next(next) => return Some(next.into_link()),
                 Slot::Forward(node) => taken = node.out.take(),
-                Slot::Open | Slot::Closed | Slot::Done(_) => return None,
+                Slot::Open | Slot::Closed | Slot::Done(_) | Slot::Lent(_) => return None,
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::chain::{self, Node, Settled, Stage};
 use crate::ending::is_ending;
 use crate::failure::Unhandled;
 use crate::frame::{self, Frame};
+use crate::lent::Lent;
 use crate::origin::{self, Origin, OriginLink, OriginState};
 use crate::trace::Track;
 use crate::{Cancelled, Failure, guarded};
@@ -37,12 +38,18 @@ impl<T: 'static> Source<T> {
         Source::<T>::new(Head { link, canceller: Cell::new(None) })
     }
 
+    /// From here on it has fired.
     #[inline]
-    fn fire(self: Rc<Self>, result: Settled<T>) {
+    fn settle(&self, ok: bool) {
         let link = &self.stage.link;
         link.enter(OriginState::Fired);
-        link.track.fired(result.is_ok());
+        link.track.fired(ok);
         drop(self.stage.canceller.take());
+    }
+
+    #[inline]
+    fn fire(self: Rc<Self>, result: Settled<T>) {
+        self.settle(result.is_ok());
         chain::drive(self.clone(), self, result);
     }
 
@@ -132,6 +139,36 @@ impl<T: 'static> Trigger<T> {
                 Ok(value) => self.source.clone().fire(Ok(value)),
                 Err(failure) => self.source.clone().fail(failure),
             }
+        }
+    }
+
+    /// Fires the Deferred with a value that goes back if nobody reads it: `give_back` gets it where the Deferred is
+    /// dropped before a callback, [`try_result`](crate::Deferred::try_result) or an `await` took it. For sources whose
+    /// items are not to be lost where a task is cancelled, as [`DeferredQueue`](crate::DeferredQueue).
+    ///
+    /// After the Deferred was cancelled, the value goes back at once.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc};
+    /// use twistor_deferred::Deferred;
+    ///
+    /// let jobs = Rc::new(RefCell::new(vec!["dishes", "laundry"]));
+    /// let (job, trigger) = Deferred::new();
+    /// let next = jobs.borrow_mut().pop().unwrap_or("none");
+    /// let given_back = jobs.clone();
+    /// trigger.lend(next, move |job| given_back.borrow_mut().push(job));
+    /// drop(job);
+    /// assert_eq!(*jobs.borrow(), ["dishes", "laundry"]);
+    /// ```
+    ///
+    /// # Panics
+    /// A panic of `give_back` is logged.
+    pub fn lend(self, value: T, give_back: impl FnOnce(T) + 'static) {
+        let lent = Lent::new(value, give_back);
+        if self.is_live() {
+            let source = self.source.clone();
+            source.settle(true);
+            chain::drive_lent(source.clone(), source, lent);
         }
     }
 

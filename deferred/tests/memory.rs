@@ -3,11 +3,14 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use allocation_counter::measure;
 use support::value_of;
-use twistor_deferred::{Canceller, Deferred, Trigger, succeed};
+use twistor_deferred::{Canceller, Deferred, DeferredQueue, Trigger, succeed};
 
 const ROUNDS: usize = 1_000_000;
 
@@ -191,4 +194,39 @@ fn a_wait_for_a_returned_deferred_allocates_nothing() {
         outer.add_callback(move |_| inner)
     };
     assert_eq!(allocations(late), 0);
+}
+
+// S1.2
+#[test]
+fn a_queue_returns_its_memory_after_a_burst() {
+    let queue = DeferredQueue::new();
+    let memory = measure(|| {
+        (0..ROUNDS).for_each(|n| queue.put(n).unwrap());
+        (0..ROUNDS).for_each(|n| assert_eq!(value_of(queue.get()), n));
+        let waiters: Vec<_> = (0..ROUNDS).map(|_| queue.get()).collect();
+        waiters.into_iter().for_each(|waiter| waiter.cancel());
+    });
+    assert!(memory.bytes_current < 16 * 1024, "{} bytes", memory.bytes_current);
+    assert_eq!(queue.waiting(), 0);
+}
+
+// D8, D10.1
+#[test]
+fn awaiting_leaves_no_memory_in_use() {
+    let poll = |deferred: &mut Deferred<u64>| {
+        Pin::new(deferred).poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    };
+    let memory = measure(|| {
+        for n in 0..100 {
+            let (mut deferred, trigger) = Deferred::<u64>::new();
+            assert!(poll(&mut deferred));
+            match n % 4 {
+                0 => trigger.callback(1),
+                1 => drop(trigger),
+                2 => drop(deferred),
+                _ => drop(deferred.add_both(|_| ())),
+            }
+        }
+    });
+    assert_eq!(memory.bytes_current, 0);
 }

@@ -233,7 +233,7 @@ struct Running<F, T: 'static> {
 enum Step<F, T: 'static> {
     Future(Pin<Box<F>>),
     /// The future is done, and gave a Deferred.
-    Deferred(Given<T>),
+    Deferred(Deferred<T>),
 }
 
 impl<F, T> Step<F, T>
@@ -244,11 +244,12 @@ where
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T, Failure>> {
         if let Step::Future(future) = self {
             let given = ready!(future.as_mut().poll(context)).into_deferred();
-            *self = Step::Deferred(Given(Some(given)));
+            *self = Step::Deferred(given);
         }
         match self {
-            Step::Deferred(Given(Some(deferred))) => Pin::new(deferred).poll(context),
-            Step::Deferred(Given(None)) | Step::Future(_) => Poll::Pending,
+            // Dropped before it fires, it is cancelled, as it was polled.
+            Step::Deferred(deferred) => Pin::new(deferred).poll(context),
+            Step::Future(_) => Poll::Pending,
         }
     }
 }
@@ -273,20 +274,6 @@ where
             trigger.fire(result);
         }
         Poll::Ready(())
-    }
-}
-
-/// The Deferred that a future gave. Dropped, it is cancelled: nobody else could.
-struct Given<T: 'static>(Option<Deferred<T>>);
-
-impl<T> Drop for Given<T> {
-    fn drop(&mut self) {
-        if let Some(deferred) = self.0.take().filter(|deferred| !deferred.is_fired()) {
-            let canceller = deferred.canceller();
-            // Nobody waits for the failure, so it is not to be logged.
-            drop(deferred.add_both(|_| ()));
-            canceller.cancel();
-        }
     }
 }
 

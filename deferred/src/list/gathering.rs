@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::{Mode, Options};
 use crate::chain::Settled;
 use crate::failure::Unhandled;
-use crate::{Canceller, Deferred, Failure, Trigger};
+use crate::{Cancelled, Canceller, Deferred, Failure, Trigger};
 
 /// Listens to `members`, and gives the Deferred for their results.
 pub(super) fn start<T: 'static, M: Mode>(
@@ -19,13 +19,18 @@ pub(super) fn start<T: 'static, M: Mode>(
     let cancellers = Rc::new(Cancellers::of(&members));
     let (deferred, trigger) = {
         let cancellers = cancellers.clone();
-        Deferred::with_canceller_at(move |_| cancellers.cancel(), made_at)
+        let cancel = move |_| {
+            cancellers.list_is_cancelled.set(true);
+            cancellers.cancel();
+        };
+        Deferred::with_canceller_at(cancel, made_at)
     };
     deferred.1.gathers(members.iter().map(|member| &member.1));
     let gathering = Rc::new(Gathering::<T, M> {
         trigger: Cell::new(Some(trigger)),
         results: RefCell::new(members.iter().map(|_| None).collect()),
         missing: Cell::new(members.len()),
+        cut_off: Cell::new(false),
         cancellers,
         options,
     });
@@ -33,6 +38,10 @@ pub(super) fn start<T: 'static, M: Mode>(
         gathering.complete();
     }
     for (index, member) in members.into_iter().enumerate() {
+        if gathering.trigger_is_gone() && member.is_lent() {
+            // Unread, its value goes back to where it came from.
+            continue;
+        }
         let gathering = gathering.clone();
         drop(member.add_both(move |result| gathering.settle(index, result)));
     }
@@ -45,14 +54,27 @@ struct Gathering<T: 'static, M: Mode> {
     trigger: Cell<Option<Trigger<M::Results<T>>>>,
     results: RefCell<Vec<Option<Settled<T>>>>,
     missing: Cell<usize>,
+    /// The list was cancelled, and so was a member: then its failure is `Cancelled`, as of any Deferred.
+    cut_off: Cell<bool>,
     cancellers: Rc<Cancellers>,
     options: Options,
 }
 
 impl<T: 'static, M: Mode> Gathering<T, M> {
+    /// Whether the result is decided.
+    fn trigger_is_gone(&self) -> bool {
+        let trigger = self.trigger.take();
+        let gone = trigger.is_none();
+        self.trigger.set(trigger);
+        gone
+    }
+
     /// A member's result has come.
     fn settle(&self, index: usize, result: Result<T, Failure>) {
         self.missing.set(self.missing.get() - 1);
+        if self.cancellers.list_is_cancelled.get() && is_cancelled(&result) {
+            self.cut_off.set(true);
+        }
         match self.trigger.take() {
             None => self.discard(result),
             Some(trigger) => match M::decide(index, result) {
@@ -70,6 +92,11 @@ impl<T: 'static, M: Mode> Gathering<T, M> {
 
     fn complete(&self) {
         if let Some(trigger) = self.trigger.take() {
+            if self.cut_off.get() {
+                // Unfired inside its canceller, it gets `Cancelled`.
+                drop(trigger);
+                return self.discard_all();
+            }
             let results = mem::take(&mut *self.results.borrow_mut());
             trigger.fire(M::complete(
                 results.into_iter().flatten().map(|result| result.map_err(Unhandled::into_failure)),
@@ -78,13 +105,20 @@ impl<T: 'static, M: Mode> Gathering<T, M> {
     }
 
     fn decided(&self, trigger: Trigger<M::Results<T>>, result: Result<M::Results<T>, Failure>) {
-        for kept in mem::take(&mut *self.results.borrow_mut()).into_iter().flatten() {
-            self.discard(kept.map_err(Unhandled::into_failure));
+        self.discard_all();
+        if self.cut_off.get() && result.is_err() {
+            return drop(trigger);
         }
         if self.options.cancel_others {
             self.cancellers.cancel();
         }
         trigger.fire(result);
+    }
+
+    fn discard_all(&self) {
+        for kept in mem::take(&mut *self.results.borrow_mut()).into_iter().flatten() {
+            self.discard(kept.map_err(Unhandled::into_failure));
+        }
     }
 
     /// Drops a result that the list has no use for.
@@ -97,16 +131,25 @@ impl<T: 'static, M: Mode> Gathering<T, M> {
     }
 }
 
+fn is_cancelled<T>(result: &Result<T, Failure>) -> bool {
+    result.as_ref().is_err_and(Failure::is::<Cancelled>)
+}
+
 /// What cancels the members.
 struct Cancellers {
     members: RefCell<Vec<Canceller>>,
+    list_is_cancelled: Cell<bool>,
     used: Cell<bool>,
 }
 
 impl Cancellers {
     fn of<T: 'static>(members: &[Deferred<T>]) -> Cancellers {
         let members = members.iter().map(Deferred::canceller).collect();
-        Cancellers { members: RefCell::new(members), used: Cell::new(false) }
+        Cancellers {
+            members: RefCell::new(members),
+            list_is_cancelled: Cell::new(false),
+            used: Cell::new(false),
+        }
     }
 
     /// Cancels all that have not fired.

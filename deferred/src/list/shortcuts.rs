@@ -9,6 +9,9 @@ use crate::{Abandoned, Deferred};
 /// The values of all the Deferreds, in their order, or [`FirstError`](crate::FirstError) as soon as one has
 /// failed. Twisted's `gatherResults`.
 ///
+/// # Cancel safety
+/// As of a [`DeferredList`]: cancelling it cancels the members.
+///
 /// It is a [`DeferredList`] that [fires on one errback](DeferredList::fire_on_one_errback): take that for
 /// its options.
 ///
@@ -30,6 +33,10 @@ pub fn gather_results<T: 'static>(members: impl IntoIterator<Item = Deferred<T>>
 /// [`FailureGroup`](crate::FailureGroup), with the failures in the order of the members, when all have
 /// failed, and at once when there are none. The failures of those that lost are dropped in silence.
 ///
+/// # Cancel safety
+/// Cancelling it cancels the members. A member that lost loses no item of a queue: it leaves the queue, or gives back the
+/// item that it had.
+///
 /// ```
 /// use twistor_deferred::{Deferred, race};
 ///
@@ -47,6 +54,9 @@ pub fn race<T: 'static>(members: impl IntoIterator<Item = Deferred<T>>) -> Defer
 
 /// Waits for Deferreds of differing types, two to eight: the tuple of their values, or
 /// [`FirstError`](crate::FirstError) as soon as one has failed.
+///
+/// # Cancel safety
+/// As of a [`DeferredList`]: cancelling it cancels the members.
 ///
 /// ```
 /// use twistor_deferred::{join, succeed};

@@ -1,8 +1,12 @@
 //! Deferreds and time.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_deferred::{Cancelled, Deferred, Failure, fail, succeed};
+use twistor_deferred::{
+    Cancelled, Deferred, DeferredList, Failure, Trigger, fail, gather_results, join, race, succeed,
+};
 use twistor_reactor::{AddTimeout, ManualClock, TimedOut, defer_later};
 
 use crate::support::{Drops, Record, keep_log, logged};
@@ -133,4 +137,30 @@ fn callbacks_added_after_the_timeout_are_not_timed() {
     trigger.callback(3);
     clock.advance(5 * S);
     assert_eq!(seen.take(), ["3"]);
+}
+
+#[test]
+fn an_aggregate_that_is_too_late_times_out() {
+    // C6, L3.1
+    let clock = ManualClock::new();
+    let held: Rc<RefCell<Vec<Trigger<u64>>>> = Rc::default();
+    let pending = || {
+        let (deferred, trigger) = Deferred::<u64>::new();
+        held.borrow_mut().push(trigger);
+        deferred
+    };
+    let aggregates: Vec<Deferred<()>> = vec![
+        gather_results([pending(), succeed(1)]).add_timeout(S, &clock).add_callback(|_| ()),
+        join((pending(), succeed('x'))).add_timeout(S, &clock).add_callback(|_| ()),
+        race([pending(), pending()]).add_timeout(S, &clock).add_callback(|_| ()),
+        DeferredList::new([pending(), succeed(1)])
+            .into_deferred()
+            .add_timeout(S, &clock)
+            .add_callback(|_| ()),
+    ];
+    clock.advance(S);
+    for aggregate in aggregates {
+        let failure = aggregate.try_result().unwrap().unwrap_err();
+        assert!(failure.is::<TimedOut>(), "{failure:?}");
+    }
 }
