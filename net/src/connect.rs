@@ -1,6 +1,6 @@
 //! Ways to make a connection, and what all of them share: a time limit, and an error that says how far they came.
 //!
-//! [`ClientEndpoint`](crate::ClientEndpoint) is built on these. A program writes one of its own to reach a server in
+//! [`ClientEndpoint`](crate::ClientEndpoint) is built on these. A program writes another to reach a server in
 //! another way: through a proxy, over a serial line's gateway, from a pool. It then has timeouts,
 //! [`Reconnecting`](crate::Reconnecting) and conversations like any other, by
 //! [`ClientEndpoint::by`](crate::ClientEndpoint::by).

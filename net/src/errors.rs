@@ -182,7 +182,7 @@ pub enum ConnectStage {
     Tunnel,
     /// The end of the TLS handshake.
     Handshake,
-    /// A stage of a connector of the program's own, in words that follow "waiting for".
+    /// A stage of a connector that the program has written, in words that follow "waiting for".
     Custom(&'static str),
 }
 

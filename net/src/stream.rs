@@ -23,7 +23,7 @@ pub use listener::Listener;
 pub use port::ListeningPort;
 
 /// A connection that no protocol runs on yet: adopted from the standard library or from whoever started this process,
-/// or made by a [`Connect`](crate::Connect), TLS included.
+/// or made by a [`Connect`](crate::connect::Connect), TLS included.
 ///
 /// # Examples
 ///

@@ -9,7 +9,7 @@ use std::process::Command;
 use support::*;
 use twistor_net::{ClientEndpoint, DnsLookupError};
 
-// P6.6, R6: the test runs itself again, where each thread is to have more stack than there is memory
+// P6.6, R4.5: the test runs itself again, with more stack for each thread than there is memory
 #[test]
 fn a_job_that_no_thread_can_do_fails_with_the_reason() {
     const CHILD: &str = "TWISTOR_TEST_CHILD";

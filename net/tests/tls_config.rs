@@ -211,7 +211,7 @@ fn a_key_that_cannot_be_used_is_named_with_the_problem() {
         (one.certificate.as_bytes(), "there is a certificate and no private key: are the two files swapped?"),
         (other.key.as_bytes(), "the private key does not belong to the certificate"),
         (&long_der, "this is DER, and PEM is expected"),
-        (b"", "there is no private key in the PEM text"),
+        (b"", "the PEM text holds no private key"),
         (b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n", "the private key cannot be used"),
     ];
     for (key, problem) in keys {

@@ -66,8 +66,7 @@ impl Connecting {
         self.0.deadline.get()
     }
 
-    /// Runs `connect`, and gives up when its Deferred takes longer than `timeout`: cancels it then, and also when the
-    /// run ends first.
+    /// Runs `connect`, and cancels its Deferred when it takes longer than `timeout` or the run ends first.
     ///
     /// # Errors
     ///
@@ -84,7 +83,7 @@ impl Connecting {
             return deferred;
         }
         let canceller = deferred.canceller();
-        // A Deferred of its own, so that an unhandled failure is reported to be in that of the caller.
+        // Another Deferred, so that an unhandled failure is attributed to the caller's.
         let (connected, trigger) = Deferred::with_canceller({
             let canceller = canceller.clone();
             move |_| canceller.cancel()

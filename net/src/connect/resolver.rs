@@ -15,7 +15,7 @@ pub trait Resolver: fmt::Debug + 'static {
     /// Looks up the socket addresses of `port` of `host`, the most preferred first. An empty list counts as a failure;
     /// an address that is listed twice is tried once.
     ///
-    /// The addresses are used as they are, so that a resolver can name a port of its own, and the scope id of an IPv6
+    /// The addresses are used as they are, so a resolver can choose another port, and the scope id of an IPv6
     /// address that is valid on one link only.
     ///
     /// Cancelling the Deferred means that the answer is not wanted any more.
@@ -29,7 +29,7 @@ pub trait Resolver: fmt::Debug + 'static {
 ///
 /// # Errors
 ///
-/// [`DnsLookupError`](crate::DnsLookupError), with what the operating system said.
+/// [`DnsLookupError`](crate::DnsLookupError), with the error of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemResolver;
 

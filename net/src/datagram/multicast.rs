@@ -35,7 +35,7 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// An error of the operating system.
     pub fn join_group(&self, group: IpAddr) -> io::Result<()> {
         self.with_group(group, MulticastInterface::Index(0), true)
     }
@@ -44,7 +44,7 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for an IPv6 group with an interface's IPv4 address, or what the operating system says.
+    /// `InvalidInput` for an IPv6 group with an interface's IPv4 address, or an error of the operating system.
     pub fn join_group_on(&self, group: IpAddr, interface: impl Into<MulticastInterface>) -> io::Result<()> {
         self.with_group(group, interface.into(), true)
     }
@@ -53,7 +53,7 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// An error of the operating system.
     pub fn leave_group(&self, group: IpAddr) -> io::Result<()> {
         self.with_group(group, MulticastInterface::Index(0), false)
     }
@@ -98,7 +98,7 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for the other kind of interface, or what the operating system says.
+    /// `InvalidInput` for the other kind of interface, or an error of the operating system.
     pub fn set_multicast_interface(&self, interface: impl Into<MulticastInterface>) -> io::Result<()> {
         let interface = interface.into();
         self.with_socket(|socket| match (self.address(), interface) {
@@ -117,7 +117,7 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// An error of the operating system.
     pub fn set_multicast_ttl(&self, hops: u32) -> io::Result<()> {
         let hops = hops.min(255);
         self.with_socket(|socket| match self.address() {
@@ -126,11 +126,11 @@ impl DatagramTransport {
         })
     }
 
-    /// Sets whether this machine hears what it sends to groups. Twisted: `setLoopbackMode`.
+    /// Sets whether datagrams to groups are looped back to this machine. Twisted: `setLoopbackMode`.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// An error of the operating system.
     pub fn set_multicast_loop(&self, on: bool) -> io::Result<()> {
         self.with_socket(|socket| match self.address() {
             SocketAddr::V4(_) => socket.set_multicast_loop_v4(on),
@@ -138,11 +138,11 @@ impl DatagramTransport {
         })
     }
 
-    /// Sets how many bytes the operating system keeps for this port until they are read. It has a limit of its own.
+    /// Sets how many bytes the operating system keeps for this port until they are read, up to its limit.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// An error of the operating system.
     pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<()> {
         self.with_socket(|socket| SockRef::from(socket).set_recv_buffer_size(bytes.min(LARGEST_BUFFER)))
     }

@@ -83,7 +83,7 @@ enum Target {
     By(Custom),
 }
 
-/// A way to connect of the program's own.
+/// A connector that the program has written.
 #[derive(Clone)]
 struct Custom(Rc<dyn Connect>);
 

@@ -174,7 +174,7 @@ impl Reconnecting {
         self.service.when_connected(None)
     }
 
-    /// As [`when_connected`](Reconnecting::when_connected), but gives up after this many more failures to connect; 0
+    /// As [`when_connected`](Reconnecting::when_connected), but fails after this many more failures to connect; 0
     /// counts as 1. The service goes on. Twisted: `whenConnected(failAfterFailures)`.
     ///
     /// # Errors

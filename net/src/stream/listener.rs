@@ -146,7 +146,7 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// What is done with a connection between accepting it and giving it to its protocol.
+/// How connections are secured before their protocol gets them.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Security {
     #[default]

@@ -19,7 +19,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::Address;
 
-/// The name of an abstract socket, which a path holds behind a NUL byte. Twisted and Python write it so, too.
+/// The name of an abstract socket: a path's bytes after a leading NUL byte, as in Twisted and Python.
 pub(crate) fn abstract_name(path: &Path) -> Option<&[u8]> {
     path.as_os_str().as_bytes().strip_prefix(b"\0")
 }
@@ -31,7 +31,7 @@ pub(crate) fn address(path: &Path) -> io::Result<SocketAddr> {
         #[cfg(any(target_os = "android", target_os = "linux"))]
         Some(name) => SocketAddr::from_abstract_name(name),
         #[cfg(not(any(target_os = "android", target_os = "linux")))]
-        Some(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "there are no abstract names here")),
+        Some(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "abstract names exist on Linux only")),
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, T
         let what = if holds(pem, "PRIVATE KEY-----") {
             "there is a private key and no certificate: are the two files swapped?"
         } else {
-            no_pem(pem, "there is no certificate in the PEM text")
+            no_pem(pem, "the PEM text holds no certificate")
         };
         return Err(TlsConfigError::new(what));
     }
@@ -49,7 +49,7 @@ pub(crate) fn private_key(
             let what = if holds(pem, "BEGIN CERTIFICATE-----") {
                 "there is a certificate and no private key: are the two files swapped?"
             } else {
-                no_pem(pem, "there is no private key in the PEM text")
+                no_pem(pem, "the PEM text holds no private key")
             };
             return TlsConfigError::new(what);
         }

@@ -18,8 +18,8 @@ impl Transport {
         self.with_socket(|socket| socket.as_tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(on)))
     }
 
-    /// Has the operating system ask an idle peer whether it is still there, after this time and then at its own
-    /// pace; `None` turns that off. Off unless set; nothing happens on a UNIX socket. Twisted: `setTcpKeepAlive`.
+    /// Turns keep-alive on: the operating system asks an idle peer whether it is still there, after this time and then
+    /// at its own pace. `None` turns it off. Default: off. Does nothing on a UNIX socket. Twisted: `setTcpKeepAlive`.
     ///
     /// Operating systems count in seconds, and up to a limit (Linux: nine hours): other times are brought in range.
     ///

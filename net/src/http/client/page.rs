@@ -34,7 +34,7 @@ const TRUSTED_LENGTH: u64 = 1 << 20;
 /// - [`Malformed`](crate::http::Malformed), [`HeadTooLarge`](crate::http::HeadTooLarge),
 ///   [`TooManyHeaders`](crate::http::TooManyHeaders), [`BodyTooLarge`](crate::http::BodyTooLarge),
 ///   [`TrailersTooLarge`](crate::http::TrailersTooLarge): what the server sent is refused.
-/// - [`NoResponse`](super::NoResponse), [`PartialDownload`]: the connection ended early.
+/// - [`NoResponse`](super::NoResponse), [`PartialDownload`](super::PartialDownload): the connection ended early.
 /// - [`RequestTimedOut`](super::RequestTimedOut), [`IdleTimedOut`](super::IdleTimedOut), [`TooSlow`](super::TooSlow).
 /// - [`TooManyRedirects`](crate::http::TooManyRedirects), [`InsecureRedirect`](crate::http::InsecureRedirect).
 /// - With a [proxy](crate::http::Proxy): [`ProxyUnreachable`](super::ProxyUnreachable),
