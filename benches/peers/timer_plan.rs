@@ -89,8 +89,7 @@ impl Lateness {
     }
 }
 
-/// A cancel workload: `COUNT BATCH`: timers that are far away, so many at a time, and the random order in which they are
-/// cancelled.
+/// A cancel workload: `COUNT BATCH`: batches of far timers, and the random order in which each batch is cancelled.
 pub struct CancelPlan {
     pub rounds: u64,
     pub delays: Vec<Duration>,
@@ -122,7 +121,7 @@ pub fn churn_plan(arguments: &Arguments<'_>) -> (Vec<Duration>, Vec<(usize, Dura
     (first, churns)
 }
 
-/// A memory workload: `COUNT`: the memory that pending timers take, and what is left of it when all were cancelled and the
+/// A memory workload: `COUNT`: the memory of pending timers, and the memory that remains after all were cancelled and the
 /// loop has turned once.
 pub struct MemoryPlan {
     pub delays: Vec<Duration>,

@@ -26,7 +26,7 @@ pub struct Peer {
     pub run: Box<dyn Fn() -> Result<Sample, Trouble>>,
 }
 
-/// Why there is no sample.
+/// The reason for a missing sample.
 #[derive(Clone, Debug)]
 pub enum Trouble {
     /// The peer is not there, or cannot do this work: it is skipped.

@@ -1,4 +1,4 @@
-//! What the figures were measured on, and with.
+//! The machine, the versions and the build profile of a run.
 
 use std::fs;
 use std::process::Command;

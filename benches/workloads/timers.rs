@@ -1,4 +1,4 @@
-//! Timers: inserted and fired, run while they expire, cancelled, reset; and what they take of memory.
+//! Timers that fire, expire one after another, are cancelled, and are reset; and their memory.
 
 use super::{CPU, arguments};
 use crate::runner::case::{Case, Peer, Workload};

@@ -1,4 +1,4 @@
-//! Running dense timers in batches, instead of each in a turn of its own.
+//! Batches of dense timers. Without them, each timer would take a turn.
 
 use std::cell::Cell;
 

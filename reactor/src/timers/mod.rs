@@ -1,4 +1,4 @@
-//! The timer queue: a pure data structure, without a clock and without callbacks of its own.
+//! The timer queue: a data structure that knows neither a clock nor callbacks.
 //!
 //! A table of slots holds the values, and a ladder queue holds a small entry for each, in the order of
 //! `(deadline, sequence)`. Inserting a timer that is not near appends an entry to a list. Removing a timer frees its slot
@@ -33,7 +33,7 @@ pub(crate) struct Timers<T> {
     entries: Ladder,
     /// The sequence number of the next entry, less `renumbered`.
     next: u32,
-    /// There is no timer, no leftover and no memory to return: so a turn without timers costs next to nothing.
+    /// Set while the queue is empty and holds no memory to return. A turn without timers looks at nothing else.
     is_clear: bool,
     /// What was taken off all sequence numbers when they would have grown too large.
     renumbered: u64,
