@@ -3,9 +3,12 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::hint::black_box;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use twistor_deferred::Trigger;
 
 use crate::ScheduledCall;
 use crate::time::{Time, nanos};
@@ -81,6 +84,39 @@ impl DelayedCall {
         let queue = self.queue.upgrade().ok_or(NotPending)?;
         let deadline = queue.timers.borrow().deadline(self.id).ok_or(NotPending)?;
         queue.reschedule(self.id, deadline.saturating_add(nanos(delay)), false)
+    }
+
+    /// Returns a canceller for a [`Deferred`](twistor_deferred::Deferred) that waits for this call: it takes the call
+    /// back, and the Deferred fails with [`Cancelled`](twistor_deferred::Cancelled).
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use std::time::Duration;
+    /// use twistor_deferred::{Deferred, Trigger};
+    /// use twistor_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let sender = Rc::new(Cell::new(None::<Trigger<&str>>));
+    /// let poem = sender.clone();
+    /// let send = reactor.call_later(Duration::from_secs(5), move || {
+    ///     if let Some(trigger) = poem.take() {
+    ///         trigger.callback("This is a poem.");
+    ///     }
+    /// });
+    /// let (deferred, trigger) = Deferred::with_canceller(send.canceller());
+    /// sender.set(Some(trigger));
+    /// deferred.cancel();
+    /// assert!(!send.active());
+    /// # drop(deferred.add_both(|_| ()));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// [`defer_later`](crate::defer_later) does both at once, for a call that fires the Deferred with what it returns.
+    pub fn canceller<T: 'static>(&self) -> impl FnOnce(Trigger<T>) + 'static + use<T> {
+        let call = self.clone();
+        // It may have run already, for another purpose than to fire the Deferred.
+        move |_| _ = call.cancel()
     }
 
     /// Whether the call is still to come: not run, not running, not cancelled.
@@ -182,6 +218,12 @@ impl TimerQueue {
 
     pub(crate) fn first(&self) -> Option<u64> {
         self.timers.borrow_mut().first()
+    }
+
+    /// When the pending calls are due and where they were scheduled, in order.
+    pub(crate) fn places(&self) -> Vec<(Instant, &'static Location<'static>)> {
+        let timers = self.timers.borrow();
+        timers.in_order().iter().map(|(due, call)| (self.time.instant(*due), call.place())).collect()
     }
 
     /// The earliest deadline later than `time`.

@@ -86,6 +86,7 @@ mod threads;
 mod time;
 mod timers;
 mod watch;
+mod watched;
 #[cfg(unix)]
 mod watcher;
 mod yield_now;
@@ -114,6 +115,7 @@ pub use simulation::Simulation;
 pub use sleep::Sleep;
 pub use stats::Stats;
 pub use watch::Watch;
+pub use watched::{Watched, WatchedKind};
 pub use yield_now::{YieldNow, yield_now};
 
 /// The README's program is compiled with the tests.

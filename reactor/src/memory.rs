@@ -75,6 +75,11 @@ impl<T> Table<T> {
         Some(value)
     }
 
+    /// The values, in the order of their keys.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flat_map(|page| page.iter().map(|(_, value)| value))
+    }
+
     /// Removes the value if it is the one that is meant.
     pub(crate) fn remove_if(&mut self, key: usize, meant: impl FnOnce(&T) -> bool) -> Option<T> {
         if self.get(key).is_some_and(meant) { self.remove(key) } else { None }

@@ -87,6 +87,10 @@ impl Sources {
         Ok(token)
     }
 
+    pub(crate) fn handlers(&self) -> Vec<Rc<dyn EventHandler>> {
+        self.table.values().map(|source| source.handler.clone()).collect()
+    }
+
     pub(crate) fn contains(&self, token: Token) -> bool {
         self.table.get(token.index()).is_some_and(|source| source.generation == token.generation())
     }

@@ -165,6 +165,14 @@ impl Tasks {
         self.table.borrow_mut().remove_if(id.key, |task| task.id == id)
     }
 
+    /// Where the tasks were spawned, in that order.
+    pub(crate) fn places(&self) -> Vec<&'static Location<'static>> {
+        let table = self.table.borrow();
+        let mut tasks: Vec<_> = table.values().map(|task| (task.id.number, task.place)).collect();
+        tasks.sort_unstable_by_key(|(number, _)| *number);
+        tasks.into_iter().map(|(_, place)| place).collect()
+    }
+
     pub(crate) fn take_all(&self) -> Vec<Task> {
         self.table.borrow_mut().take_all().collect()
     }

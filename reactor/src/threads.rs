@@ -160,6 +160,11 @@ impl Threads {
         self.lookups.close();
     }
 
+    /// Where the jobs that are not done were given, in that order.
+    pub(crate) fn places(&self) -> Vec<&'static Location<'static>> {
+        self.jobs.borrow().values().map(|job| job.place).collect()
+    }
+
     /// Takes the jobs that are not done, and the work among it that has not begun.
     pub(crate) fn take_all(&self) -> (Vec<Job>, VecDeque<Work>) {
         let mut work = self.pool.take_queue();

@@ -120,6 +120,13 @@ impl<T> Timers<T> {
         self.slots.deadline(id)
     }
 
+    /// The pending timers with their deadlines, in the order in which they are due.
+    pub(crate) fn in_order(&self) -> Vec<(u64, &T)> {
+        let mut pending: Vec<_> = self.slots.pending().collect();
+        pending.sort_unstable_by_key(|(deadline, sequence, _)| (*deadline, *sequence));
+        pending.into_iter().map(|(deadline, _, value)| (deadline, value)).collect()
+    }
+
     /// Takes out the first timer if it is due and was scheduled before the mark.
     pub(crate) fn pop_due(&mut self, now: u64, mark: u64) -> Option<T> {
         let first = self.entries.first(&self.slots, self.touch)?;

@@ -119,6 +119,11 @@ impl<T> Slots<T> {
         pending.map(|slot| slot.deadline).filter(|&deadline| deadline > time).min()
     }
 
+    /// The pending timers, in no order: deadline, sequence number and value.
+    pub(super) fn pending(&self) -> impl Iterator<Item = (u64, u32, &T)> {
+        self.table.iter().filter_map(|slot| Some((slot.deadline, slot.sequence, slot.value.as_ref()?)))
+    }
+
     /// Gives a pending timer another deadline and returns its entry.
     pub(super) fn reschedule(&mut self, id: TimerId, deadline: u64, sequence: u32) -> Option<Entry> {
         let slot = self.table.get_mut(id.slot as usize)?;

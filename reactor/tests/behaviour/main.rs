@@ -22,5 +22,6 @@ mod time;
 mod timer_model;
 mod turns;
 mod watch;
+mod watched;
 #[cfg(unix)]
 mod watcher;

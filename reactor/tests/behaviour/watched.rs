@@ -1,0 +1,87 @@
+//! R19: what a reactor waits for.
+
+use std::cell::Cell;
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_deferred::{Cancelled, Deferred, Trigger};
+use twistor_reactor::{EventHandler, Progress, Reactor, Ready, WatchedKind};
+
+use crate::support::{Record, keep_log, logged};
+
+const S: Duration = Duration::from_secs(1);
+
+struct Handler;
+
+impl EventHandler for Handler {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        Progress::Drained
+    }
+}
+
+#[test]
+fn watched_lists_what_the_reactor_waits_for() {
+    // R19.1
+    let reactor = Reactor::simulated(0);
+    assert_eq!(reactor.watched(), []);
+    let line = line!();
+    let late = reactor.call_later(2 * S, || ());
+    let early = reactor.call_later(S, || ());
+    let task = reactor.spawn(pending::<()>());
+    let job = reactor.defer_to_thread(|| Ok(()));
+    let source = reactor.attach(Rc::new(Handler)).unwrap();
+
+    let watched = reactor.watched();
+    let kinds: Vec<WatchedKind> = watched.iter().map(|watched| watched.kind).collect();
+    // Work for threads is a timer besides, in a simulation.
+    let (source_kind, timer, task_kind, job_kind) =
+        (WatchedKind::Source, WatchedKind::Timer, WatchedKind::Task, WatchedKind::Job);
+    assert_eq!(kinds, [source_kind, timer, timer, timer, task_kind, job_kind]);
+    let place = |lines: u32| format!("the callback added at {}:{}:", file!(), line + lines);
+    let texts: Vec<String> = watched.iter().map(ToString::to_string).collect();
+    assert!(texts[0].starts_with("source: the handler ") && texts[0].ends_with("::Handler"), "{texts:?}");
+    for (text, lines) in texts[1..].iter().zip([4, 2, 1, 3, 4]) {
+        assert!(text.contains(&place(lines)), "{text} is not of line {}", line + lines);
+    }
+    assert_eq!((watched[2].due, watched[3].due, watched[4].due), (early.time(), late.time(), None));
+
+    late.cancel().unwrap();
+    early.cancel().unwrap();
+    task.cancel();
+    drop((task.add_both(|_| ()), source));
+    let handle = reactor.handle();
+    reactor.run_until(job).unwrap();
+    assert_eq!(reactor.watched(), []);
+    drop(reactor);
+    assert_eq!(handle.watched(), []);
+}
+
+#[test]
+fn a_delayed_calls_canceller_takes_the_call_back() {
+    // T3.1
+    keep_log();
+    let (reactor, record) = (Reactor::simulated(0), Record::new());
+    let slot = Rc::new(Cell::new(None::<Trigger<u32>>));
+    let own = slot.clone();
+    let call = reactor.call_later(S, move || _ = own.take().map(|trigger| trigger.callback(1)));
+    let (deferred, trigger) = Deferred::with_canceller(call.canceller());
+    slot.set(Some(trigger));
+    let seen = record.clone();
+    let deferred = deferred.add_errback(move |failure| {
+        seen.add(failure.is::<Cancelled>());
+        Ok(0)
+    });
+    deferred.cancel();
+    assert!(!call.active() && matches!(deferred.try_result(), Ok(Ok(0))));
+    assert_eq!(record.take(), [true]);
+
+    // The call has run before: cancelling changes nothing but the Deferred.
+    let call = reactor.call_later(S, || ());
+    let (deferred, trigger) = Deferred::<u32>::with_canceller(call.canceller());
+    reactor.turn(None).unwrap();
+    deferred.cancel();
+    assert!(!trigger.is_live());
+    drop(deferred.add_both(|_| ()));
+    assert_eq!(logged().len(), 0);
+}
