@@ -20,32 +20,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod answer;
-mod answered;
-mod channel;
 mod connection;
-mod date;
-mod encode;
+mod exchange;
 mod files;
-mod incoming;
-mod request;
 mod resource;
-mod response;
 mod settings;
+mod shared;
 mod site;
 mod tree;
-mod upkeep;
-mod writer;
+mod wire;
 
-pub use answer::{Answer, IntoAnswer, StatusError};
-pub use answered::Answered;
 pub use connection::Connection;
+pub use exchange::answer::{Answer, IntoAnswer, StatusError};
+pub use exchange::answered::Answered;
+pub use exchange::request::Request;
+pub use exchange::response::Response;
 pub use files::Files;
-pub use incoming::{BodyCut, BodyRefused, RequestBody};
-pub use request::Request;
 pub use resource::{BodyMode, Resource};
-pub use response::Response;
 pub use settings::{Settings, Timeouts};
 pub use site::Site;
 pub use tree::Tree;
-pub use writer::BodyWriter;
+pub use wire::body_reader::{BodyCut, BodyRefused, RequestBody};
+pub use wire::body_writer::BodyWriter;

@@ -14,9 +14,13 @@ use twistor_deferred::Failure;
 use twistor_reactor::Handle;
 
 use self::conditions::{Conditions, Part, Verdict};
-use super::request::decode;
+use super::exchange::answer::{Answer, IntoAnswer, StatusError};
+use super::exchange::request::{Request, decode};
+use super::exchange::response::Response;
+use super::resource::Resource;
 use super::tree::{is_known, not_allowed, options};
-use super::{Answer, BodyWriter, IntoAnswer, Request, Resource, Response, StatusError, date};
+use super::wire::body_writer::BodyWriter;
+use super::wire::date;
 
 /// Files up to this size are read at once; larger ones in pieces of this size, as the client takes them.
 const PIECE: u64 = 256 * 1024;

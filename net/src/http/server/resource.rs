@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use ::http::Method;
 
-use super::{Answer, IntoAnswer, Request};
+use super::exchange::answer::{Answer, IntoAnswer};
+use super::exchange::request::Request;
 
 /// Something that has a place in a site and answers requests. Twisted: `IResource`.
 ///

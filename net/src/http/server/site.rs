@@ -1,27 +1,20 @@
 //! A site: the root of its resources, its connections, and its end.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::panic::Location;
-use std::rc::{Rc, Weak};
-use std::time::{Instant, SystemTime};
+use std::rc::Rc;
 
-use slab::Slab;
-use twistor_deferred::{Deferred, Trigger, guarded, succeed};
-use twistor_reactor::{DelayedCall, Handle, Phase as Moment};
+use twistor_deferred::{Deferred, succeed};
+use twistor_reactor::{Handle, Phase as Moment};
 
-use super::answered::Answered;
-use super::channel::Channel;
 use super::connection::Connection;
-use super::encode::{self, DateLine};
-use super::settings::{Rounds, Settings};
-use super::{Resource, date};
-use crate::http::Limits;
-use crate::{Address, CannotListen, Factory, HandlerPanicked, ListeningPort, ServerEndpoint};
-
-/// Buffers that grew larger are given back.
-const KEPT_BUFFER: usize = 256 * 1024;
+use super::exchange::Exchange;
+use super::exchange::answered::Answered;
+use super::resource::Resource;
+use super::settings::Settings;
+use super::shared::Shared;
+use crate::{Address, CannotListen, Factory, ListeningPort, ServerEndpoint, Transport};
 
 /// Serves a [`Resource`] and what is below it over HTTP/1.1. Twisted: `Site`.
 ///
@@ -50,39 +43,7 @@ const KEPT_BUFFER: usize = 256 * 1024;
 ///
 /// A site whose handles are dropped goes on as long as something listens for it, or a connection is there.
 #[derive(Clone)]
-pub struct Site(Rc<SiteCore>);
-
-/// Who is told of each request that is over.
-/// With the place where it was given.
-type Watcher = (Rc<dyn Fn(&Answered<'_>)>, &'static Location<'static>);
-
-pub(super) struct SiteCore {
-    handle: Handle,
-    /// Where the site was made.
-    pub(super) place: &'static Location<'static>,
-    pub(super) root: Rc<dyn Resource>,
-    settings: Settings,
-    pub(super) limits: Rounds,
-    /// What the decoders of requests are told: all limits but the one on bodies, which depends on the resource.
-    pub(super) decoding: Limits,
-    pub(super) body_size: u64,
-    /// The round it is.
-    now: Cell<u64>,
-    round: RefCell<Option<DelayedCall>>,
-    pub(super) date: Cell<DateLine>,
-    /// When the site was made, if that was in a simulation.
-    simulated_since: Option<Instant>,
-    /// Where answers are put together.
-    pub(super) out: Cell<Vec<u8>>,
-    channels: RefCell<Slab<Weak<Channel>>>,
-    ports: RefCell<Vec<ListeningPort>>,
-    watcher: RefCell<Option<Watcher>>,
-    /// The reactor's shutdown knows of this site.
-    awaited: Cell<bool>,
-    draining: Cell<bool>,
-    drained: RefCell<Vec<Trigger<()>>>,
-    grace: RefCell<Option<DelayedCall>>,
-}
+pub struct Site(Rc<Shared>);
 
 impl Site {
     /// A site with the default [`Settings`].
@@ -94,27 +55,7 @@ impl Site {
     /// A site with settings of its own.
     #[track_caller]
     pub fn with_settings(handle: &Handle, root: impl Resource, settings: Settings) -> Site {
-        Site(Rc::new(SiteCore {
-            handle: handle.clone(),
-            place: Location::caller(),
-            root: Rc::new(root),
-            limits: Rounds::of(&settings.timeouts),
-            decoding: Limits { body_size: u64::MAX, ..settings.limits.clone() },
-            body_size: settings.limits.body_size,
-            settings,
-            now: Cell::new(0),
-            round: RefCell::default(),
-            date: Cell::new(encode::date_line(0)),
-            simulated_since: handle.simulation().map(|_| handle.now()),
-            out: Cell::default(),
-            channels: RefCell::default(),
-            ports: RefCell::default(),
-            watcher: RefCell::default(),
-            awaited: Cell::new(false),
-            draining: Cell::new(false),
-            drained: RefCell::default(),
-            grace: RefCell::default(),
-        }))
+        Site(Rc::new(Shared::new(handle, Rc::new(root), settings, Location::caller())))
     }
 
     /// Listens. When the reactor shuts down, the site is [stopped](Site::stop), and the reactor waits for that.
@@ -132,12 +73,13 @@ impl Site {
             let source = io::Error::other("the site is stopping, and its last connections are not closed");
             return Err(CannotListen { address: endpoint.address(), source });
         }
-        let port = endpoint.listen(&self.0.handle, self.clone())?;
+        let handle = &self.0.handle;
+        let port = endpoint.listen(handle, self.clone())?;
         self.0.ports.borrow_mut().push(port.clone());
-        self.0.draining.set(false);
+        self.0.open();
         if !self.0.awaited.replace(true) {
             let core = Rc::downgrade(&self.0);
-            self.0.handle.on_shutdown(Moment::Before, move || match core.upgrade() {
+            handle.on_shutdown(Moment::Before, move || match core.upgrade() {
                 Some(core) => {
                     core.awaited.set(false);
                     core.stop()
@@ -189,7 +131,7 @@ impl Site {
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
-        self.0.channels.borrow().len()
+        self.0.count()
     }
 }
 
@@ -197,124 +139,53 @@ impl Factory for Site {
     type Protocol = Connection;
 
     fn build_protocol(&mut self, peer: Address) -> Option<Connection> {
-        let core = &self.0;
-        if core.draining.get() || self.connections() >= core.settings.max_connections {
-            log::debug!("a connection from {peer} was refused: there are {}", self.connections());
+        let shared = &self.0;
+        if shared.is_draining() || shared.count() >= shared.settings.max_connections {
+            log::debug!("a connection from {peer} was refused: there are {}", shared.count());
             return None;
         }
-        let channel = Rc::new(Channel::new(core.clone(), peer));
-        channel.key.set(core.channels.borrow_mut().insert(Rc::downgrade(&channel)));
-        core.begin_rounds();
-        Some(Connection::new(channel))
+        let connection = Connection::new(shared.clone(), peer);
+        shared.begin_rounds();
+        Some(connection)
     }
 }
 
-impl SiteCore {
-    pub(super) fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
-    #[inline]
-    pub(super) fn is_watched(&self) -> bool {
-        self.watcher.borrow().is_some()
-    }
-
-    /// Tells the watcher, if there is one.
-    pub(super) fn tell(&self, answered: &Answered<'_>) {
-        let watcher = self.watcher.borrow().clone();
-        if let Some((watcher, place)) = watcher {
-            if let Err(message) = guarded(|| watcher(answered)) {
-                log::error!("{}", HandlerPanicked::new("on_answered", message).given_at(place));
-            }
-        }
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.get()
-    }
-
-    /// The round in which that many will have passed.
-    #[inline]
-    pub(super) fn deadline(&self, rounds: u64) -> u64 {
-        self.now.get().saturating_add(rounds)
-    }
-
-    /// Gives the buffer for answers back.
-    #[inline]
-    pub(super) fn put_back(&self, out: Vec<u8>) {
-        if out.capacity() <= KEPT_BUFFER {
-            self.out.set(out);
-        }
-    }
-
+/// The site's clockwork. It goes on as long as there is a connection, which keeps it.
+impl Shared {
     /// While there are connections, something looks after them; so no request has to set a timer or ask for the time.
     fn begin_rounds(self: &Rc<Self>) {
         if self.round.borrow().as_ref().is_none_or(|round| !round.active()) {
             self.look_at_the_clock();
-            self.next_round();
+            self.schedule_round();
         }
     }
 
-    #[allow(clippy::disallowed_methods)] // Not in a simulation.
-    fn look_at_the_clock(&self) {
-        let now = match self.simulated_since {
-            // The same for the same seed: days are counted from the first one there is.
-            Some(begin) => self.handle.now().saturating_duration_since(begin).as_secs(),
-            None => date::seconds(SystemTime::now()),
-        };
-        self.date.set(encode::date_line(now));
-    }
-
-    fn next_round(self: &Rc<Self>) {
-        let core = Rc::downgrade(self);
+    fn schedule_round(self: &Rc<Self>) {
+        let shared = Rc::downgrade(self);
         let round = self.handle.call_later(self.limits.length, move || {
-            if let Some(core) = core.upgrade() {
-                core.look_after_all();
+            if let Some(shared) = shared.upgrade() {
+                shared.look_after_all();
             }
         });
         self.round.replace(Some(round));
     }
 
     fn look_after_all(self: &Rc<Self>) {
-        let now = self.now.get() + 1;
-        self.now.set(now);
-        self.look_at_the_clock();
-        if self.channels.borrow().is_empty() {
+        let now = self.begin_round();
+        if self.count() == 0 {
             self.round.replace(None);
             return;
         }
-        for channel in self.channels_where(|channel| channel.is_overdue(now)) {
-            channel.overdue(now);
-        }
-        self.next_round();
+        self.visit_all(move |exchange, transport| exchange.look_after(transport, now));
+        self.schedule_round();
     }
 
-    fn channels_where(&self, wanted: impl Fn(&Channel) -> bool) -> Vec<Rc<Channel>> {
-        let channels = self.channels.borrow();
-        channels
-            .iter()
-            .filter_map(|(_, channel)| channel.upgrade())
-            .filter(|channel| wanted(channel))
-            .collect()
-    }
-
-    /// A connection is no more.
-    pub(super) fn gone(&self, channel: &Channel) {
-        let key = channel.key.replace(usize::MAX);
-        if key != usize::MAX {
-            self.channels.borrow_mut().remove(key);
-        }
-    }
-
-    /// Tells those who wait for the end, if this is it.
-    pub(super) fn see_whether_drained(&self) {
-        if self.draining.get() && self.channels.borrow().is_empty() {
-            if let Some(grace) = self.grace.take() {
-                let _ = grace.cancel();
-            }
-            for trigger in self.drained.take() {
-                trigger.callback(());
-            }
+    fn visit_all(&self, visit: impl Fn(&mut Exchange, &Transport) + Copy + 'static) {
+        for transport in self.transports() {
+            transport.enter(move |exchange: &mut Exchange, transport: &Transport| {
+                visit(exchange, transport);
+                Ok(())
+            });
         }
     }
 
@@ -322,28 +193,22 @@ impl SiteCore {
         for port in self.ports.take() {
             drop(port.stop_listening());
         }
-        self.draining.set(true);
-        for channel in self.channels_where(|_| true) {
-            channel.drain();
-        }
-        if self.channels.borrow().is_empty() {
+        self.drain();
+        self.visit_all(|exchange, transport| exchange.drain(transport));
+        if self.count() == 0 {
             return succeed(());
         }
-        let (deferred, trigger) = Deferred::new();
-        self.drained.borrow_mut().push(trigger);
         if self.grace.borrow().is_none() {
-            let core = Rc::downgrade(self);
+            let shared = Rc::downgrade(self);
             let grace = self.handle.call_later(self.settings.grace, move || {
-                if let Some(core) = core.upgrade() {
-                    core.grace.take();
-                    for channel in core.channels_where(|_| true) {
-                        channel.abort();
-                    }
+                if let Some(shared) = shared.upgrade() {
+                    shared.grace.take();
+                    shared.visit_all(|exchange, transport| exchange.abort(transport));
                 }
             });
             self.grace.replace(Some(grace));
         }
-        deferred
+        self.drained()
     }
 }
 
@@ -354,25 +219,7 @@ impl fmt::Debug for Site {
         f.debug_struct("Site")
             .field("ports", &addresses)
             .field("connections", &self.connections())
-            .field("draining", &self.0.draining.get())
+            .field("draining", &self.0.is_draining())
             .finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use twistor_reactor::Reactor;
-
-    use super::{KEPT_BUFFER, Site};
-
-    // P5: one answer with a head beyond measure does not cost the memory of one for ever
-    #[test]
-    fn a_buffer_that_grew_large_is_given_back() {
-        let reactor = Reactor::simulated(1);
-        let Site(site) = Site::new(&reactor, |_: &mut crate::http::server::Request<'_>| "fine");
-        site.put_back(Vec::with_capacity(1000));
-        assert!(site.out.take().capacity() >= 1000);
-        site.put_back(Vec::with_capacity(KEPT_BUFFER + 1));
-        assert_eq!(site.out.take().capacity(), 0);
     }
 }

@@ -8,7 +8,10 @@ use std::rc::Rc;
 use ::http::{Method, StatusCode, header};
 use twistor_deferred::guarded;
 
-use super::{Answer, BodyMode, IntoAnswer, Request, Resource, Response};
+use super::exchange::answer::{Answer, IntoAnswer};
+use super::exchange::request::Request;
+use super::exchange::response::Response;
+use super::resource::{BodyMode, Resource};
 use crate::HandlerPanicked;
 
 type Handler = Box<dyn Fn(&mut Request<'_>) -> Answer>;

@@ -3,7 +3,7 @@
 use ::http::Method;
 
 use crate::http::Fields;
-use crate::http::server::date;
+use crate::http::server::wire::date;
 
 /// The fields of a request that put conditions on its answer.
 #[derive(Debug)]

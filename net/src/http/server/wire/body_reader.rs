@@ -1,43 +1,44 @@
-//! The body of a request, as it comes.
+//! The body of a request, as it arrives.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use ::http::StatusCode;
 use twistor_deferred::{Deferred, Failure};
 
-use super::channel::Channel;
+use super::encode;
+use crate::Transport;
 use crate::http::DecodeError;
 use crate::http::pieces::{Pieces, Taker};
 
-/// The body of a request, as it comes; see [`Request::stream`](super::Request::stream).
+/// The body of a request, as it arrives. [`Request::stream`](crate::http::server::Request::stream) returns it.
 ///
-/// While nobody asks for more, nothing is read from the connection: at most 64 KiB are kept.
+/// Without a reader, reading from the connection is paused: at most 64 KiB are kept.
 ///
 /// # Dropping
 ///
-/// What comes after it was dropped is thrown away. A response that is sent before the body has come ends the
+/// The rest of a dropped body is read and ignored. A response that is sent before the whole body has arrived closes the
 /// connection.
 pub struct RequestBody {
     incoming: Rc<Incoming>,
-    /// Whether somebody else sees to the end.
+    /// A consumer takes the pieces, and outlives this handle.
     delivered: bool,
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Rc<Incoming>) -> RequestBody {
+    pub(crate) fn new(incoming: Rc<Incoming>) -> RequestBody {
         RequestBody { incoming, delivered: false }
     }
 
-    /// A body that has come already.
-    pub(super) fn whole(bytes: Vec<u8>) -> RequestBody {
+    /// Returns a body that has arrived already.
+    pub(crate) fn whole(bytes: Vec<u8>) -> RequestBody {
         let pieces = Pieces::whole(bytes);
-        RequestBody::new(Rc::new(Incoming { pieces, ..Incoming::new(Weak::new(), false) }))
+        RequestBody::new(Rc::new(Incoming { pieces, ..Incoming::new(Transport::lost(), false) }))
     }
 
-    /// The next piece; `None` after the last.
+    /// Returns the next piece, or `None` after the last.
     ///
     /// # Errors
     ///
@@ -98,21 +99,30 @@ impl Drop for RequestBody {
     }
 }
 
-/// What the connection and the reader of a body share.
-pub(super) struct Incoming {
-    channel: Weak<Channel>,
+/// A request's body under way, shared by the exchange and the handler.
+pub(crate) struct Incoming {
+    transport: Transport,
     pieces: Pieces,
     paused: Cell<bool>,
-    /// The client waits to be told to go on.
-    expects: Cell<bool>,
-    /// Nobody wants the rest.
+    expects: Cell<Expectation>,
+    /// The rest is unwanted.
     discarded: Cell<bool>,
 }
 
+/// Whether the client waits for 100 Continue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expectation {
+    Nothing,
+    Waits,
+    /// It waits, but the answer has begun.
+    WaitsInVain,
+}
+
 impl Incoming {
-    pub(super) fn new(channel: Weak<Channel>, expects: bool) -> Incoming {
+    pub(crate) fn new(transport: Transport, expects: bool) -> Incoming {
+        let expects = if expects { Expectation::Waits } else { Expectation::Nothing };
         Incoming {
-            channel,
+            transport,
             pieces: Pieces::default(),
             paused: Cell::new(false),
             expects: Cell::new(expects),
@@ -120,69 +130,65 @@ impl Incoming {
         }
     }
 
-    /// Whether it is the reader who holds the body up, and not the client.
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused.get() || self.expects.get()
+    /// Whether the reader holds up the body, and not the client.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.get() || self.expects.get() != Expectation::Nothing
     }
 
-    /// Whether somebody takes each piece as it comes.
-    pub(super) fn is_consumed(&self) -> bool {
+    /// Whether a consumer takes each piece as it arrives.
+    pub(crate) fn is_consumed(&self) -> bool {
         self.pieces.taker() == Taker::Consumer
     }
 
-    pub(super) fn data(&self, data: &[u8]) {
-        self.expects.set(false);
+    /// Sends no 100 Continue from now on: it would interrupt the answer.
+    pub(crate) fn answered(&self) {
+        if self.expects.get() == Expectation::Waits {
+            self.expects.set(Expectation::WaitsInVain);
+        }
+    }
+
+    pub(crate) fn data(&self, data: &[u8]) {
+        self.expects.set(Expectation::Nothing);
         if self.discarded.get() {
             return;
         }
         if let Err(failure) = self.pieces.push(data) {
             self.discard();
             self.pieces.end(Err(failure));
-        } else if self.pieces.kept() > 0 {
-            self.pause();
+        } else if self.pieces.kept() > 0 && !self.paused.replace(true) {
+            self.transport.pause_producing();
         }
     }
 
-    pub(super) fn end(&self, end: Result<(), Failure>) {
+    pub(crate) fn end(&self, end: Result<(), Failure>) {
         self.pieces.end(end);
     }
 
-    fn pause(&self) {
-        if !self.paused.replace(true) {
-            if let Some(channel) = self.channel.upgrade() {
-                channel.transport().pause_producing();
-                // What is kept here comes before the loss, too.
-                channel.transport().keep_back();
-            }
+    fn resume(&self) {
+        if self.expects.replace(Expectation::Nothing) == Expectation::Waits {
+            self.transport.write(encode::CONTINUE);
         }
+        self.unpause();
     }
 
-    fn resume(&self) {
-        let Some(channel) = self.channel.upgrade() else { return };
-        if self.expects.replace(false) {
-            channel.send_continue();
-        }
+    fn unpause(&self) {
         if self.paused.replace(false) {
-            channel.transport().resume_producing();
+            self.transport.resume_producing();
         }
     }
 
     fn discard(&self) {
         if !self.discarded.replace(true) && !self.pieces.have_ended() {
             self.pieces.discard();
-            // Not to be told to go on: the body is not wanted.
-            if self.paused.replace(false) {
-                if let Some(channel) = self.channel.upgrade() {
-                    channel.transport().resume_producing();
-                }
-            }
+            // Without 100 Continue, since the body is unwanted.
+            self.unpause();
         }
     }
 }
 
 /// The failure of a request's body that is malformed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BodyRefused(pub(super) DecodeError);
+pub struct BodyRefused(pub(crate) DecodeError);
 
 impl BodyRefused {
     /// The status that the client gets unless the handler answers otherwise.

@@ -6,7 +6,7 @@ use std::fmt;
 use ::http::StatusCode;
 use twistor_deferred::{Deferred, Failure};
 
-use super::Response;
+use super::response::Response;
 
 /// What comes of a request: a response now or later, or a failure.
 #[derive(Debug)]

@@ -2,14 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::rc::Rc;
 
 use ::http::{Method, Version};
 use twistor_reactor::Handle;
 
-use super::RequestBody;
-use super::channel::Channel;
 use crate::Address;
+use crate::http::server::wire::body_reader::RequestBody;
 use crate::http::{BodyLength, Fields, Headers, RequestHead};
 
 /// A request. Twisted: `Request`, without its answering half, which is what a handler returns.
@@ -29,7 +27,14 @@ pub struct Request<'a> {
     /// Where the part of the path begins that no resource has taken yet, and the segment before it.
     pub(super) at: usize,
     pub(super) last: usize,
-    pub(super) channel: &'a Rc<Channel>,
+    pub(super) place: Place<'a>,
+}
+
+/// Where a request came from, and where it is answered.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(super) peer: &'a Address,
+    pub(super) handle: &'a Handle,
 }
 
 pub(super) enum Content<'a> {
@@ -41,7 +46,7 @@ pub(super) enum Content<'a> {
 
 impl<'a> Request<'a> {
     #[inline]
-    pub(super) fn new(head: RequestHead<'a>, channel: &'a Rc<Channel>) -> Request<'a> {
+    pub(super) fn new(head: RequestHead<'a>, place: Place<'a>) -> Request<'a> {
         Request {
             method: head.method,
             path: head.target.path(),
@@ -53,7 +58,7 @@ impl<'a> Request<'a> {
             body: Content::Borrowed(b""),
             at: 0,
             last: 0,
-            channel,
+            place,
         }
     }
 
@@ -118,7 +123,7 @@ impl<'a> Request<'a> {
         self.length
     }
 
-    /// The body; empty if it was taken, or is [streamed](super::BodyMode::Streamed). Twisted: `content`.
+    /// The body; empty if it was taken, or is [streamed](crate::http::server::BodyMode::Streamed). Twisted: `content`.
     pub fn body(&self) -> &[u8] {
         match &self.body {
             Content::Borrowed(bytes) => bytes,
@@ -140,7 +145,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The body as it comes, for resources whose mode is [`Streamed`](super::BodyMode::Streamed); others get what has
+    /// The body as it comes, for resources whose mode is [`Streamed`](crate::http::server::BodyMode::Streamed); others get what has
     /// come, which is all. `None` the second time.
     pub fn stream(&mut self) -> Option<RequestBody> {
         match std::mem::replace(&mut self.body, Content::Taken) {
@@ -153,12 +158,12 @@ impl<'a> Request<'a> {
 
     /// The client's address. Twisted: `getClientAddress`.
     pub fn peer(&self) -> &'a Address {
-        &self.channel.peer
+        self.place.peer
     }
 
     /// The reactor the site runs in.
     pub fn reactor(&self) -> &'a Handle {
-        self.channel.site.handle()
+        self.place.handle
     }
 
     /// Takes the next segment of the path, decoded; `None` after the last.
@@ -171,7 +176,7 @@ impl<'a> Request<'a> {
     }
 
     /// Gives the segment back that was taken last.
-    pub(super) fn put_back(&mut self) {
+    pub(crate) fn put_back(&mut self) {
         self.at = self.last;
     }
 }
@@ -215,7 +220,7 @@ impl KeptHead {
         }
     }
 
-    pub(super) fn request<'a>(&'a self, body: Vec<u8>, channel: &'a Rc<Channel>) -> Request<'a> {
+    pub(super) fn request<'a>(&'a self, body: Vec<u8>, place: Place<'a>) -> Request<'a> {
         Request {
             method: self.method.clone(),
             path: &self.path,
@@ -227,7 +232,7 @@ impl KeptHead {
             body: Content::Owned(body),
             at: self.at,
             last: self.at,
-            channel,
+            place,
         }
     }
 }
@@ -242,7 +247,7 @@ fn decode_lossy(text: &str) -> Cow<'_, str> {
 }
 
 /// Decodes a segment of a path; `None` if what comes out is not UTF-8.
-pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| byte == b'%') {
         return Some(Cow::Borrowed(text));
     }

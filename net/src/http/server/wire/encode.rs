@@ -1,19 +1,18 @@
 //! Writes the heads of responses.
 
-use ::http::{HeaderValue, StatusCode, header};
+use ::http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::Response;
+use super::body_writer::Framing;
 use super::date;
-use super::writer::Framing;
 use crate::http::message::put_length;
 
-/// Interim: go on with the body.
-pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// The interim response that asks the client for the body.
+pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The field that tells the date, with its line end.
-pub(super) type DateLine = [u8; 6 + date::LENGTH + 2];
+/// The Date field with its line end.
+pub(crate) type DateLine = [u8; 6 + date::LENGTH + 2];
 
-pub(super) fn date_line(seconds: u64) -> DateLine {
+pub(crate) fn date_line(seconds: u64) -> DateLine {
     let mut line = [b' '; 6 + date::LENGTH + 2];
     line[..5].copy_from_slice(b"Date:");
     line[6..6 + date::LENGTH].copy_from_slice(&date::format(seconds));
@@ -21,21 +20,28 @@ pub(super) fn date_line(seconds: u64) -> DateLine {
     line
 }
 
-/// What the connection will do after the response.
+/// Whether the connection stays open after the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Persistence {
-    /// Stay, as HTTP/1.1 connections do.
+pub(crate) enum Persistence {
+    /// It stays open, as is the default in HTTP/1.1.
     Default,
-    /// Stay, which an HTTP/1.0 client has to be told.
+    /// It stays open, which the head has to say to an HTTP/1.0 client.
     KeepAlive,
     Close,
 }
 
-/// Writes a head at the end of `out`. All that is in the response was checked before: it has no framing of its own,
-/// and names and values are valid by their types.
-pub(super) fn head(
+/// The parts of a head that the response determines. They have been checked: no field is about framing, and names and
+/// values are valid by their types.
+pub(crate) struct Head<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: Option<&'a HeaderValue>,
+    pub(crate) headers: &'a [(HeaderName, HeaderValue)],
+}
+
+/// Writes a head at the end of `out`.
+pub(crate) fn head(
     out: &mut Vec<u8>,
-    response: &Response,
+    response: &Head<'_>,
     framing: Option<Framing>,
     persistence: Persistence,
     date: &DateLine,
@@ -61,10 +67,10 @@ pub(super) fn head(
         Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
         Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
     }
-    if let Some(kind) = &response.content_type {
+    if let Some(kind) = response.content_type {
         field(out, b"Content-Type", kind);
     }
-    for (name, value) in &response.headers {
+    for (name, value) in response.headers {
         let start = out.len();
         field(out, name.as_str().as_bytes(), value);
         capitalize(&mut out[start..start + name.as_str().len()]);
@@ -78,8 +84,7 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: &HeaderValue) {
     }
 }
 
-/// Names are kept in lower case, and mean the same in any. They are sent as people, and programs that take the standard
-/// less seriously, know them.
+/// Writes a name in the usual case. Names are case-insensitive, but some programs compare them byte by byte.
 fn capitalize(name: &mut [u8]) {
     let mut begins = true;
     for byte in name {

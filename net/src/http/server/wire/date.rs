@@ -7,10 +7,10 @@ const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 /// How long a date is.
-pub(super) const LENGTH: usize = 29;
+pub(crate) const LENGTH: usize = 29;
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`, from seconds since 1970; what lies after 9999 is taken for that year's end.
-pub(super) fn format(seconds: u64) -> [u8; LENGTH] {
+pub(crate) fn format(seconds: u64) -> [u8; LENGTH] {
     let seconds = seconds.min(253_402_300_799);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
@@ -33,12 +33,12 @@ pub(super) fn format(seconds: u64) -> [u8; LENGTH] {
 }
 
 /// Seconds since 1970 of a moment; zero for what lies before.
-pub(super) fn seconds(time: SystemTime) -> u64 {
+pub(crate) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Reads any of the three forms that recipients have to take; `None` if it is none of them.
-pub(super) fn parse(text: &[u8]) -> Option<SystemTime> {
+pub(crate) fn parse(text: &[u8]) -> Option<SystemTime> {
     let text = std::str::from_utf8(text).ok()?;
     let words: Vec<&str> = text.split([' ', '-']).filter(|word| !word.is_empty()).collect();
     let (day, month, year, time) = match words[..] {

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use ::http::{Method, StatusCode};
 
-use super::channel::Channel;
 use crate::Address;
 use crate::http::{Fields, Headers, RequestHead};
 
-/// A request that is over, and what became of it: for a log of accesses. [`Site::on_answered`](super::Site::on_answered)
+/// A request that is over, and what became of it: for a log of accesses. [`Site::on_answered`](crate::http::server::Site::on_answered)
 /// tells it.
 ///
 /// Displayed, it is a line such as `127.0.0.1:40312 "GET /a?b=c" 200, 13 bytes in 0.2 ms`. Targets are printable ASCII,
@@ -58,7 +57,7 @@ impl fmt::Display for Answered<'_> {
 }
 
 /// What is kept of a request while it is answered; only where somebody wants to be told.
-pub(super) struct Asked {
+pub(crate) struct Record {
     method: Method,
     target: String,
     headers: Headers,
@@ -67,62 +66,50 @@ pub(super) struct Asked {
     bytes: u64,
 }
 
-impl Channel {
+impl Record {
     /// A request has come.
-    #[inline]
-    pub(super) fn asked(&self, head: &RequestHead<'_>) {
-        if self.site.is_watched() {
-            let (path, query) = (head.target.path(), head.target.query());
-            self.asked.replace(Some(Box::new(Asked {
-                method: head.method.clone(),
-                target: query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}")),
-                headers: head.headers.to_headers(),
-                since: self.site.handle().now(),
-                status: None,
-                bytes: 0,
-            })));
+    pub(crate) fn new(head: &RequestHead<'_>, now: Instant) -> Record {
+        let (path, query) = (head.target.path(), head.target.query());
+        Record {
+            method: head.method.clone(),
+            target: query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}")),
+            headers: head.headers.to_headers(),
+            since: now,
+            status: None,
+            bytes: 0,
         }
     }
 
     /// Its answer has begun.
-    #[inline]
-    pub(super) fn begun(&self, status: StatusCode) {
-        if let Some(asked) = &mut *self.asked.borrow_mut() {
-            asked.status = Some(status);
-        }
+    pub(crate) fn begin(&mut self, status: StatusCode) {
+        self.status = Some(status);
     }
 
     /// So much more of its body was written.
-    #[inline]
-    pub(super) fn wrote(&self, bytes: usize) {
-        if let Some(asked) = &mut *self.asked.borrow_mut() {
-            asked.bytes += bytes as u64;
-        }
+    pub(crate) fn wrote(&mut self, bytes: u64) {
+        self.bytes += bytes;
     }
 
-    /// It is over. Nothing happens if that was told before.
-    #[inline]
-    pub(super) fn told(&self, complete: bool) {
-        let asked = self.asked.take();
-        if let Some(asked) = asked {
-            let Asked { method, target, headers, since, status, bytes } = &*asked;
-            self.site.tell(&Answered {
-                peer: &self.peer,
-                method: Some(method),
-                target,
-                headers: headers.fields(),
-                status: *status,
-                bytes: *bytes,
-                duration: self.site.handle().now().saturating_duration_since(*since),
-                complete,
-            });
+    /// It is over.
+    pub(crate) fn answered<'a>(&'a self, peer: &'a Address, now: Instant, complete: bool) -> Answered<'a> {
+        Answered {
+            peer,
+            method: Some(&self.method),
+            target: &self.target,
+            headers: self.headers.fields(),
+            status: self.status,
+            bytes: self.bytes,
+            duration: now.saturating_duration_since(self.since),
+            complete,
         }
     }
+}
 
+impl<'a> Answered<'a> {
     /// What came was no request, and that was said.
-    pub(super) fn told_of_none(&self, status: StatusCode, bytes: usize) {
-        self.site.tell(&Answered {
-            peer: &self.peer,
+    pub(crate) fn of_none(peer: &'a Address, status: StatusCode, bytes: usize) -> Answered<'a> {
+        Answered {
+            peer,
             method: None,
             target: "",
             headers: Fields::default(),
@@ -130,6 +117,6 @@ impl Channel {
             bytes: bytes as u64,
             duration: Duration::ZERO,
             complete: true,
-        });
+        }
     }
 }

@@ -7,7 +7,8 @@ use std::panic::Location;
 use ::http::{HeaderName, HeaderValue, StatusCode, header};
 use twistor_deferred::{Deferred, Failure, Outcome, maybe_deferred_at};
 
-use super::writer::BodyWriter;
+use crate::http::server::wire::body_writer::BodyWriter;
+use crate::http::server::wire::encode::Head;
 
 /// An answer to a request: a status, header fields and a body. Twisted: `setResponseCode`, `setHeader` and `write` of
 /// `Request`.
@@ -166,6 +167,12 @@ impl Response {
     pub fn close(mut self) -> Response {
         self.close = true;
         self
+    }
+
+    /// What its head says.
+    #[inline]
+    pub(super) fn head(&self) -> Head<'_> {
+        Head { status: self.status, content_type: self.content_type.as_ref(), headers: &self.headers }
     }
 
     /// A few words for a human, as the body of an error.
