@@ -33,7 +33,7 @@
 //!
 //! - Time: [`Handle::call_later`], [`defer_later`], [`LoopingCall`], [`AddTimeout`]; [`ManualClock`] for tests.
 //! - Much to do: [`Cooperator`] shares the loop, [`Handle::defer_to_thread`] leaves it, [`Remote`] comes back to it.
-//! - Descriptors: [`Handle::add_source`], or `Handle::readable` and `writable` as Deferreds.
+//! - Descriptors: [`Handle::add_source`], or `Handle::readable` and `writable` as Deferreds; `Handle::lines`.
 //! - Futures: [`Handle::spawn`], [`Handle::sleep`], [`yield_now`]. Programs: `Handle::spawn_process`. Signals: `Handle::on_signal`.
 //! - Start and end: [`Handle::call_when_running`], [`Handle::on_shutdown`].
 //! - A run that is the same for the same seed: [`Reactor::simulated`].
@@ -55,9 +55,13 @@ mod cooperator;
 mod core;
 mod delayed_call;
 mod delays;
+#[cfg(unix)]
+mod descriptor;
 mod driver;
 mod handle;
 mod lifecycle;
+#[cfg(unix)]
+mod lines;
 mod looping_call;
 mod mailbox;
 mod manual_clock;
@@ -97,6 +101,8 @@ pub use delayed_call::{DelayedCall, NotPending};
 pub use delays::{AddTimeout, TimedOut, defer_later};
 pub use handle::Handle;
 pub use lifecycle::{Phase, PhaseTrigger};
+#[cfg(unix)]
+pub use lines::Lines;
 pub use looping_call::{AlreadyLooping, LoopingCall};
 pub use manual_clock::ManualClock;
 pub use origin::Origin;

@@ -1,19 +1,20 @@
 //! Readiness as Deferreds.
 
 use std::cell::Cell;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::panic::Location;
 use std::rc::Rc;
 
 use mio::Interest;
-use mio::unix::SourceFd;
 use twistor_deferred::{Deferred, Trigger, fail};
 
+use crate::descriptor::Descriptor;
 use crate::{EventHandler, Handle, Origin, Progress, Ready, Registration};
 
 impl Handle {
     /// Fires when a read from `io` will not block, and gives `io` back with it. For anything with a descriptor that
-    /// the selector can watch, and that is not registered already; an `Rc` or `Arc` of one will do.
+    /// is not registered already; an `Rc` or `Arc` of one will do. A descriptor that never blocks, such as a plain file
+    /// or `/dev/null`, is always ready: it fires in the next turn.
     ///
     /// ```
     /// use std::io::Write;
@@ -31,8 +32,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// What the operating system says: `PermissionDenied` for a plain file, which is always ready, and
-    /// `AlreadyExists` for what is registered already.
+    /// Errors of the operating system; `AlreadyExists` for a descriptor that is registered already.
     #[track_caller]
     pub fn readable<F: AsFd + 'static>(&self, io: F) -> Deferred<F> {
         self.once_ready(io, Interest::READABLE, Location::caller())
@@ -57,35 +57,41 @@ impl Handle {
         place: &'static Location<'static>,
     ) -> Deferred<F> {
         let waiter = Rc::new(Waiter { waiting: Cell::new(None), place });
-        let number = io.as_fd().as_raw_fd();
-        let registration = match self.register(&mut SourceFd(&number), interest, waiter.clone()) {
+        let mut source = Descriptor::new(io);
+        let registration = match self.register(&mut source, interest, waiter.clone()) {
             Ok(registration) => registration,
             Err(error) => return fail(error),
         };
+        let ready = source.unreported(interest);
+        if !ready.is_none() {
+            registration.wake(ready);
+        }
         let this = Rc::downgrade(&waiter);
         let (deferred, trigger) = Deferred::with_canceller(move |_| {
             if let Some(waiter) = this.upgrade() {
                 drop(waiter.end());
             }
         });
-        waiter.waiting.set(Some((io, trigger, registration)));
+        waiter.waiting.set(Some((source, trigger, registration)));
         deferred
     }
 }
 
+type Waiting<F> = (Descriptor<F>, Trigger<F>, Registration);
+
 struct Waiter<F: AsFd + 'static> {
-    waiting: Cell<Option<(F, Trigger<F>, Registration)>>,
+    waiting: Cell<Option<Waiting<F>>>,
     place: &'static Location<'static>,
 }
 
 impl<F: AsFd + 'static> Waiter<F> {
     /// Ends the watch, and gives back what waited.
     fn end(&self) -> Option<(F, Trigger<F>)> {
-        let (io, trigger, registration) = self.waiting.take()?;
-        if let Err(error) = registration.deregister(&mut SourceFd(&io.as_fd().as_raw_fd())) {
+        let (mut source, trigger, registration) = self.waiting.take()?;
+        if let Err(error) = registration.deregister(&mut source) {
             log::debug!("cannot take a descriptor out of the selector: {error}");
         }
-        Some((io, trigger))
+        Some((source.io, trigger))
     }
 }
 

@@ -51,9 +51,22 @@ impl Handle {
     #[track_caller]
     pub fn add_source<S: Source + 'static>(
         &self,
+        source: S,
+        interest: Interest,
+        callback: impl FnMut(&mut S, Ready) -> io::Result<Progress> + 'static,
+    ) -> io::Result<Watch> {
+        self.watch(source, interest, callback, |_| Ready::NONE)
+    }
+
+    /// As `add_source`. `unreported` is called after the registration, and returns readiness that the operating system
+    /// will not report.
+    #[track_caller]
+    pub(crate) fn watch<S: Source + 'static>(
+        &self,
         mut source: S,
         interest: Interest,
         callback: impl FnMut(&mut S, Ready) -> io::Result<Progress> + 'static,
+        unreported: impl FnOnce(&S) -> Ready,
     ) -> io::Result<Watch> {
         let place = Location::caller();
         // The source goes in when it is registered: until then there is nothing to take out.
@@ -64,6 +77,10 @@ impl Handle {
             place,
         });
         let registration = self.register(&mut source, interest, watched.clone())?;
+        let ready = unreported(&source);
+        if !ready.is_none() {
+            registration.wake(ready);
+        }
         let _ = watched.registration.set(registration);
         watched.held.set(Some((source, callback)));
         Ok(Watch { watched })

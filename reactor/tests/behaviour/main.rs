@@ -8,6 +8,8 @@ mod delays;
 mod embedding;
 mod futures;
 mod lifecycle;
+#[cfg(unix)]
+mod lines;
 mod looping_call;
 mod manual_clock;
 #[cfg(all(unix, feature = "process"))]

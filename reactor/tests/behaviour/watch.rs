@@ -1,6 +1,7 @@
 //! Sources with closures, and readiness as Deferreds.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -160,11 +161,74 @@ fn cancelling_a_wait_for_readiness_ends_the_watch() {
 }
 
 #[test]
-fn what_cannot_be_watched_is_a_failure() {
+fn plain_files_and_dev_null_are_always_ready() {
+    // R14.1
     let reactor = reactor();
-    let plain = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-    let failure = run_until(&reactor, reactor.readable(plain)).unwrap_err();
-    assert_eq!(failure.downcast_ref::<io::Error>().unwrap().kind(), io::ErrorKind::PermissionDenied);
+    let plain = || File::open(std::env::current_exe().unwrap()).unwrap();
+    run_until(&reactor, reactor.readable(plain())).unwrap();
+    let null = || File::options().read(true).write(true).open("/dev/null").unwrap();
+    run_until(&reactor, reactor.readable(null())).unwrap();
+    run_until(&reactor, reactor.writable(null())).unwrap();
+    let shared = Rc::new(plain());
+    let cancelled = reactor.readable(shared.clone());
+    cancelled.cancel();
+    drop(cancelled.add_both(|_| ()));
+    assert_eq!(Rc::strong_count(&shared), 1);
+}
+
+#[test]
+fn a_descriptor_is_watched_for_both_directions_at_once() {
+    // R14.2
+    let reactor = reactor();
+    let (here, mut there) = UnixStream::pair().unwrap();
+    here.set_nonblocking(true).unwrap();
+    let record = Record::new();
+    let seen = record.clone();
+    let watch = reactor
+        .add_descriptor(Rc::new(here), Interest::READABLE | Interest::WRITABLE, move |here, ready| {
+            seen.add((ready.readable(), ready.writable()));
+            (&**here).read_exact(&mut [0])?;
+            Ok(Progress::More)
+        })
+        .unwrap();
+    turn(&reactor);
+    assert_eq!(record.take(), [(false, true)]);
+    there.write_all(b"x").unwrap();
+    turn(&reactor);
+    assert!(record.take()[0].0);
+    watch.remove();
+    drop(watch);
+    assert_eq!(there.read(&mut [0]).unwrap(), 0, "it is closed");
+}
+
+#[test]
+fn a_plain_file_is_read_to_its_end_a_piece_a_turn() {
+    // R14.1
+    let reactor = reactor();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs");
+    let record = Record::new();
+    let seen = record.clone();
+    reactor
+        .add_descriptor(File::open(path).unwrap(), Interest::READABLE, move |file, ready| {
+            assert!(ready.readable() && !ready.writable());
+            let length = file.read(&mut [0; 1000])?;
+            seen.add(length);
+            Ok(if length == 0 { Progress::Drained } else { Progress::More })
+        })
+        .unwrap();
+    let mut read = 0;
+    loop {
+        turn(&reactor);
+        match record.take()[..] {
+            [0] => break,
+            [length] => read += length,
+            ref lengths => panic!("{lengths:?}"),
+        }
+    }
+    assert_eq!(read as u64, std::fs::metadata(path).unwrap().len());
+    turn(&reactor);
+    assert_eq!(record.len(), 0);
+    assert_eq!(reactor.next_deadline(), None);
 }
 
 #[test]

@@ -1,0 +1,127 @@
+//! Text by lines, from a terminal, a pipe or a file.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use twistor_deferred::Failure;
+
+use crate::Handle;
+
+/// Bytes of the longest line.
+const LONGEST: usize = 1 << 20;
+/// Bytes read at once.
+const PIECE: usize = 8192;
+
+impl Handle {
+    /// Reads lines from standard input, or from anything else with a descriptor: a terminal, a pipe, a socket or a file.
+    /// Twisted: `StandardIO` with a `LineReceiver`.
+    ///
+    /// ```no_run
+    /// use twistor_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let mut lines = reactor.lines(std::io::stdin())?;
+    /// reactor.run_until(reactor.spawn(async move {
+    ///     while let Some(line) = lines.next_line().await? {
+    ///         println!("{line}");
+    ///     }
+    ///     Ok(())
+    /// }))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// The descriptor may be blocking, and stays so: it is read once for each readiness, through a duplicate. Do not read
+    /// from it elsewhere meanwhile. The buffer of `std::io::stdin` is not used.
+    ///
+    /// # Errors
+    ///
+    /// When the descriptor cannot be duplicated.
+    pub fn lines(&self, io: impl AsFd) -> io::Result<Lines> {
+        let file = File::from(io.as_fd().try_clone_to_owned()?);
+        Ok(Lines { handle: self.clone(), file: Rc::new(file), read: Vec::new(), searched: 0, ended: false })
+    }
+}
+
+/// Lines of text, made by [`Handle::lines`].
+pub struct Lines {
+    handle: Handle,
+    file: Rc<File>,
+    /// Not returned yet.
+    read: Vec<u8>,
+    /// Bytes of it that hold no end of a line.
+    searched: usize,
+    ended: bool,
+}
+
+impl Lines {
+    /// Returns the next line, without its line feed and a carriage return before that; `None` at the end. A last line
+    /// without a line feed counts.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` for a line that is not UTF-8, which is skipped, or longer than a mebibyte; read errors.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no data.
+    pub async fn next_line(&mut self) -> Result<Option<String>, Failure> {
+        loop {
+            if let Some(line) = self.take_line() {
+                let text =
+                    String::from_utf8(line).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+                return Ok(Some(text));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            if self.read.len() > LONGEST {
+                return Err(
+                    io::Error::new(ErrorKind::InvalidData, "the line is longer than a mebibyte").into()
+                );
+            }
+            let file = self.handle.readable(self.file.clone()).await?;
+            self.fill(&file)?;
+        }
+    }
+
+    /// Reads once, which does not block: the descriptor is ready.
+    fn fill(&mut self, mut file: &File) -> io::Result<()> {
+        let mut piece = [0; PIECE];
+        match file.read(&mut piece) {
+            Ok(length) => {
+                self.read.extend_from_slice(&piece[..length]);
+                self.ended = length == 0;
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn take_line(&mut self) -> Option<Vec<u8>> {
+        let found = self.read[self.searched..].iter().position(|byte| *byte == b'\n');
+        let Some(found) = found else {
+            self.searched = self.read.len();
+            let rest = self.ended && !self.read.is_empty();
+            self.searched = if rest { 0 } else { self.searched };
+            return rest.then(|| std::mem::take(&mut self.read));
+        };
+        let end = self.searched + found;
+        let mut line: Vec<u8> = self.read.drain(..=end).collect();
+        self.searched = 0;
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        Some(line)
+    }
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").field("file", &self.file).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
