@@ -139,7 +139,7 @@ fn a_body_slower_than_demanded_fails() {
     });
 }
 
-// H4.5: the time in which nobody reads does not count
+// H4.5: the time in which this side does not read does not count
 #[test]
 fn a_reader_that_pauses_is_not_a_slow_server() {
     run(async |handle| {

@@ -80,15 +80,15 @@ impl Request {
     /// As [`download_page`](Request::download_page), but keeps the part that came if the download fails or is
     /// cancelled, and continues from there the next time. curl: `-C -`; Twisted: `downloadPage(supportPartial=True)`.
     ///
-    /// The part is in a file beside `path`, with `.part` behind its name, and in one with `.part.version` is the tag by
-    /// which the server recognizes that version of the file. The server is asked for the rest (`Range`, `If-Range`) only
+    /// The part is kept beside `path`, in a file whose name ends in `.part`. Another, whose name ends in `.part.version`,
+    /// holds the tag by which the server recognizes that version of the file. The server is asked for the rest (`Range`, `If-Range`) only
     /// where it has given a strong tag; it sends the whole if its file has changed. `progress` counts the part in.
     ///
     /// Only one program at a time may download to one `path` in this way. Bodies are never decoded.
     ///
     /// # Errors
     ///
-    /// See [`download_page`]; [`io::Error`] also if the request has a `Range` of its own.
+    /// See [`download_page`]; [`io::Error`] also if the request sets `Range` itself.
     #[track_caller]
     pub fn resume_download(
         mut self,

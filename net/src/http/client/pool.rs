@@ -312,7 +312,7 @@ impl Pool {
         others.any(|other| other.open.get() <= most && other.is_awaited())
     }
 
-    /// There is no descriptor for another socket: an idle connection makes way, and after a while it is tried again.
+    /// Reacts to running out of descriptors: closes an idle connection, and schedules another try.
     fn starve(self: &Rc<Self>) {
         if !self.starved.replace(true) {
             log::warn!("no descriptor for another connection; requests wait until one is free");
@@ -340,7 +340,7 @@ impl Place {
         Lease::new(connection, Some(Rc::downgrade(self)))
     }
 
-    /// Opens a connection. Where there is no descriptor for it, the request waits for one, at most as long as
+    /// Opens a connection. If the process has no descriptor left, the request waits for one, at most as long as
     /// connecting may take.
     fn connect(
         self: &Rc<Self>,
@@ -374,7 +374,7 @@ impl Place {
         )
     }
 
-    /// Waits for a connection, behind the requests whose number is smaller.
+    /// Waits for a connection, after the requests with smaller numbers.
     fn queue(
         &self,
         pool: &Pool,

@@ -243,7 +243,7 @@ impl Request {
     /// Sets whether a compressed body is asked for and decoded. Default: yes, except for
     /// [downloads](super::download_page), which save the server's bytes. curl: `--compressed`.
     ///
-    /// A request with an `Accept-Encoding` or a `Range` of its own gets the body as it comes.
+    /// A request that sets `Accept-Encoding` or `Range` itself gets the body as it comes.
     #[cfg(feature = "compression")]
     pub fn decode(mut self, decode: bool) -> Request {
         self.settings.decode = Some(decode);

@@ -76,8 +76,7 @@ impl fmt::Display for InvalidUrl {
 
 impl Error for InvalidUrl {}
 
-/// The text without what stands before its last at sign, behind the slashes: a password may have any character, before
-/// somebody encodes it.
+/// Removes everything between the slashes and the last at sign: a password that is not encoded may have any character.
 pub(super) fn without_user(text: &str) -> String {
     let start = text.find("//").map_or(0, |at| at + 2);
     match text[start..].rfind('@') {

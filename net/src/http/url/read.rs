@@ -75,7 +75,7 @@ fn scheme(text: &str) -> Result<(Scheme, &str), InvalidUrl> {
     }
 }
 
-/// Splits off the port. An address in brackets has colons of its own.
+/// Splits off the port. An address in brackets contains colons.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
     let end_of_host = match authority.rfind(']') {
         Some(bracket) => bracket + 1,

@@ -112,7 +112,7 @@ pub(super) struct Growing {
 }
 
 impl Growing {
-    /// A file of its own. One that a killed process has left is not touched, and not in the way.
+    /// Creates a file under a new name. Files left by killed processes are not touched, and not in the way.
     pub(super) fn new(target: Target) -> io::Result<Growing> {
         let mut number = 0u64;
         loop {

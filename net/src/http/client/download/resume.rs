@@ -28,7 +28,7 @@ pub(super) enum Continued {
     Anew(Growing),
     /// The part is the whole.
     Complete(Growing),
-    /// The part is of no use; the whole is to be asked for.
+    /// The part cannot be continued; the whole must be requested.
     Useless,
     /// The response is about something else.
     Refused,

@@ -140,7 +140,7 @@ impl Fetch {
         self.watch.rate.replace(Some(call));
     }
 
-    /// The server or proxy that is waited for, and what it is to do.
+    /// Returns the server or proxy that the request waits for, and the stage it has reached.
     fn awaited(&self) -> (String, RequestStage) {
         if let Stage::Waiting(_, connecting) = &*self.stage.borrow() {
             let stage = connecting.stage().map_or(RequestStage::Queue, RequestStage::Connect);
