@@ -5,45 +5,47 @@ use crate::runner::case::{Case, Peer, Workload};
 use crate::runner::child::{self, Core};
 
 pub const WORKLOAD: Workload =
-    Workload { name: "deferred", about: "chains of ten callbacks, pending and fired", cases };
+    Workload { name: "deferred", about: "chains of one, three and ten callbacks, pending and fired", cases };
 
 const SLICES: usize = 8;
 
 fn cases(quick: bool) -> Vec<Case> {
     let times: u64 = if quick { 100_000 } else { 1_000_000 };
-    let peer = |name, program: &'static str, role: &'static str| {
-        Peer::new(name, move || child::sample(Core::Measured, program, role, &arguments([&times])))
+    let peer = |name, length: u64, program: &'static str, role: &'static str| {
+        Peer::new(name, move || child::sample(Core::Measured, program, role, &arguments([&times, &length])))
+    };
+    let case = |title: &str, peers| Case { title: title.to_owned(), metrics: CPU, peers, slices: SLICES };
+    let pending = |length| {
+        let mut peers = vec![
+            peer("std Vec of boxed closures", length, "std", "deferred-closures"),
+            peer("twistor", length, "twistor", "deferred-pending"),
+            peer("std boxed futures", length, "std", "deferred-futures"),
+        ];
+        if length == 10 {
+            peers.push(peer("twistor, written out", length, "twistor", "deferred-written-out"));
+        }
+        let title = format!(
+            "callbacks on a u64, each with a captured u64, in a number known at run time: {length}; made, fired, dropped; per chain"
+        );
+        case(&title, peers)
     };
     vec![
-        Case {
-            title: "ten callbacks on a u64, each with a captured u64: made, fired, dropped; per chain"
-                .to_owned(),
-            metrics: CPU,
-            peers: vec![
-                peer("std Vec of boxed closures", "std", "deferred-closures"),
-                peer("twistor", "twistor", "deferred-pending"),
-                peer("twistor, written out", "twistor", "deferred-written-out"),
-                peer("std boxed futures", "std", "deferred-futures"),
+        pending(1),
+        pending(3),
+        pending(10),
+        case(
+            "ten callbacks added to a chain that has fired; per chain",
+            vec![
+                peer("plain additions", 10, "std", "deferred-calls"),
+                peer("twistor", 10, "twistor", "deferred-fired"),
             ],
-            slices: SLICES,
-        },
-        Case {
-            title: "the same ten added to a chain that has fired; per chain".to_owned(),
-            metrics: CPU,
-            peers: vec![
-                peer("plain additions", "std", "deferred-calls"),
-                peer("twistor", "twistor", "deferred-fired"),
+        ),
+        case(
+            "without callbacks: made, fired, dropped",
+            vec![
+                peer("std one boxed closure", 0, "std", "deferred-closure"),
+                peer("twistor", 0, "twistor", "deferred-bare"),
             ],
-            slices: SLICES,
-        },
-        Case {
-            title: "without callbacks: made, fired, dropped".to_owned(),
-            metrics: CPU,
-            peers: vec![
-                peer("std one boxed closure", "std", "deferred-closure"),
-                peer("twistor", "twistor", "deferred-bare"),
-            ],
-            slices: SLICES,
-        },
+        ),
     ]
 }

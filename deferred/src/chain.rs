@@ -38,6 +38,13 @@ pub(crate) struct Node<T, S: ?Sized> {
     pub(crate) stage: S,
 }
 
+impl<T, S: Default> Default for Node<T, S> {
+    #[inline]
+    fn default() -> Self {
+        Node { out: Out::new(Slot::Open), stage: S::default() }
+    }
+}
+
 impl<T, S> Node<T, S> {
     pub(crate) fn new(stage: S) -> Rc<Self> {
         Node::with(Slot::Open, stage)
@@ -93,16 +100,24 @@ pub(crate) trait Callback<T>: 'static {
 
 /// A stage made by one `add_…` call.
 pub(crate) struct Added<T, C> {
-    callback: Cell<Option<C>>,
-    added_at: &'static Location<'static>,
-    step: Step,
+    /// The callback, where it was added, and what is recorded of it.
+    callback: Cell<Option<(C, &'static Location<'static>, Step)>>,
     input: PhantomData<fn(T)>,
 }
 
-impl<T, C> Added<T, C> {
+impl<T, C> Default for Added<T, C> {
+    fn default() -> Self {
+        Added { callback: Cell::new(None), input: PhantomData }
+    }
+}
+
+impl<U, T, C> Node<U, Added<T, C>> {
     #[inline]
-    pub(crate) fn new(callback: C, added_at: &'static Location<'static>, step: Step) -> Self {
-        Added { callback: Cell::new(Some(callback)), added_at, step, input: PhantomData }
+    pub(crate) fn added(callback: C, added_at: &'static Location<'static>, step: Step) -> Rc<Self> {
+        // `Rc::new` would make the node on the stack and copy it, which costs as much as the allocation.
+        let node = Rc::<Self>::default();
+        node.stage.callback.set(Some((callback, added_at, step)));
+        node
     }
 }
 
@@ -110,10 +125,9 @@ impl<T, C> Stage for Added<T, C> {}
 
 impl<T: 'static, C: Callback<T>> Input<T> for Node<C::Value, Added<T, C>> {
     fn run(self: Rc<Self>, input: Settled<T>, run: &mut Run) {
-        let Some(callback) = self.stage.callback.take() else { return };
-        let step = &self.stage.step;
+        let Some((callback, added_at, step)) = self.stage.callback.take() else { return };
         step.entered(input.is_ok());
-        let outcome = call(callback, input, self.stage.added_at);
+        let outcome = call(callback, input, added_at);
         step.left(&outcome);
         match outcome.0 {
             State::Fired(result) => {

@@ -188,7 +188,7 @@ impl<T: 'static> Deferred<T> {
 
     #[inline]
     fn from_source(source: Rc<Source<T>>) -> (Deferred<T>, Trigger<T>) {
-        let track = source.link().track.clone();
+        let track = source.link().track();
         let pending = Pending::new(source.clone(), source.clone());
         (Deferred(State::Pending(pending), track), Trigger::new(source))
     }
@@ -440,7 +440,7 @@ impl<T: 'static> Pending<T> {
         let Some((origin, end)) = self.into_ends() else { return Deferred::fired(Err(Unhandled::taken())) };
         match input {
             None => {
-                let node = Node::new(Added::new(callback, place, step));
+                let node = Node::<C::Value, Added<T, C>>::added(callback, place, step);
                 end.out.put(Slot::Next(node.clone()));
                 Deferred::of(State::Pending(Pending::new(origin, node)))
             }
@@ -463,7 +463,7 @@ fn later<T: 'static, C: Callback<T>>(
     place: &'static Location<'static>,
     step: Step,
 ) -> Deferred<C::Value> {
-    let node = Node::new(Added::new(callback, place, step));
+    let node = Node::<C::Value, Added<T, C>>::added(callback, place, step);
     end.out.put(Slot::Next(node.clone()));
     chain::drive_later(origin.clone(), end, input);
     Deferred::of(State::Pending(Pending::new(origin, node)))

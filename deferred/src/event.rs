@@ -91,7 +91,13 @@ impl<T: Clone + 'static> DeferredEvent<T> {
         self.happen(Outcome::Error(Rc::new(move || Failure::made_at(Box::new(error.clone()), place))));
     }
 
-    /// Forgets what happened, so that new waiters wait for the next [`fire`](DeferredEvent::fire).
+    /// Fails all waiters, and every later one, each with a failure that `make` returns: for errors that cannot be cloned.
+    pub fn fail_with(&self, make: impl Fn() -> Failure + 'static) {
+        self.happen(Outcome::Error(Rc::new(make)));
+    }
+
+    /// Forgets what happened, so that new waiters wait for the next [`fire`](DeferredEvent::fire). For events that happen
+    /// again and again.
     pub fn reset(&self) {
         let forgotten = self.0.outcome.take();
         drop(forgotten);

@@ -14,7 +14,7 @@
 //! cancel by itself, by a [`Canceller`](crate::Canceller), is kept apart until its own end, which a
 //! [`Boundary`](crate::chain) stage marks; such an origin is *bounded*.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
@@ -30,7 +30,7 @@ pub(crate) trait Origin {
 
 pub(crate) struct OriginLink {
     made_at: Cell<&'static Location<'static>>,
-    pub(crate) track: Track,
+    track: OnceCell<Track>,
     state: Cell<OriginState>,
     /// Whether a boundary stands where this chain ends and the one that waits for it goes on.
     bounded: Cell<bool>,
@@ -47,16 +47,38 @@ pub(crate) enum OriginState {
     Fired,
 }
 
-impl OriginLink {
+impl Default for OriginLink {
     #[inline]
-    pub(crate) fn new(made_at: &'static Location<'static>, track: Track) -> OriginLink {
+    fn default() -> Self {
         OriginLink {
-            made_at: Cell::new(made_at),
-            track,
+            made_at: Cell::new(Location::caller()),
+            track: OnceCell::new(),
             state: Cell::new(OriginState::Live),
             bounded: Cell::new(false),
             waiting_on: Cell::new(None),
             waited_by: Cell::new(None),
+        }
+    }
+}
+
+impl OriginLink {
+    /// Sets what it does not begin with.
+    #[inline]
+    pub(crate) fn init(&self, made_at: &'static Location<'static>, track: Track) {
+        self.made_at.set(made_at);
+        // Once for each.
+        let _ = self.track.set(track);
+    }
+
+    #[inline]
+    pub(crate) fn track(&self) -> Track {
+        self.track.get().cloned().unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn fired(&self, ok: bool) {
+        if let Some(track) = self.track.get() {
+            track.fired(ok);
         }
     }
 
@@ -68,7 +90,9 @@ impl OriginLink {
 
     pub(crate) fn attribute_to(&self, place: &'static Location<'static>) {
         self.made_at.set(place);
-        self.track.attribute_to(place);
+        if let Some(track) = self.track.get() {
+            track.attribute_to(place);
+        }
     }
 
     #[inline]

@@ -40,6 +40,21 @@ impl<T> Out<T> {
         self.replace(Slot::Open)
     }
 
+    /// Keeps the result if the handle is all that takes it; otherwise returns it.
+    #[inline]
+    pub(crate) fn fill(&self, result: Settled<T>) -> Result<(), Settled<T>> {
+        match self.take() {
+            Slot::Open => {
+                self.put(Slot::Done(result));
+                Ok(())
+            }
+            other => {
+                self.put(other);
+                Err(result)
+            }
+        }
+    }
+
     /// Fills the slot, which is empty.
     #[inline]
     pub(crate) fn put(&self, slot: Slot<T>) {

@@ -22,20 +22,33 @@ pub(crate) struct Head<T: 'static> {
     canceller: Cell<Option<CancelWith<T>>>,
 }
 
+impl<T: 'static> Default for Head<T> {
+    #[inline]
+    fn default() -> Self {
+        Head { link: OriginLink::default(), canceller: Cell::new(None) }
+    }
+}
+
 pub(crate) type Source<T> = Node<T, Head<T>>;
 
 impl<T: 'static> Source<T> {
     #[inline]
     pub(crate) fn at(made_at: &'static Location<'static>, canceller: Option<CancelWith<T>>) -> Rc<Source<T>> {
-        let link = OriginLink::new(made_at, Track::new(made_at));
-        Node::new(Head { link, canceller: Cell::new(canceller) })
+        // Not `Rc::new`, for the reason of `Node::added`.
+        let source = Rc::<Self>::default();
+        source.stage.link.init(made_at, Track::new(made_at));
+        if canceller.is_some() {
+            source.stage.canceller.set(canceller);
+        }
+        source
     }
 
     /// A source that has fired, for a chain that has none of its own any more.
     pub(crate) fn fired_at(made_at: &'static Location<'static>) -> Rc<Source<T>> {
-        let link = OriginLink::new(made_at, Track::default());
-        link.enter(OriginState::Fired);
-        Source::<T>::new(Head { link, canceller: Cell::new(None) })
+        let source = Rc::<Self>::default();
+        source.stage.link.init(made_at, Track::default());
+        source.stage.link.enter(OriginState::Fired);
+        source
     }
 
     /// From here on it has fired.
@@ -43,14 +56,17 @@ impl<T: 'static> Source<T> {
     fn settle(&self, ok: bool) {
         let link = &self.stage.link;
         link.enter(OriginState::Fired);
-        link.track.fired(ok);
+        link.fired(ok);
         drop(self.stage.canceller.take());
     }
 
     #[inline]
     fn fire(self: Rc<Self>, result: Settled<T>) {
         self.settle(result.is_ok());
-        chain::drive(self.clone(), self, result);
+        // Without callbacks there is nothing to run.
+        if let Err(result) = self.out.fill(result) {
+            chain::drive(self.clone(), self, result);
+        }
     }
 
     fn fail(self: Rc<Self>, failure: Failure) {
@@ -103,13 +119,14 @@ impl<T: 'static> Origin for Source<T> {
 /// `reactor.defer_to_thread(work)`, which is a Deferred, or by `remote.call_from_thread(call)`.
 #[must_use = "a trigger dropped unfired fires `Abandoned`"]
 pub struct Trigger<T: 'static> {
-    source: Rc<Source<T>>,
+    /// There until it fires.
+    source: Option<Rc<Source<T>>>,
 }
 
 impl<T: 'static> Trigger<T> {
     #[inline]
     pub(crate) fn new(source: Rc<Source<T>>) -> Trigger<T> {
-        Trigger { source }
+        Trigger { source: Some(source) }
     }
 
     /// Fires the Deferred with its value. Twisted's `callback`.
@@ -133,13 +150,18 @@ impl<T: 'static> Trigger<T> {
     ///
     /// Ignored after the Deferred was cancelled.
     #[inline]
-    pub fn fire(self, result: Result<T, Failure>) {
-        if self.is_live() {
+    pub fn fire(mut self, result: Result<T, Failure>) {
+        if let Some(source) = self.take_live() {
             match result {
-                Ok(value) => self.source.clone().fire(Ok(value)),
-                Err(failure) => self.source.clone().fail(failure),
+                Ok(value) => source.fire(Ok(value)),
+                Err(failure) => source.fail(failure),
             }
         }
+    }
+
+    #[inline]
+    fn take_live(&mut self) -> Option<Rc<Source<T>>> {
+        self.source.take().filter(|source| source.stage.link.state() != OriginState::Fired)
     }
 
     /// Fires the Deferred with a value that goes back if nobody reads it: `give_back` gets it where the Deferred is
@@ -163,10 +185,9 @@ impl<T: 'static> Trigger<T> {
     ///
     /// # Panics
     /// A panic of `give_back` is logged.
-    pub fn lend(self, value: T, give_back: impl FnOnce(T) + 'static) {
+    pub fn lend(mut self, value: T, give_back: impl FnOnce(T) + 'static) {
         let lent = Lent::new(value, give_back);
-        if self.is_live() {
-            let source = self.source.clone();
+        if let Some(source) = self.take_live() {
             source.settle(true);
             chain::drive_lent(source.clone(), source, lent);
         }
@@ -175,23 +196,24 @@ impl<T: 'static> Trigger<T> {
     /// Whether firing would do anything: false once the Deferred was cancelled.
     #[inline]
     pub fn is_live(&self) -> bool {
-        self.source.stage.link.state() != OriginState::Fired
+        self.source.as_ref().is_some_and(|source| source.stage.link.state() != OriginState::Fired)
     }
 }
 
 impl<T: 'static> Drop for Trigger<T> {
     #[inline]
     fn drop(&mut self) {
-        if self.source.stage.link.state() == OriginState::Live {
-            abandon(&self.source);
+        if let Some(source) = self.source.take() {
+            if source.stage.link.state() == OriginState::Live {
+                abandon(source);
+            }
         }
     }
 }
 
 #[cold]
-fn abandon<T: 'static>(source: &Rc<Source<T>>) {
+fn abandon<T: 'static>(source: Rc<Source<T>>) {
     let failure = Failure::made_at(Box::new(Abandoned), source.stage.link.made_at());
-    let source = source.clone();
     if std::thread::panicking() {
         // Callbacks do not run inside of a panic, but as soon as it is caught.
         let failure = if is_ending() { failure.quiet() } else { failure };

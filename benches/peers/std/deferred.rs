@@ -10,25 +10,24 @@ use std::task::{Context, Poll, Waker};
 use crate::runner::child::Arguments;
 use crate::runner::sample::Stopwatch;
 
-pub const CALLBACKS: u64 = 10;
-
-pub fn measure(arguments: &Arguments<'_>, mut chain: impl FnMut(u64)) {
-    let times = arguments.number(0);
+/// Makes chains of a length that the compiler does not know, and runs each once.
+pub fn measure(arguments: &Arguments<'_>, mut chain: impl FnMut(u64, u64)) {
+    let (times, length) = (arguments.number(0), arguments.number(1));
     let captured = black_box(3);
     for _ in 0..times / 10 {
-        chain(captured);
+        chain(captured, black_box(length));
     }
     let clock = Stopwatch::start();
     for _ in 0..times {
-        chain(captured);
+        chain(captured, black_box(length));
     }
     clock.stop(times).report();
 }
 
 pub fn closures(arguments: &Arguments<'_>) {
-    measure(arguments, |captured| {
-        let mut chain: Vec<Box<dyn FnOnce(u64) -> u64>> = Vec::new();
-        for index in 0..CALLBACKS {
+    measure(arguments, |captured, length| {
+        let mut chain: Vec<Box<dyn FnOnce(u64) -> u64>> = Vec::with_capacity(length as usize);
+        for index in 0..length {
             let added = captured + index;
             chain.push(Box::new(move |n| n.wrapping_add(added)));
         }
@@ -42,7 +41,7 @@ pub fn closures(arguments: &Arguments<'_>) {
 
 /// One closure in a box: what a Deferred without callbacks is compared with.
 pub fn closure(arguments: &Arguments<'_>) {
-    measure(arguments, |captured| {
+    measure(arguments, |captured, _| {
         let callback: Box<dyn FnOnce(u64) -> u64> = Box::new(move |n| n.wrapping_add(captured));
         black_box(black_box(callback)(black_box(1)));
     });
@@ -50,9 +49,9 @@ pub fn closure(arguments: &Arguments<'_>) {
 
 /// Plain calls, which the compiler may do away with.
 pub fn calls(arguments: &Arguments<'_>) {
-    measure(arguments, |captured| {
+    measure(arguments, |captured, length| {
         let mut n = black_box(1_u64);
-        for index in 0..CALLBACKS {
+        for index in 0..length {
             let added = captured + index;
             n = n.wrapping_add(added);
         }
@@ -72,10 +71,10 @@ impl Future for Fires {
 
 pub fn futures(arguments: &Arguments<'_>) {
     let mut context = Context::from_waker(Waker::noop());
-    measure(arguments, |captured| {
+    measure(arguments, |captured, length| {
         let trigger = Rc::new(Cell::new(None));
         let mut chain: Pin<Box<dyn Future<Output = u64>>> = Box::pin(Fires(trigger.clone()));
-        for index in 0..CALLBACKS {
+        for index in 0..length {
             let added = captured + index;
             chain = Box::pin(async move { chain.await.wrapping_add(added) });
         }

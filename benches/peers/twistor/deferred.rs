@@ -4,12 +4,12 @@ use std::hint::black_box;
 
 use twistor::deferred::{Deferred, succeed};
 
-use crate::peers::std::deferred::{CALLBACKS, measure};
+use crate::peers::std::deferred::measure;
 use crate::runner::child::Arguments;
 
 #[inline(always)]
-fn add_ten(mut deferred: Deferred<u64>, captured: u64) -> Deferred<u64> {
-    for index in 0..CALLBACKS {
+fn add(mut deferred: Deferred<u64>, captured: u64, length: u64) -> Deferred<u64> {
+    for index in 0..length {
         let added = captured + index;
         deferred = deferred.add_callback(move |n| Ok(n.wrapping_add(added)));
     }
@@ -17,17 +17,17 @@ fn add_ten(mut deferred: Deferred<u64>, captured: u64) -> Deferred<u64> {
 }
 
 pub fn pending(arguments: &Arguments<'_>) {
-    measure(arguments, |captured| {
+    measure(arguments, |captured, length| {
         let (deferred, trigger) = Deferred::<u64>::new();
-        let deferred = add_ten(deferred, captured);
+        let deferred = add(deferred, captured, length);
         black_box(trigger).callback(black_box(1));
         drop(black_box(deferred));
     });
 }
 
-/// Each callback a closure of its own, as in code that somebody wrote.
+/// Ten callbacks, each a closure of its own, as in a program.
 pub fn written_out(arguments: &Arguments<'_>) {
-    measure(arguments, |captured| {
+    measure(arguments, |captured, _| {
         let (deferred, trigger) = Deferred::<u64>::new();
         let deferred = deferred
             .add_callback(move |n| Ok(n.wrapping_add(captured)))
@@ -46,11 +46,13 @@ pub fn written_out(arguments: &Arguments<'_>) {
 }
 
 pub fn fired(arguments: &Arguments<'_>) {
-    measure(arguments, |captured| drop(black_box(add_ten(succeed(black_box(1)), captured))));
+    measure(arguments, |captured, length| {
+        drop(black_box(add(succeed(black_box(1)), captured, length)));
+    });
 }
 
 pub fn bare(arguments: &Arguments<'_>) {
-    measure(arguments, |_| {
+    measure(arguments, |_, _| {
         let (deferred, trigger) = Deferred::<u64>::new();
         black_box(trigger).callback(black_box(1));
         drop(black_box(deferred));
