@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 
 use mio::net::UdpSocket;
-use twistor_deferred::{Deferred, Failure, Trigger, guarded, succeed};
+use twistor_deferred::{Deferred, DeferredEvent, Failure, guarded, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
 pub use self::multicast::MulticastInterface;
@@ -212,14 +212,17 @@ impl DatagramTransport {
 
     /// Closes the port. Fires when `stopped` has been called; at once if it was closed before. Twisted:
     /// `stopListening`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait. The port is closed all the same.
     #[track_caller]
     pub fn stop_listening(&self) -> Deferred<()> {
         match self.port.upgrade() {
             Some(port) if !port.lost.get() => {
-                let (deferred, trigger) = Deferred::new();
-                port.stopping.borrow_mut().push(trigger);
+                port.stopping.set(true);
                 port.wake();
-                deferred
+                port.stopped.wait()
             }
             _ => succeed(()),
         }
@@ -246,7 +249,8 @@ struct Port<P: DatagramProtocol + ?Sized> {
     started: Cell<bool>,
     refused: Cell<bool>,
     lost: Cell<bool>,
-    stopping: RefCell<Vec<Trigger<()>>>,
+    stopping: Cell<bool>,
+    stopped: DeferredEvent<()>,
     /// Borrowed while a method of it runs. Nobody but `enter` asks for it, and the loop does not re-enter itself.
     protocol: RefCell<P>,
 }
@@ -272,7 +276,8 @@ impl Port<dyn DatagramProtocol> {
             started: Cell::new(false),
             refused: Cell::new(false),
             lost: Cell::new(false),
-            stopping: RefCell::default(),
+            stopping: Cell::new(false),
+            stopped: DeferredEvent::new(),
             protocol: RefCell::new(protocol),
         });
         let registration = socket.watch(handle, port.clone())?;
@@ -297,10 +302,10 @@ impl Port<dyn DatagramProtocol> {
         } else {
             Progress::Drained
         };
-        if self.refused.take() && self.stopping.borrow().is_empty() {
+        if self.refused.take() && !self.stopping.get() {
             self.enter("connection_refused", |protocol| protocol.connection_refused(&transport));
         }
-        if !self.stopping.borrow().is_empty() {
+        if self.stopping.get() {
             self.close(ConnectionDone.into());
         }
         progress
@@ -309,7 +314,7 @@ impl Port<dyn DatagramProtocol> {
     fn receive(&self, transport: &DatagramTransport, scratch: &mut [u8]) -> Progress {
         let mut failures = 0;
         for _ in 0..DATAGRAMS_PER_TURN {
-            if !self.stopping.borrow().is_empty() {
+            if self.stopping.get() {
                 return Progress::Drained;
             }
             let received = match &*self.socket.borrow() {
@@ -353,9 +358,7 @@ impl<P: DatagramProtocol + ?Sized> Port<P> {
                 Ok(())
             });
         }
-        for trigger in self.stopping.take() {
-            trigger.callback(());
-        }
+        self.stopped.fire(());
     }
 
     fn enter(&self, method: &'static str, call: impl FnOnce(&mut P) -> Result<(), Failure>) {
@@ -388,7 +391,7 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::time::Duration;
 
-    use twistor_deferred::Deferred;
+    use twistor_deferred::{Deferred, Trigger};
     use twistor_reactor::Reactor;
 
     use super::*;

@@ -468,6 +468,10 @@ impl Transport {
     /// # Errors
     ///
     /// [`ConnectionLost`] or [`ConnectionAborted`](crate::ConnectionAborted), when the connection ends before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait. The data is sent all the same.
     #[track_caller]
     pub fn drained(&self) -> Deferred<()> {
         match self.connection.upgrade() {

@@ -69,6 +69,48 @@ fn reads_are_answered_in_order_however_the_data_is_cut() {
     }
 }
 
+/// Awaits `read` until its answer has come, and drops it unread.
+fn unread<T: 'static>(read: Deferred<T>) {
+    let mut read = std::pin::pin!(read);
+    let waiting = std::future::Future::poll(
+        read.as_mut(),
+        &mut std::task::Context::from_waker(std::task::Waker::noop()),
+    );
+    assert!(waiting.is_pending());
+}
+
+// P13, D10.1
+#[test]
+fn a_read_that_an_await_gave_up_takes_no_line() {
+    for piece in [1, 100] {
+        let got = converse(b"one\r\ntwo\n", piece, |peer| {
+            unread(peer.read_line(10));
+            unread(peer.read_exact(3));
+            all(vec![peer.read_line(10), peer.read_line(10)])
+        });
+        assert_eq!(got.unwrap(), [&b"one"[..], b"two"]);
+    }
+}
+
+// P13, D10.4
+#[test]
+fn an_answer_that_nobody_read_goes_back() {
+    let got = converse(b"one\r\ntwo\n", 100, |peer| {
+        peer.read_exact(1).add_callback(move |first| {
+            assert_eq!(first, b"o");
+            let line = peer.read_line(10);
+            assert!(line.is_fired());
+            drop(line);
+            let (rest, next) = (peer.read_some(), peer.read_line(10));
+            assert!(rest.is_fired() && !next.is_fired());
+            drop(rest);
+            assert!(next.is_fired());
+            all(vec![next, peer.read_line(10)])
+        })
+    });
+    assert_eq!(got.unwrap(), [&b"ne"[..], b"two"]);
+}
+
 // P13
 #[test]
 fn an_array_is_read_as_so_many_bytes_are() {

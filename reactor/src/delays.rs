@@ -22,6 +22,10 @@ use crate::{Clock, DelayedCall, ScheduledCall};
 /// assert_eq!(reactor.run_until(greeting)?, "good morning");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Cancel safety
+///
+/// Cancelling takes the timer away; the function is not called.
 #[track_caller]
 pub fn defer_later<O: Outcome>(
     clock: &(impl Clock + ?Sized),

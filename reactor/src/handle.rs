@@ -269,6 +269,10 @@ impl Handle {
     ///
     /// What `f` returns; [`Panicked`](twistor_deferred::Panicked) if it panics; [`ReactorGone`]; an
     /// [`io::Error`](std::io::Error) if no thread could be started.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling prevents work that has not begun. Work that has begun runs to its end, and its result is dropped.
     #[track_caller]
     pub fn defer_to_thread<T: Send + 'static>(
         &self,
@@ -288,6 +292,10 @@ impl Handle {
     /// eight run at once; the others wait for these, in order.
     ///
     /// # Errors
+    ///
+    /// As [`defer_to_thread`](Handle::defer_to_thread).
+    ///
+    /// # Cancel safety
     ///
     /// As [`defer_to_thread`](Handle::defer_to_thread).
     #[track_caller]

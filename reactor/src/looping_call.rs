@@ -99,6 +99,10 @@ impl LoopingCall {
     /// # Errors
     ///
     /// [`AlreadyLooping`], if it is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling stops the loop.
     #[track_caller]
     pub fn start(&self, interval: Duration) -> Deferred<()> {
         self.begin(interval, true)
@@ -109,6 +113,10 @@ impl LoopingCall {
     /// # Errors
     ///
     /// [`AlreadyLooping`], if it is.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`start`](LoopingCall::start).
     #[track_caller]
     pub fn start_later(&self, interval: Duration) -> Deferred<()> {
         self.begin(interval, false)

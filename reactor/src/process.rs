@@ -79,6 +79,10 @@ impl Handle {
     ///
     /// Those of [`spawn_process`](Handle::spawn_process); [`ExitStatusLost`]. A program that fails is no error: the
     /// output has its status.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling kills the process and closes its outputs. What it had written is lost.
     #[track_caller]
     pub fn process_output(&self, program: impl Into<ProcessBuilder>) -> Deferred<Output> {
         let output = Rc::new(RefCell::new((Vec::new(), Vec::new())));
@@ -195,6 +199,10 @@ impl Process {
     /// # Errors
     ///
     /// `BrokenPipe` when standard input is closed before that.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait. The data is written all the same.
     #[track_caller]
     pub fn written(&self) -> Deferred<()> {
         match self.stdin.upgrade() {
@@ -262,6 +270,10 @@ impl Process {
     /// # Errors
     ///
     /// [`ExitStatusLost`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait and leaves the process alone.
     #[track_caller]
     pub fn exited(&self) -> Deferred<ExitStatus> {
         self.state.exited()
@@ -273,6 +285,10 @@ impl Process {
     /// # Errors
     ///
     /// [`ExitStatusLost`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait and leaves the process alone.
     #[track_caller]
     pub fn ended(&self) -> Deferred<ExitStatus> {
         self.state.ended()

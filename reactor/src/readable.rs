@@ -28,11 +28,14 @@ impl Handle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// Cancelling ends the watch and drops `io`.
-    ///
     /// # Errors
     ///
     /// Errors of the operating system; `AlreadyExists` for a descriptor that is registered already.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling, as when an awaiting task is dropped or loses a `select`, ends the watch and drops `io`. No data is
+    /// lost: nothing is read.
     #[track_caller]
     pub fn readable<F: AsFd + 'static>(&self, io: F) -> Deferred<F> {
         self.once_ready(io, Interest::READABLE, Location::caller())
@@ -42,6 +45,10 @@ impl Handle {
     /// [`readable`](Handle::readable).
     ///
     /// # Errors
+    ///
+    /// As [`readable`](Handle::readable).
+    ///
+    /// # Cancel safety
     ///
     /// As [`readable`](Handle::readable).
     #[track_caller]

@@ -63,6 +63,12 @@ impl Handle {
     ///
     /// Cancelling the Deferred drops the future at once, or as soon as it returns if it is being polled. Dropping the
     /// Deferred cancels nothing. The future is dropped before the callbacks get its result.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling drops the future, which cancels the Deferreds that it awaits. So awaiting a task in another one
+    /// ties the two together; [`detach`](Deferred::detach) or dropping the Deferred before it is polled lets the task
+    /// run on.
     #[track_caller]
     pub fn spawn<O: Outcome + 'static>(
         &self,

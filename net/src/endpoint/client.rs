@@ -177,6 +177,11 @@ impl ClientEndpoint {
     /// is cancelled, `HandshakeFailed` when there is a server but no TLS with it, else
     /// [`ConnectFailed`](crate::ConnectFailed). When all addresses of a name fail, the error is the most telling one,
     /// and its `others` lists the rest. Then the protocol is dropped, and was not called.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling stops connecting, name lookup included. A connection that has been made and is dropped unread stays
+    /// open: its protocol has it.
     #[track_caller]
     pub fn connect<P: Protocol>(&self, handle: &Handle, protocol: P) -> Deferred<Transport> {
         let (connecting, starter) = (Connecting::new(handle, self.target.clone()), handle.clone());

@@ -43,6 +43,12 @@ impl Pending {
         bytes
     }
 
+    /// Puts bytes back that were given out, before all others.
+    pub(crate) fn put_back(&mut self, mut bytes: Vec<u8>) {
+        bytes.extend_from_slice(self.as_slice());
+        *self = Pending { bytes, used: 0 };
+    }
+
     /// Gives memory back; moves the rest to the front only when that is the smaller part, so that taking many small
     /// pieces off a large buffer costs no more than its length.
     pub(crate) fn compact(&mut self) {

@@ -24,6 +24,12 @@ const READ_AHEAD: usize = 64 * 1024;
 /// A [`Protocol`] is the cheaper way for many connections or much data. Twisted has no such thing; its nearest is
 /// `protocols.stateful`.
 ///
+/// # Cancel safety
+///
+/// A read that is cancelled, or whose awaiting task is dropped, takes no bytes. Bytes that were given to a read and that
+/// nobody read go back, for the next read; [`read_array`](Conversation::read_array) is the exception. So a read may be
+/// one branch of a `select`, or have a time limit around the task that awaits it.
+///
 /// ```
 /// use twistor_deferred::Deferred;
 /// use twistor_net::{ClientEndpoint, Conversation, Failure, ServerEndpoint, conversations};
@@ -99,6 +105,10 @@ impl Conversation {
 
     /// As [`read_exact`](Conversation::read_exact), as an array, which can be taken apart where it is read.
     ///
+    /// # Cancel safety
+    ///
+    /// Cancelled before its bytes have come, it takes none. An array that has come and is dropped unread is lost.
+    ///
     /// ```
     /// # use twistor_net::{Conversation, Failure};
     /// async fn frame(peer: &Conversation) -> Result<Vec<u8>, Failure> {
@@ -142,6 +152,10 @@ impl Conversation {
     }
 
     /// Sends bytes, and fires when the operating system has taken them: when this may be repeated without piling up.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling it ends the wait. The bytes are sent all the same.
     ///
     /// # Errors
     ///
@@ -228,7 +242,13 @@ struct Wanted {
 }
 
 /// Whom to tell, and what.
-type Answered = (Trigger<Vec<u8>>, Result<Vec<u8>, Failure>);
+type Answered = (Trigger<Vec<u8>>, Result<Taken, Failure>);
+
+/// Bytes for a read, and the end of line after them, which it does not get.
+struct Taken {
+    bytes: Vec<u8>,
+    cut: Vec<u8>,
+}
 
 #[derive(Default)]
 struct Shared {
@@ -271,12 +291,34 @@ impl Shared {
     }
 
     /// Answers as many reads as can be, in order. Nothing is borrowed while one fires.
-    fn answer(&self) {
+    fn answer(self: &Rc<Self>) {
         while let Some((trigger, result)) = self.next_answer() {
-            trigger.fire(result);
+            match result {
+                Ok(Taken { bytes, cut }) => {
+                    let shared = Rc::downgrade(self);
+                    trigger.lend(bytes, move |mut bytes| {
+                        if let Some(shared) = shared.upgrade() {
+                            bytes.extend(cut);
+                            shared.put_back(bytes);
+                        }
+                    });
+                }
+                Err(failure) => trigger.errback(failure),
+            }
         }
         self.bytes.borrow_mut().compact();
         self.close_if_unwanted();
+    }
+
+    /// Takes back the answer of a read whose Deferred was dropped unread.
+    fn put_back(self: &Rc<Self>, bytes: Vec<u8>) {
+        self.bytes.borrow_mut().put_back(bytes);
+        for wanted in self.wanted.borrow_mut().iter_mut() {
+            if let Want::Line { scanned, .. } = &mut wanted.want {
+                *scanned = 0;
+            }
+        }
+        self.answer();
     }
 
     fn next_answer(&self) -> Option<Answered> {
@@ -291,8 +333,8 @@ impl Shared {
             let result = match first.want.look(bytes.as_slice(), self.ended.get()) {
                 Answer::Take { bytes: count, cut } => {
                     let mut taken = bytes.take(count);
-                    taken.truncate(count - cut);
-                    Ok(taken)
+                    let cut = taken.split_off(count - cut);
+                    Ok(Taken { bytes: taken, cut })
                 }
                 Answer::Fail(failure) => Err(failure),
                 Answer::Wait if self.lost.get() => {

@@ -45,6 +45,10 @@ impl ListeningPort {
 
     /// Stops accepting and closes the listening socket, before this returns; connections made already live on. The
     /// Deferred has fired. Once stopped, it does nothing more. Twisted: `stopListening`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait. The port is closed all the same.
     pub fn stop_listening(&self) -> Deferred<()> {
         if let Some(listener) = self.listener.upgrade() {
             listener.stop();

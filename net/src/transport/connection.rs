@@ -432,13 +432,13 @@ impl Connection<dyn Protocol> {
         if self.with_io(|io| io.socket.is_starved()) {
             self.starve();
         }
-        let waiting = self.with_io(|io| {
+        let drained = self.with_io(|io| {
             let outgoing = io.sent()?;
-            Some(std::mem::take(&mut outgoing.waiting))
+            outgoing.drained.take()
         });
         self.tidy();
-        for trigger in waiting.into_iter().flatten() {
-            trigger.callback(());
+        if let Some(drained) = drained {
+            drained.fire(());
         }
     }
 }

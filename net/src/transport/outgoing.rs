@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use twistor_deferred::{Canceller, Failure, Trigger};
+use twistor_deferred::{Canceller, DeferredEvent, Failure};
 use twistor_reactor::DelayedCall;
 
 use super::connection::visits::Visit;
@@ -36,8 +36,8 @@ pub(crate) struct Outgoing {
     pub(crate) visits: VecDeque<Visit>,
     /// Deferreds whose results the protocol waits for; cancelled when the connection is lost.
     pub(crate) deliveries: BTreeMap<u64, Canceller>,
-    /// They wait for the queue to be empty.
-    pub(crate) waiting: Vec<Trigger<()>>,
+    /// Fires when the queue is empty, if somebody waits for that.
+    pub(crate) drained: Option<DeferredEvent<()>>,
     /// How much more of what the peer sends is thrown away while its end is waited for, and what ends the wait.
     pub(crate) lingering: Option<(usize, DelayedCall)>,
 }
@@ -61,7 +61,7 @@ impl Outgoing {
             write_limit: None,
             visits: VecDeque::new(),
             deliveries: BTreeMap::new(),
-            waiting: Vec::new(),
+            drained: None,
             lingering: None,
         }
     }
@@ -85,7 +85,7 @@ impl Outgoing {
             && self.write_limit.is_none()
             && self.visits.is_empty()
             && self.deliveries.is_empty()
-            && self.waiting.is_empty()
+            && self.drained.is_none()
             && self.lingering.is_none()
     }
 }

@@ -164,6 +164,10 @@ impl Agent {
     /// # Dropping
     ///
     /// The Deferred dropped, the request goes on; a [`Response`] that nobody takes closes its connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the request, or gives up its place in line, and closes its connection.
     #[track_caller]
     pub fn request(&self, request: impl Into<Request>) -> Deferred<Response> {
         stream::fetch(&self.handle, Some(self.pool.clone()), request.into())
@@ -174,6 +178,10 @@ impl Agent {
     /// # Errors
     ///
     /// Those of [`get_page`](super::get_page).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the request, or gives up its place in line, and closes its connection.
     #[track_caller]
     pub fn get_page(&self, request: impl Into<Request>) -> Deferred<Page> {
         page::fetch(&self.handle, Some(self.pool.clone()), request.into())

@@ -53,6 +53,10 @@ use resume::{Continued, Part};
 /// println!("{bytes} bytes");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Cancel safety
+///
+/// Cancelling ends the transfer and closes its connection.
 #[track_caller]
 pub fn download_page(handle: &Handle, url: impl AsRef<str>, path: impl AsRef<Path>) -> Deferred<u64> {
     Request::get(url).download_page(handle, path, |_, _| ())

@@ -52,6 +52,10 @@ const TRUSTED_LENGTH: u64 = 1 << 20;
 /// println!("{} with {} bytes", page.status(), page.body().len());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Cancel safety
+///
+/// Cancelling ends the request and closes its connection.
 #[track_caller]
 pub fn get_page(handle: &Handle, url: impl AsRef<str>) -> Deferred<Page> {
     Request::get(url).get_page(handle)

@@ -99,6 +99,10 @@ impl ResponseBody {
     ///
     /// [`PartialDownload`] and what else [`get_page`](super::get_page) tells of bodies. Asking again while a piece is
     /// awaited fails that earlier wait with [`Abandoned`](twistor_deferred::Abandoned).
+    ///
+    /// # Cancel safety
+    ///
+    /// A wait that is cancelled takes nothing. A piece that has come and is dropped unread is lost.
     #[track_caller]
     pub fn next(&self) -> Deferred<Option<Vec<u8>>> {
         self.stream.pieces.next(|| self.stream.resume())

@@ -102,15 +102,15 @@ impl Connection<dyn Protocol> {
     #[cold]
     pub(super) fn tell_break(&self, transport: &Transport) {
         self.clear(State::BREAK_UNTOLD);
-        let (producing, waiting) = self.with_io(|io| match &mut io.outgoing {
-            Some(outgoing) => (outgoing.producing.take(), std::mem::take(&mut outgoing.waiting)),
-            None => (None, Vec::new()),
+        let (producing, drained) = self.with_io(|io| match &mut io.outgoing {
+            Some(outgoing) => (outgoing.producing.take(), outgoing.drained.take()),
+            None => (None, None),
         });
         if let Some(Producing { producer, .. }) = producing {
             self.guard("stop_producing", || producer.stop_producing());
         }
-        for trigger in waiting {
-            trigger.errback(ConnectionLost::new(io::ErrorKind::BrokenPipe.into()));
+        if let Some(drained) = drained {
+            drained.fail_with(|| ConnectionLost::new(io::ErrorKind::BrokenPipe.into()).into());
         }
         if !self.is(State::CLOSING.or(State::DOOMED).or(State::SHUT)) {
             self.enter(transport, "write_connection_lost", |protocol| {
@@ -195,7 +195,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
                 queue,
                 producing,
                 reason: written_down,
-                waiting,
+                drained,
                 lingering,
                 visits,
                 deliveries,
@@ -214,12 +214,11 @@ impl<P: Protocol + ?Sized> Connection<P> {
             if let Some(Producing { producer, .. }) = producing {
                 self.guard("stop_producing", || producer.stop_producing());
             }
-            for trigger in waiting {
-                if reset {
-                    trigger.errback(ConnectionAborted);
-                } else {
-                    trigger.errback(ConnectionLost::new(io::ErrorKind::BrokenPipe.into()));
-                }
+            if let Some(drained) = drained {
+                drained.fail_with(move || {
+                    let lost = || ConnectionLost::new(io::ErrorKind::BrokenPipe.into());
+                    if reset { ConnectionAborted.into() } else { lost().into() }
+                });
             }
         }
         let reason = reason.unwrap_or_else(|| ConnectionDone.into());

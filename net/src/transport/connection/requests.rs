@@ -325,9 +325,7 @@ impl Connection<dyn Protocol> {
         if self.with_io(|io| io.is_sent()) {
             return succeed(());
         }
-        let (deferred, trigger) = Deferred::new();
-        self.with_outgoing(|outgoing| outgoing.waiting.push(trigger));
-        deferred
+        self.with_outgoing(|outgoing| outgoing.drained.get_or_insert_default().clone()).wait()
     }
 
     /// Looks at the socket; after the loss there is none.

@@ -44,6 +44,10 @@ impl RequestBody {
     ///
     /// [`BodyRefused`] when the body is malformed, [`BodyCut`] when the client leaves or takes too long. Asking again
     /// while a piece is awaited fails that earlier wait with [`Abandoned`](twistor_deferred::Abandoned).
+    ///
+    /// # Cancel safety
+    ///
+    /// A wait that is cancelled takes nothing. A piece that has come and is dropped unread is lost.
     #[track_caller]
     pub fn next(&self) -> Deferred<Option<Vec<u8>>> {
         self.incoming.pieces.next(|| self.incoming.resume())
