@@ -3,6 +3,7 @@
 mod bulk;
 mod connect;
 mod echo;
+mod hoard;
 mod idle;
 mod ping;
 
@@ -13,6 +14,7 @@ pub fn find(peer: &str, role: &str) -> Option<fn(&Arguments<'_>)> {
         ("load", "echo") => Some(echo::run),
         ("load", "bulk") => Some(bulk::run),
         ("load", "flood") => Some(bulk::flood),
+        ("load", "hoard") => Some(hoard::run),
         ("load", "idle") => Some(idle::run),
         ("load", "ping") => Some(ping::run),
         _ => None,

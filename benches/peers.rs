@@ -56,6 +56,7 @@ mod twistor {
     pub mod remote_calls;
     pub mod timers;
     pub mod turn;
+    pub mod writers;
 }
 
 use crate::runner::child::Arguments;
@@ -134,6 +135,7 @@ pub fn find(peer: &str, role: &str) -> Option<fn(&Arguments<'_>)> {
         ("twistor", "timers-memory") => twistor::timers::memory,
         ("twistor", "timers-reset") => twistor::timers::reset,
         ("twistor", "turn") => twistor::turn::run,
+        ("twistor", "writers") => twistor::writers::run,
         _ => return None,
     })
 }

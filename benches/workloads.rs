@@ -12,6 +12,7 @@ mod remote_calls;
 mod timer_queues;
 mod timers;
 mod turn;
+mod writers;
 
 use crate::runner::case::Workload;
 use crate::runner::sample::{Metric, Unit};
@@ -26,6 +27,7 @@ pub const ALL: &[Workload] = &[
     echo::WORKLOAD,
     bulk::WORKLOAD,
     fairness::WORKLOAD,
+    writers::WORKLOAD,
     idle::WORKLOAD,
     http_server::WORKLOAD,
     http_client::WORKLOAD,
