@@ -101,6 +101,8 @@ fn the_high_water_mark_can_be_set() {
     let (diary, most) = (Diary::new(), Rc::new(Cell::new(0)));
     run(|reactor| {
         let seen = most.clone();
+        // The peer begins to read only then, or it could keep up with the producer.
+        let (full, is_full) = std::sync::mpsc::channel();
         let server = scripted(&diary).on_made(move |transport| {
             transport.set_high_water_mark(1 << 20);
             let source = Rc::new(Source {
@@ -114,10 +116,15 @@ fn the_high_water_mark_can_be_set() {
             source.go();
             assert!(transport.is_full());
             transport.lose_connection();
+            full.send(())?;
             Ok(())
         });
         let port = listen_once(reactor, server);
-        peer(reactor, address(&port), |mut stream| stream.read_to_end(&mut Vec::new()))
+        peer(reactor, address(&port), move |mut stream| {
+            // The sender is dropped if the assertion above fails.
+            let _ = is_full.recv();
+            stream.read_to_end(&mut Vec::new())
+        })
     });
     assert!((1 << 20..=(1 << 20) + PIECE).contains(&most.get()), "{} bytes were buffered", most.get());
 }

@@ -83,7 +83,7 @@ impl Handle {
         future: impl Future<Output = O> + 'static,
         place: &'static Location<'static>,
     ) -> Deferred<O::Value> {
-        let Some(core) = self.core() else { return fail(ReactorGone) };
+        let Some(core) = self.core() else { return fail(ReactorGone).attributed_to(place) };
         let id = core.tasks.next_id();
         let (deferred, trigger) = Deferred::with_canceller({
             let handle = self.clone();
@@ -95,7 +95,7 @@ impl Handle {
             Box::new(Running { place, job: Some((Step::Future(Box::pin(future)), trigger)) }),
         );
         core.shared.wake_task(Ring::new(id, core.shared.clone()));
-        deferred
+        deferred.attributed_to(place)
     }
 
     fn drop_task(&self, id: TaskId) {

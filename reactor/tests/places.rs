@@ -208,6 +208,11 @@ fn a_handler_that_panics_is_named_by_its_type() {
     assert!(lines.len() == 1 && lines[0].contains("::Clumsy panicked: out of cheese"), "{lines:?}");
 }
 
+/// A descriptor that the operating system refuses to watch: the selector itself.
+fn own_selector(reactor: &Reactor) -> std::os::fd::OwnedFd {
+    std::os::fd::AsFd::as_fd(reactor).try_clone_to_owned().unwrap()
+}
+
 fn readable_pipe() -> mio::unix::pipe::Receiver {
     let (mut sender, receiver) = mio::unix::pipe::new().unwrap();
     sender.write_all(b"x").unwrap();
@@ -222,12 +227,8 @@ fn log_lines_of_a_real_reactor_name_the_users_line() {
         real("defer_to_thread, failing", |reactor| {
             drop(reactor.defer_to_thread(|| Err::<(), _>(Cancelled.into())))
         }),
-        real("readable, refused", |reactor| {
-            drop(reactor.readable(std::fs::File::open("/etc/passwd").unwrap()))
-        }),
-        real("writable, refused", |reactor| {
-            drop(reactor.writable(std::fs::File::open("/etc/passwd").unwrap()))
-        }),
+        real("readable, refused", |reactor| drop(reactor.readable(own_selector(reactor)))),
+        real("writable, refused", |reactor| drop(reactor.writable(own_selector(reactor)))),
         real("readable, left at the end", |reactor| {
             let (sender, receiver) = std::os::unix::net::UnixStream::pair().unwrap();
             std::mem::forget(sender);

@@ -161,6 +161,8 @@ impl Incoming {
             self.pieces.end(Err(failure));
         } else if self.pieces.kept() > 0 && !self.paused.replace(true) {
             self.transport.pause_producing();
+            // The pieces that are kept here come before the loss, too.
+            self.transport.keep_back();
         }
     }
 
