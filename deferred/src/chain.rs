@@ -367,6 +367,7 @@ fn splice<T: 'static, S: Stage + 'static>(node: Rc<Node<T, S>>, inner: Pending<T
         return deliver(node, result, run);
     }
     if origin::waits_for(inner.origin(), &run.root) {
+        inner.detach();
         let error = Failure::made_at(Box::new(CircularWait), run.root.link().made_at());
         return deliver(node, Err(error.into()), run);
     }
@@ -410,11 +411,13 @@ impl<T: 'static> Pending<T> {
         }
         // Without a `Canceller` of either, nobody can tell the two chains apart.
         if !origin.as_ref().is_some_and(origin::is_watched) && !origin::is_watched(self.origin()) {
+            self.forget_waker();
             return Deferred::of(State::Pending(self));
         }
         let origin = origin.unwrap_or_else(|| Source::<T>::fired_at(place));
-        let end: Rc<Node<T, dyn Stage>> = Node::new(Awaited::default());
-        self.end_in(Slot::Forward(end.clone()), &origin);
+        // Not `Forward`, which would pass by the waker.
+        let end = Node::new(Awaited::default());
+        self.end_in(Slot::Next(end.clone()), &origin);
         Deferred::of(State::Pending(Pending::new(origin, end)))
     }
 }

@@ -119,6 +119,18 @@ impl<T> Pending<T> {
     pub(crate) fn set_waker(&self, waker: &Waker) -> bool {
         self.tail.0.as_ref().is_some_and(|end| end.stage.set_waker(waker, &self.origin))
     }
+
+    /// Nobody awaits it any more: dropping it cancels nothing.
+    pub(crate) fn forget_waker(&self) {
+        if let Some(end) = &self.tail.0 {
+            end.stage.forget_waker();
+        }
+    }
+
+    /// Drops the handle, and cancels nothing.
+    pub(crate) fn detach(self) {
+        self.forget_waker();
+    }
 }
 
 /// The end of a chain, in the hands of the one who may read its result; there until it leads elsewhere.
@@ -418,10 +430,7 @@ impl<T: 'static> Deferred<T> {
     /// ```
     pub fn detach(self) {
         if let State::Pending(pending) = self.0 {
-            if let Some((_, end)) = pending.into_ends() {
-                end.stage.forget_waker();
-                end.out.close();
-            }
+            pending.detach();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Cancellation passes through `await`, and nothing is lost by it: D10.1 to D10.4, S1.1, S2.1.
+//! Cancellation passes through `await`, and nothing is lost by it: D10.1 to D10.5, S1.1, S2.1.
 
 mod support;
 
@@ -6,12 +6,14 @@ use std::cell::{Cell, RefCell};
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use support::{Diary, Ledger, failure_of, logged, value_of};
 use twistor_deferred::{
-    Abandoned, Cancelled, Deferred, DeferredEvent, DeferredLock, DeferredPool, DeferredQueue, Failure,
-    Trigger, gather_results, guarded, join, race, succeed,
+    Abandoned, Cancelled, Canceller, Deferred, DeferredEvent, DeferredLock, DeferredPool, DeferredQueue,
+    Failure, Trigger, gather_results, guarded, join, race, succeed,
 };
 
 fn poll<T: 'static>(deferred: &mut Deferred<T>) -> Poll<Result<T, Failure>> {
@@ -56,6 +58,75 @@ fn giving_up_reaches_what_a_late_callback_returned() {
     trigger.callback(1);
     give_up(deferred.add_callback(move |_| inner));
     assert!(!inner_trigger.is_live());
+}
+
+/// A waker that counts, and the count.
+fn counting() -> (Waker, Arc<Count>) {
+    let count = Arc::new(Count(AtomicUsize::new(0)));
+    (count.clone().into(), count)
+}
+
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A Deferred with its result, to which a callback was added that returned `inner`. Its canceller is held.
+fn extended_late(inner: Deferred<u64>) -> (Deferred<u64>, Canceller) {
+    let (deferred, trigger) = Deferred::<u64>::new();
+    let canceller = deferred.canceller();
+    trigger.callback(1);
+    (deferred.add_callback(move |_| inner), canceller)
+}
+
+// D10.5, C8
+#[test]
+fn what_a_late_callback_returned_wakes_the_task() {
+    let (inner, trigger) = Deferred::new();
+    let (mut deferred, _canceller) = extended_late(inner);
+    let (waker, count) = counting();
+    assert!(Pin::new(&mut deferred).poll(&mut Context::from_waker(&waker)).is_pending());
+    trigger.callback(2);
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    assert!(matches!(poll(&mut deferred), Poll::Ready(Ok(2))));
+}
+
+// D10.1, C8
+#[test]
+fn giving_up_a_late_callback_logs_nothing() {
+    let (inner, _trigger) = Deferred::new();
+    let (deferred, _canceller) = extended_late(inner);
+    assert_eq!(logged(|| give_up(deferred)), Vec::<String>::new());
+}
+
+// D10.2
+#[test]
+fn a_polled_deferred_that_a_callback_returns_is_given_away() {
+    let (mut inner, trigger) = Deferred::<u64>::new();
+    assert!(poll(&mut inner).is_pending());
+    drop(succeed(()).add_callback(move |()| inner));
+    assert!(trigger.is_live());
+}
+
+// D10.2, D11, D13
+#[test]
+fn a_circular_wait_gives_a_polled_deferred_away() {
+    let own = Rc::new(RefCell::new(None::<Deferred<u64>>));
+    let here = own.clone();
+    let (deferred, trigger) = Deferred::<u64>::new();
+    let (inner, inner_trigger) = Deferred::<u64>::new();
+    let deferred = deferred.add_callback(move |_| here.take().unwrap());
+    let mut deferred = deferred.add_errback(move |failure| inner.add_callback(|_| Err::<u64, _>(failure)));
+    assert!(poll(&mut deferred).is_pending());
+    own.replace(Some(deferred));
+    trigger.callback(1);
+    assert!(inner_trigger.is_live());
+    let lines = logged(|| inner_trigger.callback(1));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("wait for itself"), "{lines:?}");
 }
 
 // D10.1, D12

@@ -6,6 +6,9 @@ use super::program::{Act, CHAINS, Canceller, On, Op, Stage};
 
 type Outcome = Result<usize, String>;
 
+/// The message of a panic with another payload.
+const NOT_TEXT: &str = "a value that is not text";
+
 pub(crate) fn run(program: &[Op]) -> Vec<String> {
     let mut model = Model::default();
     for op in program {
@@ -21,7 +24,18 @@ struct Model {
     handles: [Option<usize>; CHAINS],
     triggers: [Option<usize>; CHAINS],
     cancellers: [Option<usize>; CHAINS],
+    /// How many calls of the library are nested, and whether a panic unwinds.
+    frames: usize,
+    unwinding: bool,
+    parked: VecDeque<Parked>,
     events: Vec<String>,
+}
+
+/// What a panic dropped, and the chain it was of.
+enum Parked {
+    Trigger(usize),
+    Bomb,
+    Awaited(usize),
 }
 
 struct Chain {
@@ -34,6 +48,9 @@ struct Chain {
     waits_on: Option<usize>,
     waited_by: Option<usize>,
     dropped: bool,
+    /// Whether the handle was polled, and whether it was dropped while it was.
+    polled: bool,
+    given_up: bool,
 }
 
 #[derive(PartialEq)]
@@ -73,6 +90,8 @@ impl Model {
                     waits_on: None,
                     waited_by: None,
                     dropped: false,
+                    polled: false,
+                    given_up: false,
                 });
                 let chain = self.chains.len() - 1;
                 self.triggers[*slot] = Some(chain);
@@ -85,6 +104,7 @@ impl Model {
                     On::Value(a) | On::Failure(a) | On::Both(a) => [self.capture(a), None],
                     On::Either(a, b) => [self.capture(a), self.capture(b)],
                 };
+                self.chains[chain].polled = false;
                 self.chains[chain].stages.push_back(Pending { stage: stage.clone(), captured });
                 self.run(chain);
                 self.put_back(*slot, chain);
@@ -96,9 +116,7 @@ impl Model {
             }
             Op::DropTrigger(slot) => {
                 if let Some(chain) = self.triggers[*slot].take() {
-                    if self.chains[chain].source == Source::Live {
-                        self.fire(chain, Err("abandoned".into()));
-                    }
+                    self.drop_trigger(chain);
                 }
             }
             Op::Cancel(slot) => {
@@ -118,6 +136,33 @@ impl Model {
                 }
             }
             Op::DropCanceller(slot) => self.cancellers[*slot] = None,
+            Op::Poll(slot) => {
+                let Some(chain) = self.handles[*slot] else { return };
+                match self.chains[chain].result.take() {
+                    Some(result) => {
+                        self.handles[*slot] = None;
+                        self.events.push(format!("read {}", show(&result)));
+                    }
+                    None => self.chains[chain].polled = true,
+                }
+            }
+            // D10.2
+            Op::Detach(slot) => {
+                if let Some(chain) = self.handles[*slot].take() {
+                    self.detach(chain);
+                }
+            }
+            Op::Unwind(slot, cancel) => {
+                self.parked.push_back(Parked::Bomb);
+                self.unwind(*slot);
+                self.unwinding = false;
+                // D9.2: the next call
+                if *cancel {
+                    self.perform(&Op::Cancel(*slot));
+                }
+                self.enter();
+                self.leave();
+            }
         }
     }
 
@@ -135,9 +180,63 @@ impl Model {
         }
     }
 
+    /// D9, D9.1
+    fn drop_trigger(&mut self, chain: usize) {
+        if self.chains[chain].source != Source::Live {
+            return;
+        }
+        match self.unwinding {
+            true => self.parked.push_back(Parked::Trigger(chain)),
+            false => self.fire(chain, Err("abandoned".into())),
+        }
+    }
+
+    /// D10.1, D10.3
     fn drop_handle(&mut self, chain: usize) {
+        let this = &mut self.chains[chain];
+        if this.polled && this.result.is_none() {
+            this.given_up = true;
+            match self.unwinding {
+                true => self.parked.push_back(Parked::Awaited(chain)),
+                false => self.cancel(chain),
+            }
+        }
+        self.detach(chain);
+    }
+
+    fn detach(&mut self, chain: usize) {
         self.chains[chain].dropped = true;
         self.settle(chain);
+    }
+
+    /// A panic begins, which drops the trigger and the handle of a slot.
+    fn unwind(&mut self, slot: usize) {
+        self.unwinding = true;
+        let (trigger, handle) = (self.triggers[slot].take(), self.handles[slot].take());
+        if let Some(chain) = trigger {
+            self.drop_trigger(chain);
+        }
+        if let Some(chain) = handle {
+            self.drop_handle(chain);
+        }
+    }
+
+    fn enter(&mut self) {
+        self.frames += 1;
+    }
+
+    /// D9.2: the outermost call does what was parked, in order.
+    fn leave(&mut self) {
+        while self.frames == 1 {
+            match self.parked.pop_front() {
+                Some(Parked::Trigger(chain)) => self.drop_trigger(chain),
+                // D9.4
+                Some(Parked::Bomb) => self.events.push(format!("logged: {NOT_TEXT}")),
+                Some(Parked::Awaited(chain)) => self.cancel(chain),
+                None => break,
+            }
+        }
+        self.frames -= 1;
     }
 
     fn fire(&mut self, chain: usize, result: Outcome) {
@@ -160,6 +259,7 @@ impl Model {
             }
             // C1, C2
             Source::Live => {
+                self.enter();
                 self.chains[chain].source = Source::Cancelling;
                 let name = self.chains[chain].name;
                 let canceller = self.chains[chain].canceller;
@@ -176,6 +276,7 @@ impl Model {
                 if self.chains[chain].source == Source::Cancelling {
                     self.fire(chain, Err("cancelled".into()));
                 }
+                self.leave();
             }
         }
     }
@@ -184,6 +285,7 @@ impl Model {
         if self.chains[chain].running {
             return;
         }
+        self.enter();
         self.chains[chain].running = true;
         // D1, D2
         while self.chains[chain].waits_on.is_none() && !self.chains[chain].stages.is_empty() {
@@ -196,6 +298,7 @@ impl Model {
         }
         self.chains[chain].running = false;
         self.settle(chain);
+        self.leave();
     }
 
     /// D5: what a chain that has come to its end does with its result.
@@ -211,20 +314,25 @@ impl Model {
             self.chains[outer].result = Some(result);
             self.run(outer);
         } else if this.dropped {
-            // D10, D11
+            // D10, D10.1, D11
+            let given_up = this.given_up;
             if let Some(Err(error)) = this.result.take() {
-                self.events.push(format!("logged: {error}"));
+                if !given_up {
+                    self.events.push(format!("logged: {error}"));
+                }
             }
         }
     }
 
     /// D5
     fn wait(&mut self, chain: usize, inner: usize) {
+        // D10.2
+        self.chains[inner].polled = false;
         let mut at = Some(inner);
         while let Some(next) = at {
             if next == chain {
                 self.chains[chain].result = Some(Err("circular".into()));
-                return self.drop_handle(inner);
+                return self.detach(inner);
             }
             at = self.chains[next].waits_on;
         }
@@ -259,7 +367,15 @@ impl Model {
                 match act {
                     Act::Value => Given::Now(Ok(value)),
                     Act::Fail => Given::Now(Err(format!("oops {}", stage.id))),
-                    Act::Panic => Given::Now(Err(format!("boom {}", stage.id))),
+                    Act::Panic => {
+                        self.unwinding = true;
+                        Given::Now(Err(format!("boom {}", stage.id)))
+                    }
+                    // D9.3
+                    Act::PanicOwning(slot) => {
+                        self.unwind(*slot);
+                        Given::Now(Err(NOT_TEXT.into()))
+                    }
                     Act::Return(slot) => match self.handles[*slot].take() {
                         Some(chain) => Given::Handle(chain),
                         None => Given::Now(Ok(value)),
@@ -278,6 +394,7 @@ impl Model {
         if let Some(handle) = passed_over {
             self.drop_handle(handle);
         }
+        self.unwinding = false;
         given
     }
 }

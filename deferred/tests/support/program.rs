@@ -13,6 +13,12 @@ pub(crate) enum Op {
     CancelHandle(usize),
     DropHandle(usize),
     DropCanceller(usize),
+    /// Polls the handle, once.
+    Poll(usize),
+    Detach(usize),
+    /// Drops the trigger and the handle in a panic, which the program catches; and before them the trigger of a chain
+    /// whose value panics when it is dropped. Then cancels the chain, if told to.
+    Unwind(usize, bool),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,6 +51,9 @@ pub(crate) enum Act {
     Value,
     Fail,
     Panic,
+    /// Takes the trigger and the handle of that chain, as far as they are at hand, and panics with a
+    /// payload that panics when it is dropped.
+    PanicOwning(usize),
     /// Returns the handle of that chain, if it is at hand when it runs.
     Return(usize),
     /// Captures the handle of that chain, if it is at hand when it is added, and returns it.
@@ -59,6 +68,7 @@ pub(crate) fn random(choose: &mut dyn FnMut(usize) -> usize) -> Vec<Op> {
     let length = 5 + random.below(35);
     let mut program: Vec<Op> =
         (0..2 + random.below(CHAINS - 1)).map(|chain| random.new_chain(chain)).collect();
+    program.extend((0..CHAINS).filter(|_| random.coin()).map(Op::DropCanceller));
     program.extend((0..length).map(|_| random.op(0)));
     // In the end all is dropped, handles first or triggers first.
     let mut rest: Vec<Op> = (0..CHAINS).map(Op::DropHandle).collect();
@@ -103,7 +113,7 @@ impl Random<'_> {
 
     fn op(&mut self, depth: usize) -> Op {
         let chain = self.chain();
-        match self.below(20) {
+        match self.below(25) {
             0 => self.new_chain(chain),
             1..=9 => Op::Add(chain, self.stage(depth)),
             10..=13 => Op::Fire(chain, self.below(4) > 0),
@@ -111,6 +121,9 @@ impl Random<'_> {
             15 | 16 => Op::Cancel(chain),
             17 => Op::CancelHandle(chain),
             18 => Op::DropCanceller(chain),
+            19..=21 => Op::Poll(chain),
+            22 => Op::Detach(chain),
+            23 => Op::Unwind(chain, self.coin()),
             _ => Op::DropHandle(chain),
         }
     }
@@ -128,12 +141,13 @@ impl Random<'_> {
     }
 
     fn act(&mut self, depth: usize) -> Act {
-        match self.below(16) {
+        match self.below(18) {
             0..=3 => Act::Value,
             4 => Act::Fail,
             5 => Act::Panic,
             6..=8 => Act::Return(self.chain()),
             9..=11 => Act::Capture(self.chain()),
+            12 | 13 => Act::PanicOwning(self.chain()),
             _ if depth < 3 => Act::Do(Box::new(self.op(depth + 1))),
             _ => Act::Value,
         }

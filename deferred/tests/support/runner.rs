@@ -2,11 +2,14 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
 use super::program::{Act, CHAINS, Canceller, On, Op, Stage};
 use twistor_deferred::{
-    self as crate_under_test, CircularWait, Deferred, Failure, Panicked, Trigger, succeed,
+    self as crate_under_test, CircularWait, Deferred, Failure, Panicked, Trigger, guarded, succeed,
 };
 
 pub(crate) fn run(program: &[Op]) -> Vec<String> {
@@ -122,6 +125,32 @@ impl World {
             }
             Op::DropHandle(slot) => drop(self.handle(*slot)),
             Op::DropCanceller(slot) => self.cancellers.borrow_mut()[*slot] = None,
+            Op::Poll(slot) => {
+                if let Some(mut handle) = self.handle(*slot) {
+                    match Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) {
+                        Poll::Pending => self.put_back(*slot, handle),
+                        Poll::Ready(Ok(value)) => event(format!("read {value}")),
+                        Poll::Ready(Err(failure)) => event(format!("read {}", show(&failure))),
+                    }
+                }
+            }
+            Op::Detach(slot) => {
+                if let Some(handle) = self.handle(*slot) {
+                    handle.detach();
+                }
+            }
+            Op::Unwind(slot, cancel) => {
+                let owned = (bomb(), self.trigger(*slot), self.handle(*slot));
+                let unwound = catch_unwind(AssertUnwindSafe(move || {
+                    let _owned = owned;
+                    resume_unwind(Box::new(()));
+                }));
+                assert!(unwound.is_err());
+                if *cancel {
+                    self.perform(&Op::Cancel(*slot));
+                }
+                let _ = guarded(|| ());
+            }
         }
     }
 
@@ -194,11 +223,31 @@ impl World {
         match act {
             Act::Fail => return Err(Oops(id).into()),
             Act::Panic => panic!("boom {id}"),
+            Act::PanicOwning(slot) => {
+                let _owned = (self.trigger(*slot), self.handle(*slot));
+                resume_unwind(Box::new(Bomb));
+            }
             Act::Do(op) => self.perform(op),
             Act::Value | Act::Return(_) | Act::Capture(_) => {}
         }
         Ok(value)
     }
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        resume_unwind(Box::new(()));
+    }
+}
+
+/// The trigger of a chain that makes a bomb, and drops it.
+fn bomb() -> Trigger<Bomb> {
+    let (deferred, trigger) = Deferred::new();
+    drop(deferred.add_both(|_| Ok(Bomb)));
+    trigger
 }
 
 fn is_plain(act: &Act) -> bool {
@@ -252,6 +301,8 @@ impl log::Log for IntoEvents {
             "abandoned".to_owned()
         } else if line.contains(": cancelled ") {
             "cancelled".to_owned()
+        } else if line.contains("not text") {
+            "a value that is not text".to_owned()
         } else {
             number("boom ").or_else(|| number("oops ")).unwrap_or(line)
         };
