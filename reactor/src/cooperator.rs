@@ -85,12 +85,14 @@ impl Cooperator {
 
     /// Runs the iterator; the Deferred fires when it has ended. Twisted: `coiterate`.
     ///
-    /// Cancelling the Deferred stops the task: the iterator is dropped, and the Deferred that it waits for is cancelled.
-    /// (In Twisted the task runs on.)
-    ///
     /// # Errors
     ///
     /// [`TaskFailed`], with the failure of a step; [`SchedulerStopped`]; [`Abandoned`] when the run ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling stops the task: the iterator is dropped, and the Deferred that it waits for is cancelled. In Twisted
+    /// the task runs on.
     #[track_caller]
     pub fn coiterate<I>(&self, iterator: I) -> Deferred<()>
     where
@@ -485,6 +487,10 @@ impl CooperativeTask {
     ///
     /// [`TaskFailed`], with the failure of a step; [`TaskStopped`]; [`SchedulerStopped`]; [`Abandoned`] when the run ends
     /// while the task could make a step.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait. The task runs on.
     #[track_caller]
     pub fn when_done(&self) -> Deferred<()> {
         self.task.observed.set(true);

@@ -159,6 +159,10 @@ impl Reconnecting {
     /// Connects no more, and closes the connection, if there is one, once everything written is sent; aborts it after
     /// [a grace period](Reconnecting::stop_grace). Fires when the connection is lost; at once if there is none.
     /// Twisted: `stopService`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait. The service stops all the same.
     pub fn stop(&self) -> Deferred<()> {
         self.service.stop()
     }
@@ -169,6 +173,10 @@ impl Reconnecting {
     ///
     /// [`ConnectionAborted`](crate::ConnectionAborted) when the service is stopped: at once from
     /// [`stop`](Reconnecting::stop) to the next [`start`](Reconnecting::start).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait. The service goes on, and other waiters are not affected.
     #[track_caller]
     pub fn when_connected(&self) -> Deferred<Transport> {
         self.service.when_connected(None)
@@ -180,6 +188,10 @@ impl Reconnecting {
     /// # Errors
     ///
     /// [`ConnectAttemptsFailed`](crate::ConnectAttemptsFailed), whose source is the last failure, and as `when_connected`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait. The service goes on, as does its count of failures for other waiters.
     #[track_caller]
     pub fn when_connected_within(&self, failures: u32) -> Deferred<Transport> {
         self.service.when_connected(Some(failures.max(1)))

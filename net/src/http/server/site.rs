@@ -124,6 +124,10 @@ impl Site {
     /// The ports are closed. Connections between two requests are closed. Requests that have begun to come are
     /// answered, with `Connection: close`; after [`Settings::grace`], those that are not done are cancelled and their
     /// connections reset.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait. The site stops all the same.
     #[track_caller]
     pub fn stop(&self) -> Deferred<()> {
         self.0.stop()

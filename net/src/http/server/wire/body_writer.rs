@@ -188,6 +188,10 @@ impl BodyWriter {
     ///
     /// [`ConnectionLost`](crate::ConnectionLost) and its like when the client is gone, [quietly](twistor_deferred::Failure::quiet): a
     /// client that leaves is not an error of the server. [`ConnectionDone`] after the end of the body.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait. The data is sent all the same.
     #[track_caller]
     pub fn drained(&self) -> Deferred<()> {
         match self.open() {
