@@ -120,7 +120,7 @@ impl<T> Pending<T> {
         self.tail.0.as_ref().is_some_and(|end| end.stage.set_waker(waker, &self.origin))
     }
 
-    /// Nobody awaits it any more: dropping it cancels nothing.
+    /// Ends the wait of the task that polled it, so that dropping it cancels nothing.
     pub(crate) fn forget_waker(&self) {
         if let Some(end) = &self.tail.0 {
             end.stage.forget_waker();

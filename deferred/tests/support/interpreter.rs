@@ -31,7 +31,7 @@ struct Model {
     events: Vec<String>,
 }
 
-/// What a panic dropped, and the chain it was of.
+/// Things that were dropped by a panic, and their chains.
 enum Parked {
     Trigger(usize),
     Bomb,
@@ -225,7 +225,7 @@ impl Model {
         self.frames += 1;
     }
 
-    /// D9.2: the outermost call does what was parked, in order.
+    /// D9.2: the outermost call runs the parked calls, in order.
     fn leave(&mut self) {
         while self.frames == 1 {
             match self.parked.pop_front() {

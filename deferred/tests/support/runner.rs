@@ -5,7 +5,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake};
 
 use super::program::{Act, CHAINS, Canceller, On, Op, Stage};
 use twistor_deferred::{
@@ -63,10 +65,23 @@ struct World {
     handles: RefCell<[Option<Deferred<usize>>; CHAINS]>,
     triggers: RefCell<[Option<Trigger<usize>>; CHAINS]>,
     cancellers: RefCell<[Option<crate_under_test::Canceller>; CHAINS]>,
+    /// Of the handle that is at hand, if it was polled and not touched since.
+    wakers: RefCell<[Option<Arc<Woken>>; CHAINS]>,
+}
+
+/// A waker, and whether it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl World {
     fn handle(&self, slot: usize) -> Option<Deferred<usize>> {
+        self.wakers.borrow_mut()[slot] = None;
         self.handles.borrow_mut()[slot].take()
     }
 
@@ -86,6 +101,7 @@ impl World {
     }
 
     fn put_back(&self, slot: usize, handle: Deferred<usize>) {
+        self.wakers.borrow_mut()[slot] = None;
         let other = self.handles.borrow_mut()[slot].replace(handle);
         drop(other);
     }
@@ -126,13 +142,23 @@ impl World {
             Op::DropHandle(slot) => drop(self.handle(*slot)),
             Op::DropCanceller(slot) => self.cancellers.borrow_mut()[*slot] = None,
             Op::Poll(slot) => {
-                if let Some(mut handle) = self.handle(*slot) {
-                    match Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) {
-                        Poll::Pending => self.put_back(*slot, handle),
-                        Poll::Ready(Ok(value)) => event(format!("read {value}")),
-                        Poll::Ready(Err(failure)) => event(format!("read {}", show(&failure))),
-                    }
+                let last = self.wakers.borrow_mut()[*slot].take();
+                let Some(mut handle) = self.handle(*slot) else { return };
+                let waker = Arc::new(Woken::default());
+                let result = Pin::new(&mut handle).poll(&mut Context::from_waker(&waker.clone().into()));
+                let Poll::Ready(result) = result else {
+                    self.put_back(*slot, handle);
+                    self.wakers.borrow_mut()[*slot] = Some(waker);
+                    return;
+                };
+                // D10.5
+                if last.is_some_and(|last| !last.0.load(Ordering::Relaxed)) {
+                    event("was not woken".to_owned());
                 }
+                event(format!(
+                    "read {}",
+                    result.map_or_else(|failure| show(&failure), |value| value.to_string())
+                ));
             }
             Op::Detach(slot) => {
                 if let Some(handle) = self.handle(*slot) {
