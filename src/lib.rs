@@ -35,9 +35,12 @@
 //! - `direct-syscalls`: on Linux, connections receive and send without the C library, which makes small messages a few percent cheaper.
 //! - `precise-timers`: on Linux, timers are accurate to tens of microseconds instead of a millisecond.
 //! - `process`: child processes; `signals`: Ctrl-C and SIGTERM shut down gracefully, and callbacks for other signals.
-//! - `simulation`: runs that are the same for the same seed, with a network in memory, for tests.
+//! - `simulation`: reactors whose runs are reproducible from a seed, with an in-memory network, for tests.
 //!
-//! Off by default: `trace` draws the path of a result as text and as a picture, and lists Deferreds that have not fired.
+//! Off by default:
+//!
+//! - `idna`: URLs whose host names have letters outside ASCII.
+//! - `trace`: draws the path of a result as text and as a picture, and lists Deferreds that have not fired.
 
 pub use twistor_deferred as deferred;
 pub use twistor_net as net;
