@@ -45,6 +45,7 @@ struct Inner<T: 'static> {
     waiters: Rc<Waiters<T>>,
 }
 
+#[derive(Clone)]
 enum Outcome<T> {
     Value(T),
     Error(Rc<dyn Fn() -> Failure>),
@@ -123,16 +124,7 @@ impl<T: Clone + 'static> DeferredEvent<T> {
         }
         // Those that begin to wait after a `reset` in a callback are not fired by this call.
         let end = self.0.waiters.end();
-        let outcome = match outcome {
-            Outcome::Value(value) => {
-                self.0.outcome.replace(Some(Outcome::Value(value.clone())));
-                Outcome::Value(value)
-            }
-            Outcome::Error(make) => {
-                self.0.outcome.replace(Some(Outcome::Error(make.clone())));
-                Outcome::Error(make)
-            }
-        };
+        self.0.outcome.replace(Some(outcome.clone()));
         // A callback may drop the last handle.
         let waiters = self.0.waiters.clone();
         while let Some(trigger) = waiters.first_before(end) {
