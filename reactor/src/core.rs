@@ -194,10 +194,16 @@ impl Core {
             Some(max_wait) => Some(self.timers.time.now().saturating_add(nanos(max_wait))),
             None => None,
         };
-        let alarm = self.timers.first().map(|deadline| match self.timers.at_once.get() {
-            true => deadline,
-            false => deadline.max(self.driver.earliest_alarm()),
-        });
+        let alarm = match self.timers.first() {
+            // Not put off, and not an alarm that puts off others.
+            Some(deadline) if self.timers.at_once.get() => {
+                if deadline <= self.timers.time.now() {
+                    return Wait::Not;
+                }
+                Some(deadline)
+            }
+            first => first.map(|deadline| deadline.max(self.driver.earliest_alarm())),
+        };
         match (limit, alarm) {
             (None, None) => Wait::Forever,
             (Some(time), None) | (None, Some(time)) => Wait::Until(time),

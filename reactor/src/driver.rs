@@ -21,7 +21,7 @@ pub(crate) use os::Os;
 pub(crate) use simulated::Simulated;
 
 /// How long a turn may wait for something to happen.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Wait {
     /// There is work at hand.
     Not,

@@ -62,9 +62,15 @@ impl Os {
         mut found: impl FnMut(Token, Ready),
     ) -> io::Result<()> {
         let (poll, events, alarm) = &mut *self.poll.borrow_mut();
+        // A deadline that has passed needs no alarm: it counts as one that rings now.
+        let mut overdue = None;
         let timeout = match wait {
             Wait::Not => Some(Duration::ZERO),
-            Wait::Until(deadline) => alarm.timeout(time.now(), deadline),
+            Wait::Until(deadline) => {
+                let now = time.now();
+                overdue = (deadline <= now).then_some(now);
+                alarm.timeout(now, deadline)
+            }
             Wait::Forever => None,
         };
         match poll.poll(events, timeout) {
@@ -82,7 +88,7 @@ impl Os {
             }
         }
         if let Wait::Until(deadline) = wait {
-            if let Some(time) = alarm.rang(deadline, event_of_alarm, events.is_empty()) {
+            if let Some(time) = overdue.or_else(|| alarm.rang(deadline, event_of_alarm, events.is_empty())) {
                 self.pace.rang(time);
             }
         }
