@@ -35,7 +35,7 @@ thread_local! {
 ///
 /// A call inside `f` has its own budget; the outer one continues after it.
 pub fn with_budget<R>(results: u32, f: impl FnOnce() -> R) -> R {
-    let _restored = Restored(LEFT.replace(Some(results)));
+    let _restored = RestoredBudget(LEFT.replace(Some(results)));
     f()
 }
 
@@ -54,9 +54,9 @@ pub(crate) fn spend() {
 }
 
 /// Sets the budget back to what it was, also when `f` panics.
-struct Restored(Option<u32>);
+struct RestoredBudget(Option<u32>);
 
-impl Drop for Restored {
+impl Drop for RestoredBudget {
     fn drop(&mut self) {
         LEFT.set(self.0);
     }

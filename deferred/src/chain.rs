@@ -20,14 +20,14 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::deferred::{Pending, State};
+use crate::deferred::{DeferredState, PendingChain};
 use crate::failure::{Unhandled, panic_message};
 use crate::frame::{self, Frame};
 use crate::lent::Lent;
 use crate::origin::{self, Origin};
 use crate::slot::{Out, Slot, Unlink};
-use crate::trace::{Kind, Step};
-use crate::trigger::Source;
+use crate::trace::{StageKind, StageTrack};
+use crate::trigger::ChainSource;
 use crate::{Deferred, Failure, Panicked};
 
 /// A result inside a chain: dropped there, a failure is reported.
@@ -56,7 +56,7 @@ impl<T, S> Node<T, S> {
 }
 
 /// What is left of a stage for those who hold only its slot.
-pub(crate) trait Stage {
+pub(crate) trait AnyStage {
     /// Has `waker` woken when the result comes; false if this stage has no place for it.
     fn set_waker(&self, _waker: &Waker, _origin: &Rc<dyn Origin>) -> bool {
         false
@@ -72,18 +72,18 @@ pub(crate) trait Stage {
 }
 
 /// Something that takes a result of type `T`.
-pub(crate) trait Input<T> {
-    fn run(self: Rc<Self>, input: Settled<T>, run: &mut Run);
+pub(crate) trait NextStage<T> {
+    fn run(self: Rc<Self>, input: Settled<T>, walk: &mut Walk);
 
     /// The same with a value that goes back if nobody reads it. A callback reads it.
-    fn run_lent(self: Rc<Self>, lent: Lent<T>, run: &mut Run) {
+    fn run_lent(self: Rc<Self>, lent: Lent<T>, walk: &mut Walk) {
         if let Some(value) = lent.read() {
-            self.run(Ok(value), run);
+            self.run(Ok(value), walk);
         }
     }
 
     /// If this is nothing but a boundary that nobody needs any more: what comes after it.
-    fn beyond_boundary(&self, _run: &mut Run) -> Option<Slot<T>> {
+    fn beyond_boundary(&self, _walk: &mut Walk) -> Option<Slot<T>> {
         None
     }
 
@@ -92,8 +92,8 @@ pub(crate) trait Input<T> {
 }
 
 /// A user's function in one of its four forms, on one side of the chain or on both.
-pub(crate) trait Callback<T>: 'static {
-    const KIND: Kind;
+pub(crate) trait StageFunction<T>: 'static {
+    const KIND: StageKind;
     type Value: 'static;
     fn call(self, input: Settled<T>) -> Deferred<Self::Value>;
 }
@@ -101,7 +101,7 @@ pub(crate) trait Callback<T>: 'static {
 /// A stage made by one `add_…` call.
 pub(crate) struct Added<T, C> {
     /// The callback, where it was added, and what is recorded of it.
-    callback: Cell<Option<(C, &'static Location<'static>, Step)>>,
+    callback: Cell<Option<(C, &'static Location<'static>, StageTrack)>>,
     input: PhantomData<fn(T)>,
 }
 
@@ -113,7 +113,7 @@ impl<T, C> Default for Added<T, C> {
 
 impl<U, T, C> Node<U, Added<T, C>> {
     #[inline]
-    pub(crate) fn added(callback: C, added_at: &'static Location<'static>, step: Step) -> Rc<Self> {
+    pub(crate) fn added(callback: C, added_at: &'static Location<'static>, step: StageTrack) -> Rc<Self> {
         // `Rc::new` would make the node on the stack and copy it, which costs as much as the allocation.
         let node = Rc::<Self>::default();
         node.stage.callback.set(Some((callback, added_at, step)));
@@ -121,20 +121,20 @@ impl<U, T, C> Node<U, Added<T, C>> {
     }
 }
 
-impl<T, C> Stage for Added<T, C> {}
+impl<T, C> AnyStage for Added<T, C> {}
 
-impl<T: 'static, C: Callback<T>> Input<T> for Node<C::Value, Added<T, C>> {
-    fn run(self: Rc<Self>, input: Settled<T>, run: &mut Run) {
+impl<T: 'static, C: StageFunction<T>> NextStage<T> for Node<C::Value, Added<T, C>> {
+    fn run(self: Rc<Self>, input: Settled<T>, walk: &mut Walk) {
         let Some((callback, added_at, step)) = self.stage.callback.take() else { return };
         step.entered(input.is_ok());
         let outcome = call(callback, input, added_at);
         step.left(&outcome);
         match outcome.0 {
-            State::Fired(result) => {
-                let result = result.map_err(|failure| failure.seen_in(run.root.link().made_at()));
-                deliver(self, result, run);
+            DeferredState::Fired(result) => {
+                let result = result.map_err(|failure| failure.seen_in(walk.root.link().made_at()));
+                deliver(self, result, walk);
             }
-            State::Pending(inner) => splice(self, inner, run),
+            DeferredState::Pending(inner) => splice(self, inner, walk),
         }
     }
 
@@ -145,7 +145,7 @@ impl<T: 'static, C: Callback<T>> Input<T> for Node<C::Value, Added<T, C>> {
 
 /// A frame of its own, so that the user's locals are off the stack before the next stage runs.
 #[inline(never)]
-fn call<T, C: Callback<T>>(
+fn call<T, C: StageFunction<T>>(
     callback: C,
     input: Settled<T>,
     added_at: &'static Location<'static>,
@@ -177,7 +177,7 @@ pub(crate) struct Awaited {
     given_up: Cell<bool>,
 }
 
-impl Stage for Awaited {
+impl AnyStage for Awaited {
     fn set_waker(&self, waker: &Waker, origin: &Rc<dyn Origin>) -> bool {
         self.waker.set(Some(waker.clone()));
         self.origin.set(Some(origin.clone()));
@@ -195,21 +195,21 @@ impl Stage for Awaited {
     }
 }
 
-impl<T: 'static> Input<T> for Node<T, Awaited> {
-    fn run(self: Rc<Self>, input: Settled<T>, run: &mut Run) {
+impl<T: 'static> NextStage<T> for Node<T, Awaited> {
+    fn run(self: Rc<Self>, input: Settled<T>, walk: &mut Walk) {
         if self.stage.given_up.get() {
             // A failure is not to be logged: the program gave up the wait.
             return drop(input.map_err(Unhandled::into_failure));
         }
         drop(self.stage.origin.take());
         let waker = self.stage.waker.take();
-        deliver(self, input, run);
+        deliver(self, input, walk);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    fn run_lent(self: Rc<Self>, lent: Lent<T>, run: &mut Run) {
+    fn run_lent(self: Rc<Self>, lent: Lent<T>, walk: &mut Walk) {
         match self.out.take() {
             Slot::Open => {
                 self.out.put(Slot::Lent(lent));
@@ -225,7 +225,7 @@ impl<T: 'static> Input<T> for Node<T, Awaited> {
             next => {
                 self.out.put(next);
                 if let Some(value) = lent.read() {
-                    self.run(Ok(value), run);
+                    self.run(Ok(value), walk);
                 }
             }
         }
@@ -237,29 +237,29 @@ impl<T: 'static> Input<T> for Node<T, Awaited> {
 }
 
 /// One walk of a result down its chain.
-pub(crate) struct Run {
+pub(crate) struct Walk {
     /// The source of the chain the result is in; see [`origin`].
     root: Rc<dyn Origin>,
     depth: u32,
     /// How many stages run one inside the other before the rest is parked.
     limit: u32,
-    parked: Option<Parked>,
+    parked: Option<ParkedStage>,
 }
 
-type Parked = Box<dyn FnOnce(&mut Run)>;
+type ParkedStage = Box<dyn FnOnce(&mut Walk)>;
 
 /// Runs `result`, which comes from `origin`, from `node` down to where the chain ends or waits.
-pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, node: Rc<Node<T, dyn Stage>>, result: Settled<T>) {
+pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, node: Rc<Node<T, dyn AnyStage>>, result: Settled<T>) {
     let Some(_frame) = Frame::within_depth() else {
         return drive_later(origin, node, result);
     };
     let limit = frame::stages();
-    let mut run = Run { root: origin::root_of(origin), depth: 0, limit, parked: None };
-    forward(node, result, &mut run);
-    run.finish();
+    let mut walk = Walk { root: origin::root_of(origin), depth: 0, limit, parked: None };
+    forward(node, result, &mut walk);
+    walk.finish();
 }
 
-impl Run {
+impl Walk {
     /// Takes up what was parked on the way.
     #[inline]
     fn finish(mut self) {
@@ -273,7 +273,7 @@ impl Run {
 /// As [`drive`], with a value that goes back if nobody reads it.
 pub(crate) fn drive_lent<T: 'static>(
     origin: Rc<dyn Origin>,
-    mut node: Rc<Node<T, dyn Stage>>,
+    mut node: Rc<Node<T, dyn AnyStage>>,
     lent: Lent<T>,
 ) {
     let next = loop {
@@ -290,9 +290,9 @@ pub(crate) fn drive_lent<T: 'static>(
     };
     drop(node);
     let root = origin::root_of(origin);
-    let mut run = Run { root, depth: 0, limit: frame::stages(), parked: None };
-    next.run_lent(lent, &mut run);
-    run.finish();
+    let mut walk = Walk { root, depth: 0, limit: frame::stages(), parked: None };
+    next.run_lent(lent, &mut walk);
+    walk.finish();
 }
 
 /// Too deep to call anybody: the walk is parked, unless there is nothing to call.
@@ -300,7 +300,7 @@ pub(crate) fn drive_lent<T: 'static>(
 #[inline(never)]
 pub(crate) fn drive_later<T: 'static>(
     origin: Rc<dyn Origin>,
-    node: Rc<Node<T, dyn Stage>>,
+    node: Rc<Node<T, dyn AnyStage>>,
     result: Settled<T>,
 ) {
     match node.out.take() {
@@ -316,24 +316,24 @@ pub(crate) fn drive_later<T: 'static>(
 /// Hands on what came out of `node`. Always inline, as [`advance`]: with one frame a stage, the returns of a short chain
 /// are those that the processor expects; with two, a chain of ten takes twice the time.
 #[inline(always)]
-fn deliver<T: 'static, S: Stage + 'static>(node: Rc<Node<T, S>>, result: Settled<T>, run: &mut Run) {
+fn deliver<T: 'static, S: AnyStage + 'static>(node: Rc<Node<T, S>>, result: Settled<T>, walk: &mut Walk) {
     match node.out.take_next() {
         Some(next) => {
             drop(node);
-            advance(next, result, run);
+            advance(next, result, walk);
         }
-        None => forward(node, result, run),
+        None => forward(node, result, walk),
     }
 }
 
 /// As [`deliver`], along the nodes that were left waiting on one another.
 #[inline(never)]
-fn forward<T: 'static>(mut node: Rc<Node<T, dyn Stage>>, result: Settled<T>, run: &mut Run) {
+fn forward<T: 'static>(mut node: Rc<Node<T, dyn AnyStage>>, result: Settled<T>, walk: &mut Walk) {
     loop {
         match node.out.take() {
             Slot::Next(next) => {
                 drop(node);
-                return advance(next, result, run);
+                return advance(next, result, walk);
             }
             Slot::Forward(to) => node = to,
             Slot::Open => return node.out.put(Slot::Done(result)),
@@ -343,48 +343,48 @@ fn forward<T: 'static>(mut node: Rc<Node<T, dyn Stage>>, result: Settled<T>, run
 }
 
 #[inline(always)]
-fn advance<T: 'static>(next: Rc<dyn Input<T>>, result: Settled<T>, run: &mut Run) {
-    if run.depth < run.limit {
-        run.depth += 1;
-        next.run(result, run);
+fn advance<T: 'static>(next: Rc<dyn NextStage<T>>, result: Settled<T>, walk: &mut Walk) {
+    if walk.depth < walk.limit {
+        walk.depth += 1;
+        next.run(result, walk);
     } else {
-        park(next, result, run);
+        park(next, result, walk);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn park<T: 'static>(next: Rc<dyn Input<T>>, result: Settled<T>, run: &mut Run) {
-    run.parked = Some(Box::new(move |run| next.run(result, run)));
+fn park<T: 'static>(next: Rc<dyn NextStage<T>>, result: Settled<T>, walk: &mut Walk) {
+    walk.parked = Some(Box::new(move |walk| next.run(result, walk)));
 }
 
 /// The callback of `node` returned `inner`, which has not fired: what comes out of that is to come out
 /// of `node`. A node that has a next stage steps aside altogether, so an endless loop of callbacks that
 /// each return the next Deferred holds nothing but the last.
 #[cold]
-fn splice<T: 'static, S: Stage + 'static>(node: Rc<Node<T, S>>, inner: Pending<T>, run: &mut Run) {
+fn splice<T: 'static, S: AnyStage + 'static>(node: Rc<Node<T, S>>, inner: PendingChain<T>, walk: &mut Walk) {
     if let Some(result) = inner.take_result() {
-        return deliver(node, result, run);
+        return deliver(node, result, walk);
     }
-    if origin::waits_for(inner.origin(), &run.root) {
+    if origin::waits_for(inner.origin(), &walk.root) {
         inner.detach();
-        let error = Failure::made_at(Box::new(CircularWait), run.root.link().made_at());
-        return deliver(node, Err(error.into()), run);
+        let error = Failure::made_at(Box::new(CircularWait), walk.root.link().made_at());
+        return deliver(node, Err(error.into()), walk);
     }
     let mut to = match node.out.take() {
         Slot::Open => Slot::Forward(node),
         next => next,
     };
     while let Slot::Next(next) = &to {
-        match next.beyond_boundary(run) {
+        match next.beyond_boundary(walk) {
             Some(beyond) => to = beyond,
             None => break,
         }
     }
-    inner.end_in(to, &run.root);
+    inner.end_in(to, &walk.root);
 }
 
-impl<T: 'static> Pending<T> {
+impl<T: 'static> PendingChain<T> {
     /// Lets the result go on to `to`, in the chain of `outer`, which waits for it.
     fn end_in(self, mut to: Slot<T>, outer: &Rc<dyn Origin>) {
         let Some((origin, end)) = self.into_ends() else { return };
@@ -397,7 +397,7 @@ impl<T: 'static> Pending<T> {
     }
 }
 
-impl<T: 'static> Pending<T> {
+impl<T: 'static> PendingChain<T> {
     /// What a callback returned that was added after its chain had its result, where it was added: the rest
     /// of that chain. `origin` is the chain's, if it is still known.
     #[cold]
@@ -412,13 +412,13 @@ impl<T: 'static> Pending<T> {
         // Without a `Canceller` of either, nobody can tell the two chains apart.
         if !origin.as_ref().is_some_and(origin::is_watched) && !origin::is_watched(self.origin()) {
             self.forget_waker();
-            return Deferred::of(State::Pending(self));
+            return Deferred::of(DeferredState::Pending(self));
         }
-        let origin = origin.unwrap_or_else(|| Source::<T>::fired_at(place));
+        let origin = origin.unwrap_or_else(|| ChainSource::<T>::fired_at(place));
         // Not `Forward`, which would pass by the waker.
         let end = Node::new(Awaited::default());
         self.end_in(Slot::Next(end.clone()), &origin);
-        Deferred::of(State::Pending(Pending::new(origin, end)))
+        Deferred::of(DeferredState::Pending(PendingChain::new(origin, end)))
     }
 }
 
@@ -428,9 +428,9 @@ impl<T: 'static> Deferred<T> {
     #[inline]
     pub(crate) fn in_chain_of(self, origin: Option<Rc<dyn Origin>>) -> Deferred<T> {
         match (self.0, origin) {
-            (State::Fired(result), Some(origin)) if origin::is_watched(&origin) => {
+            (DeferredState::Fired(result), Some(origin)) if origin::is_watched(&origin) => {
                 let end = Node::with(Slot::Done(result), Awaited::default());
-                Deferred::of(State::Pending(Pending::new(origin, end)))
+                Deferred::of(DeferredState::Pending(PendingChain::new(origin, end)))
             }
             (state, _) => Deferred::of(state),
         }
@@ -440,16 +440,16 @@ impl<T: 'static> Deferred<T> {
 /// Stands where a chain ends that can be cancelled by itself, and the one that waits for it goes on.
 struct Boundary;
 
-impl Stage for Boundary {}
+impl AnyStage for Boundary {}
 
-impl<T: 'static> Input<T> for Node<T, Boundary> {
-    fn run(self: Rc<Self>, input: Settled<T>, run: &mut Run) {
-        run.root = origin::leave(run.root.clone());
-        deliver(self, input, run);
+impl<T: 'static> NextStage<T> for Node<T, Boundary> {
+    fn run(self: Rc<Self>, input: Settled<T>, walk: &mut Walk) {
+        walk.root = origin::leave(walk.root.clone());
+        deliver(self, input, walk);
     }
 
-    fn beyond_boundary(&self, run: &mut Run) -> Option<Slot<T>> {
-        origin::leave_unwatched(&mut run.root).then(|| self.out.take())
+    fn beyond_boundary(&self, walk: &mut Walk) -> Option<Slot<T>> {
+        origin::leave_unwatched(&mut walk.root).then(|| self.out.take())
     }
 
     fn into_link(self: Rc<Self>) -> Rc<dyn Unlink> {

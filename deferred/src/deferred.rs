@@ -6,13 +6,13 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::chain::{self, Added, Callback, Node, Settled, Stage};
+use crate::chain::{self, Added, AnyStage, Node, Settled, StageFunction};
 use crate::failure::Unhandled;
 use crate::frame::{self, Frame};
 use crate::origin::{self, Origin};
 use crate::slot::Slot;
-use crate::trace::{Kind, Step, Track};
-use crate::trigger::Source;
+use crate::trace::{StageKind, StageTrack, Track};
+use crate::trigger::ChainSource;
 use crate::{Canceller, Failure, Outcome, OutcomeOf, Trigger};
 
 /// A result that is not there yet, to which callbacks are added. Twisted's `Deferred`.
@@ -65,26 +65,26 @@ use crate::{Canceller, Failure, Outcome, OutcomeOf, Trigger};
 /// send(twistor_deferred::succeed(1));
 /// ```
 #[must_use = "a failure in a Deferred that is dropped can only be logged: return it, give it to `run_until`, or `drop` it to say so"]
-pub struct Deferred<T>(pub(crate) State<T>, pub(crate) Track);
+pub struct Deferred<T>(pub(crate) DeferredState<T>, pub(crate) Track);
 
-pub(crate) enum State<T> {
+pub(crate) enum DeferredState<T> {
     Fired(Settled<T>),
-    Pending(Pending<T>),
+    Pending(PendingChain<T>),
 }
 
 /// The handle of a chain that had not fired when it was last looked at: where the chain starts, and its end.
-pub(crate) struct Pending<T> {
+pub(crate) struct PendingChain<T> {
     origin: Rc<dyn Origin>,
     tail: Tail<T>,
 }
 
 /// Where a chain starts, and its last node.
-type Ends<T> = (Rc<dyn Origin>, Rc<Node<T, dyn Stage>>);
+type Ends<T> = (Rc<dyn Origin>, Rc<Node<T, dyn AnyStage>>);
 
-impl<T> Pending<T> {
+impl<T> PendingChain<T> {
     #[inline]
-    pub(crate) fn new(origin: Rc<dyn Origin>, end: Rc<Node<T, dyn Stage>>) -> Pending<T> {
-        Pending { origin, tail: Tail(Some(end)) }
+    pub(crate) fn new(origin: Rc<dyn Origin>, end: Rc<Node<T, dyn AnyStage>>) -> PendingChain<T> {
+        PendingChain { origin, tail: Tail(Some(end)) }
     }
 
     /// Both ends of the chain, whose result, which has not come, is to go elsewhere. They are always there.
@@ -134,7 +134,7 @@ impl<T> Pending<T> {
 }
 
 /// The end of a chain, in the hands of the one who may read its result; there until it leads elsewhere.
-struct Tail<T>(Option<Rc<Node<T, dyn Stage>>>);
+struct Tail<T>(Option<Rc<Node<T, dyn AnyStage>>>);
 
 impl<T> Drop for Tail<T> {
     /// A result that nobody can read any more goes at once, although the trigger of a Deferred that was
@@ -168,7 +168,7 @@ impl<T: 'static> Deferred<T> {
     #[inline]
     #[track_caller]
     pub fn new() -> (Deferred<T>, Trigger<T>) {
-        Deferred::from_source(Source::at(Location::caller(), None))
+        Deferred::from_source(ChainSource::at(Location::caller(), None))
     }
 
     /// A Deferred that knows how to stop what it waits for. Twisted's `Deferred(canceller)`.
@@ -195,19 +195,19 @@ impl<T: 'static> Deferred<T> {
         canceller: impl FnOnce(Trigger<T>) + 'static,
         made_at: &'static Location<'static>,
     ) -> (Deferred<T>, Trigger<T>) {
-        Deferred::from_source(Source::at(made_at, Some(Box::new(canceller))))
+        Deferred::from_source(ChainSource::at(made_at, Some(Box::new(canceller))))
     }
 
     #[inline]
-    fn from_source(source: Rc<Source<T>>) -> (Deferred<T>, Trigger<T>) {
+    fn from_source(source: Rc<ChainSource<T>>) -> (Deferred<T>, Trigger<T>) {
         let track = source.link().track();
-        let pending = Pending::new(source.clone(), source.clone());
-        (Deferred(State::Pending(pending), track), Trigger::new(source))
+        let pending = PendingChain::new(source.clone(), source.clone());
+        (Deferred(DeferredState::Pending(pending), track), Trigger::new(source))
     }
 
     #[inline]
     pub(crate) fn fired(result: Settled<T>) -> Deferred<T> {
-        Deferred::of(State::Fired(result))
+        Deferred::of(DeferredState::Fired(result))
     }
 
     /// A Deferred that has a value, which `give_back` gets where it is dropped unread.
@@ -216,13 +216,13 @@ impl<T: 'static> Deferred<T> {
         give_back: impl FnOnce(T) + 'static,
         made_at: &'static Location<'static>,
     ) -> Deferred<T> {
-        let (deferred, trigger) = Deferred::from_source(Source::at(made_at, None));
+        let (deferred, trigger) = Deferred::from_source(ChainSource::at(made_at, None));
         trigger.lend(value, give_back);
         deferred
     }
 
     #[inline]
-    pub(crate) fn of(state: State<T>) -> Deferred<T> {
+    pub(crate) fn of(state: DeferredState<T>) -> Deferred<T> {
         Deferred(state, Track::default())
     }
 
@@ -249,12 +249,12 @@ impl<T: 'static> Deferred<T> {
         let track = self.1;
         track.attribute_to(place);
         let named = match self.0 {
-            State::Pending(pending) => {
+            DeferredState::Pending(pending) => {
                 pending.origin.link().attribute_to(place);
                 let result = if pending.is_lent() { None } else { pending.take_result() };
                 match result {
                     Some(result) => Deferred::fired(result).made_at(place).in_chain_of(Some(pending.origin)),
-                    None => Deferred::of(State::Pending(pending)),
+                    None => Deferred::of(DeferredState::Pending(pending)),
                 }
             }
             fired => Deferred::of(fired).made_at(place),
@@ -266,7 +266,9 @@ impl<T: 'static> Deferred<T> {
     #[inline]
     pub(crate) fn made_at(self, place: &'static Location<'static>) -> Deferred<T> {
         match self.0 {
-            State::Fired(Err(failure)) => Deferred(State::Fired(Err(failure.seen_in(place))), self.1),
+            DeferredState::Fired(Err(failure)) => {
+                Deferred(DeferredState::Fired(Err(failure.seen_in(place))), self.1)
+            }
             state => Deferred(state, self.1),
         }
     }
@@ -334,13 +336,13 @@ impl<T: 'static> Deferred<T> {
     // Left to itself, the compiler inlines this in one program and not in the next, and a fired chain is to cost nothing.
     #[inline(always)]
     #[track_caller]
-    fn then<C: Callback<T>>(self, callback: C) -> Deferred<C::Value> {
+    fn then<C: StageFunction<T>>(self, callback: C) -> Deferred<C::Value> {
         let place = Location::caller();
-        let track = self.1.or_new(place, matches!(self.0, State::Fired(Ok(_))));
+        let track = self.1.or_new(place, matches!(self.0, DeferredState::Fired(Ok(_))));
         let step = track.step(C::KIND, place);
         let next = match self.0 {
-            State::Fired(input) => fired(input, callback, place, step),
-            State::Pending(pending) => pending.then(callback, place, step),
+            DeferredState::Fired(input) => fired(input, callback, place, step),
+            DeferredState::Pending(pending) => pending.then(callback, place, step),
         };
         next.tracked(track)
     }
@@ -362,14 +364,14 @@ impl<T: 'static> Deferred<T> {
     /// takes it.
     pub fn is_fired(&self) -> bool {
         match &self.0 {
-            State::Fired(_) => true,
-            State::Pending(pending) => pending.has_result(),
+            DeferredState::Fired(_) => true,
+            DeferredState::Pending(pending) => pending.has_result(),
         }
     }
 
     /// Whether it has a value that goes back where it is dropped unread.
     pub(crate) fn is_lent(&self) -> bool {
-        matches!(&self.0, State::Pending(pending) if pending.is_lent())
+        matches!(&self.0, DeferredState::Pending(pending) if pending.is_lent())
     }
 
     /// The result, if it is there, and otherwise the Deferred again: for a test, or a loop that only looks.
@@ -387,10 +389,10 @@ impl<T: 'static> Deferred<T> {
     /// The Deferred itself, as it was, when it waits.
     pub fn try_result(self) -> Result<Result<T, Failure>, Deferred<T>> {
         let result = match self.0 {
-            State::Fired(result) => result,
-            State::Pending(pending) => match pending.take_result() {
+            DeferredState::Fired(result) => result,
+            DeferredState::Pending(pending) => match pending.take_result() {
                 Some(result) => result,
-                None => return Err(Deferred(State::Pending(pending), self.1)),
+                None => return Err(Deferred(DeferredState::Pending(pending), self.1)),
             },
         };
         Ok(result.map_err(Unhandled::into_failure))
@@ -404,7 +406,7 @@ impl<T: 'static> Deferred<T> {
     ///
     /// [`Cancelled`]: crate::Cancelled
     pub fn cancel(&self) {
-        if let State::Pending(pending) = &self.0 {
+        if let DeferredState::Pending(pending) = &self.0 {
             origin::cancel(pending.origin.clone());
         }
     }
@@ -412,8 +414,8 @@ impl<T: 'static> Deferred<T> {
     /// Something that cancels this Deferred after the handle was given away.
     pub fn canceller(&self) -> Canceller {
         match &self.0 {
-            State::Fired(_) => Canceller::none(),
-            State::Pending(pending) => Canceller::new(Rc::downgrade(&pending.origin)),
+            DeferredState::Fired(_) => Canceller::none(),
+            DeferredState::Pending(pending) => Canceller::new(Rc::downgrade(&pending.origin)),
         }
     }
 
@@ -429,20 +431,20 @@ impl<T: 'static> Deferred<T> {
     /// # trigger.callback(1);
     /// ```
     pub fn detach(self) {
-        if let State::Pending(pending) = self.0 {
+        if let DeferredState::Pending(pending) = self.0 {
             pending.detach();
         }
     }
 }
 
-impl<T: 'static> Pending<T> {
+impl<T: 'static> PendingChain<T> {
     // As above: in its own frame a pending chain takes half as much again.
     #[inline(always)]
-    fn then<C: Callback<T>>(
+    fn then<C: StageFunction<T>>(
         self,
         callback: C,
         place: &'static Location<'static>,
-        step: Step,
+        step: StageTrack,
     ) -> Deferred<C::Value> {
         let input = self.take_result();
         // Always there.
@@ -451,7 +453,7 @@ impl<T: 'static> Pending<T> {
             None => {
                 let node = Node::<C::Value, Added<T, C>>::added(callback, place, step);
                 end.out.put(Slot::Next(node.clone()));
-                Deferred::of(State::Pending(Pending::new(origin, node)))
+                Deferred::of(DeferredState::Pending(PendingChain::new(origin, node)))
             }
             Some(input) => match Frame::within_depth() {
                 Some(_frame) => late(origin, input, callback, place, &step),
@@ -464,55 +466,55 @@ impl<T: 'static> Pending<T> {
 /// Adds a callback to a chain that has its result, too deep to run it now.
 #[cold]
 #[inline(never)]
-fn later<T: 'static, C: Callback<T>>(
+fn later<T: 'static, C: StageFunction<T>>(
     origin: Rc<dyn Origin>,
-    end: Rc<Node<T, dyn Stage>>,
+    end: Rc<Node<T, dyn AnyStage>>,
     input: Settled<T>,
     callback: C,
     place: &'static Location<'static>,
-    step: Step,
+    step: StageTrack,
 ) -> Deferred<C::Value> {
     let node = Node::<C::Value, Added<T, C>>::added(callback, place, step);
     end.out.put(Slot::Next(node.clone()));
     chain::drive_later(origin.clone(), end, input);
-    Deferred::of(State::Pending(Pending::new(origin, node)))
+    Deferred::of(DeferredState::Pending(PendingChain::new(origin, node)))
 }
 
 /// Runs a callback that was added to a Deferred which has fired.
 #[inline(always)]
-fn fired<T: 'static, C: Callback<T>>(
+fn fired<T: 'static, C: StageFunction<T>>(
     input: Settled<T>,
     callback: C,
     place: &'static Location<'static>,
-    step: Step,
+    step: StageTrack,
 ) -> Deferred<C::Value> {
     let Some(_frame) = Frame::within_depth() else {
-        let source = Source::<T>::fired_at(place);
+        let source = ChainSource::<T>::fired_at(place);
         return later(source.clone(), source, input, callback, place, step);
     };
     step.entered(input.is_ok());
     let outcome = chain::caught(place, || callback.call(input));
     step.left(&outcome);
     match outcome.0 {
-        State::Pending(inner) => inner.returned_late(None, place),
+        DeferredState::Pending(inner) => inner.returned_late(None, place),
         fired => Deferred::of(fired).made_at(place),
     }
 }
 
 /// Runs a callback that was added after the chain of `origin` had its result.
 #[cold]
-fn late<T: 'static, C: Callback<T>>(
+fn late<T: 'static, C: StageFunction<T>>(
     origin: Rc<dyn Origin>,
     input: Settled<T>,
     callback: C,
     place: &'static Location<'static>,
-    step: &Step,
+    step: &StageTrack,
 ) -> Deferred<C::Value> {
     step.entered(input.is_ok());
     let outcome = chain::caught(place, || callback.call(input));
     step.left(&outcome);
     match outcome.0 {
-        State::Pending(inner) => inner.returned_late(Some(origin), place),
+        DeferredState::Pending(inner) => inner.returned_late(Some(origin), place),
         fired => Deferred::of(fired).made_at(origin.link().made_at()).in_chain_of(Some(origin)),
     }
 }
@@ -522,8 +524,8 @@ struct OnFailure<F>(F);
 struct OnEither<F, G>(F, G);
 struct OnBoth<F>(F);
 
-impl<T: 'static, O: Outcome, F: FnOnce(T) -> O + 'static> Callback<T> for OnValue<F> {
-    const KIND: Kind = Kind::Callback;
+impl<T: 'static, O: Outcome, F: FnOnce(T) -> O + 'static> StageFunction<T> for OnValue<F> {
+    const KIND: StageKind = StageKind::Callback;
     type Value = O::Value;
 
     #[inline]
@@ -535,8 +537,8 @@ impl<T: 'static, O: Outcome, F: FnOnce(T) -> O + 'static> Callback<T> for OnValu
     }
 }
 
-impl<T: 'static, O: Outcome<Value = T>, F: FnOnce(Failure) -> O + 'static> Callback<T> for OnFailure<F> {
-    const KIND: Kind = Kind::Errback;
+impl<T: 'static, O: Outcome<Value = T>, F: FnOnce(Failure) -> O + 'static> StageFunction<T> for OnFailure<F> {
+    const KIND: StageKind = StageKind::Errback;
     type Value = T;
 
     #[inline]
@@ -548,7 +550,7 @@ impl<T: 'static, O: Outcome<Value = T>, F: FnOnce(Failure) -> O + 'static> Callb
     }
 }
 
-impl<T, O, P, F, G> Callback<T> for OnEither<F, G>
+impl<T, O, P, F, G> StageFunction<T> for OnEither<F, G>
 where
     T: 'static,
     O: Outcome,
@@ -556,7 +558,7 @@ where
     F: FnOnce(T) -> O + 'static,
     G: FnOnce(Failure) -> P + 'static,
 {
-    const KIND: Kind = Kind::Callbacks;
+    const KIND: StageKind = StageKind::Callbacks;
     type Value = O::Value;
 
     #[inline]
@@ -568,8 +570,8 @@ where
     }
 }
 
-impl<T: 'static, O: Outcome, F: FnOnce(Result<T, Failure>) -> O + 'static> Callback<T> for OnBoth<F> {
-    const KIND: Kind = Kind::Both;
+impl<T: 'static, O: Outcome, F: FnOnce(Result<T, Failure>) -> O + 'static> StageFunction<T> for OnBoth<F> {
+    const KIND: StageKind = StageKind::Both;
     type Value = O::Value;
 
     #[inline]
@@ -581,10 +583,10 @@ impl<T: 'static, O: Outcome, F: FnOnce(Result<T, Failure>) -> O + 'static> Callb
 impl<T> fmt::Debug for Deferred<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
-            State::Fired(Ok(_)) => "Deferred(has its value)",
-            State::Fired(Err(_)) => "Deferred(has failed)",
-            State::Pending(pending) if pending.has_result() => "Deferred(has its result)",
-            State::Pending(_) => "Deferred(waiting)",
+            DeferredState::Fired(Ok(_)) => "Deferred(has its value)",
+            DeferredState::Fired(Err(_)) => "Deferred(has failed)",
+            DeferredState::Pending(pending) if pending.has_result() => "Deferred(has its result)",
+            DeferredState::Pending(_) => "Deferred(waiting)",
         })
     }
 }

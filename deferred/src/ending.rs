@@ -21,7 +21,7 @@ thread_local! {
 /// ending(|| drop(trigger)); // logs no error
 /// ```
 pub fn ending<R>(f: impl FnOnce() -> R) -> R {
-    let _restored = Restored(ENDING.replace(true));
+    let _restored = RestoredEnding(ENDING.replace(true));
     f()
 }
 
@@ -31,9 +31,9 @@ pub(crate) fn is_ending() -> bool {
 }
 
 /// Sets it back to what it was, also when `f` panics.
-struct Restored(bool);
+struct RestoredEnding(bool);
 
-impl Drop for Restored {
+impl Drop for RestoredEnding {
     fn drop(&mut self) {
         ENDING.set(self.0);
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::waiters::Waiters;
+use crate::wait_list::WaitList;
 use crate::{Deferred, Failure, succeed};
 
 /// An event with any number of waiters, all of which one call fires.
@@ -26,7 +26,7 @@ use crate::{Deferred, Failure, succeed};
 /// ```
 ///
 /// # Ordering
-/// Waiters are fired in the order in which they began to wait. The first [`fire`](DeferredEvent::fire) or
+/// WaitList are fired in the order in which they began to wait. The first [`fire`](DeferredEvent::fire) or
 /// [`fail`](DeferredEvent::fail) counts; later ones are ignored until [`reset`](DeferredEvent::reset).
 ///
 /// # Re-entrancy
@@ -38,24 +38,24 @@ use crate::{Deferred, Failure, succeed};
 ///
 /// # Dropping
 /// When the last handle is dropped, waiters fail with [`Abandoned`](crate::Abandoned).
-pub struct DeferredEvent<T: Clone + 'static>(Rc<Inner<T>>);
+pub struct DeferredEvent<T: Clone + 'static>(Rc<EventState<T>>);
 
-struct Inner<T: 'static> {
-    outcome: RefCell<Option<Outcome<T>>>,
-    waiters: Rc<Waiters<T>>,
+struct EventState<T: 'static> {
+    outcome: RefCell<Option<EventOutcome<T>>>,
+    waiters: Rc<WaitList<T>>,
 }
 
 #[derive(Clone)]
-enum Outcome<T> {
+enum EventOutcome<T> {
     Value(T),
     Error(Rc<dyn Fn() -> Failure>),
 }
 
-impl<T: Clone> Outcome<T> {
+impl<T: Clone> EventOutcome<T> {
     fn result(&self) -> Result<T, Failure> {
         match self {
-            Outcome::Value(value) => Ok(value.clone()),
-            Outcome::Error(make) => Err(make()),
+            EventOutcome::Value(value) => Ok(value.clone()),
+            EventOutcome::Error(make) => Err(make()),
         }
     }
 }
@@ -63,7 +63,7 @@ impl<T: Clone> Outcome<T> {
 impl<T: Clone + 'static> DeferredEvent<T> {
     /// Creates an event that has not happened.
     pub fn new() -> DeferredEvent<T> {
-        DeferredEvent(Rc::new(Inner { outcome: RefCell::default(), waiters: Waiters::new() }))
+        DeferredEvent(Rc::new(EventState { outcome: RefCell::default(), waiters: WaitList::new() }))
     }
 
     /// Returns a Deferred that fires with the value of the event, at once if it has happened.
@@ -82,19 +82,19 @@ impl<T: Clone + 'static> DeferredEvent<T> {
 
     /// Fires all waiters, and every later one, with `value`.
     pub fn fire(&self, value: T) {
-        self.happen(Outcome::Value(value));
+        self.happen(EventOutcome::Value(value));
     }
 
     /// Fails all waiters, and every later one, with `error`.
     #[track_caller]
     pub fn fail(&self, error: impl Error + Clone + Send + Sync + 'static) {
         let place = Location::caller();
-        self.happen(Outcome::Error(Rc::new(move || Failure::made_at(Box::new(error.clone()), place))));
+        self.happen(EventOutcome::Error(Rc::new(move || Failure::made_at(Box::new(error.clone()), place))));
     }
 
     /// Fails all waiters, and every later one, each with a failure that `make` returns: for errors that cannot be cloned.
     pub fn fail_with(&self, make: impl Fn() -> Failure + 'static) {
-        self.happen(Outcome::Error(Rc::new(make)));
+        self.happen(EventOutcome::Error(Rc::new(make)));
     }
 
     /// Forgets what happened, so that new waiters wait for the next [`fire`](DeferredEvent::fire). For events that happen
@@ -115,10 +115,10 @@ impl<T: Clone + 'static> DeferredEvent<T> {
     }
 
     fn result(&self) -> Option<Result<T, Failure>> {
-        self.0.outcome.borrow().as_ref().map(Outcome::result)
+        self.0.outcome.borrow().as_ref().map(EventOutcome::result)
     }
 
-    fn happen(&self, outcome: Outcome<T>) {
+    fn happen(&self, outcome: EventOutcome<T>) {
         if self.is_fired() {
             return;
         }

@@ -27,9 +27,9 @@ use crate::Abandoned;
 ///
 /// It does not implement [`Error`] itself, since then `?` could not turn every error into one;
 /// [`error`](Failure::error) and `Box<dyn Error>::from` lead back.
-pub struct Failure(Box<Inner>);
+pub struct Failure(Box<FailureData>);
 
-struct Inner {
+struct FailureData {
     error: Box<dyn Error + Send + Sync>,
     made_at: &'static Location<'static>,
     deferred_at: Option<&'static Location<'static>>,
@@ -50,7 +50,13 @@ impl Failure {
         error: Box<dyn Error + Send + Sync>,
         made_at: &'static Location<'static>,
     ) -> Failure {
-        Failure(Box::new(Inner { error, made_at, deferred_at: None, contexts: Vec::new(), quiet: false }))
+        Failure(Box::new(FailureData {
+            error,
+            made_at,
+            deferred_at: None,
+            contexts: Vec::new(),
+            quiet: false,
+        }))
     }
 
     /// Whether the error is an `E`.
@@ -87,10 +93,12 @@ impl Failure {
     /// # Errors
     /// The failure itself, when it is of another kind.
     pub fn trap<E: Error + 'static>(self) -> Result<E, Failure> {
-        let Inner { error, made_at, deferred_at, contexts, quiet } = *self.0;
+        let FailureData { error, made_at, deferred_at, contexts, quiet } = *self.0;
         match error.downcast::<E>() {
             Ok(error) => Ok(*error),
-            Err(error) => Err(Failure(Box::new(Inner { error, made_at, deferred_at, contexts, quiet }))),
+            Err(error) => {
+                Err(Failure(Box::new(FailureData { error, made_at, deferred_at, contexts, quiet })))
+            }
         }
     }
 

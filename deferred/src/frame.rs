@@ -17,12 +17,12 @@ type Call = Box<dyn FnOnce()>;
 // A thread-local, because a Deferred knows no loop that it could ask, and a trigger is fired from anywhere.
 thread_local! {
     static STATE: Cell<u32> = const { Cell::new(0) };
-    static CALLS: RefCell<Parked> = const { RefCell::new(Parked(VecDeque::new())) };
+    static CALLS: RefCell<ParkedCalls> = const { RefCell::new(ParkedCalls(VecDeque::new())) };
 }
 
-struct Parked(VecDeque<Call>);
+struct ParkedCalls(VecDeque<Call>);
 
-impl Drop for Parked {
+impl Drop for ParkedCalls {
     /// The thread ends: nothing runs any more. A panic here would abort the process.
     fn drop(&mut self) {
         STATE.set(1);
@@ -68,14 +68,14 @@ pub fn guarded<R>(code: impl FnOnce() -> R) -> Result<R, String> {
 /// A program may run a loop from a callback. Without this, parked work would wait for that callback to return, and the
 /// callback for the parked work.
 pub fn loop_turn<R>(turn: impl FnOnce() -> R) -> R {
-    let _outer = Outer(STATE.replace(STATE.get() & PARKED));
+    let _outer = OuterDepth(STATE.replace(STATE.get() & PARKED));
     turn()
 }
 
 /// The depth outside of a loop's turn, restored also if the turn panics.
-struct Outer(u32);
+struct OuterDepth(u32);
 
-impl Drop for Outer {
+impl Drop for OuterDepth {
     fn drop(&mut self) {
         STATE.set(self.0 & !PARKED | STATE.get() & PARKED);
     }

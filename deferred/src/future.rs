@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::budget;
-use crate::chain::{Awaited, Node, Stage};
-use crate::deferred::{Pending, State};
+use crate::chain::{AnyStage, Awaited, Node};
+use crate::deferred::{DeferredState, PendingChain};
 use crate::failure::Unhandled;
 use crate::slot::Slot;
 use crate::{Deferred, Failure};
@@ -64,15 +64,15 @@ impl<T: 'static> Future for Deferred<T> {
 impl<T: 'static> Deferred<T> {
     fn awaited(self, cx: &Context<'_>) -> Deferred<T> {
         let pending = match self.0 {
-            State::Pending(pending) if !pending.set_waker(cx.waker()) => pending,
+            DeferredState::Pending(pending) if !pending.set_waker(cx.waker()) => pending,
             state => return Deferred(state, self.1),
         };
         let Some((origin, tail)) = pending.into_ends() else {
-            return Deferred(State::Fired(Err(Unhandled::taken())), self.1);
+            return Deferred(DeferredState::Fired(Err(Unhandled::taken())), self.1);
         };
         let end = Node::new(Awaited::default());
         end.stage.set_waker(cx.waker(), &origin);
         tail.out.put(Slot::Next(end.clone()));
-        Deferred(State::Pending(Pending::new(origin, end)), self.1)
+        Deferred(DeferredState::Pending(PendingChain::new(origin, end)), self.1)
     }
 }

@@ -64,7 +64,7 @@ pub mod trace;
 #[cfg(not(feature = "trace"))]
 mod trace;
 mod trigger;
-mod waiters;
+mod wait_list;
 
 pub use budget::with_budget;
 pub use cancel::{Cancelled, Canceller};
@@ -75,8 +75,8 @@ pub use event::DeferredEvent;
 pub use failure::{Failure, Panicked};
 pub use frame::{guarded, loop_turn};
 pub use list::{
-    DeferredList, EarlyMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, Join, Mode,
-    gather_results, join, race,
+    DeferredList, EarlyListMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, JoinTuple,
+    ListMode, gather_results, join, race,
 };
 pub use outcome::{Outcome, OutcomeOf};
 pub use pool::DeferredPool;

@@ -9,8 +9,8 @@ use std::future::IntoFuture;
 use std::marker::PhantomData;
 use std::panic::Location;
 
-pub use mode::{EarlyMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, Mode};
-pub use shortcuts::{Join, gather_results, join, race};
+pub use mode::{EarlyListMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, ListMode};
+pub use shortcuts::{JoinTuple, gather_results, join, race};
 
 use crate::{Deferred, Failure, Outcome, OutcomeOf};
 
@@ -59,16 +59,16 @@ use crate::{Deferred, Failure, Outcome, OutcomeOf};
 /// # Cancel safety
 /// Dropping a list that was awaited cancels it. Values that its members have delivered to it are lost.
 #[must_use = "a list listens to its members when a callback is added to it"]
-pub struct DeferredList<T: 'static, M: Mode = EveryResult> {
+pub struct DeferredList<T: 'static, M: ListMode = EveryResult> {
     members: Vec<Deferred<T>>,
-    options: Options,
+    options: ListOptions,
     made_at: &'static Location<'static>,
     mode: PhantomData<fn() -> M>,
 }
 
 /// What a list does with the failures and the members it does not need.
 #[derive(Debug, Clone, Copy, Default)]
-struct Options {
+struct ListOptions {
     consume_errors: bool,
     cancel_others: bool,
 }
@@ -79,7 +79,7 @@ impl<T: 'static> DeferredList<T> {
     pub fn new(members: impl IntoIterator<Item = Deferred<T>>) -> DeferredList<T> {
         DeferredList {
             members: members.into_iter().collect(),
-            options: Options::default(),
+            options: ListOptions::default(),
             made_at: Location::caller(),
             mode: PhantomData,
         }
@@ -117,7 +117,7 @@ impl<T: 'static> DeferredList<T> {
     }
 }
 
-impl<T: 'static, M: EarlyMode> DeferredList<T, M> {
+impl<T: 'static, M: EarlyListMode> DeferredList<T, M> {
     /// Drops the failures the list has no use for, where they would be logged as unhandled. Twisted's
     /// `consumeErrors`.
     pub fn consume_errors(mut self) -> Self {
@@ -133,8 +133,8 @@ impl<T: 'static, M: EarlyMode> DeferredList<T, M> {
     }
 }
 
-impl<T: 'static, M: Mode> DeferredList<T, M> {
-    fn in_mode<N: Mode>(self) -> DeferredList<T, N> {
+impl<T: 'static, M: ListMode> DeferredList<T, M> {
+    fn in_mode<N: ListMode>(self) -> DeferredList<T, N> {
         let DeferredList { members, options, made_at, mode: _ } = self;
         DeferredList { members, options, made_at, mode: PhantomData }
     }
@@ -182,13 +182,13 @@ impl<T: 'static, M: Mode> DeferredList<T, M> {
     }
 }
 
-impl<T: 'static, M: Mode> From<DeferredList<T, M>> for Deferred<M::Results<T>> {
+impl<T: 'static, M: ListMode> From<DeferredList<T, M>> for Deferred<M::Results<T>> {
     fn from(list: DeferredList<T, M>) -> Self {
         list.into_deferred()
     }
 }
 
-impl<T: 'static, M: Mode> Outcome for DeferredList<T, M> {
+impl<T: 'static, M: ListMode> Outcome for DeferredList<T, M> {
     type Value = M::Results<T>;
 
     fn into_deferred(self) -> Deferred<Self::Value> {
@@ -196,9 +196,9 @@ impl<T: 'static, M: Mode> Outcome for DeferredList<T, M> {
     }
 }
 
-impl<T: 'static, M: Mode> OutcomeOf<M::Results<T>> for DeferredList<T, M> {}
+impl<T: 'static, M: ListMode> OutcomeOf<M::Results<T>> for DeferredList<T, M> {}
 
-impl<T: 'static, M: Mode> IntoFuture for DeferredList<T, M> {
+impl<T: 'static, M: ListMode> IntoFuture for DeferredList<T, M> {
     type Output = Result<M::Results<T>, Failure>;
     type IntoFuture = Deferred<M::Results<T>>;
 
@@ -207,7 +207,7 @@ impl<T: 'static, M: Mode> IntoFuture for DeferredList<T, M> {
     }
 }
 
-impl<T: 'static, M: Mode> fmt::Debug for DeferredList<T, M> {
+impl<T: 'static, M: ListMode> fmt::Debug for DeferredList<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("DeferredList").field(&self.members).finish()
     }

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::frame::{self, Frame};
-use crate::waiters::Waiters;
+use crate::wait_list::WaitList;
 use crate::{Deferred, Panicked, guarded, succeed};
 
 type Predicate = Box<dyn FnMut(usize) -> bool>;
@@ -35,14 +35,14 @@ type Predicate = Box<dyn FnMut(usize) -> bool>;
 /// The pool's Deferreds go on without its handles. When those and the Deferreds are all gone, whoever still
 /// waits gets [`Abandoned`](crate::Abandoned).
 #[derive(Clone)]
-pub struct DeferredPool(Rc<Inner>);
+pub struct DeferredPool(Rc<PoolState>);
 
-struct Inner {
+struct PoolState {
     members: Cell<usize>,
-    waiters: Rc<Waiters<(), Waiter>>,
+    waiters: Rc<WaitList<(), PoolWaiter>>,
 }
 
-struct Waiter {
+struct PoolWaiter {
     predicate: Predicate,
     asked_at: &'static Location<'static>,
 }
@@ -50,14 +50,14 @@ struct Waiter {
 impl DeferredPool {
     /// An empty pool.
     pub fn new() -> DeferredPool {
-        DeferredPool(Rc::new(Inner { members: Cell::new(0), waiters: Waiters::new() }))
+        DeferredPool(Rc::new(PoolState { members: Cell::new(0), waiters: WaitList::new() }))
     }
 
     /// Counts `deferred` until it fires, either way, and passes its result on unchanged.
     #[track_caller]
     pub fn add<T: 'static>(&self, deferred: Deferred<T>) -> Deferred<T> {
         self.0.members.set(self.0.members.get() + 1);
-        let member = Member(self.clone());
+        let member = PoolMember(self.clone());
         deferred.add_both(move |result| {
             drop(member);
             result
@@ -92,7 +92,7 @@ impl DeferredPool {
     #[track_caller]
     pub fn defer_until(&self, predicate: impl FnMut(usize) -> bool + 'static) -> Deferred<()> {
         let asked_at = Location::caller();
-        self.0.waiters.wait(Waiter { predicate: Box::new(predicate), asked_at }, asked_at)
+        self.0.waiters.wait(PoolWaiter { predicate: Box::new(predicate), asked_at }, asked_at)
     }
 
     /// How many Deferreds are under way.
@@ -142,9 +142,9 @@ impl fmt::Debug for DeferredPool {
 }
 
 /// Leaves the pool when it is dropped, so that a Deferred that goes without firing leaves it too.
-struct Member(DeferredPool);
+struct PoolMember(DeferredPool);
 
-impl Drop for Member {
+impl Drop for PoolMember {
     fn drop(&mut self) {
         self.0.one_left();
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::waiters::Waiters;
+use crate::wait_list::WaitList;
 use crate::{Deferred, fail};
 
 /// A queue whose [`get`](DeferredQueue::get) gives a Deferred: of an item that is there, or of the next one
@@ -32,15 +32,15 @@ use crate::{Deferred, fail};
 ///
 /// # Dropping
 /// When the last handle is gone, those who wait get [`Abandoned`](crate::Abandoned).
-pub struct DeferredQueue<T: 'static>(Rc<Inner<T>>);
+pub struct DeferredQueue<T: 'static>(Rc<QueueState<T>>);
 
-struct Inner<T: 'static> {
+struct QueueState<T: 'static> {
     items: RefCell<VecDeque<T>>,
     /// Items that a `get` had and nobody read, by the order in which they were put: older than the rest.
     returned: RefCell<BTreeMap<u64, T>>,
     /// How many items were handed out.
     handed_out: Cell<u64>,
-    waiters: Rc<Waiters<T>>,
+    waiters: Rc<WaitList<T>>,
     size: Cell<usize>,
     backlog: Cell<usize>,
 }
@@ -48,11 +48,11 @@ struct Inner<T: 'static> {
 impl<T: 'static> DeferredQueue<T> {
     /// An empty queue, without limits.
     pub fn new() -> DeferredQueue<T> {
-        DeferredQueue(Rc::new(Inner {
+        DeferredQueue(Rc::new(QueueState {
             items: RefCell::default(),
             returned: RefCell::default(),
             handed_out: Cell::new(0),
-            waiters: Waiters::new(),
+            waiters: WaitList::new(),
             size: Cell::new(usize::MAX),
             backlog: Cell::new(usize::MAX),
         }))
@@ -125,7 +125,7 @@ impl<T: 'static> DeferredQueue<T> {
     }
 }
 
-impl<T: 'static> Inner<T> {
+impl<T: 'static> QueueState<T> {
     fn number(&self) -> u64 {
         self.handed_out.replace(self.handed_out.get() + 1)
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::waiters::Waiters;
+use crate::wait_list::WaitList;
 use crate::{Deferred, Outcome, Trigger, maybe_deferred_at, succeed};
 
 /// Lets so many do a thing at a time, and the others wait. Twisted's `DeferredSemaphore`.
@@ -30,7 +30,7 @@ use crate::{Deferred, Outcome, Trigger, maybe_deferred_at, succeed};
 /// The next in line runs inside the release. Where one release leads to another, as in a row of short
 /// [`run`](DeferredSemaphore::run)s, they follow one another in a loop, in constant stack.
 #[derive(Clone)]
-pub struct DeferredSemaphore(Rc<Slots>);
+pub struct DeferredSemaphore(Rc<SemaphoreState>);
 
 impl DeferredSemaphore {
     /// A semaphore with `limit` free slots.
@@ -38,7 +38,7 @@ impl DeferredSemaphore {
     /// # Errors
     /// [`NoSlots`] if the limit is zero: nobody could ever get past.
     pub fn new(limit: usize) -> Result<DeferredSemaphore, NoSlots> {
-        if limit == 0 { Err(NoSlots) } else { Ok(DeferredSemaphore(Slots::new(limit))) }
+        if limit == 0 { Err(NoSlots) } else { Ok(DeferredSemaphore(SemaphoreState::new(limit))) }
     }
 
     /// Fires when a slot is free, at once if one is. The slot is taken for as long as the [`Permit`] lives.
@@ -106,12 +106,12 @@ impl fmt::Debug for DeferredSemaphore {
 /// # Re-entrancy
 /// As [`DeferredSemaphore`].
 #[derive(Clone)]
-pub struct DeferredLock(Rc<Slots>);
+pub struct DeferredLock(Rc<SemaphoreState>);
 
 impl DeferredLock {
     /// A free lock.
     pub fn new() -> DeferredLock {
-        DeferredLock(Slots::new(1))
+        DeferredLock(SemaphoreState::new(1))
     }
 
     /// Fires when the lock is free, at once if it is. It is taken for as long as the [`Permit`] lives.
@@ -164,7 +164,7 @@ impl fmt::Debug for DeferredLock {
 /// Dropped anywhere, also by a panic, it gives the slot to the next in line, whose callbacks run before
 /// `drop` returns (unless it is itself dropped by such a callback; then they run just after).
 #[must_use = "the slot is free again as soon as the permit is dropped"]
-pub struct Permit(Rc<Slots>);
+pub struct Permit(Rc<SemaphoreState>);
 
 impl Permit {
     /// The same as dropping it, said aloud. Twisted's `release`.
@@ -196,19 +196,19 @@ impl fmt::Display for NoSlots {
 
 impl Error for NoSlots {}
 
-struct Slots {
+struct SemaphoreState {
     limit: usize,
     free: Cell<usize>,
-    waiters: Rc<Waiters<Permit>>,
+    waiters: Rc<WaitList<Permit>>,
     handing_over: Cell<bool>,
 }
 
-impl Slots {
-    fn new(limit: usize) -> Rc<Slots> {
-        Rc::new(Slots {
+impl SemaphoreState {
+    fn new(limit: usize) -> Rc<SemaphoreState> {
+        Rc::new(SemaphoreState {
             limit,
             free: Cell::new(limit),
-            waiters: Waiters::new(),
+            waiters: WaitList::new(),
             handing_over: Cell::new(false),
         })
     }

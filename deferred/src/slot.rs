@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
-use crate::chain::{Input, Node, Settled, Stage};
+use crate::chain::{AnyStage, NextStage, Node, Settled};
 use crate::lent::Lent;
 
 pub(crate) enum Slot<T> {
@@ -13,9 +13,9 @@ pub(crate) enum Slot<T> {
     /// No result yet, and the handle is gone.
     Closed,
     /// The next stage takes it.
-    Next(Rc<dyn Input<T>>),
+    Next(Rc<dyn NextStage<T>>),
     /// It is the result of that node, whose callback returned the Deferred that ends here.
-    Forward(Rc<Node<T, dyn Stage>>),
+    Forward(Rc<Node<T, dyn AnyStage>>),
     /// The result, for the handle to pick up.
     Done(Settled<T>),
     /// The value, for the handle to pick up, or else to go back.
@@ -81,7 +81,7 @@ impl<T> Out<T> {
 
     /// The next stage, if there is one.
     #[inline]
-    pub(crate) fn take_next(&self) -> Option<Rc<dyn Input<T>>> {
+    pub(crate) fn take_next(&self) -> Option<Rc<dyn NextStage<T>>> {
         match self.take() {
             Slot::Next(next) => Some(next),
             other => {

@@ -39,15 +39,15 @@ mod svg;
 #[cfg(feature = "trace")]
 pub use live::{Live, Unfired, Waiting, live};
 #[cfg(not(feature = "trace"))]
-pub(crate) use off::{Step, Track};
+pub(crate) use off::{StageTrack, Track};
 #[cfg(feature = "trace")]
 pub use path::Path;
 #[cfg(feature = "trace")]
-pub(crate) use record::{Step, Track};
+pub(crate) use record::{StageTrack, Track};
 
 /// What a stage has functions for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum StageKind {
     Callback,
     Errback,
     Callbacks,

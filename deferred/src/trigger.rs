@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::chain::{self, Node, Settled, Stage};
+use crate::chain::{self, AnyStage, Node, Settled};
 use crate::ending::is_ending;
 use crate::failure::Unhandled;
 use crate::frame::{self, Frame};
@@ -17,23 +17,26 @@ use crate::{Cancelled, Failure, guarded};
 type CancelWith<T> = Box<dyn FnOnce(Trigger<T>)>;
 
 /// The start of a chain.
-pub(crate) struct Head<T: 'static> {
+pub(crate) struct ChainHead<T: 'static> {
     link: OriginLink,
     canceller: Cell<Option<CancelWith<T>>>,
 }
 
-impl<T: 'static> Default for Head<T> {
+impl<T: 'static> Default for ChainHead<T> {
     #[inline]
     fn default() -> Self {
-        Head { link: OriginLink::default(), canceller: Cell::new(None) }
+        ChainHead { link: OriginLink::default(), canceller: Cell::new(None) }
     }
 }
 
-pub(crate) type Source<T> = Node<T, Head<T>>;
+pub(crate) type ChainSource<T> = Node<T, ChainHead<T>>;
 
-impl<T: 'static> Source<T> {
+impl<T: 'static> ChainSource<T> {
     #[inline]
-    pub(crate) fn at(made_at: &'static Location<'static>, canceller: Option<CancelWith<T>>) -> Rc<Source<T>> {
+    pub(crate) fn at(
+        made_at: &'static Location<'static>,
+        canceller: Option<CancelWith<T>>,
+    ) -> Rc<ChainSource<T>> {
         // Not `Rc::new`, for the reason of `Node::added`.
         let source = Rc::<Self>::default();
         source.stage.link.init(made_at, Track::new(made_at));
@@ -44,7 +47,7 @@ impl<T: 'static> Source<T> {
     }
 
     /// A source that has fired, for a chain that has none of its own any more.
-    pub(crate) fn fired_at(made_at: &'static Location<'static>) -> Rc<Source<T>> {
+    pub(crate) fn fired_at(made_at: &'static Location<'static>) -> Rc<ChainSource<T>> {
         let source = Rc::<Self>::default();
         source.stage.link.init(made_at, Track::default());
         source.stage.link.enter(OriginState::Fired);
@@ -76,9 +79,9 @@ impl<T: 'static> Source<T> {
     }
 }
 
-impl<T: 'static> Stage for Head<T> {}
+impl<T: 'static> AnyStage for ChainHead<T> {}
 
-impl<T: 'static> Origin for Source<T> {
+impl<T: 'static> Origin for ChainSource<T> {
     fn link(&self) -> &OriginLink {
         &self.stage.link
     }
@@ -120,12 +123,12 @@ impl<T: 'static> Origin for Source<T> {
 #[must_use = "a trigger dropped unfired fires `Abandoned`"]
 pub struct Trigger<T: 'static> {
     /// There until it fires.
-    source: Option<Rc<Source<T>>>,
+    source: Option<Rc<ChainSource<T>>>,
 }
 
 impl<T: 'static> Trigger<T> {
     #[inline]
-    pub(crate) fn new(source: Rc<Source<T>>) -> Trigger<T> {
+    pub(crate) fn new(source: Rc<ChainSource<T>>) -> Trigger<T> {
         Trigger { source: Some(source) }
     }
 
@@ -160,7 +163,7 @@ impl<T: 'static> Trigger<T> {
     }
 
     #[inline]
-    fn take_live(&mut self) -> Option<Rc<Source<T>>> {
+    fn take_live(&mut self) -> Option<Rc<ChainSource<T>>> {
         self.source.take().filter(|source| source.stage.link.state() != OriginState::Fired)
     }
 
@@ -212,7 +215,7 @@ impl<T: 'static> Drop for Trigger<T> {
 }
 
 #[cold]
-fn abandon<T: 'static>(source: Rc<Source<T>>) {
+fn abandon<T: 'static>(source: Rc<ChainSource<T>>) {
     let failure = Failure::made_at(Box::new(Abandoned), source.stage.link.made_at());
     if std::thread::panicking() {
         // Callbacks do not run inside of a panic, but as soon as it is caught.

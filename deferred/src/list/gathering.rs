@@ -5,15 +5,15 @@ use std::mem;
 use std::panic::Location;
 use std::rc::Rc;
 
-use super::{Mode, Options};
+use super::{ListMode, ListOptions};
 use crate::chain::Settled;
 use crate::failure::Unhandled;
 use crate::{Cancelled, Canceller, Deferred, Failure, Trigger};
 
 /// Listens to `members`, and gives the Deferred for their results.
-pub(super) fn start<T: 'static, M: Mode>(
+pub(super) fn start<T: 'static, M: ListMode>(
     members: Vec<Deferred<T>>,
-    options: Options,
+    options: ListOptions,
     made_at: &'static Location<'static>,
 ) -> Deferred<M::Results<T>> {
     let cancellers = Rc::new(Cancellers::of(&members));
@@ -49,7 +49,7 @@ pub(super) fn start<T: 'static, M: Mode>(
 }
 
 /// One list on its way. Its members' callbacks own it together.
-struct Gathering<T: 'static, M: Mode> {
+struct Gathering<T: 'static, M: ListMode> {
     /// There until the list fires.
     trigger: Cell<Option<Trigger<M::Results<T>>>>,
     results: RefCell<Vec<Option<Settled<T>>>>,
@@ -57,10 +57,10 @@ struct Gathering<T: 'static, M: Mode> {
     /// The list was cancelled, and so was a member: then its failure is `Cancelled`, as of any Deferred.
     cut_off: Cell<bool>,
     cancellers: Rc<Cancellers>,
-    options: Options,
+    options: ListOptions,
 }
 
-impl<T: 'static, M: Mode> Gathering<T, M> {
+impl<T: 'static, M: ListMode> Gathering<T, M> {
     /// Whether the result is decided.
     fn trigger_is_gone(&self) -> bool {
         let trigger = self.trigger.take();

@@ -7,7 +7,7 @@ use crate::Failure;
 
 /// When a [`DeferredList`](crate::DeferredList) fires, and with what. It has three modes, and no more can
 /// be made.
-pub trait Mode: sealed::Sealed + Sized + 'static {
+pub trait ListMode: sealed::Sealed + Sized + 'static {
     /// What the list fires with.
     type Results<T: 'static>: 'static;
 
@@ -25,8 +25,8 @@ pub trait Mode: sealed::Sealed + Sized + 'static {
     ) -> Result<Self::Results<T>, Failure>;
 }
 
-/// A [`Mode`] in which a list may fire before all its members have.
-pub trait EarlyMode: Mode {}
+/// A [`ListMode`] in which a list may fire before all its members have.
+pub trait EarlyListMode: ListMode {}
 
 mod sealed {
     #[allow(unnameable_types, reason = "that is what seals the traits")]
@@ -40,7 +40,7 @@ mod sealed {
 #[derive(Debug)]
 pub enum EveryResult {}
 
-impl Mode for EveryResult {
+impl ListMode for EveryResult {
     type Results<T: 'static> = Vec<Result<T, Failure>>;
 
     fn decide<T: 'static>(
@@ -61,7 +61,7 @@ impl Mode for EveryResult {
 #[derive(Debug)]
 pub enum FirstValue {}
 
-impl Mode for FirstValue {
+impl ListMode for FirstValue {
     type Results<T: 'static> = (usize, T);
 
     fn decide<T: 'static>(
@@ -81,13 +81,13 @@ impl Mode for FirstValue {
     }
 }
 
-impl EarlyMode for FirstValue {}
+impl EarlyListMode for FirstValue {}
 
 /// The mode of a [`DeferredList`](crate::DeferredList) that waits for one failure.
 #[derive(Debug)]
 pub enum FirstFailure {}
 
-impl Mode for FirstFailure {
+impl ListMode for FirstFailure {
     type Results<T: 'static> = Vec<T>;
 
     fn decide<T: 'static>(
@@ -107,7 +107,7 @@ impl Mode for FirstFailure {
     }
 }
 
-impl EarlyMode for FirstFailure {}
+impl EarlyListMode for FirstFailure {}
 
 /// The error of a list of which one member failed: which, and how. Twisted's `FirstError`.
 ///

@@ -65,7 +65,7 @@ pub fn race<T: 'static>(members: impl IntoIterator<Item = Deferred<T>>) -> Defer
 /// assert!(matches!(both.try_result(), Ok(Ok(("answer", 42)))));
 /// ```
 #[track_caller]
-pub fn join<J: Join>(members: J) -> Deferred<J::Values> {
+pub fn join<J: JoinTuple>(members: J) -> Deferred<J::Values> {
     members.joined()
 }
 
@@ -74,7 +74,7 @@ pub fn join<J: Join>(members: J) -> Deferred<J::Values> {
     message = "`{Self}` is no tuple of two to eight Deferreds",
     note = "any number of one type can be waited for with `gather_results`"
 )]
-pub trait Join: sealed::Sealed {
+pub trait JoinTuple: sealed::Sealed {
     /// The tuple of their values.
     type Values: 'static;
 
@@ -92,11 +92,11 @@ macro_rules! join_tuple {
     ($($type:ident $value:ident $index:tt),+) => {
         impl<$($type: 'static),+> sealed::Sealed for ($(Deferred<$type>,)+) {}
 
-        impl<$($type: 'static),+> Join for ($(Deferred<$type>,)+) {
+        impl<$($type: 'static),+> JoinTuple for ($(Deferred<$type>,)+) {
             type Values = ($($type,)+);
 
             fn joined(self) -> Deferred<Self::Values> {
-                let slots = ($(Slot::<$type>::default(),)+);
+                let slots = ($(JoinedValue::<$type>::default(),)+);
                 gather_results([$(slots.$index.filled_by(self.$index)),+]).add_callback(move |_| {
                     match ($(slots.$index.0.take(),)+) {
                         ($(Some($value),)+) => Ok(($($value,)+)),
@@ -110,15 +110,15 @@ macro_rules! join_tuple {
 }
 
 /// Where one of the values waits for the others.
-struct Slot<T>(Rc<Cell<Option<T>>>);
+struct JoinedValue<T>(Rc<Cell<Option<T>>>);
 
-impl<T> Default for Slot<T> {
-    fn default() -> Slot<T> {
-        Slot(Rc::default())
+impl<T> Default for JoinedValue<T> {
+    fn default() -> JoinedValue<T> {
+        JoinedValue(Rc::default())
     }
 }
 
-impl<T: 'static> Slot<T> {
+impl<T: 'static> JoinedValue<T> {
     #[track_caller]
     fn filled_by(&self, member: Deferred<T>) -> Deferred<()> {
         let slot = self.0.clone();

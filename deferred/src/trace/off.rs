@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use super::Kind;
+use super::StageKind;
 use crate::Deferred;
 
 #[derive(Clone, Default)]
@@ -32,14 +32,14 @@ impl Track {
     pub(crate) fn name(&self, _: &str) {}
 
     #[inline]
-    pub(crate) fn step(&self, _: Kind, _: &'static Location<'static>) -> Step {
-        Step(())
+    pub(crate) fn step(&self, _: StageKind, _: &'static Location<'static>) -> StageTrack {
+        StageTrack(())
     }
 }
 
-pub(crate) struct Step(());
+pub(crate) struct StageTrack(());
 
-impl Step {
+impl StageTrack {
     #[inline]
     pub(crate) fn entered(&self, _: bool) {}
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
-use super::Kind;
+use super::StageKind;
 use super::record::{Record, Side};
 use crate::Deferred;
 
@@ -41,10 +41,10 @@ impl fmt::Display for Path {
         }
         for (index, stage) in story.stages.iter().enumerate() {
             let kind = match stage.kind {
-                Kind::Callback => "callback",
-                Kind::Errback => "errback",
-                Kind::Callbacks => "callbacks",
-                Kind::Both => "both",
+                StageKind::Callback => "callback",
+                StageKind::Errback => "errback",
+                StageKind::Callbacks => "callbacks",
+                StageKind::Both => "both",
             };
             write!(f, "\n  {} {kind}", index + 1)?;
             if let Some(name) = &stage.name {

@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
-use super::Kind;
+use super::StageKind;
 use crate::Deferred;
-use crate::deferred::State;
+use crate::deferred::DeferredState;
 
 /// One chain, from the Deferred it began as. Nothing of the user's is called while it is borrowed.
 pub(crate) struct Record {
@@ -47,7 +47,7 @@ impl Side {
 
 pub(crate) struct Stage {
     pub(crate) name: Option<String>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: StageKind,
     pub(crate) added_at: &'static Location<'static>,
     pub(crate) entered: Option<Side>,
     pub(crate) left: Option<Side>,
@@ -66,9 +66,9 @@ impl Stage {
     /// Whether it has a function for the side it was entered on.
     pub(crate) fn handles(&self, side: Side) -> bool {
         match self.kind {
-            Kind::Callback => side == Side::Value,
-            Kind::Errback => side == Side::Failure,
-            Kind::Callbacks | Kind::Both => true,
+            StageKind::Callback => side == Side::Value,
+            StageKind::Errback => side == Side::Failure,
+            StageKind::Callbacks | StageKind::Both => true,
         }
     }
 }
@@ -216,8 +216,8 @@ impl Track {
         }
     }
 
-    pub(crate) fn step(&self, kind: Kind, added_at: &'static Location<'static>) -> Step {
-        Step(self.0.as_ref().map(|record| {
+    pub(crate) fn step(&self, kind: StageKind, added_at: &'static Location<'static>) -> StageTrack {
+        StageTrack(self.0.as_ref().map(|record| {
             let mut story = record.story.borrow_mut();
             let stage = Stage { name: None, kind, added_at, entered: None, left: None, waited_on: None };
             story.stages.push(stage);
@@ -227,9 +227,9 @@ impl Track {
 }
 
 /// One stage of a recorded chain.
-pub(crate) struct Step(Option<(Rc<Record>, usize)>);
+pub(crate) struct StageTrack(Option<(Rc<Record>, usize)>);
 
-impl Step {
+impl StageTrack {
     pub(crate) fn entered(&self, ok: bool) {
         if let Some((record, index)) = &self.0 {
             record.story.borrow_mut().stages[*index].entered = Some(Side::of(ok));
@@ -239,8 +239,8 @@ impl Step {
     pub(crate) fn left<T>(&self, outcome: &Deferred<T>) {
         let Some((record, index)) = &self.0 else { return };
         match &outcome.0 {
-            State::Fired(result) => record.came(Some(*index), Side::of(result.is_ok())),
-            State::Pending(_) => {
+            DeferredState::Fired(result) => record.came(Some(*index), Side::of(result.is_ok())),
+            DeferredState::Pending(_) => {
                 let Some(inner) = &outcome.1.0 else { return };
                 if let Some(side) = inner.outcome() {
                     return record.came(Some(*index), side);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::panic::Location;
 
 use super::record::{Record, Side, Stage};
-use super::{Kind, Path};
+use super::{Path, StageKind};
 
 const WIDTH: i32 = 640;
 const TOP: i32 = 109;
@@ -188,11 +188,11 @@ impl Picture<'_> {
             row.top, BOX.0
         )?;
         let kind = match stage.kind {
-            Kind::Callback => "callback",
-            Kind::Errback => "errback",
-            Kind::Callbacks if side == Side::Value => "callback",
-            Kind::Callbacks => "errback",
-            Kind::Both => "both",
+            StageKind::Callback => "callback",
+            StageKind::Errback => "errback",
+            StageKind::Callbacks if side == Side::Value => "callback",
+            StageKind::Callbacks => "errback",
+            StageKind::Both => "both",
         };
         let name = stage.name.as_deref().unwrap_or(kind);
         self.text((center, row.top + 20), width, Style(13, ink, 600), name)?;

@@ -8,14 +8,14 @@ use std::rc::Rc;
 use crate::{Deferred, Trigger};
 
 /// Triggers in the order they came, each with a note. One whose Deferred is cancelled leaves at once.
-pub(crate) struct Waiters<T: 'static, N = ()> {
+pub(crate) struct WaitList<T: 'static, N = ()> {
     next: Cell<u64>,
     waiting: RefCell<BTreeMap<u64, (Trigger<T>, N)>>,
 }
 
-impl<T: 'static, N: 'static> Waiters<T, N> {
-    pub(crate) fn new() -> Rc<Waiters<T, N>> {
-        Rc::new(Waiters { next: Cell::new(0), waiting: RefCell::default() })
+impl<T: 'static, N: 'static> WaitList<T, N> {
+    pub(crate) fn new() -> Rc<WaitList<T, N>> {
+        Rc::new(WaitList { next: Cell::new(0), waiting: RefCell::default() })
     }
 
     /// One more, behind all others.
@@ -54,7 +54,7 @@ impl<T: 'static, N: 'static> Waiters<T, N> {
         self.waiting.borrow_mut().remove(&place)
     }
 
-    /// Undoes [`remove`](Waiters::remove).
+    /// Undoes [`remove`](WaitList::remove).
     pub(crate) fn put_back(&self, place: u64, trigger: Trigger<T>, note: N) {
         if trigger.is_live() {
             self.waiting.borrow_mut().insert(place, (trigger, note));
