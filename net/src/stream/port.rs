@@ -141,6 +141,9 @@ impl<F: Factory> EventHandler for Server<F> {
                 Ok((socket, peer)) => {
                     self.starved.set(false);
                     self.connected(socket, peer);
+                    if self.registration.get().is_some_and(|registration| registration.share() == 0) {
+                        return Progress::More;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Drained,
                 Err(error) if concerns_one_connection(&error) => {

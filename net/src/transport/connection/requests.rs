@@ -28,7 +28,10 @@ impl Connection<dyn Protocol> {
         let first = self.portion(data.len());
         match self.offer(first, |socket| socket.write(&data[..first])) {
             Some(sent) if sent == data.len() => true,
-            Some(sent) => self.keep(|queue| queue.push(&data[sent..])),
+            Some(sent) => self.keep(|queue| {
+                queue.push(&data[sent..]);
+                data.len() - sent
+            }),
             None => false,
         }
     }
@@ -41,7 +44,10 @@ impl Connection<dyn Protocol> {
         let first = self.portion(data.len());
         match self.offer(first, |socket| socket.write(&data[..first])) {
             Some(sent) if sent == data.len() => true,
-            Some(sent) => self.keep(|queue| queue.push_vec(data, sent)),
+            Some(sent) => self.keep(|queue| {
+                queue.push_vec(data, sent);
+                0
+            }),
             None => false,
         }
     }
@@ -76,11 +82,13 @@ impl Connection<dyn Protocol> {
             };
             if sent < length {
                 self.keep(|queue| {
+                    let unsent = length - sent;
                     for slice in group {
                         let skipped = sent.min(slice.len());
                         sent -= skipped;
                         queue.push(&slice[skipped..]);
                     }
+                    unsent
                 });
             }
         }
@@ -173,12 +181,16 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// Queues what the socket did not take; pauses the producer when that makes too much.
-    fn keep(&self, push: impl FnOnce(&mut Queue)) -> bool {
-        let too_much = self.with_outgoing(|outgoing| {
-            push(&mut outgoing.queue);
-            outgoing.pause_if_full()
+    /// Queues unsent data; pauses the producer above the high-water mark. `push` returns how many bytes it
+    /// copied: copying costs the turn about as much as sending.
+    fn keep(&self, push: impl FnOnce(&mut Queue) -> usize) -> bool {
+        let (copied, too_much) = self.with_outgoing(|outgoing| {
+            let copied = push(&mut outgoing.queue);
+            (copied, outgoing.pause_if_full())
         });
+        if copied >= LARGE {
+            self.spend_work(copied);
+        }
         if !SHORT_WRITE_FILLS {
             self.wake(Ready::WRITABLE);
         }
