@@ -42,17 +42,17 @@ use crate::{Clock, DelayedCall, ScheduledCall};
 /// left in the clock.
 #[derive(Clone)]
 pub struct Cooperator {
-    shared: Rc<Shared>,
+    shared: Rc<CooperatorShared>,
 }
 
-struct Shared {
+struct CooperatorShared {
     clock: Rc<dyn Clock>,
     slice: (Duration, usize),
     place: &'static Location<'static>,
     /// All that are not finished, also those that are paused.
-    tasks: RefCell<Table<Rc<Task>>>,
+    tasks: RefCell<Table<Rc<CooperatorTask>>>,
     next_number: Cell<u64>,
-    line: RefCell<Line>,
+    line: RefCell<TaskLine>,
     next_slice: RefCell<Option<DelayedCall>>,
     in_slice: Cell<bool>,
     stopped: Cell<bool>,
@@ -69,7 +69,7 @@ impl Cooperator {
     #[track_caller]
     pub fn with_slice(clock: &(impl Clock + ?Sized), time: Duration, steps: usize) -> Cooperator {
         Cooperator {
-            shared: Rc::new(Shared {
+            shared: Rc::new(CooperatorShared {
                 clock: clock.shared(),
                 slice: (time, steps),
                 place: Location::caller(),
@@ -123,7 +123,7 @@ impl Cooperator {
         let mut iterator = iterator.into_iter();
         let step = move || iterator.next().map(|item| item.into_deferred().add_callback(|_| ()));
         let number = self.shared.next_number.replace(self.shared.next_number.get() + 1);
-        let task = Rc::new(Task {
+        let task = Rc::new(CooperatorTask {
             number,
             place: Location::caller(),
             key: self.shared.tasks.borrow().vacant_key(),
@@ -138,7 +138,7 @@ impl Cooperator {
             observed: Cell::new(false),
         });
         if self.shared.stopped.get() {
-            task.finish(End::SchedulerStopped);
+            task.finish(TaskEnd::SchedulerStopped);
         } else {
             self.shared.tasks.borrow_mut().insert(task.clone());
             self.shared.enqueue(&task);
@@ -151,7 +151,7 @@ impl Cooperator {
         self.shared.stopped.set(true);
         let mut tasks: Vec<_> = self.shared.tasks.borrow_mut().take_all().collect();
         tasks.sort_unstable_by_key(|task| task.number);
-        tasks.into_iter().for_each(|task| task.finish(End::SchedulerStopped));
+        tasks.into_iter().for_each(|task| task.finish(TaskEnd::SchedulerStopped));
     }
 
     /// Whether it takes tasks: it was not stopped.
@@ -160,8 +160,8 @@ impl Cooperator {
     }
 }
 
-impl Shared {
-    fn enqueue(self: &Rc<Self>, task: &Rc<Task>) {
+impl CooperatorShared {
+    fn enqueue(self: &Rc<Self>, task: &Rc<CooperatorTask>) {
         self.line.borrow_mut().push(task);
         self.schedule();
     }
@@ -182,11 +182,11 @@ impl Shared {
         let count = self.line.borrow().len;
         for _ in 0..count {
             let Some(task) = self.line.borrow_mut().pop() else { break };
-            task.finish(End::Abandoned);
+            task.finish(TaskEnd::Abandoned);
         }
     }
 
-    fn dequeue(&self, task: &Task) {
+    fn dequeue(&self, task: &CooperatorTask) {
         let mut line = self.line.borrow_mut();
         if line.leave(task) && line.len == 0 {
             drop(line);
@@ -217,7 +217,7 @@ impl Shared {
 }
 
 /// The timer's side of the next slice.
-struct Slice(Option<Rc<Shared>>);
+struct Slice(Option<Rc<CooperatorShared>>);
 
 impl Slice {
     fn run(mut self) {
@@ -243,15 +243,15 @@ const SHORT: usize = 64;
 
 /// The tasks that can be stepped, in order. A task that leaves the line leaves its entry, which is passed over.
 #[derive(Default)]
-struct Line {
-    entries: VecDeque<(u64, Weak<Task>)>,
+struct TaskLine {
+    entries: VecDeque<(u64, Weak<CooperatorTask>)>,
     next_ticket: u64,
     /// How many tasks stand in the line.
     len: usize,
 }
 
-impl Line {
-    fn push(&mut self, task: &Rc<Task>) {
+impl TaskLine {
+    fn push(&mut self, task: &Rc<CooperatorTask>) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         task.ticket.set(Some(ticket));
@@ -263,7 +263,7 @@ impl Line {
     }
 
     /// False when the task did not stand in the line.
-    fn leave(&mut self, task: &Task) -> bool {
+    fn leave(&mut self, task: &CooperatorTask) -> bool {
         let stood = task.ticket.take().is_some();
         if stood {
             self.len -= 1;
@@ -274,7 +274,7 @@ impl Line {
         stood
     }
 
-    fn pop(&mut self) -> Option<Rc<Task>> {
+    fn pop(&mut self) -> Option<Rc<CooperatorTask>> {
         loop {
             let (ticket, task) = pop_front(&mut self.entries)?;
             if let Some(task) = stands(ticket, &task) {
@@ -287,22 +287,22 @@ impl Line {
 }
 
 /// The task, if this is its entry, and not left over.
-fn stands(ticket: u64, task: &Weak<Task>) -> Option<Rc<Task>> {
+fn stands(ticket: u64, task: &Weak<CooperatorTask>) -> Option<Rc<CooperatorTask>> {
     task.upgrade().filter(|task| task.ticket.get() == Some(ticket))
 }
 
-type Step = Box<dyn FnMut() -> Option<Deferred<()>>>;
+type StepFn = Box<dyn FnMut() -> Option<Deferred<()>>>;
 
-struct Task {
+struct CooperatorTask {
     /// Counts the tasks of its cooperator.
     number: u64,
     /// Where it was started.
     place: &'static Location<'static>,
     /// Its place in the table of its cooperator.
     key: usize,
-    cooperator: Weak<Shared>,
+    cooperator: Weak<CooperatorShared>,
     /// Taken out while it runs, and when the task is finished.
-    step: Cell<Option<Step>>,
+    step: Cell<Option<StepFn>>,
     /// How often it was paused and not resumed.
     pauses: Cell<usize>,
     /// A step is being made, or its Deferred has not fired yet.
@@ -311,14 +311,14 @@ struct Task {
     waits_for: Cell<Option<Canceller>>,
     /// Names its entry in the line, where it stands in it.
     ticket: Cell<Option<u64>>,
-    ended: DeferredEvent<End>,
-    end: RefCell<Option<End>>,
+    ended: DeferredEvent<TaskEnd>,
+    end: RefCell<Option<TaskEnd>>,
     /// Somebody was told, or will be told, how it ended.
     observed: Cell<bool>,
 }
 
 #[derive(Clone)]
-enum End {
+enum TaskEnd {
     Done,
     Failed(Arc<Failure>),
     Stopped,
@@ -327,20 +327,20 @@ enum End {
     Abandoned,
 }
 
-impl End {
+impl TaskEnd {
     fn result(&self) -> Result<(), Failure> {
         match self {
-            End::Done => Ok(()),
-            End::Failed(failure) => Err(TaskFailed(failure.clone()).into()),
-            End::Stopped => Err(TaskStopped.into()),
-            End::Cancelled => Err(Cancelled.into()),
-            End::SchedulerStopped => Err(SchedulerStopped.into()),
-            End::Abandoned => Err(Abandoned.into()),
+            TaskEnd::Done => Ok(()),
+            TaskEnd::Failed(failure) => Err(TaskFailed(failure.clone()).into()),
+            TaskEnd::Stopped => Err(TaskStopped.into()),
+            TaskEnd::Cancelled => Err(Cancelled.into()),
+            TaskEnd::SchedulerStopped => Err(SchedulerStopped.into()),
+            TaskEnd::Abandoned => Err(Abandoned.into()),
         }
     }
 }
 
-impl Task {
+impl CooperatorTask {
     fn is_finished(&self) -> bool {
         self.end.borrow().is_some()
     }
@@ -357,7 +357,7 @@ impl Task {
         });
         if over {
             drop(step);
-            return self.finish(End::Done);
+            return self.finish(TaskEnd::Done);
         }
         if !self.is_finished() {
             self.step.set(Some(step));
@@ -374,7 +374,7 @@ impl Task {
                 Err(failure) if task.is_cancelled() && failure.is::<Cancelled>() => {}
                 // Nobody will be told of it any more: it is logged.
                 Err(failure) if task.is_finished() => return Err(failure),
-                Err(failure) => task.finish(End::Failed(Arc::new(failure))),
+                Err(failure) => task.finish(TaskEnd::Failed(Arc::new(failure))),
             }
             Ok(())
         }));
@@ -395,7 +395,7 @@ impl Task {
 
     /// Ends the task and cancels the Deferred that it waits for.
     fn cancel(self: &Rc<Self>) {
-        self.finish(End::Cancelled);
+        self.finish(TaskEnd::Cancelled);
         self.cancel_wait();
     }
 
@@ -406,11 +406,11 @@ impl Task {
     }
 
     fn is_cancelled(&self) -> bool {
-        matches!(&*self.end.borrow(), Some(End::Cancelled))
+        matches!(&*self.end.borrow(), Some(TaskEnd::Cancelled))
     }
 
     /// The first end counts.
-    fn finish(self: &Rc<Self>, end: End) {
+    fn finish(self: &Rc<Self>, end: TaskEnd) {
         if self.is_finished() {
             return;
         }
@@ -426,9 +426,9 @@ impl Task {
     }
 }
 
-impl Drop for Task {
+impl Drop for CooperatorTask {
     fn drop(&mut self) {
-        if let (Some(End::Failed(failure)), false) = (&*self.end.borrow(), self.observed.get()) {
+        if let (Some(TaskEnd::Failed(failure)), false) = (&*self.end.borrow(), self.observed.get()) {
             log::error!("unhandled failure in the cooperative task started at {}: {failure:#}", self.place);
         }
     }
@@ -439,7 +439,7 @@ impl Drop for Task {
 /// Clones are the same task. Dropping them leaves it running.
 #[derive(Clone)]
 pub struct CooperativeTask {
-    task: Rc<Task>,
+    task: Rc<CooperatorTask>,
 }
 
 impl CooperativeTask {
@@ -477,7 +477,7 @@ impl CooperativeTask {
     /// [`TaskError::Finished`].
     pub fn stop(&self) -> Result<(), TaskError> {
         self.check()?;
-        self.task.finish(End::Stopped);
+        self.task.finish(TaskEnd::Stopped);
         Ok(())
     }
 

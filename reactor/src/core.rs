@@ -14,13 +14,13 @@ use crate::lifecycle::Lifecycle;
 use crate::mailbox::Mailbox;
 use crate::memory::pop_front;
 use crate::ready::Progress;
-use crate::remote::{RemoteCall, Shared};
+use crate::remote::{RemoteCall, RemoteShared};
 use crate::sources::Sources;
 use crate::stats::Meter;
 use crate::tasks::Tasks;
 use crate::threads::Threads;
 use crate::time::{Time, nanos};
-use crate::{Handle, Origin, RunError};
+use crate::{CallSite, Handle, RunError};
 
 /// Timers, and calls from other threads, that run in one turn; the rest waits for the next, so that sources get their
 /// share when a million fall due at once.
@@ -50,7 +50,7 @@ pub(crate) struct Core {
     pub(crate) driver: Driver,
     pub(crate) timers: Rc<TimerQueue>,
     pub(crate) sources: RefCell<Sources>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<RemoteShared>,
     /// Calls fetched from other threads, and not run yet.
     incoming: RefCell<VecDeque<RemoteCall>>,
     pub(crate) tasks: Tasks,
@@ -75,7 +75,7 @@ impl Core {
         (threads, grace): (usize, Duration),
         slow: Option<Duration>,
     ) -> Rc<Core> {
-        let shared = Shared::new(driver.waker());
+        let shared = RemoteShared::new(driver.waker());
         Rc::new_cyclic(|this: &Weak<Core>| Core {
             handle: Handle::new(this.clone()),
             driver,
@@ -222,12 +222,12 @@ impl Core {
             let Some((token, handler, ready)) = self.sources.borrow_mut().claim() else { continue };
             self.meter.events.count();
             let call = handler.clone();
-            match self.guarded(|| handler.origin(), || call.ready(ready)) {
+            match self.guarded(|| handler.call_site(), || call.ready(ready)) {
                 Some(Progress::Drained) => {}
                 Some(Progress::More) => self.sources.borrow_mut().wake(token, ready),
                 None => {
                     let source = self.sources.borrow_mut().remove(token);
-                    self.discard(handler.origin(), (source, handler));
+                    self.discard(handler.call_site(), (source, handler));
                 }
             }
         }
@@ -278,29 +278,29 @@ impl Core {
     }
 
     /// Runs code of the user's. A panic is logged, with where the code came from, and gives `None`.
-    pub(crate) fn call<R>(&self, origin: impl Into<Origin>, f: impl FnOnce() -> R) -> Option<R> {
-        let origin = origin.into();
-        self.guarded(|| origin, f)
+    pub(crate) fn call<R>(&self, call_site: impl Into<CallSite>, f: impl FnOnce() -> R) -> Option<R> {
+        let call_site = call_site.into();
+        self.guarded(|| call_site, f)
     }
 
-    fn guarded<R>(&self, origin: impl Fn() -> Origin, f: impl FnOnce() -> R) -> Option<R> {
+    fn guarded<R>(&self, call_site: impl Fn() -> CallSite, f: impl FnOnce() -> R) -> Option<R> {
         self.busy.set(true);
         let started = self.meter.start();
         let result = guarded(f);
-        self.meter.stop(started, &origin);
-        result.map_err(|message| log_panic(origin(), message)).ok()
+        self.meter.stop(started, &call_site);
+        result.map_err(|message| log_panic(call_site(), message)).ok()
     }
 
     /// Drops what is the user's: that, too, is code that may panic.
-    pub(crate) fn discard<T>(&self, origin: impl Into<Origin>, value: T) {
+    pub(crate) fn discard<T>(&self, call_site: impl Into<CallSite>, value: T) {
         let mut value = Some(value);
-        self.call_once(origin.into(), &mut || drop(value.take()));
+        self.call_once(call_site.into(), &mut || drop(value.take()));
     }
 
     /// As `call`, compiled once for all callers.
     #[inline(never)]
-    fn call_once(&self, origin: Origin, f: &mut dyn FnMut()) {
-        self.call(origin, f);
+    fn call_once(&self, call_site: CallSite, f: &mut dyn FnMut()) {
+        self.call(call_site, f);
     }
 
     /// The phases are over: refuses calls from threads, drops everything that is left, and joins the threads.
@@ -339,7 +339,7 @@ impl Core {
             }
             tasks.into_iter().for_each(|task| self.discard(task.place, task.run));
             timers.into_iter().for_each(|call| self.discard(call.place(), call));
-            sources.into_iter().for_each(|source| self.discard(source.handler.origin(), source.handler));
+            sources.into_iter().for_each(|source| self.discard(source.handler.call_site(), source.handler));
             work.into_iter().for_each(|work| self.discard(work.place, work.run));
             jobs.into_iter().for_each(|job| self.discard(job.place, job));
         }
@@ -366,8 +366,8 @@ impl Core {
 }
 
 #[cold]
-fn log_panic(origin: Origin, message: String) {
-    log::error!("{origin} panicked: {message}");
+fn log_panic(call_site: CallSite, message: String) {
+    log::error!("{call_site} panicked: {message}");
 }
 
 /// Marks that a turn is going on, for as long as it lives.

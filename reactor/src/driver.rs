@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Weak;
 
 use crate::ready::Ready;
-use crate::sources::Token;
+use crate::sources::SourceToken;
 use crate::time::Time;
 
 pub(crate) use os::Os;
@@ -40,7 +40,12 @@ pub(crate) enum Driver {
 
 impl Driver {
     /// Waits, and tells which sources became ready. Interruption by a signal counts as nothing found.
-    pub(crate) fn wait(&self, time: &Time, wait: Wait, found: impl FnMut(Token, Ready)) -> io::Result<()> {
+    pub(crate) fn wait(
+        &self,
+        time: &Time,
+        wait: Wait,
+        found: impl FnMut(SourceToken, Ready),
+    ) -> io::Result<()> {
         match self {
             Driver::Os(os) => os.wait(time, wait, found),
             Driver::Simulated(simulated) => simulated.wait(time, wait),

@@ -13,8 +13,8 @@ use twistor_deferred::{Deferred, Failure, Outcome, fail};
 use crate::core::Core;
 use crate::lifecycle::{Event, StopRequest};
 use crate::ready::{EventHandler, Ready};
-use crate::sources::Token;
-use crate::threads::Kind;
+use crate::sources::SourceToken;
+use crate::threads::JobKind;
 use crate::{
     DelayedCall, NotRunning, Phase, PhaseTrigger, ReactorGone, Registration, Remote, ScheduledCall, Stats,
 };
@@ -279,7 +279,7 @@ impl Handle {
         f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
         match self.core() {
-            Some(core) => core.threads.defer(&core, Kind::Work, f, Location::caller()),
+            Some(core) => core.threads.defer(&core, JobKind::Work, f, Location::caller()),
             None => fail(ReactorGone),
         }
     }
@@ -304,7 +304,7 @@ impl Handle {
         f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
         match self.core() {
-            Some(core) => core.threads.defer(&core, Kind::Lookup, f, Location::caller()),
+            Some(core) => core.threads.defer(&core, JobKind::Lookup, f, Location::caller()),
             None => fail(ReactorGone),
         }
     }
@@ -358,13 +358,13 @@ impl Handle {
     }
 }
 
-fn insert(core: &Core, handler: Rc<dyn EventHandler>) -> io::Result<Token> {
+fn insert(core: &Core, handler: Rc<dyn EventHandler>) -> io::Result<SourceToken> {
     let inserted = core.sources.borrow_mut().insert(handler);
     inserted.map_err(|_| io::Error::other("the reactor has no token left for another source"))
 }
 
 impl Core {
-    pub(crate) fn wake(&self, token: Token, ready: Ready) {
+    pub(crate) fn wake(&self, token: SourceToken, ready: Ready) {
         self.sources.borrow_mut().wake(token, ready);
         self.timers.tell_host_now();
     }

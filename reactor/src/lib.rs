@@ -50,6 +50,7 @@
 #[doc = include_str!("../BEHAVIOUR.md")]
 pub mod behaviour {}
 
+mod call_site;
 mod clock;
 mod cooperator;
 mod core;
@@ -67,7 +68,6 @@ mod mailbox;
 mod manual_clock;
 mod memory;
 mod oneshot;
-mod origin;
 #[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
 mod process;
 mod reactor;
@@ -95,6 +95,7 @@ mod watched;
 mod watcher;
 mod yield_now;
 
+pub use call_site::CallSite;
 pub use clock::Clock;
 pub use cooperator::{CooperativeTask, Cooperator, SchedulerStopped, TaskError, TaskFailed, TaskStopped};
 pub use delayed_call::{DelayedCall, NotPending};
@@ -102,10 +103,10 @@ pub use delays::{AddTimeout, TimedOut, defer_later};
 pub use handle::Handle;
 pub use lifecycle::{Phase, PhaseTrigger};
 #[cfg(unix)]
-pub use lines::Lines;
+pub use lines::LineReader;
 pub use looping_call::{AlreadyLooping, LoopingCall};
 pub use manual_clock::ManualClock;
-pub use origin::Origin;
+pub use mio::{self, Interest};
 #[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
 pub use process::{ExitStatusLost, Process, ProcessBuilder};
 pub use reactor::{Builder, NotRunning, Reactor, RunError, Stopped};

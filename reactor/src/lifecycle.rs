@@ -64,7 +64,7 @@ pub(crate) enum Event {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum RunState {
     #[default]
     Idle,
     /// Waiting for what the triggers before the startup returned.
@@ -105,7 +105,7 @@ impl Triggers {
 
 #[derive(Default)]
 pub(crate) struct Lifecycle {
-    state: Cell<State>,
+    state: Cell<RunState>,
     /// `stop` was called, and this turn is to be the last before the shutdown.
     stop: Cell<bool>,
     startup: RefCell<Triggers>,
@@ -128,24 +128,26 @@ pub(crate) enum StopRequest {
 
 impl Lifecycle {
     pub(crate) fn is_running(&self) -> bool {
-        self.state.get() == State::Running
+        self.state.get() == RunState::Running
     }
 
     /// Whether it has started, and not yet ended: it turns still while the shutdown waits.
     pub(crate) fn has_started(&self) -> bool {
-        matches!(self.state.get(), State::Running | State::Stopping(_))
+        matches!(self.state.get(), RunState::Running | RunState::Stopping(_))
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.state.get() == State::Idle
+        self.state.get() == RunState::Idle
     }
 
     /// Makes the next `step` begin the shutdown.
     pub(crate) fn request_stop(&self) -> StopRequest {
         match self.state.get() {
-            State::Idle => StopRequest::NoRun,
-            State::Starting | State::Running if !self.stop.replace(true) => StopRequest::Accepted,
-            State::Starting | State::Running | State::Stopping(_) | State::Ending => StopRequest::Stopping,
+            RunState::Idle => StopRequest::NoRun,
+            RunState::Starting | RunState::Running if !self.stop.replace(true) => StopRequest::Accepted,
+            RunState::Starting | RunState::Running | RunState::Stopping(_) | RunState::Ending => {
+                StopRequest::Stopping
+            }
         }
     }
 
@@ -175,10 +177,10 @@ impl Lifecycle {
     /// Whether the next turn moves on to another phase.
     pub(crate) fn has_work(&self) -> bool {
         match self.state.get() {
-            State::Idle => true,
-            State::Starting | State::Stopping(_) => self.waited() || self.stop.get(),
-            State::Running => self.stop.get(),
-            State::Ending => false,
+            RunState::Idle => true,
+            RunState::Starting | RunState::Stopping(_) => self.waited() || self.stop.get(),
+            RunState::Running => self.stop.get(),
+            RunState::Ending => false,
         }
     }
 
@@ -188,14 +190,14 @@ impl Lifecycle {
 
     pub(crate) fn start(&self, core: &Core) {
         self.stop.set(false);
-        self.state.set(State::Starting);
+        self.state.set(RunState::Starting);
         self.run_before(core, Event::Startup);
         self.finish_start(core);
     }
 
     fn finish_start(&self, core: &Core) {
-        if self.state.get() == State::Starting && self.waited() {
-            self.state.set(State::Running);
+        if self.state.get() == RunState::Starting && self.waited() {
+            self.state.set(RunState::Running);
             self.run(core, Event::Startup, Phase::During);
             self.run(core, Event::Startup, Phase::After);
         }
@@ -205,10 +207,10 @@ impl Lifecycle {
     pub(crate) fn step(&self, core: &Core) -> bool {
         self.finish_start(core);
         if self.stop.replace(false) {
-            self.enter(State::Stopping(Phase::Before));
+            self.enter(RunState::Stopping(Phase::Before));
             self.run_before(core, Event::Shutdown);
         }
-        while let State::Stopping(phase) = self.state.get() {
+        while let RunState::Stopping(phase) = self.state.get() {
             if !self.waited() || self.waits_for_tasks(core) {
                 return true;
             }
@@ -216,7 +218,7 @@ impl Lifecycle {
                 Phase::Before => self.enter_phase(core, Phase::During),
                 Phase::During => self.enter_phase(core, Phase::After),
                 Phase::After => {
-                    self.state.set(State::Ending);
+                    self.state.set(RunState::Ending);
                     return false;
                 }
             }
@@ -224,13 +226,13 @@ impl Lifecycle {
         true
     }
 
-    fn enter(&self, state: State) {
+    fn enter(&self, state: RunState) {
         self.state.set(state);
         self.task_turns.set(0);
     }
 
     fn enter_phase(&self, core: &Core, phase: Phase) {
-        self.enter(State::Stopping(phase));
+        self.enter(RunState::Stopping(phase));
         self.run(core, Event::Shutdown, phase);
     }
 
@@ -243,12 +245,12 @@ impl Lifecycle {
 
     /// The run is ending without a shutdown, because the loop cannot go on or the reactor is dropped.
     pub(crate) fn give_up(&self) {
-        self.state.set(State::Ending);
+        self.state.set(RunState::Ending);
     }
 
     /// Nothing is left of the run.
     pub(crate) fn finish(&self) {
-        self.state.set(State::Idle);
+        self.state.set(RunState::Idle);
     }
 
     fn run_before(&self, core: &Core, event: Event) {

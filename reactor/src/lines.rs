@@ -39,14 +39,20 @@ impl Handle {
     /// # Errors
     ///
     /// When the descriptor cannot be duplicated.
-    pub fn lines(&self, io: impl AsFd) -> io::Result<Lines> {
+    pub fn lines(&self, io: impl AsFd) -> io::Result<LineReader> {
         let file = File::from(io.as_fd().try_clone_to_owned()?);
-        Ok(Lines { handle: self.clone(), file: Rc::new(file), read: Vec::new(), searched: 0, ended: false })
+        Ok(LineReader {
+            handle: self.clone(),
+            file: Rc::new(file),
+            read: Vec::new(),
+            searched: 0,
+            ended: false,
+        })
     }
 }
 
 /// Lines of text, made by [`Handle::lines`].
-pub struct Lines {
+pub struct LineReader {
     handle: Handle,
     file: Rc<File>,
     /// Not returned yet.
@@ -56,7 +62,7 @@ pub struct Lines {
     ended: bool,
 }
 
-impl Lines {
+impl LineReader {
     /// Returns the next line, without its line feed and a carriage return before that; `None` at the end. A last line
     /// without a line feed counts.
     ///
@@ -120,7 +126,7 @@ impl Lines {
     }
 }
 
-impl fmt::Debug for Lines {
+impl fmt::Debug for LineReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lines").field("file", &self.file).field("ended", &self.ended).finish_non_exhaustive()
     }

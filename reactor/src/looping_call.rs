@@ -38,24 +38,24 @@ use crate::{Clock, DelayedCall, ScheduledCall};
 /// reactor: then the Deferred of `start` fires [`Abandoned`](twistor_deferred::Abandoned), and the loop can be started again.
 #[derive(Clone)]
 pub struct LoopingCall {
-    task: Rc<Task>,
+    task: Rc<LoopTask>,
 }
 
-struct Task {
+struct LoopTask {
     clock: Rc<dyn Clock>,
     place: &'static Location<'static>,
     /// Taken out while it runs.
     function: Cell<Option<Function>>,
-    run: RefCell<Option<Rc<Run>>>,
+    run: RefCell<Option<Rc<LoopRun>>>,
 }
 
 type Function = Box<dyn FnMut(u64) -> Deferred<()>>;
 
 /// From one `start` to its end.
-struct Run {
+struct LoopRun {
     interval: Duration,
     /// Where the grid begins.
-    origin: Cell<Instant>,
+    call_site: Cell<Instant>,
     /// How many slots of the grid have been accounted for.
     counted: Cell<u64>,
     /// The next call, unless one is under way.
@@ -82,7 +82,7 @@ impl LoopingCall {
     ) -> LoopingCall {
         let function: Function = Box::new(move |count| f(count).into_deferred().add_callback(|_| ()));
         LoopingCall {
-            task: Rc::new(Task {
+            task: Rc::new(LoopTask {
                 clock: clock.shared(),
                 place: Location::caller(),
                 function: Cell::new(Some(function)),
@@ -133,9 +133,9 @@ impl LoopingCall {
                 task.stop(|run| drop(run.end.take()));
             }
         });
-        let run = Rc::new(Run {
+        let run = Rc::new(LoopRun {
             interval,
-            origin: Cell::new(self.task.clock.now()),
+            call_site: Cell::new(self.task.clock.now()),
             counted: Cell::new(if at_once { 0 } else { 1 }),
             next: Cell::default(),
             end: Cell::new(Some(end)),
@@ -159,7 +159,7 @@ impl LoopingCall {
     /// Begins the grid anew: the next call comes one interval from now. Does nothing if it is not running.
     pub fn reset(&self) {
         let Some(run) = self.task.run.borrow().clone() else { return };
-        run.origin.set(self.task.clock.now());
+        run.call_site.set(self.task.clock.now());
         run.counted.set(1);
         if let Some(next) = run.next.take() {
             let _ = next.cancel();
@@ -173,8 +173,8 @@ impl LoopingCall {
     }
 }
 
-impl Task {
-    fn stop(&self, before: impl FnOnce(&Run)) {
+impl LoopTask {
+    fn stop(&self, before: impl FnOnce(&LoopRun)) {
         let Some(run) = self.run.take() else { return };
         before(&run);
         run.stopped.set(true);
@@ -185,7 +185,7 @@ impl Task {
     }
 
     /// Makes a call, and waits for what it returns.
-    fn call(self: &Rc<Self>, run: Rc<Run>) {
+    fn call(self: &Rc<Self>, run: Rc<LoopRun>) {
         let Some(mut function) = self.function.take() else {
             // The function itself started the loop again. It cannot be entered twice; the next turn will do.
             self.call_after(run, Duration::ZERO);
@@ -198,7 +198,7 @@ impl Task {
         drop(outcome.add_both(move |result| task.done(run, result)));
     }
 
-    fn done(self: &Rc<Self>, run: Rc<Run>, result: Result<(), Failure>) {
+    fn done(self: &Rc<Self>, run: Rc<LoopRun>, result: Result<(), Failure>) {
         if result.is_ok() && !run.stopped.get() {
             return self.schedule(run);
         }
@@ -206,20 +206,20 @@ impl Task {
         run.finish(result);
     }
 
-    fn forget(&self, run: &Rc<Run>) {
+    fn forget(&self, run: &Rc<LoopRun>) {
         let current = self.run.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, run));
         if current {
             self.run.replace(None);
         }
     }
 
-    fn schedule(self: &Rc<Self>, run: Rc<Run>) {
+    fn schedule(self: &Rc<Self>, run: Rc<LoopRun>) {
         let delay = run.until_next(self.clock.now());
         self.call_after(run, delay);
     }
 
-    fn call_after(self: &Rc<Self>, run: Rc<Run>, delay: Duration) {
-        let due = Due { task: self.clone(), run: run.clone() };
+    fn call_after(self: &Rc<Self>, run: Rc<LoopRun>, delay: Duration) {
+        let due = LoopDue { task: self.clone(), run: run.clone() };
         // There is one from here on: a clock that is gone drops the call at once.
         run.next.set(Some(DelayedCall::dead()));
         let next = self.clock.schedule(delay, ScheduledCall::at(self.place, move || due.call()));
@@ -230,12 +230,12 @@ impl Task {
 }
 
 /// The next call, as its clock has it.
-struct Due {
-    task: Rc<Task>,
-    run: Rc<Run>,
+struct LoopDue {
+    task: Rc<LoopTask>,
+    run: Rc<LoopRun>,
 }
 
-impl Due {
+impl LoopDue {
     fn call(self) {
         self.run.next.take();
         let (task, run) = (self.task.clone(), self.run.clone());
@@ -244,7 +244,7 @@ impl Due {
     }
 }
 
-impl Drop for Due {
+impl Drop for LoopDue {
     /// Neither called nor taken back: the clock has dropped its calls, as a reactor does at its end, and so the loop is
     /// over. Its Deferred is `Abandoned`, whoever still holds the loop.
     fn drop(&mut self) {
@@ -255,7 +255,7 @@ impl Drop for Due {
     }
 }
 
-impl Run {
+impl LoopRun {
     /// How many slots have passed by `now`, beyond those accounted for.
     fn count(&self, now: Instant) -> u64 {
         let Some(passed) = self.elapsed(now).checked_div(nanos(self.interval)) else { return 1 };
@@ -273,7 +273,7 @@ impl Run {
     }
 
     fn elapsed(&self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(self.origin.get()))
+        nanos(now.saturating_duration_since(self.call_site.get()))
     }
 
     fn finish(&self, result: Result<(), Failure>) {

@@ -87,7 +87,7 @@ mod tests {
 
     /// A point in a run: the shared state, and what each thread has seen so far, which determines where it stands.
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-    struct State {
+    struct ModelState {
         world: World,
         seen: Vec<Vec<Answer>>,
         finished: Vec<bool>,
@@ -103,7 +103,7 @@ mod tests {
         seen: RefCell<Vec<Answer>>,
         replayed: Cell<usize>,
         stepped: Cell<bool>,
-        protocol: &'a Protocol,
+        protocol: &'a ModelProtocol,
     }
 
     impl View<'_> {
@@ -201,13 +201,13 @@ mod tests {
     }
 
     /// The functions that are tested: the trait's own, or broken ones.
-    struct Protocol {
+    struct ModelProtocol {
         put: fn(&View<'_>, u8) -> Result<(), u8>,
         fetch: fn(&View<'_>, &mut Vec<u8>),
         end_turn: fn(&View<'_>),
     }
 
-    const REAL: Protocol = Protocol {
+    const REAL: ModelProtocol = ModelProtocol {
         put: |view, message| view.put(message),
         fetch: |view, inbox| view.fetch(inbox),
         end_turn: |view| view.end_turn(),
@@ -217,10 +217,14 @@ mod tests {
 
     /// Goes through every interleaving of the threads. Returns how many states there are, or the first one in which
     /// every thread that is not finished waits for ever.
-    fn explore(threads: &[Thread], protocol: &Protocol, finally: fn(&State)) -> Result<usize, State> {
+    fn explore(
+        threads: &[Thread],
+        protocol: &ModelProtocol,
+        finally: fn(&ModelState),
+    ) -> Result<usize, ModelState> {
         let world = World { word: INITIAL, queue: Vec::new(), closed: false, woken: false, wakes: 0 };
         let start =
-            State { world, seen: vec![Vec::new(); threads.len()], finished: vec![false; threads.len()] };
+            ModelState { world, seen: vec![Vec::new(); threads.len()], finished: vec![false; threads.len()] };
         let (mut known, mut open) = (HashSet::from([start.clone()]), vec![start]);
         while let Some(state) = open.pop() {
             let next: Vec<_> =
@@ -236,7 +240,12 @@ mod tests {
     }
 
     /// One step of one thread; `None` if it is finished, or waits.
-    fn advance(state: &State, at: usize, thread: Thread, protocol: &Protocol) -> Option<State> {
+    fn advance(
+        state: &ModelState,
+        at: usize,
+        thread: Thread,
+        protocol: &ModelProtocol,
+    ) -> Option<ModelState> {
         if state.finished[at] {
             return None;
         }
@@ -253,7 +262,7 @@ mod tests {
             Err(payload) => resume_unwind(payload),
         };
         (finished || view.stepped.get()).then(|| {
-            let mut next = State { world: view.world.into_inner(), ..state.clone() };
+            let mut next = ModelState { world: view.world.into_inner(), ..state.clone() };
             next.seen[at] = view.seen.take();
             next.finished[at] = finished;
             next
@@ -355,11 +364,11 @@ mod tests {
             view.swap(ASLEEP);
         }
         let broken = [
-            Protocol { put: announce_first, ..REAL },
-            Protocol { put: look_first, ..REAL },
-            Protocol { fetch: take_first, ..REAL },
-            Protocol { end_turn: forget_pending, ..REAL },
-            Protocol { end_turn: |_| (), ..REAL },
+            ModelProtocol { put: announce_first, ..REAL },
+            ModelProtocol { put: look_first, ..REAL },
+            ModelProtocol { fetch: take_first, ..REAL },
+            ModelProtocol { end_turn: forget_pending, ..REAL },
+            ModelProtocol { end_turn: |_| (), ..REAL },
         ];
         for (case, protocol) in broken.iter().enumerate() {
             assert!(explore(&[reactor, ten, twenty], protocol, |_| ()).is_err(), "case {case}");

@@ -5,20 +5,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Makes the two ends.
-pub(crate) fn channel<T>() -> (Sender<T>, Receiver<T>) {
+pub(crate) fn channel<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
     let channel = Arc::new(Channel {
-        state: Mutex::new(State { value: None, open: true, sender: None, receiver: None }),
+        state: Mutex::new(ChannelState { value: None, open: true, sender: None, receiver: None }),
         changed: Condvar::new(),
     });
-    (Sender(channel.clone()), Receiver(channel))
+    (OneshotSender(channel.clone()), OneshotReceiver(channel))
 }
 
 struct Channel<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<ChannelState<T>>,
     changed: Condvar,
 }
 
-struct State<T> {
+struct ChannelState<T> {
     value: Option<T>,
     /// Neither end is dropped.
     open: bool,
@@ -29,7 +29,7 @@ struct State<T> {
 }
 
 impl<T> Channel<T> {
-    fn state(&self) -> MutexGuard<'_, State<T>> {
+    fn state(&self) -> MutexGuard<'_, ChannelState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -45,9 +45,9 @@ impl<T> Channel<T> {
     }
 }
 
-pub(crate) struct Sender<T>(Arc<Channel<T>>);
+pub(crate) struct OneshotSender<T>(Arc<Channel<T>>);
 
-impl<T> Sender<T> {
+impl<T> OneshotSender<T> {
     /// Sends the value, unless the receiver was dropped.
     pub(crate) fn send(self, value: T) {
         let mut state = self.0.state();
@@ -72,15 +72,15 @@ impl<T> Sender<T> {
     }
 }
 
-impl<T> Drop for Sender<T> {
+impl<T> Drop for OneshotSender<T> {
     fn drop(&mut self) {
         self.0.close();
     }
 }
 
-pub(crate) struct Receiver<T>(Arc<Channel<T>>);
+pub(crate) struct OneshotReceiver<T>(Arc<Channel<T>>);
 
-impl<T> Receiver<T> {
+impl<T> OneshotReceiver<T> {
     /// Waits for the value; `None` when the sender was dropped without one.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
         let mut state = self.0.state();
@@ -97,7 +97,7 @@ impl<T> Receiver<T> {
 
     /// As `receive`, blocking this thread.
     pub(crate) fn wait(self) -> Option<T> {
-        let waiting = |state: &mut State<T>| state.open && state.value.is_none();
+        let waiting = |state: &mut ChannelState<T>| state.open && state.value.is_none();
         let state = self.0.changed.wait_while(self.0.state(), waiting);
         state.unwrap_or_else(PoisonError::into_inner).value.take()
     }
@@ -108,7 +108,7 @@ impl<T> Receiver<T> {
     }
 }
 
-impl<T> Drop for Receiver<T> {
+impl<T> Drop for OneshotReceiver<T> {
     fn drop(&mut self) {
         self.0.close();
         let unread = self.0.state().value.take();

@@ -20,10 +20,10 @@ pub use builder::ProcessBuilder;
 pub use state::ExitStatusLost;
 
 use crate::{Handle, ReactorGone};
-use exit::Exit;
-use input::Input;
+use exit::ExitWatch;
+use input::StdinPipe;
 use output::OutputPipe;
-use state::State;
+use state::ProcessState;
 
 impl Handle {
     /// Starts a program: a [`ProcessBuilder`], or a [`Command`](std::process::Command). Twisted's `spawnProcess`.
@@ -131,9 +131,9 @@ impl Handle {
 #[derive(Clone)]
 pub struct Process {
     id: u32,
-    state: Rc<State>,
-    exit: Weak<Exit>,
-    stdin: Weak<Input>,
+    state: Rc<ProcessState>,
+    exit: Weak<ExitWatch>,
+    stdin: Weak<StdinPipe>,
     outputs: [Weak<OutputPipe>; 2],
 }
 
@@ -141,7 +141,7 @@ pub struct Process {
 type OnData = Box<dyn FnMut(&[u8])>;
 
 /// What a child was started with.
-struct Parts {
+struct ChildParts {
     on_stdout: Option<OnData>,
     on_stderr: Option<OnData>,
     stdin_bytes: Option<Vec<u8>>,
@@ -150,15 +150,15 @@ struct Parts {
 
 impl Process {
     #[track_caller]
-    fn watch(handle: &Handle, mut child: Child, parts: Parts) -> io::Result<Process> {
+    fn watch(handle: &Handle, mut child: Child, parts: ChildParts) -> io::Result<Process> {
         let id = child.id();
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let state = Rc::new(State::new(id));
+        let state = Rc::new(ProcessState::new(id));
         // Dropped by an error, it kills and reaps what was started.
-        let exit = Exit::new(child, state.clone())?;
+        let exit = ExitWatch::new(child, state.clone())?;
         let stdin = match stdin {
             Some(pipe) => {
-                let input = Input::open(handle, pipe.into(), &state)?;
+                let input = StdinPipe::open(handle, pipe.into(), &state)?;
                 if let Some(bytes) = parts.stdin_bytes {
                     input.write(&bytes);
                     input.close_when_written();

@@ -9,7 +9,7 @@ use mio::Interest;
 use twistor_deferred::{Deferred, Trigger, fail};
 
 use crate::descriptor::Descriptor;
-use crate::{EventHandler, Handle, Origin, Progress, Ready, Registration};
+use crate::{CallSite, EventHandler, Handle, Progress, Ready, Registration};
 
 impl Handle {
     /// Fires when a read from `io` will not block, and gives `io` back with it. For anything with a descriptor that
@@ -63,7 +63,7 @@ impl Handle {
         interest: Interest,
         place: &'static Location<'static>,
     ) -> Deferred<F> {
-        let waiter = Rc::new(Waiter { waiting: Cell::new(None), place });
+        let waiter = Rc::new(ReadinessWaiter { waiting: Cell::new(None), place });
         let mut source = Descriptor::new(io);
         let registration = match self.register(&mut source, interest, waiter.clone()) {
             Ok(registration) => registration,
@@ -86,12 +86,12 @@ impl Handle {
 
 type Waiting<F> = (Descriptor<F>, Trigger<F>, Registration);
 
-struct Waiter<F: AsFd + 'static> {
+struct ReadinessWaiter<F: AsFd + 'static> {
     waiting: Cell<Option<Waiting<F>>>,
     place: &'static Location<'static>,
 }
 
-impl<F: AsFd + 'static> Waiter<F> {
+impl<F: AsFd + 'static> ReadinessWaiter<F> {
     /// Ends the watch, and gives back what waited.
     fn end(&self) -> Option<(F, Trigger<F>)> {
         let (mut source, trigger, registration) = self.waiting.take()?;
@@ -102,7 +102,7 @@ impl<F: AsFd + 'static> Waiter<F> {
     }
 }
 
-impl<F: AsFd + 'static> EventHandler for Waiter<F> {
+impl<F: AsFd + 'static> EventHandler for ReadinessWaiter<F> {
     fn ready(self: Rc<Self>, _: Ready) -> Progress {
         if let Some((io, trigger)) = self.end() {
             trigger.callback(io);
@@ -110,12 +110,12 @@ impl<F: AsFd + 'static> EventHandler for Waiter<F> {
         Progress::Drained
     }
 
-    fn origin(&self) -> Origin {
+    fn call_site(&self) -> CallSite {
         self.place.into()
     }
 }
 
-impl<F: AsFd + 'static> Drop for Waiter<F> {
+impl<F: AsFd + 'static> Drop for ReadinessWaiter<F> {
     fn drop(&mut self) {
         self.end();
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
-use crate::Origin;
+use crate::CallSite;
 
 /// What a source is ready for. A set: several may hold at once.
 ///
@@ -143,7 +143,7 @@ pub trait EventHandler {
     fn ready(self: std::rc::Rc<Self>, ready: Ready) -> Progress;
 
     /// Who this is, when it panics or holds the loop too long; the handler's type, unless told otherwise.
-    fn origin(&self) -> Origin {
-        Origin::Handler(std::any::type_name::<Self>())
+    fn call_site(&self) -> CallSite {
+        CallSite::Handler(std::any::type_name::<Self>())
     }
 }

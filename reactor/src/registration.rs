@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 use crate::Handle;
 use crate::core::Core;
 use crate::ready::{EventHandler, Ready};
-use crate::sources::Token;
+use crate::sources::SourceToken;
 
 /// A source's place in the reactor, as given by [`register`](crate::Handle::register) and
 /// [`attach`](crate::Handle::attach).
@@ -19,11 +19,11 @@ use crate::sources::Token;
 /// was registered until the source is closed; only `deregister` ends that for one that stays open.
 pub struct Registration {
     core: Weak<Core>,
-    token: Token,
+    token: SourceToken,
 }
 
 impl Registration {
-    pub(crate) fn new(core: Weak<Core>, token: Token) -> Registration {
+    pub(crate) fn new(core: Weak<Core>, token: SourceToken) -> Registration {
         Registration { core, token }
     }
 
@@ -104,7 +104,7 @@ impl Registration {
 #[derive(Clone)]
 pub struct SourceWaker {
     core: Weak<Core>,
-    token: Token,
+    token: SourceToken,
 }
 
 impl SourceWaker {

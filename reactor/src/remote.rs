@@ -10,7 +10,7 @@ use std::thread::{self, ThreadId};
 use crate::Handle;
 use crate::delayed_call::HostHook;
 use crate::mailbox::{self, Mailbox};
-use crate::tasks::Ring;
+use crate::tasks::TaskWaker;
 
 /// The reactor takes no calls: it was dropped, or its run is ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +45,13 @@ impl std::error::Error for ReactorGone {}
 /// ```
 #[derive(Clone)]
 pub struct Remote {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<RemoteShared>,
 }
 
 impl Remote {
     /// The way to a reactor that is gone.
     pub(crate) fn dead() -> Remote {
-        let shared = Shared::new(Weak::new());
+        let shared = RemoteShared::new(Weak::new());
         shared.close();
         Remote { shared }
     }
@@ -98,9 +98,9 @@ pub(crate) struct RemoteCall {
 }
 
 /// Everything that the reactor's thread and the others share.
-pub(crate) struct Shared {
+pub(crate) struct RemoteShared {
     word: AtomicU8,
-    queue: Mutex<Queue>,
+    queue: Mutex<RemoteQueue>,
     pub(crate) owner: ThreadId,
     /// Weak, so that a `Remote` that outlives its reactor keeps no descriptor open.
     waker: Weak<mio::Waker>,
@@ -108,21 +108,21 @@ pub(crate) struct Shared {
 }
 
 #[derive(Default)]
-struct Queue {
+struct RemoteQueue {
     calls: VecDeque<RemoteCall>,
     /// Tasks whose wakers were called.
-    tasks: VecDeque<Arc<Ring>>,
+    tasks: VecDeque<Arc<TaskWaker>>,
     closed: bool,
 }
 
 pub(crate) enum Message {
     Call(RemoteCall),
-    Task(Arc<Ring>),
+    Task(Arc<TaskWaker>),
 }
 
-impl Shared {
-    pub(crate) fn new(waker: Weak<mio::Waker>) -> Arc<Shared> {
-        Arc::new(Shared {
+impl RemoteShared {
+    pub(crate) fn new(waker: Weak<mio::Waker>) -> Arc<RemoteShared> {
+        Arc::new(RemoteShared {
             word: AtomicU8::new(mailbox::INITIAL),
             queue: Mutex::default(),
             owner: thread::current().id(),
@@ -132,7 +132,7 @@ impl Shared {
     }
 
     /// The queue is whole whatever panicked while it was locked.
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, RemoteQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -141,7 +141,7 @@ impl Shared {
         self.put(Message::Call(call)).map_err(|_refused| ReactorGone)
     }
 
-    pub(crate) fn wake_task(&self, task: Arc<Ring>) {
+    pub(crate) fn wake_task(&self, task: Arc<TaskWaker>) {
         // While the queue is closed, all tasks are being dropped.
         let _ = self.put(Message::Task(task));
     }
@@ -160,9 +160,9 @@ impl Shared {
     }
 }
 
-impl Mailbox for Shared {
+impl Mailbox for RemoteShared {
     type Message = Message;
-    type Inbox<'a> = (&'a mut VecDeque<RemoteCall>, &'a mut VecDeque<Arc<Ring>>);
+    type Inbox<'a> = (&'a mut VecDeque<RemoteCall>, &'a mut VecDeque<Arc<TaskWaker>>);
 
     fn load(&self) -> u8 {
         self.word.load(Ordering::Acquire)

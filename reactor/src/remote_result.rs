@@ -10,11 +10,11 @@ use std::thread::{self, ThreadId};
 
 use twistor_deferred::{Abandoned, Canceller, Deferred, Failure, Outcome, maybe_deferred_at};
 
-use crate::oneshot::{self, Receiver, Sender};
+use crate::oneshot::{self, OneshotReceiver, OneshotSender};
 use crate::remote::RemoteCall;
 use crate::{Handle, ReactorGone, Remote};
 
-type Outcomes<T> = Result<T, Failure>;
+type RemoteOutcome<T> = Result<T, Failure>;
 
 impl Remote {
     /// Calls `f` in the reactor's thread, with a handle to the reactor, and returns its result to this thread: to a
@@ -63,7 +63,7 @@ impl Remote {
                 return;
             }
             let deferred = maybe_deferred_at(place, || f(handle));
-            let answer = Answer { canceller: deferred.canceller(), deferred, sender: Some(sender) };
+            let answer = RemoteAnswer { canceller: deferred.canceller(), deferred, sender: Some(sender) };
             // The task is dropped at the end of the run, and the sender with it.
             drop(handle.spawn_at(answer, place));
         };
@@ -74,13 +74,13 @@ impl Remote {
 }
 
 /// Waits for a Deferred on behalf of another thread.
-struct Answer<T: 'static> {
+struct RemoteAnswer<T: 'static> {
     deferred: Deferred<T>,
     canceller: Canceller,
-    sender: Option<Sender<Outcomes<T>>>,
+    sender: Option<OneshotSender<RemoteOutcome<T>>>,
 }
 
-impl<T: Send + 'static> Future for Answer<T> {
+impl<T: Send + 'static> Future for RemoteAnswer<T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -97,7 +97,7 @@ impl<T: Send + 'static> Future for Answer<T> {
     }
 }
 
-impl<T: 'static> Drop for Answer<T> {
+impl<T: 'static> Drop for RemoteAnswer<T> {
     fn drop(&mut self) {
         self.canceller.cancel();
     }
@@ -106,7 +106,7 @@ impl<T: 'static> Drop for Answer<T> {
 /// The result of [`Remote::call`], in another thread: a future, or something to wait for.
 #[must_use = "dropping it cancels the call"]
 pub struct RemoteResult<T> {
-    receiver: Receiver<Outcomes<T>>,
+    receiver: OneshotReceiver<RemoteOutcome<T>>,
     reactor: ThreadId,
 }
 
@@ -166,7 +166,7 @@ impl Handle {
     /// reactor is gone already.
     #[track_caller]
     pub fn remote_trigger<T: Send + 'static>(&self) -> (Deferred<T>, RemoteTrigger<T>) {
-        let (sender, receiver) = oneshot::channel::<Outcomes<T>>();
+        let (sender, receiver) = oneshot::channel::<RemoteOutcome<T>>();
         let answer = async { receiver.receive().await.unwrap_or_else(|| Err(Abandoned.into())) };
         (self.spawn(answer), RemoteTrigger(sender))
     }
@@ -179,7 +179,7 @@ impl Handle {
 ///
 /// Dropping it without firing fires [`Abandoned`].
 #[must_use = "dropping it fires `Abandoned`"]
-pub struct RemoteTrigger<T>(Sender<Outcomes<T>>);
+pub struct RemoteTrigger<T>(OneshotSender<RemoteOutcome<T>>);
 
 impl<T> RemoteTrigger<T> {
     /// Fires with a value. Twisted: `callback`.

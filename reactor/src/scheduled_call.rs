@@ -6,7 +6,7 @@ use std::panic::Location;
 /// A callback and the place that scheduled it, in one allocation: what a [`Clock`](crate::Clock) takes.
 ///
 /// Dropping it drops the callback and what it captured.
-pub struct ScheduledCall(Box<dyn Run>);
+pub struct ScheduledCall(Box<dyn RunCall>);
 
 impl ScheduledCall {
     /// Creates a call. If `call` panics, the log names the caller of this function.
@@ -17,7 +17,7 @@ impl ScheduledCall {
 
     /// Creates a call. If `call` panics, the log names `place`.
     pub fn at(place: &'static Location<'static>, call: impl FnOnce() + 'static) -> ScheduledCall {
-        ScheduledCall(Box::new(Placed { place, call }))
+        ScheduledCall(Box::new(PlacedCall { place, call }))
     }
 
     /// Runs the callback.
@@ -37,17 +37,17 @@ impl fmt::Debug for ScheduledCall {
     }
 }
 
-trait Run {
+trait RunCall {
     fn run(self: Box<Self>);
     fn place(&self) -> &'static Location<'static>;
 }
 
-struct Placed<F> {
+struct PlacedCall<F> {
     place: &'static Location<'static>,
     call: F,
 }
 
-impl<F: FnOnce()> Run for Placed<F> {
+impl<F: FnOnce()> RunCall for PlacedCall<F> {
     fn run(self: Box<Self>) {
         (self.call)();
     }

@@ -93,9 +93,9 @@ impl Handle {
     #[track_caller]
     pub fn on_signal(&self, signal: i32, callback: impl FnMut() + 'static) -> io::Result<SignalCallback> {
         let core = self.core().ok_or_else(|| io::Error::other(ReactorGone))?;
-        let source = Source::of(&core)?;
+        let source = SignalSource::of(&core)?;
         source.watch(signal)?;
-        let callback = Rc::new(Callback {
+        let callback = Rc::new(AddedCallback {
             signal,
             place: Location::caller(),
             function: Cell::new(Some(Box::new(callback))),
@@ -107,8 +107,8 @@ impl Handle {
 
 /// A callback for a signal, for taking it back. Dropping this leaves the callback in place.
 pub struct SignalCallback {
-    source: Weak<Source>,
-    callback: Weak<Callback>,
+    source: Weak<SignalSource>,
+    callback: Weak<AddedCallback>,
 }
 
 impl SignalCallback {
@@ -135,7 +135,7 @@ pub(crate) struct Signals {
     /// What the builder was told.
     pub(crate) take: Cell<Option<bool>>,
     /// The reactor's table of sources owns it, so it goes away with the run.
-    source: RefCell<Weak<Source>>,
+    source: RefCell<Weak<SignalSource>>,
 }
 
 impl Signals {
@@ -146,39 +146,39 @@ impl Signals {
         if !take || core.timers.in_turn.get() {
             return;
         }
-        if let Err(error) = Source::of(core).and_then(|source| source.stop_the_run()) {
+        if let Err(error) = SignalSource::of(core).and_then(|source| source.stop_the_run()) {
             log::warn!("signals will not stop the reactor in order: {error}");
         }
     }
 }
 
 /// Where the signal handlers tell the loop.
-struct Source {
+struct SignalSource {
     handle: Handle,
     receiver: RefCell<UnixStream>,
     sender: StdStream,
-    watches: RefCell<Vec<Watch>>,
-    callbacks: RefCell<Vec<Rc<Callback>>>,
+    watches: RefCell<Vec<SignalWatch>>,
+    callbacks: RefCell<Vec<Rc<AddedCallback>>>,
     registration: RefCell<Option<Registration>>,
 }
 
-struct Callback {
+struct AddedCallback {
     signal: i32,
     place: &'static Location<'static>,
     /// Taken out while it runs.
     function: Cell<Option<Box<dyn FnMut()>>>,
 }
 
-impl Source {
+impl SignalSource {
     /// The reactor's source, a new one if need be.
-    fn of(core: &Core) -> io::Result<Rc<Source>> {
+    fn of(core: &Core) -> io::Result<Rc<SignalSource>> {
         let present = core.signals.source.borrow().upgrade();
         if let Some(source) = present {
             return Ok(source);
         }
         let (receiver, sender) = StdStream::pair()?;
         receiver.set_nonblocking(true)?;
-        let source = Rc::new(Source {
+        let source = Rc::new(SignalSource {
             handle: core.handle.clone(),
             receiver: RefCell::new(UnixStream::from_std(receiver)),
             sender,
@@ -196,7 +196,7 @@ impl Source {
     fn watch(&self, signal: i32) -> io::Result<()> {
         let mut watches = self.watches.borrow_mut();
         if !watches.iter().any(|watch| watch.signal == signal) {
-            watches.push(Watch::new(signal, &self.sender)?);
+            watches.push(SignalWatch::new(signal, &self.sender)?);
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ impl Source {
     }
 
     /// Whether the callback was still there.
-    fn remove(&self, callback: &Rc<Callback>) -> bool {
+    fn remove(&self, callback: &Rc<AddedCallback>) -> bool {
         let (removed, watch) = {
             let mut callbacks = self.callbacks.borrow_mut();
             let Some(at) = callbacks.iter().position(|other| Rc::ptr_eq(other, callback)) else {
@@ -238,7 +238,7 @@ impl Source {
         true
     }
 
-    fn call(self: &Rc<Self>, core: &Core, callback: &Rc<Callback>) {
+    fn call(self: &Rc<Self>, core: &Core, callback: &Rc<AddedCallback>) {
         let Some(mut function) = callback.function.take() else { return };
         let called = core.call(callback.place, || {
             function();
@@ -251,7 +251,7 @@ impl Source {
     }
 }
 
-impl EventHandler for Source {
+impl EventHandler for SignalSource {
     fn ready(self: Rc<Self>, _: Ready) -> Progress {
         let mut bytes = [0; 64];
         while matches!(self.receiver.borrow_mut().read(&mut bytes), Ok(1..)) {}
@@ -283,7 +283,7 @@ impl EventHandler for Source {
 }
 
 /// One signal's handlers in the process.
-struct Watch {
+struct SignalWatch {
     signal: i32,
     /// Set by the signal handler.
     came: Arc<AtomicBool>,
@@ -293,22 +293,22 @@ struct Watch {
     stops: bool,
 }
 
-impl Watch {
-    fn new(signal: i32, sender: &StdStream) -> io::Result<Watch> {
+impl SignalWatch {
+    fn new(signal: i32, sender: &StdStream) -> io::Result<SignalWatch> {
         if signal_hook::consts::FORBIDDEN.contains(&signal) {
             let message = format!("signal {signal} cannot be handled");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let claim = Claim::new(signal)?;
         let came = Arc::new(AtomicBool::new(false));
-        let mut watch = Watch { signal, came, actions: Vec::new(), claim, stops: false };
+        let mut watch = SignalWatch { signal, came, actions: Vec::new(), claim, stops: false };
         watch.actions.push(signal_hook::flag::register(signal, watch.came.clone())?);
         watch.actions.push(pipe::register_raw(signal, OwnedFd::from(sender.try_clone()?))?);
         Ok(watch)
     }
 }
 
-impl Drop for Watch {
+impl Drop for SignalWatch {
     fn drop(&mut self) {
         self.actions.drain(..).for_each(|action| _ = unregister(action));
     }

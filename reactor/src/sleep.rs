@@ -29,9 +29,9 @@ impl Handle {
     /// Awaiting it gives [`ReactorGone`] when the run has ended, or the reactor is gone, before its time.
     #[track_caller]
     pub fn sleep(&self, delay: Duration) -> Sleep {
-        let state = Rc::new(Cell::new(State::Waiting(None)));
-        let end = End(state.clone());
-        let call = self.call_later(delay, move || end.set(State::Over));
+        let state = Rc::new(Cell::new(SleepState::Waiting(None)));
+        let end = SleepEnd(state.clone());
+        let call = self.call_later(delay, move || end.set(SleepState::Over));
         Sleep { state, call }
     }
 }
@@ -43,33 +43,33 @@ impl Handle {
 /// Dropping it takes its timer back, so a sleep that lost a race costs nothing more.
 #[must_use = "a sleep does nothing unless it is awaited"]
 pub struct Sleep {
-    state: Rc<Cell<State>>,
+    state: Rc<Cell<SleepState>>,
     call: DelayedCall,
 }
 
-enum State {
+enum SleepState {
     Waiting(Option<Waker>),
     Over,
     Lost,
 }
 
 /// The timer's side: dropped without a call, it tells that the time will not come.
-struct End(Rc<Cell<State>>);
+struct SleepEnd(Rc<Cell<SleepState>>);
 
-impl End {
-    fn set(self, state: State) {
-        if let State::Waiting(Some(waker)) = self.0.replace(state) {
+impl SleepEnd {
+    fn set(self, state: SleepState) {
+        if let SleepState::Waiting(Some(waker)) = self.0.replace(state) {
             waker.wake();
         }
     }
 }
 
-impl Drop for End {
+impl Drop for SleepEnd {
     fn drop(&mut self) {
-        match self.0.replace(State::Lost) {
-            State::Waiting(Some(waker)) => waker.wake(),
-            State::Waiting(None) | State::Lost => {}
-            State::Over => self.0.set(State::Over),
+        match self.0.replace(SleepState::Lost) {
+            SleepState::Waiting(Some(waker)) => waker.wake(),
+            SleepState::Waiting(None) | SleepState::Lost => {}
+            SleepState::Over => self.0.set(SleepState::Over),
         }
     }
 }
@@ -78,13 +78,13 @@ impl Future for Sleep {
     type Output = Result<(), Failure>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.state.replace(State::Over) {
-            State::Waiting(_) => {
-                self.state.set(State::Waiting(Some(context.waker().clone())));
+        match self.state.replace(SleepState::Over) {
+            SleepState::Waiting(_) => {
+                self.state.set(SleepState::Waiting(Some(context.waker().clone())));
                 Poll::Pending
             }
-            State::Over => Poll::Ready(Ok(())),
-            State::Lost => Poll::Ready(Err(ReactorGone.into())),
+            SleepState::Over => Poll::Ready(Ok(())),
+            SleepState::Lost => Poll::Ready(Err(ReactorGone.into())),
         }
     }
 }
@@ -92,7 +92,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         // Nobody is to be woken by what follows.
-        self.state.set(State::Over);
+        self.state.set(SleepState::Over);
         // It may be over already.
         let _ = self.call.cancel();
     }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crate::Origin;
+use crate::CallSite;
 
 /// What a reactor has done since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Stats {
     pub slow_callbacks: u64,
     /// What took longest, and where that came from. Only known when
     /// [`slow_callback`](crate::Builder::slow_callback) was set: looking at the clock twice costs more than calling.
-    pub longest: Option<(Duration, Origin)>,
+    pub longest: Option<(Duration, CallSite)>,
 }
 
 pub(crate) struct Meter {
@@ -34,7 +34,7 @@ pub(crate) struct Meter {
     pub(crate) remote_calls: Counter,
     pub(crate) polls: Counter,
     slow_callbacks: Counter,
-    longest: Cell<Option<(Duration, Origin)>>,
+    longest: Cell<Option<(Duration, CallSite)>>,
 }
 
 impl Meter {
@@ -71,23 +71,23 @@ impl Meter {
     }
 
     #[inline]
-    pub(crate) fn stop(&self, started: Option<Instant>, origin: impl FnOnce() -> Origin) {
+    pub(crate) fn stop(&self, started: Option<Instant>, call_site: impl FnOnce() -> CallSite) {
         if let Some(started) = started {
-            self.stopped(started, origin());
+            self.stopped(started, call_site());
         }
     }
 
     #[allow(clippy::disallowed_methods)] // As above.
     #[cold]
-    fn stopped(&self, started: Instant, origin: Origin) {
+    fn stopped(&self, started: Instant, call_site: CallSite) {
         let Some(slow) = self.slow else { return };
         let took = started.elapsed();
         if self.longest.get().is_none_or(|(longest, _)| longest < took) {
-            self.longest.set(Some((took, origin)));
+            self.longest.set(Some((took, call_site)));
         }
         if took > slow {
             self.slow_callbacks.count();
-            log::warn!("{origin} held the loop for {took:?}");
+            log::warn!("{call_site} held the loop for {took:?}");
         }
     }
 }

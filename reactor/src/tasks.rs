@@ -14,7 +14,7 @@ use twistor_deferred::{Deferred, Failure, Outcome, Panicked, Trigger, fail, guar
 use crate::core::Core;
 use crate::mailbox::Mailbox;
 use crate::memory::{Table, pop_front};
-use crate::remote::Shared;
+use crate::remote::RemoteShared;
 use crate::{Handle, ReactorGone};
 
 /// Tasks that run in one turn; the rest waits for the next, so that sources and timers get their share.
@@ -92,9 +92,9 @@ impl Handle {
         core.tasks.insert(
             id,
             place,
-            Box::new(Running { place, job: Some((Step::Future(Box::pin(future)), trigger)) }),
+            Box::new(TaskRun { place, job: Some((TaskStep::Future(Box::pin(future)), trigger)) }),
         );
-        core.shared.wake_task(Ring::new(id, core.shared.clone()));
+        core.shared.wake_task(TaskWaker::new(id, core.shared.clone()));
         deferred.attributed_to(place)
     }
 
@@ -115,21 +115,21 @@ struct TaskId {
 }
 
 /// What a task's wakers hold.
-pub(crate) struct Ring {
+pub(crate) struct TaskWaker {
     id: TaskId,
-    shared: Arc<Shared>,
+    shared: Arc<RemoteShared>,
     /// Stands in the list of those that were woken.
     queued: AtomicBool,
 }
 
-impl Ring {
+impl TaskWaker {
     /// A new task's: it is about to be queued.
-    fn new(id: TaskId, shared: Arc<Shared>) -> Arc<Ring> {
-        Arc::new(Ring { id, shared, queued: AtomicBool::new(true) })
+    fn new(id: TaskId, shared: Arc<RemoteShared>) -> Arc<TaskWaker> {
+        Arc::new(TaskWaker { id, shared, queued: AtomicBool::new(true) })
     }
 }
 
-impl Wake for Ring {
+impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -141,20 +141,20 @@ impl Wake for Ring {
     }
 }
 
-pub(crate) struct Task {
+pub(crate) struct SpawnedTask {
     id: TaskId,
     pub(crate) place: &'static Location<'static>,
     /// `None` while it is being polled.
-    pub(crate) run: Option<Box<dyn Run>>,
+    pub(crate) run: Option<Box<dyn PollTask>>,
 }
 
 /// The table, and the list of those to run. Nothing in here polls or drops a future.
 #[derive(Default)]
 pub(crate) struct Tasks {
-    table: RefCell<Table<Task>>,
+    table: RefCell<Table<SpawnedTask>>,
     spawned: Cell<u64>,
     /// Woken, and not run yet.
-    pub(crate) woken: RefCell<VecDeque<Arc<Ring>>>,
+    pub(crate) woken: RefCell<VecDeque<Arc<TaskWaker>>>,
 }
 
 impl Tasks {
@@ -163,11 +163,11 @@ impl Tasks {
         TaskId { key: self.table.borrow().vacant_key(), number }
     }
 
-    fn insert(&self, id: TaskId, place: &'static Location<'static>, run: Box<dyn Run>) {
-        self.table.borrow_mut().insert(Task { id, place, run: Some(run) });
+    fn insert(&self, id: TaskId, place: &'static Location<'static>, run: Box<dyn PollTask>) {
+        self.table.borrow_mut().insert(SpawnedTask { id, place, run: Some(run) });
     }
 
-    fn remove(&self, id: TaskId) -> Option<Task> {
+    fn remove(&self, id: TaskId) -> Option<SpawnedTask> {
         self.table.borrow_mut().remove_if(id.key, |task| task.id == id)
     }
 
@@ -179,19 +179,19 @@ impl Tasks {
         tasks.into_iter().map(|(_, place)| place).collect()
     }
 
-    pub(crate) fn take_all(&self) -> Vec<Task> {
+    pub(crate) fn take_all(&self) -> Vec<SpawnedTask> {
         self.table.borrow_mut().take_all().collect()
     }
 
     /// Takes out what is to be polled, unless the task is gone.
-    fn begin(&self, id: TaskId) -> Option<(Box<dyn Run>, &'static Location<'static>)> {
+    fn begin(&self, id: TaskId) -> Option<(Box<dyn PollTask>, &'static Location<'static>)> {
         let mut table = self.table.borrow_mut();
         let task = table.get_mut(id.key).filter(|task| task.id == id)?;
         Some((task.run.take()?, task.place))
     }
 
     /// Puts it back; returns it if the task was cancelled meanwhile.
-    fn put_back(&self, id: TaskId, run: Box<dyn Run>) -> Option<Box<dyn Run>> {
+    fn put_back(&self, id: TaskId, run: Box<dyn PollTask>) -> Option<Box<dyn PollTask>> {
         match self.table.borrow_mut().get_mut(id.key).filter(|task| task.id == id) {
             Some(task) => task.run.replace(run),
             None => Some(run),
@@ -212,7 +212,7 @@ impl Core {
         }
     }
 
-    fn run_task(&self, ring: Arc<Ring>) {
+    fn run_task(&self, ring: Arc<TaskWaker>) {
         let id = ring.id;
         // First, so that it can wake itself; and what was done before a wake that found it queued is seen from here on.
         ring.queued.swap(false, Ordering::AcqRel);
@@ -235,40 +235,40 @@ impl Core {
 }
 
 /// A task, whatever it results in.
-pub(crate) trait Run {
+pub(crate) trait PollTask {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
 }
 
-struct Running<F, T: 'static> {
+struct TaskRun<F, T: 'static> {
     place: &'static Location<'static>,
-    job: Option<(Step<F, T>, Trigger<T>)>,
+    job: Option<(TaskStep<F, T>, Trigger<T>)>,
 }
 
-enum Step<F, T: 'static> {
+enum TaskStep<F, T: 'static> {
     Future(Pin<Box<F>>),
     /// The future is done, and gave a Deferred.
     Deferred(Deferred<T>),
 }
 
-impl<F, T> Step<F, T>
+impl<F, T> TaskStep<F, T>
 where
     T: 'static,
     F: Future<Output: Outcome<Value = T>>,
 {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T, Failure>> {
-        if let Step::Future(future) = self {
+        if let TaskStep::Future(future) = self {
             let given = ready!(future.as_mut().poll(context)).into_deferred();
-            *self = Step::Deferred(given);
+            *self = TaskStep::Deferred(given);
         }
         match self {
             // Dropped before it fires, it is cancelled, as it was polled.
-            Step::Deferred(deferred) => Pin::new(deferred).poll(context),
-            Step::Future(_) => Poll::Pending,
+            TaskStep::Deferred(deferred) => Pin::new(deferred).poll(context),
+            TaskStep::Future(_) => Poll::Pending,
         }
     }
 }
 
-impl<F, T> Run for Running<F, T>
+impl<F, T> PollTask for TaskRun<F, T>
 where
     T: 'static,
     F: Future<Output: Outcome<Value = T>>,

@@ -14,18 +14,18 @@ use twistor_deferred::{Deferred, Failure, Panicked, guarded};
 
 use crate::ScheduledCall;
 use crate::core::Core;
-use crate::remote::{RemoteCall, Shared};
-use pool::Pool;
-pub(crate) use pool::Work;
+use crate::remote::{RemoteCall, RemoteShared};
+pub(crate) use pool::QueuedWork;
+use pool::ThreadPool;
 
 /// Threads for name lookups. A lookup mostly waits, and cannot be interrupted.
 const LOOKUPS: usize = 8;
 
 /// The reactor's jobs, and the threads that do them.
 pub(crate) struct Threads {
-    shared: Arc<Shared>,
-    pool: Pool,
-    lookups: Pool,
+    shared: Arc<RemoteShared>,
+    pool: ThreadPool,
+    lookups: ThreadPool,
     /// How long the end of a run waits for jobs that are still running.
     grace: Duration,
     /// What to do on this thread when a job is done. A job's number is never used twice.
@@ -35,7 +35,7 @@ pub(crate) struct Threads {
 
 /// Which threads do a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum JobKind {
     /// Joined at the end of the run.
     Work,
     /// Left alone at the end of the run.
@@ -68,11 +68,11 @@ impl Drop for OnDrop {
 }
 
 impl Threads {
-    pub(crate) fn new(most: usize, grace: Duration, shared: Arc<Shared>) -> Threads {
+    pub(crate) fn new(most: usize, grace: Duration, shared: Arc<RemoteShared>) -> Threads {
         Threads {
             shared,
-            pool: Pool::new("worker", most.max(1)),
-            lookups: Pool::new("lookup", LOOKUPS),
+            pool: ThreadPool::new("worker", most.max(1)),
+            lookups: ThreadPool::new("lookup", LOOKUPS),
             grace,
             jobs: RefCell::default(),
             next_job: Cell::new(0),
@@ -83,7 +83,7 @@ impl Threads {
     pub(crate) fn defer<T: Send + 'static>(
         &self,
         core: &Core,
-        kind: Kind,
+        kind: JobKind,
         f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
         place: &'static Location<'static>,
     ) -> Deferred<T> {
@@ -126,15 +126,15 @@ impl Threads {
                 let delay = Duration::from_nanos(simulated.random() % 10_000_000);
                 core.timers.call_later(delay, ScheduledCall::at(place, run));
             }
-            None => self.submit(kind, Work { run, place }, id),
+            None => self.submit(kind, QueuedWork { run, place }, id),
         }
         deferred
     }
 
-    fn submit(&self, kind: Kind, work: Work, id: u64) {
+    fn submit(&self, kind: JobKind, work: QueuedWork, id: u64) {
         let pool = match kind {
-            Kind::Work => &self.pool,
-            Kind::Lookup => &self.lookups,
+            JobKind::Work => &self.pool,
+            JobKind::Lookup => &self.lookups,
         };
         if let Err((refused, error)) = pool.submit(work) {
             drop(refused);
@@ -166,7 +166,7 @@ impl Threads {
     }
 
     /// Takes the jobs that are not done, and the work among it that has not begun.
-    pub(crate) fn take_all(&self) -> (Vec<Job>, VecDeque<Work>) {
+    pub(crate) fn take_all(&self) -> (Vec<Job>, VecDeque<QueuedWork>) {
         let mut work = self.pool.take_queue();
         work.append(&mut self.lookups.take_queue());
         (self.jobs.take().into_values().collect(), work)

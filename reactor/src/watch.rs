@@ -9,7 +9,7 @@ use std::rc::Rc;
 use mio::Interest;
 use mio::event::Source;
 
-use crate::{EventHandler, Handle, Origin, Progress, Ready, Registration};
+use crate::{CallSite, EventHandler, Handle, Progress, Ready, Registration};
 
 impl Handle {
     /// Has the reactor own a source and call `callback` with it whenever it is ready; the friendly face of
@@ -70,7 +70,7 @@ impl Handle {
     ) -> io::Result<Watch> {
         let place = Location::caller();
         // The source goes in when it is registered: until then there is nothing to take out.
-        let watched = Rc::new(Watched {
+        let watched = Rc::new(WatchedSource {
             held: Cell::new(None),
             removed: Cell::new(false),
             registration: OnceCell::new(),
@@ -121,7 +121,7 @@ trait Removable {
     fn wake(&self, ready: Ready);
 }
 
-struct Watched<S: Source, F> {
+struct WatchedSource<S: Source, F> {
     /// Taken out while the callback runs, and for good at the end.
     held: Cell<Option<(S, F)>>,
     removed: Cell<bool>,
@@ -129,7 +129,7 @@ struct Watched<S: Source, F> {
     place: &'static Location<'static>,
 }
 
-impl<S, F> EventHandler for Watched<S, F>
+impl<S, F> EventHandler for WatchedSource<S, F>
 where
     S: Source,
     F: FnMut(&mut S, Ready) -> io::Result<Progress>,
@@ -157,12 +157,12 @@ where
         progress
     }
 
-    fn origin(&self) -> Origin {
+    fn call_site(&self) -> CallSite {
         self.place.into()
     }
 }
 
-impl<S: Source, F> Removable for Watched<S, F> {
+impl<S: Source, F> Removable for WatchedSource<S, F> {
     fn remove(&self) {
         self.removed.set(true);
         if let (Some((mut source, _callback)), Some(registration)) =
@@ -180,7 +180,7 @@ impl<S: Source, F> Removable for Watched<S, F> {
     }
 }
 
-impl<S: Source, F> Drop for Watched<S, F> {
+impl<S: Source, F> Drop for WatchedSource<S, F> {
     fn drop(&mut self) {
         self.remove();
     }

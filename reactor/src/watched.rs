@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use crate::{Handle, Origin};
+use crate::{CallSite, Handle};
 
 /// Something that a reactor waits for, as listed by [`Handle::watched`].
 ///
@@ -14,7 +14,7 @@ pub struct Watched {
     /// The kind of thing.
     pub kind: WatchedKind,
     /// The user's code that it was set up by.
-    pub origin: Origin,
+    pub call_site: CallSite,
     /// When a timer is due.
     pub due: Option<Instant>,
 }
@@ -46,7 +46,7 @@ impl fmt::Display for WatchedKind {
 
 impl fmt::Display for Watched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind, self.origin)
+        write!(f, "{}: {}", self.kind, self.call_site)
     }
 }
 
@@ -76,12 +76,12 @@ impl Handle {
         let Some(core) = self.core() else { return Vec::new() };
         // Nothing is borrowed while a handler says who it is.
         let handlers = core.sources.borrow().handlers();
-        let sources = handlers.iter().map(|handler| (WatchedKind::Source, handler.origin(), None));
+        let sources = handlers.iter().map(|handler| (WatchedKind::Source, handler.call_site(), None));
         let timers = core.timers.places().into_iter();
         let timers = timers.map(|(due, place)| (WatchedKind::Timer, place.into(), Some(due)));
         let tasks = core.tasks.places().into_iter().map(|place| (WatchedKind::Task, place.into(), None));
         let jobs = core.threads.places().into_iter().map(|place| (WatchedKind::Job, place.into(), None));
         let all = sources.chain(timers).chain(tasks).chain(jobs);
-        all.map(|(kind, origin, due)| Watched { kind, origin, due }).collect()
+        all.map(|(kind, call_site, due)| Watched { kind, call_site, due }).collect()
     }
 }

@@ -18,18 +18,18 @@ const STOP: Token = Token(1);
 
 /// The reactor's side. Dropping it ends the thread, without waiting: the hook may be waiting for this thread.
 pub(crate) struct Watcher {
-    shared: Arc<Shared>,
+    shared: Arc<WatcherShared>,
     stop: Waker,
 }
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct WatcherShared {
+    state: Mutex<WatcherState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct WatcherState {
     in_turn: bool,
     /// Turns that have ended.
     turns: u64,
@@ -45,7 +45,7 @@ impl Watcher {
         let selector = selector.try_clone_to_owned()?;
         poll.registry().register(&mut SourceFd(&selector.as_raw_fd()), SELECTOR, Interest::READABLE)?;
         let stop = Waker::new(poll.registry(), STOP)?;
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<WatcherShared>::default();
         let theirs = shared.clone();
         let watch = move || {
             if let Err(error) = theirs.watch(poll, &selector, &hook) {
@@ -83,12 +83,12 @@ impl Drop for Watcher {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl WatcherShared {
+    fn state(&self) -> MutexGuard<'_, WatcherState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_while(&self, hold: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+    fn wait_while(&self, hold: impl Fn(&WatcherState) -> bool) -> MutexGuard<'_, WatcherState> {
         let waited = self.changed.wait_while(self.state(), |state| {
             state.waits = !state.stopped && hold(state);
             state.waits

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor_deferred::{Failure, guarded};
-use twistor_reactor::{EventHandler, Handle, Origin, Progress, Ready, Registration};
+use twistor_reactor::{CallSite, EventHandler, Handle, Progress, Ready, Registration};
 
 use super::calls::has_no_buffers;
 use super::outgoing::{Outgoing, SHORT_WRITE_FILLS};
@@ -163,8 +163,8 @@ impl<P: Protocol> EventHandler for Connection<P> {
         connection.serve(&transport, ready)
     }
 
-    fn origin(&self) -> Origin {
-        Origin::Handler(std::any::type_name::<P>())
+    fn call_site(&self) -> CallSite {
+        CallSite::Handler(std::any::type_name::<P>())
     }
 }
 
@@ -589,7 +589,7 @@ pub(crate) mod tests {
             protocol: RefCell::new(Sixteen([0, 0])),
         };
         let name = std::any::type_name::<Sixteen>();
-        assert_eq!(connection.origin(), Origin::Handler(name));
+        assert_eq!(connection.call_site(), CallSite::Handler(name));
     }
 
     // P5: what an idle connection takes, with a protocol of 16 bytes, apart from the reactor's slot.

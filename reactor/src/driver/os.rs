@@ -9,9 +9,9 @@ use mio::{Events, Poll, Registry, Waker};
 
 use super::Wait;
 use super::alarm::Alarm;
-use super::pace::Pace;
+use super::pace::AlarmPace;
 use crate::ready::Ready;
-use crate::sources::Token;
+use crate::sources::SourceToken;
 use crate::time::Time;
 
 /// Events taken from the system at once. What does not fit is fetched in the next turn.
@@ -30,7 +30,7 @@ pub(crate) struct Os {
     /// The last wait was given as many events as fit, so there may be more. A host does not hear of those: one that
     /// watches the selector edge-triggered, as mio and tokio do, is told once of all.
     more: Cell<bool>,
-    pub(super) pace: Pace,
+    pub(super) pace: AlarmPace,
 }
 
 impl Os {
@@ -40,7 +40,7 @@ impl Os {
         let waker = Arc::new(Waker::new(&registry, WAKER)?);
         let alarm = Alarm::new(&registry, ALARM);
         let poll = RefCell::new((poll, Events::with_capacity(EVENTS), alarm));
-        Ok(Os { poll, registry, waker, more: Cell::new(false), pace: Pace::default() })
+        Ok(Os { poll, registry, waker, more: Cell::new(false), pace: AlarmPace::default() })
     }
 
     pub(crate) fn has_more(&self) -> bool {
@@ -59,7 +59,7 @@ impl Os {
         &self,
         time: &Time,
         wait: Wait,
-        mut found: impl FnMut(Token, Ready),
+        mut found: impl FnMut(SourceToken, Ready),
     ) -> io::Result<()> {
         let (poll, events, alarm) = &mut *self.poll.borrow_mut();
         // A deadline that has passed needs no alarm: it counts as one that rings now.

@@ -16,13 +16,13 @@ const MOST: u64 = 250_000;
 /// Turns that end for another reason run due timers as well, and do not put off the next alarm. An alarm that was set and
 /// has not rung yet does not count.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct AlarmPace {
     rang: Cell<u64>,
     /// Timers that ran since then.
     ran: Cell<u64>,
 }
 
-impl Pace {
+impl AlarmPace {
     /// The alarm set for this time has rung.
     pub(super) fn rang(&self, time: u64) {
         self.rang.set(time);
@@ -47,7 +47,7 @@ impl Pace {
 mod tests {
     use std::time::Duration;
 
-    use super::{LEAST, MOST, Pace};
+    use super::{AlarmPace, LEAST, MOST};
     use crate::Reactor;
     use crate::driver::{Driver, Wait};
 
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn the_denser_the_timers_the_later_the_next_alarm() {
         // T1.1
-        let pace = Pace::default();
+        let pace = AlarmPace::default();
         assert_eq!(pace.earliest(), 0);
         pace.rang(1_000_000);
         assert_eq!(pace.earliest(), 0, "nothing ran");

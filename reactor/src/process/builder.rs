@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::Parts;
+use super::ChildParts;
 
 /// A program to start with [`spawn_process`](crate::Handle::spawn_process): a [`Command`], and what to do with its
 /// pipes.
@@ -17,7 +17,7 @@ use super::Parts;
 #[must_use = "nothing starts before `spawn_process`"]
 pub struct ProcessBuilder {
     command: Command,
-    parts: Parts,
+    parts: ChildParts,
 }
 
 impl ProcessBuilder {
@@ -91,7 +91,7 @@ impl ProcessBuilder {
         self
     }
 
-    pub(super) fn spawn(mut self) -> io::Result<(Child, Parts)> {
+    pub(super) fn spawn(mut self) -> io::Result<(Child, ChildParts)> {
         Ok((self.command.spawn()?, self.parts))
     }
 }
@@ -100,7 +100,7 @@ impl From<Command> for ProcessBuilder {
     /// For what only the command can be told. A stream that it says is piped, but for which no callback is given here,
     /// is closed at once.
     fn from(command: Command) -> ProcessBuilder {
-        let parts = Parts { on_stdout: None, on_stderr: None, stdin_bytes: None, kill_at_end: false };
+        let parts = ChildParts { on_stdout: None, on_stderr: None, stdin_bytes: None, kill_at_end: false };
         ProcessBuilder { command, parts }
     }
 }

@@ -17,15 +17,15 @@ use mio::unix::SourceFd;
 use rustix::process::Pid;
 
 use super::orphans::{Orphan, wait_for_end};
-use super::state::State;
+use super::state::ProcessState;
 use crate::ready::{EventHandler, Progress, Ready};
-use crate::{Handle, Origin, Registration};
+use crate::{CallSite, Handle, Registration};
 
 /// Owned by the reactor's table of sources, until the process has ended.
-pub(super) struct Exit {
+pub(super) struct ExitWatch {
     /// `None` once its status was fetched.
     child: RefCell<Option<Child>>,
-    state: Rc<State>,
+    state: Rc<ProcessState>,
     /// Becomes readable when the process has ended.
     signal: OwnedFd,
     kill_at_end: Cell<bool>,
@@ -34,9 +34,9 @@ pub(super) struct Exit {
     registration: RefCell<Option<Registration>>,
 }
 
-impl Exit {
+impl ExitWatch {
     #[track_caller]
-    pub(super) fn new(mut child: Child, state: Rc<State>) -> io::Result<Rc<Exit>> {
+    pub(super) fn new(mut child: Child, state: Rc<ProcessState>) -> io::Result<Rc<ExitWatch>> {
         let signal = match end_signal(&child) {
             Ok(signal) => signal,
             Err(error) => {
@@ -44,7 +44,7 @@ impl Exit {
                 return Err(error);
             }
         };
-        Ok(Rc::new(Exit {
+        Ok(Rc::new(ExitWatch {
             child: RefCell::new(Some(child)),
             state,
             signal,
@@ -69,7 +69,7 @@ impl Exit {
     }
 }
 
-impl EventHandler for Exit {
+impl EventHandler for ExitWatch {
     fn ready(self: Rc<Self>, _: Ready) -> Progress {
         let status = match self.child.borrow_mut().as_mut().map(Child::try_wait) {
             Some(Ok(Some(status))) => Some(status),
@@ -84,12 +84,12 @@ impl EventHandler for Exit {
         Progress::Drained
     }
 
-    fn origin(&self) -> Origin {
+    fn call_site(&self) -> CallSite {
         self.place.into()
     }
 }
 
-impl Drop for Exit {
+impl Drop for ExitWatch {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         let orphan = if self.kill_at_end.get() {

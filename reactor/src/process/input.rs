@@ -9,12 +9,12 @@ use mio::Interest;
 use mio::unix::pipe::Sender;
 use twistor_deferred::{Deferred, DeferredEvent, fail, succeed};
 
-use super::state::{OpenPipe, State};
+use super::state::{OpenPipe, ProcessState};
 use crate::ready::{EventHandler, Progress, Ready};
 use crate::{Handle, Registration};
 
 /// A process's standard input. The reactor's table of sources owns it.
-pub(super) struct Input {
+pub(super) struct StdinPipe {
     /// `None` once it is closed. Dropped before `open`, so that the pipe is closed when that is told.
     pipe: RefCell<Option<Sender>>,
     open: Cell<Option<OpenPipe>>,
@@ -27,10 +27,10 @@ pub(super) struct Input {
     registration: RefCell<Option<Registration>>,
 }
 
-impl Input {
-    pub(super) fn open(handle: &Handle, pipe: Sender, state: &Rc<State>) -> io::Result<Rc<Input>> {
+impl StdinPipe {
+    pub(super) fn open(handle: &Handle, pipe: Sender, state: &Rc<ProcessState>) -> io::Result<Rc<StdinPipe>> {
         pipe.set_nonblocking(true)?;
-        let input = Rc::new(Input {
+        let input = Rc::new(StdinPipe {
             pipe: RefCell::new(Some(pipe)),
             open: Cell::new(Some(OpenPipe::new(state))),
             rest: RefCell::default(),
@@ -118,7 +118,7 @@ impl Input {
     }
 }
 
-impl EventHandler for Input {
+impl EventHandler for StdinPipe {
     fn ready(self: Rc<Self>, ready: Ready) -> Progress {
         // The other end is closed.
         if ready.is_error() || ready.is_write_closed() {

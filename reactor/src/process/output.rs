@@ -9,9 +9,9 @@ use mio::Interest;
 use mio::unix::pipe::Receiver;
 
 use super::OnData;
-use super::state::{OpenPipe, State};
+use super::state::{OpenPipe, ProcessState};
 use crate::ready::{EventHandler, Progress, Ready};
-use crate::{Handle, Origin, Registration};
+use crate::{CallSite, Handle, Registration};
 
 /// Read at once.
 const PIECE: usize = 16 * 1024;
@@ -39,7 +39,7 @@ impl OutputPipe {
         handle: &Handle,
         pipe: Receiver,
         callback: OnData,
-        state: &Rc<State>,
+        state: &Rc<ProcessState>,
     ) -> io::Result<Weak<OutputPipe>> {
         pipe.set_nonblocking(true)?;
         let output = Rc::new(OutputPipe {
@@ -131,7 +131,7 @@ impl EventHandler for OutputPipe {
         Progress::More
     }
 
-    fn origin(&self) -> Origin {
+    fn call_site(&self) -> CallSite {
         self.place.into()
     }
 }

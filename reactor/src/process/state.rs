@@ -33,7 +33,7 @@ impl fmt::Display for ExitStatusLost {
 impl std::error::Error for ExitStatusLost {}
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Status {
+pub(super) enum ProcessStatus {
     Running,
     /// With the status, unless it was lost.
     Exited(Option<ExitStatus>),
@@ -42,9 +42,9 @@ pub(super) enum Status {
 }
 
 /// Shared by all that belongs to a process.
-pub(super) struct State {
+pub(super) struct ProcessState {
     id: u32,
-    status: Cell<Status>,
+    status: Cell<ProcessStatus>,
     open_pipes: Cell<usize>,
     /// Set when the run ended before the process.
     orphan: RefCell<Option<Orphan>>,
@@ -52,11 +52,11 @@ pub(super) struct State {
     ended: DeferredEvent<ExitStatus>,
 }
 
-impl State {
-    pub(super) fn new(id: u32) -> State {
-        State {
+impl ProcessState {
+    pub(super) fn new(id: u32) -> ProcessState {
+        ProcessState {
             id,
-            status: Cell::new(Status::Running),
+            status: Cell::new(ProcessStatus::Running),
             open_pipes: Cell::new(0),
             orphan: RefCell::default(),
             exited: DeferredEvent::new(),
@@ -64,7 +64,7 @@ impl State {
         }
     }
 
-    pub(super) fn status(&self) -> Status {
+    pub(super) fn status(&self) -> ProcessStatus {
         self.status.get()
     }
 
@@ -79,14 +79,14 @@ impl State {
     }
 
     pub(super) fn set_exited(&self, status: Option<ExitStatus>) {
-        self.status.set(Status::Exited(status));
+        self.status.set(ProcessStatus::Exited(status));
         self.fire(&self.exited, status);
         self.fire_if_ended();
     }
 
     /// The run ends before the process, which is killed unless it is an orphan now.
     pub(super) fn leave_behind(&self, orphan: Option<Orphan>) {
-        self.status.set(Status::LeftBehind);
+        self.status.set(ProcessStatus::LeftBehind);
         self.orphan.replace(orphan);
         self.exited.fail(Abandoned);
         self.ended.fail(Abandoned);
@@ -98,7 +98,7 @@ impl State {
     }
 
     fn fire_if_ended(&self) {
-        if let (0, Status::Exited(status)) = (self.open_pipes.get(), self.status.get()) {
+        if let (0, ProcessStatus::Exited(status)) = (self.open_pipes.get(), self.status.get()) {
             self.fire(&self.ended, status);
         }
     }
@@ -112,10 +112,10 @@ impl State {
 }
 
 /// One pipe to the process, for as long as it is open.
-pub(super) struct OpenPipe(Rc<State>);
+pub(super) struct OpenPipe(Rc<ProcessState>);
 
 impl OpenPipe {
-    pub(super) fn new(state: &Rc<State>) -> OpenPipe {
+    pub(super) fn new(state: &Rc<ProcessState>) -> OpenPipe {
         state.open_pipes.set(state.open_pipes.get() + 1);
         OpenPipe(state.clone())
     }
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn cancelled_waiters_leave() {
         // R12.2
-        let state = State::new(1);
+        let state = ProcessState::new(1);
         for _ in 0..10 {
             for waiter in [state.exited(), state.ended()] {
                 waiter.cancel();

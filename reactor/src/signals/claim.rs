@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The process's signals that were ever taken. Signals are the process's, so this is too.
-static TAKEN: Mutex<BTreeMap<i32, Taken>> = Mutex::new(BTreeMap::new());
+static TAKEN: Mutex<BTreeMap<i32, TakenSignal>> = Mutex::new(BTreeMap::new());
 
-struct Taken {
+struct TakenSignal {
     claims: usize,
     before: Disposition,
     /// Whether the signal's default action follows.
@@ -29,7 +29,7 @@ enum Disposition {
     Handled,
 }
 
-fn taken() -> MutexGuard<'static, BTreeMap<i32, Taken>> {
+fn taken() -> MutexGuard<'static, BTreeMap<i32, TakenSignal>> {
     TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -92,7 +92,7 @@ fn disposition(signal: i32) -> Disposition {
     }
 }
 
-fn entry(taken: &mut BTreeMap<i32, Taken>, signal: i32) -> io::Result<&mut Taken> {
+fn entry(taken: &mut BTreeMap<i32, TakenSignal>, signal: i32) -> io::Result<&mut TakenSignal> {
     use std::collections::btree_map::Entry;
     match taken.entry(signal) {
         Entry::Occupied(entry) => Ok(entry.into_mut()),
@@ -103,7 +103,7 @@ fn entry(taken: &mut BTreeMap<i32, Taken>, signal: i32) -> io::Result<&mut Taken
             if before != Disposition::Ignored && signal_hook::low_level::signal_name(signal).is_some() {
                 signal_hook::flag::register_conditional_default(signal, by_default.clone())?;
             }
-            Ok(entry.insert(Taken { claims: 0, before, by_default }))
+            Ok(entry.insert(TakenSignal { claims: 0, before, by_default }))
         }
     }
 }

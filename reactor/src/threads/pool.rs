@@ -11,13 +11,13 @@ use std::time::Duration;
 use twistor_deferred::{Panicked, guarded};
 
 /// Something to do on a thread.
-pub(crate) struct Work {
+pub(crate) struct QueuedWork {
     pub(crate) run: Box<dyn FnOnce() + Send>,
     pub(crate) place: &'static Location<'static>,
 }
 
 /// The reactor's side of a pool. Threads start when there is work for them, and end with the run.
-pub(super) struct Pool {
+pub(super) struct ThreadPool {
     name: &'static str,
     most: usize,
     /// Of this run. A thread that is left behind keeps the old one, and ends when it comes back for more.
@@ -28,13 +28,13 @@ pub(super) struct Pool {
 /// Shared by the threads of one run.
 #[derive(Default)]
 struct Crew {
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    queue: VecDeque<Work>,
+struct PoolState {
+    queue: VecDeque<QueuedWork>,
     /// One for each thread that was started.
     workers: Vec<Worker>,
     closing: bool,
@@ -48,15 +48,15 @@ enum Worker {
     Ended,
 }
 
-impl State {
+impl PoolState {
     fn count(&self, worker: Worker) -> usize {
         self.workers.iter().filter(|other| **other == worker).count()
     }
 }
 
-impl Pool {
-    pub(super) fn new(name: &'static str, most: usize) -> Pool {
-        Pool { name, most, crew: RefCell::default(), threads: RefCell::default() }
+impl ThreadPool {
+    pub(super) fn new(name: &'static str, most: usize) -> ThreadPool {
+        ThreadPool { name, most, crew: RefCell::default(), threads: RefCell::default() }
     }
 
     fn crew(&self) -> Arc<Crew> {
@@ -65,7 +65,7 @@ impl Pool {
 
     /// Queues the work, and starts another thread if none is idle and the limit allows it. Returns the work, and why, if
     /// not even one thread could be started.
-    pub(super) fn submit(&self, work: Work) -> Result<(), (Work, io::Error)> {
+    pub(super) fn submit(&self, work: QueuedWork) -> Result<(), (QueuedWork, io::Error)> {
         let crew = self.crew();
         let number = {
             let mut state = crew.state();
@@ -110,7 +110,7 @@ impl Pool {
     }
 
     /// The work that has not begun.
-    pub(super) fn take_queue(&self) -> VecDeque<Work> {
+    pub(super) fn take_queue(&self) -> VecDeque<QueuedWork> {
         std::mem::take(&mut self.crew().state().queue)
     }
 
@@ -118,7 +118,7 @@ impl Pool {
     /// was given that is still under way.
     pub(super) fn join(&self, grace: Duration) -> Vec<&'static Location<'static>> {
         let (crew, threads) = (self.crew.take(), self.threads.take());
-        let ended = |state: &State| state.count(Worker::Ended) == state.workers.len();
+        let ended = |state: &PoolState| state.count(Worker::Ended) == state.workers.len();
         let state = crew.state();
         let (state, _) = crew
             .changed
@@ -145,13 +145,13 @@ impl Pool {
 }
 
 impl Crew {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The life of a thread.
     fn work(&self, number: usize) {
-        while let Some(Work { run, place }) = self.next(number) {
+        while let Some(QueuedWork { run, place }) = self.next(number) {
             // Dropping its captures may panic, too.
             if let Err(message) = guarded(run) {
                 log::error!("{}", Panicked::new(message, place));
@@ -161,7 +161,7 @@ impl Crew {
         self.changed.notify_all();
     }
 
-    fn next(&self, number: usize) -> Option<Work> {
+    fn next(&self, number: usize) -> Option<QueuedWork> {
         let mut state = self.state();
         loop {
             if state.closing {
@@ -184,17 +184,17 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn work(run: impl FnOnce() + Send + 'static) -> Work {
-        Work { run: Box::new(run), place: Location::caller() }
+    fn work(run: impl FnOnce() + Send + 'static) -> QueuedWork {
+        QueuedWork { run: Box::new(run), place: Location::caller() }
     }
 
-    fn submit(pool: &Pool, run: impl FnOnce() + Send + 'static) {
+    fn submit(pool: &ThreadPool, run: impl FnOnce() + Send + 'static) {
         assert!(pool.submit(work(run)).is_ok());
     }
 
     #[test]
     fn a_thread_is_started_only_where_none_is_idle() {
-        let pool = Pool::new("test", 2);
+        let pool = ThreadPool::new("test", 2);
         let started = || pool.threads.borrow().len();
         for _ in 0..10 {
             submit(&pool, || ());

@@ -1,13 +1,13 @@
 //! A four-way heap of entries.
 
-use super::Entry;
+use super::TimerEntry;
 
 const ARITY: usize = 4;
 
 /// Entries, the least first.
 #[derive(Debug, Default)]
 pub(super) struct Heap {
-    entries: Vec<Entry>,
+    entries: Vec<TimerEntry>,
 }
 
 impl Heap {
@@ -20,19 +20,19 @@ impl Heap {
     }
 
     #[inline]
-    pub(super) fn first(&self) -> Option<Entry> {
+    pub(super) fn first(&self) -> Option<TimerEntry> {
         self.entries.first().copied()
     }
 
     #[inline]
-    pub(super) fn push(&mut self, entry: Entry) {
+    pub(super) fn push(&mut self, entry: TimerEntry) {
         self.entries.push(entry);
         self.sift_up(self.entries.len() - 1, entry);
     }
 
     /// Takes out the first entry: the hole goes down to the bottom without comparing with the entry that will fill it,
     /// which comes from the bottom and rarely has to rise again.
-    pub(super) fn pop(&mut self) -> Option<Entry> {
+    pub(super) fn pop(&mut self) -> Option<TimerEntry> {
         let first = self.first()?;
         if let Some(last) = self.entries.pop().filter(|_| !self.entries.is_empty()) {
             let mut hole = 0;
@@ -46,7 +46,7 @@ impl Heap {
     }
 
     /// Replaces the entries by others, which may be in any order, and returns those that were there, in no order.
-    pub(super) fn replace(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+    pub(super) fn replace(&mut self, entries: Vec<TimerEntry>) -> Vec<TimerEntry> {
         let replaced = std::mem::replace(&mut self.entries, entries);
         for position in (0..self.entries.len().div_ceil(ARITY)).rev() {
             self.sift_down(position);
@@ -59,7 +59,7 @@ impl Heap {
     }
 
     /// Puts `entry` at the hole, or above it.
-    fn sift_up(&mut self, mut hole: usize, entry: Entry) {
+    fn sift_up(&mut self, mut hole: usize, entry: TimerEntry) {
         while hole > 0 {
             let parent = (hole - 1) / ARITY;
             if self.entries[parent].key() <= entry.key() {

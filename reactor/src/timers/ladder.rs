@@ -1,8 +1,8 @@
 //! Entries in the order of their keys, sorted only as far as they are near.
 
 use super::heap::Heap;
-use super::slots::Slots;
-use super::{Entry, SMALL};
+use super::slots::TimerSlots;
+use super::{SMALL, TimerEntry};
 
 /// A heap that grows past this keeps the nearest entries alone.
 const HEAP_MOST: usize = 1024;
@@ -24,13 +24,13 @@ pub(super) struct Ladder {
     near: Heap,
     /// The first deadlines of the lists, descending: the last list is reached next.
     firsts: Vec<u64>,
-    lists: Vec<Vec<Entry>>,
+    lists: Vec<Vec<TimerEntry>>,
     /// Entries in all, leftovers included.
     entries: usize,
     /// The length at which the heap is relieved. Larger than `HEAP_MOST` where ties do not let it be.
     relieve_at: usize,
     /// An empty list: allocating one each time would keep the allocator busy.
-    spare: Vec<Entry>,
+    spare: Vec<TimerEntry>,
 }
 
 impl Ladder {
@@ -51,7 +51,7 @@ impl Ladder {
     }
 
     #[inline]
-    pub(super) fn push(&mut self, entry: Entry) {
+    pub(super) fn push(&mut self, entry: TimerEntry) {
         self.entries += 1;
         match self.firsts.last() {
             Some(&nearest) if entry.deadline >= nearest => {
@@ -69,7 +69,7 @@ impl Ladder {
 
     /// The first entry that is not a leftover. Drops leftovers before it.
     #[inline]
-    pub(super) fn first<T>(&mut self, slots: &Slots<T>, touch: fn(&T)) -> Option<Entry> {
+    pub(super) fn first<T>(&mut self, slots: &TimerSlots<T>, touch: fn(&T)) -> Option<TimerEntry> {
         loop {
             match self.near.first() {
                 Some(first) if slots.counts(&first) => return Some(first),
@@ -107,7 +107,7 @@ impl Ladder {
 
     /// Drops all leftovers.
     #[cold]
-    pub(super) fn sweep<T>(&mut self, slots: &Slots<T>) {
+    pub(super) fn sweep<T>(&mut self, slots: &TimerSlots<T>) {
         let mut near = self.near.replace(Vec::new());
         near.retain(|entry| slots.counts(entry));
         self.entries = near.len();
@@ -127,7 +127,7 @@ impl Ladder {
 
     /// Replaces all entries.
     #[cold]
-    pub(super) fn rebuild(&mut self, entries: Vec<Entry>) {
+    pub(super) fn rebuild(&mut self, entries: Vec<TimerEntry>) {
         self.clear();
         entries.into_iter().for_each(|entry| self.push(entry));
     }
@@ -153,7 +153,7 @@ impl Ladder {
     }
 
     /// Adds entries from this deadline on, which are nearer than those in the lists.
-    fn add_list(&mut self, mut entries: Vec<Entry>, first: u64) {
+    fn add_list(&mut self, mut entries: Vec<TimerEntry>, first: u64) {
         match (self.lists.last_mut(), self.firsts.last_mut()) {
             (Some(list), Some(nearest)) => {
                 list.append(&mut entries);
@@ -168,7 +168,7 @@ impl Ladder {
     }
 
     /// Keeps the memory of a list for the next one, if it is not large.
-    fn keep(&mut self, mut list: Vec<Entry>) {
+    fn keep(&mut self, mut list: Vec<TimerEntry>) {
         if list.capacity() > self.spare.capacity() && list.capacity() <= SMALL {
             list.clear();
             self.spare = list;
@@ -177,7 +177,7 @@ impl Ladder {
 
     /// Fills an empty heap from the nearest list, or splits that list.
     #[cold]
-    fn refill<T>(&mut self, slots: &Slots<T>, touch: fn(&T)) {
+    fn refill<T>(&mut self, slots: &TimerSlots<T>, touch: fn(&T)) {
         let (Some(mut list), Some(_)) = (self.lists.pop(), self.firsts.pop()) else { return };
         self.relieve_at = HEAP_MOST;
         // It is a short one's turn, so this fetches its slots into the processor's cache, all at once.
@@ -195,7 +195,7 @@ impl Ladder {
         }
     }
 
-    fn split(&mut self, list: Vec<Entry>) {
+    fn split(&mut self, list: Vec<TimerEntry>) {
         let deadlines = || list.iter().map(|entry| entry.deadline);
         let (least, most) = (deadlines().min().unwrap_or(0), deadlines().max().unwrap_or(0));
         let span = most - least;
@@ -206,11 +206,12 @@ impl Ladder {
         }
         let bits = (4 * list.len() / LIST_MOST).ilog2().clamp(1, SPLIT_BITS);
         let shift = (u64::BITS - span.leading_zeros()).saturating_sub(bits);
-        let part = |entry: &Entry| ((entry.deadline - least) >> shift) as usize;
+        let part = |entry: &TimerEntry| ((entry.deadline - least) >> shift) as usize;
         let mut lengths = [0_usize; 1 << SPLIT_BITS];
         list.iter().for_each(|entry| lengths[part(entry)] += 1);
         let lengths = &lengths[..=(span >> shift) as usize];
-        let mut parts: Vec<Vec<Entry>> = lengths.iter().map(|&length| Vec::with_capacity(length)).collect();
+        let mut parts: Vec<Vec<TimerEntry>> =
+            lengths.iter().map(|&length| Vec::with_capacity(length)).collect();
         list.iter().for_each(|entry| parts[part(entry)].push(*entry));
         for (part, list) in parts.into_iter().enumerate().rev().filter(|(_, list)| !list.is_empty()) {
             self.firsts.push(least + ((part as u64) << shift));

@@ -15,7 +15,7 @@ mod ladder;
 mod slots;
 
 use self::ladder::Ladder;
-use self::slots::Slots;
+use self::slots::TimerSlots;
 
 pub(crate) use self::slots::TimerId;
 
@@ -29,7 +29,7 @@ const SMALL: usize = 1024;
 pub(crate) struct Timers<T> {
     /// Reads what a value points to.
     touch: fn(&T),
-    slots: Slots<T>,
+    slots: TimerSlots<T>,
     entries: Ladder,
     /// The sequence number of the next entry, less `renumbered`.
     next: u32,
@@ -41,15 +41,15 @@ pub(crate) struct Timers<T> {
 
 /// A place in the queue.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct TimerEntry {
     deadline: u64,
     /// The sequence number in the upper half, the slot in the lower: one number, so that comparing needs no branch.
     sequence_and_slot: u64,
 }
 
-impl Entry {
-    fn new(deadline: u64, sequence: u32, slot: u32) -> Entry {
-        Entry { deadline, sequence_and_slot: u64::from(sequence) << 32 | u64::from(slot) }
+impl TimerEntry {
+    fn new(deadline: u64, sequence: u32, slot: u32) -> TimerEntry {
+        TimerEntry { deadline, sequence_and_slot: u64::from(sequence) << 32 | u64::from(slot) }
     }
 
     fn sequence(&self) -> u32 {
@@ -69,7 +69,14 @@ impl<T> Timers<T> {
     /// Creates an empty queue. `touch` reads what a value points to: it is called for a few values shortly before they are
     /// due, to fetch them into the processor's cache side by side instead of one after the other.
     pub(crate) fn new(touch: fn(&T)) -> Timers<T> {
-        Timers { touch, slots: Slots::new(), entries: Ladder::new(), next: 0, is_clear: true, renumbered: 0 }
+        Timers {
+            touch,
+            slots: TimerSlots::new(),
+            entries: Ladder::new(),
+            next: 0,
+            is_clear: true,
+            renumbered: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -101,7 +108,7 @@ impl<T> Timers<T> {
         let sequence = self.next_sequence();
         let (slot, id) = self.slots.insert(deadline, sequence, value)?;
         self.is_clear = false;
-        self.entries.push(Entry::new(deadline, sequence, slot));
+        self.entries.push(TimerEntry::new(deadline, sequence, slot));
         Ok(id)
     }
 

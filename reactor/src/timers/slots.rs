@@ -1,7 +1,7 @@
 //! The table of pending timers.
 
 use super::heap::Heap;
-use super::{Entry, SMALL};
+use super::{SMALL, TimerEntry};
 
 /// Names one timer for as long as it is pending, and nothing afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +22,8 @@ const RETIRED: u32 = u32::MAX;
 
 /// Values by slot. A name is a slot and the slot's generation, which changes whenever the slot becomes vacant.
 #[derive(Debug)]
-pub(super) struct Slots<T> {
-    table: Vec<Slot<T>>,
+pub(super) struct TimerSlots<T> {
+    table: Vec<TimerSlot<T>>,
     /// The vacant slot to use next.
     vacant: u32,
     occupied: usize,
@@ -34,7 +34,7 @@ pub(super) struct Slots<T> {
 }
 
 #[derive(Debug)]
-struct Slot<T> {
+struct TimerSlot<T> {
     /// `None` while the slot is vacant.
     value: Option<T>,
     /// When the timer is due; in a vacant slot, the next vacant one.
@@ -44,9 +44,9 @@ struct Slot<T> {
     generation: u32,
 }
 
-impl<T> Slots<T> {
-    pub(super) fn new() -> Slots<T> {
-        Slots { table: Vec::new(), vacant: END, occupied: 0, youngest: 0, cut_at: usize::MAX }
+impl<T> TimerSlots<T> {
+    pub(super) fn new() -> TimerSlots<T> {
+        TimerSlots { table: Vec::new(), vacant: END, occupied: 0, youngest: 0, cut_at: usize::MAX }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -73,7 +73,7 @@ impl<T> Slots<T> {
             return Err(value);
         };
         let generation = self.youngest;
-        self.table.push(Slot { value: Some(value), deadline, sequence, generation });
+        self.table.push(TimerSlot { value: Some(value), deadline, sequence, generation });
         self.occupied += 1;
         self.cut_at = usize::MAX;
         Ok((slot, TimerId { slot, generation }))
@@ -89,7 +89,7 @@ impl<T> Slots<T> {
 
     /// Takes out the timer of this entry, unless it is a leftover.
     #[inline]
-    pub(super) fn take(&mut self, entry: &Entry) -> Option<T> {
+    pub(super) fn take(&mut self, entry: &TimerEntry) -> Option<T> {
         let slot =
             self.table.get_mut(entry.slot() as usize).filter(|slot| slot.sequence == entry.sequence())?;
         let value = slot.value.take()?;
@@ -125,24 +125,24 @@ impl<T> Slots<T> {
     }
 
     /// Gives a pending timer another deadline and returns its entry.
-    pub(super) fn reschedule(&mut self, id: TimerId, deadline: u64, sequence: u32) -> Option<Entry> {
+    pub(super) fn reschedule(&mut self, id: TimerId, deadline: u64, sequence: u32) -> Option<TimerEntry> {
         let slot = self.table.get_mut(id.slot as usize)?;
         if slot.generation != id.generation || slot.value.is_none() {
             return None;
         }
         (slot.deadline, slot.sequence) = (deadline, sequence);
-        Some(Entry::new(deadline, sequence, id.slot))
+        Some(TimerEntry::new(deadline, sequence, id.slot))
     }
 
     /// Whether this is its timer's entry, and not a leftover.
     #[inline]
-    pub(super) fn counts(&self, entry: &Entry) -> bool {
+    pub(super) fn counts(&self, entry: &TimerEntry) -> bool {
         self.table
             .get(entry.slot() as usize)
             .is_some_and(|slot| slot.sequence == entry.sequence() && slot.value.is_some())
     }
 
-    pub(super) fn touch(&self, entry: &Entry, touch: fn(&T)) {
+    pub(super) fn touch(&self, entry: &TimerEntry, touch: fn(&T)) {
         if let Some(value) = self.table.get(entry.slot() as usize).and_then(|slot| slot.value.as_ref()) {
             touch(value);
         }
@@ -150,16 +150,16 @@ impl<T> Slots<T> {
 
     /// Numbers the pending timers anew, from zero, in the order in which they were scheduled.
     #[cold]
-    pub(super) fn renumber(&mut self) -> Vec<Entry> {
+    pub(super) fn renumber(&mut self) -> Vec<TimerEntry> {
         let mut by_sequence = Heap::default();
         for (index, slot) in self.table.iter().enumerate().filter(|(_, slot)| slot.value.is_some()) {
-            by_sequence.push(Entry::new(slot.sequence.into(), 0, index as u32));
+            by_sequence.push(TimerEntry::new(slot.sequence.into(), 0, index as u32));
         }
         let mut entries = Vec::with_capacity(self.occupied);
         while let Some(next) = by_sequence.pop() {
             if let Some(slot) = self.table.get_mut(next.slot() as usize) {
                 slot.sequence = entries.len() as u32;
-                entries.push(Entry::new(slot.deadline, slot.sequence, next.slot()));
+                entries.push(TimerEntry::new(slot.deadline, slot.sequence, next.slot()));
             }
         }
         entries
@@ -190,7 +190,7 @@ impl<T> Slots<T> {
     #[cold]
     fn cut(&mut self) {
         self.cut_at = self.occupied;
-        let needed = |slot: &Slot<T>| slot.value.is_some() || slot.generation == RETIRED;
+        let needed = |slot: &TimerSlot<T>| slot.value.is_some() || slot.generation == RETIRED;
         let length = self.table.iter().rposition(needed).map_or(0, |last| last + 1);
         let length = length.max(SMALL.min(self.table.len()));
         for slot in self.table.drain(length..) {
@@ -208,7 +208,7 @@ impl<T> Slots<T> {
     }
 
     #[cfg(test)]
-    pub(super) const SLOT_SIZE: usize = size_of::<Slot<T>>();
+    pub(super) const SLOT_SIZE: usize = size_of::<TimerSlot<T>>();
 
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
-use super::slots::Slots;
-use super::{ENTRIES_A_TIMER, Entry, SMALL, TimerId, Timers};
+use super::slots::TimerSlots;
+use super::{ENTRIES_A_TIMER, SMALL, TimerEntry, TimerId, Timers};
 
 /// SplitMix64.
 struct Random(u64);
@@ -227,7 +227,7 @@ fn many_timers_return_their_memory() {
 #[test]
 fn a_slot_is_retired_before_its_names_repeat() {
     // T3
-    let mut slots = Slots::new();
+    let mut slots = TimerSlots::new();
     let (_, old) = slots.insert(1, 0, 'a').unwrap();
     slots.remove(old).unwrap();
     slots.age(u32::MAX - 1);
@@ -244,7 +244,7 @@ fn a_slot_is_retired_before_its_names_repeat() {
 #[test]
 fn entries_and_slots_are_small() {
     // T1.3
-    assert_eq!(size_of::<Entry>(), 16);
-    assert_eq!(Slots::<crate::ScheduledCall>::SLOT_SIZE, 32);
+    assert_eq!(size_of::<TimerEntry>(), 16);
+    assert_eq!(TimerSlots::<crate::ScheduledCall>::SLOT_SIZE, 32);
     assert_eq!(size_of::<TimerId>(), 8);
 }

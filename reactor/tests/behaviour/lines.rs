@@ -11,11 +11,11 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use twistor_deferred::{Deferred, Failure};
-use twistor_reactor::{Lines, Reactor};
+use twistor_reactor::{LineReader, Reactor};
 
 use crate::support::{reactor, run_until};
 
-fn all(reactor: &Reactor, mut lines: Lines) -> Deferred<Vec<String>> {
+fn all(reactor: &Reactor, mut lines: LineReader) -> Deferred<Vec<String>> {
     reactor.spawn(async move {
         let mut all = Vec::new();
         while let Some(line) = lines.next_line().await? {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_reactor::{EventHandler, Handle, NotRunning, Origin, Progress, Reactor, Ready, RunError};
+use twistor_reactor::{CallSite, EventHandler, Handle, NotRunning, Progress, Reactor, Ready, RunError};
 
 use crate::support::{Record, keep_log, logged, reactor, run};
 
@@ -140,7 +140,7 @@ fn a_slow_callback_is_told_with_the_place_that_scheduled_it() {
     assert!(logged()[0].contains(&format!("turns.rs:{line}")));
     let stats = reactor.stats();
     assert_eq!((stats.turns, stats.timers, stats.slow_callbacks), (1, 1, 1));
-    assert!(matches!(stats.longest, Some((_, Origin::AddedAt(place))) if place.line() == line));
+    assert!(matches!(stats.longest, Some((_, CallSite::AddedAt(place))) if place.line() == line));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_slow_handler_is_told_by_the_name_of_its_type() {
     reactor.turn(Some(Duration::ZERO)).unwrap();
     let name = std::any::type_name::<Dawdler>();
     assert!(logged()[0].starts_with(&format!("the handler {name} held the loop for ")));
-    assert!(matches!(reactor.stats().longest, Some((_, Origin::Handler(longest))) if longest == name));
+    assert!(matches!(reactor.stats().longest, Some((_, CallSite::Handler(longest))) if longest == name));
 }
 
 #[test]
