@@ -43,7 +43,7 @@ impl Guest {
             let note = format!("(you missed {} lines)\r\n", std::mem::take(&mut self.missed));
             transport.write(note.as_bytes());
         }
-        transport.write_all(&[text.as_bytes(), b"\r\n"]);
+        transport.write_slices(&[text.as_bytes(), b"\r\n"]);
         Ok(())
     }
 
@@ -52,7 +52,7 @@ impl Guest {
             transport.write(b"That name is taken; another one, please.\r\n");
             return;
         }
-        transport.write_all(&[b"Welcome, ", name.as_bytes(), b"!\r\n"]);
+        transport.write_slices(&[b"Welcome, ", name.as_bytes(), b"!\r\n"]);
         self.room.borrow_mut().insert(name.clone(), transport.clone());
         self.name = Some(name);
         self.tell(&format!("{} is here", self.name.as_deref().unwrap_or_default()));

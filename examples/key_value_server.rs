@@ -53,7 +53,7 @@ impl Session {
             (Some(b"QUIT"), None, None) => return good_bye(transport, "BYE"),
             _ => b"ERROR no such command",
         };
-        transport.write_all(&[answer, b"\r\n"]);
+        transport.write_slices(&[answer, b"\r\n"]);
     }
 
     /// The server stops, which comes after the answer at hand.
@@ -65,7 +65,7 @@ impl Session {
 
 /// Says a last thing, and closes when all is sent.
 fn good_bye(transport: &Transport, text: &str) {
-    transport.write_all(&[text.as_bytes(), b"\r\n"]);
+    transport.write_slices(&[text.as_bytes(), b"\r\n"]);
     transport.unregister_producer();
     transport.lose_connection();
 }

@@ -15,7 +15,7 @@ use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
 pub use self::multicast::MulticastInterface;
 pub(crate) use self::socket::DatagramSocket;
-use crate::network::{self, UdpPlace};
+use crate::network::{self, UdpBinding};
 use crate::transport::calls::has_no_buffers;
 use crate::transport::scratch::with_scratch;
 use crate::{Address, CannotListen, ConnectionDone, ConnectionLost, HandlerPanicked};
@@ -100,12 +100,12 @@ pub trait DatagramProtocol: 'static {
 
 /// Where to open a UDP port. Twisted: `listenUDP`.
 #[derive(Clone, Debug)]
-pub struct UdpEndpoint(UdpPlace);
+pub struct UdpEndpoint(UdpBinding);
 
 impl UdpEndpoint {
     /// A UDP port of an interface; port 0 is any free one.
     pub fn new(address: SocketAddr) -> UdpEndpoint {
-        UdpEndpoint(UdpPlace { address, peer: None, broadcast: false, reuse_port: false, only_v6: None })
+        UdpEndpoint(UdpBinding { address, peer: None, broadcast: false, reuse_port: false, only_v6: None })
     }
 
     /// Connects the port: it sends to this peer with [`send`](DatagramTransport::send), hears from no other, and is
@@ -149,7 +149,7 @@ impl UdpEndpoint {
         protocol: impl DatagramProtocol,
     ) -> Result<DatagramTransport, CannotListen> {
         network::open_datagrams(handle, &self.0)
-            .and_then(|socket| Port::start(handle, socket, protocol))
+            .and_then(|socket| UdpPort::start(handle, socket, protocol))
             .map_err(|source| CannotListen { address: Address::Ip(self.0.address), source })
     }
 }
@@ -163,7 +163,7 @@ impl UdpEndpoint {
 /// Dropping a handle, even the last, changes nothing about the port.
 #[derive(Clone)]
 pub struct DatagramTransport {
-    port: Weak<Port<dyn DatagramProtocol>>,
+    port: Weak<UdpPort<dyn DatagramProtocol>>,
     address: SocketAddr,
 }
 
@@ -242,7 +242,7 @@ impl fmt::Debug for DatagramTransport {
 }
 
 /// An open port; `P` is unsized to `dyn DatagramProtocol` as soon as it is made.
-struct Port<P: DatagramProtocol + ?Sized> {
+struct UdpPort<P: DatagramProtocol + ?Sized> {
     socket: RefCell<Option<DatagramSocket>>,
     registration: OnceCell<Registration>,
     address: SocketAddr,
@@ -255,21 +255,21 @@ struct Port<P: DatagramProtocol + ?Sized> {
     protocol: RefCell<P>,
 }
 
-impl<P: DatagramProtocol> EventHandler for Port<P> {
+impl<P: DatagramProtocol> EventHandler for UdpPort<P> {
     fn ready(self: Rc<Self>, ready: Ready) -> Progress {
-        let port: Rc<Port<dyn DatagramProtocol>> = self;
+        let port: Rc<UdpPort<dyn DatagramProtocol>> = self;
         port.ready(ready)
     }
 }
 
-impl Port<dyn DatagramProtocol> {
+impl UdpPort<dyn DatagramProtocol> {
     fn start<P: DatagramProtocol>(
         handle: &Handle,
         mut socket: DatagramSocket,
         protocol: P,
     ) -> io::Result<DatagramTransport> {
         let address = socket.local_addr()?;
-        let port = Rc::new(Port {
+        let port = Rc::new(UdpPort {
             socket: RefCell::new(None),
             registration: OnceCell::new(),
             address,
@@ -285,7 +285,7 @@ impl Port<dyn DatagramProtocol> {
         // `started` is called from the loop, as the rest.
         registration.wake(Ready::READABLE);
         let _ = port.registration.set(registration);
-        let port: Rc<Port<dyn DatagramProtocol>> = port;
+        let port: Rc<UdpPort<dyn DatagramProtocol>> = port;
         Ok(DatagramTransport { port: Rc::downgrade(&port), address })
     }
 
@@ -343,7 +343,7 @@ impl Port<dyn DatagramProtocol> {
     }
 }
 
-impl<P: DatagramProtocol + ?Sized> Port<P> {
+impl<P: DatagramProtocol + ?Sized> UdpPort<P> {
     fn close(&self, reason: Failure) {
         if self.lost.replace(true) {
             return;
@@ -380,7 +380,7 @@ impl<P: DatagramProtocol + ?Sized> Port<P> {
 }
 
 /// A port that is dropped was not stopped: its reactor has stopped, or was dropped.
-impl<P: DatagramProtocol + ?Sized> Drop for Port<P> {
+impl<P: DatagramProtocol + ?Sized> Drop for UdpPort<P> {
     fn drop(&mut self) {
         self.close(ConnectionLost::new(io::Error::other("the reactor has stopped")).into());
     }
@@ -426,7 +426,7 @@ mod tests {
         let socket = std::net::UdpSocket::from(OwnedFd::from(listener));
         let (reason, trigger) = Deferred::new();
         let socket = DatagramSocket::System(UdpSocket::from_std(socket));
-        let transport = Port::start(&reactor, socket, Reason(Cell::new(Some(trigger)))).unwrap();
+        let transport = UdpPort::start(&reactor, socket, Reason(Cell::new(Some(trigger)))).unwrap();
         let handle = Handle::clone(&reactor);
         reactor.call_later(Duration::from_secs(20), move || handle.stop());
         let reason = reactor.run_until(reason).unwrap();

@@ -98,8 +98,8 @@ pub use errors::{
     NoRoute, guarded,
 };
 pub use protocol::{
-    Conversation, EndOfData, Factory, FrameReceiver, Framed, IdleTimedOut, IdleTimeout, IdleTimer, Limited,
-    LimitedProtocol, Protocol, conversations, part_of,
+    ConnectionIdleTimedOut, Conversation, EndOfData, Factory, FrameReceiver, Framed, IdleTimeout, IdleTimer,
+    Limited, LimitedProtocol, Protocol, conversations, part_of,
 };
 #[cfg(feature = "simulation")]
 pub use simulation::{NetworkEvent, NetworkEventKind, SimulatedNetwork};

@@ -67,7 +67,7 @@ pub(crate) fn connect_unix(handle: &Handle, path: &Path) -> io::Result<Socket> {
 
 /// Where to listen.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub(crate) enum StreamBinding {
     Tcp {
         address: SocketAddr,
         reuse_port: bool,
@@ -78,27 +78,31 @@ pub(crate) enum Place {
     Unix { path: PathBuf, mode: Option<u32> },
 }
 
-impl Place {
+impl StreamBinding {
     /// The address as it was given, with port 0 for any free one.
     pub(crate) fn address(&self) -> Address {
         match self {
-            Place::Tcp { address, .. } => Address::Ip(*address),
+            StreamBinding::Tcp { address, .. } => Address::Ip(*address),
             #[cfg(unix)]
-            Place::Unix { path, .. } => Address::Unix(Some(path.clone())),
+            StreamBinding::Unix { path, .. } => Address::Unix(Some(path.clone())),
         }
     }
 }
 
 /// A listening socket, and the address that it has.
-pub(crate) fn listen(handle: &Handle, place: &Place, backlog: u32) -> io::Result<(Acceptor, Address)> {
+pub(crate) fn listen(
+    handle: &Handle,
+    binding: &StreamBinding,
+    backlog: u32,
+) -> io::Result<(Acceptor, Address)> {
     if let Some(network) = Network::of(handle) {
-        let shared = matches!(place, Place::Tcp { reuse_port: true, .. });
-        let (listener, address) = network.listen(&place.address(), backlog, shared)?;
+        let shared = matches!(binding, StreamBinding::Tcp { reuse_port: true, .. });
+        let (listener, address) = network.listen(&binding.address(), backlog, shared)?;
         return Ok((Acceptor::Simulated(listener), address));
     }
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-    match place {
-        Place::Tcp { address, reuse_port, only_v6 } => {
+    match binding {
+        StreamBinding::Tcp { address, reuse_port, only_v6 } => {
             let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
             // On Windows it would let others take the port over.
             #[cfg(unix)]
@@ -120,16 +124,16 @@ pub(crate) fn listen(handle: &Handle, place: &Place, backlog: u32) -> io::Result
             Ok((Acceptor::Tcp(listener), Address::Ip(address)))
         }
         #[cfg(unix)]
-        Place::Unix { path, mode } => {
+        StreamBinding::Unix { path, mode } => {
             let (listener, file) = unix::listen(path, *mode, backlog)?;
-            Ok((Acceptor::Unix(listener, file), place.address()))
+            Ok((Acceptor::Unix(listener, file), binding.address()))
         }
     }
 }
 
 /// Where to open a UDP port, and how.
 #[derive(Clone, Debug)]
-pub(crate) struct UdpPlace {
+pub(crate) struct UdpBinding {
     pub(crate) address: SocketAddr,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) broadcast: bool,
@@ -139,25 +143,25 @@ pub(crate) struct UdpPlace {
 }
 
 /// An open UDP port.
-pub(crate) fn open_datagrams(handle: &Handle, place: &UdpPlace) -> io::Result<DatagramSocket> {
+pub(crate) fn open_datagrams(handle: &Handle, binding: &UdpBinding) -> io::Result<DatagramSocket> {
     if let Some(network) = Network::of(handle) {
-        return network.open_datagrams(place.address, place.peer).map(DatagramSocket::Simulated);
+        return network.open_datagrams(binding.address, binding.peer).map(DatagramSocket::Simulated);
     }
-    let socket = socket2::Socket::new(Domain::for_address(place.address), Type::DGRAM, None)?;
+    let socket = socket2::Socket::new(Domain::for_address(binding.address), Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
-    if place.reuse_port {
+    if binding.reuse_port {
         socket.set_reuse_address(true)?;
         #[cfg(unix)]
         socket.set_reuse_port(true)?;
     }
-    if place.broadcast {
+    if binding.broadcast {
         socket.set_broadcast(true)?;
     }
-    if let (Some(only), true) = (place.only_v6, place.address.is_ipv6()) {
+    if let (Some(only), true) = (binding.only_v6, binding.address.is_ipv6()) {
         socket.set_only_v6(only)?;
     }
-    socket.bind(&place.address.into())?;
-    if let Some(peer) = place.peer {
+    socket.bind(&binding.address.into())?;
+    if let Some(peer) = binding.peer {
         socket.connect(&peer.into())?;
     }
     Ok(DatagramSocket::System(UdpSocket::from_std(socket.into())))

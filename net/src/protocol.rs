@@ -11,7 +11,7 @@ use twistor_deferred::Failure;
 
 pub use conversation::{Conversation, EndOfData, conversations};
 pub use framed::{FrameReceiver, Framed};
-pub use idle::{IdleTimedOut, IdleTimeout, IdleTimer};
+pub use idle::{ConnectionIdleTimedOut, IdleTimeout, IdleTimer};
 pub use limits::{Limited, LimitedProtocol};
 
 use crate::{Address, ConnectionDone, Transport};

@@ -87,8 +87,8 @@ impl Stream {
     /// # Errors
     ///
     /// An error of the operating system.
-    pub fn host(&self) -> io::Result<Address> {
-        self.0.socket.host()
+    pub fn local_addr(&self) -> io::Result<Address> {
+        self.0.socket.local_addr()
     }
 
     /// Returns what was agreed upon with the peer, if this connection is secured by TLS.

@@ -19,7 +19,7 @@ use twistor_deferred::{Deferred, Failure, fail};
 
 use crate::framing::{FrameError, Framing};
 use crate::{Address, ConnectionLost, Protocol, part_of};
-use connection::{Connection, State};
+use connection::{Connection, Flags};
 use socket::Socket;
 
 pub use producer::{Producer, ProducerRefused};
@@ -79,7 +79,7 @@ impl Transport {
 
     /// Sends several pieces behind one another with one system call where possible, such as a head and a body.
     /// Returns what [`write`](Transport::write) does. Twisted: `writeSequence`.
-    pub fn write_all(&self, slices: &[&[u8]]) -> bool {
+    pub fn write_slices(&self, slices: &[&[u8]]) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.write_slices(slices))
     }
 
@@ -144,7 +144,7 @@ impl Transport {
     pub fn lose_connection_lingering(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.lose_connection();
-            connection.set(State::SENT_TO);
+            connection.set(Flags::PEER_SENDING);
         }
     }
 
@@ -310,7 +310,7 @@ impl Transport {
     #[cfg(feature = "http")]
     pub(crate) fn read_little(&self) {
         if let Some(connection) = self.connection.upgrade() {
-            connection.set(State::READ_LITTLE);
+            connection.set(Flags::SMALL_READS);
         }
     }
 
@@ -318,25 +318,25 @@ impl Transport {
     #[cfg(feature = "http")]
     pub(crate) fn read_much(&self) {
         if let Some(connection) = self.connection.upgrade() {
-            connection.set(State::READ_MUCH);
+            connection.set(Flags::LARGE_READ_NEXT);
         }
     }
 
     /// Whether reading is paused.
     pub fn is_paused(&self) -> bool {
-        self.connection.upgrade().is_some_and(|connection| connection.is(State::PAUSED))
+        self.connection.upgrade().is_some_and(|connection| connection.is(Flags::PAUSED))
     }
 
     /// Whether nothing more can be sent for good: this side closes the connection, writing is broken, or the connection
     /// is lost. After a reset, data that has arrived before is still to be received.
     pub fn is_closing(&self) -> bool {
-        let closing = State::CLOSING.or(State::DOOMED).or(State::BROKEN).or(State::LOST);
+        let closing = Flags::CLOSING.or(Flags::DOOMED).or(Flags::BROKEN).or(Flags::LOST);
         self.connection.upgrade().is_none_or(|connection| connection.is(closing))
     }
 
     /// Whether the protocol may still be given data.
     pub(crate) fn delivers(&self) -> bool {
-        let over = State::CLOSING.or(State::DOOMED).or(State::LOST);
+        let over = Flags::CLOSING.or(Flags::DOOMED).or(Flags::LOST);
         self.connection.upgrade().is_some_and(|connection| !connection.is(over))
     }
 
@@ -350,13 +350,13 @@ impl Transport {
     /// read would be lost at once, before the kept data is used.
     pub fn keep_back(&self) {
         if let Some(connection) = self.connection.upgrade() {
-            connection.set(State::KEPT_BACK);
+            connection.set(Flags::LOSS_HELD);
         }
     }
 
     /// Whether the connection is lost.
     pub fn is_lost(&self) -> bool {
-        self.connection.upgrade().is_none_or(|connection| connection.is(State::LOST))
+        self.connection.upgrade().is_none_or(|connection| connection.is(Flags::LOST))
     }
 
     /// Has `producer` paused when more than the high-water mark waits to be sent, and resumed when all is sent.
@@ -486,8 +486,8 @@ impl Transport {
     }
 
     /// This end; `None` after the loss. Twisted: `getHost`.
-    pub fn host(&self) -> Option<Address> {
-        self.with_socket(Socket::host).ok()
+    pub fn local_addr(&self) -> Option<Address> {
+        self.with_socket(Socket::local_addr).ok()
     }
 
     /// What was agreed upon with the peer, if this connection is secured by TLS; `None` if it is not, and after the

@@ -177,7 +177,7 @@ impl Side {
             _ => {
                 let (first, rest) = data.split_at(data.len() / 3);
                 let (second, third) = rest.split_at(rest.len() / 2);
-                transport.write_all(&[first, second, third])
+                transport.write_slices(&[first, second, third])
             }
         };
         self.promise(may || !taken, "bytes were taken after the loss");

@@ -331,7 +331,7 @@ fn the_bind_address_is_what_the_peer_sees() {
             .bind_address("127.0.0.2".parse().unwrap())
             .connect(reactor, Echo)
             .add_callback(move |transport| {
-                let host = transport.host().unwrap();
+                let host = transport.local_addr().unwrap();
                 deferred.add_callback(move |peer| {
                     assert_eq!(peer, host);
                     Ok(peer)

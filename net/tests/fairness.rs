@@ -181,7 +181,7 @@ fn bytes_that_are_copied_to_be_sent_later_count_as_work() {
 fn a_listener_accepts_no_more_when_the_share_is_used_up() {
     let most = serve_many(1024, |transport, handle, count| {
         count.add(&handle, 256 * 1024);
-        transport.write_all(&[&[b'x'; 128 * 1024], &[b'x'; 128 * 1024]]);
+        transport.write_slices(&[&[b'x'; 128 * 1024], &[b'x'; 128 * 1024]]);
         Ok(())
     });
     assert!((1 << 20..=WORK + 256 * 1024).contains(&most), "{most} bytes in one turn");
@@ -197,7 +197,7 @@ fn one_large_write_takes_no_more_than_a_share_of_the_turn() {
         let writers: [fn(&Transport) -> bool; 3] = [
             |transport| transport.write(&vec![b'x'; FLOOD / 4]),
             |transport| transport.write_vec(vec![b'x'; FLOOD / 4]),
-            |transport| transport.write_all(&[b"xx", &vec![b'x'; FLOOD / 4 - 2]]),
+            |transport| transport.write_slices(&[b"xx", &vec![b'x'; FLOOD / 4 - 2]]),
         ];
         let client = scripted(&Diary::new()).on_made(move |transport| {
             for write in writers {

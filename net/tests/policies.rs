@@ -13,8 +13,8 @@ use std::time::Duration;
 use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
-    Backoff, ClientEndpoint, ConnectRefused, ConnectionAborted, ConnectionDone, Failure, IdleTimedOut,
-    IdleTimeout, IdleTimer, Limited, ListeningPort, NetworkEventKind, RateLimit, Reconnecting,
+    Backoff, ClientEndpoint, ConnectRefused, ConnectionAborted, ConnectionDone, ConnectionIdleTimedOut,
+    Failure, IdleTimeout, IdleTimer, Limited, ListeningPort, NetworkEventKind, RateLimit, Reconnecting,
     SimulatedNetwork, Transport,
 };
 use twistor_reactor::{Handle, Reactor};
@@ -30,7 +30,7 @@ fn a_silent_connection_is_closed_with_idle_timed_out() {
         let lost = diary.when_lost();
         peer.add_callback(move |_| lost)
     });
-    assert_eq!(diary.reason().trap::<IdleTimedOut>().unwrap().after, Duration::from_millis(30));
+    assert_eq!(diary.reason().trap::<ConnectionIdleTimedOut>().unwrap().after, Duration::from_millis(30));
 }
 
 // P14
@@ -65,7 +65,7 @@ fn signs_of_life_put_the_end_off() {
     });
     assert_eq!(diary.received().len(), 10);
     assert!(last - first >= Duration::from_millis(90 + 60));
-    assert!(diary.reason().is::<IdleTimedOut>());
+    assert!(diary.reason().is::<ConnectionIdleTimedOut>());
 }
 
 // P14
@@ -583,7 +583,7 @@ fn a_connection_whose_writes_make_progress_is_not_idle() {
             .connect(reactor, reader)
             .add_callback(move |_| lost)
             .add_callback(move |()| {
-                assert!(diary.reason().is::<IdleTimedOut>());
+                assert!(diary.reason().is::<ConnectionIdleTimedOut>());
                 Ok((received.received().len(), handle.now() - begin))
             })
     });
@@ -626,7 +626,7 @@ fn a_hook_runs_before_the_timeout_closes() {
         let lost = [diary.when_lost(), peer.when_lost()];
         drop(ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, scripted(&peer)));
         twistor_deferred::gather_results(lost).add_callback(move |_| {
-            assert!(diary.reason().is::<IdleTimedOut>());
+            assert!(diary.reason().is::<ConnectionIdleTimedOut>());
             assert_eq!(peer.received(), b"you were silent");
         })
     });

@@ -296,7 +296,7 @@ fn a_slow_handler_gets_all_of_an_upload_before_the_loss() {
             let port = listen(reactor, site);
             let head = format!("POST / HTTP/1.1\r\nHost: here\r\nContent-Length: {}\r\n\r\n", 2 * SENT);
             let client = scripted(&Diary::new()).on_made(move |transport| {
-                transport.write_all(&[head.as_bytes(), &noise(SENT)]);
+                transport.write_slices(&[head.as_bytes(), &noise(SENT)]);
                 let transport = transport.clone();
                 drop(transport.drained().add_callback(move |()| transport.abort_connection()));
                 Ok(())

@@ -47,7 +47,7 @@ type Way = fn(&Transport) -> bool;
 const WAYS: [Way; 4] = [
     |transport| transport.write(b"is anybody there?"),
     |transport| transport.write_vec(b"is anybody there?".to_vec()),
-    |transport| transport.write_all(&[b"is anybody", b" there?"]),
+    |transport| transport.write_slices(&[b"is anybody", b" there?"]),
     // Two, so that the second waits in the queue where the first was taken.
     |transport| transport.write_vec(vec![b'x'; 8 << 20]) && transport.write_vec(vec![b'x'; 8 << 20]),
 ];

@@ -39,7 +39,7 @@ fn a_tcp_socket_of_the_standard_library_is_adopted() {
     let (near, far) = tcp_pair();
     let stream = Stream::try_from(near).unwrap();
     assert_eq!(stream.peer().unwrap().ip(), far.local_addr().ok());
-    assert_eq!(stream.host().unwrap().ip(), far.peer_addr().ok());
+    assert_eq!(stream.local_addr().unwrap().ip(), far.peer_addr().ok());
     echoes(stream, far);
 }
 

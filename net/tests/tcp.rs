@@ -222,7 +222,7 @@ fn write_after_lose_connection_is_ignored_and_says_so() {
                 transport.lose_connection();
                 assert!(!transport.write(b"ignored"));
                 assert!(!transport.write(b""));
-                assert!(!transport.write_all(&[b"ig", b"nored"]));
+                assert!(!transport.write_slices(&[b"ig", b"nored"]));
                 assert!(!transport.write_vec(b"ignored".to_vec()));
                 Ok(())
             });
@@ -556,7 +556,7 @@ fn pieces_arrive_in_order_and_once_however_they_were_written() {
                         1 => transport.write_vec(piece.to_vec()),
                         _ => {
                             let slices: Vec<&[u8]> = piece.chunks(piece.len() / 40 + 1).collect();
-                            transport.write_all(&slices)
+                            transport.write_slices(&slices)
                         }
                     };
                     length = (length * 7 + 3) % 70_001 + 1;

@@ -194,7 +194,7 @@ fn pieces_arrive_in_order_and_once_in_both_directions() {
                     1 => transport.write_vec(piece.to_vec()),
                     _ => {
                         let slices: Vec<&[u8]> = piece.chunks(piece.len() / 40 + 1).collect();
-                        transport.write_all(&slices)
+                        transport.write_slices(&slices)
                     }
                 };
                 length = (length * 7 + 3) % 70_001 + 1;

@@ -394,7 +394,7 @@ mod http {
                     "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
                     packed.len()
                 );
-                transport.write_all(&[head.as_bytes(), &packed]);
+                transport.write_slices(&[head.as_bytes(), &packed]);
                 Ok(())
             });
             let port = listen_once(reactor, server);

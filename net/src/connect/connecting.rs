@@ -14,9 +14,9 @@ use crate::{ConnectStage, ConnectTimedOut};
 ///
 /// A timeout reports the target and the stage of this moment. Clones are of the same connection.
 #[derive(Clone)]
-pub struct Connecting(Rc<State>);
+pub struct Connecting(Rc<ConnectState>);
 
-struct State {
+struct ConnectState {
     handle: Handle,
     /// Put into words only when it is reported.
     target: RefCell<Rc<dyn fmt::Display>>,
@@ -27,7 +27,7 @@ struct State {
 impl Connecting {
     /// A connection to `target`, which errors name, that has not begun to be made.
     pub fn new(handle: &Handle, target: impl fmt::Display + 'static) -> Connecting {
-        Connecting(Rc::new(State {
+        Connecting(Rc::new(ConnectState {
             handle: handle.clone(),
             target: RefCell::new(Rc::new(target)),
             stage: Cell::new(None),

@@ -64,7 +64,7 @@ impl DatagramSocket {
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             DatagramSocket::System(socket) => socket.local_addr(),
-            DatagramSocket::Simulated(socket) => Ok(socket.host()),
+            DatagramSocket::Simulated(socket) => Ok(socket.local_addr()),
         }
     }
 

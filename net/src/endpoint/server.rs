@@ -11,7 +11,7 @@ use super::description::{Description, Piece, quote};
 #[cfg(unix)]
 use super::description::{quote_path, unix_path};
 use crate::connect::literal::literal;
-use crate::network::{self, Place};
+use crate::network::{self, StreamBinding};
 use crate::stream::Security;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
@@ -59,7 +59,7 @@ const DEFAULT_BACKLOG: u32 = 1024;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ServerEndpoint {
-    place: Place,
+    binding: StreamBinding,
     security: Security,
     backlog: u32,
 }
@@ -67,7 +67,7 @@ pub struct ServerEndpoint {
 impl ServerEndpoint {
     /// A TCP port of an interface, such as `127.0.0.1:8080`; port 0 is any free one.
     pub fn tcp(address: SocketAddr) -> ServerEndpoint {
-        ServerEndpoint::new(Place::Tcp { address, reuse_port: false, only_v6: None })
+        ServerEndpoint::new(StreamBinding::Tcp { address, reuse_port: false, only_v6: None })
     }
 
     /// A TCP port secured by TLS. Twisted: `SSL4ServerEndpoint`.
@@ -80,11 +80,11 @@ impl ServerEndpoint {
     /// replaced. On Linux, a path that begins with a NUL byte is an abstract name, which has no file.
     #[cfg(unix)]
     pub fn unix(path: impl Into<PathBuf>) -> ServerEndpoint {
-        ServerEndpoint::new(Place::Unix { path: path.into(), mode: None })
+        ServerEndpoint::new(StreamBinding::Unix { path: path.into(), mode: None })
     }
 
-    fn new(place: Place) -> ServerEndpoint {
-        ServerEndpoint { place, security: Security::None, backlog: DEFAULT_BACKLOG }
+    fn new(binding: StreamBinding) -> ServerEndpoint {
+        ServerEndpoint { binding, security: Security::None, backlog: DEFAULT_BACKLOG }
     }
 
     /// Sets how many connections may wait to be accepted; 1,024 if never set. The operating system has a limit of
@@ -99,7 +99,7 @@ impl ServerEndpoint {
     /// (SO_REUSEPORT): one reactor per core. Nothing happens on a UNIX socket.
     #[must_use]
     pub fn reuse_port(mut self, on: bool) -> ServerEndpoint {
-        if let Place::Tcp { reuse_port, .. } = &mut self.place {
+        if let StreamBinding::Tcp { reuse_port, .. } = &mut self.binding {
             *reuse_port = on;
         }
         self
@@ -110,7 +110,7 @@ impl ServerEndpoint {
     /// system is set to. Nothing happens on another port.
     #[must_use]
     pub fn only_v6(mut self, on: bool) -> ServerEndpoint {
-        if let Place::Tcp { only_v6, .. } = &mut self.place {
+        if let StreamBinding::Tcp { only_v6, .. } = &mut self.binding {
             *only_v6 = Some(on);
         }
         self
@@ -120,7 +120,7 @@ impl ServerEndpoint {
     #[cfg(unix)]
     #[must_use]
     pub fn mode(mut self, permissions: u32) -> ServerEndpoint {
-        if let Place::Unix { mode, .. } = &mut self.place {
+        if let StreamBinding::Unix { mode, .. } = &mut self.binding {
             *mode = Some(permissions & 0o7777);
         }
         self
@@ -128,7 +128,7 @@ impl ServerEndpoint {
 
     /// Returns the address to listen on, as it was given: its port is 0 if any free port will do.
     pub fn address(&self) -> Address {
-        self.place.address()
+        self.binding.address()
     }
 
     /// Listens, and runs a protocol from `factory` on each connection: [`bind`](ServerEndpoint::bind) and
@@ -154,7 +154,7 @@ impl ServerEndpoint {
     ///
     /// [`CannotListen`], with what the operating system says.
     pub fn bind(&self, handle: &Handle) -> Result<Listener, CannotListen> {
-        match network::listen(handle, &self.place, self.backlog) {
+        match network::listen(handle, &self.binding, self.backlog) {
             Ok((acceptor, address)) => Ok(Listener::new(acceptor, address, self.security.clone())),
             Err(source) => Err(CannotListen { address: self.address(), source }),
         }
@@ -164,8 +164,8 @@ impl ServerEndpoint {
 /// The endpoint as a string, which reads back as the same; of TLS, it leaves out who it is.
 impl fmt::Display for ServerEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Tcp { address, reuse_port, only_v6 } => {
+        match &self.binding {
+            StreamBinding::Tcp { address, reuse_port, only_v6 } => {
                 let kind = match self.security {
                     Security::None => "tcp",
                     #[cfg(feature = "tls")]
@@ -186,7 +186,7 @@ impl fmt::Display for ServerEndpoint {
                 }
             }
             #[cfg(unix)]
-            Place::Unix { path, mode } => {
+            StreamBinding::Unix { path, mode } => {
                 write!(f, "unix:{}", quote_path(path))?;
                 if let Some(mode) = mode {
                     write!(f, ":mode={mode:o}")?;

@@ -69,7 +69,7 @@ pub trait FrameReceiver: 'static {
 ///
 /// impl FrameReceiver for Shout {
 ///     fn frame_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
-///         transport.write_all(&[&line.to_ascii_uppercase(), b"\r\n"]);
+///         transport.write_slices(&[&line.to_ascii_uppercase(), b"\r\n"]);
 ///         Ok(())
 ///     }
 /// }
@@ -103,8 +103,8 @@ impl<F: Framing, R: FrameReceiver> Framed<F, R> {
                 }
                 Ok(())
             }
-            Err(Stop::Failed(failure)) => Err(failure),
-            Err(Stop::Refused(error)) => {
+            Err(FramingError::Failed(failure)) => Err(failure),
+            Err(FramingError::Refused(error)) => {
                 self.receiver.frame_refused(transport, error.clone())?;
                 Err(error.into())
             }
@@ -113,20 +113,20 @@ impl<F: Framing, R: FrameReceiver> Framed<F, R> {
 }
 
 /// Why frames are no longer delivered.
-enum Stop {
+enum FramingError {
     Failed(Failure),
     Refused(FrameError),
 }
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Stop {
-        Stop::Failed(failure)
+impl From<Failure> for FramingError {
+    fn from(failure: Failure) -> FramingError {
+        FramingError::Failed(failure)
     }
 }
 
-impl From<FrameError> for Stop {
-    fn from(error: FrameError) -> Stop {
-        Stop::Refused(error)
+impl From<FrameError> for FramingError {
+    fn from(error: FrameError) -> FramingError {
+        FramingError::Refused(error)
     }
 }
 

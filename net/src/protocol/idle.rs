@@ -13,23 +13,23 @@ use crate::{Protocol, Transport, part_of};
 
 /// Nothing came for too long; the reason of a connection that an [`IdleTimer`] has closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdleTimedOut {
+pub struct ConnectionIdleTimedOut {
     /// The time allowed.
     pub after: Duration,
 }
 
-impl fmt::Display for IdleTimedOut {
+impl fmt::Display for ConnectionIdleTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the connection was idle for {:?}", self.after)
     }
 }
 
-impl std::error::Error for IdleTimedOut {}
+impl std::error::Error for ConnectionIdleTimedOut {}
 
 /// Ends a connection unless it is told, often enough, that the peer is well. Twisted: `TimeoutMixin`.
 ///
 /// A protocol makes one in `connection_made`, keeps it, and calls [`reset`](IdleTimer::reset) at whatever it takes for
-/// a sign of life. That is cheap enough for every read. The connection ends with [`IdleTimedOut`], and what was not
+/// a sign of life. That is cheap enough for every read. The connection ends with [`ConnectionIdleTimedOut`], and what was not
 /// sent is thrown away.
 ///
 /// # Dropping
@@ -139,7 +139,7 @@ impl Inner {
                 let Close(timer) = self;
                 match timer.left() {
                     left if left.is_zero() || std::thread::panicking() => {
-                        timer.transport.fail_connection(IdleTimedOut { after: timer.limit.get() });
+                        timer.transport.fail_connection(ConnectionIdleTimedOut { after: timer.limit.get() });
                     }
                     left => timer.schedule(left),
                 }

@@ -67,7 +67,7 @@ impl<F: Factory> Limited<F> {
         self
     }
 
-    fn admit(&self, peer: Option<IpAddr>) -> Option<Place> {
+    fn admit(&self, peer: Option<IpAddr>) -> Option<Admission> {
         let mut counts = self.counts.borrow_mut();
         if counts.total >= self.total {
             return None;
@@ -79,7 +79,7 @@ impl<F: Factory> Limited<F> {
             *counts.peers.entry(peer).or_default() += 1;
         }
         counts.total += 1;
-        Some(Place { counts: self.counts.clone(), peer })
+        Some(Admission { counts: self.counts.clone(), peer })
     }
 }
 
@@ -87,9 +87,9 @@ impl<F: Factory> Factory for Limited<F> {
     type Protocol = LimitedProtocol<F::Protocol>;
 
     fn build_protocol(&mut self, peer: Address) -> Option<Self::Protocol> {
-        let place = self.admit(peer.ip().map(|address| address.ip()))?;
+        let admission = self.admit(peer.ip().map(|address| address.ip()))?;
         let protocol = self.factory.build_protocol(peer)?;
-        Some(LimitedProtocol { protocol, _place: place })
+        Some(LimitedProtocol { protocol, _admission: admission })
     }
 }
 
@@ -105,12 +105,12 @@ impl<F> fmt::Debug for Limited<F> {
 }
 
 /// One of the connections that count; given back when it is dropped.
-struct Place {
+struct Admission {
     counts: Rc<RefCell<Counts>>,
     peer: Option<IpAddr>,
 }
 
-impl Drop for Place {
+impl Drop for Admission {
     fn drop(&mut self) {
         let mut counts = self.counts.borrow_mut();
         counts.total -= 1;
@@ -128,7 +128,7 @@ impl Drop for Place {
 /// A protocol of a [`Limited`] factory: the same, and it counts.
 pub struct LimitedProtocol<P> {
     protocol: P,
-    _place: Place,
+    _admission: Admission,
 }
 
 impl<P: Protocol> Protocol for LimitedProtocol<P> {

@@ -86,7 +86,7 @@ impl SimulatedSocket {
         match *self {}
     }
 
-    pub(crate) fn host(&self) -> io::Result<Address> {
+    pub(crate) fn local_addr(&self) -> io::Result<Address> {
         match *self {}
     }
 }
@@ -118,7 +118,7 @@ impl SimulatedDatagrams {
         match *self {}
     }
 
-    pub(crate) fn host(&self) -> SocketAddr {
+    pub(crate) fn local_addr(&self) -> SocketAddr {
         match *self {}
     }
 }

@@ -165,7 +165,7 @@ impl SimulatedDatagrams {
         Ok(data.len())
     }
 
-    pub(crate) fn host(&self) -> SocketAddr {
+    pub(crate) fn local_addr(&self) -> SocketAddr {
         self.mailbox.address
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Network {
     simulation: Simulation,
     start: Instant,
     rules: RefCell<Rules>,
-    state: RefCell<State>,
+    state: RefCell<NetworkState>,
     observer: RefCell<Option<Observer>>,
     /// Sockets that are open.
     pub(super) descriptors: Cell<usize>,
@@ -51,7 +51,7 @@ pub(super) struct Rules {
 }
 
 #[derive(Default)]
-struct State {
+struct NetworkState {
     listeners: BTreeMap<Address, Vec<Rc<Backlog>>>,
     mailboxes: BTreeMap<SocketAddr, Rc<Mailbox>>,
     names: BTreeMap<String, Vec<IpAddr>>,
@@ -85,7 +85,11 @@ impl Network {
                 simulation,
                 start: handle.now(),
                 rules: RefCell::new(rules),
-                state: RefCell::new(State { names, last_port: FIRST_FREE_PORT - 1, ..State::default() }),
+                state: RefCell::new(NetworkState {
+                    names,
+                    last_port: FIRST_FREE_PORT - 1,
+                    ..NetworkState::default()
+                }),
                 observer: RefCell::default(),
                 descriptors: Cell::new(0),
             }

@@ -93,7 +93,7 @@ impl SimulatedSocket {
         self.link.ends[1 - self.side].address.clone()
     }
 
-    pub(crate) fn host(&self) -> io::Result<Address> {
+    pub(crate) fn local_addr(&self) -> io::Result<Address> {
         Ok(self.link.ends[self.side].address.clone())
     }
 }

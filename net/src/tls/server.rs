@@ -13,7 +13,7 @@ use super::{HandshakeFailed, TlsConfigError, pem, provider};
 /// How long a client may take for its handshake, unless told otherwise.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Observer = Rc<dyn Fn(&HandshakeFailed)>;
+type FailureObserver = Rc<dyn Fn(&HandshakeFailed)>;
 
 /// Who a server is, and what it agrees to. Twisted: `CertificateOptions`, `PrivateCertificate.options`.
 ///
@@ -22,7 +22,7 @@ type Observer = Rc<dyn Fn(&HandshakeFailed)>;
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     timeout: Duration,
-    observer: Option<Observer>,
+    observer: Option<FailureObserver>,
 }
 
 impl ServerTls {

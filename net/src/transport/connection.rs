@@ -2,7 +2,7 @@
 //!
 //! Everything happens in [`Connection::ready`], called by the loop, in this order: send what waits, resume and read,
 //! then see whether that was all. What a user's call asks for (`lose_connection`, `pause_producing`, a failed write)
-//! is written down in [`State`], and the loop is asked to come by. So no user code runs inside a user's call, except
+//! is written down in [`Flags`], and the loop is asked to come by. So no user code runs inside a user's call, except
 //! a producer's `pause_producing` and a visit; and no borrow is held while any runs, but that of the protocol.
 
 mod ending;
@@ -51,75 +51,75 @@ const SHORT_READ_DRAINS: bool = SHORT_WRITE_FILLS;
 
 /// What has been asked for and what has come to pass, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct State(u32);
+pub(crate) struct Flags(u32);
 
-impl State {
+impl Flags {
     /// `connection_lost` was called, or is about to be: nothing happens any more.
-    pub(crate) const LOST: State = State(1);
+    pub(crate) const LOST: Flags = Flags(1);
     /// The connection ends now, with the reason that was written down.
-    pub(crate) const DOOMED: State = State(1 << 1);
+    pub(crate) const DOOMED: Flags = Flags(1 << 1);
     /// Nothing can be sent any more, such as after a reset. The connection ends once the data that the peer has sent is
     /// read.
-    pub(crate) const BROKEN: State = State(1 << 2);
+    pub(crate) const BROKEN: Flags = Flags(1 << 2);
     /// The connection ends once all is sent and the producer is done. What comes in is thrown away.
-    pub(crate) const CLOSING: State = State(1 << 3);
+    pub(crate) const CLOSING: Flags = Flags(1 << 3);
     /// The writing half ends once all is sent and the producer is done.
-    pub(crate) const SHUTTING: State = State(1 << 4);
+    pub(crate) const WRITE_CLOSING: Flags = Flags(1 << 4);
     /// The writing half has ended.
-    pub(crate) const SHUT: State = State(1 << 5);
+    pub(crate) const WRITE_CLOSED: Flags = Flags(1 << 5);
     /// The peer has ended its half.
-    pub(crate) const ENDED: State = State(1 << 6);
+    pub(crate) const PEER_EOF: Flags = Flags(1 << 6);
     /// An end or an error was announced: a short read is no reason to stop reading.
-    pub(crate) const END_NEAR: State = State(1 << 7);
+    pub(crate) const END_ANNOUNCED: Flags = Flags(1 << 7);
     /// Reading is paused.
-    pub(crate) const PAUSED: State = State(1 << 8);
+    pub(crate) const PAUSED: Flags = Flags(1 << 8);
     /// The protocol is to be told that reading goes on.
-    pub(crate) const RESUMED: State = State(1 << 9);
+    pub(crate) const RESUMED: Flags = Flags(1 << 9);
     /// A pull producer has written since it was resumed.
-    pub(crate) const PULLED: State = State(1 << 10);
+    pub(crate) const PULLED: Flags = Flags(1 << 10);
 
     /// All is sent, the writing half has ended, and the peer's end is waited for.
-    pub(crate) const LINGERING: State = State(1 << 11);
+    pub(crate) const LINGERING: Flags = Flags(1 << 11);
 
     /// Reading is limited to a rate.
-    pub(crate) const READ_LIMITED: State = State(1 << 12);
+    pub(crate) const READ_LIMITED: Flags = Flags(1 << 12);
     /// The limit allows no reading for the moment.
-    pub(crate) const READ_HELD: State = State(1 << 13);
+    pub(crate) const READ_HELD: Flags = Flags(1 << 13);
     /// Writing is limited to a rate.
-    pub(crate) const WRITE_LIMITED: State = State(1 << 14);
+    pub(crate) const WRITE_LIMITED: Flags = Flags(1 << 14);
     /// The limit allows no writing for the moment.
-    pub(crate) const WRITE_HELD: State = State(1 << 15);
+    pub(crate) const WRITE_HELD: Flags = Flags(1 << 15);
 
     /// There may be something to send or to remember. Clear for nearly every message, which then costs no look at it.
-    pub(crate) const OUTGOING: State = State(1 << 16);
+    pub(crate) const OUTGOING: Flags = Flags(1 << 16);
 
     /// The protocol may have to keep what it is given, and is given little at once.
-    pub(crate) const READ_LITTLE: State = State(1 << 17);
+    pub(crate) const SMALL_READS: Flags = Flags(1 << 17);
     /// But not by the next read.
-    pub(crate) const READ_MUCH: State = State(1 << 18);
+    pub(crate) const LARGE_READ_NEXT: Flags = Flags(1 << 18);
 
     /// This side closes, and the peer sends, or may be sending.
-    pub(crate) const SENT_TO: State = State(1 << 19);
+    pub(crate) const PEER_SENDING: Flags = Flags(1 << 19);
     /// This side closes, and what a pause or a limit has held up is still to be read.
-    pub(crate) const HELD_UP: State = State(1 << 20);
+    pub(crate) const UNREAD_DATA: Flags = Flags(1 << 20);
 
     /// The producer, the waiters and the protocol have not been notified that writing is broken.
-    pub(crate) const BREAK_UNTOLD: State = State(1 << 21);
+    pub(crate) const BREAK_UNREPORTED: Flags = Flags(1 << 21);
 
     /// The protocol is paused, and keeps data that it has not passed on.
-    pub(crate) const KEPT_BACK: State = State(1 << 22);
+    pub(crate) const LOSS_HELD: Flags = Flags(1 << 22);
 
     /// The operating system had no memory for a message; it is tried again by a timer.
-    pub(crate) const STARVED: State = State(1 << 23);
+    pub(crate) const STARVED: Flags = Flags(1 << 23);
 
     /// Visits wait for the protocol.
-    pub(crate) const VISITS: State = State(1 << 24);
+    pub(crate) const VISITS: Flags = Flags(1 << 24);
 
     /// There is something to do once all has been read and sent. A doomed connection has its reason to remember.
-    const TO_SETTLE: State = State::OUTGOING.or(State::CLOSING).or(State::SHUTTING).or(State::BROKEN);
+    const TO_SETTLE: Flags = Flags::OUTGOING.or(Flags::CLOSING).or(Flags::WRITE_CLOSING).or(Flags::BROKEN);
 
-    pub(crate) const fn or(self, other: State) -> State {
-        State(self.0 | other.0)
+    pub(crate) const fn or(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
     }
 }
 
@@ -149,7 +149,7 @@ pub(crate) struct Connection<P: Protocol + ?Sized> {
     /// Out of the cell while [`with_io`](Connection::with_io) works on it: a borrow counter would take eight bytes.
     io: Cell<Io>,
     registration: OnceCell<Registration>,
-    state: Cell<State>,
+    flags: Cell<Flags>,
     /// Bytes that the operating system has taken, modulo 2^32.
     sent_bytes: Cell<u32>,
     /// Borrowed while a method of it or a visit runs. Only `call` borrows it, and a visit that finds it borrowed waits.
@@ -180,7 +180,7 @@ impl Connection<dyn Protocol> {
         let connection = Rc::new(Connection {
             io: Cell::new(Io::GONE),
             registration: OnceCell::new(),
-            state: Cell::new(if keeps_bytes { State::END_NEAR.or(State::OUTGOING) } else { State(0) }),
+            flags: Cell::new(if keeps_bytes { Flags::END_ANNOUNCED.or(Flags::OUTGOING) } else { Flags(0) }),
             sent_bytes: Cell::new(0),
             protocol: RefCell::new(protocol),
         });
@@ -204,24 +204,24 @@ impl Connection<dyn Protocol> {
     /// is rare is a call away from here, and compiled once for all protocols.
     #[inline(always)]
     fn serve(&self, transport: &Transport, ready: Ready) -> Progress {
-        debug_assert!(!self.is(State::LOST), "a lost connection is deregistered");
+        debug_assert!(!self.is(Flags::LOST), "a lost connection is deregistered");
         if ready.is_read_closed() || ready.is_error() {
             self.end_is_near(ready);
         }
         let mut progress = Progress::Drained;
-        if ready.writable() && self.is(State::OUTGOING) && self.send(transport) == Progress::More {
+        if ready.writable() && self.is(Flags::OUTGOING) && self.send(transport) == Progress::More {
             progress = Progress::More;
         }
-        if self.is(State::RESUMED.or(State::BREAK_UNTOLD).or(State::VISITS)) {
+        if self.is(Flags::RESUMED.or(Flags::BREAK_UNREPORTED).or(Flags::VISITS)) {
             self.catch_up(transport);
         }
         if ready.readable()
-            && !self.is(State::PAUSED.or(State::ENDED).or(State::DOOMED).or(State::READ_HELD))
+            && !self.is(Flags::PAUSED.or(Flags::PEER_EOF).or(Flags::DOOMED).or(Flags::READ_HELD))
             && self.receive(transport) == Progress::More
         {
             progress = Progress::More;
         }
-        if self.is(State::TO_SETTLE) {
+        if self.is(Flags::TO_SETTLE) {
             self.settle(transport, ready);
         }
         progress
@@ -230,15 +230,15 @@ impl Connection<dyn Protocol> {
     /// Notifies the protocol of what happened between two events: writing broke, visits came, or reading goes on.
     #[cold]
     fn catch_up(&self, transport: &Transport) {
-        if self.is(State::BREAK_UNTOLD) {
+        if self.is(Flags::BREAK_UNREPORTED) {
             self.tell_break(transport);
         }
-        if self.is(State::VISITS) {
+        if self.is(Flags::VISITS) {
             self.run_visits(transport);
         }
-        if self.is(State::RESUMED) {
-            self.clear(State::RESUMED);
-            if !self.is(State::CLOSING.or(State::DOOMED)) {
+        if self.is(Flags::RESUMED) {
+            self.clear(Flags::RESUMED);
+            if !self.is(Flags::CLOSING.or(Flags::DOOMED)) {
                 self.enter(transport, "reading_resumed", |protocol| protocol.reading_resumed(transport));
             }
         }
@@ -246,7 +246,7 @@ impl Connection<dyn Protocol> {
 
     /// Sends what waits.
     fn send(&self, transport: &Transport) -> Progress {
-        self.clear(State::STARVED);
+        self.clear(Flags::STARVED);
         if self.with_io(|io| io.is_sent()) {
             return Progress::Drained;
         }
@@ -254,7 +254,7 @@ impl Connection<dyn Protocol> {
         if share == 0 {
             return Progress::More;
         }
-        let most = self.most(transport, State::WRITE_LIMITED, share);
+        let most = self.most(transport, Flags::WRITE_LIMITED, share);
         if most == 0 {
             return Progress::Drained;
         }
@@ -296,9 +296,9 @@ impl Connection<dyn Protocol> {
         with_scratch(|scratch| {
             let mut share = READ_PER_TURN;
             for _ in 0..READS_PER_TURN {
-                let little = self.is(State::READ_LITTLE) && !self.is(State::READ_MUCH);
+                let little = self.is(Flags::SMALL_READS) && !self.is(Flags::LARGE_READ_NEXT);
                 let piece = if little { share.min(LITTLE) } else { share };
-                let most = self.most(transport, State::READ_LIMITED, piece);
+                let most = self.most(transport, Flags::READ_LIMITED, piece);
                 if most == 0 {
                     return Progress::Drained;
                 }
@@ -311,11 +311,11 @@ impl Connection<dyn Protocol> {
                         if count >= LARGE {
                             self.spend_work(count);
                         }
-                        if self.is(State::READ_LIMITED.or(State::READ_MUCH)) {
-                            self.spend(State::READ_LIMITED, count);
-                            self.clear(State::READ_MUCH);
+                        if self.is(Flags::READ_LIMITED.or(Flags::LARGE_READ_NEXT)) {
+                            self.spend(Flags::READ_LIMITED, count);
+                            self.clear(Flags::LARGE_READ_NEXT);
                         }
-                        if self.is(State::CLOSING) {
+                        if self.is(Flags::CLOSING) {
                             self.throw_away(count);
                         } else {
                             let data = &scratch[..count];
@@ -324,7 +324,7 @@ impl Connection<dyn Protocol> {
                             });
                         }
                         let short = SHORT_READ_DRAINS && count < most;
-                        if (short && self.needs_no_more()) || self.is(State::PAUSED.or(State::DOOMED)) {
+                        if (short && self.needs_no_more()) || self.is(Flags::PAUSED.or(Flags::DOOMED)) {
                             return Progress::Drained;
                         }
                         share -= count;
@@ -346,7 +346,7 @@ impl Connection<dyn Protocol> {
                 }
             }
             // There may be more than this turn's share.
-            self.set(State::SENT_TO);
+            self.set(Flags::PEER_SENDING);
             Progress::More
         })
     }
@@ -355,17 +355,17 @@ impl Connection<dyn Protocol> {
     /// announced, that is left; but only one who goes on needs to see it.
     #[inline]
     fn needs_no_more(&self) -> bool {
-        let goes_on = !self.is(State::CLOSING) || self.is(State::LINGERING);
-        !self.is(State::END_NEAR) || !(goes_on || self.with_io(|io| io.socket.keeps_bytes()))
+        let goes_on = !self.is(Flags::CLOSING) || self.is(Flags::LINGERING);
+        !self.is(Flags::END_ANNOUNCED) || !(goes_on || self.with_io(|io| io.socket.keeps_bytes()))
     }
 
     /// The peer has ended its half.
     #[cold]
     fn ended(&self, transport: &Transport) {
-        self.set(State::ENDED);
+        self.set(Flags::PEER_EOF);
         // A failed write takes the socket's error with it. An end that is read afterwards may be that of a reset.
-        let unclear = self.is(State::BROKEN) && self.has_reason();
-        if !self.is(State::CLOSING) && !unclear {
+        let unclear = self.is(Flags::BROKEN) && self.has_reason();
+        if !self.is(Flags::CLOSING) && !unclear {
             self.enter(transport, "read_connection_lost", |protocol| {
                 protocol.read_connection_lost(transport)
             });
@@ -374,25 +374,25 @@ impl Connection<dyn Protocol> {
 
     /// How many of `wanted` bytes may go now; without a limit, all.
     #[inline]
-    fn most(&self, transport: &Transport, flag: State, wanted: usize) -> usize {
+    fn most(&self, transport: &Transport, flag: Flags, wanted: usize) -> usize {
         if self.is(flag) { self.allowed(transport, flag, wanted) } else { wanted }
     }
 
     /// Does what was waiting for everything to be sent, and ends the connection if its time has come.
     fn settle(&self, transport: &Transport, ready: Ready) {
         if ready.readable() {
-            self.clear(State::HELD_UP);
+            self.clear(Flags::UNREAD_DATA);
         }
-        if self.is(State::DOOMED) {
+        if self.is(Flags::DOOMED) {
             return self.lose();
         }
-        if self.is(State::BROKEN) {
+        if self.is(Flags::BROKEN) {
             return self.lose_if_read();
         }
-        if self.is(State::OUTGOING) {
+        if self.is(Flags::OUTGOING) {
             self.sent();
         }
-        if self.is(State::CLOSING.or(State::SHUTTING)) {
+        if self.is(Flags::CLOSING.or(Flags::WRITE_CLOSING)) {
             self.wind_up(transport);
         }
     }
@@ -403,7 +403,7 @@ impl Connection<dyn Protocol> {
             if io.sent().is_some_and(|outgoing| outgoing.is_idle()) {
                 io.outgoing = None;
                 if !io.socket.keeps_bytes() {
-                    self.clear(State::OUTGOING);
+                    self.clear(Flags::OUTGOING);
                 }
             }
         });
@@ -414,14 +414,14 @@ impl Connection<dyn Protocol> {
         let begun = self.sent_bytes.get();
         for _ in 0..PULLS_PER_TURN {
             let producer = self.with_io(|io| match &mut io.sent()?.producing {
-                Some(producing) if producing.paused || (producing.pull && self.is(State::PULLED)) => {
+                Some(producing) if producing.paused || (producing.pull && self.is(Flags::PULLED)) => {
                     producing.paused = false;
                     Some(producing.producer.clone())
                 }
                 _ => None,
             });
             let Some(producer) = producer else { break };
-            self.clear(State::PULLED);
+            self.clear(Flags::PULLED);
             self.guard("resume_producing", || producer.resume_producing());
             // A pull producer that has written is resumed again in the next turn: its write has seen to that.
             let written = self.sent_bytes.get().wrapping_sub(begun) as usize;
@@ -465,7 +465,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
     /// What a panic has left behind is not what was to be sent, so the peer gets a reset, and not an end.
     #[cold]
     fn panicked(&self, panic: HandlerPanicked) {
-        if self.is(State::LOST) {
+        if self.is(Flags::LOST) {
             return log::error!("while a connection was being lost, {panic}");
         }
         let peer = self.with_io(|io| {
@@ -504,8 +504,8 @@ impl<P: Protocol + ?Sized> Connection<P> {
     /// Tries to send again a little later: nothing else will say when the operating system has memory for it.
     #[cold]
     fn starve(&self) {
-        let Some(registration) = self.registration.get().filter(|_| !self.is(State::STARVED)) else { return };
-        self.set(State::STARVED);
+        let Some(registration) = self.registration.get().filter(|_| !self.is(Flags::STARVED)) else { return };
+        self.set(Flags::STARVED);
         let waker = registration.waker();
         registration.handle().call_later(STARVED_FOR, move || waker.wake(Ready::WRITABLE));
     }
@@ -515,7 +515,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
     #[inline]
     fn with_io<R>(&self, work: impl FnOnce(&mut Io) -> R) -> R {
         let mut io = self.io.replace(Io::GONE);
-        debug_assert!(!matches!(io.socket, Socket::Closed) || self.is(State::LOST), "with_io inside with_io");
+        debug_assert!(!matches!(io.socket, Socket::Closed) || self.is(Flags::LOST), "with_io inside with_io");
         let result = work(&mut io);
         // There is nothing in the cell to be dropped, and finding that out would cost as much as the rest.
         std::mem::forget(self.io.replace(io));
@@ -524,21 +524,21 @@ impl<P: Protocol + ?Sized> Connection<P> {
 
     /// As [`with_io`](Connection::with_io), with what there is to remember, from now on.
     fn with_outgoing<R>(&self, work: impl FnOnce(&mut Outgoing) -> R) -> R {
-        self.set(State::OUTGOING);
+        self.set(Flags::OUTGOING);
         self.with_io(|io| work(io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new()))))
     }
 
     #[inline]
-    pub(crate) fn is(&self, any: State) -> bool {
-        self.state.get().0 & any.0 != 0
+    pub(crate) fn is(&self, any: Flags) -> bool {
+        self.flags.get().0 & any.0 != 0
     }
 
-    pub(crate) fn set(&self, state: State) {
-        self.state.set(self.state.get().or(state));
+    pub(crate) fn set(&self, flags: Flags) {
+        self.flags.set(self.flags.get().or(flags));
     }
 
-    fn clear(&self, state: State) {
-        self.state.set(State(self.state.get().0 & !state.0));
+    fn clear(&self, flags: Flags) {
+        self.flags.set(Flags(self.flags.get().0 & !flags.0));
     }
 
     fn wake(&self, ready: Ready) {
@@ -584,7 +584,7 @@ pub(crate) mod tests {
         let connection = Connection {
             io: Cell::new(Io::GONE),
             registration: OnceCell::new(),
-            state: Cell::new(State::LOST),
+            flags: Cell::new(Flags::LOST),
             sent_bytes: Cell::new(0),
             protocol: RefCell::new(Sixteen([0, 0])),
         };

@@ -30,18 +30,18 @@ use twistor_reactor::Handle;
 /// }
 ///
 /// let reactor = twistor_reactor::Reactor::new()?;
-/// let shared = RateLimit::new(&reactor, 1_000_000);
-/// let factory = move |_peer| Upload(shared.clone());
+/// let budget = RateLimit::new(&reactor, 1_000_000);
+/// let factory = move |_peer| Upload(budget.clone());
 /// # fn check(_: impl twistor_net::Factory) {}
 /// # check(factory);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct RateLimit {
-    shared: Rc<Shared>,
+    budget: Rc<Budget>,
 }
 
-struct Shared {
+struct Budget {
     handle: Handle,
     rate: f64,
     /// What may be used at once, at most.
@@ -57,35 +57,35 @@ impl RateLimit {
         let rate = bytes_per_second.max(1) as f64;
         let burst = (rate / 10.0).max(1.0);
         let (balance, at) = (Cell::new(burst), Cell::new(handle.now()));
-        RateLimit { shared: Rc::new(Shared { handle: handle.clone(), rate, burst, balance, at }) }
+        RateLimit { budget: Rc::new(Budget { handle: handle.clone(), rate, burst, balance, at }) }
     }
 
     pub(crate) fn handle(&self) -> &Handle {
-        &self.shared.handle
+        &self.budget.handle
     }
 
     /// How many bytes may go now.
     pub(crate) fn allowance(&self) -> usize {
-        let shared = &*self.shared;
-        let now = shared.handle.now();
-        let earned = now.saturating_duration_since(shared.at.replace(now)).as_secs_f64() * shared.rate;
-        shared.balance.set((shared.balance.get() + earned).min(shared.burst));
-        shared.balance.get().max(0.0) as usize
+        let budget = &*self.budget;
+        let now = budget.handle.now();
+        let earned = now.saturating_duration_since(budget.at.replace(now)).as_secs_f64() * budget.rate;
+        budget.balance.set((budget.balance.get() + earned).min(budget.burst));
+        budget.balance.get().max(0.0) as usize
     }
 
     pub(crate) fn spend(&self, bytes: usize) {
-        self.shared.balance.set(self.shared.balance.get() - bytes as f64);
+        self.budget.balance.set(self.budget.balance.get() - bytes as f64);
     }
 
     /// How long until there is enough again to be worth a turn.
     pub(crate) fn wait(&self) -> Duration {
-        let missing = (self.shared.burst / 2.0).max(1.0) - self.shared.balance.get();
-        Duration::from_secs_f64((missing.max(0.0) / self.shared.rate).min(1e9))
+        let missing = (self.budget.burst / 2.0).max(1.0) - self.budget.balance.get();
+        Duration::from_secs_f64((missing.max(0.0) / self.budget.rate).min(1e9))
     }
 }
 
 impl fmt::Debug for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RateLimit({} bytes/s)", self.shared.rate)
+        write!(f, "RateLimit({} bytes/s)", self.budget.rate)
     }
 }

@@ -279,14 +279,14 @@ impl Socket {
         }
     }
 
-    pub(crate) fn host(&self) -> io::Result<Address> {
+    pub(crate) fn local_addr(&self) -> io::Result<Address> {
         match self {
             Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => stream.local_addr().map(Address::Ip),
             #[cfg(unix)]
             Socket::Unix(stream) => stream.local_addr().map(crate::stream::unix::address_of),
-            Socket::Simulated(socket) => socket.host(),
+            Socket::Simulated(socket) => socket.local_addr(),
             #[cfg(feature = "tls")]
-            Socket::Tls(stream) => stream.socket().host(),
+            Socket::Tls(stream) => stream.socket().local_addr(),
             Socket::Closed => closed(),
         }
     }

@@ -21,7 +21,7 @@ use crate::{
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
 /// Connects once, and reports the loss of that connection to the service.
-type Connect = Box<dyn Fn(&Rc<Service>, u64) -> Deferred<Transport>>;
+type ConnectFn = Box<dyn Fn(&Rc<Service>, u64) -> Deferred<Transport>>;
 
 type Prepare = Rc<dyn Fn(&Transport) -> Deferred<()>>;
 
@@ -32,7 +32,7 @@ pub(super) struct Service {
     handle: Handle,
     /// Where the service was made.
     place: &'static Location<'static>,
-    connect: Connect,
+    connect: ConnectFn,
     pub(super) backoff: Cell<Backoff>,
     pub(super) grace: Cell<Duration>,
     pub(super) prepare: RefCell<Option<Prepare>>,
@@ -41,13 +41,13 @@ pub(super) struct Service {
     pub(super) tell: Cell<Option<Tell>>,
     /// The number of the attempt under way. News of an earlier one changes nothing.
     attempt: Cell<u64>,
-    state: RefCell<State>,
+    state: RefCell<ServiceState>,
     waiters: Waiters,
     /// The end of the connection. That has it too, for the service may be gone by then.
     stopping: DeferredEvent<()>,
 }
 
-enum State {
+enum ServiceState {
     /// Not started yet.
     Idle,
     Stopped,
@@ -87,7 +87,7 @@ impl Service {
             failures: Cell::new(0),
             tell: Cell::default(),
             attempt: Cell::new(0),
-            state: RefCell::new(State::Idle),
+            state: RefCell::new(ServiceState::Idle),
             waiters: Waiters::default(),
             stopping: DeferredEvent::new(),
         })
@@ -95,20 +95,20 @@ impl Service {
 
     pub(super) fn state_name(&self) -> &'static str {
         match *self.state.borrow() {
-            State::Idle | State::Stopped => "stopped",
-            State::Waiting(_) => "waiting",
-            State::Connecting(_) => "connecting",
-            State::Preparing(..) | State::Unprepared(_) => "preparing",
-            State::Connected(..) => "connected",
-            State::Closing { .. } => "closing",
+            ServiceState::Idle | ServiceState::Stopped => "stopped",
+            ServiceState::Waiting(_) => "waiting",
+            ServiceState::Connecting(_) => "connecting",
+            ServiceState::Preparing(..) | ServiceState::Unprepared(_) => "preparing",
+            ServiceState::Connected(..) => "connected",
+            ServiceState::Closing { .. } => "closing",
         }
     }
 
     pub(super) fn start(self: &Rc<Self>) {
-        if let State::Closing { again, .. } = &mut *self.state.borrow_mut() {
+        if let ServiceState::Closing { again, .. } = &mut *self.state.borrow_mut() {
             *again = true;
         }
-        if matches!(*self.state.borrow(), State::Idle | State::Stopped) {
+        if matches!(*self.state.borrow(), ServiceState::Idle | ServiceState::Stopped) {
             self.begin_after(Duration::ZERO);
         }
     }
@@ -116,8 +116,8 @@ impl Service {
     #[track_caller]
     pub(super) fn when_connected(&self, most: Option<u32>) -> Deferred<Transport> {
         match &*self.state.borrow() {
-            State::Connected(transport, _) => succeed(transport.clone()),
-            State::Stopped | State::Closing { again: false, .. } => fail(ConnectionAborted),
+            ServiceState::Connected(transport, _) => succeed(transport.clone()),
+            ServiceState::Stopped | ServiceState::Closing { again: false, .. } => fail(ConnectionAborted),
             _ => self.waiters.add(most),
         }
     }
@@ -125,23 +125,23 @@ impl Service {
     fn begin_after(self: &Rc<Self>, delay: Duration) {
         let attempt = self.attempt.get() + 1;
         self.attempt.set(attempt);
-        self.state.replace(State::Waiting(None));
+        self.state.replace(ServiceState::Waiting(None));
         let next = Next { service: Rc::downgrade(self), attempt };
         let call = self.handle.call_later(delay, move || next.begin());
         // Unless it has been dropped already, with its reactor.
-        if let State::Waiting(place) = &mut *self.state.borrow_mut() {
+        if let ServiceState::Waiting(place) = &mut *self.state.borrow_mut() {
             *place = Some(call);
         }
     }
 
     fn begin(self: &Rc<Self>, attempt: u64) {
-        self.state.replace(State::Connecting(None));
+        self.state.replace(ServiceState::Connecting(None));
         // A panic of what makes the protocols is a failure to connect.
         let connecting = guarded(|| (self.connect)(self, attempt))
             .unwrap_or_else(|message| fail(HandlerPanicked::new("build", message).given_at(self.place)))
             .attributed_to(self.place);
         let gone_on = match &mut *self.state.borrow_mut() {
-            State::Connecting(canceller) if self.attempt.get() == attempt => {
+            ServiceState::Connecting(canceller) if self.attempt.get() == attempt => {
                 *canceller = Some(connecting.canceller());
                 true
             }
@@ -164,15 +164,15 @@ impl Service {
 
     /// A connection was made.
     fn made(self: &Rc<Self>, attempt: u64, transport: Transport) {
-        let is_connecting = matches!(*self.state.borrow(), State::Connecting(_));
+        let is_connecting = matches!(*self.state.borrow(), ServiceState::Connecting(_));
         if !is_connecting || self.attempt.get() != attempt {
             return;
         }
         let prepare = self.prepare.borrow().clone();
         let Some(prepare) = prepare else { return self.connected(transport) };
-        self.state.replace(State::Preparing(transport.clone(), None));
+        self.state.replace(ServiceState::Preparing(transport.clone(), None));
         let preparing = prepare(&transport);
-        if let (State::Preparing(_, canceller), true) =
+        if let (ServiceState::Preparing(_, canceller), true) =
             (&mut *self.state.borrow_mut(), self.attempt.get() == attempt)
         {
             *canceller = Some(preparing.canceller());
@@ -180,14 +180,14 @@ impl Service {
         let service = Rc::downgrade(self);
         drop(preparing.add_both(move |result| {
             let Some(service) = service.upgrade() else { return };
-            let is_preparing = matches!(*service.state.borrow(), State::Preparing(..));
+            let is_preparing = matches!(*service.state.borrow(), ServiceState::Preparing(..));
             if !is_preparing || service.attempt.get() != attempt {
                 return;
             }
             match result {
                 Ok(()) => service.connected(transport),
                 Err(failure) => {
-                    service.state.replace(State::Unprepared(failure));
+                    service.state.replace(ServiceState::Unprepared(failure));
                     transport.abort_connection();
                 }
             }
@@ -195,7 +195,7 @@ impl Service {
     }
 
     fn connected(&self, transport: Transport) {
-        self.state.replace(State::Connected(transport.clone(), self.handle.now()));
+        self.state.replace(ServiceState::Connected(transport.clone(), self.handle.now()));
         self.waiters.connected(&transport);
     }
 
@@ -204,24 +204,24 @@ impl Service {
         if self.attempt.get() != attempt {
             return;
         }
-        let state = self.state.replace(State::Stopped);
+        let state = self.state.replace(ServiceState::Stopped);
         match state {
-            State::Connecting(_) => self.retry(failure),
-            State::Preparing(_, canceller) => {
+            ServiceState::Connecting(_) => self.retry(failure),
+            ServiceState::Preparing(_, canceller) => {
                 let lost = || ConnectionLost::new(io::Error::other("lost while it was prepared")).into();
                 self.retry(Some(failure.unwrap_or_else(lost)));
                 // Last, as it runs code of the program's.
                 canceller.inspect(Canceller::cancel);
             }
-            State::Unprepared(failure) => self.retry(Some(failure)),
-            State::Connected(_, since) => {
+            ServiceState::Unprepared(failure) => self.retry(Some(failure)),
+            ServiceState::Connected(_, since) => {
                 let coming = self.backoff.get().delay(self.failures.get().saturating_add(1), 0.5);
                 if self.handle.now().saturating_duration_since(since) >= coming {
                     self.failures.set(0);
                 }
                 self.retry(None);
             }
-            State::Closing { again, abort } => {
+            ServiceState::Closing { again, abort } => {
                 if let Some(call) = abort {
                     let _ = call.cancel();
                 }
@@ -232,7 +232,9 @@ impl Service {
                     self.stopped();
                 }
             }
-            other @ (State::Idle | State::Stopped | State::Waiting(_)) => drop(self.state.replace(other)),
+            other @ (ServiceState::Idle | ServiceState::Stopped | ServiceState::Waiting(_)) => {
+                drop(self.state.replace(other))
+            }
         }
     }
 
@@ -259,22 +261,22 @@ impl Service {
     }
 
     pub(super) fn stop(self: &Rc<Self>) -> Deferred<()> {
-        let state = self.state.replace(State::Closing { again: false, abort: None });
+        let state = self.state.replace(ServiceState::Closing { again: false, abort: None });
         match state {
-            State::Idle | State::Stopped => {}
-            State::Waiting(call) => drop(call.map(|call| call.cancel())),
-            State::Connecting(canceller) => {
+            ServiceState::Idle | ServiceState::Stopped => {}
+            ServiceState::Waiting(call) => drop(call.map(|call| call.cancel())),
+            ServiceState::Connecting(canceller) => {
                 self.attempt.set(self.attempt.get() + 1);
                 canceller.inspect(Canceller::cancel);
             }
-            State::Preparing(transport, canceller) => {
+            ServiceState::Preparing(transport, canceller) => {
                 let closed = self.close(Some(&transport), None);
                 canceller.inspect(Canceller::cancel);
                 return closed;
             }
-            State::Connected(transport, _) => return self.close(Some(&transport), None),
-            State::Unprepared(_) => return self.close(None, None),
-            State::Closing { abort, .. } => return self.close(None, abort),
+            ServiceState::Connected(transport, _) => return self.close(Some(&transport), None),
+            ServiceState::Unprepared(_) => return self.close(None, None),
+            ServiceState::Closing { abort, .. } => return self.close(None, abort),
         }
         self.stopped();
         succeed(())
@@ -288,13 +290,13 @@ impl Service {
             let transport = transport.clone();
             abort = Some(self.handle.call_later(self.grace.get(), move || transport.abort_connection()));
         }
-        self.state.replace(State::Closing { again: false, abort });
+        self.state.replace(ServiceState::Closing { again: false, abort });
         self.waiters.stopped();
         deferred
     }
 
     fn stopped(&self) {
-        self.state.replace(State::Stopped);
+        self.state.replace(ServiceState::Stopped);
         // Whatever is still to come of the last attempt.
         self.attempt.set(self.attempt.get() + 1);
         self.failures.set(0);
@@ -316,9 +318,11 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        match self.state.replace(State::Stopped) {
-            State::Connecting(Some(canceller)) | State::Preparing(_, Some(canceller)) => canceller.cancel(),
-            State::Waiting(Some(call)) => drop(call.cancel()),
+        match self.state.replace(ServiceState::Stopped) {
+            ServiceState::Connecting(Some(canceller)) | ServiceState::Preparing(_, Some(canceller)) => {
+                canceller.cancel()
+            }
+            ServiceState::Waiting(Some(call)) => drop(call.cancel()),
             _ => {}
         }
         self.waiters.stopped();
@@ -347,7 +351,7 @@ impl Next {
     }
 
     fn is_due(&self, service: &Service) -> bool {
-        service.attempt.get() == self.attempt && matches!(*service.state.borrow(), State::Waiting(_))
+        service.attempt.get() == self.attempt && matches!(*service.state.borrow(), ServiceState::Waiting(_))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use twistor_deferred::Failure;
 use twistor_reactor::Ready;
 
-use super::{Connection, Io, State};
+use super::{Connection, Flags, Io};
 use crate::transport::outgoing::{Outgoing, Producing};
 use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, Protocol, Transport};
 
@@ -17,7 +17,7 @@ const LINGER_BYTES: usize = 16 << 20;
 impl Connection<dyn Protocol> {
     /// Ends what is to end when all is sent, if it is.
     pub(super) fn wind_up(&self, transport: &Transport) {
-        if self.is(State::HELD_UP) {
+        if self.is(Flags::UNREAD_DATA) {
             return;
         }
         let (said, always_lingers, starved) = self.with_io(|Io { socket, outgoing }| {
@@ -32,19 +32,19 @@ impl Connection<dyn Protocol> {
         if !said {
             return;
         }
-        let lingers = self.is(State::SENT_TO) || always_lingers;
-        if lingers && self.is(State::CLOSING) && !self.is(State::ENDED.or(State::LINGERING)) {
+        let lingers = self.is(Flags::PEER_SENDING) || always_lingers;
+        if lingers && self.is(Flags::CLOSING) && !self.is(Flags::PEER_EOF.or(Flags::LINGERING)) {
             self.linger(transport);
         }
-        if self.is(State::LINGERING.or(State::SHUTTING)) && !self.is(State::SHUT) {
+        if self.is(Flags::LINGERING.or(Flags::WRITE_CLOSING)) && !self.is(Flags::WRITE_CLOSED) {
             // Fails only when the connection is gone already, which an event will tell.
             let _ = self.with_io(|io| io.socket.shutdown_write());
-            self.set(State::SHUT);
+            self.set(Flags::WRITE_CLOSED);
         }
-        if self.is(State::LINGERING) && !self.is(State::ENDED) {
+        if self.is(Flags::LINGERING) && !self.is(Flags::PEER_EOF) {
             return;
         }
-        if self.is(State::CLOSING.or(State::ENDED)) {
+        if self.is(Flags::CLOSING.or(Flags::PEER_EOF)) {
             self.lose();
         }
     }
@@ -57,26 +57,26 @@ impl Connection<dyn Protocol> {
         let connection = transport.connection.clone();
         let timer = registration.handle().call_later(LINGER, move || {
             if let Some(connection) = connection.upgrade() {
-                connection.set(State::ENDED);
+                connection.set(Flags::PEER_EOF);
                 connection.wake(Ready::WRITABLE);
             }
         });
         self.with_outgoing(|outgoing| outgoing.lingering = Some((LINGER_BYTES, timer)));
-        self.set(State::LINGERING);
+        self.set(Flags::LINGERING);
         self.wake(Ready::READABLE);
     }
 
     /// Has read what nobody is to be given any more.
     #[cold]
     pub(super) fn throw_away(&self, count: usize) {
-        self.set(State::SENT_TO);
+        self.set(Flags::PEER_SENDING);
         let enough = self.with_io(|io| {
             let (left, _) = io.outgoing.as_mut()?.lingering.as_mut()?;
             *left = left.saturating_sub(count);
             (*left == 0).then_some(())
         });
         if enough.is_some() {
-            self.set(State::ENDED);
+            self.set(Flags::PEER_EOF);
         }
     }
 
@@ -86,22 +86,22 @@ impl Connection<dyn Protocol> {
     /// peer had ended its half before. Fetched here, it would leave nothing to tell the two apart.
     #[cold]
     pub(super) fn end_is_near(&self, ready: Ready) {
-        self.set(State::END_NEAR);
-        if !ready.is_error() || self.is(State::BROKEN) {
+        self.set(Flags::END_ANNOUNCED);
+        if !ready.is_error() || self.is(Flags::BROKEN) {
             return;
         }
-        if self.is(State::LINGERING) {
-            self.set(State::ENDED);
+        if self.is(Flags::LINGERING) {
+            self.set(Flags::PEER_EOF);
         } else {
             self.forget_queue();
-            self.set(State::BROKEN.or(State::BREAK_UNTOLD));
+            self.set(Flags::BROKEN.or(Flags::BREAK_UNREPORTED));
         }
     }
 
     /// Writing is broken: notifies the producer, those who wait for the queue, and the protocol.
     #[cold]
     pub(super) fn tell_break(&self, transport: &Transport) {
-        self.clear(State::BREAK_UNTOLD);
+        self.clear(Flags::BREAK_UNREPORTED);
         let (producing, drained) = self.with_io(|io| match &mut io.outgoing {
             Some(outgoing) => (outgoing.producing.take(), outgoing.drained.take()),
             None => (None, None),
@@ -112,7 +112,7 @@ impl Connection<dyn Protocol> {
         if let Some(drained) = drained {
             drained.fail_with(|| ConnectionLost::new(io::ErrorKind::BrokenPipe.into()).into());
         }
-        if !self.is(State::CLOSING.or(State::DOOMED).or(State::SHUT)) {
+        if !self.is(Flags::CLOSING.or(Flags::DOOMED).or(Flags::WRITE_CLOSED)) {
             self.enter(transport, "write_connection_lost", |protocol| {
                 protocol.write_connection_lost(transport)
             });
@@ -122,8 +122,8 @@ impl Connection<dyn Protocol> {
     /// The socket has nothing more to read for now; after a reset, for ever.
     #[cold]
     pub(super) fn emptied(&self) {
-        if self.is(State::BROKEN) {
-            self.set(State::ENDED);
+        if self.is(Flags::BROKEN) {
+            self.set(Flags::PEER_EOF);
         }
     }
 
@@ -131,8 +131,8 @@ impl Connection<dyn Protocol> {
     /// time. A paused reader is waited for only if there is something for it to read, here or in its protocol.
     #[cold]
     pub(super) fn lose_if_read(&self) {
-        if !self.is(State::ENDED.or(State::CLOSING)) {
-            if !self.is(State::PAUSED) || self.is(State::KEPT_BACK) {
+        if !self.is(Flags::PEER_EOF.or(Flags::CLOSING)) {
+            if !self.is(Flags::PAUSED) || self.is(Flags::LOSS_HELD) {
                 return;
             }
             match self.with_io(|io| io.socket.has_data()) {
@@ -157,9 +157,9 @@ impl Connection<dyn Protocol> {
     #[cold]
     pub(super) fn failed(&self, error: io::Error) {
         let cut_off = error.kind() == io::ErrorKind::UnexpectedEof;
-        if self.is(State::LINGERING) || (cut_off && self.is(State::CLOSING)) {
+        if self.is(Flags::LINGERING) || (cut_off && self.is(Flags::CLOSING)) {
             // All that was to be sent is sent, or can be; what will not come would have been thrown away.
-            self.set(State::ENDED);
+            self.set(Flags::PEER_EOF);
         } else {
             self.doom(lost_for(error));
         }
@@ -182,7 +182,7 @@ fn lost_for(error: io::Error) -> Failure {
 impl<P: Protocol + ?Sized> Connection<P> {
     /// The end: frees everything, then tells the producer, those who wait, and the protocol.
     pub(super) fn lose(&self) {
-        self.set(State::LOST);
+        self.set(Flags::LOST);
         let Io { mut socket, outgoing } = self.io.replace(Io::GONE);
         if let Some(registration) = self.registration.get() {
             // It fails when the reactor is gone; the socket is closed either way.
@@ -243,12 +243,12 @@ impl<P: Protocol + ?Sized> Connection<P> {
     /// The connection ends once all is sent. Until then the peer is read, though to throw it away: what is left unread
     /// makes the close a reset, and with that the peer may lose what it was sent.
     pub(super) fn close(&self) {
-        self.set(State::CLOSING);
-        self.clear(State::SENT_TO.or(State::READ_LIMITED));
-        let held_up = State::PAUSED.or(State::READ_HELD);
+        self.set(Flags::CLOSING);
+        self.clear(Flags::PEER_SENDING.or(Flags::READ_LIMITED));
+        let held_up = Flags::PAUSED.or(Flags::READ_HELD);
         if self.is(held_up) {
             self.clear(held_up);
-            self.set(State::HELD_UP);
+            self.set(Flags::UNREAD_DATA);
             self.wake(Ready::READABLE);
         }
         self.wake(Ready::WRITABLE);
@@ -258,7 +258,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
     #[cold]
     pub(super) fn doom(&self, reason: Failure) {
         self.write_down(reason);
-        self.set(State::DOOMED);
+        self.set(Flags::DOOMED);
         self.wake(Ready::WRITABLE);
     }
 
@@ -279,7 +279,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
     pub(super) fn break_off(&self, reason: Failure) {
         self.write_down(reason);
         self.forget_queue();
-        self.set(State::BROKEN.or(State::END_NEAR).or(State::BREAK_UNTOLD));
+        self.set(Flags::BROKEN.or(Flags::END_ANNOUNCED).or(Flags::BREAK_UNREPORTED));
         self.wake(Ready::READABLE);
     }
 
@@ -296,8 +296,8 @@ impl<P: Protocol + ?Sized> Connection<P> {
 /// A connection that is dropped was not lost by itself: its reactor has stopped, or was dropped.
 impl<P: Protocol + ?Sized> Drop for Connection<P> {
     fn drop(&mut self) {
-        if !self.is(State::LOST) && self.registration.get().is_some() {
-            if !self.is(State::LINGERING) {
+        if !self.is(Flags::LOST) && self.registration.get().is_some() {
+            if !self.is(Flags::LINGERING) {
                 self.write_down(ConnectionLost::new(io::Error::other("the reactor has stopped")).into());
             }
             self.lose();

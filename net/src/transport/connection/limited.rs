@@ -2,20 +2,20 @@
 
 use twistor_reactor::Ready;
 
-use super::{Connection, State};
+use super::{Connection, Flags};
 use crate::transport::outgoing::Outgoing;
 use crate::{Protocol, RateLimit, Transport};
 
 impl Connection<dyn Protocol> {
     pub(crate) fn limit_reading(&self, limit: Option<RateLimit>) {
-        self.set_limit(limit, |outgoing| &mut outgoing.read_limit, State::READ_LIMITED);
-        self.clear(State::READ_HELD);
+        self.set_limit(limit, |outgoing| &mut outgoing.read_limit, Flags::READ_LIMITED);
+        self.clear(Flags::READ_HELD);
         self.wake(Ready::READABLE);
     }
 
     pub(crate) fn limit_writing(&self, limit: Option<RateLimit>) {
-        self.set_limit(limit, |outgoing| &mut outgoing.write_limit, State::WRITE_LIMITED);
-        self.clear(State::WRITE_HELD);
+        self.set_limit(limit, |outgoing| &mut outgoing.write_limit, Flags::WRITE_LIMITED);
+        self.clear(Flags::WRITE_HELD);
         self.wake(Ready::WRITABLE);
     }
 
@@ -23,9 +23,9 @@ impl Connection<dyn Protocol> {
         &self,
         limit: Option<RateLimit>,
         place: impl FnOnce(&mut Outgoing) -> &mut Option<RateLimit>,
-        flag: State,
+        flag: Flags,
     ) {
-        if self.is(State::LOST) {
+        if self.is(Flags::LOST) {
             return;
         }
         if limit.is_some() {
@@ -36,10 +36,10 @@ impl Connection<dyn Protocol> {
         self.with_outgoing(|outgoing| *place(outgoing) = limit);
     }
 
-    fn limit(&self, flag: State) -> Option<RateLimit> {
+    fn limit(&self, flag: Flags) -> Option<RateLimit> {
         self.with_io(|io| {
             let outgoing = io.outgoing.as_ref()?;
-            if flag == State::READ_LIMITED {
+            if flag == Flags::READ_LIMITED {
                 outgoing.read_limit.clone()
             } else {
                 outgoing.write_limit.clone()
@@ -48,13 +48,13 @@ impl Connection<dyn Protocol> {
     }
 
     /// How many of `wanted` bytes may be read or written now. If none, the loop comes by again when some may.
-    pub(super) fn allowed(&self, transport: &Transport, flag: State, wanted: usize) -> usize {
+    pub(super) fn allowed(&self, transport: &Transport, flag: Flags, wanted: usize) -> usize {
         let Some(limit) = self.limit(flag) else { return wanted };
         let allowed = limit.allowance().min(wanted);
-        let (held, ready) = if flag == State::READ_LIMITED {
-            (State::READ_HELD, Ready::READABLE)
+        let (held, ready) = if flag == Flags::READ_LIMITED {
+            (Flags::READ_HELD, Ready::READABLE)
         } else {
-            (State::WRITE_HELD, Ready::WRITABLE)
+            (Flags::WRITE_HELD, Ready::WRITABLE)
         };
         if allowed == 0 && !self.is(held) {
             self.set(held);
@@ -70,7 +70,7 @@ impl Connection<dyn Protocol> {
     }
 
     /// So many bytes were read or written.
-    pub(super) fn spend(&self, flag: State, bytes: usize) {
+    pub(super) fn spend(&self, flag: Flags, bytes: usize) {
         if let Some(limit) = self.limit(flag) {
             limit.spend(bytes);
         }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use twistor_deferred::{Deferred, Failure, fail, succeed};
 use twistor_reactor::Ready;
 
-use super::{Connection, Io, LARGE, State};
+use super::{Connection, Flags, Io, LARGE};
 use crate::transport::calls::has_no_buffers;
 use crate::transport::outgoing::{Producing, Queue, SHORT_WRITE_FILLS};
 use crate::transport::socket::Socket;
@@ -16,7 +16,7 @@ use crate::{ConnectionAborted, ConnectionLost, Producer, ProducerRefused, Protoc
 const SLICES_PER_CALL: usize = 16;
 
 /// Over, one way or the other.
-const OVER: State = State::LOST.or(State::DOOMED).or(State::BROKEN);
+const OVER: Flags = Flags::LOST.or(Flags::DOOMED).or(Flags::BROKEN);
 
 impl Connection<dyn Protocol> {
     /// Sends at once what the socket takes, and keeps the rest.
@@ -98,7 +98,7 @@ impl Connection<dyn Protocol> {
     /// Whether something written now would be sent.
     #[inline]
     pub(crate) fn takes_writes(&self) -> bool {
-        !self.is(OVER.or(State::CLOSING).or(State::SHUTTING)) || self.takes_last_writes()
+        !self.is(OVER.or(Flags::CLOSING).or(Flags::WRITE_CLOSING)) || self.takes_last_writes()
     }
 
     /// Whether a producer is still at it, although the end was asked for.
@@ -137,7 +137,7 @@ impl Connection<dyn Protocol> {
         let sent = self.with_io(|Io { socket, outgoing }| {
             if let Some(outgoing) = outgoing {
                 if outgoing.producing.as_ref().is_some_and(|producing| producing.pull) {
-                    self.set(State::PULLED);
+                    self.set(Flags::PULLED);
                     self.wake(Ready::WRITABLE);
                 }
                 if !outgoing.queue.is_empty() {
@@ -205,20 +205,20 @@ impl Connection<dyn Protocol> {
     }
 
     pub(crate) fn lose_connection(&self) {
-        if !self.is(State::LOST.or(State::CLOSING)) {
+        if !self.is(Flags::LOST.or(Flags::CLOSING)) {
             self.close();
         }
     }
 
     pub(crate) fn lose_write_connection(&self) {
-        if !self.is(OVER.or(State::CLOSING).or(State::SHUTTING)) {
-            self.set(State::SHUTTING);
+        if !self.is(OVER.or(Flags::CLOSING).or(Flags::WRITE_CLOSING)) {
+            self.set(Flags::WRITE_CLOSING);
             self.wake(Ready::WRITABLE);
         }
     }
 
     pub(crate) fn abort_connection(&self) {
-        if !self.is(State::LOST.or(State::DOOMED)) {
+        if !self.is(Flags::LOST.or(Flags::DOOMED)) {
             self.forget_queue();
             self.with_io(|io| io.socket.reset_on_close());
             self.doom(ConnectionAborted.into());
@@ -226,24 +226,24 @@ impl Connection<dyn Protocol> {
     }
 
     pub(crate) fn fail_connection(&self, reason: Failure) {
-        if !self.is(State::LOST.or(State::DOOMED)) {
+        if !self.is(Flags::LOST.or(Flags::DOOMED)) {
             self.forget_queue();
             self.doom(reason);
         }
     }
 
     pub(crate) fn pause_reading(&self) {
-        if self.is(State::CLOSING) {
+        if self.is(Flags::CLOSING) {
             return;
         }
-        self.clear(State::RESUMED);
-        self.set(State::PAUSED);
+        self.clear(Flags::RESUMED);
+        self.set(Flags::PAUSED);
     }
 
     pub(crate) fn resume_reading(&self) {
-        if self.is(State::PAUSED) {
-            self.clear(State::PAUSED.or(State::KEPT_BACK));
-            self.set(State::RESUMED);
+        if self.is(Flags::PAUSED) {
+            self.clear(Flags::PAUSED.or(Flags::LOSS_HELD));
+            self.set(Flags::RESUMED);
             self.wake(Ready::READABLE);
         }
     }
@@ -253,7 +253,7 @@ impl Connection<dyn Protocol> {
         producer: Rc<dyn Producer>,
         pull: bool,
     ) -> Result<(), ProducerRefused> {
-        if self.is(OVER.or(State::CLOSING).or(State::SHUTTING)) {
+        if self.is(OVER.or(Flags::CLOSING).or(Flags::WRITE_CLOSING)) {
             return Err(ProducerRefused::Closed);
         }
         let pause = self.with_outgoing(|outgoing| {
@@ -274,7 +274,7 @@ impl Connection<dyn Protocol> {
         let producing =
             self.with_io(|io| io.outgoing.as_mut().and_then(|outgoing| outgoing.producing.take()));
         if producing.is_some() {
-            self.clear(State::PULLED);
+            self.clear(Flags::PULLED);
             self.wake(Ready::WRITABLE);
         }
     }
@@ -284,7 +284,7 @@ impl Connection<dyn Protocol> {
     }
 
     pub(crate) fn set_high_water_mark(&self, bytes: usize) {
-        if self.is(State::LOST) {
+        if self.is(Flags::LOST) {
             return;
         }
         let too_much = self.with_outgoing(|outgoing| {
@@ -323,7 +323,7 @@ impl Connection<dyn Protocol> {
 
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.is(State::OUTGOING)
+        self.is(Flags::OUTGOING)
             && self.with_io(|io| {
                 io.outgoing.as_ref().is_some_and(|outgoing| outgoing.queue.len() > outgoing.high_water)
             })
@@ -378,11 +378,11 @@ mod tests {
             let socket = Socket::tcp(mio::net::TcpStream::from_std(near), peer);
             let transport = Connection::start(&handle, socket, Silent).unwrap();
             let borrowed: Vec<&[u8]> = slices.iter().map(Vec::as_slice).collect();
-            assert!(transport.write_all(&borrowed));
+            assert!(transport.write_slices(&borrowed));
             assert!(transport.buffered() > 100_000, "the socket took nearly all of it");
             assert!(transport.write(b"then a piece, "));
             assert!(transport.write_vec(b"and one given to keep; and".to_vec()));
-            assert!(transport.write_all(&borrowed));
+            assert!(transport.write_slices(&borrowed));
             transport.lose_connection();
         });
         let received = reactor.defer_to_thread(move || {
@@ -413,7 +413,7 @@ mod tests {
                 transport.set_high_water_mark(DEFAULT_HIGH_WATER);
                 later.call_later(Duration::from_secs(1), move || {
                     let connection = transport.connection.upgrade().unwrap();
-                    let looked_at = connection.is(State::OUTGOING);
+                    let looked_at = connection.is(Flags::OUTGOING);
                     trigger.callback(looked_at || connection.with_io(|io| io.outgoing.is_some()));
                 });
             });

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use twistor_deferred::{Canceller, Deferred, Failure};
 use twistor_reactor::Ready;
 
-use super::{Connection, State};
+use super::{Connection, Flags};
 use crate::{Protocol, Transport};
 
 /// A visit that waits for its turn.
@@ -52,7 +52,7 @@ impl Connection<dyn Protocol> {
         call: impl FnOnce(&mut dyn Protocol) -> Result<(), Failure>,
     ) {
         self.call(method, call);
-        if self.is(State::VISITS) {
+        if self.is(Flags::VISITS) {
             self.run_visits(transport);
         }
     }
@@ -63,16 +63,16 @@ impl Connection<dyn Protocol> {
         transport: &Transport,
         visit: impl FnOnce(&mut dyn Protocol, &Transport) -> Result<(), Failure> + 'static,
     ) -> bool {
-        if self.is(State::LOST.or(State::DOOMED)) {
+        if self.is(Flags::LOST.or(Flags::DOOMED)) {
             return false;
         }
         let free = self.protocol.try_borrow_mut().is_ok();
-        let nested = if free && !self.is(State::VISITS) { Nested::begin() } else { None };
+        let nested = if free && !self.is(Flags::VISITS) { Nested::begin() } else { None };
         if nested.is_some() {
             self.enter(transport, "a visit", |protocol| visit(protocol, transport));
         } else {
             self.with_outgoing(|outgoing| outgoing.visits.push_back(Box::new(visit)));
-            self.set(State::VISITS);
+            self.set(Flags::VISITS);
             if free {
                 self.wake(Ready::WRITABLE);
             }
@@ -86,10 +86,10 @@ impl Connection<dyn Protocol> {
         for _ in 0..VISITS_PER_TURN {
             let visit = self.with_io(|io| io.outgoing.as_mut()?.visits.pop_front());
             let Some(visit) = visit else {
-                self.clear(State::VISITS);
+                self.clear(Flags::VISITS);
                 return self.tidy();
             };
-            if self.is(State::LOST.or(State::DOOMED)) {
+            if self.is(Flags::LOST.or(Flags::DOOMED)) {
                 // Whatever it holds is the user's, and may do anything when it is dropped.
                 self.guard("a visit", || drop(visit));
             } else {
@@ -106,7 +106,7 @@ impl Connection<dyn Protocol> {
         deferred: Deferred<T>,
         then: impl FnOnce(&mut dyn Protocol, &Transport, Result<T, Failure>) -> Result<(), Failure> + 'static,
     ) {
-        if self.is(State::LOST.or(State::DOOMED)) {
+        if self.is(Flags::LOST.or(Flags::DOOMED)) {
             deferred.canceller().cancel();
             drop(deferred.add_both(|_| ()));
             return;

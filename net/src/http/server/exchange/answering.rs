@@ -148,7 +148,7 @@ impl Exchange {
             out.extend_from_slice(body);
         } else {
             self.pace.written += (out.len() + body.len()) as u64;
-            transport.write_all(&[out, body]);
+            transport.write_slices(&[out, body]);
             out.clear();
         }
     }

@@ -111,7 +111,7 @@ impl Outgoing {
     fn send(&self, slices: &[&[u8]]) -> bool {
         let length: usize = slices.iter().map(|slice| slice.len()).sum();
         self.written.set(self.written.get() + length as u64);
-        self.transport.write_all(slices)
+        self.transport.write_slices(slices)
     }
 
     /// Sends a piece. Returns whether it was accepted.
