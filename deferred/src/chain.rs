@@ -126,7 +126,7 @@ impl<T, C> AnyStage for Added<T, C> {}
 impl<T: 'static, C: StageFunction<T>> NextStage<T> for Node<C::Value, Added<T, C>> {
     fn run(self: Rc<Self>, input: Settled<T>, walk: &mut Walk) {
         let Some((callback, added_at, step)) = self.stage.callback.take() else { return };
-        step.entered(input.is_ok());
+        step.entered(&input);
         let outcome = call(callback, input, added_at);
         step.left(&outcome);
         match outcome.0 {

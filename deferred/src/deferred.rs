@@ -110,6 +110,13 @@ impl<T> PendingChain<T> {
         self.tail.0.as_ref().is_some_and(|end| end.out.has_result())
     }
 
+    #[cfg(feature = "trace")]
+    pub(crate) fn look_at_result(&self, look: impl FnOnce(&Settled<T>)) {
+        if let Some(end) = &self.tail.0 {
+            end.out.look_at_result(look);
+        }
+    }
+
     /// Whether it has a value that goes back where it is dropped unread.
     fn is_lent(&self) -> bool {
         self.tail.0.as_ref().is_some_and(|end| end.out.is_lent())
@@ -338,7 +345,7 @@ impl<T: 'static> Deferred<T> {
     #[track_caller]
     fn then<C: StageFunction<T>>(self, callback: C) -> Deferred<C::Value> {
         let place = Location::caller();
-        let track = self.1.or_new(place, matches!(self.0, DeferredState::Fired(Ok(_))));
+        let track = self.1.or_new(place, &self.0);
         let step = track.step(C::KIND, place);
         let next = match self.0 {
             DeferredState::Fired(input) => fired(input, callback, place, step),
@@ -357,6 +364,22 @@ impl<T: 'static> Deferred<T> {
     #[inline]
     pub fn named(self, name: &str) -> Deferred<T> {
         self.1.name(name);
+        self
+    }
+
+    /// Records the value that comes out of the callback that was added last, or out of the trigger, as its `Debug` text:
+    /// the cargo feature `trace` shows it. Without the feature it does nothing.
+    ///
+    /// ```
+    /// # use twistor_deferred::succeed;
+    /// succeed("21").add_callback(|text| Ok(text.parse::<u64>()?)).named("parse").shown();
+    /// ```
+    #[inline]
+    pub fn shown(self) -> Deferred<T>
+    where
+        T: fmt::Debug,
+    {
+        self.1.show(&self.0);
         self
     }
 
@@ -492,7 +515,7 @@ fn fired<T: 'static, C: StageFunction<T>>(
         let source = ChainSource::<T>::fired_at(place);
         return later(source.clone(), source, input, callback, place, step);
     };
-    step.entered(input.is_ok());
+    step.entered(&input);
     let outcome = chain::caught(place, || callback.call(input));
     step.left(&outcome);
     match outcome.0 {
@@ -510,7 +533,7 @@ fn late<T: 'static, C: StageFunction<T>>(
     place: &'static Location<'static>,
     step: &StageTrack,
 ) -> Deferred<C::Value> {
-    step.entered(input.is_ok());
+    step.entered(&input);
     let outcome = chain::caught(place, || callback.call(input));
     step.left(&outcome);
     match outcome.0 {

@@ -286,6 +286,11 @@ impl Unhandled {
         self.0.take().unwrap_or_else(|| Failure::new(Abandoned))
     }
 
+    #[cfg(feature = "trace")]
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.0.as_ref()
+    }
+
     /// Remembers where the Deferred was made that this went down last. By value, so that a result that is
     /// none of its business can stay in registers.
     #[cold]

@@ -18,6 +18,7 @@ use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
+use crate::chain::Settled;
 use crate::trace::Track;
 
 /// Where a chain starts: what can be cancelled.
@@ -76,9 +77,16 @@ impl OriginLink {
     }
 
     #[inline]
-    pub(crate) fn fired(&self, ok: bool) {
+    pub(crate) fn fired<T: 'static>(&self, result: &Settled<T>) {
         if let Some(track) = self.track.get() {
-            track.fired(ok);
+            track.fired(result);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn lent(&self) {
+        if let Some(track) = self.track.get() {
+            track.lent();
         }
     }
 

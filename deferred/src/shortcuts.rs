@@ -19,9 +19,9 @@ use crate::{Deferred, Failure, Outcome};
 #[inline]
 #[track_caller]
 pub fn succeed<T: 'static>(value: T) -> Deferred<T> {
-    let track = Track::new(Location::caller());
-    track.fired(true);
-    Deferred::fired(Ok(value)).tracked(track)
+    let (track, result) = (Track::new(Location::caller()), Ok(value));
+    track.fired(&result);
+    Deferred::fired(result).tracked(track)
 }
 
 /// A Deferred that has failed. Twisted's `fail`.
@@ -36,9 +36,9 @@ pub fn succeed<T: 'static>(value: T) -> Deferred<T> {
 #[track_caller]
 pub fn fail<T: 'static>(failure: impl Into<Failure>) -> Deferred<T> {
     let (failure, place) = (failure.into(), Location::caller());
-    let track = Track::new(place);
-    track.fired(false);
-    Deferred::fired(Err(failure.into())).made_at(place).tracked(track)
+    let (track, result) = (Track::new(place), Err(failure.into()));
+    track.fired(&result);
+    Deferred::fired(result).made_at(place).tracked(track)
 }
 
 /// Calls `function` and gives its outcome as a Deferred, whatever it is: a value, an error, a Deferred,

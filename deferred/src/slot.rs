@@ -91,6 +91,15 @@ impl<T> Out<T> {
         }
     }
 
+    #[cfg(feature = "trace")]
+    pub(crate) fn look_at_result(&self, look: impl FnOnce(&Settled<T>)) {
+        let slot = self.take();
+        if let Slot::Done(result) = &slot {
+            look(result);
+        }
+        self.put(slot);
+    }
+
     pub(crate) fn has_result(&self) -> bool {
         let slot = self.take();
         let done = matches!(slot, Slot::Done(_) | Slot::Lent(_));

@@ -1,9 +1,10 @@
-//! Seeing what happens: the path a result took, and the Deferreds that have not fired.
+//! Seeing what happens: the path that a result took, and the Deferreds that have not fired.
 //!
-//! Only with the cargo feature `trace`; without it nothing is recorded, at no cost.
+//! Only with the cargo feature `trace`. Without it nothing is recorded, at no cost.
 //!
-//! [`Deferred::path`](crate::Deferred::path) tells, as text or as a picture, which stages a result went
-//! through, and [`live`] what a program that hangs is waiting for.
+//! [`Deferred::path`](crate::Deferred::path) shows, as text or as a picture, which stages a result went through. [`live`]
+//! lists the Deferreds that a hanging program waits for. [`observe`] passes every event to an [`Observer`], such as the
+//! recording of a reactor.
 //!
 #![cfg_attr(feature = "trace", doc = "```")]
 #![cfg_attr(not(feature = "trace"), doc = "```ignore")]
@@ -15,20 +16,30 @@
 //!     .add_callback(|text| Ok(text.parse::<u64>()?))
 //!     .named("parse")
 //!     .add_errback(|_| Ok(0))
-//!     .named("default");
+//!     .named("default")
+//!     .shown();
 //! println!("{}", trace::live()); // input, made here, waits for its trigger
 //! let path = deferred.path();
 //! trigger.callback("forty-two".to_owned());
-//! println!("{path}"); // parse failed, default put it right
+//! println!("{path}"); // parse failed, default returned 0
 //! # let dir = std::env::temp_dir();
 //! std::fs::write(dir.join("path.svg"), path.svg())?;
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
 #[cfg(feature = "trace")]
+mod event;
+#[cfg(feature = "trace")]
+mod ladder;
+#[cfg(feature = "trace")]
 mod live;
+#[cfg(feature = "trace")]
+mod observer;
 #[cfg(not(feature = "trace"))]
 mod off;
+#[cfg(feature = "trace")]
+#[doc(hidden)]
+pub mod paint;
 #[cfg(feature = "trace")]
 mod path;
 #[cfg(feature = "trace")]
@@ -37,7 +48,13 @@ mod record;
 mod svg;
 
 #[cfg(feature = "trace")]
+pub use event::{Came, Event, Moment, Side, StageKind, What};
+#[cfg(feature = "trace")]
+pub use ladder::{Ladder, Ladders};
+#[cfg(feature = "trace")]
 pub use live::{Live, Unfired, Waiting, live};
+#[cfg(feature = "trace")]
+pub use observer::{Observation, Observer, observe};
 #[cfg(not(feature = "trace"))]
 pub(crate) use off::{StageTrack, Track};
 #[cfg(feature = "trace")]
@@ -45,8 +62,15 @@ pub use path::Path;
 #[cfg(feature = "trace")]
 pub(crate) use record::{StageTrack, Track};
 
-/// What a stage has functions for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Returns the number that this thread's next Deferred will have.
+#[cfg(feature = "trace")]
+pub fn next_id() -> u64 {
+    record::next_id()
+}
+
+/// The functions of a stage.
+#[cfg(not(feature = "trace"))]
+#[derive(Clone, Copy)]
 pub(crate) enum StageKind {
     Callback,
     Errback,

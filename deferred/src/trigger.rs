@@ -56,16 +56,15 @@ impl<T: 'static> ChainSource<T> {
 
     /// From here on it has fired.
     #[inline]
-    fn settle(&self, ok: bool) {
-        let link = &self.stage.link;
-        link.enter(OriginState::Fired);
-        link.fired(ok);
+    fn settle(&self) {
+        self.stage.link.enter(OriginState::Fired);
         drop(self.stage.canceller.take());
     }
 
     #[inline]
     fn fire(self: Rc<Self>, result: Settled<T>) {
-        self.settle(result.is_ok());
+        self.stage.link.fired(&result);
+        self.settle();
         // Without callbacks there is nothing to run.
         if let Err(result) = self.out.fill(result) {
             chain::drive(self.clone(), self, result);
@@ -191,7 +190,8 @@ impl<T: 'static> Trigger<T> {
     pub fn lend(mut self, value: T, give_back: impl FnOnce(T) + 'static) {
         let lent = Lent::new(value, give_back);
         if let Some(source) = self.take_live() {
-            source.settle(true);
+            source.stage.link.lent();
+            source.settle();
             chain::drive_lent(source.clone(), source, lent);
         }
     }

@@ -42,10 +42,13 @@ fn a_path_tells_of_each_stage_whether_it_ran_and_on_which_side() {
     let after = plain(&path);
     let lines: Vec<&str> = after.lines().collect();
     assert!(lines[0].ends_with("\"input\" made at HERE: fired with a value"), "{after}");
-    assert_eq!(lines[1], "  1 callback \"parse\" at HERE: ran on a value, gave a failure");
-    assert_eq!(lines[2], "  2 callback at HERE: passed over by a failure");
-    assert_eq!(lines[3], "  3 errback \"default\" at HERE: ran on a failure, gave a value");
-    assert_eq!(lines[4], "  4 both at HERE: ran on a value, gave a value");
+    assert_eq!(
+        lines[1],
+        "  1 callback \"parse\" at HERE: ran on a value, returned a failure (invalid digit found in string)"
+    );
+    assert_eq!(lines[2], "  2 callback at HERE: skipped by a failure");
+    assert_eq!(lines[3], "  3 errback \"default\" at HERE: ran on a failure, returned a value");
+    assert_eq!(lines[4], "  4 both at HERE: ran on a value, returned a value");
     assert_eq!(value_of(deferred), 0);
 }
 
@@ -62,10 +65,10 @@ fn a_path_tells_what_a_stage_waits_for_and_waited_for() {
     assert!(waiting.contains("\"page\" made at HERE"), "{waiting}");
     inner_trigger.errback(Cancelled);
     let over = plain(&path);
-    assert!(over.contains("waited for #") && over.contains(", gave a failure"), "{over}");
-    assert!(over.ends_with("passed over by a failure"), "{over}");
+    assert!(over.contains("waited for #") && over.contains(", returned a failure"), "{over}");
+    assert!(over.ends_with("skipped by a failure"), "{over}");
     drop(deferred.add_errback(|_| Ok(0)));
-    assert!(plain(&path).ends_with("ran on a failure, gave a value"));
+    assert!(plain(&path).ends_with("ran on a failure, returned a value"));
 }
 
 #[test]
@@ -77,11 +80,11 @@ fn a_path_goes_on_where_callbacks_are_added_to_a_fired_chain() {
     trigger.callback(1);
     let text = plain(path);
     assert_eq!(text.lines().count(), 4, "{text}");
-    assert!(text.contains("3 callback \"last\" at HERE: ran on a value, gave a value"), "{text}");
+    assert!(text.contains("3 callback \"last\" at HERE: ran on a value, returned a value"), "{text}");
     let failed = fail::<u64>(Cancelled).add_errback(|_| Ok(1)).path();
-    assert!(
-        plain(failed).contains("fired with a failure\n  1 errback at HERE: ran on a failure, gave a value")
-    );
+    assert!(plain(failed).contains(
+        "fired with a failure (cancelled)\n  1 errback at HERE: ran on a failure, returned a value"
+    ));
 }
 
 #[test]
@@ -165,8 +168,12 @@ fn the_picture_shows_both_ladders_and_is_sound_markup() {
     for word in ["callbacks", "errbacks", "fetch", "parse &lt;number&gt;", "waited for page", "trace.rs:"] {
         assert!(svg.contains(word), "{word} is not in\n{svg}");
     }
-    let opened = svg.matches("<text").count();
-    assert_eq!(opened, svg.matches("</text>").count());
+    for tag in ["text", "title", "desc", "style"] {
+        let opened = svg.matches(&format!("<{tag}")).count();
+        assert_eq!(opened, svg.matches(&format!("</{tag}>")).count(), "{tag}");
+    }
+    assert!(svg.contains("prefers-color-scheme:dark") && svg.contains("<desc>Deferred #"), "{svg}");
+    assert!(svg.contains("tw-start") && svg.contains("tw-end") && svg.contains("tw-arrow"), "{svg}");
     if let Ok(path) = std::env::var("TRACE_SVG") {
         std::fs::write(path, svg).unwrap();
     }
@@ -176,10 +183,10 @@ fn the_picture_shows_both_ladders_and_is_sound_markup() {
 fn the_picture_has_a_ring_where_the_result_waits() {
     let (page, page_trigger) = Deferred::<u64>::new();
     let waiting = succeed(1).add_callback(move |_| page.named("page"));
-    let ring = "fill=\"#ffffff\" stroke=\"#2a9d6f\"";
+    let ring = "class=\"tw-vr tw-ring\"";
     let svg = waiting.path().svg();
     assert_eq!(svg.matches(ring).count(), 1, "{svg}");
-    assert!(svg.contains(">waits for page<"), "{svg}");
+    assert!(svg.contains(">waits for page<") && svg.contains(">not fired<"), "{svg}");
     page_trigger.callback(1);
     let svg = waiting.path().svg();
     assert_eq!(svg.matches(ring).count(), 0, "{svg}");
@@ -193,7 +200,7 @@ fn the_picture_cuts_what_is_too_long_for_it_and_keeps_it_in_the_tooltip() {
     let svg = succeed(1).named(&name).add_callback(Ok).named(&name).path().svg();
     let whole = format!("<title>{} &amp;</title>WWW", "W".repeat(100));
     assert_eq!(svg.matches(&whole).count(), 2, "{svg}");
-    for text in svg.split("</title>").skip(1) {
+    for text in svg.split("</title>").skip(2) {
         let (shown, _) = text.split_once("</text>").unwrap();
         assert!(shown.ends_with('…') && shown.len() < 40, "{shown}");
     }
@@ -207,6 +214,7 @@ fn example() -> twistor_deferred::trace::Path {
         .named("greeting")
         .add_callback(move |_| page)
         .named("fetch")
+        .shown()
         .add_callback(|text| Ok(text.parse::<u64>()?))
         .named("parse <number>")
         .add_callback(|n| Ok(n * 2))
@@ -219,4 +227,109 @@ fn example() -> twistor_deferred::trace::Path {
     trigger.callback(1);
     page_trigger.callback("forty-two".into());
     deferred.path()
+}
+
+// D19.3
+#[test]
+fn values_are_recorded_where_the_program_asks() {
+    let (inner, inner_trigger) = Deferred::<u64>::new();
+    let (deferred, trigger) = Deferred::<&str>::new();
+    let deferred = deferred.shown().add_callback(move |_| inner).shown().add_callback(|n| Ok(n + 1));
+    let path = deferred.path();
+    trigger.callback("go");
+    inner_trigger.callback(41);
+    let text = plain(&path);
+    assert!(text.starts_with("Deferred #") && text.contains("fired with a value (\"go\")"), "{text}");
+    assert!(text.contains(", returned a value (41)"), "{text}");
+    assert!(text.ends_with("ran on a value, returned a value"), "{text}");
+    let shown = deferred.shown();
+    assert!(plain(shown.path()).ends_with("returned a value (42)"));
+    drop(shown);
+    struct Loud;
+    impl std::fmt::Debug for Loud {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("I am not to be printed")
+        }
+    }
+    assert!(plain(succeed(Loud).shown().path()).ends_with("(printing it panicked)"));
+    assert!(plain(succeed("é".repeat(500)).shown().path()).ends_with("é…)"));
+}
+
+// D19.4
+#[test]
+fn the_picture_shows_errors_panics_and_members() {
+    let (a, trigger) = Deferred::<u64>::new();
+    let (b, _b_trigger) = Deferred::<u64>::new();
+    let list = gather_results([a.named("first"), b.named("second")]);
+    let waiting = list.path();
+    let text = plain(&waiting);
+    assert!(text.contains("2 members: #") && text.contains(" \"first\" waiting; #"), "{text}");
+    trigger.errback(Failure::new("no bread today"));
+    let svg = waiting.svg();
+    assert!(svg.contains(">2 members<") && svg.contains(">first: no bread today<"), "{svg}");
+    assert!(svg.contains(">second (waiting)<"), "{svg}");
+    let list = list.add_errback(|_| -> Result<Vec<u64>, Failure> { panic!("out of cheese") });
+    let text = plain(list.path());
+    assert!(text.ends_with("ran on a failure, panicked: out of cheese"), "{text}");
+    let svg = list.path().svg();
+    assert!(svg.contains("panicked<") && svg.contains(">out of cheese<"), "{svg}");
+    drop(list.add_errback(|_| Ok(Vec::new())));
+    let crossing = succeed(1).add_callback(|_| -> Result<u64, Failure> { Err(Failure::new("too late")) });
+    let svg = crossing.path().svg();
+    assert!(svg.contains("class=\"tw-ft\"") && svg.contains(">too late<"), "{svg}");
+    drop(crossing.add_errback(|_| Ok(0)));
+}
+
+// D19.1
+#[test]
+fn the_records_of_deferreds_that_are_gone_take_no_memory() {
+    let memory = allocation_counter::measure(|| {
+        for _ in 0..10_000 {
+            drop(succeed(1).named("one of many").add_callback(|n| Ok(n + 1)));
+        }
+    });
+    assert!(memory.bytes_current < 10_000, "{} bytes are left", memory.bytes_current);
+    // A chain that never ends keeps its last stages.
+    let mut endless = succeed(0_u64);
+    for _ in 0..5_000 {
+        endless = endless.add_callback(|n| Ok(n + 1));
+    }
+    let text = plain(endless.path());
+    assert!(text.lines().count() < 600 && text.contains("\n  5000 callback at HERE: ran"), "{text}");
+}
+
+// D19.2
+#[test]
+fn an_observer_gets_each_event_until_its_guard_is_dropped() {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::time::Duration;
+    use twistor_deferred::trace::{Event, Ladders, Moment, Observer, observe};
+    #[derive(Default)]
+    struct Log(RefCell<Vec<Event>>);
+    impl Observer for Log {
+        fn observe(&self, event: &Event) -> Moment {
+            self.0.borrow_mut().push(event.clone());
+            let step = self.0.borrow().len() as u64;
+            Moment { time: Duration::from_millis(step), step }
+        }
+    }
+    let log = Rc::new(Log::default());
+    let observation = observe(log.clone());
+    let path = example();
+    drop(observation);
+    let heard = log.0.borrow().len();
+    let _unheard = succeed(1);
+    assert!(heard > 20 && log.0.borrow().len() == heard);
+    // The same ladder comes of the recorded events.
+    let mut ladders = Ladders::default();
+    for (step, event) in log.0.borrow().iter().enumerate() {
+        let step = step as u64 + 1;
+        ladders.apply(event, Moment { time: Duration::from_millis(step), step });
+    }
+    let ladders = ladders.into_vec();
+    let same = ladders.iter().find(|ladder| ladder.name() == Some("greeting")).unwrap();
+    assert_eq!(same.to_string(), path.to_string());
+    assert_eq!(same.svg(), path.svg());
+    assert!(same.svg().contains("ms for page<"), "{}", same.svg());
 }

@@ -5,69 +5,69 @@ use std::panic::Location;
 
 use super::record::records;
 
-/// Every Deferred of this thread that has no result yet, where it was made, and what it waits on, in the
-/// order they were made: so that a program that hangs can say why.
+/// Lists every Deferred of this thread that has no result yet, in the order in which they were made: where each was made
+/// and what it waits for. For finding out why a program hangs.
 ///
-/// What nobody holds any more, neither a handle nor a trigger, is not told.
+/// A Deferred of which neither a handle nor the trigger is left is not listed.
 pub fn live() -> Live {
     let unfired = records().into_iter().filter_map(|record| {
-        if record.outcome().is_some() {
+        let ladder = record.ladder.borrow().clone();
+        if ladder.outcome().is_some() {
             return None;
         }
-        let waits_in = record.waits_in();
-        let story = record.story.borrow();
-        let waiting = match waits_in {
+        let waiting = match record.waits_in() {
             Some((index, inner)) => Waiting::Deferred {
                 id: inner.id,
-                stage: story.stages[index].name.clone(),
-                stage_at: story.stages[index].added_at,
+                stage: ladder.stages[index].name.as_deref().map(str::to_owned),
+                stage_at: ladder.stages[index].added_at,
             },
-            None if story.fired.is_some() => Waiting::Callback,
+            None if ladder.fired.is_some() => Waiting::Callback,
             None => match record.missing() {
                 members if members.is_empty() => Waiting::Trigger,
                 members => Waiting::Members(members),
             },
         };
-        Some(Unfired { id: record.id, name: story.name.clone(), made_at: record.made_at.get(), waiting })
+        let name = ladder.name.as_deref().map(str::to_owned);
+        Some(Unfired { id: record.id, name, made_at: ladder.made_at?, waiting })
     });
     Live(unfired.collect())
 }
 
-/// The Deferreds that had not fired when [`live`] was called. Printed, a line for each.
+/// The Deferreds that had not fired when [`live`] was called. Prints a line for each.
 #[derive(Debug, Clone)]
 pub struct Live(pub Vec<Unfired>);
 
 /// A Deferred that has not fired.
 #[derive(Debug, Clone)]
 pub struct Unfired {
-    /// Its number: they are counted as they are made, on each thread.
+    /// The Deferred's number. Each thread counts its Deferreds.
     pub id: u64,
-    /// Its name, if it was given one.
+    /// The Deferred's name, if it was given one.
     pub name: Option<String>,
-    /// Where it was made.
+    /// The place that created it.
     pub made_at: &'static Location<'static>,
-    /// What it waits on.
+    /// The cause of the wait.
     pub waiting: Waiting,
 }
 
-/// What a Deferred waits on.
+/// The causes for which a Deferred waits.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Waiting {
-    /// Its own trigger has not fired. Of a queue, a lock, a semaphore and a pool, which hold the trigger of whoever waits,
-    /// this tells where the Deferred was asked for.
+    /// Its own trigger has not fired. For a queue, lock, semaphore or pool, which holds the triggers of its waiters,
+    /// `made_at` is the place that asked for the Deferred.
     Trigger,
-    /// It is a list, and these of its members have not fired, by their numbers.
+    /// It is a list, and the members with these numbers have not fired.
     Members(Vec<u64>),
     /// A callback of its chain is running now.
     Callback,
     /// A stage of its chain returned a Deferred that has not fired.
     Deferred {
-        /// The number of that one.
+        /// The number of the returned Deferred.
         id: u64,
         /// The name of the stage, if it was given one.
         stage: Option<String>,
-        /// Where the stage was added.
+        /// The place that added the stage.
         stage_at: &'static Location<'static>,
     },
 }

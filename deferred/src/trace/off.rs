@@ -1,9 +1,11 @@
-//! Without the feature: nothing, in no bytes.
+//! Stand-ins for the records when the feature is off. They have no size, and their methods do nothing.
 
 use std::panic::Location;
 
 use super::StageKind;
 use crate::Deferred;
+use crate::chain::Settled;
+use crate::deferred::DeferredState;
 
 #[derive(Clone, Default)]
 pub(crate) struct Track(());
@@ -18,18 +20,24 @@ impl Track {
     pub(crate) fn attribute_to(&self, _: &'static Location<'static>) {}
 
     #[inline]
-    pub(crate) fn or_new(self, _: &'static Location<'static>, _: bool) -> Track {
+    pub(crate) fn or_new<T>(self, _: &'static Location<'static>, _: &DeferredState<T>) -> Track {
         self
     }
 
     #[inline]
-    pub(crate) fn fired(&self, _: bool) {}
+    pub(crate) fn fired<T>(&self, _: &Settled<T>) {}
+
+    #[inline]
+    pub(crate) fn lent(&self) {}
 
     #[inline]
     pub(crate) fn gathers<'a>(&self, _: impl Iterator<Item = &'a Track>) {}
 
     #[inline]
     pub(crate) fn name(&self, _: &str) {}
+
+    #[inline]
+    pub(crate) fn show<T>(&self, _: &DeferredState<T>) {}
 
     #[inline]
     pub(crate) fn step(&self, _: StageKind, _: &'static Location<'static>) -> StageTrack {
@@ -41,7 +49,7 @@ pub(crate) struct StageTrack(());
 
 impl StageTrack {
     #[inline]
-    pub(crate) fn entered(&self, _: bool) {}
+    pub(crate) fn entered<T>(&self, _: &Settled<T>) {}
 
     #[inline]
     pub(crate) fn left<T>(&self, _: &Deferred<T>) {}

@@ -1,166 +1,264 @@
-//! What is remembered of a chain.
+//! The records of live Deferreds.
 
-use std::cell::{Cell, RefCell};
-use std::panic::Location;
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
 
-use super::StageKind;
-use crate::Deferred;
+use super::ladder::MEMBERS;
+use super::{Came, Event, Ladder, Side, StageKind, What, observer};
+use crate::chain::Settled;
 use crate::deferred::DeferredState;
+use crate::failure::Unhandled;
+use crate::{Deferred, Panicked};
 
-/// One chain, from the Deferred it began as. Nothing of the user's is called while it is borrowed.
+/// Characters of a value or an error that are kept.
+const LONGEST: usize = 200;
+
+/// One chain, from the Deferred it began as. No user code runs while anything in it is borrowed.
 pub(crate) struct Record {
-    pub(crate) id: u64,
-    pub(crate) made_at: Cell<&'static Location<'static>>,
-    pub(crate) story: RefCell<Story>,
+    pub(super) id: u64,
+    pub(super) ladder: RefCell<Ladder>,
+    links: RefCell<Vec<Link>>,
+    /// Which values to show: of a stage, or of the Deferred itself. Each is a `fn(&T) -> String`.
+    shows: RefCell<Vec<(Option<usize>, Box<dyn Any>)>>,
+    /// The numbers of all members, of a list.
+    members: RefCell<Vec<u64>>,
 }
 
+/// Another chain that the result matters to. By number, so that a record that is gone takes no memory.
+#[derive(Clone, Copy)]
+enum Link {
+    /// That stage takes the result at the end of this chain for its own.
+    Stage(u64, usize),
+    /// A list has this chain as a member; its result reaches the list at that stage.
+    Member { list: u64, index: usize, position: usize },
+}
+
+/// The records of this thread by number.
 #[derive(Default)]
-pub(crate) struct Story {
-    pub(crate) name: Option<String>,
-    pub(crate) fired: Option<Side>,
-    pub(crate) stages: Vec<Stage>,
-    /// The stages that take the result of this chain for theirs.
-    waited_by: Vec<(Weak<Record>, usize)>,
-    /// The chains of which this is the list.
-    members: Vec<Weak<Record>>,
+struct Registry {
+    made: u64,
+    records: BTreeMap<u64, Weak<Record>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Value,
-    Failure,
+thread_local! {
+    /// Deferreds belong to a thread, and `live` is to find those that nothing else leads to.
+    static REGISTRY: RefCell<Registry> = RefCell::default();
 }
 
-impl Side {
-    fn of(ok: bool) -> Side {
-        if ok { Side::Value } else { Side::Failure }
-    }
-
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Side::Value => "value",
-            Side::Failure => "failure",
-        }
-    }
+/// The records of this thread, in the order in which their Deferreds were made.
+pub(super) fn records() -> Vec<Rc<Record>> {
+    REGISTRY.with(|registry| registry.borrow().records.values().filter_map(Weak::upgrade).collect())
 }
 
-pub(crate) struct Stage {
-    pub(crate) name: Option<String>,
-    pub(crate) kind: StageKind,
-    pub(crate) added_at: &'static Location<'static>,
-    pub(crate) entered: Option<Side>,
-    pub(crate) left: Option<Side>,
-    /// What the Deferred was that it returned, if that had not fired.
-    pub(crate) waited_on: Option<Waited>,
+/// The number that this thread's next Deferred will have.
+pub(super) fn next_id() -> u64 {
+    REGISTRY.try_with(|registry| registry.borrow().made).unwrap_or_default() + 1
 }
 
-pub(crate) struct Waited {
-    pub(crate) id: u64,
-    pub(crate) made_at: &'static Location<'static>,
-    pub(crate) name: Option<String>,
-    record: Weak<Record>,
-}
-
-impl Stage {
-    /// Whether it has a function for the side it was entered on.
-    pub(crate) fn handles(&self, side: Side) -> bool {
-        match self.kind {
-            StageKind::Callback => side == Side::Value,
-            StageKind::Errback => side == Side::Failure,
-            StageKind::Callbacks | StageKind::Both => true,
-        }
-    }
+fn find(id: u64) -> Option<Rc<Record>> {
+    REGISTRY.try_with(|registry| registry.borrow().records.get(&id).and_then(Weak::upgrade)).ok().flatten()
 }
 
 impl Record {
     pub(crate) fn new(made_at: &'static Location<'static>) -> Rc<Record> {
-        let id = NEXT.try_with(|next| next.replace(next.get() + 1)).unwrap_or_default();
-        let record = Rc::new(Record { id, made_at: Cell::new(made_at), story: RefCell::default() });
-        remember(&record);
+        let record = Rc::new_cyclic(|this: &Weak<Record>| {
+            // A thread that is ending has no use for it.
+            let id = REGISTRY.try_with(|registry| {
+                let mut registry = registry.borrow_mut();
+                registry.made += 1;
+                let id = registry.made;
+                registry.records.insert(id, this.clone());
+                id
+            });
+            let id = id.unwrap_or_default();
+            Record {
+                id,
+                ladder: RefCell::new(Ladder::new(id)),
+                links: RefCell::default(),
+                shows: RefCell::default(),
+                members: RefCell::default(),
+            }
+        });
+        record.happen(What::Made { at: made_at });
         record
     }
 
-    /// On which side a result came out of that stage, if it has.
-    pub(crate) fn came_out(&self, index: usize) -> Option<Side> {
-        let story = self.story.borrow();
-        let next = story.stages.get(index + 1).and_then(|next| next.entered);
-        next.or(story.stages[index].left)
+    fn happen(&self, what: What) {
+        let event = Event { id: self.id, what };
+        let at = observer::notify(&event);
+        self.ladder.borrow_mut().apply(&event.what, at);
     }
 
-    /// On which side the result is that has come to the end of the chain.
-    pub(crate) fn outcome(&self) -> Option<Side> {
-        let story = self.story.borrow();
-        story.stages.last().map_or(story.fired, |last| last.left)
-    }
-
-    /// A result came out of that stage; if it was the last, it is also what other chains waited for.
-    fn came(&self, index: Option<usize>, side: Side) {
-        let waited_by = {
-            let mut story = self.story.borrow_mut();
-            match index {
-                Some(index) => story.stages[index].left = Some(side),
-                None => story.fired = Some(side),
+    /// The state now. What stages wait for and what a list gathers is looked up.
+    pub(super) fn snapshot(&self) -> Ladder {
+        let mut ladder = self.ladder.borrow().clone();
+        for wait in ladder.stages.iter_mut().filter_map(|stage| stage.wait.as_mut()) {
+            if let Some(inner) = find(wait.id) {
+                wait.inner = Some(Box::new(inner.ladder.borrow().brief()));
             }
-            let at_the_end = index.map_or(0, |index| index + 1) == story.stages.len();
-            if at_the_end { std::mem::take(&mut story.waited_by) } else { Vec::new() }
+        }
+        ladder
+    }
+
+    /// A result came out of that stage, or out of the trigger.
+    fn came<T: 'static>(&self, stage: Option<usize>, result: &Settled<T>) {
+        match stage {
+            Some(stage) if self.skips(stage) => {}
+            Some(stage) => self.happen(What::Left { stage, came: describe(result) }),
+            None => self.happen(What::Fired(describe(result))),
+        }
+        self.show(stage, result);
+        self.pass_on(stage, |other, stage| {
+            other.happen(What::Left { stage, came: describe(result) });
+            other.show(Some(stage), result);
+        });
+    }
+
+    /// As `came`, where only the side is known.
+    fn came_unseen(&self, stage: Option<usize>, came: &Came) {
+        self.happen(match stage {
+            Some(stage) => What::Left { stage, came: came.clone() },
+            None => What::Fired(came.clone()),
+        });
+        self.pass_on(stage, |other, stage| other.happen(What::Left { stage, came: came.clone() }));
+    }
+
+    fn skips(&self, stage: usize) -> bool {
+        self.ladder.borrow_mut().stage(stage).is_some_and(|stage| stage.left.is_some() && !stage.ran())
+    }
+
+    /// If the result came out of the last stage, it is also what other chains waited for.
+    fn pass_on(&self, stage: Option<usize>, tell: impl Fn(&Record, usize)) {
+        if stage.map_or(0, |stage| stage + 1) != self.ladder.borrow().length() {
+            return;
+        }
+        let waiting: Vec<_> = self.links.borrow().iter().filter_map(Link::stage).collect();
+        self.links.borrow_mut().retain(|link| link.stage().is_none());
+        for (id, stage) in waiting {
+            let Some(other) = find(id) else { continue };
+            other.remember_wait(stage);
+            tell(&other, stage);
+        }
+    }
+
+    /// Keeps a copy of what a stage waited for, which is about to go.
+    fn remember_wait(&self, index: usize) {
+        let on =
+            self.ladder.borrow_mut().stage(index).and_then(|stage| stage.wait.as_ref().map(|wait| wait.id));
+        let Some(inner) = on.and_then(find) else { return };
+        let brief = inner.ladder.borrow().brief();
+        let mut ladder = self.ladder.borrow_mut();
+        if let Some(wait) = ladder.stage(index).and_then(|stage| stage.wait.as_mut()) {
+            wait.inner = Some(Box::new(brief));
+        }
+    }
+
+    /// That stage of `outer` takes the result of this chain for its own, and so do those that wait for `outer` if it
+    /// ends there. None of them is held: a loop of waits may be endless.
+    fn waited_for_in(&self, outer: &Record, index: usize) {
+        let mut links = vec![Link::Stage(outer.id, index)];
+        if index + 1 == outer.ladder.borrow().length() {
+            let mut others = outer.links.borrow_mut();
+            links.extend(
+                others
+                    .iter()
+                    .filter_map(Link::stage)
+                    .filter(|(id, _)| find(*id).is_some())
+                    .map(|(id, stage)| Link::Stage(id, stage)),
+            );
+            others.retain(|link| link.stage().is_none());
+        }
+        self.links.replace(links);
+    }
+
+    /// Shows the value that came out of a stage, if that was asked for.
+    fn show<T: 'static>(&self, stage: Option<usize>, result: &Settled<T>) {
+        let Ok(value) = result else { return };
+        let show = self
+            .shows
+            .borrow()
+            .iter()
+            .find(|(of, _)| *of == stage)
+            .and_then(|(_, show)| show.downcast_ref::<fn(&T) -> String>().copied());
+        if let Some(show) = show {
+            let text = text_of(|| show(value));
+            self.happen(What::Showed { stage, text });
+            self.shows.borrow_mut().retain(|(of, _)| *of != stage);
+        }
+    }
+
+    /// The result has reached a stage: a list that gathers this chain has it from there.
+    fn tell_list(&self, stage: usize) {
+        let links = self.links.borrow();
+        let Some(Link::Member { list, index, .. }) =
+            links.iter().find(|link| matches!(link, Link::Member { position, .. } if *position == stage))
+        else {
+            return;
         };
-        for (waiting, index) in waited_by {
-            if let Some(waiting) = waiting.upgrade() {
-                waiting.story.borrow_mut().stages[index].left = Some(side);
+        if let Some(list) = find(*list) {
+            let outcome = self.ladder.borrow().entered_with(stage);
+            if let Some(member) = list.ladder.borrow_mut().members.get_mut(*index) {
+                member.outcome = outcome;
             }
         }
-    }
-
-    /// That stage of `outer` takes the result of this chain for its own, and so do those who wait for `outer`
-    /// where it ends there. None of them is held: a loop of waits may be endless.
-    fn waited_for_in(self: &Rc<Self>, outer: &Rc<Record>, index: usize) {
-        let mut waited_by = vec![(Rc::downgrade(outer), index)];
-        {
-            let mut story = outer.story.borrow_mut();
-            if index + 1 == story.stages.len() {
-                let others = std::mem::take(&mut story.waited_by);
-                waited_by.extend(others.into_iter().filter(|(other, _)| other.strong_count() > 0));
-            }
-        }
-        self.story.borrow_mut().waited_by = waited_by;
     }
 
     /// The numbers of the members that have not fired.
-    pub(crate) fn missing(&self) -> Vec<u64> {
-        let members = self.story.borrow().members.clone();
-        let unfired = members.iter().filter_map(Weak::upgrade).filter(|member| member.outcome().is_none());
-        unfired.map(|member| member.id).collect()
+    pub(super) fn missing(&self) -> Vec<u64> {
+        let members = self.members.borrow();
+        let unfired = |id: &u64| find(*id).is_some_and(|member| member.ladder.borrow().outcome().is_none());
+        members.iter().copied().filter(unfired).collect()
     }
 
     /// The stage that waits for another Deferred, and that one.
-    pub(crate) fn waits_in(&self) -> Option<(usize, Rc<Record>)> {
-        let story = self.story.borrow();
-        let (index, stage) = story.stages.iter().enumerate().rfind(|(_, stage)| stage.entered.is_some())?;
-        let inner = stage.waited_on.as_ref()?.record.upgrade()?;
-        Some((index, inner))
+    pub(super) fn waits_in(&self) -> Option<(usize, Rc<Record>)> {
+        let ladder = self.ladder.borrow();
+        let (at, stage) = ladder.stages.iter().enumerate().rfind(|(_, stage)| stage.entered.is_some())?;
+        if stage.left.is_some() {
+            return None;
+        }
+        Some((at, find(stage.wait.as_ref()?.id)?))
     }
 }
 
-thread_local! {
-    static NEXT: Cell<u64> = const { Cell::new(1) };
-    static RECORDS: RefCell<Vec<Weak<Record>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// All that are still there, in the order they were made.
-pub(crate) fn records() -> Vec<Rc<Record>> {
-    RECORDS.with_borrow(|records| records.iter().filter_map(Weak::upgrade).collect())
-}
-
-fn remember(record: &Rc<Record>) {
-    // A thread that is ending has no use for it.
-    let _ = RECORDS.try_with(|records| {
-        let mut records = records.borrow_mut();
-        if records.len() == records.capacity() {
-            records.retain(|record| record.strong_count() > 0);
+impl Link {
+    fn stage(&self) -> Option<(u64, usize)> {
+        match *self {
+            Link::Stage(id, stage) => Some((id, stage)),
+            Link::Member { .. } => None,
         }
-        records.push(Rc::downgrade(record));
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        observer::notify(&Event { id: self.id, what: What::Dropped });
+        let removed = REGISTRY.try_with(|registry| registry.borrow_mut().records.remove(&self.id));
+        drop(removed);
+    }
+}
+
+fn describe<T>(result: &Settled<T>) -> Came {
+    let failure = result.as_ref().err().and_then(Unhandled::failure);
+    let error = failure.map(|failure| match failure.downcast_ref::<Panicked>() {
+        Some(panic) => text_of(|| panic.message().to_owned()),
+        None => text_of(|| failure.to_string()),
     });
+    let panicked = failure.is_some_and(|failure| failure.is::<Panicked>());
+    Came { side: Side::of(result.is_ok()), error, panicked }
+}
+
+/// Runs the user's `Display` or `Debug`, which may panic.
+fn text_of(write: impl FnOnce() -> String) -> Rc<str> {
+    let text = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_| "printing it panicked".to_owned());
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
 }
 
 /// The record of the chain that a handle is the end of, where there is one.
@@ -174,17 +272,23 @@ impl Track {
 
     pub(crate) fn attribute_to(&self, place: &'static Location<'static>) {
         if let Some(record) = &self.0 {
-            record.made_at.set(place);
+            record.happen(What::Made { at: place });
         }
     }
 
     /// The track of a chain of which nothing was known before `place`.
-    pub(crate) fn or_new(self, place: &'static Location<'static>, ok: bool) -> Track {
+    pub(crate) fn or_new<T: 'static>(
+        self,
+        place: &'static Location<'static>,
+        state: &DeferredState<T>,
+    ) -> Track {
         if self.0.is_some() {
             return self;
         }
         let track = Track::new(place);
-        track.fired(ok);
+        if let DeferredState::Fired(result) = state {
+            track.fired(result);
+        }
         track
     }
 
@@ -192,37 +296,65 @@ impl Track {
         self.0
     }
 
-    pub(crate) fn fired(&self, ok: bool) {
+    pub(crate) fn fired<T: 'static>(&self, result: &Settled<T>) {
         if let Some(record) = &self.0 {
-            record.came(None, Side::of(ok));
+            record.came(None, result);
+        }
+    }
+
+    /// It fired with a value that may go back.
+    pub(crate) fn lent(&self) {
+        if let Some(record) = &self.0 {
+            record.came_unseen(None, &Came { side: Side::Value, error: None, panicked: false });
         }
     }
 
     pub(crate) fn gathers<'a>(&self, members: impl Iterator<Item = &'a Track>) {
-        if let Some(record) = &self.0 {
-            record.story.borrow_mut().members =
-                members.filter_map(|member| member.0.as_ref().map(Rc::downgrade)).collect();
+        let Some(record) = &self.0 else { return };
+        let members: Vec<&Rc<Record>> = members.filter_map(|member| member.0.as_ref()).collect();
+        let shown = members.iter().take(MEMBERS).map(|member| member.id).collect();
+        record.happen(What::Gathers { members: shown, count: members.len() });
+        record.members.replace(members.iter().map(|member| member.id).collect());
+        for (index, member) in members.iter().take(MEMBERS).enumerate() {
+            let ladder = member.ladder.borrow();
+            let link = Link::Member { list: record.id, index, position: ladder.length() };
+            if let Some(entry) = record.ladder.borrow_mut().members.get_mut(index) {
+                (entry.name, entry.outcome) = (ladder.name.clone(), ladder.outcome().cloned());
+            }
+            member.links.borrow_mut().push(link);
         }
     }
 
     pub(crate) fn name(&self, name: &str) {
         if let Some(record) = &self.0 {
-            let mut story = record.story.borrow_mut();
-            let named = Some(name.to_owned());
-            match story.stages.last_mut() {
-                Some(stage) => stage.name = named,
-                None => story.name = named,
-            }
+            let stage = record.last_stage();
+            record.happen(What::Named { stage, name: name.into() });
+        }
+    }
+
+    pub(crate) fn show<T: Debug + 'static>(&self, state: &DeferredState<T>) {
+        let Some(record) = &self.0 else { return };
+        let stage = record.last_stage();
+        let show: fn(&T) -> String = |value| format!("{value:?}");
+        record.shows.borrow_mut().push((stage, Box::new(show)));
+        match state {
+            DeferredState::Fired(result) => record.show(stage, result),
+            DeferredState::Pending(pending) => pending.look_at_result(|result| record.show(stage, result)),
         }
     }
 
     pub(crate) fn step(&self, kind: StageKind, added_at: &'static Location<'static>) -> StageTrack {
         StageTrack(self.0.as_ref().map(|record| {
-            let mut story = record.story.borrow_mut();
-            let stage = Stage { name: None, kind, added_at, entered: None, left: None, waited_on: None };
-            story.stages.push(stage);
-            (record.clone(), story.stages.len() - 1)
+            let stage = record.ladder.borrow().length();
+            record.happen(What::Chained { stage, kind, at: added_at });
+            (record.clone(), stage)
         }))
+    }
+}
+
+impl Record {
+    fn last_stage(&self) -> Option<usize> {
+        self.ladder.borrow().length().checked_sub(1)
     }
 }
 
@@ -230,26 +362,28 @@ impl Track {
 pub(crate) struct StageTrack(Option<(Rc<Record>, usize)>);
 
 impl StageTrack {
-    pub(crate) fn entered(&self, ok: bool) {
-        if let Some((record, index)) = &self.0 {
-            record.story.borrow_mut().stages[*index].entered = Some(Side::of(ok));
+    pub(crate) fn entered<T: 'static>(&self, input: &Settled<T>) {
+        if let Some((record, stage)) = &self.0 {
+            // Where it came from another chain, it was not seen before.
+            record.show(stage.checked_sub(1), input);
+            record.happen(What::Entered { stage: *stage, side: Side::of(input.is_ok()) });
+            record.tell_list(*stage);
         }
     }
 
-    pub(crate) fn left<T>(&self, outcome: &Deferred<T>) {
-        let Some((record, index)) = &self.0 else { return };
+    pub(crate) fn left<T: 'static>(&self, outcome: &Deferred<T>) {
+        let Some((record, stage)) = &self.0 else { return };
         match &outcome.0 {
-            DeferredState::Fired(result) => record.came(Some(*index), Side::of(result.is_ok())),
-            DeferredState::Pending(_) => {
+            DeferredState::Fired(result) => record.came(Some(*stage), result),
+            DeferredState::Pending(pending) => {
                 let Some(inner) = &outcome.1.0 else { return };
-                if let Some(side) = inner.outcome() {
-                    return record.came(Some(*index), side);
+                let came = inner.ladder.borrow().outcome().map(|outcome| outcome.came.clone());
+                if let Some(came) = came {
+                    record.came_unseen(Some(*stage), &came);
+                    return pending.look_at_result(|result| record.show(Some(*stage), result));
                 }
-                let name = inner.story.borrow().name.clone();
-                let waited_on =
-                    Waited { id: inner.id, made_at: inner.made_at.get(), name, record: Rc::downgrade(inner) };
-                record.story.borrow_mut().stages[*index].waited_on = Some(waited_on);
-                inner.waited_for_in(record, *index);
+                record.happen(What::Waits { stage: *stage, on: inner.id });
+                inner.waited_for_in(record, *stage);
             }
         }
     }

@@ -1,31 +1,43 @@
-//! The path of a result, as a picture: the two ladders that a result climbs down.
+//! A ladder as a picture: the two ladders that a result climbs down.
 
 use std::fmt::Write;
-use std::panic::Location;
 
-use super::record::{Record, Side, Stage};
-use super::{Path, StageKind};
+use super::ladder::{Ladder, LadderStage, StageResult, short};
+use super::paint::{breadth_of, cut, escape, place, style};
+use super::{Moment, Side, StageKind};
 
 const WIDTH: i32 = 640;
-const TOP: i32 = 109;
-const GAP: i32 = 50;
+/// What a column for awaited Deferreds and members adds.
+const BESIDE: i32 = 270;
+const TOP: i32 = 116;
+const GAP: i32 = 54;
 const BOX: (i32, i32) = (248, 46);
-/// What the two lines about a wait add to a box.
-const WAIT: i32 = 36;
+/// The height of each further line of text in a box.
+const LINE: i32 = 16;
 const COLUMN: [i32; 2] = [168, 472];
+/// Members of a list that are drawn.
+const MEMBERS: usize = 12;
 
-const GREEN: &str = "#2a9d6f";
-const RED: &str = "#d1495b";
-const INK: &str = "#2b2d42";
-const PALE: &str = "#9aa0ac";
-const LINE: &str = "#d9dce3";
-
-impl Path {
-    /// A picture of it, an SVG document: callbacks on the left, errbacks on the right, and the way the result
-    /// took between them. Boxes that are filled have run, those that a line joins are of one stage, and a
-    /// ring stands where the result waits. What is too long for its place is cut, and whole in the tooltip.
+impl Ladder {
+    /// Draws the ladder as an SVG document: callbacks on the left, errbacks on the right, and the way of the result
+    /// between them.
+    ///
+    /// A dot marks the start and a square the end of the way; a ring marks where the result waits. Filled boxes have
+    /// run. Boxes that a line joins are the two functions of one stage. The Deferred that a stage waits for, and the
+    /// members of a list, stand beside the ladder. Text that is too long is cut, and complete in a tooltip. The colors
+    /// follow the reader's light or dark color scheme.
     pub fn svg(&self) -> String {
-        let mut picture = Picture { svg: String::new(), record: &self.0 };
+        self.draw(false)
+    }
+
+    /// As [`svg`](Ladder::svg), for a page that plays a recording: elements carry the steps at which they appear and go.
+    #[doc(hidden)]
+    pub fn svg_with_steps(&self) -> String {
+        self.draw(true)
+    }
+
+    fn draw(&self, steps: bool) -> String {
+        let mut picture = Picture { svg: String::new(), ladder: self, steps };
         // Writing to a string cannot fail.
         let _ = picture.draw();
         picture.svg
@@ -34,235 +46,522 @@ impl Path {
 
 struct Picture<'a> {
     svg: String,
-    record: &'a Record,
+    ladder: &'a Ladder,
+    steps: bool,
 }
 
-/// Where a stage is.
+/// Where a stage is: its boxes, and what stands beside it.
 #[derive(Clone, Copy)]
 struct Row {
     top: i32,
     bottom: i32,
 }
 
-/// Top to bottom, and where the next one would begin.
-fn rows(stages: &[Stage]) -> (Vec<Row>, i32) {
-    let mut top = TOP;
-    let rows = stages.iter().map(|stage| {
-        let bottom = top + BOX.1 + if stage.waited_on.is_some() { WAIT } else { 0 };
-        let row = Row { top, bottom };
-        top = bottom + GAP;
-        row
-    });
-    (rows.collect(), top)
+/// Size, class, weight and anchor of a text.
+#[derive(Clone, Copy)]
+struct Style(i32, &'static str, i32, Anchor);
+
+#[derive(Clone, Copy)]
+enum Anchor {
+    Start,
+    Middle,
+    End,
 }
+
+/// When something appears and when it goes.
+type Span = (Option<Moment>, Option<Moment>);
+
+const ALWAYS: Span = (None, None);
 
 fn x(side: Side) -> i32 {
     COLUMN[usize::from(side == Side::Failure)]
 }
 
-fn color(side: Side) -> &'static str {
-    if side == Side::Value { GREEN } else { RED }
+/// One of two classes, by side.
+fn by(side: Side, value: &'static str, failure: &'static str) -> &'static str {
+    if side == Side::Value { value } else { failure }
+}
+
+fn box_height(stage: &LadderStage) -> i32 {
+    let panicked = stage.left.as_ref().is_some_and(|left| left.came.panicked);
+    BOX.1 + LINE * (i32::from(stage.wait.is_some()) + i32::from(panicked))
+}
+
+/// The height of the box for an awaited Deferred.
+fn beside_height(inner: Option<&Ladder>) -> i32 {
+    let lines = inner.map_or(1, |inner| 3 + inner.stages.len() + usize::from(inner.forgotten > 0));
+    14 + LINE * i32::try_from(lines).unwrap_or(1)
 }
 
 impl Picture<'_> {
     fn draw(&mut self) -> std::fmt::Result {
-        let record = self.record;
-        let story = record.story.borrow();
-        let (rows, end) = rows(&story.stages);
-        let height = end + 40;
+        let ladder = self.ladder;
+        let has_members = ladder.member_count > 0;
+        let beside = has_members || ladder.stages.iter().any(|stage| stage.wait.is_some());
+        let width = WIDTH + if beside { BESIDE } else { 0 };
+        let members = ladder.members.len().min(MEMBERS);
+        let members_height = 14 + LINE * (i32::try_from(members).unwrap_or(0) + 2);
+        let (rows, end) = self.rows(if has_members { 60 + members_height + 14 } else { TOP });
+        let height = end + 44;
         write!(
             self.svg,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
-             height=\"{height}\" font-family=\"system-ui, sans-serif\" text-anchor=\"middle\">\n\
-             <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"tw-ladder\" role=\"img\" viewBox=\"0 0 {width} {height}\" \
+             width=\"{width}\" height=\"{height}\" font-family=\"system-ui, sans-serif\">\n\
+             <title>The path of {}</title>\n<desc>{}</desc>\n",
+            escape(&ladder.title()),
+            escape(&ladder.to_string())
         )?;
-        let title = story.name.clone().unwrap_or_else(|| format!("Deferred #{}", record.id));
-        self.text((WIDTH / 2, 30), WIDTH - 40, Style(17, INK, 600), &title)?;
-        let made_at = format!("made at {}", place(record.made_at.get()));
-        self.text((WIDTH / 2, 49), WIDTH - 40, Style(11, PALE, 400), &made_at)?;
+        self.svg.push_str(&style());
+        self.svg.push_str("<rect class=\"tw-bg\" width=\"100%\" height=\"100%\"/>\n");
+        let middle = Anchor::Middle;
+        self.text((WIDTH / 2, 30), WIDTH - 40, Style(17, "tw-ink", 600, middle), &ladder.title(), ALWAYS)?;
+        let made_at =
+            ladder.made_at.map_or_else(String::new, |made_at| format!("made at {}", place(made_at)));
+        self.text((WIDTH / 2, 49), WIDTH - 40, Style(11, "tw-mut", 400, middle), &made_at, ALWAYS)?;
         for (side, heading) in [(Side::Value, "callbacks"), (Side::Failure, "errbacks")] {
-            self.text((x(side), 71), BOX.0, Style(12, color(side), 600), heading)?;
-            let from = TOP - 21;
+            let style = Style(12, by(side, "tw-vt", "tw-ft"), 600, middle);
+            self.text((x(side), 71), BOX.0, style, heading, ALWAYS)?;
+            let from = TOP - 26;
             writeln!(
                 self.svg,
-                "<path d=\"M{0} {from}V{end}\" stroke=\"{LINE}\" stroke-width=\"2\" stroke-dasharray=\"2 6\" \
+                "<path class=\"tw-line\" d=\"M{0} {from}V{end}\" stroke-width=\"2\" stroke-dasharray=\"1 6\" \
                  stroke-linecap=\"round\"/>",
                 x(side)
             )?;
         }
-        let waits_at = self.way(&story.stages, &rows, end, story.fired)?;
-        for (index, (stage, row)) in story.stages.iter().zip(&rows).enumerate() {
-            if stage.handles(Side::Value) && stage.handles(Side::Failure) {
-                let at = row.top + BOX.1 / 2;
-                writeln!(
-                    self.svg,
-                    "<path d=\"M{} {at}H{}\" stroke=\"{LINE}\" stroke-width=\"2\"/>",
-                    x(Side::Value),
-                    x(Side::Failure)
-                )?;
-            }
+        if ladder.forgotten > 0 {
+            let text = format!("{} earlier stages are not shown", ladder.forgotten);
+            self.text((WIDTH / 2, 90), BOX.0, Style(11, "tw-mut", 400, middle), &text, ALWAYS)?;
+        }
+        self.joins(&rows)?;
+        let ring = self.way(&rows, end)?;
+        for (stage, row) in ladder.stages.iter().zip(&rows) {
             for side in [Side::Value, Side::Failure] {
-                if stage.handles(side) {
-                    self.stage(index, stage, *row, side)?;
+                if stage.kind.handles(side) {
+                    self.stage(stage, *row, side)?;
                 }
             }
         }
-        if let Some((side, at)) = waits_at {
-            self.dot(side, at, "#ffffff")?;
+        for (stage, row) in ladder.stages.iter().zip(&rows) {
+            self.awaited(stage, *row)?;
+        }
+        if has_members {
+            self.members(60, members_height, rows.first().map_or(end, |row| row.top) - 26)?;
+        }
+        if let Some((side, at, span)) = ring {
+            self.ring(side, at, span)?;
         }
         self.svg.push_str("</svg>\n");
         Ok(())
     }
 
-    /// The line from stage to stage, as far as the result has come; where it waits, if it does.
-    fn way(
-        &mut self,
-        stages: &[Stage],
-        rows: &[Row],
-        end: i32,
-        fired: Option<Side>,
-    ) -> Result<Option<(Side, i32)>, std::fmt::Error> {
-        let Some(mut side) = fired else {
-            self.text((WIDTH / 2, TOP - 17), BOX.0, Style(11, PALE, 400), "not fired")?;
-            return Ok(None);
-        };
-        let mut from = TOP - 23;
-        self.dot(side, from, color(side))?;
-        for (index, (stage, row)) in stages.iter().zip(rows).enumerate() {
-            let Some(entered) = stage.entered else { return Ok(None) };
-            self.line(entered, from, row.bottom)?;
-            from = row.bottom;
-            match self.record.came_out(index) {
-                Some(out) => side = out,
-                None => return Ok(Some((entered, row.bottom))),
-            }
-            // A change of sides is drawn below the stage that made it.
-            if side != entered {
-                from = row.bottom + GAP - 6;
-                self.crossing(entered, row.bottom, side, from)?;
+    /// The rows from the top down, and the place of the end mark.
+    fn rows(&self, mut top: i32) -> (Vec<Row>, i32) {
+        let rows = self.ladder.stages.iter().map(|stage| {
+            let bottom = top + box_height(stage);
+            let row = Row { top, bottom };
+            let beside = stage.wait.as_ref().map_or(0, |wait| beside_height(wait.inner.as_deref()) + 10);
+            top = (bottom + GAP).max(top + beside);
+            row
+        });
+        let rows = rows.collect();
+        (rows, top)
+    }
+
+    /// The lines between the two functions of one stage.
+    fn joins(&mut self, rows: &[Row]) -> std::fmt::Result {
+        for (stage, row) in self.ladder.stages.iter().zip(rows) {
+            if stage.kind.handles(Side::Value) && stage.kind.handles(Side::Failure) {
+                let (at, [left, right]) = (row.top + BOX.1 / 2, COLUMN);
+                let span = self.span((stage.added, None));
+                writeln!(
+                    self.svg,
+                    "<path class=\"tw-line\"{span} d=\"M{left} {at}H{right}\" stroke-width=\"2\"/>"
+                )?;
             }
         }
-        self.line(side, from, end)?;
-        self.dot(side, end, color(side))?;
+        Ok(())
+    }
+
+    /// The line from stage to stage, as far as the result has come; where it waits, if it does.
+    fn way(&mut self, rows: &[Row], end: i32) -> Result<Option<(Side, i32, Span)>, std::fmt::Error> {
+        let ladder = self.ladder;
+        let start = rows.first().map_or(end, |row| row.top) - 30;
+        let fired = ladder.fired.as_ref();
+        let (first, at) = match (fired, ladder.stages.first().and_then(|stage| stage.entered)) {
+            (Some(fired), _) => (fired.side(), fired.at),
+            // The recording has forgotten the rest.
+            (None, Some((side, at))) => (side, at),
+            (None, None) => {
+                let text = if ladder.member_count > 0 { "waits for its members" } else { "not fired" };
+                let style = Style(11, "tw-mut", 400, Anchor::Middle);
+                self.text((WIDTH / 2, start + 4), 180, style, text, ALWAYS)?;
+                return Ok(None);
+            }
+        };
+        if self.steps {
+            let style = Style(11, "tw-mut", 400, Anchor::Middle);
+            self.text((WIDTH / 2, start + 4), 180, style, "not fired", (None, at))?;
+        }
+        let (mut side, mut from, mut at) = (first, start, at);
+        self.start(first, start, at)?;
+        if let Some(fired) = fired {
+            let after = match (fired.at, ladder.made) {
+                (Some(fired), Some(made)) if fired.time > made.time => {
+                    format!("after {}", short(fired.time - made.time))
+                }
+                _ => String::new(),
+            };
+            let text = [fired.text().unwrap_or_default(), &after].join("  ");
+            self.beside_rail(first, start + 4, text.trim(), fired.at)?;
+        }
+        for (index, (stage, row)) in ladder.stages.iter().zip(rows).enumerate() {
+            let Some((entered, entered_at)) = stage.entered else { return Ok(None) };
+            at = entered_at;
+            self.line(entered, from, row.bottom, at)?;
+            if stage.kind.handles(entered) {
+                self.arrow(entered, row.top, at)?;
+            }
+            from = row.bottom;
+            let left = stage.left.as_ref();
+            let left_at = left.and_then(|left| left.at);
+            match ladder.came_out(index) {
+                Some(out) => side = out,
+                None => return Ok(Some((entered, row.bottom, (entered_at, None)))),
+            }
+            let next = rows.get(index + 1).map_or(end, |next| next.top);
+            let text = left.filter(|_| stage.ran()).and_then(StageResult::text).unwrap_or_default();
+            // A change of sides is drawn below the stage that made it.
+            if side != entered {
+                from = next - 8;
+                self.crossing(entered, row.bottom, side, from, left_at)?;
+                self.on_crossing(side, (row.bottom + from) / 2, text, left_at)?;
+            } else {
+                self.beside_rail(side, row.bottom + GAP / 2 + 3, text, left_at)?;
+            }
+            at = left_at;
+        }
+        self.line(side, from, end, at)?;
+        self.end(side, end, at)?;
         Ok(None)
     }
 
-    fn line(&mut self, side: Side, top: i32, bottom: i32) -> std::fmt::Result {
-        let (x, color) = (x(side), color(side));
-        writeln!(self.svg, "<path d=\"M{x} {top}V{bottom}\" stroke=\"{color}\" stroke-width=\"4\"/>")
-    }
-
-    fn crossing(&mut self, from: Side, top: i32, to: Side, bottom: i32) -> std::fmt::Result {
-        let (x0, x1, color) = (x(from), x(to), color(to));
-        let middle = (top + bottom) / 2;
+    /// The value or the error that changes sides, on a ground of its own.
+    fn on_crossing(&mut self, side: Side, y: i32, text: &str, at: Option<Moment>) -> std::fmt::Result {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let (x, widest) = ((COLUMN[0] + COLUMN[1]) / 2, 280);
+        let width = ((breadth_of(text) * 11.0) as i32 + 14).min(widest);
+        let span = self.span((at, None));
         writeln!(
             self.svg,
-            "<path d=\"M{x0} {top}C{x0} {middle} {x1} {middle} {x1} {bottom}\" fill=\"none\" stroke=\"{color}\" \
-             stroke-width=\"4\"/>"
+            "<rect class=\"tw-bg\"{span} x=\"{}\" y=\"{}\" width=\"{width}\" height=\"18\" rx=\"4\"/>",
+            x - width / 2,
+            y - 9
+        )?;
+        let style = Style(11, by(side, "tw-vt", "tw-ft"), 600, Anchor::Middle);
+        self.text((x, y + 4), widest - 10, style, text, (at, None))
+    }
+
+    /// The value or the error that is on its way, on the inner side of its rail.
+    fn beside_rail(&mut self, side: Side, y: i32, text: &str, at: Option<Moment>) -> std::fmt::Result {
+        let (x, anchor) = match side {
+            Side::Value => (x(side) + 13, Anchor::Start),
+            Side::Failure => (x(side) - 13, Anchor::End),
+        };
+        let style = Style(11, by(side, "tw-vt tw-halo", "tw-ft tw-halo"), 600, anchor);
+        self.text((x, y), 250, style, text, (at, None))
+    }
+
+    fn start(&mut self, side: Side, at: i32, moment: Option<Moment>) -> std::fmt::Result {
+        let (x, span) = (x(side), self.span((moment, None)));
+        writeln!(
+            self.svg,
+            "<circle class=\"{} tw-start\"{span} cx=\"{x}\" cy=\"{at}\" r=\"7\"/>",
+            by(side, "tw-v", "tw-f")
         )
     }
 
-    fn dot(&mut self, side: Side, at: i32, fill: &str) -> std::fmt::Result {
-        let (x, color) = (x(side), color(side));
+    fn end(&mut self, side: Side, at: i32, moment: Option<Moment>) -> std::fmt::Result {
+        let (x, span) = (x(side), self.span((moment, None)));
+        self.arrow(side, at, moment)?;
         writeln!(
             self.svg,
-            "<circle cx=\"{x}\" cy=\"{at}\" r=\"6\" fill=\"{fill}\" stroke=\"{color}\" stroke-width=\"3\"/>"
+            "<rect class=\"{} tw-end\"{span} x=\"{}\" y=\"{at}\" width=\"14\" height=\"14\"/>",
+            by(side, "tw-v", "tw-f"),
+            x - 7
+        )?;
+        let word = if side == Side::Value { "a value" } else { "a failure" };
+        let style = Style(11, by(side, "tw-vt", "tw-ft"), 600, Anchor::Middle);
+        self.text((x, at + 30), BOX.0, style, word, (moment, None))
+    }
+
+    fn ring(&mut self, side: Side, at: i32, span: Span) -> std::fmt::Result {
+        let (x, span) = (x(side), self.span(span));
+        writeln!(
+            self.svg,
+            "<circle class=\"{} tw-ring\"{span} cx=\"{x}\" cy=\"{at}\" r=\"7\" stroke-width=\"3\"/>",
+            by(side, "tw-vr", "tw-fr")
+        )
+    }
+
+    fn line(&mut self, side: Side, top: i32, bottom: i32, at: Option<Moment>) -> std::fmt::Result {
+        let (x, class, span) = (x(side), by(side, "tw-vl", "tw-fl"), self.span((at, None)));
+        writeln!(self.svg, "<path class=\"{class}\"{span} d=\"M{x} {top}V{bottom}\" stroke-width=\"4\"/>")
+    }
+
+    /// An arrowhead that points down at this place.
+    fn arrow(&mut self, side: Side, tip: i32, at: Option<Moment>) -> std::fmt::Result {
+        let (x, class, span) = (x(side), by(side, "tw-v", "tw-f"), self.span((at, None)));
+        writeln!(
+            self.svg,
+            "<path class=\"{class} tw-arrow\"{span} d=\"M{} {top}L{} {top}L{x} {tip}Z\"/>",
+            x - 8,
+            x + 8,
+            top = tip - 11
+        )
+    }
+
+    fn crossing(
+        &mut self,
+        from: Side,
+        top: i32,
+        to: Side,
+        bottom: i32,
+        at: Option<Moment>,
+    ) -> std::fmt::Result {
+        let (x0, x1, class, span) = (x(from), x(to), by(to, "tw-vl", "tw-fl"), self.span((at, None)));
+        let middle = (top + bottom) / 2;
+        writeln!(
+            self.svg,
+            "<path class=\"{class}\"{span} d=\"M{x0} {top}C{x0} {middle} {x1} {middle} {x1} {bottom}\" stroke-width=\"4\"/>"
         )
     }
 
     /// The box of a function, filled if it ran.
-    fn stage(&mut self, index: usize, stage: &Stage, row: Row, side: Side) -> std::fmt::Result {
-        let ran = stage.entered == Some(side);
-        let (fill, edge, ink, faint) = match (ran, side) {
-            (true, Side::Value) => (GREEN, GREEN, "#ffffff", "#d8f3e6"),
-            (true, Side::Failure) => (RED, RED, "#ffffff", "#fbdfe3"),
-            (false, _) => ("#ffffff", LINE, PALE, PALE),
-        };
+    fn stage(&mut self, stage: &LadderStage, row: Row, side: Side) -> std::fmt::Result {
+        let entered = stage.entered.filter(|(entered, _)| *entered == side);
+        let appears = if self.steps { stage.added } else { None };
+        if entered.is_none() || self.steps {
+            self.stage_box(stage, row, side, false, (appears, None))?;
+        }
+        if let Some((_, at)) = entered {
+            self.stage_box(stage, row, side, true, (at, None))?;
+        }
+        Ok(())
+    }
+
+    fn stage_box(
+        &mut self,
+        stage: &LadderStage,
+        row: Row,
+        side: Side,
+        ran: bool,
+        span: Span,
+    ) -> std::fmt::Result {
+        let class = if ran { by(side, "tw-v", "tw-f") } else { "tw-box" };
+        let (strong, faint) = if ran { ("tw-on", "tw-on") } else { ("tw-mut", "tw-mut") };
         let (center, left, width) = (x(side), x(side) - BOX.0 / 2, BOX.0 - 16);
-        let waited_on = stage.waited_on.as_ref().filter(|_| ran);
-        let height = if waited_on.is_some() { BOX.1 + WAIT } else { BOX.1 };
+        let panicked = ran && stage.left.as_ref().is_some_and(|left| left.came.panicked);
         writeln!(
             self.svg,
-            "<rect x=\"{left}\" y=\"{}\" width=\"{}\" height=\"{height}\" rx=\"9\" fill=\"{fill}\" \
-             stroke=\"{edge}\" stroke-width=\"1.5\"/>",
-            row.top, BOX.0
+            "<rect class=\"{class}\"{} x=\"{left}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"9\" stroke-width=\"1.5\"/>",
+            self.span(span),
+            row.top,
+            BOX.0,
+            row.bottom - row.top
         )?;
         let kind = match stage.kind {
-            StageKind::Callback => "callback",
-            StageKind::Errback => "errback",
-            StageKind::Callbacks if side == Side::Value => "callback",
-            StageKind::Callbacks => "errback",
-            StageKind::Both => "both",
+            StageKind::Callbacks if side == Side::Failure => "errback",
+            StageKind::Callbacks => "callback",
+            kind => kind.word(),
         };
         let name = stage.name.as_deref().unwrap_or(kind);
-        self.text((center, row.top + 20), width, Style(13, ink, 600), name)?;
-        self.text((center, row.top + 37), width, Style(10, faint, 400), &place(stage.added_at))?;
-        let Some(waited_on) = waited_on else { return Ok(()) };
-        let verb = if self.record.came_out(index).is_some() { "waited for" } else { "waits for" };
-        let what = waited_on.name.clone().unwrap_or_else(|| format!("#{}", waited_on.id));
-        let made_at = format!("made at {}", place(waited_on.made_at));
-        self.text((center, row.top + 57), width, Style(11, ink, 400), &format!("{verb} {what}"))?;
-        self.text((center, row.top + 72), width, Style(10, faint, 400), &made_at)
+        let middle = Anchor::Middle;
+        self.text((center, row.top + 20), width, Style(13, strong, 600, middle), name, span)?;
+        let added_at = place(stage.added_at);
+        self.text((center, row.top + 37), width, Style(11, faint, 400, middle), &added_at, span)?;
+        let mut y = row.top + 37 + LINE;
+        if let Some(wait) = stage.wait.as_ref().filter(|_| ran) {
+            let left_at = stage.left.as_ref().and_then(|left| left.at);
+            let style = Style(11, strong, 600, middle);
+            let done = self.ladder.stages.iter().position(|other| std::ptr::eq(other, stage));
+            let done = done.and_then(|index| self.ladder.came_out(index)).is_some();
+            if !done || self.steps {
+                self.text(
+                    (center, y),
+                    width,
+                    style,
+                    &format!("waits for {}", wait.title()),
+                    (wait.at, left_at),
+                )?;
+            }
+            if done {
+                let waited = match stage.waited() {
+                    Some(waited) => format!("waited {} for {}", short(waited), wait.title()),
+                    None => format!("waited for {}", wait.title()),
+                };
+                self.text((center, y), width, style, &waited, (left_at, None))?;
+            }
+            y += LINE;
+        }
+        if panicked {
+            let at = stage.left.as_ref().and_then(|left| left.at);
+            self.text((center, y), width, Style(11, strong, 700, middle), "\u{26a0} panicked", (at, None))?;
+        }
+        Ok(())
+    }
+
+    /// The Deferred that a stage waits for, beside it.
+    fn awaited(&mut self, stage: &LadderStage, row: Row) -> std::fmt::Result {
+        let (Some(wait), Some((side, _))) = (&stage.wait, stage.entered) else { return Ok(()) };
+        let inner = wait.inner.as_deref();
+        let height = beside_height(inner);
+        let (left, span) = (WIDTH - 4, (wait.at, None));
+        let (y, from) = (row.top + 14, x(side) + BOX.0 / 2);
+        self.panel((left, row.top), (BESIDE - 12, height), span)?;
+        let at = self.span(span);
+        writeln!(
+            self.svg,
+            "<path class=\"tw-line\"{at} d=\"M{from} {y}H{left}\" stroke-width=\"2\" stroke-dasharray=\"5 4\"/>"
+        )?;
+        let left_at = stage.left.as_ref().and_then(|left| left.at);
+        match &stage.left {
+            Some(result) => {
+                // The result has come back.
+                let (class, at) = (by(result.side(), "tw-v", "tw-f"), self.span((left_at, None)));
+                writeln!(self.svg, "<path class=\"{class} tw-arrow\"{at} d=\"M{from} {y}l11 -7v14Z\"/>")?;
+            }
+            None => {
+                let class = by(side, "tw-v", "tw-f");
+                writeln!(self.svg, "<path class=\"{class} tw-arrow\"{at} d=\"M{left} {y}l-11 -7v14Z\"/>")?;
+            }
+        }
+        let (text, mut y) = (left + 14, row.top + 20);
+        let start = Anchor::Start;
+        let Some(inner) = inner else {
+            return self.text((text, y), 220, Style(12, "tw-ink", 600, start), &wait.title(), span);
+        };
+        self.text((text, y), 220, Style(12, "tw-ink", 600, start), &inner.title(), span)?;
+        y += LINE;
+        if let Some(made_at) = inner.made_at {
+            let made_at = format!("made at {}", place(made_at));
+            self.text((text, y), 230, Style(11, "tw-mut", 400, start), &made_at, span)?;
+            y += LINE;
+        }
+        if inner.forgotten > 0 {
+            let more = format!("{} stages before", inner.forgotten);
+            self.text((text, y), 230, Style(11, "tw-mut", 400, start), &more, span)?;
+            y += LINE;
+        }
+        for stage in &inner.stages {
+            let name = stage.name.as_deref().unwrap_or(stage.kind.word());
+            let ran = stage.entered.filter(|_| stage.ran());
+            self.mark((text + 5, y - 4), ran.map(|(side, _)| side), ran.map_or(span, |(_, at)| (at, None)))?;
+            self.text((text + 18, y), 200, Style(11, "tw-ink", 400, start), name, span)?;
+            y += LINE;
+        }
+        let outcome = inner.outcome().map(|outcome| (outcome.side(), outcome.text(), outcome.at));
+        let (class, told, at) = match outcome {
+            Some((side, told, at)) => (by(side, "tw-vt", "tw-ft"), told.unwrap_or(side.word()), at),
+            None => ("tw-mut", "not fired", None),
+        };
+        self.text((text, y), 230, Style(11, class, 600, start), told, (at.or(wait.at), None))
+    }
+
+    /// The members of a list, beside the start.
+    fn members(&mut self, top: i32, height: i32, start: i32) -> std::fmt::Result {
+        let ladder = self.ladder;
+        let left = WIDTH - 4;
+        self.panel((left, top), (BESIDE - 12, height), ALWAYS)?;
+        let (x, y) = (ladder.fired.as_ref().map_or(COLUMN[1], |fired| x(fired.side())), start - 4);
+        writeln!(
+            self.svg,
+            "<path class=\"tw-line\" d=\"M{left} {y}H{}\" stroke-width=\"2\" stroke-dasharray=\"5 4\"/>",
+            x + 9
+        )?;
+        let (text, mut y) = (left + 14, top + 20);
+        let heading = format!("{} members", ladder.member_count);
+        self.text((text, y), 220, Style(12, "tw-ink", 600, Anchor::Start), &heading, ALWAYS)?;
+        for member in ladder.members.iter().take(MEMBERS) {
+            y += LINE;
+            let outcome = member.outcome.as_ref();
+            let at = outcome.and_then(|outcome| outcome.at);
+            self.mark((text + 5, y - 4), outcome.map(StageResult::side), (at, None))?;
+            let style = Style(11, "tw-ink", 400, Anchor::Start);
+            let told = match outcome {
+                Some(outcome) => match outcome.text() {
+                    Some(text) => format!("{}: {text}", member.title()),
+                    None => member.title(),
+                },
+                None => format!("{} (waiting)", member.title()),
+            };
+            self.text((text + 18, y), 205, style, &told, ALWAYS)?;
+        }
+        match ladder.member_count.saturating_sub(MEMBERS.min(ladder.members.len())) {
+            0 => Ok(()),
+            more => {
+                let style = Style(11, "tw-mut", 400, Anchor::Start);
+                self.text((text, y + LINE), 220, style, &format!("and {more} more"), ALWAYS)
+            }
+        }
+    }
+
+    fn panel(&mut self, (x, y): (i32, i32), (width, height): (i32, i32), span: Span) -> std::fmt::Result {
+        let span = self.span(span);
+        writeln!(
+            self.svg,
+            "<rect class=\"tw-panel\"{span} x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>"
+        )
+    }
+
+    /// A small dot: filled for a side, or empty.
+    fn mark(&mut self, (x, y): (i32, i32), side: Option<Side>, span: Span) -> std::fmt::Result {
+        if side.is_none() || self.steps {
+            writeln!(
+                self.svg,
+                "<circle class=\"tw-box\" cx=\"{x}\" cy=\"{y}\" r=\"4.5\" stroke-width=\"1.5\"/>"
+            )?;
+        }
+        let Some(side) = side else { return Ok(()) };
+        let (class, span) = (by(side, "tw-v", "tw-f"), self.span(span));
+        writeln!(
+            self.svg,
+            "<circle class=\"{class}\"{span} cx=\"{x}\" cy=\"{y}\" r=\"4.5\" stroke-width=\"1.5\"/>"
+        )
     }
 
     /// A line of text, cut to a width.
-    fn text(&mut self, at: (i32, i32), width: i32, style: Style, text: &str) -> std::fmt::Result {
-        let Style(size, fill, weight) = style;
+    fn text(&mut self, at: (i32, i32), width: i32, style: Style, text: &str, span: Span) -> std::fmt::Result {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let Style(size, class, weight, anchor) = style;
         let ems = f64::from(width) / f64::from(size) * if weight > 400 { 1.0 } else { 1.1 };
         let shown = cut(text, ems);
         let title = if shown == text { String::new() } else { format!("<title>{}</title>", escape(text)) };
+        let anchor = match anchor {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        };
         writeln!(
             self.svg,
-            "<text x=\"{}\" y=\"{}\" font-size=\"{size}\" font-weight=\"{weight}\" fill=\"{fill}\">{title}{}</text>",
+            "<text class=\"{class}\"{} x=\"{}\" y=\"{}\" font-size=\"{size}\" font-weight=\"{weight}\" \
+             text-anchor=\"{anchor}\">{title}{}</text>",
+            self.span(span),
             at.0,
             at.1,
             escape(&shown)
         )
     }
-}
 
-/// Size, color, weight.
-struct Style(i32, &'static str, i32);
-
-/// What XML can hold of it, with its marks made harmless.
-fn escape(text: &str) -> String {
-    let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    visible.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// The file's own name and the line.
-fn place(location: &Location<'_>) -> String {
-    let file = location.file();
-    format!("{}:{}", file.rsplit(['/', '\\']).next().unwrap_or(file), location.line())
-}
-
-/// As much of it as fits a width, in units of the font's size.
-fn cut(text: &str, width: f64) -> String {
-    let mut left = width;
-    let fits = |c: char| {
-        left -= breadth(c);
-        left >= 0.0
-    };
-    if text.chars().all(fits) {
-        return text.to_owned();
-    }
-    left = width - 1.0;
-    text.chars()
-        .take_while(|c| {
-            left -= breadth(*c);
-            left >= 0.0
-        })
-        .chain(['…'])
-        .collect()
-}
-
-/// How wide a character is in the broadest of the usual fonts, set bold.
-fn breadth(c: char) -> f64 {
-    match c {
-        ' ' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | 'i' | 'j' | 'l' | '(' | ')' | '/' => 0.42,
-        'm' | 'w' | 'M' | 'W' | '@' | '%' => 1.1,
-        'A'..='Z' => 0.8,
-        '\0'..='\u{10ff}' => 0.7,
-        _ => 1.0,
+    /// The attributes that tell a page when to show an element.
+    fn span(&self, (from, until): Span) -> String {
+        let attribute = |name: &str, moment: Option<Moment>| {
+            moment.map_or_else(String::new, |moment| format!(" data-{name}=\"{}\"", moment.step))
+        };
+        if self.steps { attribute("at", from) + &attribute("until", until) } else { String::new() }
     }
 }
