@@ -22,11 +22,13 @@ pub(crate) struct Record {
     pub(super) id: u64,
     pub(super) ladder: RefCell<Ladder>,
     links: RefCell<Vec<Link>>,
-    /// Which values to show: of a stage, or of the Deferred itself. Each is a `fn(&T) -> String`.
-    shows: RefCell<Vec<(Option<usize>, Box<dyn Any>)>>,
+    shows: RefCell<Vec<Show>>,
     /// The numbers of all members, of a list.
     members: RefCell<Vec<u64>>,
 }
+
+/// A value to show: of a stage, or of the Deferred itself. The function is a `fn(&T) -> String`.
+type Show = (Option<usize>, Box<dyn Any>);
 
 /// Another chain that the result matters to. By number, so that a record that is gone takes no memory.
 #[derive(Clone, Copy)]
