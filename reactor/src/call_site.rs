@@ -1,15 +1,15 @@
-//! Whose code it was, when something is to be said of it.
+//! The user's code that a log message is about.
 
 use std::fmt;
 use std::panic::Location;
 
-/// Where code that the loop calls comes from. What is logged of a panic or of a slow callback begins with it.
+/// The user's code that the loop calls, as log messages about panics and slow callbacks name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallSite {
-    /// A callback that was added, or scheduled, at this place.
+    /// A callback that was added or scheduled at this place.
     AddedAt(&'static Location<'static>),
-    /// A handler of this type; for a connection, its protocol's.
+    /// A handler of this type. For a connection, this is the type of its protocol.
     Handler(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! Where time comes from: what the reactor and a clock for tests have in common.
+//! The clock interface that the reactor and the clock for tests share.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -7,15 +7,16 @@ use crate::{DelayedCall, Handle, Reactor, ScheduledCall};
 
 /// A source of time: the reactor, through its [`Handle`], or a [`ManualClock`](crate::ManualClock) in tests.
 ///
-/// What is written against this trait is tested without sleeping. Twisted's `IReactorTime`.
+/// Code written against this trait is tested without sleeping. Twisted: `IReactorTime`.
 pub trait Clock {
-    /// The time now; it never goes back.
+    /// Returns the current time, which never goes back.
     fn now(&self) -> Instant;
 
-    /// Schedules `call` to run after `delay`: [`call_later`](Clock::call_later) for a `dyn Clock`.
+    /// Schedules `call` to run after `delay`. Does what [`call_later`](Clock::call_later) does, also on a `dyn
+    /// Clock`.
     fn schedule(&self, delay: Duration, call: ScheduledCall) -> DelayedCall;
 
-    /// The same clock, to keep: for what schedules again and again.
+    /// Returns another reference to the same clock, for code that keeps it to schedule repeatedly.
     fn shared(&self) -> Rc<dyn Clock>;
 
     /// Schedules `call` to run after `delay`. Any duration is accepted.

@@ -1,4 +1,4 @@
-//! Long work in short steps, beside everything else.
+//! Long work in short steps, so that the rest of the loop runs in between.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,31 +15,32 @@ use twistor_deferred::{
 use crate::memory::{Table, pop_front};
 use crate::{Clock, DelayedCall, ScheduledCall};
 
-/// Works off iterators a step at a time, in turn, and lets the loop go on in between. Twisted's `task.Cooperator`.
+/// Runs iterators one step at a time, in rotation, and lets the rest of the loop run in between. Twisted:
+/// `task.Cooperator`.
 ///
-/// An iterator is a task: each item is a step. An item that is a Deferred pauses its task until it fires; an item
-/// that is an `Err`, or a Deferred that fails, fails the task, and so does a panic.
+/// An iterator is a task, and each of its items is a step. An item that is a Deferred pauses its task until it
+/// fires. A task fails if an item is an `Err`, if a Deferred fails, or if the iterator panics.
 ///
 /// ```
-/// use twistor_reactor::{Cooperator, Reactor};
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
 /// let cooperator = Cooperator::new(&reactor);
 /// let steps = (1..=3).map(|n| println!("step {n}"));
 /// reactor.run_until(cooperator.coiterate(steps))?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 ///
 /// # Ordering
 ///
-/// Round robin, in the order in which the tasks came: one step a task. The first step is made in a later turn. Steps
-/// are made for 10 milliseconds a turn, or 10 000 of them, whichever comes first;
-/// [`with_slice`](Cooperator::with_slice) sets other bounds.
+/// Round robin, one step per task, in the order in which the tasks were added. The first step runs in a later turn.
+/// In one turn, steps run for 10 milliseconds or until 10,000 have run, whichever comes first;
+/// [`with_slice`](Cooperator::with_slice) sets other limits.
 ///
 /// # Dropping
 ///
-/// Clones are the same cooperator. Dropping them all leaves the tasks running. With no task left to step, no timer is
-/// left in the clock.
+/// Clones refer to the same cooperator. Dropping all of them leaves the tasks running. When no task is left to
+/// step, no timer is left in the clock.
 #[derive(Clone)]
 pub struct Cooperator {
     shared: Rc<CooperatorShared>,
@@ -49,7 +50,7 @@ struct CooperatorShared {
     clock: Rc<dyn Clock>,
     slice: (Duration, usize),
     place: &'static Location<'static>,
-    /// All that are not finished, also those that are paused.
+    /// All unfinished tasks, including paused ones.
     tasks: RefCell<Table<Rc<CooperatorTask>>>,
     next_number: Cell<u64>,
     line: RefCell<TaskLine>,
@@ -59,13 +60,14 @@ struct CooperatorShared {
 }
 
 impl Cooperator {
-    /// A cooperator that makes its steps on this clock.
+    /// Creates a cooperator that runs its steps on this clock.
     #[track_caller]
     pub fn new(clock: &(impl Clock + ?Sized)) -> Cooperator {
         Cooperator::with_slice(clock, Duration::from_millis(10), 10_000)
     }
 
-    /// A cooperator that works no longer than `time` in a turn, and makes no more than `steps` steps; but one.
+    /// Creates a cooperator that works for at most `time`, and runs at most `steps` steps, in one turn. It runs at
+    /// least one step.
     #[track_caller]
     pub fn with_slice(clock: &(impl Clock + ?Sized), time: Duration, steps: usize) -> Cooperator {
         Cooperator {
@@ -83,7 +85,7 @@ impl Cooperator {
         }
     }
 
-    /// Runs the iterator; the Deferred fires when it has ended. Twisted: `coiterate`.
+    /// Runs the iterator. The Deferred fires when it has ended. Twisted: `coiterate`.
     ///
     /// # Errors
     ///
@@ -91,8 +93,8 @@ impl Cooperator {
     ///
     /// # Cancel safety
     ///
-    /// Cancelling stops the task: the iterator is dropped, and the Deferred that it waits for is cancelled. In Twisted
-    /// the task runs on.
+    /// Cancelling stops the task: the iterator is dropped, and the Deferred that it waits for is cancelled. In
+    /// Twisted the task continues.
     #[track_caller]
     pub fn coiterate<I>(&self, iterator: I) -> Deferred<()>
     where
@@ -112,7 +114,7 @@ impl Cooperator {
         deferred
     }
 
-    /// Runs the iterator, and returns a task with which to pause, stop and watch it. Twisted: `cooperate`.
+    /// Runs the iterator, and returns a task to pause, stop and watch it. Twisted: `cooperate`.
     #[track_caller]
     pub fn cooperate<I>(&self, iterator: I) -> CooperativeTask
     where
@@ -146,7 +148,7 @@ impl Cooperator {
         CooperativeTask { task }
     }
 
-    /// Fails all tasks with [`SchedulerStopped`], and from here on every new one at once. Twisted's `stop`.
+    /// Fails all tasks with [`SchedulerStopped`], and every new task as soon as it is added. Twisted: `stop`.
     pub fn stop(&self) {
         self.shared.stopped.set(true);
         let mut tasks: Vec<_> = self.shared.tasks.borrow_mut().take_all().collect();
@@ -154,7 +156,7 @@ impl Cooperator {
         tasks.into_iter().for_each(|task| task.finish(TaskEnd::SchedulerStopped));
     }
 
-    /// Whether it takes tasks: it was not stopped.
+    /// Returns whether the cooperator accepts tasks, which it does until it is stopped.
     pub fn is_running(&self) -> bool {
         !self.shared.stopped.get()
     }
@@ -167,7 +169,7 @@ impl CooperatorShared {
     }
 
     fn schedule(self: &Rc<Self>) {
-        // A clock may have dropped its calls without running them: a reactor does between two runs.
+        // The clock may have dropped its calls without running them, as a reactor does between two runs.
         let scheduled = self.next_slice.borrow().as_ref().is_some_and(DelayedCall::active);
         if scheduled || self.in_slice.get() {
             return;
@@ -177,7 +179,8 @@ impl CooperatorShared {
         self.next_slice.replace(Some(next));
     }
 
-    /// The clock has dropped the next slice, as a reactor does at the end of a run: the tasks that wait for it fail.
+    /// Fails the tasks that wait for a slice, because the clock has dropped it, as a reactor does at the end of a
+    /// run.
     fn abandon(&self) {
         let count = self.line.borrow().len;
         for _ in 0..count {
@@ -216,7 +219,7 @@ impl CooperatorShared {
     }
 }
 
-/// The timer's side of the next slice.
+/// The callback of the next slice.
 struct Slice(Option<Rc<CooperatorShared>>);
 
 impl Slice {
@@ -229,24 +232,24 @@ impl Slice {
 
 impl Drop for Slice {
     fn drop(&mut self) {
-        // Where the slice was cancelled, no task is left in the line.
+        // If the slice was cancelled, no task is left in the line.
         if let Some(shared) = self.0.take() {
             shared.abandon();
         }
     }
 }
 
-/// Entries of the line for each task in it, beyond which those left over are swept out.
+/// The number of entries per task in the line beyond which stale entries are swept out.
 const ENTRIES_A_TASK: usize = 4;
-/// A line this short is not worth sweeping.
+/// A line of at most this many entries is not swept.
 const SHORT: usize = 64;
 
-/// The tasks that can be stepped, in order. A task that leaves the line leaves its entry, which is passed over.
+/// The tasks that can run a step, in order. A task that leaves the line leaves a stale entry, which is skipped.
 #[derive(Default)]
 struct TaskLine {
     entries: VecDeque<(u64, Weak<CooperatorTask>)>,
     next_ticket: u64,
-    /// How many tasks stand in the line.
+    /// The number of tasks in the line.
     len: usize,
 }
 
@@ -262,7 +265,7 @@ impl TaskLine {
         }
     }
 
-    /// False when the task did not stand in the line.
+    /// Returns false if the task was not in the line.
     fn leave(&mut self, task: &CooperatorTask) -> bool {
         let stood = task.ticket.take().is_some();
         if stood {
@@ -286,7 +289,7 @@ impl TaskLine {
     }
 }
 
-/// The task, if this is its entry, and not left over.
+/// Returns the task if this entry is current, not stale.
 fn stands(ticket: u64, task: &Weak<CooperatorTask>) -> Option<Rc<CooperatorTask>> {
     task.upgrade().filter(|task| task.ticket.get() == Some(ticket))
 }
@@ -294,26 +297,26 @@ fn stands(ticket: u64, task: &Weak<CooperatorTask>) -> Option<Rc<CooperatorTask>
 type StepFn = Box<dyn FnMut() -> Option<Deferred<()>>>;
 
 struct CooperatorTask {
-    /// Counts the tasks of its cooperator.
+    /// The task's number within its cooperator.
     number: u64,
-    /// Where it was started.
+    /// The place that started the task.
     place: &'static Location<'static>,
-    /// Its place in the table of its cooperator.
+    /// The task's key in the table of its cooperator.
     key: usize,
     cooperator: Weak<CooperatorShared>,
-    /// Taken out while it runs, and when the task is finished.
+    /// Taken out while a step runs, and when the task is finished.
     step: Cell<Option<StepFn>>,
-    /// How often it was paused and not resumed.
+    /// The number of pauses that were not resumed.
     pauses: Cell<usize>,
-    /// A step is being made, or its Deferred has not fired yet.
+    /// A step is running, or its Deferred has not fired yet.
     waits: Cell<bool>,
-    /// Cancels the Deferred of that step.
+    /// Cancels that Deferred.
     waits_for: Cell<Option<Canceller>>,
-    /// Names its entry in the line, where it stands in it.
+    /// The number of the task's entry while it is in the line.
     ticket: Cell<Option<u64>>,
     ended: DeferredEvent<TaskEnd>,
     end: RefCell<Option<TaskEnd>>,
-    /// Somebody was told, or will be told, how it ended.
+    /// Whether a Deferred reports, or will report, how the task ended.
     observed: Cell<bool>,
 }
 
@@ -372,7 +375,7 @@ impl CooperatorTask {
             match result {
                 Ok(()) => task.run_on(),
                 Err(failure) if task.is_cancelled() && failure.is::<Cancelled>() => {}
-                // Nobody will be told of it any more: it is logged.
+                // No waiter can receive this failure any more, so it is logged.
                 Err(failure) if task.is_finished() => return Err(failure),
                 Err(failure) => task.finish(TaskEnd::Failed(Arc::new(failure))),
             }
@@ -384,7 +387,7 @@ impl CooperatorTask {
         }
     }
 
-    /// Stands in line for the next step, if nothing holds it.
+    /// Joins the line for the next step, unless the task is paused, waiting or finished.
     fn run_on(self: &Rc<Self>) {
         if self.pauses.get() == 0 && !self.waits.get() && !self.is_finished() {
             if let Some(cooperator) = self.cooperator.upgrade() {
@@ -409,7 +412,7 @@ impl CooperatorTask {
         matches!(&*self.end.borrow(), Some(TaskEnd::Cancelled))
     }
 
-    /// The first end counts.
+    /// Ends the task. Only the first end counts.
     fn finish(self: &Rc<Self>, end: TaskEnd) {
         if self.is_finished() {
             return;
@@ -418,7 +421,7 @@ impl CooperatorTask {
         let step = self.step.take();
         if let Some(cooperator) = self.cooperator.upgrade() {
             cooperator.dequeue(self);
-            // Dropped when the borrow has ended.
+            // Dropped after the borrow has ended.
             let _task = cooperator.tasks.borrow_mut().remove_if(self.key, |task| Rc::ptr_eq(task, self));
         }
         drop(step);
@@ -434,16 +437,16 @@ impl Drop for CooperatorTask {
     }
 }
 
-/// A task of a [`Cooperator`]'s. Twisted's `CooperativeTask`.
+/// A task of a [`Cooperator`]. Twisted: `CooperativeTask`.
 ///
-/// Clones are the same task. Dropping them leaves it running.
+/// Clones refer to the same task. Dropping them leaves it running.
 #[derive(Clone)]
 pub struct CooperativeTask {
     task: Rc<CooperatorTask>,
 }
 
 impl CooperativeTask {
-    /// Makes no more steps until [`resume`](CooperativeTask::resume) was called as often as this.
+    /// Pauses the task until [`resume`](CooperativeTask::resume) has been called as often as this method.
     ///
     /// # Errors
     ///
@@ -457,7 +460,7 @@ impl CooperativeTask {
         Ok(())
     }
 
-    /// Undoes one [`pause`](CooperativeTask::pause).
+    /// Undoes one [`pause`](CooperativeTask::pause). The task goes to the end of the line.
     ///
     /// # Errors
     ///
@@ -470,7 +473,7 @@ impl CooperativeTask {
         Ok(())
     }
 
-    /// Ends the task: what waits for it fails with [`TaskStopped`].
+    /// Stops the task. Deferreds that wait for it fail with [`TaskStopped`].
     ///
     /// # Errors
     ///
@@ -481,16 +484,16 @@ impl CooperativeTask {
         Ok(())
     }
 
-    /// A Deferred that fires when the task has ended; another one each time it is asked for.
+    /// Returns a new Deferred that fires when the task has ended.
     ///
     /// # Errors
     ///
-    /// [`TaskFailed`], with the failure of a step; [`TaskStopped`]; [`SchedulerStopped`]; [`Abandoned`] when the run ends
-    /// while the task could make a step.
+    /// [`TaskFailed`], with the failure of a step; [`TaskStopped`]; [`SchedulerStopped`]; [`Abandoned`] if the run
+    /// ends while the task could run a step.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the wait. The task runs on.
+    /// Cancelling ends the wait. The task continues.
     #[track_caller]
     pub fn when_done(&self) -> Deferred<()> {
         self.task.observed.set(true);
@@ -520,13 +523,13 @@ impl fmt::Debug for Cooperator {
     }
 }
 
-/// The failure of a task's step, for all who wait for the task.
-/// [`Failure::check`](twistor_deferred::Failure::check) finds the error in it.
+/// The failure of a task's step, shared by everything that waits for the task.
+/// [`Failure::check`](twistor_deferred::Failure::check) finds the step's error in it.
 #[derive(Clone, Debug)]
 pub struct TaskFailed(Arc<Failure>);
 
 impl TaskFailed {
-    /// The step's failure.
+    /// Returns the step's failure.
     pub fn failure(&self) -> &Failure {
         &self.0
     }
@@ -544,7 +547,7 @@ impl std::error::Error for TaskFailed {
     }
 }
 
-/// The error of waiting for a task that was stopped.
+/// The error reported by a task that was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskStopped;
 
@@ -556,7 +559,7 @@ impl fmt::Display for TaskStopped {
 
 impl std::error::Error for TaskStopped {}
 
-/// The error of waiting for a task whose cooperator was stopped.
+/// The error reported by a task whose cooperator was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SchedulerStopped;
 
@@ -568,20 +571,20 @@ impl fmt::Display for SchedulerStopped {
 
 impl std::error::Error for SchedulerStopped {}
 
-/// What cannot be done with a task.
+/// The error of pausing, resuming or stopping a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// It has ended already.
+    /// The task has already ended.
     Finished,
-    /// It cannot be resumed, because it is not paused.
+    /// The task is not paused, so it cannot be resumed.
     NotPaused,
 }
 
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            TaskError::Finished => "the task has ended already",
+            TaskError::Finished => "the task has already ended",
             TaskError::NotPaused => "the task is not paused",
         })
     }

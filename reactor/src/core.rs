@@ -1,4 +1,4 @@
-//! What a reactor owns, and its turn.
+//! The state that a reactor owns, and the steps of a turn.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -22,36 +22,36 @@ use crate::threads::Threads;
 use crate::time::{Time, nanos};
 use crate::{CallSite, Handle, RunError};
 
-/// Timers, and calls from other threads, that run in one turn; the rest waits for the next, so that sources get their
-/// share when a million fall due at once.
+/// The maximum number of timers, and of calls from other threads, that run in one turn. The rest wait for the next
+/// turn, so that sources get their share even if a million timers fall due at once.
 const CALLS_A_TURN: usize = 1024;
 
-/// Work, in bytes, that connections and other sources do in one turn; the rest waits for the next, so that timers, calls
-/// and new connections get theirs in between.
+/// The amount of work, in bytes, that all sources together may do in one turn. The rest waits for the next turn, so
+/// that timers, calls and new connections run in between.
 const WORK_A_TURN: usize = 4 * 1024 * 1024;
 
-/// The share of that which a source has at least, and at most, when many or few are ready.
+/// The bounds of one source's share of that work. The share is smaller the more sources are ready.
 const SHARES: std::ops::RangeInclusive<usize> = 16 * 1024..=256 * 1024;
 
-/// Timers after which the memory of their callbacks is merged.
+/// The number of timers after which the memory of their callbacks is merged.
 const CALLS_A_MERGE: u64 = 1024;
 
-/// What a turn of a simulated reactor takes from the budget of `turns`, in nanoseconds.
+/// The cost of a turn of a simulated reactor in the budget of `turns`, in nanoseconds.
 const SIMULATED_TURN: u64 = 1_000;
 
-/// How often what was dropped at the end may set up something new that is dropped in its turn.
+/// The number of rounds in which leftovers are dropped at the end. Dropping may run code that sets up something new.
 const CLEARANCES: usize = 100;
 
-/// Everything a reactor holds. Owned by the [`Reactor`](crate::Reactor) alone; handles refer to it weakly.
+/// Everything that a reactor holds. Owned by the [`Reactor`](crate::Reactor) alone; handles refer to it weakly.
 ///
-/// Each field has its own cell, and no borrow of any is held while code of the user's runs or is dropped.
+/// Each field has its own cell, and no cell stays borrowed while the user's code runs or is dropped.
 pub(crate) struct Core {
     pub(crate) handle: Handle,
     pub(crate) driver: Driver,
     pub(crate) timers: Rc<TimerQueue>,
     pub(crate) sources: RefCell<Sources>,
     pub(crate) shared: Arc<RemoteShared>,
-    /// Calls fetched from other threads, and not run yet.
+    /// Calls that were fetched from other threads and have not run yet.
     incoming: RefCell<VecDeque<RemoteCall>>,
     pub(crate) tasks: Tasks,
     pub(crate) lifecycle: Lifecycle,
@@ -61,9 +61,9 @@ pub(crate) struct Core {
     pub(crate) meter: Meter,
     #[cfg(unix)]
     pub(crate) watcher: std::cell::OnceCell<crate::watcher::Watcher>,
-    /// Whether code of the user's has run since this was last cleared.
+    /// Whether the user's code has run since this was last cleared.
     busy: Cell<bool>,
-    /// Work that may still be done in this turn, and how much of it one source may do.
+    /// Work that may still be done in this turn, and one source's share of it.
     work_left: Cell<usize>,
     share: Cell<usize>,
 }
@@ -97,7 +97,7 @@ impl Core {
         })
     }
 
-    /// One turn; false when it was the last, the reactor has stopped and everything is cleared away.
+    /// Takes one turn. Returns false after the last one, when the reactor has stopped and everything is cleared away.
     pub(crate) fn turn(&self, max_wait: Option<Duration>) -> Result<bool, RunError> {
         let _turn = Turn::enter(self)?;
         loop_turn(|| self.run_turn(max_wait))
@@ -118,13 +118,13 @@ impl Core {
         self.meter.turns.count();
         let goes_on = !self.lifecycle.has_work() || self.lifecycle.step(self);
         if !goes_on {
-            // Told to stop, it leaves things undone by order.
+            // The run was stopped on request, so what it leaves unfinished is not an error.
             ending(|| self.end_run());
         }
         Ok(goes_on)
     }
 
-    /// Turns that do not wait, until one finds nothing to do or the time is up.
+    /// Takes turns that do not wait, until one finds nothing to do or the time is up.
     pub(crate) fn turns(&self, budget: Duration) -> Result<bool, RunError> {
         let begun = self.timers.time.now();
         for turns in 1.. {
@@ -133,7 +133,7 @@ impl Core {
                 return Ok(false);
             }
             let idle = !self.busy.get() && !self.has_work();
-            // A simulated clock stands still meanwhile, so the turns are counted.
+            // A simulated clock stands still during turns, so they are counted.
             let spent = match self.driver.simulated() {
                 Some(_) => turns * SIMULATED_TURN,
                 None => self.timers.time.now().saturating_sub(begun),
@@ -145,10 +145,10 @@ impl Core {
         Ok(true)
     }
 
-    /// Starts the reactor, if this is its first turn.
+    /// Starts the reactor if this is its first turn.
     fn start(&self) {
         if self.lifecycle.is_idle() {
-            // What the startup does is part of a turn, although nothing has been waited for.
+            // Startup counts as part of a turn, although nothing was waited for: the host hook must not be called.
             self.fetch();
             self.lifecycle.start(self);
             self.shared.end_turn();
@@ -165,12 +165,12 @@ impl Core {
         Ok(())
     }
 
-    /// Takes in what other threads and wakers have sent.
+    /// Fetches calls and wake-ups that other threads have sent.
     pub(crate) fn fetch(&self) {
         self.shared.fetch((&mut self.incoming.borrow_mut(), &mut self.tasks.woken.borrow_mut()));
     }
 
-    /// Whether the next turn has a task to poll.
+    /// Returns whether the next turn has a task to poll.
     pub(crate) fn has_woken_tasks(&self) -> bool {
         if self.shared.is_pending() {
             self.fetch();
@@ -178,7 +178,7 @@ impl Core {
         !self.tasks.woken.borrow().is_empty()
     }
 
-    /// Whether the next turn has something to do without waiting.
+    /// Returns whether the next turn has something to do without waiting.
     pub(crate) fn has_work(&self) -> bool {
         self.sources.borrow().any_ready()
             || self.shared.is_pending()
@@ -195,7 +195,7 @@ impl Core {
             None => None,
         };
         let alarm = match self.timers.first() {
-            // Not put off, and not an alarm that puts off others.
+            // A call without a delay is not put off to make a batch, and does not put off other timers.
             Some(deadline) if self.timers.at_once.get() => {
                 if deadline <= self.timers.time.now() {
                     return Wait::Not;
@@ -233,12 +233,12 @@ impl Core {
         }
     }
 
-    /// How much work a source may do now.
+    /// Returns how much work a source may do now.
     pub(crate) fn share(&self) -> usize {
         self.share.get().min(self.work_left.get())
     }
 
-    /// Counts work that was done.
+    /// Counts work against the budget of this turn.
     pub(crate) fn spend(&self, work: usize) {
         self.work_left.set(self.work_left.get().saturating_sub(work));
     }
@@ -272,12 +272,12 @@ impl Core {
         }
         self.driver.ran_timers(ran);
         if self.timers.first().is_some_and(|deadline| deadline <= now) {
-            // Left over: more were due than a turn runs.
+            // More timers were due than a turn runs.
             self.timers.at_once.set(true);
         }
     }
 
-    /// Runs code of the user's. A panic is logged, with where the code came from, and gives `None`.
+    /// Runs the user's code. A panic is logged with the place that the code came from, and returns `None`.
     pub(crate) fn call<R>(&self, call_site: impl Into<CallSite>, f: impl FnOnce() -> R) -> Option<R> {
         let call_site = call_site.into();
         self.guarded(|| call_site, f)
@@ -291,19 +291,20 @@ impl Core {
         result.map_err(|message| log_panic(call_site(), message)).ok()
     }
 
-    /// Drops what is the user's: that, too, is code that may panic.
+    /// Drops a value of the user's: its destructor, too, may panic.
     pub(crate) fn discard<T>(&self, call_site: impl Into<CallSite>, value: T) {
         let mut value = Some(value);
         self.call_once(call_site.into(), &mut || drop(value.take()));
     }
 
-    /// As `call`, compiled once for all callers.
+    /// Does what `call` does, but is compiled once for all callers.
     #[inline(never)]
     fn call_once(&self, call_site: CallSite, f: &mut dyn FnMut()) {
         self.call(call_site, f);
     }
 
-    /// The phases are over: refuses calls from threads, drops everything that is left, and joins the threads.
+    /// Ends the run after its phases: refuses calls from threads, drops everything that is left, and joins the
+    /// threads.
     fn end_run(&self) {
         self.refuse();
         self.clear();
@@ -312,8 +313,8 @@ impl Core {
         self.lifecycle.finish();
     }
 
-    /// From here on no job begins, calls are refused, and those that have not run are dropped: a job that waits for its
-    /// call to run is not to wait for ever.
+    /// Begins no more jobs, refuses calls, and drops calls that have not run. Otherwise a job that waits for its
+    /// call to run would wait forever.
     fn refuse(&self) {
         self.threads.close();
         for call in self.shared.close().into_iter().chain(self.incoming.take()) {
@@ -321,8 +322,8 @@ impl Core {
         }
     }
 
-    /// Drops all tasks, timers, sources and jobs, and then joins the threads. Dropping may run code that sets up new
-    /// ones, so this goes on until nothing is left.
+    /// Drops all tasks, timers, sources and jobs, then joins the threads. Dropping may run code that sets up new
+    /// ones, so this repeats until nothing is left.
     fn clear(&self) {
         for _ in 0..CLEARANCES {
             let tasks = self.tasks.take_all();
@@ -343,7 +344,9 @@ impl Core {
             work.into_iter().for_each(|work| self.discard(work.place, work.run));
             jobs.into_iter().for_each(|job| self.discard(job.place, job));
         }
-        log::error!("the timers and sources left at the end set up new ones for ever; the last are leaked");
+        log::error!(
+            "dropping the timers and sources left at the end keeps setting up new ones: the last of them are leaked"
+        );
         std::mem::forget(self.tasks.take_all());
         std::mem::forget(self.timers.timers.borrow_mut().take_all());
         std::mem::forget(self.sources.borrow_mut().take_all());
@@ -351,14 +354,15 @@ impl Core {
         self.threads.join();
     }
 
-    /// The reactor is being dropped: nothing will run any more.
+    /// Drops everything when the reactor is dropped: nothing runs any more.
     pub(crate) fn close(&self) {
         let clear = || {
             self.refuse();
             self.lifecycle.clear(self);
             self.clear();
         };
-        // A host may end its turns like this. What was never to have a turn, on the other hand, somebody forgot to run.
+        // A host may end its turns by dropping the reactor. If it never had a turn, it was probably forgotten: log
+        // errors as such.
         let has_started = self.lifecycle.has_started();
         self.lifecycle.give_up();
         if has_started { ending(clear) } else { clear() }
@@ -370,7 +374,7 @@ fn log_panic(call_site: CallSite, message: String) {
     log::error!("{call_site} panicked: {message}");
 }
 
-/// Marks that a turn is going on, for as long as it lives.
+/// Marks a turn as under way while it lives.
 struct Turn<'a>(&'a Core);
 
 impl Turn<'_> {
@@ -397,10 +401,10 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Has the allocator merge what the last calls have freed, a thousand blocks now and not a million later.
+/// Makes the allocator merge recently freed blocks: a thousand now, instead of a million later.
 ///
-/// The GNU one leaves small blocks that were freed as they are, and merges all of them when it is next asked for a
-/// kilobyte or more, whoever asks: after a million timers that holds the loop for a tenth of a second.
+/// GNU's allocator leaves freed small blocks as they are, and merges all of them when the program next asks for a
+/// kilobyte or more. After a million timers, that holds the loop for a tenth of a second.
 #[inline(never)]
 fn merge_freed_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(4096)));

@@ -1,4 +1,4 @@
-//! Scheduled calls, and the queue that a reactor and a [`ManualClock`](crate::ManualClock) share.
+//! Scheduled calls, and the timer queue that a reactor and a [`ManualClock`](crate::ManualClock) share.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -14,10 +14,8 @@ use crate::ScheduledCall;
 use crate::time::{Time, nanos};
 use crate::timers::{TimerId, Timers};
 
-/// What a call on a [`DelayedCall`] says when there is nothing left to change: the call has run, is running, was
-/// cancelled, or went away with its clock.
-///
-/// Twisted's `AlreadyCalled` and `AlreadyCancelled`.
+/// The error of changing a [`DelayedCall`] that is no longer pending: it has run, is running, was cancelled, or was
+/// dropped with its clock. Twisted: `AlreadyCalled` and `AlreadyCancelled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotPending;
 
@@ -29,18 +27,18 @@ impl fmt::Display for NotPending {
 
 impl std::error::Error for NotPending {}
 
-/// A call that waits for its time, as given by [`call_later`](crate::Handle::call_later).
+/// A handle to a scheduled call, returned by [`call_later`](crate::Handle::call_later). Twisted: `DelayedCall`.
 ///
-/// Twisted's `DelayedCall`. Clones name the same call.
+/// Clones refer to the same call.
 ///
 /// # Ordering
 ///
 /// Calls run by deadline; calls with the same deadline run in the order in which they were scheduled. `reset` and
-/// `delay` schedule anew: behind those that already wait for the same moment.
+/// `delay` schedule the call anew: it runs after calls that already wait for the same deadline.
 ///
 /// # Dropping
 ///
-/// Dropping the handle does not cancel the call. Cancelling drops the callback, and what it captured, at once.
+/// Dropping the handle does not cancel the call. Cancelling drops the callback and its captures before it returns.
 #[derive(Clone)]
 pub struct DelayedCall {
     queue: Weak<TimerQueue>,
@@ -48,53 +46,52 @@ pub struct DelayedCall {
 }
 
 impl DelayedCall {
-    /// A call on a clock that is gone.
+    /// Creates a call on a clock that is gone.
     pub(crate) fn dead() -> DelayedCall {
         DelayedCall { queue: Weak::new(), id: TimerId::NONE }
     }
 
-    /// Takes the call back. Its callback is dropped before this returns.
+    /// Cancels the call. Its callback is dropped before this returns.
     ///
     /// # Errors
     ///
-    /// [`NotPending`] when it has run, is running, or was cancelled.
+    /// [`NotPending`] if the call has run, is running, or was cancelled.
     pub fn cancel(&self) -> Result<(), NotPending> {
         let queue = self.queue.upgrade().ok_or(NotPending)?;
         let call = queue.timers.borrow_mut().remove(self.id);
         call.map(drop).ok_or(NotPending)
     }
 
-    /// Has the call run `delay` from now instead.
+    /// Reschedules the call to run `delay` from now.
     ///
     /// # Errors
     ///
-    /// [`NotPending`] when it has run, is running, or was cancelled.
+    /// [`NotPending`] if the call has run, is running, or was cancelled.
     pub fn reset(&self, delay: Duration) -> Result<(), NotPending> {
         let queue = self.queue.upgrade().ok_or(NotPending)?;
         let deadline = queue.time.now().saturating_add(nanos(delay));
         queue.reschedule(self.id, deadline, delay.is_zero())
     }
 
-    /// Has the call run `delay` later than it would have.
+    /// Postpones the call by `delay`, counted from its deadline.
     ///
     /// # Errors
     ///
-    /// [`NotPending`] when it has run, is running, or was cancelled.
+    /// [`NotPending`] if the call has run, is running, or was cancelled.
     pub fn delay(&self, delay: Duration) -> Result<(), NotPending> {
         let queue = self.queue.upgrade().ok_or(NotPending)?;
         let deadline = queue.timers.borrow().deadline(self.id).ok_or(NotPending)?;
         queue.reschedule(self.id, deadline.saturating_add(nanos(delay)), false)
     }
 
-    /// Returns a canceller for a [`Deferred`](twistor_deferred::Deferred) that waits for this call: it takes the call
-    /// back, and the Deferred fails with [`Cancelled`](twistor_deferred::Cancelled).
+    /// Returns a canceller for a [`Deferred`](twistor_deferred::Deferred) that waits for this call: it cancels the
+    /// call, and the Deferred fails with [`Cancelled`](twistor_deferred::Cancelled).
     ///
     /// ```
     /// use std::cell::Cell;
     /// use std::rc::Rc;
     /// use std::time::Duration;
-    /// use twistor_deferred::{Deferred, Trigger};
-    /// use twistor_reactor::Reactor;
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::new()?;
     /// let sender = Rc::new(Cell::new(None::<Trigger<&str>>));
@@ -108,23 +105,24 @@ impl DelayedCall {
     /// sender.set(Some(trigger));
     /// deferred.cancel();
     /// assert!(!send.active());
-    /// # drop(deferred.add_both(|_| ()));
-    /// # Ok::<(), std::io::Error>(())
+    /// # deferred.add_both(|_| ()).detach();
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
-    /// [`defer_later`](crate::defer_later) does both at once, for a call that fires the Deferred with what it returns.
+    /// [`defer_later`](crate::defer_later) combines both: it schedules a call, and its Deferred fires with the
+    /// call's result.
     pub fn canceller<T: 'static>(&self) -> impl FnOnce(Trigger<T>) + 'static + use<T> {
         let call = self.clone();
-        // It may have run already, for another purpose than to fire the Deferred.
+        // The call may have run without firing the Deferred.
         move |_| _ = call.cancel()
     }
 
-    /// Whether the call is still to come: not run, not running, not cancelled.
+    /// Returns whether the call is pending: it has not run, is not running, and was not cancelled.
     pub fn active(&self) -> bool {
         self.time().is_some()
     }
 
-    /// When the call is due, while it is [`active`](DelayedCall::active).
+    /// Returns the deadline of the call while it is [`active`](DelayedCall::active).
     pub fn time(&self) -> Option<Instant> {
         let queue = self.queue.upgrade()?;
         let deadline = queue.timers.borrow().deadline(self.id)?;
@@ -138,21 +136,22 @@ impl fmt::Debug for DelayedCall {
     }
 }
 
-/// Told from any thread that the reactor wants a turn sooner than its host was told.
+/// A function, called from any thread when the reactor needs a turn sooner than its host expects.
 pub(crate) type HostHook = Arc<dyn Fn() + Send + Sync>;
 
-/// A clock with the calls that wait on it. No borrow is held while a callback runs or is dropped.
+/// A clock and the calls scheduled on it. No borrow is held while a callback runs or is dropped.
 pub(crate) struct TimerQueue {
     pub(crate) time: Time,
     pub(crate) timers: RefCell<Timers<ScheduledCall>>,
-    /// Called when the earliest deadline moves forward while nobody is inside a turn.
+    /// Called when the earliest deadline moves forward outside a turn.
     pub(crate) hook: OnceCell<HostHook>,
     pub(crate) in_turn: Cell<bool>,
-    /// A call without a delay was scheduled since the last timers ran: the next turn is not put off to batch timers.
+    /// A call without a delay was scheduled since the last timers ran, so the next turn is not put off to make a
+    /// batch.
     pub(crate) at_once: Cell<bool>,
 }
 
-/// The deadline that a host sleeps until, if there is one.
+/// The deadline until which a host sleeps, if there is one.
 struct HostWait(Option<u64>);
 
 impl TimerQueue {
@@ -169,10 +168,10 @@ impl TimerQueue {
     pub(crate) fn call_later(self: &Rc<TimerQueue>, delay: Duration, call: ScheduledCall) -> DelayedCall {
         let deadline = self.time.now().saturating_add(nanos(delay));
         let host = self.host_waits_until();
-        // Bound first: dropping a call that was refused runs code of the user's.
+        // In a statement of its own, so that the borrow has ended: dropping a refused call runs the user's code.
         let inserted = self.timers.borrow_mut().insert(deadline, call);
         let Ok(id) = inserted else {
-            log::error!("a delayed call is dropped: as many wait already as can be counted");
+            log::error!("dropped a delayed call: the timer queue is full");
             return DelayedCall::dead();
         };
         self.scheduled(deadline, delay.is_zero(), host);
@@ -197,20 +196,20 @@ impl TimerQueue {
         }
     }
 
-    /// A host that sleeps until the earliest deadline has to hear of an earlier one. Within a turn it does not sleep.
+    /// A host that sleeps until the earliest deadline must learn of an earlier one. It does not sleep during a turn.
     fn host_waits_until(&self) -> Option<HostWait> {
         let waits = self.hook.get().is_some() && !self.in_turn.get();
         waits.then(|| HostWait(self.first()))
     }
 
-    /// There is work at hand, for a host that may be asleep.
+    /// Calls the hook because work is pending, for a host that may be asleep.
     pub(crate) fn tell_host_now(&self) {
         if let Some(hook) = self.hook.get().filter(|_| !self.in_turn.get()) {
             hook();
         }
     }
 
-    /// What is scheduled from here on is for a later turn than this one; returns the mark for `pop_due`.
+    /// Begins a turn. Returns the mark for `pop_due`: calls scheduled from now on run in a later turn.
     pub(crate) fn begin_turn(&self) -> u64 {
         self.at_once.set(false);
         self.timers.borrow().mark()
@@ -220,13 +219,13 @@ impl TimerQueue {
         self.timers.borrow_mut().first()
     }
 
-    /// When the pending calls are due and where they were scheduled, in order.
+    /// Returns the deadlines and places of the pending calls, in the order in which they are due.
     pub(crate) fn places(&self) -> Vec<(Instant, &'static Location<'static>)> {
         let timers = self.timers.borrow();
         timers.in_order().iter().map(|(due, call)| (self.time.instant(*due), call.place())).collect()
     }
 
-    /// The earliest deadline later than `time`.
+    /// Returns the earliest deadline later than `time`.
     pub(crate) fn first_after(&self, time: u64) -> Option<u64> {
         let mut timers = self.timers.borrow_mut();
         match timers.first() {
@@ -235,7 +234,7 @@ impl TimerQueue {
         }
     }
 
-    /// Takes out the next call that is due and was scheduled before the mark.
+    /// Removes the next call that is due and was scheduled before the mark.
     pub(crate) fn pop_due(&self, now: u64, mark: u64) -> Option<ScheduledCall> {
         self.timers.borrow_mut().pop_due(now, mark)
     }

@@ -1,4 +1,4 @@
-//! Deferreds that wait for time, or not longer than a time.
+//! Deferreds that fire after a delay, and time limits for Deferreds.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,23 +9,21 @@ use twistor_deferred::{Cancelled, Canceller, Deferred, Outcome};
 
 use crate::{Clock, DelayedCall, ScheduledCall};
 
-/// Calls `f` after `delay`; the Deferred fires with its outcome. Twisted's `task.deferLater`.
-///
-/// Cancelling before then takes the call back: `f` is dropped, and not called.
+/// Calls `f` after `delay`. The Deferred fires with the result of `f`. Twisted: `task.deferLater`.
 ///
 /// ```
 /// use std::time::Duration;
-/// use twistor_reactor::{Reactor, defer_later};
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
 /// let greeting = defer_later(&reactor, Duration::from_millis(1), || Ok("good morning"));
 /// assert_eq!(reactor.run_until(greeting)?, "good morning");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 ///
 /// # Cancel safety
 ///
-/// Cancelling takes the timer away; the function is not called.
+/// Cancelling before `delay` has passed cancels the timer: `f` is dropped without being called.
 #[track_caller]
 pub fn defer_later<O: Outcome>(
     clock: &(impl Clock + ?Sized),
@@ -36,7 +34,7 @@ pub fn defer_later<O: Outcome>(
     let slot = call.clone();
     let (deferred, trigger) = Deferred::with_canceller(move |_| {
         if let Some(call) = slot.take() {
-            // It was pending: else the Deferred had fired.
+            // The call is pending: otherwise the Deferred would have fired.
             let _ = call.cancel();
         }
     });
@@ -44,25 +42,25 @@ pub fn defer_later<O: Outcome>(
     deferred.add_callback(move |()| f())
 }
 
-/// Time limits for Deferreds; `use` it to have [`add_timeout`](AddTimeout::add_timeout).
+/// Time limits for Deferreds. Import this trait to call [`add_timeout`](AddTimeout::add_timeout).
 pub trait AddTimeout {
-    /// Cancels the Deferred if it has not fired after `limit`: it fails with [`TimedOut`], unless its canceller
-    /// fires something of its own, which goes on instead. Twisted's `addTimeout`.
+    /// Cancels the Deferred if it has not fired within `limit`. It then fails with [`TimedOut`], unless its
+    /// canceller fires another result. Twisted: `addTimeout`.
     ///
-    /// The limit is for the chain as it is now: callbacks added to what this returns are not timed. When the result
-    /// comes first, the timer goes away with it. When the run ends first, or the clock is dropped, the Deferred is
-    /// cancelled at once, and fails with [`Cancelled`] unless its canceller fires something else.
+    /// The limit covers the chain as it is now; callbacks added to the returned Deferred are not timed. If the
+    /// result arrives in time, the timer is cancelled. If the run ends first, or the clock is dropped, the Deferred
+    /// is cancelled then, and fails with [`Cancelled`] unless its canceller fires another result.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use twistor_reactor::{AddTimeout, Reactor, TimedOut};
-    /// use twistor_deferred::Deferred;
+    /// use twistor::prelude::*;
+    /// use twistor::reactor::TimedOut;
     ///
     /// let reactor = Reactor::new()?;
     /// let (answer, _never) = Deferred::<u64>::new();
     /// let failure = reactor.run_until(answer.add_timeout(Duration::from_millis(1), &reactor)).unwrap_err();
     /// assert!(failure.is::<TimedOut>());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     #[must_use = "a failure in a Deferred that is dropped can only be logged"]
     #[track_caller]
@@ -80,7 +78,7 @@ impl<T: 'static> AddTimeout for Deferred<T> {
         let timer = clock.schedule(limit, ScheduledCall::new(move || limiter.cancel(Limit::Passed)));
         self.add_both(move |result| {
             let before = state.replace(Limit::Over);
-            // Not pending when it is what cancelled.
+            // The timer is no longer pending if it caused the cancellation.
             let _ = timer.cancel();
             match result {
                 Err(failure) if before == Limit::Passed && failure.is::<Cancelled>() => {
@@ -100,8 +98,8 @@ enum Limit {
     Over,
 }
 
-/// The timer's side. Dropped without a call, because the run ended or the clock is gone, it cancels: a Deferred that
-/// was to wait for a limited time is not to wait for ever.
+/// The timer's side of a time limit. If it is dropped without being called, because the run ended or the clock is
+/// gone, it cancels the Deferred: a Deferred with a time limit must not wait forever.
 struct Limiter {
     state: Rc<Cell<Limit>>,
     canceller: Canceller,
@@ -122,19 +120,19 @@ impl Drop for Limiter {
     }
 }
 
-/// The error of a Deferred that did not fire in time. Twisted's `TimeoutError`.
+/// The error of a Deferred that did not fire in time. Twisted: `TimeoutError`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedOut {
     limit: Duration,
 }
 
 impl TimedOut {
-    /// For limits that are kept by other means than [`AddTimeout`].
+    /// Creates the error, for time limits that are implemented without [`AddTimeout`].
     pub fn after(limit: Duration) -> TimedOut {
         TimedOut { limit }
     }
 
-    /// The time that was not enough.
+    /// Returns the time limit that was exceeded.
     pub fn limit(&self) -> Duration {
         self.limit
     }

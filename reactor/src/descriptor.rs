@@ -1,4 +1,4 @@
-//! Watching anything that has a descriptor.
+//! Watches over descriptors of any kind.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -9,8 +9,8 @@ use mio::{Interest, Registry, Token};
 
 use crate::{Handle, Progress, Ready, Watch};
 
-/// Something with a descriptor, as a source. One that the selector refuses to watch because it never blocks, such as a
-/// plain file on Linux, is always ready: its owner wakes the handler instead.
+/// Anything with a descriptor, as a source for mio. A descriptor that the selector refuses because it never blocks,
+/// such as a plain file on Linux, counts as always ready: its owner wakes the handler instead.
 pub(crate) struct Descriptor<F> {
     pub(crate) io: F,
     always_ready: bool,
@@ -21,7 +21,7 @@ impl<F: AsFd> Descriptor<F> {
         Descriptor { io, always_ready: false }
     }
 
-    /// After it is registered: the readiness that the selector will not report.
+    /// Returns the readiness that the selector will not report. Call it after registering.
     pub(crate) fn unreported(&self, interest: Interest) -> Ready {
         let mut ready = Ready::NONE;
         if self.always_ready && interest.is_readable() {
@@ -61,14 +61,15 @@ impl<F: AsFd> Source for Descriptor<F> {
 }
 
 impl Handle {
-    /// Watches anything that has a descriptor, for reading, for writing or for both at once, and calls `callback` with
-    /// it whenever it is ready. Otherwise as [`add_source`](Handle::add_source). Twisted: `addReader` and `addWriter`.
+    /// Watches anything that has a descriptor, for reading, writing, or both at once, and calls `callback` with it
+    /// whenever it is ready. Apart from that, works as [`add_source`](Handle::add_source). Twisted: `addReader` and
+    /// `addWriter`.
     ///
     /// ```
     /// use std::fs::File;
     /// use std::io::Read;
-    /// use mio::Interest;
-    /// use twistor_reactor::{Progress, Reactor};
+    /// use twistor::prelude::*;
+    /// use twistor::reactor::{Interest, Progress};
     ///
     /// let reactor = Reactor::new()?;
     /// let handle = reactor.handle();
@@ -81,22 +82,23 @@ impl Handle {
     ///     Ok(Progress::More)
     /// })?;
     /// reactor.run()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
-    /// The descriptor has to be non-blocking, or a callback that reads until "would block" holds the loop. For one that
-    /// blocks, such as a terminal, [`readable`](Handle::readable) reports each readiness.
+    /// The descriptor has to be non-blocking; otherwise a callback that reads until "would block" holds the loop.
+    /// For a blocking descriptor, such as a terminal, use [`readable`](Handle::readable), which reports each
+    /// readiness.
     ///
-    /// A descriptor that never blocks, such as a plain file or `/dev/null`, is always ready: the callback is called in
-    /// the next turn, and again for as long as it returns [`Progress::More`].
+    /// A descriptor that never blocks, such as a plain file or `/dev/null`, is always ready: the callback is called
+    /// in the next turn, and again as long as it returns [`Progress::More`].
     ///
     /// # Errors
     ///
-    /// As [`register`](Handle::register); `AlreadyExists` for a descriptor that is watched already.
+    /// As [`register`](Handle::register); `AlreadyExists` for a descriptor that is already watched.
     ///
     /// # Panics
     ///
-    /// A panic in the callback is logged, and ends the watch.
+    /// A panic in the callback is logged and ends the watch.
     #[track_caller]
     pub fn add_descriptor<F: AsFd + 'static>(
         &self,

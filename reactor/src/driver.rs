@@ -1,5 +1,5 @@
-//! The one seam to the operating system: waiting, the clock, and waking. Above it, the reactor is the same whether
-//! the system or a simulation is below.
+//! The interface to the operating system, which waits, tells the time, and wakes. A simulation implements it as
+//! well; the rest of the reactor does not differ between the two.
 
 mod alarm;
 mod os;
@@ -20,10 +20,10 @@ use crate::time::Time;
 pub(crate) use os::Os;
 pub(crate) use simulated::Simulated;
 
-/// How long a turn may wait for something to happen.
+/// How long a turn may wait for events.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Wait {
-    /// There is work at hand.
+    /// Not at all: work is pending.
     Not,
     /// Until this time of the reactor's clock.
     Until(u64),
@@ -39,7 +39,7 @@ pub(crate) enum Driver {
 }
 
 impl Driver {
-    /// Waits, and tells which sources became ready. Interruption by a signal counts as nothing found.
+    /// Waits, and reports the sources that became ready. A wait that a signal interrupts reports none.
     pub(crate) fn wait(
         &self,
         time: &Time,
@@ -52,7 +52,7 @@ impl Driver {
         }
     }
 
-    /// Whether the system may have more to tell than the last wait could take.
+    /// Returns whether the system may have more events than the last wait could return.
     pub(crate) fn has_more(&self) -> bool {
         match self {
             Driver::Os(os) => os.has_more(),
@@ -60,8 +60,8 @@ impl Driver {
         }
     }
 
-    /// No earlier than this should a wait for timers end: dense timers are run in batches. In a simulation, each timer
-    /// has its own moment.
+    /// Returns the earliest time at which a wait for timers should end, so that dense timers run in batches. In a
+    /// simulation, each timer runs at its own deadline.
     pub(crate) fn earliest_alarm(&self) -> u64 {
         match self {
             Driver::Os(os) => os.pace.earliest(),
@@ -69,7 +69,7 @@ impl Driver {
         }
     }
 
-    /// So many timers ran in this turn.
+    /// Records that this many timers ran in this turn.
     pub(crate) fn ran_timers(&self, timers: u64) {
         match self {
             Driver::Os(os) => os.pace.ran(timers),
@@ -77,7 +77,7 @@ impl Driver {
         }
     }
 
-    /// Where sources of the operating system are registered; a simulation has none.
+    /// Returns the registry for sources of the operating system. A simulation has none.
     pub(crate) fn registry(&self) -> io::Result<&mio::Registry> {
         match self {
             Driver::Os(os) => Ok(os.registry()),
@@ -88,7 +88,7 @@ impl Driver {
         }
     }
 
-    /// What ends a wait from another thread.
+    /// Returns the waker that ends a wait from another thread.
     pub(crate) fn waker(&self) -> Weak<mio::Waker> {
         match self {
             Driver::Os(os) => os.waker(),

@@ -1,4 +1,4 @@
-//! The cheap way to a reactor, for everything that runs in it.
+//! The handle through which everything that runs in a reactor reaches it.
 
 use std::fmt;
 use std::io;
@@ -19,16 +19,17 @@ use crate::{
     DelayedCall, NotRunning, Phase, PhaseTrigger, ReactorGone, Registration, Remote, ScheduledCall, Stats,
 };
 
-/// A reactor, to those who use it: schedules calls, watches sources, hands work to threads, stops the run.
+/// A cheap, cloneable reference to a reactor: schedules calls, watches sources, runs work on threads, stops the run.
 ///
-/// Callbacks capture clones of it. It owns nothing, so a callback that captured one does not keep its reactor alive,
-/// nor itself. A [`Reactor`](crate::Reactor) dereferences to its handle: what takes a `&Handle` takes a `&Reactor`.
+/// Callbacks capture clones of it. A handle owns nothing, so a callback that captures one keeps neither the reactor
+/// nor itself alive. A [`Reactor`](crate::Reactor) dereferences to its handle: a function that takes a `&Handle`
+/// accepts a `&Reactor`.
 ///
-/// Running is the owner's alone. Code that the reactor runs never waits in `run_until`: it adds a callback to the
-/// Deferred it has, or returns it to the chain that it is part of.
+/// Only the owner of the [`Reactor`](crate::Reactor) can run it. Code that the reactor runs must not wait in
+/// `run_until`: it adds a callback to its Deferred, or returns the Deferred from its callback.
 ///
-/// When the reactor is gone, calls are not scheduled (what they captured is dropped), and what returns a result says
-/// [`ReactorGone`].
+/// After the reactor is dropped, calls are not scheduled (the callback and its captures are dropped), and methods
+/// that return a result fail with [`ReactorGone`].
 #[derive(Clone)]
 pub struct Handle {
     core: Weak<Core>,
@@ -39,8 +40,9 @@ impl Handle {
         Handle { core }
     }
 
-    /// Another handle to the same reactor, for a callback to capture: what `clone` gives, by a name that says so on a
-    /// reactor too.
+    /// Returns another handle to the same reactor, for a callback to capture.
+    ///
+    /// Does what `clone` does; on a [`Reactor`](crate::Reactor), the name shows that only the handle is cloned.
     pub fn handle(&self) -> Handle {
         self.clone()
     }
@@ -49,8 +51,9 @@ impl Handle {
         self.core.upgrade()
     }
 
-    /// The time now, by the reactor's clock: the monotonic one, or a simulated reactor's own. Twisted's `seconds`.
-    #[allow(clippy::disallowed_methods)] // Only when the reactor is gone, and nothing runs in it any more.
+    /// Returns the current time of the reactor's clock: the monotonic clock, or the simulated clock of a simulated
+    /// reactor. Twisted: `seconds`.
+    #[allow(clippy::disallowed_methods)] // Only after the reactor is gone, when nothing runs in it any more.
     pub fn now(&self) -> Instant {
         match self.core() {
             Some(core) => core.timers.time.now_instant(),
@@ -58,17 +61,17 @@ impl Handle {
         }
     }
 
-    /// Returns the time of day: the system's, or on a simulated reactor a clock of its own, which starts in 1970 and
-    /// advances with [`now`](Handle::now). After the reactor is gone, the system's time.
+    /// Returns the time of day. A simulated reactor has a clock of its own, which starts in 1970 and advances with
+    /// [`now`](Handle::now). After the reactor is gone, this is the system's time.
     ///
     /// ```
     /// use std::time::{Duration, UNIX_EPOCH};
-    /// use twistor_reactor::{Reactor, defer_later};
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::simulated(1);
     /// reactor.run_until(defer_later(&reactor, Duration::from_secs(60), || ()))?;
     /// assert_eq!(reactor.system_time().duration_since(UNIX_EPOCH)?.as_secs(), 60);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     #[allow(clippy::disallowed_methods)] // As for `now`.
     pub fn system_time(&self) -> SystemTime {
@@ -78,27 +81,27 @@ impl Handle {
         }
     }
 
-    /// Has `call` run after `delay`, which may be anything from zero to for ever. Twisted's `callLater`.
+    /// Schedules `call` to run after `delay`. Any duration is accepted. Twisted: `callLater`.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use twistor_reactor::Reactor;
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::new()?;
-    /// let handle = reactor.clone();
+    /// let handle = reactor.handle();
     /// reactor.call_later(Duration::from_millis(1), move || handle.stop());
     /// reactor.run()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
     /// # Ordering
     ///
-    /// By deadline, ties in the order in which they were scheduled. Never before its time. A call made in a turn runs
-    /// in a later one, whatever its delay.
+    /// Calls run by deadline; calls with the same deadline run in the order in which they were scheduled. A call
+    /// never runs before its deadline. A call scheduled during a turn runs in a later turn, whatever its delay.
     ///
     /// # Panics
     ///
-    /// A panic in `call` is logged, and costs nothing else.
+    /// A panic in `call` is logged and affects nothing else.
     #[track_caller]
     pub fn call_later(&self, delay: Duration, call: impl FnOnce() + 'static) -> DelayedCall {
         self.schedule_call(delay, ScheduledCall::new(call))
@@ -111,11 +114,11 @@ impl Handle {
         }
     }
 
-    /// When the reactor next has something to do of its own accord: now, if there is work at hand; at the earliest
-    /// deadline; never (`None`), if it only waits for its sources.
+    /// Returns the time at which the reactor next needs a turn: now if work is pending, otherwise the earliest
+    /// deadline; `None` if it only waits for its sources.
     ///
-    /// A host that runs the reactor in its own loop sleeps no longer than this. One that counts in milliseconds rounds
-    /// up: a turn that comes too early finds nothing to do.
+    /// A host that runs the reactor in its own loop sleeps until this time at the latest. A host that counts in
+    /// milliseconds rounds up: a turn that comes too early finds nothing to do.
     pub fn next_deadline(&self) -> Option<Instant> {
         let core = self.core()?;
         if core.has_work() {
@@ -124,11 +127,11 @@ impl Handle {
         core.timers.first().map(|deadline| core.timers.time.instant(deadline))
     }
 
-    /// Has the reactor stop at the end of this turn: the shutdown triggers run, and then `run` returns.
-    /// Twisted's `stop`.
+    /// Stops the reactor at the end of this turn: the shutdown triggers run, and then `run` returns. Twisted: `stop`.
     ///
-    /// Does nothing when the reactor is stopping already. Logs a warning when the reactor is not running, as the stop of
-    /// a run that has not begun is lost; use [`try_stop`](Handle::try_stop) where that is expected.
+    /// Does nothing if the reactor is already stopping. Logs a warning that names the caller if the reactor is not
+    /// running: such a stop is lost, and a later run is not affected. Use [`try_stop`](Handle::try_stop) where that
+    /// is expected.
     #[track_caller]
     pub fn stop(&self) {
         if self.request_stop() == StopRequest::NoRun {
@@ -139,11 +142,11 @@ impl Handle {
         }
     }
 
-    /// As [`stop`](Handle::stop), and says whether there was anything to stop.
+    /// Stops the reactor, as [`stop`](Handle::stop) does, and reports whether a run was there to stop.
     ///
     /// # Errors
     ///
-    /// [`NotRunning`] when the reactor is not running, or is stopping already.
+    /// [`NotRunning`] if the reactor is not running or is already stopping.
     pub fn try_stop(&self) -> Result<(), NotRunning> {
         match self.request_stop() {
             StopRequest::Accepted => Ok(()),
@@ -152,7 +155,7 @@ impl Handle {
     }
 
     fn request_stop(&self) -> StopRequest {
-        // Where the reactor is gone, nothing is left to stop.
+        // After the reactor is gone, there is nothing left to stop.
         let Some(core) = self.core() else { return StopRequest::Stopping };
         let request = core.lifecycle.request_stop();
         if request == StopRequest::Accepted {
@@ -167,19 +170,21 @@ impl Handle {
         }
     }
 
-    /// Whether the reactor has started and not begun to stop.
+    /// Returns whether the reactor has started and has not begun to stop.
     pub fn is_running(&self) -> bool {
         self.core().is_some_and(|core| core.lifecycle.is_running())
     }
 
-    /// Whether a turn is under way: this is called from inside a callback of the reactor. A host asks before it takes a
-    /// turn or drops the reactor, where its own code may be called from both.
+    /// Returns whether a turn is under way: whether the caller runs inside a callback of the reactor.
+    ///
+    /// A host whose code may run both inside and outside callbacks asks this before it takes a turn or drops the
+    /// reactor.
     pub fn is_in_turn(&self) -> bool {
         self.core().is_some_and(|core| core.timers.in_turn.get())
     }
 
-    /// Calls `f` once the reactor runs: at once, if it does, also while a shutdown waits for what it has to. Twisted's
-    /// `callWhenRunning`.
+    /// Calls `f` when the reactor runs. If it already runs, or waits in a shutdown, `f` is called before this
+    /// returns. Twisted: `callWhenRunning`.
     #[track_caller]
     pub fn call_when_running(&self, f: impl FnOnce() + 'static) {
         if self.core().is_some_and(|core| core.lifecycle.has_started()) {
@@ -189,28 +194,31 @@ impl Handle {
         }
     }
 
-    /// Has `f` run in this phase of the next start. Twisted's `addSystemEventTrigger` for `startup`.
+    /// Adds a trigger: schedules `f` to run in this phase of the next start. Twisted: `addSystemEventTrigger` for
+    /// `startup`.
     ///
-    /// What a trigger of [`Phase::Before`] returns is waited for before the reactor counts as running. A failure is
-    /// logged, and the others run.
+    /// The reactor counts as running only after the Deferreds that triggers of [`Phase::Before`] return have fired.
+    /// A failure is logged, and the other triggers run.
     #[track_caller]
     pub fn on_startup<O: Outcome>(&self, phase: Phase, f: impl FnOnce() -> O + 'static) -> PhaseTrigger {
         self.on(Event::Startup, phase, f, Location::caller())
     }
 
-    /// Has `f` run in this phase of the next shutdown. Twisted's `addSystemEventTrigger` for `shutdown`.
+    /// Adds a trigger: schedules `f` to run in this phase of the next shutdown. Twisted: `addSystemEventTrigger` for
+    /// `shutdown`.
     ///
-    /// What a trigger of [`Phase::Before`] returns is waited for, while the loop goes on turning. A failure is logged,
-    /// and the others run. Each trigger runs once, in one shutdown.
+    /// The shutdown waits for the Deferreds that triggers of [`Phase::Before`] return, and the loop keeps running
+    /// meanwhile. A failure is logged, and the other triggers run. Each trigger runs once, in one shutdown.
     ///
     /// ```
-    /// # use twistor_reactor::{Phase, Reactor};
+    /// use twistor::prelude::*;
+    ///
     /// let reactor = Reactor::new()?;
     /// reactor.on_shutdown(Phase::After, || println!("good bye"));
-    /// let handle = reactor.clone();
+    /// let handle = reactor.handle();
     /// reactor.call_when_running(move || handle.stop());
     /// reactor.run()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     #[track_caller]
     pub fn on_shutdown<O: Outcome>(&self, phase: Phase, f: impl FnOnce() -> O + 'static) -> PhaseTrigger {
@@ -230,9 +238,9 @@ impl Handle {
         PhaseTrigger::dead(event)
     }
 
-    /// The way to this reactor from other threads.
+    /// Returns a [`Remote`], which reaches this reactor from other threads.
     ///
-    /// It is made anew, refusing every call, when the reactor is gone.
+    /// If the reactor is gone, the `Remote` refuses every call.
     pub fn remote(&self) -> Remote {
         match self.core() {
             Some(core) => Remote { shared: core.shared.clone() },
@@ -241,38 +249,37 @@ impl Handle {
     }
 
     /// Runs blocking work on a thread of the pool, and fires the Deferred with its result in the reactor's thread.
-    /// Twisted's `deferToThread`.
+    /// Twisted: `deferToThread`.
     ///
     /// ```
-    /// use twistor_reactor::Reactor;
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::new()?;
     /// let text = reactor.defer_to_thread(|| Ok(std::fs::read_to_string("/etc/hostname").unwrap_or_default()));
     /// let length = reactor.run_until(text.add_callback(|text| Ok(text.len())));
     /// println!("{} bytes", length.unwrap_or(0));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
     /// # Ordering
     ///
-    /// Work begins in the order in which it was given, as threads become free: the pool grows to the number that
-    /// [`Builder::threads`](crate::Builder::threads) allows. The Deferred never fires before this returns.
+    /// Work begins in the order of the calls, as threads become free. The pool grows to the number of threads that
+    /// [`Builder::threads`](crate::Builder::threads) allows. The Deferred never fires before this method returns.
     ///
-    /// Cancelling work that has not begun prevents it. Work that has begun runs to its end, and its result is dropped.
-    ///
-    /// When a run ends, the Deferreds of all work fire [`Abandoned`](twistor_deferred::Abandoned), and work that has not
-    /// begun never will. The reactor then waits for the work under way, at most for
-    /// [`Builder::thread_grace`](crate::Builder::thread_grace). Work that takes longer is left behind: its thread runs on
-    /// until the work returns or the process exits, and a warning names the caller of this method.
+    /// When a run ends, the Deferreds of all unfinished work fail with [`Abandoned`](twistor_deferred::Abandoned),
+    /// and work that has not begun is dropped. The reactor then waits for work in progress, at most for
+    /// [`Builder::thread_grace`](crate::Builder::thread_grace). Work that takes longer is left behind: its thread
+    /// continues until the work returns or the process exits, and a warning names the caller of this method.
     ///
     /// # Errors
     ///
-    /// What `f` returns; [`Panicked`](twistor_deferred::Panicked) if it panics; [`ReactorGone`]; an
+    /// The failure that `f` returns; [`Panicked`](twistor_deferred::Panicked) if `f` panics; [`ReactorGone`]; an
     /// [`io::Error`](std::io::Error) if no thread could be started.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling prevents work that has not begun. Work that has begun runs to its end, and its result is dropped.
+    /// Cancelling prevents work that has not begun. Work that has begun runs to completion, and its result is
+    /// dropped.
     #[track_caller]
     pub fn defer_to_thread<T: Send + 'static>(
         &self,
@@ -284,12 +291,12 @@ impl Handle {
         }
     }
 
-    /// Runs a blocking name lookup on one of a few threads that are kept for lookups, and fires the Deferred with its
+    /// Runs a blocking name lookup on one of a few threads reserved for lookups, and fires the Deferred with its
     /// result in the reactor's thread. For implementing resolvers.
     ///
-    /// A lookup cannot be interrupted, and takes many seconds when a name server does not answer. So lookups share no
-    /// threads with [`defer_to_thread`](Handle::defer_to_thread), and the end of a run does not wait for them. At most
-    /// eight run at once; the others wait for these, in order.
+    /// A lookup cannot be interrupted, and takes many seconds if a name server does not answer. So lookups share no
+    /// threads with [`defer_to_thread`](Handle::defer_to_thread), and the end of a run does not wait for them. At
+    /// most eight lookups run at once; the others wait in order.
     ///
     /// # Errors
     ///
@@ -315,16 +322,18 @@ impl Handle {
         }
     }
 
-    /// Has the reactor watch a source of the operating system and call the handler when it is ready: the door that
-    /// transports use. Ask for all that will ever be wanted, once: readiness is told when it comes about, and there
-    /// is nothing to switch on and off.
+    /// Watches a source of the operating system, and calls `handler` when it is ready. Transports are built on this
+    /// method; [`add_source`](Handle::add_source) is easier to use.
     ///
-    /// The source stays the caller's, and has to stay open as long as it is registered. The handler is the reactor's
-    /// until the [`Registration`] is dropped, so it may own both.
+    /// Register once, with every interest that will ever be needed: readiness is edge-triggered, so nothing needs
+    /// to be switched on and off.
+    ///
+    /// The caller keeps the source, which has to stay open while it is registered. The reactor owns the handler
+    /// until the [`Registration`] is dropped, so the handler may own both the source and the registration.
     ///
     /// # Errors
     ///
-    /// What the operating system says; [`ReactorGone`]; `Unsupported` on a simulated reactor.
+    /// Errors of the operating system; [`ReactorGone`]; `Unsupported` on a simulated reactor.
     pub fn register(
         &self,
         source: &mut (impl Source + ?Sized),
@@ -334,14 +343,14 @@ impl Handle {
         let core = self.core().ok_or_else(|| io::Error::other(ReactorGone))?;
         let registry = core.driver.registry()?;
         let token = insert(&core, handler)?;
-        // Taken out again when registering fails.
+        // If registering fails, dropping this removes the handler.
         let registration = Registration::new(self.core.clone(), token);
         registry.register(source, token.into(), interest)?;
         Ok(registration)
     }
 
-    /// Gives a handler a place among the sources without a source of the operating system: it is called when
-    /// [`Registration::wake`] says so, once a turn, under the same rules.
+    /// Adds a handler without a source of the operating system: it is called when [`Registration::wake`] says that
+    /// it is ready, at most once a turn, under the same rules.
     ///
     /// # Errors
     ///
@@ -352,7 +361,7 @@ impl Handle {
         Ok(Registration::new(self.core.clone(), token))
     }
 
-    /// What the reactor has done so far.
+    /// Returns counts of the reactor's work so far.
     pub fn stats(&self) -> Stats {
         self.core().map(|core| core.meter.stats()).unwrap_or_default()
     }
@@ -360,7 +369,7 @@ impl Handle {
 
 fn insert(core: &Core, handler: Rc<dyn EventHandler>) -> io::Result<SourceToken> {
     let inserted = core.sources.borrow_mut().insert(handler);
-    inserted.map_err(|_| io::Error::other("the reactor has no token left for another source"))
+    inserted.map_err(|_| io::Error::other("cannot add another source: all tokens of the reactor are in use"))
 }
 
 impl Core {

@@ -1,49 +1,53 @@
-//! The loop: it waits for what comes from outside, and fires [Deferreds](twistor_deferred) with it.
+//! The reactor: an event loop that waits for timers, sources and other threads, and fires
+//! [Deferreds](twistor_deferred).
 //!
-//! A [`Reactor`] runs calls when their time has come, calls handlers when their sources are ready, and takes calls and
-//! results from other threads. It is a value, bound to one thread, without globals. Everything that runs in it reaches
-//! it through a cheap [`Handle`] that owns nothing.
+//! A [`Reactor`] runs calls at their deadlines, calls handlers when their sources are ready, and accepts calls and
+//! results from other threads. It is a value, bound to one thread, without globals. Everything that runs in it
+//! reaches it through a [`Handle`], which is cheap to clone and owns nothing.
 //!
 //! ```
-//! use std::time::Duration;
-//! use twistor_reactor::Reactor;
+//! use twistor::prelude::*;
 //!
 //! let reactor = Reactor::new()?;
 //! let answer = reactor.defer_to_thread(|| Ok(6 * 7));
 //! let answer = reactor.run_until(answer.add_callback(|n| Ok(n.to_string())))?;
 //! assert_eq!(answer, "42");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), Failure>(())
 //! ```
 //!
-//! # In a loop of another's
+//! # Embedding in another loop
 //!
-//! A program that has a loop already, as games and GUIs have, carries the reactor in it:
+//! A program that already has a loop, such as a game or a GUI, runs the reactor inside it. Such a host
 //!
-//! - it sleeps no longer than until [`next_deadline`](Handle::next_deadline), and no longer than the reactor's
-//!   [descriptor](Reactor#impl-AsFd-for-Reactor) is not readable;
-//! - then it takes a [`turn`](Reactor::turn) that does not wait, or [`turns`](Reactor::turns) for as long as it likes;
-//! - if code of its own uses the reactor between turns, a [hook](Builder::host_hook) ends its sleep when that calls for
-//!   a turn sooner.
+//! - sleeps until [`next_deadline`](Handle::next_deadline) or until the reactor's
+//!   [descriptor](Reactor#impl-AsFd-for-Reactor) is readable, whichever comes first;
+//! - then takes a [`turn`](Reactor::turn) that does not wait, or [`turns`](Reactor::turns) for as long as it likes;
+//! - if its own code uses the reactor between turns, sets a [hook](Builder::host_hook), which ends the sleep when
+//!   that code makes a turn necessary sooner.
 //!
-//! A host that cannot watch a descriptor has a [watcher](Builder::watcher) call that hook when a source is ready.
+//! For a host that cannot watch a descriptor, a [watcher](Builder::watcher) calls that hook when a source is ready.
 //!
-//! The examples `embed_poll` and `embed_game` are such programs, and `benches/hosts/glib` is one in GLib's main loop.
+//! The examples `embed_poll` and `embed_game` are such programs, and `benches/hosts/glib` embeds the reactor in
+//! GLib's main loop.
 //!
-//! # From here
+//! # Overview
 //!
 //! - Time: [`Handle::call_later`], [`defer_later`], [`LoopingCall`], [`AddTimeout`]; [`ManualClock`] for tests.
-//! - Much to do: [`Cooperator`] shares the loop, [`Handle::defer_to_thread`] leaves it, [`Remote`] comes back to it.
-//! - Descriptors: [`Handle::add_source`], or `Handle::readable` and `writable` as Deferreds; `Handle::lines`.
-//! - Futures: [`Handle::spawn`], [`Handle::sleep`], [`yield_now`]. Programs: `Handle::spawn_process`. Signals: `Handle::on_signal`.
-//! - Start and end: [`Handle::call_when_running`], [`Handle::on_shutdown`].
-//! - A run that is the same for the same seed: [`Reactor::simulated`].
-//! - All that is promised, numbered: [`behaviour`].
+//! - Long work: [`Cooperator`] runs it in steps, [`Handle::defer_to_thread`] on a thread; a [`Remote`] calls back
+//!   from threads.
+//! - Descriptors: [`Handle::add_source`]; `Handle::readable` and `writable` return Deferreds; `Handle::lines` reads
+//!   text.
+//! - Futures: [`Handle::spawn`], [`Handle::sleep`], [`yield_now`]. Programs: `Handle::spawn_process`. Signals:
+//!   `Handle::on_signal`.
+//! - Startup and shutdown: [`Handle::call_when_running`], [`Handle::on_shutdown`].
+//! - Runs that are reproducible from a seed: [`Reactor::simulated`].
+//! - All promises, numbered: [`behaviour`].
 //!
 //! # Features
 //!
-//! All on by default: `precise-timers` (to tens of microseconds on Linux, instead of to the millisecond), `process`
-//! (child processes), `signals` (Ctrl-C and SIGTERM stop a run, and callbacks for signals) and `simulation`
-//! ([`Reactor::simulated`]).
+//! All are on by default: `precise-timers` (timers accurate to tens of microseconds on Linux, instead of a
+//! millisecond), `process` (child processes), `signals` (Ctrl-C and SIGTERM stop a run; callbacks for signals) and
+//! `simulation` ([`Reactor::simulated`]).
 
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
 
@@ -125,7 +129,7 @@ pub use watch::Watch;
 pub use watched::{Watched, WatchedKind};
 pub use yield_now::{YieldNow, yield_now};
 
-/// The README's program is compiled with the tests.
+/// Compiles the README's program as a doc test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -1,4 +1,4 @@
-//! Starting and stopping, each in three phases.
+//! Startup and shutdown, each in three phases.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -10,26 +10,28 @@ use twistor_deferred::{Deferred, Outcome, maybe_deferred_at, succeed};
 
 use crate::core::Core;
 
-/// When a startup or shutdown trigger runs. Those of one phase run in the order in which they were added.
+/// The phase in which a startup or shutdown trigger runs. Triggers of one phase run in the order in which they were
+/// added.
 ///
-/// A phase of the shutdown ends when no woken [task](crate::Handle::spawn) is left, so async code that a trigger wakes
-/// runs until it waits for something else. Tasks that keep waking each other hold a phase for at most 100 turns.
+/// A phase of the shutdown ends when no woken [task](crate::Handle::spawn) is left. So async code that a trigger
+/// wakes runs until it waits for something else. Tasks that keep waking each other extend a phase by at most 100
+/// turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// First. The loop goes on turning until every Deferred that these return has fired.
+    /// The first phase. The loop keeps running until every Deferred that its triggers return has fired.
     Before,
-    /// Second. Deferreds that these return are not waited for.
+    /// The second phase. It does not wait for Deferreds that its triggers return.
     During,
-    /// Last. Deferreds that these return are not waited for. After this phase of the shutdown all tasks, timers and
-    /// sources are dropped: connections that are still open are lost, with their unsent data. Close them gracefully in
-    /// the phase `Before`.
+    /// The last phase. It does not wait for Deferreds that its triggers return. After this phase of the shutdown,
+    /// all tasks, timers and sources are dropped: connections that are still open are lost, with their unsent data.
+    /// Close them gracefully in the phase `Before`.
     After,
 }
 
-/// Turns that a phase of the shutdown lasts at most because tasks are woken.
+/// The maximum number of turns by which woken tasks extend a phase of the shutdown.
 const TASK_TURNS: u32 = 100;
 
-/// A startup or shutdown trigger, for taking it back. Dropping this leaves the trigger in place.
+/// A startup or shutdown trigger that can be removed. Dropping this leaves the trigger in place.
 pub struct PhaseTrigger {
     core: Weak<Core>,
     event: Event,
@@ -37,13 +39,13 @@ pub struct PhaseTrigger {
 }
 
 impl PhaseTrigger {
-    /// A trigger of a reactor that is gone.
+    /// Creates a trigger of a reactor that is gone.
     pub(crate) fn dead(event: Event) -> PhaseTrigger {
         PhaseTrigger { core: Weak::new(), event, id: 0 }
     }
 
-    /// Takes the trigger back; false when it has run already, or is gone with its reactor.
-    /// Twisted's `removeSystemEventTrigger`.
+    /// Removes the trigger. Returns false if it has already run, or is gone with its reactor. Twisted:
+    /// `removeSystemEventTrigger`.
     pub fn remove(self) -> bool {
         let Some(core) = self.core.upgrade() else { return false };
         let call = core.lifecycle.triggers(self.event).borrow_mut().remove(self.id);
@@ -67,13 +69,13 @@ pub(crate) enum Event {
 enum RunState {
     #[default]
     Idle,
-    /// Waiting for what the triggers before the startup returned.
+    /// Waiting for the Deferreds that the startup triggers of phase `Before` returned.
     Starting,
     Running,
-    /// The triggers of this phase of the shutdown have run. The phase waits for the tasks that they woke and, in
-    /// `Before`, for the Deferreds that they returned.
+    /// The triggers of this shutdown phase have run. The phase waits for the tasks that they woke and, in `Before`,
+    /// for the Deferreds that they returned.
     Stopping(Phase),
-    /// The phases are over, and everything that is left is being dropped.
+    /// The phases are over, and leftovers are being dropped.
     Ending,
 }
 
@@ -84,7 +86,7 @@ struct PhaseCall {
     run: Box<dyn FnOnce() -> Deferred<()>>,
 }
 
-/// The triggers of one event.
+/// The triggers of one event: startup or shutdown.
 #[derive(Default)]
 struct Triggers {
     calls: VecDeque<PhaseCall>,
@@ -106,22 +108,22 @@ impl Triggers {
 #[derive(Default)]
 pub(crate) struct Lifecycle {
     state: Cell<RunState>,
-    /// `stop` was called, and this turn is to be the last before the shutdown.
+    /// `stop` was called: this turn is the last before the shutdown.
     stop: Cell<bool>,
     startup: RefCell<Triggers>,
     shutdown: RefCell<Triggers>,
-    /// How many Deferreds the phase before is waiting for. Each start and each stop counts for itself, so that a
-    /// Deferred of an earlier one, fired late, is not taken for one of a later.
+    /// The number of Deferreds that the phase `Before` waits for. Each start and each stop has a counter of its
+    /// own, so that a late Deferred of an earlier one does not count for a later one.
     waiting: RefCell<Rc<Cell<usize>>>,
-    /// Turns of this phase that were for woken tasks alone.
+    /// Turns of this phase that were only for woken tasks.
     task_turns: Cell<u32>,
 }
 
-/// What `stop` can do.
+/// The response to a request to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StopRequest {
     Accepted,
-    /// The run is stopping already.
+    /// The run is already stopping.
     Stopping,
     NoRun,
 }
@@ -131,7 +133,7 @@ impl Lifecycle {
         self.state.get() == RunState::Running
     }
 
-    /// Whether it has started, and not yet ended: it turns still while the shutdown waits.
+    /// Returns whether the reactor has started and not ended. It still takes turns while the shutdown waits.
     pub(crate) fn has_started(&self) -> bool {
         matches!(self.state.get(), RunState::Running | RunState::Stopping(_))
     }
@@ -140,7 +142,7 @@ impl Lifecycle {
         self.state.get() == RunState::Idle
     }
 
-    /// Makes the next `step` begin the shutdown.
+    /// Requests that the next `step` begins the shutdown.
     pub(crate) fn request_stop(&self) -> StopRequest {
         match self.state.get() {
             RunState::Idle => StopRequest::NoRun,
@@ -174,7 +176,7 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the next turn moves on to another phase.
+    /// Returns whether the next turn moves on to another phase.
     pub(crate) fn has_work(&self) -> bool {
         match self.state.get() {
             RunState::Idle => true,
@@ -203,7 +205,7 @@ impl Lifecycle {
         }
     }
 
-    /// At the end of a turn: does what has become due. False when the reactor has stopped.
+    /// Moves on to the phases that are due, at the end of a turn. Returns false when the reactor has stopped.
     pub(crate) fn step(&self, core: &Core) -> bool {
         self.finish_start(core);
         if self.stop.replace(false) {
@@ -236,19 +238,19 @@ impl Lifecycle {
         self.run(core, Event::Shutdown, phase);
     }
 
-    /// Whether this phase has another turn, for the tasks that are woken.
+    /// Returns whether this phase gets another turn for woken tasks.
     fn waits_for_tasks(&self, core: &Core) -> bool {
         let turns = self.task_turns.get();
         self.task_turns.set(turns + 1);
         turns < TASK_TURNS && core.has_woken_tasks()
     }
 
-    /// The run is ending without a shutdown, because the loop cannot go on or the reactor is dropped.
+    /// Ends the run without a shutdown, because the loop cannot continue or the reactor is dropped.
     pub(crate) fn give_up(&self) {
         self.state.set(RunState::Ending);
     }
 
-    /// Nothing is left of the run.
+    /// Marks that nothing is left of the run.
     pub(crate) fn finish(&self) {
         self.state.set(RunState::Idle);
     }
@@ -262,7 +264,7 @@ impl Lifecycle {
             }
             waiting.set(waiting.get() + 1);
             let (waiting, handle) = (waiting.clone(), core.handle.clone());
-            // A failure passes on, to be logged when the Deferred that add_both returns is dropped.
+            // A failure passes through, and is logged when the Deferred returned by `add_both` is dropped.
             drop(deferred.add_both(move |result| {
                 waiting.set(waiting.get() - 1);
                 if waiting.get() == 0 {

@@ -1,4 +1,4 @@
-//! Text by lines, from a terminal, a pipe or a file.
+//! Lines of text from a terminal, a pipe or a file.
 
 use std::fmt;
 use std::fs::File;
@@ -10,17 +10,17 @@ use twistor_deferred::Failure;
 
 use crate::Handle;
 
-/// Bytes of the longest line.
+/// The length limit of a line, in bytes.
 const LONGEST: usize = 1 << 20;
-/// Bytes read at once.
+/// The number of bytes in one read.
 const PIECE: usize = 8192;
 
 impl Handle {
-    /// Reads lines from standard input, or from anything else with a descriptor: a terminal, a pipe, a socket or a file.
+    /// Reads lines from standard input, or from any other descriptor: a terminal, a pipe, a socket or a file.
     /// Twisted: `StandardIO` with a `LineReceiver`.
     ///
     /// ```no_run
-    /// use twistor_reactor::Reactor;
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::new()?;
     /// let mut lines = reactor.lines(std::io::stdin())?;
@@ -30,15 +30,15 @@ impl Handle {
     ///     }
     ///     Ok(())
     /// }))?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
-    /// The descriptor may be blocking, and stays so: it is read once for each readiness, through a duplicate. Do not read
-    /// from it elsewhere meanwhile. The buffer of `std::io::stdin` is not used.
+    /// The descriptor may be blocking, and stays so: a duplicate of it is read once for each readiness. Do not read
+    /// from it elsewhere at the same time. The buffer of `std::io::stdin` is not used.
     ///
     /// # Errors
     ///
-    /// When the descriptor cannot be duplicated.
+    /// If the descriptor cannot be duplicated.
     pub fn lines(&self, io: impl AsFd) -> io::Result<LineReader> {
         let file = File::from(io.as_fd().try_clone_to_owned()?);
         Ok(LineReader {
@@ -51,24 +51,25 @@ impl Handle {
     }
 }
 
-/// Lines of text, made by [`Handle::lines`].
+/// A reader of lines of text. Created by [`Handle::lines`].
 pub struct LineReader {
     handle: Handle,
     file: Rc<File>,
-    /// Not returned yet.
+    /// Bytes that were read and not returned yet.
     read: Vec<u8>,
-    /// Bytes of it that hold no end of a line.
+    /// The number of these bytes that were searched and contain no line feed.
     searched: usize,
     ended: bool,
 }
 
 impl LineReader {
-    /// Returns the next line, without its line feed and a carriage return before that; `None` at the end. A last line
-    /// without a line feed counts.
+    /// Returns the next line, without its line feed and a carriage return before that; `None` at the end. A last
+    /// line without a line feed is returned too.
     ///
     /// # Errors
     ///
-    /// `InvalidData` for a line that is not UTF-8, which is skipped, or longer than a mebibyte; read errors.
+    /// `InvalidData` for a line that is not UTF-8, which is skipped, and for a line longer than a mebibyte; read
+    /// errors.
     ///
     /// # Cancel safety
     ///
@@ -84,16 +85,14 @@ impl LineReader {
                 return Ok(None);
             }
             if self.read.len() > LONGEST {
-                return Err(
-                    io::Error::new(ErrorKind::InvalidData, "the line is longer than a mebibyte").into()
-                );
+                return Err(io::Error::new(ErrorKind::InvalidData, "line too long: over 1 MiB").into());
             }
             let file = self.handle.readable(self.file.clone()).await?;
             self.fill(&file)?;
         }
     }
 
-    /// Reads once, which does not block: the descriptor is ready.
+    /// Reads once. This does not block, because the descriptor is ready.
     fn fill(&mut self, mut file: &File) -> io::Result<()> {
         let mut piece = [0; PIECE];
         match file.read(&mut piece) {
@@ -128,6 +127,9 @@ impl LineReader {
 
 impl fmt::Debug for LineReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lines").field("file", &self.file).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("LineReader")
+            .field("file", &self.file)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }

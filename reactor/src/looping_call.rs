@@ -1,4 +1,4 @@
-//! Calling a function again and again.
+//! Calls of a function at regular intervals.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -11,31 +11,31 @@ use twistor_deferred::{Deferred, Failure, Outcome, Trigger, fail, maybe_deferred
 use crate::time::nanos;
 use crate::{Clock, DelayedCall, ScheduledCall};
 
-/// Calls a function at regular intervals. Twisted's `task.LoopingCall`.
+/// Calls a function at regular intervals. Twisted: `task.LoopingCall`.
 ///
-/// Calls stand on a grid: `start + k * interval`. If the function, or something else in the loop, takes longer than
-/// an interval, the slots that were missed are left out, and the next call is on the grid again; a function made with
-/// [`with_count`](LoopingCall::with_count) is told how many slots its call stands for. With an interval of zero, the
-/// function is called once in every turn.
+/// Calls are scheduled at `start + k * interval`. If the function, or something else in the loop, takes longer than
+/// an interval, the missed times are skipped and the next call is on schedule again. A function passed to
+/// [`with_count`](LoopingCall::with_count) receives the number of intervals that its call stands for. With an
+/// interval of zero, the function is called once in every turn.
 ///
-/// If the function returns a Deferred, the next call waits for it. A failure stops the calls.
+/// If the function returns a Deferred, the next call waits for it. A failure stops the loop.
 ///
 /// ```
 /// use std::time::Duration;
-/// use twistor_reactor::{LoopingCall, ManualClock};
+/// use twistor::prelude::*;
 ///
 /// let clock = ManualClock::new();
 /// let tick = LoopingCall::new(&clock, || println!("tick"));
-/// let stopped = tick.start(Duration::from_secs(1)).add_callback(|()| println!("no more ticks"));
+/// tick.start(Duration::from_secs(1)).add_callback(|()| println!("no more ticks")).detach();
 /// clock.advance(Duration::from_secs(3)); // four ticks: at 0, 1, 2 and 3
 /// tick.stop();
-/// # drop(stopped);
 /// ```
 ///
 /// # Dropping
 ///
-/// Clones are the same loop. Dropping them all does not stop the calls; they end with the clock, or with the run of the
-/// reactor: then the Deferred of `start` fires [`Abandoned`](twistor_deferred::Abandoned), and the loop can be started again.
+/// Clones refer to the same loop. Dropping all of them does not stop the calls. The loop ends with its clock, or
+/// with the reactor's run: then the Deferred of `start` fails with [`Abandoned`](twistor_deferred::Abandoned), and
+/// the loop can be started again.
 #[derive(Clone)]
 pub struct LoopingCall {
     task: Rc<LoopTask>,
@@ -51,14 +51,14 @@ struct LoopTask {
 
 type Function = Box<dyn FnMut(u64) -> Deferred<()>>;
 
-/// From one `start` to its end.
+/// The state from one `start` to its end.
 struct LoopRun {
     interval: Duration,
-    /// Where the grid begins.
-    call_site: Cell<Instant>,
-    /// How many slots of the grid have been accounted for.
+    /// The time that the schedule counts from.
+    grid_start: Cell<Instant>,
+    /// The number of scheduled times that have been counted.
     counted: Cell<u64>,
-    /// The next call, unless one is under way.
+    /// The next call, unless a call is in progress.
     next: Cell<Option<DelayedCall>>,
     /// Fires the Deferred of `start`.
     end: Cell<Option<Trigger<()>>>,
@@ -66,15 +66,14 @@ struct LoopRun {
 }
 
 impl LoopingCall {
-    /// A loop that is not running yet.
+    /// Creates a loop that is not running yet.
     #[track_caller]
     pub fn new<O: Outcome>(clock: &(impl Clock + ?Sized), mut f: impl FnMut() -> O + 'static) -> LoopingCall {
         LoopingCall::with_count(clock, move |_| f())
     }
 
-    /// As [`new`](LoopingCall::new), with a function that is told how many slots of the grid have passed since its
-    /// last call: one, if it keeps up. The counts of a run add up to the slots that have passed.
-    /// Twisted's `LoopingCall.withCount`.
+    /// Creates a loop whose function receives the number of intervals since its last call: one, if it keeps up. The
+    /// counts of a run add up to the number of intervals that have passed. Twisted: `LoopingCall.withCount`.
     #[track_caller]
     pub fn with_count<O: Outcome>(
         clock: &(impl Clock + ?Sized),
@@ -91,14 +90,14 @@ impl LoopingCall {
         }
     }
 
-    /// Makes the first call at once, and the others every `interval` from now. Twisted's `start(interval)`.
+    /// Starts the loop: the first call runs before this returns, and the others every `interval` from now. Twisted:
+    /// `start(interval)`.
     ///
-    /// The Deferred fires when the loop is stopped, or with the failure that stopped it. Cancelling it stops the
-    /// loop as well.
+    /// The Deferred fires when the loop is stopped, or with the failure that stopped it.
     ///
     /// # Errors
     ///
-    /// [`AlreadyLooping`], if it is.
+    /// [`AlreadyLooping`] if the loop is running.
     ///
     /// # Cancel safety
     ///
@@ -108,15 +107,15 @@ impl LoopingCall {
         self.begin(interval, true)
     }
 
-    /// As [`start`](LoopingCall::start), with the first call after one interval. Twisted's `start(interval, now=False)`.
+    /// Starts the loop, with the first call after one interval. Twisted: `start(interval, now=False)`.
     ///
     /// # Errors
     ///
-    /// [`AlreadyLooping`], if it is.
+    /// [`AlreadyLooping`] if the loop is running.
     ///
     /// # Cancel safety
     ///
-    /// As [`start`](LoopingCall::start).
+    /// Cancelling stops the loop.
     #[track_caller]
     pub fn start_later(&self, interval: Duration) -> Deferred<()> {
         self.begin(interval, false)
@@ -135,7 +134,7 @@ impl LoopingCall {
         });
         let run = Rc::new(LoopRun {
             interval,
-            call_site: Cell::new(self.task.clock.now()),
+            grid_start: Cell::new(self.task.clock.now()),
             counted: Cell::new(if at_once { 0 } else { 1 }),
             next: Cell::default(),
             end: Cell::new(Some(end)),
@@ -150,16 +149,16 @@ impl LoopingCall {
         deferred
     }
 
-    /// Ends the loop: at once, if it is between two calls, else when what the function returned has fired. Does
-    /// nothing if it is not running.
+    /// Stops the loop: immediately if it is between two calls, otherwise when the Deferred that the function
+    /// returned has fired. Does nothing if the loop is not running.
     pub fn stop(&self) {
         self.task.stop(|_| ());
     }
 
-    /// Begins the grid anew: the next call comes one interval from now. Does nothing if it is not running.
+    /// Restarts the schedule: the next call runs one interval from now. Does nothing if the loop is not running.
     pub fn reset(&self) {
         let Some(run) = self.task.run.borrow().clone() else { return };
-        run.call_site.set(self.task.clock.now());
+        run.grid_start.set(self.task.clock.now());
         run.counted.set(1);
         if let Some(next) = run.next.take() {
             let _ = next.cancel();
@@ -167,7 +166,7 @@ impl LoopingCall {
         }
     }
 
-    /// Whether it was started, and neither stopped nor has failed.
+    /// Returns whether the loop was started, and has neither been stopped nor failed.
     pub fn is_running(&self) -> bool {
         self.task.run.borrow().is_some()
     }
@@ -184,10 +183,11 @@ impl LoopTask {
         }
     }
 
-    /// Makes a call, and waits for what it returns.
+    /// Calls the function, and waits for the Deferred that it returns.
     fn call(self: &Rc<Self>, run: Rc<LoopRun>) {
         let Some(mut function) = self.function.take() else {
-            // The function itself started the loop again. It cannot be entered twice; the next turn will do.
+            // The function itself restarted the loop. It cannot be called from inside itself, so it is called in
+            // the next turn.
             self.call_after(run, Duration::ZERO);
             return;
         };
@@ -220,7 +220,8 @@ impl LoopTask {
 
     fn call_after(self: &Rc<Self>, run: Rc<LoopRun>, delay: Duration) {
         let due = LoopDue { task: self.clone(), run: run.clone() };
-        // There is one from here on: a clock that is gone drops the call at once.
+        // Set before scheduling: a clock that is gone drops the call inside `schedule`, and `LoopDue` then has to
+        // find one.
         run.next.set(Some(DelayedCall::dead()));
         let next = self.clock.schedule(delay, ScheduledCall::at(self.place, move || due.call()));
         if run.next.take().is_some() {
@@ -229,7 +230,7 @@ impl LoopTask {
     }
 }
 
-/// The next call, as its clock has it.
+/// The next call, as the clock holds it.
 struct LoopDue {
     task: Rc<LoopTask>,
     run: Rc<LoopRun>,
@@ -245,8 +246,8 @@ impl LoopDue {
 }
 
 impl Drop for LoopDue {
-    /// Neither called nor taken back: the clock has dropped its calls, as a reactor does at its end, and so the loop is
-    /// over. Its Deferred is `Abandoned`, whoever still holds the loop.
+    /// Dropped while the call is pending: the clock has dropped its calls, as a reactor does at the end of a run.
+    /// That ends the loop, even if handles to it are left, and its Deferred fails with `Abandoned`.
     fn drop(&mut self) {
         if self.run.next.take().is_some() {
             self.task.forget(&self.run);
@@ -256,14 +257,14 @@ impl Drop for LoopDue {
 }
 
 impl LoopRun {
-    /// How many slots have passed by `now`, beyond those accounted for.
+    /// Returns the number of intervals that have passed by `now` and were not counted before.
     fn count(&self, now: Instant) -> u64 {
         let Some(passed) = self.elapsed(now).checked_div(nanos(self.interval)) else { return 1 };
         let due = passed.saturating_add(1);
         due - self.counted.replace(due).min(due)
     }
 
-    /// From `now` to the next slot on the grid.
+    /// Returns the time from `now` to the next scheduled call.
     fn until_next(&self, now: Instant) -> Duration {
         let elapsed = self.elapsed(now);
         match elapsed.checked_rem(nanos(self.interval)) {
@@ -273,7 +274,7 @@ impl LoopRun {
     }
 
     fn elapsed(&self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(self.call_site.get()))
+        nanos(now.saturating_duration_since(self.grid_start.get()))
     }
 
     fn finish(&self, result: Result<(), Failure>) {
@@ -289,7 +290,7 @@ impl fmt::Debug for LoopingCall {
     }
 }
 
-/// The error of starting a [`LoopingCall`] that is running.
+/// The error of starting a [`LoopingCall`] that is already running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlreadyLooping;
 

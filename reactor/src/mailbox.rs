@@ -1,28 +1,29 @@
 //! The wake-up protocol: any thread puts messages into a queue, and one thread, the loop, fetches them.
 //!
-//! One word tells both sides about each other. Every step on it is a single atomic operation, so all threads agree on
-//! the order of these steps:
+//! Both sides share one word. Every step on it is a single atomic operation, so all threads agree on the order of
+//! these steps:
 //!
-//! - A sender pushes its message, then sets `PENDING`. If `ASLEEP` alone was set before, this sender wakes the loop. If
-//!   `PENDING` was set too, an earlier sender woke it, or the loop has yet to look before it waits.
+//! - A sender pushes its message, then sets `PENDING`. If only `ASLEEP` was set before, this sender wakes the loop.
+//!   If `PENDING` was also set, an earlier sender woke the loop, or the loop has yet to check the word before it
+//!   waits.
 //! - The loop clears the word, then takes the messages. A message pushed after that sets `PENDING` again.
 //! - At the end of a turn the loop sets `ASLEEP`. It waits only if it then finds `PENDING` clear.
 //!
-//! So a call into a turn that is under way costs no system call. The test below runs these very functions through all
+//! So a call into a turn that is under way costs no system call. The test below runs these functions through all
 //! interleavings.
 
 /// A message may be in the queue.
 const PENDING: u8 = 1;
-/// The loop will not look at the queue unless it is woken, or finds `PENDING` before it waits.
+/// The loop will not check the queue unless it is woken, or finds `PENDING` before it waits.
 const ASLEEP: u8 = 2;
 
-/// The word of a loop that has not had a turn.
+/// The word of a loop that has not taken a turn.
 pub(crate) const INITIAL: u8 = ASLEEP;
 
-/// The queue and the word. The implementor supplies the single steps, each atomic, and this trait their order.
+/// The queue and the word. An implementation provides the steps, each of them atomic, and this trait their order.
 pub(crate) trait Mailbox {
     type Message;
-    /// Receives the messages.
+    /// The place that receives the messages.
     type Inbox<'a>;
 
     fn load(&self) -> u8;
@@ -34,7 +35,7 @@ pub(crate) trait Mailbox {
     fn push(&self, message: Self::Message) -> Result<(), Self::Message>;
     /// Moves all messages into the inbox.
     fn take(&self, inbox: Self::Inbox<'_>);
-    /// Ends the loop's wait, or else its next one.
+    /// Ends the loop's wait. If the loop does not wait, ends its next wait.
     fn wake(&self);
 
     fn put(&self, message: Self::Message) -> Result<(), Self::Message> {
@@ -45,12 +46,12 @@ pub(crate) trait Mailbox {
         Ok(())
     }
 
-    /// Whether a fetch would find something.
+    /// Returns whether a fetch would find a message.
     fn is_pending(&self) -> bool {
         self.load() & PENDING != 0
     }
 
-    /// Begins a turn, or looks again during one.
+    /// Fetches the messages, at the beginning of a turn or during it.
     fn fetch(&self, inbox: Self::Inbox<'_>) {
         if self.swap(0) & PENDING != 0 {
             self.take(inbox);
@@ -70,22 +71,23 @@ mod tests {
 
     use super::*;
 
-    /// Everything the threads share.
+    /// The state that the threads share.
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     struct World {
         word: u8,
         queue: Vec<u8>,
         closed: bool,
-        /// As an eventfd: a wake-up is kept until a wait finds it.
+        /// Like an eventfd: a wake-up lasts until a wait finds it.
         woken: bool,
-        /// How often it was woken; two is many.
+        /// The number of wake-ups, counted up to two.
         wakes: u8,
     }
 
-    /// The result of a step, for the thread that made it.
+    /// The result of a step for the thread that made it.
     type Answer = Vec<u8>;
 
-    /// A point in a run: the shared state, and what each thread has seen so far, which determines where it stands.
+    /// A point in a run: the shared state, and the answers that each thread has received, which determine where it
+    /// is.
     #[derive(Clone, Debug, PartialEq, Eq, Hash)]
     struct ModelState {
         world: World,
@@ -93,11 +95,11 @@ mod tests {
         finished: Vec<bool>,
     }
 
-    /// Unwinds a thread that would make a second step, or that has to wait.
+    /// The panic payload that ends a thread's run, because it would make a second step or has to wait.
     struct Pause;
 
-    /// One thread's view. A thread is run from its beginning each time: earlier steps return their recorded answers, the
-    /// next step is made, and the one after that unwinds.
+    /// One thread's view. Each time, a thread runs from its beginning: earlier steps return their recorded answers,
+    /// the next step is made, and the one after that unwinds.
     struct View<'a> {
         world: RefCell<World>,
         seen: RefCell<Vec<Answer>>,
@@ -124,7 +126,7 @@ mod tests {
             answer
         }
 
-        /// The selector's wait.
+        /// The wait of the selector.
         fn wait(&self, block: bool) {
             self.step(|world| {
                 let over = world.woken || !block;
@@ -133,7 +135,7 @@ mod tests {
             });
         }
 
-        /// The thread's local state at its last checkpoint.
+        /// Returns the thread's local state at its last checkpoint.
         fn kept(&self) -> Vec<u8> {
             self.replayed.set(1);
             let mut seen = self.seen.borrow_mut();
@@ -143,7 +145,7 @@ mod tests {
             seen[0].clone()
         }
 
-        /// Replaces the thread's history by its local state: this is where a loop begins again.
+        /// Replaces the thread's history with its local state. A loop begins again here.
         fn checkpoint(&self, kept: &[u8]) {
             self.seen.replace(vec![kept.to_vec()]);
             resume_unwind(Box::new(Pause));
@@ -200,7 +202,7 @@ mod tests {
         }
     }
 
-    /// The functions that are tested: the trait's own, or broken ones.
+    /// The functions under test: those of the trait, or broken ones.
     struct ModelProtocol {
         put: fn(&View<'_>, u8) -> Result<(), u8>,
         fetch: fn(&View<'_>, &mut Vec<u8>),
@@ -215,8 +217,8 @@ mod tests {
 
     type Thread = fn(&View<'_>);
 
-    /// Goes through every interleaving of the threads. Returns how many states there are, or the first one in which
-    /// every thread that is not finished waits for ever.
+    /// Explores every interleaving of the threads. Returns the number of states, or the first state in which every
+    /// unfinished thread waits forever.
     fn explore(
         threads: &[Thread],
         protocol: &ModelProtocol,
@@ -239,7 +241,7 @@ mod tests {
         Ok(known.len())
     }
 
-    /// One step of one thread; `None` if it is finished, or waits.
+    /// Makes one step of one thread. Returns `None` if the thread has finished or waits.
     fn advance(
         state: &ModelState,
         at: usize,
@@ -269,7 +271,7 @@ mod tests {
         })
     }
 
-    /// Turns, as `Core::turn` takes them, until both senders' messages are there.
+    /// Takes turns, as `Core::turn` does, until the messages of both senders have arrived.
     fn reactor(view: &View<'_>) {
         let mut inbox = view.kept();
         while inbox.len() < 3 {
@@ -293,7 +295,7 @@ mod tests {
 
     const END: u8 = 0;
 
-    /// A reactor that ends after one turn.
+    /// Takes one turn, and ends the reactor.
     fn ending(view: &View<'_>) {
         let mut inbox = view.kept();
         if inbox.last() != Some(&END) {
@@ -304,7 +306,7 @@ mod tests {
         }
     }
 
-    /// Sends messages, and keeps which were accepted.
+    /// Sends messages, and records which were accepted.
     fn send(view: &View<'_>, messages: &[u8]) {
         let mut sent = view.kept();
         while let Some(&message) = messages.get(sent.len()) {

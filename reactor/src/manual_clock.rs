@@ -8,15 +8,16 @@ use crate::delayed_call::TimerQueue;
 use crate::time::{Time, nanos};
 use crate::{Clock, DelayedCall, ScheduledCall};
 
-/// Turns at one moment of an advance, after which the clock moves on although calls are still due.
+/// The maximum number of turns at one moment of an advance. After them the clock moves on even if calls are still
+/// due.
 const TURNS_A_MOMENT: usize = 1000;
 
-/// A clock that stands still until it is told to move, so that what waits for time is tested without waiting.
-/// Twisted's `task.Clock`.
+/// A clock that stands still until it is advanced, to test code that waits for time without waiting. Twisted:
+/// `task.Clock`.
 ///
 /// ```
 /// use std::time::Duration;
-/// use twistor_reactor::{Clock, ManualClock};
+/// use twistor::prelude::*;
 ///
 /// let clock = ManualClock::new();
 /// let call = clock.call_later(Duration::from_secs(60), || println!("a minute has passed"));
@@ -28,30 +29,31 @@ const TURNS_A_MOMENT: usize = 1000;
 ///
 /// # Dropping
 ///
-/// Clones are the same clock, and own it: a call that captured one stays, and keeps the clock, until it has run or
-/// was cancelled.
+/// Clones refer to the same clock and own it. A call that captured one keeps itself and the clock alive until it
+/// has run or was cancelled.
 #[derive(Clone)]
 pub struct ManualClock {
     queue: Rc<TimerQueue>,
 }
 
 impl ManualClock {
-    /// A clock on which nothing is scheduled.
+    /// Creates a clock on which nothing is scheduled.
     pub fn new() -> ManualClock {
         ManualClock { queue: TimerQueue::new(Time::manual()) }
     }
 
-    /// Moves the time forward. The clock stops at each deadline on the way and takes a turn there: it runs the calls
-    /// that are due and were scheduled before the turn began, in the order of their deadlines.
+    /// Moves the time forward. The clock stops at each deadline on the way and takes a turn there: it runs the
+    /// calls that are due and were scheduled before the turn began, in the order of their deadlines.
     ///
-    /// A call that is scheduled during a turn runs in a later one, as in a reactor. On the way, the clock takes turns at
-    /// one moment until no call is due there, at most 1,000. At the end of the advance it takes a single turn. So
-    /// `advance(Duration::ZERO)` is one turn, and an advance returns although a call schedules itself again and again
+    /// A call scheduled during a turn runs in a later turn, as in a reactor. At each moment on the way, the clock
+    /// takes turns until no call is due there, at most 1,000. At the end of the advance it takes a single turn. So
+    /// `advance(Duration::ZERO)` is one turn, and an advance returns even if a call keeps rescheduling itself
     /// without a delay.
     ///
     /// # Panics
     ///
-    /// When a call does: unlike a reactor, it lets a test see that. The clock stands at that call's deadline then.
+    /// If a call panics, so that a test sees it; a reactor catches the panic instead. The clock is then at that
+    /// call's deadline.
     pub fn advance(&self, by: Duration) {
         let mut now = self.queue.time.now();
         let end = now.saturating_add(nanos(by));
@@ -70,7 +72,7 @@ impl ManualClock {
         }
     }
 
-    /// Runs the calls that are due, except those that are scheduled meanwhile; false when there were none.
+    /// Runs the calls that are due, except calls scheduled during this turn. Returns false if none was due.
     fn turn(&self, now: u64) -> bool {
         let mark = self.queue.timers.borrow().mark();
         let mut ran = false;
@@ -81,7 +83,7 @@ impl ManualClock {
         ran
     }
 
-    /// Advances by each of these, one after the other.
+    /// Advances the clock by each of these steps in turn.
     ///
     /// # Panics
     ///
@@ -90,7 +92,7 @@ impl ManualClock {
         steps.into_iter().for_each(|step| self.advance(step));
     }
 
-    /// How many calls wait for their time. Twisted's `getDelayedCalls`, for asserting that nothing is left over.
+    /// Returns the number of scheduled calls, to assert that none is left. Twisted: `getDelayedCalls`.
     pub fn pending(&self) -> usize {
         self.queue.timers.borrow().len()
     }

@@ -4,15 +4,15 @@ use std::collections::{BTreeSet, VecDeque};
 
 use slab::Slab;
 
-/// Values on one page of a table. A queue this short keeps its memory.
+/// The number of values on one page of a table. A queue of at most this capacity keeps its memory.
 const PAGE: usize = 1024;
 
-/// A slab in pages, of which an empty one returns its memory. So a value that stays after a burst of a million keeps
+/// A slab in pages. An empty page returns its memory, so a value that stays after a burst of a million keeps only
 /// the memory of one page.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
     pages: Vec<Slab<T>>,
-    /// Pages that have room. The first is filled first, so that the others can become empty.
+    /// Pages with room. The first one is filled first, so that the others can become empty.
     open: BTreeSet<usize>,
     len: usize,
 }
@@ -28,7 +28,7 @@ impl<T> Table<T> {
         self.len
     }
 
-    /// The key that the next value gets.
+    /// Returns the key that the next value will have.
     pub(crate) fn vacant_key(&self) -> usize {
         match self.open.first() {
             Some(&page) => page * PAGE + self.pages[page].vacant_key(),
@@ -68,24 +68,24 @@ impl<T> Table<T> {
         if page.len() == PAGE - 1 {
             self.open.insert(number);
         }
-        // The first page stays for the few values of a quiet time.
+        // The first page stays, for the few values of a quiet time.
         if page.is_empty() && number > 0 {
             *page = Slab::new();
         }
         Some(value)
     }
 
-    /// The values, in the order of their keys.
+    /// Returns the values in the order of their keys.
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.pages.iter().flat_map(|page| page.iter().map(|(_, value)| value))
     }
 
-    /// Removes the value if it is the one that is meant.
+    /// Removes the value if `meant` recognizes it: the key may have passed to another value.
     pub(crate) fn remove_if(&mut self, key: usize, meant: impl FnOnce(&T) -> bool) -> Option<T> {
         if self.get(key).is_some_and(meant) { self.remove(key) } else { None }
     }
 
-    /// The values, in the order of their keys, from a table that is empty afterwards.
+    /// Empties the table, and returns the values in the order of their keys.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
         let pages = std::mem::take(self).pages;
         pages.into_iter().flat_map(|page| page.into_iter().map(|(_, value)| value))
@@ -97,7 +97,7 @@ impl<T> Table<T> {
     }
 }
 
-/// Takes the first value out of a queue, which shrinks when it has become much emptier.
+/// Removes the first value of a queue, and shrinks the queue if it has become much emptier.
 #[inline]
 pub(crate) fn pop_front<T>(queue: &mut VecDeque<T>) -> Option<T> {
     let first = queue.pop_front();
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_table_finds_its_values_whatever_left() {
-        // R18.1: against a plain map.
+        // R18.1: compared with a plain map.
         let (mut table, mut model) = (Table::default(), std::collections::BTreeMap::new());
         let mut state = 1_u64;
         for value in 0..50_000_u64 {

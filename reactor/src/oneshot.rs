@@ -1,10 +1,10 @@
-//! One value from one thread to another, either of which may wait, and may give up.
+//! A channel that sends one value from one thread to another. Either side may wait, and either may give up.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Makes the two ends.
+/// Creates the two ends of a channel.
 pub(crate) fn channel<T>() -> (OneshotSender<T>, OneshotReceiver<T>) {
     let channel = Arc::new(Channel {
         state: Mutex::new(ChannelState { value: None, open: true, sender: None, receiver: None }),
@@ -20,7 +20,7 @@ struct Channel<T> {
 
 struct ChannelState<T> {
     value: Option<T>,
-    /// Neither end is dropped.
+    /// Neither end has been dropped.
     open: bool,
     /// Woken when the receiver is dropped.
     sender: Option<Waker>,
@@ -33,7 +33,7 @@ impl<T> Channel<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One end is dropped. A waker may run any code, so it is called without the lock.
+    /// Marks one end as dropped. Wakers are called after the lock is released, because they may run any code.
     fn close(&self) {
         let wakers = {
             let mut state = self.state();
@@ -54,14 +54,14 @@ impl<T> OneshotSender<T> {
         if state.open {
             state.value = Some(value);
         }
-        // Unlocked first; then dropping the sender wakes the receiver.
+        // The lock is released before `self` is dropped, which wakes the receiver.
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         !self.0.state().open
     }
 
-    /// Ready when the receiver was dropped.
+    /// Ready when the receiver has been dropped.
     pub(crate) fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.state();
         if !state.open {
@@ -81,7 +81,7 @@ impl<T> Drop for OneshotSender<T> {
 pub(crate) struct OneshotReceiver<T>(Arc<Channel<T>>);
 
 impl<T> OneshotReceiver<T> {
-    /// Waits for the value; `None` when the sender was dropped without one.
+    /// Waits for the value. Returns `None` if the sender was dropped without one.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
         let mut state = self.0.state();
         if state.open && state.value.is_none() {
@@ -95,14 +95,14 @@ impl<T> OneshotReceiver<T> {
         poll_fn(|context| self.poll(context)).await
     }
 
-    /// As `receive`, blocking this thread.
+    /// Does what `receive` does, blocking this thread.
     pub(crate) fn wait(self) -> Option<T> {
         let waiting = |state: &mut ChannelState<T>| state.open && state.value.is_none();
         let state = self.0.changed.wait_while(self.0.state(), waiting);
         state.unwrap_or_else(PoisonError::into_inner).value.take()
     }
 
-    /// The value, if it is there.
+    /// Returns the value if it has arrived.
     pub(crate) fn try_receive(&self) -> Option<T> {
         self.0.state().value.take()
     }

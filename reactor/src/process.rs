@@ -1,4 +1,4 @@
-//! Child processes: what they read, what they write, and how they end.
+//! Child processes: their pipes, and how they end.
 
 mod builder;
 mod exit;
@@ -26,10 +26,11 @@ use output::OutputPipe;
 use state::ProcessState;
 
 impl Handle {
-    /// Starts a program: a [`ProcessBuilder`], or a [`Command`](std::process::Command). Twisted's `spawnProcess`.
+    /// Starts a program from a [`ProcessBuilder`] or a [`Command`](std::process::Command). Twisted: `spawnProcess`.
     ///
     /// ```
-    /// use twistor_reactor::{ProcessBuilder, Reactor};
+    /// use twistor::prelude::*;
+    /// use twistor::reactor::ProcessBuilder;
     ///
     /// let reactor = Reactor::new()?;
     /// let program = ProcessBuilder::new("tr")
@@ -40,49 +41,49 @@ impl Handle {
     /// process.write(b"hello\n");
     /// process.close_stdin();
     /// assert!(reactor.run_until(process.ended())?.success());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
-    /// Starting a program takes about a millisecond, for which the loop stands still.
+    /// Starting a program takes about a millisecond, which holds the loop.
     ///
     /// # Errors
     ///
-    /// When the program cannot be started; [`ReactorGone`]; `Unsupported` on a simulated reactor.
+    /// If the program cannot be started; [`ReactorGone`]; `Unsupported` on a simulated reactor.
     #[track_caller]
     pub fn spawn_process(&self, program: impl Into<ProcessBuilder>) -> io::Result<Process> {
         let core = self.core().ok_or_else(|| io::Error::other(ReactorGone))?;
-        // A simulated reactor refuses before there is a process.
+        // A simulated reactor has to refuse before a process is started.
         core.driver.registry()?;
         let (child, parts) = program.into().spawn()?;
         Process::watch(self, child, parts)
     }
 
-    /// Runs a program to its end, and gives what it wrote to its standard output and error. Twisted's
-    /// `getProcessOutputAndValue`.
+    /// Runs a program to completion. The Deferred fires with its exit status and everything that it wrote to its
+    /// standard output and standard error. Twisted: `getProcessOutputAndValue`.
     ///
     /// ```
-    /// use twistor_reactor::{ProcessBuilder, Reactor};
+    /// use twistor::prelude::*;
+    /// use twistor::reactor::ProcessBuilder;
     ///
     /// let reactor = Reactor::new()?;
     /// let program = ProcessBuilder::new("sort").stdin_bytes("pear\napple\n");
     /// let output = reactor.run_until(reactor.process_output(program))?;
     /// assert!(output.status.success());
     /// assert_eq!(output.stdout, b"apple\npear\n");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
-    /// Both are kept in memory, whatever their size. Callbacks for them in the builder are replaced, and a piped
-    /// standard input is closed at once. Cancelling the Deferred, as a timeout does, kills the process and closes its
-    /// outputs; the end of the run does, too.
+    /// Both outputs are kept in memory, without a limit. Callbacks set in the builder for them are replaced, and a
+    /// piped standard input is closed immediately. The process is killed when the run ends.
     ///
     /// # Errors
     ///
-    /// Those of [`spawn_process`](Handle::spawn_process); [`ExitStatusLost`]. A program that fails is no error: the
-    /// output has its status.
+    /// As [`spawn_process`](Handle::spawn_process); [`ExitStatusLost`]. An unsuccessful exit is not an error: the
+    /// output contains the status.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling kills the process and closes its outputs. What it had written is lost.
+    /// Cancelling, as a timeout does, kills the process and closes its outputs. Data that it has written is lost.
     #[track_caller]
     pub fn process_output(&self, program: impl Into<ProcessBuilder>) -> Deferred<Output> {
         let output = Rc::new(RefCell::new((Vec::new(), Vec::new())));
@@ -99,7 +100,7 @@ impl Handle {
         let (deferred, trigger) = Deferred::with_canceller({
             let process = process.clone();
             move |_| {
-                // It may have ended meanwhile, and children of its own may hold the pipes.
+                // The process may already have ended, and its children may hold the pipes.
                 let _ = process.kill();
                 process.close_output();
             }
@@ -113,20 +114,21 @@ impl Handle {
     }
 }
 
-/// A program that was started with [`spawn_process`](Handle::spawn_process). Twisted's `IProcessTransport`; clones name
-/// the same process.
+/// A program started by [`spawn_process`](Handle::spawn_process). Twisted: `IProcessTransport`.
+///
+/// Clones refer to the same process.
 ///
 /// # Ordering
 ///
-/// [`exited`](Process::exited) fires when the process has ended and its status was fetched, so that no zombie is left.
-/// [`ended`](Process::ended) fires when moreover all pipes to it are closed, so that nothing more comes from it. Either
-/// may happen first, and the second may take long if a child of the process holds the pipes.
+/// [`exited`](Process::exited) fires when the process has ended and its status was fetched, so that no zombie is
+/// left. [`ended`](Process::ended) fires when, in addition, all pipes to it are closed, so that no more output
+/// follows. Either event may happen first, and `ended` may take long if a child of the process holds the pipes.
 ///
 /// # Dropping
 ///
-/// Dropping the handle changes nothing: the process and its callbacks belong to the reactor. When the run ends, or the
-/// reactor is dropped, the pipes are closed and the Deferreds fire [`Abandoned`](twistor_deferred::Abandoned). The
-/// process goes on, unless [`kill_at_end`](ProcessBuilder::kill_at_end) says otherwise. [`kill`](Process::kill) and
+/// Dropping the handle changes nothing: the reactor owns the process and its callbacks. When the run ends, or the
+/// reactor is dropped, the pipes are closed and the Deferreds fail with [`Abandoned`](twistor_deferred::Abandoned).
+/// The process continues, unless [`kill_at_end`](ProcessBuilder::kill_at_end) was set; [`kill`](Process::kill) and
 /// [`signal`](Process::signal) still reach it. A thread waits for its end, so that it does not stay as a zombie.
 #[derive(Clone)]
 pub struct Process {
@@ -137,10 +139,10 @@ pub struct Process {
     outputs: [Weak<OutputPipe>; 2],
 }
 
-/// What is called with the data of an output.
+/// A callback for the data of an output.
 type OnData = Box<dyn FnMut(&[u8])>;
 
-/// What a child was started with.
+/// The options that a child was started with.
 struct ChildParts {
     on_stdout: Option<OnData>,
     on_stderr: Option<OnData>,
@@ -154,7 +156,7 @@ impl Process {
         let id = child.id();
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let state = Rc::new(ProcessState::new(id));
-        // Dropped by an error, it kills and reaps what was started.
+        // If a later step fails, dropping this kills the process and fetches its status.
         let exit = ExitWatch::new(child, state.clone())?;
         let stdin = match stdin {
             Some(pipe) => {
@@ -179,30 +181,31 @@ impl Process {
         Ok(Process { id, state, exit: Rc::downgrade(&exit), stdin, outputs: [stdout, stderr] })
     }
 
-    /// The process's number.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// Writes to its standard input. What the pipe does not take at once is kept, without bound; see
-    /// [`written`](Process::written).
+    /// Writes to the standard input of the process. Data that the pipe does not accept immediately is buffered
+    /// without a limit; see [`written`](Process::written).
     ///
-    /// False, and nothing is written, if standard input is not [piped](ProcessBuilder::piped_stdin) or closed, on
-    /// either side. A program whose `main` is not Rust's has to ignore SIGPIPE, as Rust's does, or a process that closes
-    /// its standard input ends it.
+    /// Returns false, and writes nothing, if standard input is not [piped](ProcessBuilder::piped_stdin) or is
+    /// closed on either side. If a process closes its standard input, writing to it raises SIGPIPE in this program.
+    /// Rust programs ignore SIGPIPE; a program whose `main` is not Rust's has to ignore it, too.
     pub fn write(&self, data: &[u8]) -> bool {
         self.stdin.upgrade().is_some_and(|stdin| stdin.write(data))
     }
 
-    /// Fires when the process's pipe has taken all that was written before: the moment to write more of something long.
+    /// Returns a Deferred that fires when the pipe has accepted all data written so far. Write long data in pieces,
+    /// each after the Deferred of the previous one has fired.
     ///
     /// # Errors
     ///
-    /// `BrokenPipe` when standard input is closed before that.
+    /// `BrokenPipe` if standard input is closed first.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the wait. The data is written all the same.
+    /// Cancelling ends the wait. The data is still written.
     #[track_caller]
     pub fn written(&self) -> Deferred<()> {
         match self.stdin.upgrade() {
@@ -211,52 +214,54 @@ impl Process {
         }
     }
 
-    /// Closes its standard input, once all that was written has gone. Twisted's `closeStdin`.
+    /// Closes the standard input of the process after all data has been written. Twisted: `closeStdin`.
     pub fn close_stdin(&self) {
         if let Some(stdin) = self.stdin.upgrade() {
             stdin.close_when_written();
         }
     }
 
-    /// Reads no more of what the process writes, so that it has to wait. Twisted's `pauseProducing`.
+    /// Pauses reading the process's outputs, so that a process that keeps writing has to wait. Twisted:
+    /// `pauseProducing`.
     pub fn pause_output(&self) {
         self.outputs.iter().filter_map(Weak::upgrade).for_each(|output| output.pause());
     }
 
-    /// Goes on reading. Twisted's `resumeProducing`.
+    /// Resumes reading the outputs. Twisted: `resumeProducing`.
     pub fn resume_output(&self) {
         self.outputs.iter().filter_map(Weak::upgrade).for_each(|output| output.resume());
     }
 
-    /// Reads what it writes no more, ever: no callback is called again, and the loop closes the pipes on this side. A
-    /// process that goes on writing gets SIGPIPE, which ends it unless it has other plans.
-    /// [`ended`](Process::ended) then waits no longer for children of the process that hold the pipes. Twisted's
-    /// `closeStdout` and `closeStderr`; with [`close_stdin`](Process::close_stdin) its `loseConnection`.
+    /// Closes the outputs: no callback is called again, and the loop closes this side of the pipes. Twisted:
+    /// `closeStdout` and `closeStderr`; together with [`close_stdin`](Process::close_stdin), `loseConnection`.
+    ///
+    /// If the process writes again, it receives SIGPIPE, which ends it by default. [`ended`](Process::ended) no
+    /// longer waits for children of the process that hold the pipes.
     pub fn close_output(&self) {
         self.outputs.iter().filter_map(Weak::upgrade).for_each(|output| output.give_up());
     }
 
-    /// Ends the process by force (SIGKILL). Those that it has started itself live on, and may hold the pipes:
-    /// [`close_output`](Process::close_output) lets go of them.
+    /// Kills the process (SIGKILL). Its children continue, and may hold the pipes;
+    /// [`close_output`](Process::close_output) releases them.
     ///
     /// # Errors
     ///
-    /// `NotFound` when it has ended.
+    /// `NotFound` if the process has ended.
     pub fn kill(&self) -> io::Result<()> {
         self.send(Signal::KILL)
     }
 
-    /// Sends it a signal, by its number. Twisted's `signalProcess`.
+    /// Sends a signal to the process, by number. Twisted: `signalProcess`.
     ///
     /// # Errors
     ///
-    /// `NotFound` when it has ended; `InvalidInput` when there is no such signal.
+    /// `NotFound` if the process has ended; `InvalidInput` if there is no signal of this number.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         self.send(Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?)
     }
 
     fn send(&self, signal: Signal) -> io::Result<()> {
-        // While the status is not fetched, the number is the process's.
+        // Until the status is fetched, the id cannot belong to another process.
         let sent = match self.exit.upgrade().and_then(|exit| exit.pid()) {
             Some(pid) => Some(kill_process(pid, signal)),
             None => self.state.signal_orphan(signal),
@@ -264,8 +269,8 @@ impl Process {
         Ok(sent.ok_or(io::ErrorKind::NotFound)??)
     }
 
-    /// Fires with the status when the process has ended. Twisted's `processExited`. May be called as often as one
-    /// likes.
+    /// Returns a Deferred that fires with the status when the process has ended. May be called any number of times.
+    /// Twisted: `processExited`.
     ///
     /// # Errors
     ///
@@ -273,14 +278,14 @@ impl Process {
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the wait and leaves the process alone.
+    /// Cancelling ends the wait, and does not affect the process.
     #[track_caller]
     pub fn exited(&self) -> Deferred<ExitStatus> {
         self.state.exited()
     }
 
-    /// Fires with the status when the process has ended and all pipes to it are closed. Twisted's `processEnded`. May
-    /// be called as often as one likes.
+    /// Returns a Deferred that fires with the status when the process has ended and all pipes to it are closed. May
+    /// be called any number of times. Twisted: `processEnded`.
     ///
     /// # Errors
     ///
@@ -288,7 +293,7 @@ impl Process {
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the wait and leaves the process alone.
+    /// Cancelling ends the wait, and does not affect the process.
     #[track_caller]
     pub fn ended(&self) -> Deferred<ExitStatus> {
         self.state.ended()

@@ -1,4 +1,4 @@
-//! The owner.
+//! The reactor itself, which owns everything in it, its builder, and its errors.
 
 use std::cell::Cell;
 use std::fmt;
@@ -19,78 +19,80 @@ use crate::time::Time;
 use crate::watcher::Watcher;
 use crate::{Handle, Phase};
 
-/// A loop that fires Deferreds: it runs calls when their time has come, calls handlers when their sources are ready,
-/// and takes calls from other threads.
+/// An event loop that fires Deferreds: it runs calls at their deadlines, calls handlers when their sources are
+/// ready, and accepts calls from other threads.
 ///
-/// A reactor is a value. A program may have several, one a thread, and each can be run again after it stopped. The
-/// value owns everything: dropping it, whether it has run or not, drops every callback, source and timer, although
-/// they captured [`Handle`]s to it. It dereferences to its handle, which has the methods that callbacks use.
+/// A reactor is a value. A program may have several, one per thread, and each can run again after it has stopped.
+/// The value owns everything in it: dropping it, whether it has run or not, drops every callback, source and timer,
+/// even if they captured [`Handle`]s to it. It dereferences to its handle, which has the methods that callbacks
+/// use.
 ///
 /// ```
 /// use std::time::Duration;
-/// use twistor_reactor::Reactor;
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
-/// let handle = reactor.clone(); // a Handle
+/// let handle = reactor.handle();
 /// reactor.call_later(Duration::from_millis(2), move || {
 ///     println!("two milliseconds later");
 ///     handle.stop();
 /// });
 /// reactor.run()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 ///
 /// # Ordering
 ///
-/// A turn waits until something is ready or due; calls the handlers of the sources that are ready, each once; runs
-/// the calls that came from other threads; runs the timers that are due; and runs the [tasks](Handle::spawn) that
-/// were woken. What these add (a zero-delay call, a call from a thread, a readiness, a wake by a task) is for a later
-/// turn, so nothing starves.
+/// A turn has these steps: wait until a source is ready or a timer is due; call the handler of each ready source,
+/// once; run the calls from other threads; run the due timers; run the woken [tasks](Handle::spawn). Anything that
+/// these steps add (a zero-delay call, a call from a thread, readiness, a wake from a task) waits for a later turn,
+/// so nothing starves.
 ///
 /// # Panics
 ///
-/// A panic in a callback is logged with the place that scheduled it, and costs that one call or source; in a program
-/// that is built with `panic = "abort"`, it ends the process.
+/// A panic in a callback is logged with the place that scheduled it, and ends that one call or source. In a program
+/// built with `panic = "abort"`, it ends the process.
 ///
 /// # Threads
 ///
-/// A reactor stays in the thread that made it; a [`Remote`](crate::Remote) reaches it from others.
+/// A reactor stays in the thread that created it; a [`Remote`](crate::Remote) reaches it from others.
 ///
 /// ```compile_fail,E0277
 /// fn send<T: Send>(_: T) {}
-/// send(twistor_reactor::Reactor::new().unwrap());
+/// send(twistor::reactor::Reactor::new().unwrap());
 /// ```
 ///
 /// # Dropping
 ///
-/// The selector, the waker and the timer of the operating system (four descriptors on Linux) are the value's, and are
-/// closed with it. Everything else of a run's is gone when [`run`](Reactor::run) returns.
+/// The value owns the operating system's selector, waker and timer (four descriptors on Linux), and closes them
+/// when it is dropped. Everything else that belongs to a run is gone when [`run`](Reactor::run) returns.
 ///
-/// # What the process notices
+/// # Effects on the process
 ///
-/// Nothing, until it is asked for. Neither making a reactor nor taking [turns](Reactor::turn) starts a thread, handles a
-/// signal, prints, or sets anything global. Threads start with the first work for
-/// [`defer_to_thread`](Handle::defer_to_thread), which looking up the name of a host is too, and end with the run.
-/// Signals are taken by [`run`](Reactor::run), if the feature is on and the `Builder` does not say otherwise. What goes
-/// wrong is told to the crate `log`, and shown by whatever logger the program has.
+/// None until a feature that needs one is used. Neither creating a reactor nor taking [turns](Reactor::turn) starts
+/// a thread, handles a signal, prints, or sets anything global. Threads start with the first work for
+/// [`defer_to_thread`](Handle::defer_to_thread) or the first name lookup, and end with the run.
+/// [`run`](Reactor::run) handles signals if the feature is on and the `Builder` does not say otherwise. Problems
+/// are reported through the crate `log`, and appear where the program's logger puts them.
 ///
-/// Its descriptors are closed in programs that are started. A child that merely forks shares them: it must neither use
-/// the reactor nor drop it, for then the parent's would not hear of its sources any more.
+/// The descriptors are closed in programs that this process starts. A child that only forks shares them: it must
+/// neither use the reactor nor drop it, because then the parent's reactor would no longer be notified of its
+/// sources.
 pub struct Reactor {
     core: Rc<Core>,
 }
 
 impl Reactor {
-    /// A reactor with the defaults of the [`Builder`].
+    /// Creates a reactor with the defaults of the [`Builder`].
     ///
     /// # Errors
     ///
-    /// When the operating system gives no selector: when there are too many open files, mostly.
+    /// If the operating system refuses a selector, usually because too many files are open.
     pub fn new() -> io::Result<Reactor> {
         Reactor::builder().build()
     }
 
-    /// A reactor to be set up.
+    /// Returns a builder, to set options before the reactor is created.
     pub fn builder() -> Builder {
         Builder {
             threads: 10,
@@ -104,44 +106,51 @@ impl Reactor {
         }
     }
 
-    /// A reactor without an operating system: its clock jumps to the next deadline whenever nothing else is to be
-    /// done, and whatever is left to chance in a run is drawn from the seed. The same program gives the same run for
-    /// the same seed, and a day of it passes in milliseconds.
+    /// Creates a reactor without an operating system. Its clock jumps to the next deadline when nothing else is
+    /// left to do, and everything left to chance in a run is drawn from the seed.
+    ///
+    /// The same program has the same run for the same seed. A simulated day passes in milliseconds.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use twistor_reactor::Reactor;
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::simulated(1);
-    /// let (start, handle) = (reactor.now(), reactor.clone());
+    /// let (start, handle) = (reactor.now(), reactor.handle());
     /// reactor.call_later(Duration::from_secs(86_400), move || handle.stop());
     /// reactor.run()?;
     /// assert_eq!(reactor.now() - start, Duration::from_secs(86_400));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     #[cfg(feature = "simulation")]
     pub fn simulated(seed: u64) -> Reactor {
         Reactor::builder().build_with(Driver::Simulated(Simulated::new(seed)), Time::manual())
     }
 
-    /// Runs until [`stop`](Handle::stop) is called, and then through the shutdown. Twisted's `run`.
+    /// Runs until [`stop`](Handle::stop) is called and the shutdown has completed. Twisted: `run`.
     ///
     /// # Ordering
     ///
-    /// A run ends in this order: the shutdown [phases](Phase) run; calls from other threads are refused, and those that
-    /// have not run are dropped; all tasks, timers and sources are dropped; threads with work under way are joined, at
-    /// most for [`Builder::thread_grace`]. Then `run` returns, and the reactor can be run again.
+    /// A run ends in this order:
     ///
-    /// Pending Deferreds fail, mostly with [`Abandoned`](twistor_deferred::Abandoned). Such a failure is logged at debug
-    /// level if it is not handled ([`ending`](twistor_deferred::ending)).
+    /// 1. The shutdown [phases](Phase) run.
+    /// 2. Calls from other threads are refused, and calls that have not run are dropped.
+    /// 3. All tasks, timers and sources are dropped.
+    /// 4. Threads with work in progress are joined, at most for [`Builder::thread_grace`].
     ///
-    /// With the feature `signals`, Ctrl-C and SIGTERM stop a run in the program's main thread: see `Builder::signals`.
+    /// Then `run` returns, and the reactor can run again.
+    ///
+    /// Pending Deferreds fail, mostly with [`Abandoned`](twistor_deferred::Abandoned). If such a failure is not
+    /// handled, it is logged at debug level ([`ending`](twistor_deferred::ending)).
+    ///
+    /// With the feature `signals`, Ctrl-C and SIGTERM stop a run in the program's main thread: see
+    /// `Builder::signals`.
     ///
     /// # Errors
     ///
-    /// [`RunError::AlreadyRunning`] from inside a callback of the same reactor; [`RunError::Wait`] when the operating
-    /// system's selector fails, or when a simulation has come to rest: then the run is over without its shutdown
-    /// triggers, which wait for the next, and nothing else is left of it.
+    /// [`RunError::AlreadyRunning`] from inside a callback of the same reactor. [`RunError::Wait`] if the operating
+    /// system's selector fails, or if nothing more can happen in a simulation. The run is then over: its shutdown
+    /// triggers did not run and stay for the next run, and everything else was dropped.
     pub fn run(&self) -> Result<(), RunError> {
         #[cfg(all(unix, feature = "signals"))]
         self.core.signals.begin_run(&self.core);
@@ -149,21 +158,21 @@ impl Reactor {
         Ok(())
     }
 
-    /// Runs until the Deferred (or the `DeferredList`, or whatever else is an [`Outcome`]) has fired, then stops, and
-    /// gives its result. Twisted's `task.react`.
+    /// Runs until the Deferred, `DeferredList` or other [`Outcome`] has fired, then stops and returns its result.
+    /// Twisted: `task.react`.
     ///
-    /// If the reactor is stopped before that, the Deferred is cancelled at the end of the shutdown, and its outcome is
-    /// the result. If the Deferred has fired already, its result is given without a turn.
+    /// If the reactor is stopped first, the Deferred is cancelled at the end of the shutdown, and this returns its
+    /// result. If the Deferred has already fired, this returns its result without a turn.
     ///
     /// # Errors
     ///
-    /// The Deferred's failure; a [`RunError`], and then the Deferred is cancelled, too; [`Stopped`] if cancelling did not
-    /// make the Deferred fire.
+    /// The Deferred's failure; a [`RunError`], in which case the Deferred is cancelled; [`Stopped`] if the Deferred
+    /// did not fire when it was cancelled.
     #[track_caller]
     pub fn run_until<O: Outcome>(&self, outcome: O) -> Result<O::Value, Failure> {
         let deferred = outcome.into_deferred();
         let slot = Rc::new(Cell::new(None));
-        // Set while this run is going on: another one, that this was called from inside of, is not to be stopped.
+        // Set only during this run: a callback must not stop an outer run that this call was made from.
         let running = Rc::new(Cell::new(false));
         let canceller = deferred.canceller();
         let (result, ours, handle) = (slot.clone(), running.clone(), Handle::clone(self));
@@ -177,7 +186,8 @@ impl Reactor {
         if let Some(outcome) = slot.take() {
             return outcome;
         }
-        // Before the sources and timers go, for then it would be `Abandoned`, which says nothing to a user.
+        // Before sources and timers are dropped: that would fail the Deferred with `Abandoned`, which does not tell
+        // a user why.
         let at_the_end = canceller.clone();
         let trigger = self.on_shutdown(Phase::After, move || at_the_end.cancel());
         running.set(true);
@@ -192,54 +202,61 @@ impl Reactor {
         }
     }
 
-    /// One turn: waits until something is ready or due, but no longer than `max_wait` (`None` is for ever, zero not at
-    /// all), and runs what is. A signal may end the wait early. For hosts that have a loop of their own, and for tests.
-    /// Twisted's `iterate`.
+    /// Takes one turn: waits until a source is ready or a timer is due, at most for `max_wait`, and runs what is
+    /// ready. Twisted: `iterate`.
     ///
-    /// The first turn starts the reactor. After [`stop`](Handle::stop), turns lead through the shutdown; the last one
-    /// returns false and leaves nothing behind, and the next would start anew.
+    /// `None` waits without a limit, and zero does not wait. A signal may end the wait early. For hosts that have a
+    /// loop of their own, and for tests.
+    ///
+    /// The first turn starts the reactor. After [`stop`](Handle::stop), further turns carry out the shutdown. The
+    /// last one returns false and leaves nothing of the run; the next turn would start a new one.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use twistor_reactor::Reactor;
+    /// use std::time::Duration;
+    /// use twistor::prelude::*;
+    ///
     /// let reactor = Reactor::new()?;
-    /// let handle = reactor.clone();
+    /// let handle = reactor.handle();
     /// reactor.call_later(Duration::ZERO, move || handle.stop());
     /// while reactor.turn(Some(Duration::from_millis(2)))? {
     ///     // draw a frame
     /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// As [`run`](Reactor::run). [`RunError::AlreadyRunning`], where a callback has the host's loop go round inside of
-    /// it, as a dialog does: nothing was read, so a host that watches the descriptor level-triggered is told of it again
-    /// and again, and should not watch it until the turn that is under way has returned.
+    /// As [`run`](Reactor::run).
+    ///
+    /// [`RunError::AlreadyRunning`] also if a callback runs the host's loop again, as a modal dialog does. Then
+    /// nothing was read, and a host that watches the descriptor level-triggered is notified again and again. It
+    /// should not watch the descriptor until the turn that is under way has returned.
     pub fn turn(&self, max_wait: Option<Duration>) -> Result<bool, RunError> {
         self.core.turn(max_wait)
     }
 
-    /// Turns that do not wait, one after another, until there is nothing to do or `budget` is used up: for hosts that
-    /// give the reactor a share of their time, as games do. At least one turn, so with a budget of zero it is one.
+    /// Takes turns that do not wait, until there is nothing left to do or `budget` is used up. For hosts, such as
+    /// games, that spend a share of their time on the reactor. Takes at least one turn, even with a budget of zero.
     ///
-    /// The time is looked at between turns. A turn is not broken off, but it is bounded: each source has its share,
-    /// and of a great many timers some wait for the next.
+    /// The time is checked between turns. A turn is not interrupted, but its work is limited: each source has a
+    /// bounded share, and when very many timers are due, some wait for the next turn.
     ///
-    /// On a simulated reactor, whose clock stands still meanwhile, a turn takes a microsecond of the budget.
+    /// On a simulated reactor, whose clock does not advance during turns, each turn counts as one microsecond of
+    /// the budget.
     ///
     /// Returns false when the reactor has stopped, as [`turn`](Reactor::turn) does.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # use twistor_reactor::Reactor;
+    /// use std::time::Duration;
+    /// use twistor::prelude::*;
+    ///
     /// let reactor = Reactor::new()?;
-    /// reactor.spawn(async { println!("now") });
+    /// reactor.spawn(async { println!("now") }).detach();
     /// while reactor.next_deadline().is_some() {
     ///     reactor.turns(Duration::from_millis(2))?;
     ///     // draw a frame
     /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
     /// # Errors
@@ -266,7 +283,7 @@ impl Drop for Reactor {
 
 #[cfg(unix)]
 impl std::os::fd::AsRawFd for Reactor {
-    /// As `as_fd`.
+    /// Returns the selector's descriptor, as `as_fd` does.
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         std::os::fd::AsFd::as_fd(self).as_raw_fd()
     }
@@ -274,11 +291,12 @@ impl std::os::fd::AsRawFd for Reactor {
 
 #[cfg(unix)]
 impl std::os::fd::AsFd for Reactor {
-    /// The selector: readable when a source is ready or another thread has called, so that a host can watch it in its
-    /// own loop, level- or edge-triggered, also in that of another reactor. It tells nothing of timers, nor of what the
-    /// last turn has left over: for these there is [`next_deadline`](Handle::next_deadline).
+    /// Returns the selector's descriptor, which is readable when a source is ready or another thread has called. A
+    /// host can watch it in its own loop, level- or edge-triggered, even in the loop of another reactor.
     ///
-    /// It stays the reactor's: a host watches it, and neither reads nor closes it.
+    /// The descriptor does not report timers, or work that the last turn has left: use
+    /// [`next_deadline`](Handle::next_deadline) for these. The reactor owns it: a host watches it, and neither
+    /// reads nor closes it.
     ///
     /// # Panics
     ///
@@ -299,7 +317,7 @@ impl fmt::Debug for Reactor {
     }
 }
 
-/// Sets up a [`Reactor`].
+/// Options for a new [`Reactor`].
 #[must_use]
 pub struct Builder {
     threads: usize,
@@ -313,14 +331,16 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The most threads that [`defer_to_thread`](Handle::defer_to_thread) uses at once; 10 by default, at least 1.
+    /// Sets the maximum number of threads for [`defer_to_thread`](Handle::defer_to_thread). Default: 10. Zero
+    /// counts as one.
     pub fn threads(mut self, most: usize) -> Builder {
         self.threads = most;
         self
     }
 
-    /// Sets how long the end of a run, or dropping the reactor, waits for work that is still running on threads of
-    /// [`defer_to_thread`](Handle::defer_to_thread). Default: 5 seconds. `Duration::MAX` waits until all work is done.
+    /// Sets how long the end of a run, or dropping the reactor, waits for work that still runs on threads of
+    /// [`defer_to_thread`](Handle::defer_to_thread). Default: 5 seconds. `Duration::MAX` waits until all work is
+    /// done.
     ///
     /// Work that takes longer is left behind, with a warning that names the call that started it.
     pub fn thread_grace(mut self, grace: Duration) -> Builder {
@@ -328,35 +348,36 @@ impl Builder {
         self
     }
 
-    /// Warns through `log` of every callback that holds the loop longer than this, with where it came from,
-    /// and has [`Stats`](crate::Stats) tell the longest.
+    /// Logs a warning for every callback that holds the loop for longer than `limit`. The warning names the code
+    /// that added the callback, and [`Stats`](crate::Stats) reports the longest one. Default: no limit, and
+    /// callbacks are not timed.
     pub fn slow_callback(mut self, limit: Duration) -> Builder {
         self.slow_callback = Some(limit);
         self
     }
 
-    /// Has `hook` called whenever the reactor wants a turn sooner than its host was told: when the earliest deadline
-    /// moves forward, and when work comes about (a source or a task is woken, another thread calls, the run is
-    /// stopped). It is called in the thread in which that happens, and never from inside a turn, after which a host
-    /// asks for the [`next_deadline`](Handle::next_deadline) anyway.
+    /// Sets a hook that is called when the reactor needs a turn sooner than its host expects: when the earliest
+    /// deadline moves forward, or when work arrives (a source or task is woken, another thread calls, the run is
+    /// stopped).
     ///
-    /// A host that waits for the [descriptor](Reactor#impl-AsFd-for-Reactor) hears of sources and of other threads from
-    /// that, and needs the hook only if code of its own uses the reactor while it waits. For a host that cannot,
-    /// a [`watcher`](Builder::watcher) calls the hook for sources, too. What the hook does is to end
-    /// the host's waiting; it must not take a turn itself.
+    /// The hook ends the host's wait; it must not take a turn itself. It runs in the thread that caused it, and
+    /// never inside a turn: after a turn the host asks for [`next_deadline`](Handle::next_deadline) anyway.
     ///
-    /// It may be called while the host is not waiting yet, between the turn and the wait that follows. So it has to
-    /// leave something behind that the wait finds (a byte in a pipe, an event in the host's queue, a flag beside a
-    /// condition variable), as what hosts have for waking them does. It may be called several times before the
-    /// next turn. A panic in it goes to whoever used the reactor.
+    /// A host that watches the [descriptor](Reactor#impl-AsFd-for-Reactor) learns of sources and other threads from
+    /// it, and needs the hook only if its own code uses the reactor while the host waits. For a host that cannot
+    /// watch it, a [`watcher`](Builder::watcher) calls the hook for sources, too.
     ///
-    /// A host that sleeps on its queue of events, as a GUI does; the reactor's timers, tasks and calls from threads are
-    /// all that wakes this one:
+    /// The hook may be called before the host waits, between a turn and the next wait. So it has to leave something
+    /// that the wait then finds, such as a byte in a pipe, an event in the host's queue, or a flag with a condition
+    /// variable. It may be called several times before the next turn. A panic in the hook propagates to the code
+    /// that used the reactor.
+    ///
+    /// This host sleeps on its event queue, as a GUI does, and is woken for timers, tasks and calls from threads:
     ///
     /// ```
     /// use std::sync::mpsc::channel;
     /// use std::time::{Duration, Instant};
-    /// use twistor_reactor::Reactor;
+    /// use twistor::prelude::*;
     ///
     /// let (queue, events) = channel();
     /// let reactor = Reactor::builder().host_hook(move || _ = queue.send("a turn, please")).build()?;
@@ -368,7 +389,7 @@ impl Builder {
     ///     println!("{event:?}");
     /// }
     /// # worker.join().unwrap()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     pub fn host_hook(mut self, hook: impl Fn() + Send + Sync + 'static) -> Builder {
         self.host_hook = Some(std::sync::Arc::new(hook));
@@ -376,51 +397,56 @@ impl Builder {
     }
 
     /// Sets whether a thread watches the [descriptor](Reactor#impl-AsFd-for-Reactor) between turns, and calls the
-    /// [hook](Builder::host_hook) when a source becomes ready. For hosts that cannot watch a descriptor, as most GUI
-    /// toolkits: they need neither poll it nor take turns in vain. Default: false. Unix only.
+    /// [hook](Builder::host_hook) when a source becomes ready. Default: false. Unix only.
+    ///
+    /// For hosts that cannot watch a descriptor, such as most GUI toolkits: they then need not poll it, or take
+    /// turns that find nothing.
     ///
     /// ```
     /// use std::io::Write;
     /// use std::os::unix::net::UnixStream;
     /// use std::sync::mpsc::channel;
     /// use std::time::Duration;
-    /// use twistor_reactor::Reactor;
+    /// use twistor::prelude::*;
     ///
     /// let (queue, events) = channel();
     /// let reactor = Reactor::builder().host_hook(move || _ = queue.send(())).watcher(true).build()?;
     /// let (here, mut there) = UnixStream::pair()?;
     /// let handle = reactor.handle();
-    /// drop(reactor.readable(here).add_callback(move |_| handle.stop()));
+    /// reactor.readable(here).add_callback(move |_| handle.stop()).detach();
     /// reactor.turn(Some(Duration::ZERO))?;
     /// let peer = std::thread::spawn(move || there.write_all(b"hello"));
     /// events.recv()?; // the host sleeps until the data has arrived
     /// while reactor.turn(Some(Duration::ZERO))? {}
     /// # peer.join().unwrap()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
     /// # Ordering
     ///
-    /// The thread pauses during a turn, and looks again when it has ended. It calls the hook at most once between two
-    /// turns. It ends soon after the reactor is dropped.
+    /// The thread pauses during a turn, and checks the descriptor again after it. It calls the hook at most once
+    /// between two turns. It ends soon after the reactor is dropped.
     #[cfg(unix)]
     pub fn watcher(mut self, watch: bool) -> Builder {
         self.watcher = watch;
         self
     }
 
-    /// The reactor.
+    /// Creates the reactor.
     ///
     /// # Errors
     ///
-    /// When the operating system gives no selector: when there are too many open files, mostly. `InvalidInput` for a
+    /// If the operating system refuses a selector, usually because too many files are open. `InvalidInput` for a
     /// [`watcher`](Builder::watcher) without a hook.
     pub fn build(self) -> io::Result<Reactor> {
         #[cfg(unix)]
         let hook = self.host_hook.clone().filter(|_| self.watcher);
         #[cfg(unix)]
         if self.watcher && hook.is_none() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a watcher needs a host hook to call"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a watcher needs a host hook: set one with `host_hook`",
+            ));
         }
         let reactor = self.build_with(Driver::Os(Os::new()?), Time::system());
         #[cfg(unix)]
@@ -453,11 +479,11 @@ impl fmt::Debug for Builder {
     }
 }
 
-/// Why a reactor could not run, or not go on.
+/// The reason why a reactor could not run, or could not continue.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The reactor is in the middle of a turn: this was called from inside one of its callbacks.
+    /// A turn is already under way: the call came from inside one of the reactor's callbacks.
     AlreadyRunning,
     /// Waiting for events failed.
     Wait(io::Error),
@@ -467,7 +493,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RunError::AlreadyRunning => f.write_str("the reactor is already running"),
-            RunError::Wait(error) => write!(f, "the reactor cannot wait for events: {error}"),
+            RunError::Wait(error) => write!(f, "could not wait for events: {error}"),
         }
     }
 }
@@ -481,25 +507,25 @@ impl std::error::Error for RunError {
     }
 }
 
-/// There was no run to stop.
+/// The error of stopping a reactor that is not running, or is already stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotRunning;
 
 impl fmt::Display for NotRunning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reactor is not running, or is stopping already")
+        f.write_str("the reactor is not running, or is already stopping")
     }
 }
 
 impl std::error::Error for NotRunning {}
 
-/// The reactor was stopped before the Deferred that it ran for had fired.
+/// The reactor was stopped before the Deferred passed to [`run_until`](Reactor::run_until) had fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped;
 
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reactor was stopped before the Deferred had fired")
+        f.write_str("the reactor was stopped before the Deferred fired")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Readiness as Deferreds.
+//! Readiness of descriptors as Deferreds.
 
 use std::cell::Cell;
 use std::os::fd::AsFd;
@@ -12,36 +12,38 @@ use crate::descriptor::Descriptor;
 use crate::{CallSite, EventHandler, Handle, Progress, Ready, Registration};
 
 impl Handle {
-    /// Fires when a read from `io` will not block, and gives `io` back with it. For anything with a descriptor that
-    /// is not registered already; an `Rc` or `Arc` of one will do. A descriptor that never blocks, such as a plain file
-    /// or `/dev/null`, is always ready: it fires in the next turn.
+    /// Returns a Deferred that fires with `io` when a read from it will not block.
+    ///
+    /// `io` may be anything with a descriptor that is not already registered, or an `Rc` or `Arc` of it. A
+    /// descriptor that never blocks, such as a plain file or `/dev/null`, is always ready: the Deferred fires in
+    /// the next turn.
     ///
     /// ```
     /// use std::io::Write;
     /// use std::os::unix::net::UnixStream;
-    /// use twistor_reactor::Reactor;
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::new()?;
     /// let (here, mut there) = UnixStream::pair()?;
     /// there.write_all(b"hello")?;
     /// let _here = reactor.run_until(reactor.readable(here))?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// Errors of the operating system; `AlreadyExists` for a descriptor that is registered already.
+    /// Errors of the operating system; `AlreadyExists` for a descriptor that is already registered.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling, as when an awaiting task is dropped or loses a `select`, ends the watch and drops `io`. No data is
-    /// lost: nothing is read.
+    /// Cancelling, as when an awaiting task is dropped or loses a `select`, ends the watch and drops `io`. No data
+    /// is lost, because nothing is read.
     #[track_caller]
     pub fn readable<F: AsFd + 'static>(&self, io: F) -> Deferred<F> {
         self.once_ready(io, Interest::READABLE, Location::caller())
     }
 
-    /// Fires when a write to `io` will not block, and gives `io` back with it; otherwise as
+    /// Returns a Deferred that fires with `io` when a write to it will not block. Apart from that, works as
     /// [`readable`](Handle::readable).
     ///
     /// # Errors
@@ -92,11 +94,11 @@ struct ReadinessWaiter<F: AsFd + 'static> {
 }
 
 impl<F: AsFd + 'static> ReadinessWaiter<F> {
-    /// Ends the watch, and gives back what waited.
+    /// Ends the watch, and returns the descriptor and its trigger.
     fn end(&self) -> Option<(F, Trigger<F>)> {
         let (mut source, trigger, registration) = self.waiting.take()?;
         if let Err(error) = registration.deregister(&mut source) {
-            log::debug!("cannot take a descriptor out of the selector: {error}");
+            log::debug!("could not remove a descriptor from the selector: {error}");
         }
         Some((source.io, trigger))
     }

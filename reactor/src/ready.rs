@@ -1,63 +1,63 @@
-//! What happened to a source, and what its handler made of it.
+//! The readiness of a source, and its handler's response to it.
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
 use crate::CallSite;
 
-/// What a source is ready for. A set: several may hold at once.
+/// A set of kinds of readiness of a source.
 ///
-/// A close counts as readable (or writable) too, because the read (or write) that follows is what tells how it ended.
+/// A close also counts as readable (or writable), because the next read (or write) reports how the connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ready(u8);
 
 impl Ready {
-    /// Nothing.
+    /// The empty set.
     pub const NONE: Ready = Ready(0);
-    /// A read will not block: there is data, or the end, or an error to fetch.
+    /// A read does not block: there is data, the end of the stream, or an error to fetch.
     pub const READABLE: Ready = Ready(1);
-    /// A write will not block: there is room, or an error to fetch.
+    /// A write does not block: there is room, or an error to fetch.
     pub const WRITABLE: Ready = Ready(2);
-    /// The peer will send no more.
+    /// The peer sends no more data.
     pub const READ_CLOSED: Ready = Ready(4);
-    /// The peer will take no more.
+    /// The peer accepts no more data.
     pub const WRITE_CLOSED: Ready = Ready(8);
     /// The source has an error to fetch.
     pub const ERROR: Ready = Ready(16);
     /// Urgent data.
     pub const PRIORITY: Ready = Ready(32);
 
-    /// Whether a read will not block.
+    /// Returns whether a read does not block.
     pub fn readable(self) -> bool {
         self.holds(Ready(Ready::READABLE.0 | Ready::READ_CLOSED.0 | Ready::ERROR.0))
     }
 
-    /// Whether a write will not block.
+    /// Returns whether a write does not block.
     pub fn writable(self) -> bool {
         self.holds(Ready(Ready::WRITABLE.0 | Ready::WRITE_CLOSED.0 | Ready::ERROR.0))
     }
 
-    /// Whether the peer will send no more.
+    /// Returns whether the peer sends no more data.
     pub fn is_read_closed(self) -> bool {
         self.holds(Ready::READ_CLOSED)
     }
 
-    /// Whether the peer will take no more.
+    /// Returns whether the peer accepts no more data.
     pub fn is_write_closed(self) -> bool {
         self.holds(Ready::WRITE_CLOSED)
     }
 
-    /// Whether the source has an error to fetch.
+    /// Returns whether the source has an error to fetch.
     pub fn is_error(self) -> bool {
         self.holds(Ready::ERROR)
     }
 
-    /// Whether there is urgent data.
+    /// Returns whether there is urgent data.
     pub fn is_priority(self) -> bool {
         self.holds(Ready::PRIORITY)
     }
 
-    /// Whether this is the empty set.
+    /// Returns whether this is the empty set.
     pub fn is_none(self) -> bool {
         self.0 == 0
     }
@@ -116,33 +116,33 @@ impl fmt::Debug for Ready {
     }
 }
 
-/// What a handler says after it was called.
+/// The response of a handler or callback to the readiness of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// All there was has been handled: the operating system said "would block", or there is nothing to do. Call again
-    /// when something new happens.
+    /// Everything has been handled: the operating system reported "would block", or there is nothing to do. Call
+    /// again when the source becomes ready anew.
     Drained,
-    /// This turn's share is used up, and there may be more. Call again next turn, with the same readiness.
+    /// There may be more, but this turn's share is used up. Call again in the next turn, with the same readiness.
     More,
 }
 
-/// A source's callback, for those who need no closure: a connection can be its own handler.
+/// The callback of a source as a trait, for types that need no closure: a connection can be its own handler.
 pub trait EventHandler {
-    /// Called once a turn at most, when the source is ready.
+    /// Handles the readiness of the source. Called at most once a turn.
     ///
-    /// Readiness is told once, when it comes about (edge-triggered): go on until the operating system says "would
-    /// block" and return [`Progress::Drained`], or stop early and return [`Progress::More`].
+    /// Readiness is edge-triggered: it is reported once, when it arises. Continue until the operating system
+    /// reports "would block" and return [`Progress::Drained`], or stop early and return [`Progress::More`].
     ///
     /// # Re-entrancy
     ///
-    /// Never entered from inside itself. May do anything, also deregister this source or another.
+    /// Never called from inside itself. It may call anything, and may deregister this source or another.
     ///
     /// # Panics
     ///
     /// A panic is logged, and the source is never called again.
     fn ready(self: std::rc::Rc<Self>, ready: Ready) -> Progress;
 
-    /// Who this is, when it panics or holds the loop too long; the handler's type, unless told otherwise.
+    /// Returns the name to log when this handler panics or holds the loop for too long. Default: the handler's type.
     fn call_site(&self) -> CallSite {
         CallSite::Handler(std::any::type_name::<Self>())
     }

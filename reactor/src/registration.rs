@@ -1,4 +1,4 @@
-//! A source's place in the reactor.
+//! A source's registration with the reactor.
 
 use std::fmt;
 use std::io;
@@ -9,14 +9,13 @@ use crate::core::Core;
 use crate::ready::{EventHandler, Ready};
 use crate::sources::SourceToken;
 
-/// A source's place in the reactor, as given by [`register`](crate::Handle::register) and
-/// [`attach`](crate::Handle::attach).
+/// A source's registration, returned by [`register`](crate::Handle::register) and [`attach`](crate::Handle::attach).
 ///
 /// # Dropping
 ///
-/// Dropping it takes the handler out, as [`deregister`](Registration::deregister) does: the handler is never called
-/// again, even if an event for it was already fetched. The operating system, though, goes on watching a source that
-/// was registered until the source is closed; only `deregister` ends that for one that stays open.
+/// Dropping it removes the handler, as [`deregister`](Registration::deregister) does: the handler is never called
+/// again, even if an event for it was already fetched. However, the operating system keeps watching a registered
+/// source until it is closed. For a source that stays open, call `deregister`.
 pub struct Registration {
     core: Weak<Core>,
     token: SourceToken,
@@ -27,47 +26,47 @@ impl Registration {
         Registration { core, token }
     }
 
-    /// Has the handler called with this readiness in the next turn, or in this one if it was to be called anyway:
-    /// for going on after a pause, and for trying again.
+    /// Schedules the handler to be called with this readiness, to continue after a pause or to try again. It is
+    /// called in the next turn, or in this turn if its call is already pending.
     pub fn wake(&self, ready: Ready) {
         if let Some(core) = self.core.upgrade() {
             core.wake(self.token, ready);
         }
     }
 
-    /// Returns how much work, in bytes or the like, this source may do now. The less, the more sources are ready in this
-    /// turn; zero when the work of the whole turn is used up. Then [`wake`](Registration::wake) the source, and go on in
-    /// the next turn.
+    /// Returns how much work, in bytes or a similar unit, this source may do now.
     ///
-    /// For sources that can be made to do much at once. Small steps need not be asked for.
+    /// The more sources are ready in this turn, the smaller the share. It is zero when the work of the whole turn
+    /// is used up: [`wake`](Registration::wake) the source then, and continue in the next turn. Only sources that
+    /// can do much work at once need to ask; small steps do not.
     pub fn share(&self) -> usize {
         self.core.upgrade().map_or(0, |core| core.share())
     }
 
-    /// Counts work that was done against the budget of this turn.
+    /// Counts work against the budget of this turn.
     pub fn spend(&self, work: usize) {
         if let Some(core) = self.core.upgrade() {
             core.spend(work);
         }
     }
 
-    /// The reactor it is in.
+    /// Returns a handle to the reactor that this source is registered with.
     pub fn handle(&self) -> Handle {
         Handle::new(self.core.clone())
     }
 
-    /// What can [`wake`](Registration::wake) from elsewhere: for sources that are not of the operating system, and
-    /// know themselves when they are ready.
+    /// Returns a waker, which can [`wake`](Registration::wake) the handler from other code. For sources that do not
+    /// belong to the operating system and know themselves when they are ready.
     pub fn waker(&self) -> SourceWaker {
         SourceWaker { core: self.core.clone(), token: self.token }
     }
 
-    /// Has another handler take the place of the one there is, for a source that goes on to its next use: the operating
-    /// system, which watches it already, is not asked again, and does not tell the new handler of what it has told the
-    /// old one. Whoever knows that there is something left [wakes](Registration::wake) it.
+    /// Replaces the handler, for a source that changes its use. The operating system already watches the source and
+    /// is not asked again, so it does not repeat readiness that the old handler has seen. If something is left to
+    /// handle, [`wake`](Registration::wake) the new handler.
     ///
-    /// The old handler is dropped; may be called from inside it. Does nothing when it is no longer
-    /// [in place](Registration::is_active).
+    /// The old handler is dropped. May be called from inside the old handler. Does nothing if no handler is
+    /// [active](Registration::is_active).
     pub fn hand_over(&self, handler: Rc<dyn EventHandler>) {
         if let Some(core) = self.core.upgrade() {
             let old = core.sources.borrow_mut().replace(self.token, handler);
@@ -75,17 +74,18 @@ impl Registration {
         }
     }
 
-    /// Whether the handler is still in place: not deregistered, not gone with its reactor, and it did not panic.
+    /// Returns whether the handler is in place: not deregistered, not dropped with its reactor, and not removed by
+    /// a panic.
     pub fn is_active(&self) -> bool {
         self.core.upgrade().is_some_and(|core| core.sources.borrow().contains(self.token))
     }
 
-    /// Takes the handler out, and ends the watch over the source it was registered with. The handler is never called
+    /// Removes the handler, and stops watching the source it was registered with. The handler is never called
     /// again, even if an event for it was already fetched.
     ///
     /// # Errors
     ///
-    /// What the operating system says; for instance that it does not watch this source.
+    /// Errors of the operating system, for instance that it does not watch this source.
     pub fn deregister(&self, source: &mut (impl mio::event::Source + ?Sized)) -> io::Result<()> {
         let Some(core) = self.core.upgrade() else { return Ok(()) };
         self.take_out(&core);
@@ -98,9 +98,9 @@ impl Registration {
     }
 }
 
-/// Has a handler called, from wherever its readiness comes about; as given by [`Registration::waker`].
+/// Wakes a handler from other code. Returned by [`Registration::waker`].
 ///
-/// It owns nothing: when the handler was taken out, it does nothing.
+/// Owns nothing, and does nothing after the handler was removed.
 #[derive(Clone)]
 pub struct SourceWaker {
     core: Weak<Core>,
@@ -108,7 +108,7 @@ pub struct SourceWaker {
 }
 
 impl SourceWaker {
-    /// What [`Registration::wake`] does.
+    /// Wakes the handler, as [`Registration::wake`] does.
     pub fn wake(&self, ready: Ready) {
         if let Some(core) = self.core.upgrade() {
             core.wake(self.token, ready);

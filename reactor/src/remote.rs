@@ -1,4 +1,4 @@
-//! Reaching the reactor from other threads.
+//! Calls into the reactor from other threads.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,23 +12,22 @@ use crate::delayed_call::HostHook;
 use crate::mailbox::{self, Mailbox};
 use crate::tasks::TaskWaker;
 
-/// The reactor takes no calls: it was dropped, or its run is ending.
+/// The error of calling a reactor that accepts no calls: it was dropped, or its run is ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReactorGone;
 
 impl fmt::Display for ReactorGone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reactor is gone or its run is ending, and it takes no more calls")
+        f.write_str("the reactor accepts no calls: it was dropped, or its run is ending")
     }
 }
 
 impl std::error::Error for ReactorGone {}
 
-/// The way to a reactor from any thread: the one handle that is `Send`.
+/// A handle to a reactor for other threads. It is the only handle that is `Send`.
 ///
 /// ```
-/// # use std::time::Duration;
-/// use twistor_reactor::Reactor;
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
 /// let remote = reactor.remote();
@@ -41,7 +40,7 @@ impl std::error::Error for ReactorGone {}
 /// });
 /// reactor.run()?;
 /// # worker.join().unwrap()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 #[derive(Clone)]
 pub struct Remote {
@@ -49,27 +48,27 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// The way to a reactor that is gone.
+    /// Creates a handle to a reactor that is gone.
     pub(crate) fn dead() -> Remote {
         let shared = RemoteShared::new(Weak::new());
         shared.close();
         Remote { shared }
     }
 
-    /// Has the reactor's thread call `f`, with a handle to the reactor. Twisted's `callFromThread`.
+    /// Schedules `f` to run in the reactor's thread, with a handle to the reactor. Twisted: `callFromThread`.
     ///
     /// # Ordering
     ///
-    /// Calls run in the order in which they were made, always in a later turn, also when they are made from the
-    /// reactor's own thread. Those made before `run` wait for it.
+    /// Calls run in the order in which they were made, always in a later turn, even if made from the reactor's own
+    /// thread. Calls made before `run` wait for it.
     ///
-    /// Calls that have not run when a run ends, after its last shutdown phase, are dropped without being called: so a
-    /// thread that waits for the effect of its call learns that there will be none.
+    /// Calls that have not run after the last shutdown phase are dropped without being called. So a thread that waits
+    /// for its call learns that it will not run, for example because a channel's sender was dropped with the call.
     ///
     /// # Errors
     ///
-    /// [`ReactorGone`] when the reactor was dropped, or while a run ends: after its last shutdown phase, until `run`
-    /// returns. `f` is dropped without being called, in this thread.
+    /// [`ReactorGone`] if the reactor was dropped, or if its run is ending: between the last shutdown phase and the
+    /// return of `run`. `f` is then dropped in this thread without being called.
     #[track_caller]
     pub fn call_from_thread(&self, f: impl FnOnce(&Handle) + Send + 'static) -> Result<(), ReactorGone> {
         self.shared.post(RemoteCall { run: Box::new(f), place: Location::caller() })
@@ -97,7 +96,7 @@ pub(crate) struct RemoteCall {
     pub(crate) place: &'static Location<'static>,
 }
 
-/// Everything that the reactor's thread and the others share.
+/// The state that the reactor's thread shares with other threads.
 pub(crate) struct RemoteShared {
     word: AtomicU8,
     queue: Mutex<RemoteQueue>,
@@ -131,22 +130,22 @@ impl RemoteShared {
         })
     }
 
-    /// The queue is whole whatever panicked while it was locked.
+    /// A panic while the queue is locked cannot leave it incomplete, so poisoning is ignored.
     fn queue(&self) -> MutexGuard<'_, RemoteQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fails with [`ReactorGone`] after dropping the call, in this thread.
+    /// Queues a call. Fails with [`ReactorGone`] after dropping the call in this thread.
     pub(crate) fn post(&self, call: RemoteCall) -> Result<(), ReactorGone> {
         self.put(Message::Call(call)).map_err(|_refused| ReactorGone)
     }
 
     pub(crate) fn wake_task(&self, task: Arc<TaskWaker>) {
-        // While the queue is closed, all tasks are being dropped.
+        // The queue is closed only while all tasks are being dropped.
         let _ = self.put(Message::Task(task));
     }
 
-    /// Refuses calls from here on, and returns those that will not run.
+    /// Closes the queue to new calls, and returns the calls that will not run.
     pub(crate) fn close(&self) -> VecDeque<RemoteCall> {
         let mut queue = self.queue();
         queue.closed = true;
@@ -154,7 +153,7 @@ impl RemoteShared {
         std::mem::take(&mut queue.calls)
     }
 
-    /// Keeps calls for the next run.
+    /// Accepts calls again, for the next run.
     pub(crate) fn reopen(&self) {
         self.queue().closed = false;
     }
@@ -193,10 +192,10 @@ impl Mailbox for RemoteShared {
     }
 
     fn wake(&self) {
-        // The reactor's own thread is not asleep: it is here.
+        // If this is the reactor's own thread, it is not asleep.
         if thread::current().id() != self.owner {
             if let Some(Err(error)) = self.waker.upgrade().map(|waker| waker.wake()) {
-                log::error!("cannot wake the reactor: {error}");
+                log::error!("could not wake the reactor: {error}");
             }
         }
         if let Some(hook) = self.hook.get() {
@@ -209,7 +208,7 @@ fn append<T>(these: &mut VecDeque<T>, those: &mut VecDeque<T>) {
     if these.is_empty() {
         std::mem::swap(these, those);
     } else {
-        // Its memory goes with it: a burst may have made it large.
+        // The memory moves as well: a burst may have made the queue large.
         these.append(&mut std::mem::take(those));
     }
 }

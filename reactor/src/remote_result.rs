@@ -1,4 +1,4 @@
-//! Results of a reactor in other threads, and of other threads in a reactor.
+//! Results of calls between a reactor and other threads, in both directions.
 
 use std::fmt;
 use std::future::Future;
@@ -17,14 +17,16 @@ use crate::{Handle, ReactorGone, Remote};
 type RemoteOutcome<T> = Result<T, Failure>;
 
 impl Remote {
-    /// Calls `f` in the reactor's thread, with a handle to the reactor, and returns its result to this thread: to a
-    /// thread that [blocks](RemoteResult::wait) or to a future in any runtime. Twisted: `blockingCallFromThread`.
+    /// Calls `f` in the reactor's thread, with a handle to the reactor, and returns its result to this thread. The
+    /// caller can [block](RemoteResult::wait) until the result arrives, or await it in any runtime. Twisted:
+    /// `blockingCallFromThread`.
     ///
-    /// `f` returns what a callback may return; a Deferred is waited for.
+    /// `f` may return anything that a callback may return. If it returns a Deferred, the result is that of the
+    /// Deferred.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use twistor_reactor::{Reactor, defer_later};
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::new()?;
     /// let remote = reactor.remote();
@@ -35,7 +37,7 @@ impl Remote {
     /// });
     /// reactor.run()?;
     /// worker.join().unwrap()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
     /// # Ordering
@@ -44,13 +46,13 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// The result is the failure of `f` or of its Deferred; [`Panicked`](twistor_deferred::Panicked) if `f` panics;
-    /// [`ReactorGone`] when the run ends before there is a result, or the reactor was dropped. In that case a Deferred
-    /// that has not fired is cancelled.
+    /// The failure of `f` or of its Deferred; [`Panicked`](twistor_deferred::Panicked) if `f` panics;
+    /// [`ReactorGone`] if the reactor was dropped, or if the run ends before there is a result. A Deferred that has
+    /// not fired is then cancelled.
     ///
     /// # Dropping
     ///
-    /// Dropping the [`RemoteResult`] cancels the call: `f` is not called any more, or its Deferred is cancelled.
+    /// Dropping the [`RemoteResult`] cancels the call: `f` is not called, or its Deferred is cancelled.
     #[track_caller]
     pub fn call<O: Outcome>(&self, f: impl FnOnce(&Handle) -> O + Send + 'static) -> RemoteResult<O::Value>
     where
@@ -67,7 +69,7 @@ impl Remote {
             // The task is dropped at the end of the run, and the sender with it.
             drop(handle.spawn_at(answer, place));
         };
-        // A call that is refused drops the sender, too.
+        // A refused call drops the sender, too.
         let _ = self.shared.post(RemoteCall { run: Box::new(run), place });
         RemoteResult { receiver, reactor: self.shared.owner }
     }
@@ -103,7 +105,7 @@ impl<T: 'static> Drop for RemoteAnswer<T> {
     }
 }
 
-/// The result of [`Remote::call`], in another thread: a future, or something to wait for.
+/// The result of [`Remote::call`] in another thread. Await it, or block with [`wait`](RemoteResult::wait).
 #[must_use = "dropping it cancels the call"]
 pub struct RemoteResult<T> {
     receiver: OneshotReceiver<RemoteOutcome<T>>,
@@ -111,16 +113,17 @@ pub struct RemoteResult<T> {
 }
 
 impl<T> RemoteResult<T> {
-    /// Blocks this thread until the result is there.
+    /// Blocks this thread until the result arrives.
     ///
     /// # Errors
     ///
-    /// As [`Remote::call`]. In the reactor's own thread, which would wait for itself, an [`io::Error`] of the kind
-    /// `Deadlock` at once, unless the result is there already.
+    /// As [`Remote::call`]. In the reactor's own thread, which would wait for itself, this fails without blocking,
+    /// with an [`io::Error`] of the kind `Deadlock`, unless the result has already arrived.
     pub fn wait(self) -> Result<T, Failure> {
         if thread::current().id() == self.reactor {
             return self.receiver.try_receive().unwrap_or_else(|| {
-                let message = "the reactor's thread cannot block until the reactor has made a call";
+                let message =
+                    "cannot wait for a remote call in the reactor's own thread: it would wait forever";
                 Err(io::Error::new(io::ErrorKind::Deadlock, message).into())
             });
         }
@@ -146,24 +149,24 @@ impl Handle {
     /// Returns a Deferred, and a trigger that fires it from any thread.
     ///
     /// ```
-    /// use twistor_reactor::Reactor;
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::new()?;
     /// let (answer, trigger) = reactor.remote_trigger();
     /// let worker = std::thread::spawn(move || trigger.callback(42));
     /// assert_eq!(reactor.run_until(answer)?, 42);
     /// worker.join().unwrap();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
     /// # Ordering
     ///
-    /// The Deferred fires in the reactor's thread, at the end of a turn, with the [tasks](Handle::spawn).
+    /// The Deferred fires in the reactor's thread, at the end of a turn, together with the [tasks](Handle::spawn).
     ///
     /// # Errors
     ///
-    /// [`Abandoned`] when the trigger is dropped without firing, and when the run ends first; [`ReactorGone`] when the
-    /// reactor is gone already.
+    /// [`Abandoned`] if the trigger is dropped without firing, or if the run ends first; [`ReactorGone`] if the
+    /// reactor is already gone.
     #[track_caller]
     pub fn remote_trigger<T: Send + 'static>(&self) -> (Deferred<T>, RemoteTrigger<T>) {
         let (sender, receiver) = oneshot::channel::<RemoteOutcome<T>>();
@@ -172,13 +175,13 @@ impl Handle {
     }
 }
 
-/// Fires a Deferred from any thread: a [`Trigger`](twistor_deferred::Trigger) that is `Send`. Made by
+/// A [`Trigger`](twistor_deferred::Trigger) that is `Send`: fires a Deferred from any thread. Created by
 /// [`Handle::remote_trigger`].
 ///
 /// # Dropping
 ///
-/// Dropping it without firing fires [`Abandoned`].
-#[must_use = "dropping it fires `Abandoned`"]
+/// If it is dropped without firing, the Deferred fails with [`Abandoned`].
+#[must_use = "if the trigger is dropped, the Deferred fails with `Abandoned`"]
 pub struct RemoteTrigger<T>(OneshotSender<RemoteOutcome<T>>);
 
 impl<T> RemoteTrigger<T> {
@@ -192,12 +195,12 @@ impl<T> RemoteTrigger<T> {
         self.fire(Err(failure.into()));
     }
 
-    /// Fires with a result. It is dropped in this thread if the Deferred was cancelled, or the run has ended.
+    /// Fires with a result. The result is dropped in this thread if the Deferred was cancelled or the run has ended.
     pub fn fire(self, result: Result<T, Failure>) {
         self.0.send(result);
     }
 
-    /// Whether the Deferred still waits: it was not cancelled, and the run has not ended.
+    /// Returns whether the Deferred still waits: it was not cancelled, and the run has not ended.
     pub fn is_live(&self) -> bool {
         !self.0.is_closed()
     }

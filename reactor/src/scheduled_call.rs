@@ -1,11 +1,11 @@
-//! A callback on its way to a clock.
+//! The callback of a scheduled call.
 
 use std::fmt;
 use std::panic::Location;
 
-/// A callback and the place that scheduled it, in one allocation: what a [`Clock`](crate::Clock) takes.
+/// A callback and the place that scheduled it, in one allocation. A [`Clock`](crate::Clock) schedules it.
 ///
-/// Dropping it drops the callback and what it captured.
+/// Dropping it drops the callback and its captures.
 pub struct ScheduledCall(Box<dyn RunCall>);
 
 impl ScheduledCall {
@@ -25,7 +25,7 @@ impl ScheduledCall {
         self.0.run();
     }
 
-    /// The place that scheduled the call.
+    /// Returns the place that scheduled the call.
     pub fn place(&self) -> &'static Location<'static> {
         self.0.place()
     }

@@ -1,20 +1,19 @@
-//! One iterator for several workers.
+//! An iterator that several tasks share.
 
 use std::cell::Cell;
 use std::fmt;
 use std::iter::Fuse;
 use std::rc::Rc;
 
-/// One iterator for several tasks: each clone takes the next item when it is its turn, so that as many items are
-/// under way at once as there are clones.
+/// An iterator that several tasks share: each clone takes the next item in its turn, so that as many items are in
+/// progress at once as there are clones.
 ///
 /// ```
 /// use std::time::Duration;
-/// use twistor_deferred::gather_results;
-/// use twistor_reactor::{Cooperator, Reactor, SharedIterator, defer_later};
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
-/// let handle = reactor.clone();
+/// let handle = reactor.handle();
 /// let work = SharedIterator::new((0..10).map(move |n| {
 ///     defer_later(&handle, Duration::from_micros(100), move || println!("{n} is done"))
 /// }));
@@ -22,12 +21,12 @@ use std::rc::Rc;
 /// // Three at a time.
 /// let workers: Vec<_> = (0..3).map(|_| cooperator.coiterate(work.clone())).collect();
 /// reactor.run_until(gather_results(workers))?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 ///
 /// # Re-entrancy
 ///
-/// Asked for an item while it is making one, it has none.
+/// If the iterator asks a clone of itself for an item while it produces one, it receives `None`.
 pub struct SharedIterator<I> {
     iterator: Rc<Cell<Option<Fuse<I>>>>,
 }
@@ -43,7 +42,7 @@ impl<I: Iterator> Iterator for SharedIterator<I> {
     type Item = I::Item;
 
     fn next(&mut self) -> Option<I::Item> {
-        // A panic in it loses it, and so ends all that share it.
+        // A panic drops the iterator, which ends it for all clones.
         let mut iterator = self.iterator.take()?;
         let item = iterator.next();
         self.iterator.set(Some(iterator));

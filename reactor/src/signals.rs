@@ -1,4 +1,4 @@
-//! Signals of the operating system: Ctrl-C and SIGTERM stop a run in order, and callbacks for others.
+//! Signals of the operating system: Ctrl-C and SIGTERM shut a run down gracefully, and callbacks for other signals.
 
 mod claim;
 
@@ -22,7 +22,7 @@ use crate::ready::{EventHandler, Progress, Ready};
 use crate::{Builder, Handle, ReactorGone, Registration};
 use claim::Claim;
 
-/// The signals' numbers, by name.
+/// Signal numbers by name.
 pub mod signal {
     pub use signal_hook::consts::signal::*;
 }
@@ -30,21 +30,25 @@ pub mod signal {
 use signal::{SIGINT, SIGTERM};
 
 impl Builder {
-    /// Whether Ctrl-C and SIGTERM stop the run. Twisted's `installSignalHandlers`.
+    /// Sets whether Ctrl-C and SIGTERM stop the run. Default: only if the reactor runs in the program's main
+    /// thread. Twisted: `installSignalHandlers`.
     ///
-    /// They stop it in order, as [`stop`](Handle::stop) does. From the first of either on, another Ctrl-C ends the
-    /// process at once, even if a callback never returns or a trigger before the shutdown never fires. Another SIGTERM
-    /// does not: process managers may well send it twice, to a process and to its group, and have SIGKILL for one that
-    /// takes too long. A program that wants it to adds an [`on_signal`](Handle::on_signal) of its own. Both are taken
-    /// when [`run`](crate::Reactor::run) begins, and given back when it returns: from then on they do what they did
-    /// before, which is to end the process unless the program had a handler of its own. A host that takes [turns](crate::Reactor::turn) keeps them to itself.
+    /// The first of either signal stops the run gracefully, as [`stop`](Handle::stop) does. After that, another
+    /// Ctrl-C ends the process immediately, even if a callback never returns or a shutdown trigger never fires.
+    /// Another SIGTERM does not: process managers may send SIGTERM twice, to the process and to its group, and use
+    /// SIGKILL if the process takes too long. To end the process on a second SIGTERM, add an
+    /// [`on_signal`](Handle::on_signal) callback.
     ///
-    /// Signals belong to the process, so unless this is called, only a reactor that is run in the program's main
-    /// thread takes them. When several do, all stop.
+    /// [`run`](crate::Reactor::run) handles the two signals only until it returns. Then they have their previous
+    /// effect: they end the process, unless the program has a handler of its own. [Turns](crate::Reactor::turn) do
+    /// not handle signals: they stay with the host.
     ///
-    /// One that the process was started to ignore stays ignored (on Linux, where that can be seen): so Ctrl-C does not
-    /// stop what a script runs in the background. A program that has handlers of its own for these signals should say
-    /// `false`, or they are called in addition.
+    /// Signals belong to the process, so by default only the main thread's reactor handles them. If several
+    /// reactors do, all of them stop.
+    ///
+    /// A signal that was ignored when the process started stays ignored, so Ctrl-C does not stop a program that a
+    /// script runs in the background. Only Linux reports that a signal is ignored. A program with its own handlers
+    /// for these signals should pass `false`; otherwise its handlers and the reactor's are both called.
     pub fn signals(mut self, take: bool) -> Builder {
         self.signals = Some(take);
         self
@@ -52,40 +56,43 @@ impl Builder {
 }
 
 impl Handle {
-    /// Calls `callback` whenever the process gets this signal, until the run ends. Twisted leaves this to Python's
-    /// `signal` module and `callFromThread`.
+    /// Calls `callback` whenever the process receives this signal, until the run ends. Twisted leaves this to
+    /// Python's `signal` module and `callFromThread`.
     ///
-    /// Dropping the [`SignalCallback`] changes nothing; [`remove`](SignalCallback::remove) takes the callback back.
+    /// Dropping the [`SignalCallback`] changes nothing; [`remove`](SignalCallback::remove) removes the callback.
     ///
     /// ```
-    /// use twistor_reactor::{Reactor, signal};
+    /// use twistor::prelude::*;
+    /// use twistor::reactor::signal;
     ///
     /// let reactor = Reactor::new()?;
     /// reactor.on_signal(signal::SIGHUP, || println!("reading the configuration again"))?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
     /// # Ordering
     ///
-    /// The callbacks of one signal run in the order in which they were added, in the loop, never in the signal
-    /// handler. A signal that comes again before they have run is told once. For SIGINT and SIGTERM they run besides
-    /// what [`Builder::signals`] does, not instead.
+    /// The callbacks of one signal run in the order in which they were added, in the loop and never in the signal
+    /// handler. If a signal arrives again before they have run, they run once. For SIGINT and SIGTERM they run in
+    /// addition to the shutdown that [`Builder::signals`] describes.
     ///
     /// # Other handlers
     ///
-    /// A handler that the program installed before is called first, during the run and after it. A signal that was at
-    /// its default before does its default again when its last callback is gone. Three limits:
+    /// A handler that the program installed earlier is called first, during the run and after it. If a signal had
+    /// its default effect before, it has it again after its last callback is gone. There are three limits:
     ///
-    /// - Only Linux tells whether a program has a handler. Elsewhere, every signal counts as having been at its default.
-    /// - The previous handler runs with `SA_RESTART`, on the normal stack, and without the signal mask it was installed
-    ///   with. A signal that was ignored does nothing after the run, but programs started then do not inherit that.
-    /// - A handler that is installed after a reactor first took the signal, or that replaces the reactor's handler, is not
-    ///   noticed. Install handlers before the first run.
+    /// - Only Linux reports whether a program has a handler. Elsewhere, every signal is assumed to have had its
+    ///   default effect.
+    /// - The earlier handler runs with `SA_RESTART`, on the normal stack, and without the signal mask it was
+    ///   installed with. A signal that was ignored still does nothing after the run, but programs started then do
+    ///   not inherit that.
+    /// - A handler that is installed after a reactor first handled the signal, or that replaces the reactor's
+    ///   handler, is not noticed. Install handlers before the first run.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a signal that cannot be handled, as SIGKILL and SIGSEGV; what the operating system says;
-    /// [`ReactorGone`]; `Unsupported` on a simulated reactor.
+    /// `InvalidInput` for a signal that cannot be handled, such as SIGKILL and SIGSEGV; errors of the operating
+    /// system; [`ReactorGone`]; `Unsupported` on a simulated reactor.
     ///
     /// # Panics
     ///
@@ -105,14 +112,14 @@ impl Handle {
     }
 }
 
-/// A callback for a signal, for taking it back. Dropping this leaves the callback in place.
+/// A callback for a signal that can be removed. Dropping this leaves the callback in place.
 pub struct SignalCallback {
     source: Weak<SignalSource>,
     callback: Weak<AddedCallback>,
 }
 
 impl SignalCallback {
-    /// Takes the callback back; false when it is gone already, because the run ended or it panicked.
+    /// Removes the callback. Returns false if it is already gone, because the run ended or the callback panicked.
     pub fn remove(self) -> bool {
         let (Some(source), Some(callback)) = (self.source.upgrade(), self.callback.upgrade()) else {
             return false;
@@ -129,17 +136,17 @@ impl fmt::Debug for SignalCallback {
     }
 }
 
-/// What a reactor knows of signals.
+/// The signal handling of one reactor.
 #[derive(Default)]
 pub(crate) struct Signals {
-    /// What the builder was told.
+    /// The setting of [`Builder::signals`].
     pub(crate) take: Cell<Option<bool>>,
-    /// The reactor's table of sources owns it, so it goes away with the run.
+    /// Weak: the reactor's table of sources owns it, so it is dropped with the run.
     source: RefCell<Weak<SignalSource>>,
 }
 
 impl Signals {
-    /// A run begins: takes the signals that stop it.
+    /// Handles the signals that stop the run, from its beginning.
     pub(crate) fn begin_run(&self, core: &Core) {
         let in_main_thread = || std::thread::current().name() == Some("main");
         let take = self.take.get().unwrap_or_else(|| core.driver.simulated().is_none() && in_main_thread());
@@ -147,12 +154,14 @@ impl Signals {
             return;
         }
         if let Err(error) = SignalSource::of(core).and_then(|source| source.stop_the_run()) {
-            log::warn!("signals will not stop the reactor in order: {error}");
+            log::warn!(
+                "could not install signal handlers: Ctrl-C and SIGTERM will not shut the reactor down gracefully: {error}"
+            );
         }
     }
 }
 
-/// Where the signal handlers tell the loop.
+/// The source that signal handlers write to, and the loop reads.
 struct SignalSource {
     handle: Handle,
     receiver: RefCell<UnixStream>,
@@ -170,7 +179,7 @@ struct AddedCallback {
 }
 
 impl SignalSource {
-    /// The reactor's source, a new one if need be.
+    /// Returns the reactor's source, which is created if there is none.
     fn of(core: &Core) -> io::Result<Rc<SignalSource>> {
         let present = core.signals.source.borrow().upgrade();
         if let Some(source) = present {
@@ -212,7 +221,7 @@ impl SignalSource {
             watches.iter().find(|watch| watch.signal == SIGINT).map(|watch| watch.claim.by_default());
         for watch in watches.iter_mut().filter(|watch| signals.contains(&watch.signal)) {
             watch.stops = true;
-            // Set by the handler itself, so that the next Ctrl-C ends a process whose loop hangs.
+            // Set by the signal handler itself, so that the next Ctrl-C ends a process whose loop hangs.
             if let Some(interrupt) = interrupt.clone() {
                 watch.actions.push(signal_hook::flag::register(watch.signal, interrupt)?);
             }
@@ -220,7 +229,7 @@ impl SignalSource {
         Ok(())
     }
 
-    /// Whether the callback was still there.
+    /// Removes a callback. Returns whether it was still there.
     fn remove(&self, callback: &Rc<AddedCallback>) -> bool {
         let (removed, watch) = {
             let mut callbacks = self.callbacks.borrow_mut();
@@ -282,14 +291,14 @@ impl EventHandler for SignalSource {
     }
 }
 
-/// One signal's handlers in the process.
+/// The signal handlers that the process has for one signal.
 struct SignalWatch {
     signal: i32,
     /// Set by the signal handler.
     came: Arc<AtomicBool>,
     actions: Vec<SigId>,
     claim: Claim,
-    /// Whether it stops the run.
+    /// Whether the signal stops the run.
     stops: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a simulated reactor offers to those who simulate more than time.
+//! Access to a simulated reactor, for code that simulates more than time.
 
 use std::any::{Any, TypeId};
 use std::fmt;
@@ -8,25 +8,26 @@ use crate::Handle;
 use crate::core::Core;
 use crate::driver::Simulated;
 
-/// A simulated reactor's random numbers, and a place for what else is simulated: the network in memory hangs here.
+/// The random numbers of a simulated reactor, and a place for other simulated parts, such as the in-memory network.
 ///
-/// It owns nothing, as a [`Handle`] does not.
+/// Owns nothing, like a [`Handle`].
 #[derive(Clone)]
 pub struct Simulation {
     core: Weak<Core>,
 }
 
 impl Handle {
-    /// The simulation this reactor is; `None` for a reactor that the operating system drives, and for one that is gone.
+    /// Returns the simulation of a simulated reactor. `None` if the operating system drives the reactor, or if it
+    /// is gone.
     ///
     /// ```
-    /// use twistor_reactor::Reactor;
+    /// use twistor::prelude::*;
     ///
     /// assert!(Reactor::new()?.simulation().is_none());
     /// let drawn = |seed| Reactor::simulated(seed).simulation().map(|simulation| simulation.random());
     /// assert_eq!(drawn(7), drawn(7));
     /// assert_ne!(drawn(7), drawn(8));
-    /// # Ok::<(), std::io::Error>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     pub fn simulation(&self) -> Option<Simulation> {
         let core = self.core()?;
@@ -36,17 +37,18 @@ impl Handle {
 }
 
 impl Simulation {
-    /// The next of the random numbers that everything in this simulation is drawn from; 0 when the reactor is gone.
+    /// Returns the next random number of the simulation, or 0 after the reactor is gone.
     ///
-    /// Whatever a program leaves to chance, it should draw here: then the same seed gives the same run.
+    /// Everything random in the simulation comes from this sequence. A program that draws all its random numbers
+    /// here has the same run for the same seed.
     pub fn random(&self) -> u64 {
         self.with(Simulated::random).unwrap_or(0)
     }
 
-    /// The simulation's one part of this type, made at its first use, and dropped with the reactor. `None` when the
-    /// reactor is gone.
+    /// Returns the simulation's value of type `T`, which is created on first use and dropped with the reactor.
+    /// `None` after the reactor is gone.
     ///
-    /// A part is owned by the reactor: let it hold a [`Handle`], never a [`Reactor`](crate::Reactor).
+    /// The reactor owns the value: it may hold a [`Handle`], but must not hold a [`Reactor`](crate::Reactor).
     pub fn part<T: 'static>(&self, make: impl FnOnce() -> T) -> Option<Rc<T>> {
         let find = |simulated: &Simulated| {
             let parts = simulated.parts().borrow();

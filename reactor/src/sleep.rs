@@ -1,4 +1,4 @@
-//! Waiting for a time, in a future.
+//! A future that waits for a time.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,20 +13,22 @@ use twistor_deferred::Failure;
 use crate::{DelayedCall, Handle, ReactorGone};
 
 impl Handle {
-    /// A future that is ready after `delay`, counted from now. Twisted's `deferLater`, for those who await.
+    /// Returns a future that completes after `delay`, counted from now. Twisted: `deferLater`.
     ///
     /// ```
-    /// # use std::time::Duration;
-    /// # let reactor = twistor_reactor::Reactor::new()?;
-    /// let handle = reactor.clone();
+    /// use std::time::Duration;
+    /// use twistor::prelude::*;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let handle = reactor.handle();
     /// let done = reactor.spawn(async move { handle.sleep(Duration::from_millis(1)).await });
     /// reactor.run_until(done)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// Awaiting it gives [`ReactorGone`] when the run has ended, or the reactor is gone, before its time.
+    /// [`ReactorGone`] if the run ends, or the reactor is dropped, before `delay` has passed.
     #[track_caller]
     pub fn sleep(&self, delay: Duration) -> Sleep {
         let state = Rc::new(Cell::new(SleepState::Waiting(None)));
@@ -36,11 +38,11 @@ impl Handle {
     }
 }
 
-/// The future that [`Handle::sleep`] gives.
+/// The future returned by [`Handle::sleep`].
 ///
 /// # Dropping
 ///
-/// Dropping it takes its timer back, so a sleep that lost a race costs nothing more.
+/// Dropping it cancels its timer, so a sleep that lost a race costs nothing more.
 #[must_use = "a sleep does nothing unless it is awaited"]
 pub struct Sleep {
     state: Rc<Cell<SleepState>>,
@@ -53,7 +55,7 @@ enum SleepState {
     Lost,
 }
 
-/// The timer's side: dropped without a call, it tells that the time will not come.
+/// The timer's side. If it is dropped without being called, the sleep fails.
 struct SleepEnd(Rc<Cell<SleepState>>);
 
 impl SleepEnd {
@@ -91,9 +93,9 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        // Nobody is to be woken by what follows.
+        // Cancelling must not wake the task.
         self.state.set(SleepState::Over);
-        // It may be over already.
+        // The timer may have run already.
         let _ = self.call.cancel();
     }
 }

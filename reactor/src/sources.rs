@@ -1,4 +1,4 @@
-//! The sources, by token, and the queue of those that are to be called.
+//! The table of sources, by token, and the queue of ready ones.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -6,8 +6,8 @@ use std::rc::Rc;
 use crate::memory::{Table, pop_front};
 use crate::ready::{EventHandler, Ready};
 
-/// Names a source: its slot, and a generation so that an event fetched for a closed source never reaches the one that
-/// took its slot.
+/// The name of a source: its slot and a generation. The generation keeps an event that was fetched for a closed
+/// source from reaching the next source in its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SourceToken(usize);
 
@@ -18,7 +18,7 @@ type Generation = u16;
 
 const INDEX_BITS: u32 = usize::BITS / 2;
 const INDEX_MASK: usize = usize::MAX >> (usize::BITS - INDEX_BITS);
-/// As many sources as an index can name, less one: the driver keeps the last index for itself.
+/// The maximum number of sources. The driver reserves the last index.
 const MOST: usize = INDEX_MASK;
 
 impl SourceToken {
@@ -49,20 +49,20 @@ impl From<mio::Token> for SourceToken {
 
 pub(crate) struct SourceSlot {
     pub(crate) handler: Rc<dyn EventHandler>,
-    /// The slot's index is known to whoever looks it up; kept without it, a source takes 24 bytes.
+    /// The slot's index is not stored: every look-up starts from it, and without it a source takes 24 bytes.
     generation: Generation,
-    /// What it is to be called with.
+    /// The readiness to call the handler with.
     pending: Ready,
-    /// Whether it stands in the queue.
+    /// Whether the source is in the queue.
     queued: bool,
 }
 
-/// The table. Nothing in here calls or drops a handler: what is taken out is handed to the caller.
+/// The table. It never calls or drops a handler: it returns removed handlers to the caller.
 #[derive(Default)]
 pub(crate) struct Sources {
     table: Table<SourceSlot>,
     generation: Generation,
-    /// Those to call, in the order in which they became ready.
+    /// The ready sources, in the order in which they became ready.
     ready: VecDeque<SourceToken>,
 }
 
@@ -71,7 +71,7 @@ impl Sources {
         self.table.len()
     }
 
-    /// `None`, with the handler given up, when every token is taken.
+    /// Adds a handler. Returns it if every token is in use.
     pub(crate) fn insert(
         &mut self,
         handler: Rc<dyn EventHandler>,
@@ -106,8 +106,7 @@ impl Sources {
         if self.contains(token) { self.table.remove(token.index()) } else { None }
     }
 
-    /// Gives the source another handler; what is not in place any more is given back: the old one, or the new one if the
-    /// source has gone.
+    /// Replaces a source's handler. Returns the old handler, or the new one if the source is gone.
     pub(crate) fn replace(
         &mut self,
         token: SourceToken,
@@ -124,7 +123,7 @@ impl Sources {
         self.table.take_all().collect()
     }
 
-    /// Has the source called in the next dispatch.
+    /// Queues the source to be called in the next dispatch.
     pub(crate) fn wake(&mut self, token: SourceToken, ready: Ready) {
         let Some(source) = self.get(token) else { return };
         source.pending |= ready;
@@ -138,12 +137,13 @@ impl Sources {
         !self.ready.is_empty()
     }
 
-    /// How many there are to call in this turn; what is woken from here on is for the next.
+    /// Returns the number of sources to call in this turn. Sources woken from now on wait for the next turn.
     pub(crate) fn batch(&self) -> usize {
         self.ready.len()
     }
 
-    /// The next of the batch, its handler, and what to call that with; `None` if the source has gone since.
+    /// Takes the next source of the batch, with its handler and readiness. `None` if the source was removed in the
+    /// meantime.
     pub(crate) fn claim(&mut self) -> Option<(SourceToken, Rc<dyn EventHandler>, Ready)> {
         let token = pop_front(&mut self.ready)?;
         let source = self.get(token)?;

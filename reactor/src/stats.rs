@@ -1,17 +1,17 @@
-//! Counting what the reactor does, and timing its callbacks.
+//! Counts of the reactor's work, and the duration of its callbacks.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::CallSite;
 
-/// What a reactor has done since it was made.
+/// Counts of a reactor's work since it was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Turns of the loop.
     pub turns: u64,
-    /// Calls of sources' handlers.
+    /// Calls of source handlers.
     pub events: u64,
     /// Delayed calls that ran.
     pub timers: u64,
@@ -19,10 +19,11 @@ pub struct Stats {
     pub remote_calls: u64,
     /// Polls of [tasks](crate::Handle::spawn).
     pub polls: u64,
-    /// Callbacks that took longer than [`slow_callback`](crate::Builder::slow_callback) allows.
+    /// Callbacks that took longer than the limit set by [`slow_callback`](crate::Builder::slow_callback).
     pub slow_callbacks: u64,
-    /// What took longest, and where that came from. Only known when
-    /// [`slow_callback`](crate::Builder::slow_callback) was set: looking at the clock twice costs more than calling.
+    /// The duration of the longest callback, and the code that it came from. Only measured if
+    /// [`slow_callback`](crate::Builder::slow_callback) is set, because reading the clock twice costs more than the
+    /// call.
     pub longest: Option<(Duration, CallSite)>,
 }
 

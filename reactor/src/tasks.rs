@@ -17,58 +17,60 @@ use crate::memory::{Table, pop_front};
 use crate::remote::RemoteShared;
 use crate::{Handle, ReactorGone};
 
-/// Tasks that run in one turn; the rest waits for the next, so that sources and timers get their share.
+/// The maximum number of tasks that run in one turn. The rest wait for the next turn, so that sources and timers run.
 const TASKS_A_TURN: usize = 1024;
 
-/// Results of awaited Deferreds that a task takes in one poll; after them it waits for the next turn.
+/// The number of awaited results that a task may receive in one poll. After them, it waits for the next turn.
 const RESULTS_A_POLL: u32 = 128;
 
 impl Handle {
-    /// Runs a future in the reactor's thread, and gives its result as a Deferred. Twisted's `ensureDeferred` and
-    /// `Deferred.fromCoroutine`, except that nothing of the future runs before this returns.
+    /// Runs a future in the reactor's thread, and returns its result as a Deferred. Twisted: `ensureDeferred` and
+    /// `Deferred.fromCoroutine`.
     ///
-    /// The future's output is an [`Outcome`], like a callback's: a `Result` with a [`Failure`], a Deferred that is
-    /// then waited for, or nothing. The future may wait for Deferreds, for [`sleep`](Handle::sleep), and for whatever
-    /// else tells it by its waker, from any thread.
+    /// Unlike in Twisted, no part of the future runs before this method returns. The future's output is an
+    /// [`Outcome`], like a callback's: a `Result` with a [`Failure`], a Deferred that is then waited for, or `()`.
+    /// The future may await Deferreds, [`sleep`](Handle::sleep), and anything else that calls its waker, from any
+    /// thread.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use twistor_reactor::Reactor;
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::new()?;
-    /// let handle = reactor.clone();
+    /// let handle = reactor.handle();
     /// let sum = reactor.spawn(async move {
     ///     let number = handle.defer_to_thread(|| Ok("41".parse::<u64>()?)).await?;
     ///     handle.sleep(Duration::from_millis(1)).await?;
     ///     Ok(number + 1)
     /// });
     /// assert_eq!(reactor.run_until(sum)?, 42);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
     /// # Ordering
     ///
-    /// A task that was spawned or woken runs at the end of the same turn, after the timers; those of one turn in the
-    /// order in which they were woken. One that wakes itself, or another while tasks run, goes on in the next turn,
-    /// and no task runs twice in one. A task that takes 128 results of Deferreds in one poll also goes on in the next
-    /// turn; one that computes for a long time between two awaits calls [`yield_now`](crate::yield_now).
+    /// A task that is spawned or woken runs at the end of the same turn, after the timers. The tasks of one turn
+    /// run in the order in which they were woken. A task that is woken while tasks run, by itself or by another,
+    /// runs in the next turn: no task runs twice in one turn. A task that receives 128 results of Deferreds in one
+    /// poll also continues in the next turn. A task that computes for a long time between two awaits should call
+    /// [`yield_now`](crate::yield_now).
     ///
     /// # Errors
     ///
-    /// The future's own; [`Panicked`] if it panics; [`ReactorGone`]. When the run ends, a task that is not done is
-    /// dropped and its Deferred fires [`Abandoned`](twistor_deferred::Abandoned), which if nobody handles it is logged for
-    /// debugging only ([`ending`](twistor_deferred::ending)).
+    /// The failure that the future returns; [`Panicked`] if it panics; [`ReactorGone`]. When the run ends,
+    /// unfinished tasks are dropped and their Deferreds fail with [`Abandoned`](twistor_deferred::Abandoned). If
+    /// that failure is not handled, it is logged at debug level ([`ending`](twistor_deferred::ending)).
     ///
     /// # Dropping
     ///
-    /// Cancelling the Deferred drops the future at once, or as soon as it returns if it is being polled. Dropping the
-    /// Deferred cancels nothing. The future is dropped before the callbacks get its result.
+    /// Cancelling the Deferred drops the future immediately, or after the current poll if it is being polled.
+    /// Dropping the Deferred cancels nothing. The future is dropped before callbacks receive its result.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling drops the future, which cancels the Deferreds that it awaits. So awaiting a task in another one
-    /// ties the two together; [`detach`](Deferred::detach) or dropping the Deferred before it is polled lets the task
-    /// run on.
+    /// Cancelling drops the future, which cancels the Deferreds that it awaits. So if one task awaits another,
+    /// cancelling the first also cancels the second. To let the second continue, [`detach`](Deferred::detach) its
+    /// Deferred, or drop it before it is polled.
     #[track_caller]
     pub fn spawn<O: Outcome + 'static>(
         &self,
@@ -77,7 +79,7 @@ impl Handle {
         self.spawn_at(future, Location::caller())
     }
 
-    /// Runs a future in the name of `place`.
+    /// Runs a future. Log messages name `place`.
     pub(crate) fn spawn_at<O: Outcome + 'static>(
         &self,
         future: impl Future<Output = O> + 'static,
@@ -107,23 +109,23 @@ impl Handle {
     }
 }
 
-/// A task's slot in the table, and a number that no other task has.
+/// A task's slot in the table, and a number that is never reused.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct TaskId {
     key: usize,
     number: u64,
 }
 
-/// What a task's wakers hold.
+/// The waker of a task.
 pub(crate) struct TaskWaker {
     id: TaskId,
     shared: Arc<RemoteShared>,
-    /// Stands in the list of those that were woken.
+    /// Whether the task is in the list of woken tasks.
     queued: AtomicBool,
 }
 
 impl TaskWaker {
-    /// A new task's: it is about to be queued.
+    /// Creates the waker of a new task, which is about to be queued.
     fn new(id: TaskId, shared: Arc<RemoteShared>) -> Arc<TaskWaker> {
         Arc::new(TaskWaker { id, shared, queued: AtomicBool::new(true) })
     }
@@ -144,16 +146,16 @@ impl Wake for TaskWaker {
 pub(crate) struct SpawnedTask {
     id: TaskId,
     pub(crate) place: &'static Location<'static>,
-    /// `None` while it is being polled.
+    /// `None` while the task is being polled.
     pub(crate) run: Option<Box<dyn PollTask>>,
 }
 
-/// The table, and the list of those to run. Nothing in here polls or drops a future.
+/// The table of tasks, and the list of woken ones. It never polls or drops a future.
 #[derive(Default)]
 pub(crate) struct Tasks {
     table: RefCell<Table<SpawnedTask>>,
     spawned: Cell<u64>,
-    /// Woken, and not run yet.
+    /// Tasks that were woken and have not run yet.
     pub(crate) woken: RefCell<VecDeque<Arc<TaskWaker>>>,
 }
 
@@ -171,7 +173,7 @@ impl Tasks {
         self.table.borrow_mut().remove_if(id.key, |task| task.id == id)
     }
 
-    /// Where the tasks were spawned, in that order.
+    /// Returns the places that spawned the tasks, in the order of spawning.
     pub(crate) fn places(&self) -> Vec<&'static Location<'static>> {
         let table = self.table.borrow();
         let mut tasks: Vec<_> = table.values().map(|task| (task.id.number, task.place)).collect();
@@ -183,14 +185,14 @@ impl Tasks {
         self.table.borrow_mut().take_all().collect()
     }
 
-    /// Takes out what is to be polled, unless the task is gone.
+    /// Takes a task's future out to be polled, unless the task is gone.
     fn begin(&self, id: TaskId) -> Option<(Box<dyn PollTask>, &'static Location<'static>)> {
         let mut table = self.table.borrow_mut();
         let task = table.get_mut(id.key).filter(|task| task.id == id)?;
         Some((task.run.take()?, task.place))
     }
 
-    /// Puts it back; returns it if the task was cancelled meanwhile.
+    /// Puts the future back. Returns it if the task was cancelled while it was polled.
     fn put_back(&self, id: TaskId, run: Box<dyn PollTask>) -> Option<Box<dyn PollTask>> {
         match self.table.borrow_mut().get_mut(id.key).filter(|task| task.id == id) {
             Some(task) => task.run.replace(run),
@@ -200,7 +202,7 @@ impl Tasks {
 }
 
 impl Core {
-    /// Runs the tasks that have been woken, each once. Those that are woken from here on wait for the next turn.
+    /// Runs the woken tasks, each once. Tasks woken from now on wait for the next turn.
     pub(crate) fn run_tasks(&self) {
         if self.shared.is_pending() {
             self.fetch();
@@ -214,7 +216,8 @@ impl Core {
 
     fn run_task(&self, ring: Arc<TaskWaker>) {
         let id = ring.id;
-        // First, so that it can wake itself; and what was done before a wake that found it queued is seen from here on.
+        // Cleared before the poll, so that the task can wake itself. A wake that found the task queued happened
+        // before this, so the poll sees everything that was done before that wake.
         ring.queued.swap(false, Ordering::AcqRel);
         let Some((mut run, place)) = self.tasks.begin(id) else { return };
         let waker = Waker::from(ring);
@@ -234,7 +237,7 @@ impl Core {
     }
 }
 
-/// A task, whatever it results in.
+/// A task of any result type.
 pub(crate) trait PollTask {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
 }
@@ -246,7 +249,7 @@ struct TaskRun<F, T: 'static> {
 
 enum TaskStep<F, T: 'static> {
     Future(Pin<Box<F>>),
-    /// The future is done, and gave a Deferred.
+    /// The future has completed and returned a Deferred.
     Deferred(Deferred<T>),
 }
 
@@ -261,7 +264,7 @@ where
             *self = TaskStep::Deferred(given);
         }
         match self {
-            // Dropped before it fires, it is cancelled, as it was polled.
+            // It has been polled, so dropping it cancels it.
             TaskStep::Deferred(deferred) => Pin::new(deferred).poll(context),
             TaskStep::Future(_) => Poll::Pending,
         }
@@ -281,7 +284,7 @@ where
             Err(message) => Err(Failure::new(Panicked::new(message, self.place))),
         };
         if let Some((step, trigger)) = self.job.take() {
-            // What it holds is free by the time its result is told.
+            // The future's captures are dropped before callbacks receive the result.
             if let Err(message) = guarded(|| drop(step)) {
                 log::error!("{}", Panicked::new(message, self.place));
             }

@@ -18,33 +18,33 @@ use crate::remote::{RemoteCall, RemoteShared};
 pub(crate) use pool::QueuedWork;
 use pool::ThreadPool;
 
-/// Threads for name lookups. A lookup mostly waits, and cannot be interrupted.
+/// The number of threads for name lookups. A lookup mostly waits, and cannot be interrupted.
 const LOOKUPS: usize = 8;
 
-/// The reactor's jobs, and the threads that do them.
+/// The reactor's jobs, and the threads that run them.
 pub(crate) struct Threads {
     shared: Arc<RemoteShared>,
     pool: ThreadPool,
     lookups: ThreadPool,
-    /// How long the end of a run waits for jobs that are still running.
+    /// How long the end of a run waits for jobs in progress.
     grace: Duration,
-    /// What to do on this thread when a job is done. A job's number is never used twice.
+    /// The unfinished jobs by number. A number is never reused.
     jobs: RefCell<BTreeMap<u64, Job>>,
     next_job: Cell<u64>,
 }
 
-/// Which threads do a job.
+/// The kind of threads that run a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JobKind {
     /// Joined at the end of the run.
     Work,
-    /// Left alone at the end of the run.
+    /// Left running at the end of the run.
     Lookup,
 }
 
-/// A job that is not done, on the reactor's side.
+/// The reactor's side of an unfinished job.
 pub(crate) struct Job {
-    /// Called with the failure of a job that no thread could do.
+    /// Fires the job's Deferred. Called with a failure if no thread could run the job.
     finish: Box<dyn FnOnce(Option<Failure>)>,
     _over: OnDrop,
     pub(crate) place: &'static Location<'static>,
@@ -52,13 +52,13 @@ pub(crate) struct Job {
 
 #[derive(Default)]
 struct GivenUp {
-    /// The Deferred was cancelled: the job need not begin.
+    /// The Deferred was cancelled, so the job need not begin.
     cancelled: AtomicBool,
-    /// The run has ended: the loop need not hear of the result.
+    /// The run has ended, so the result is not needed.
     run_over: AtomicBool,
 }
 
-/// Tells the thread that the job is no longer the loop's.
+/// Notifies the thread, when dropped, that the run has ended.
 struct OnDrop(Arc<GivenUp>);
 
 impl Drop for OnDrop {
@@ -115,13 +115,13 @@ impl Threads {
             }
             drop(result);
             if !given_up.run_over.load(Ordering::Relaxed) {
-                // A reactor that refuses has dropped the job, or is about to.
+                // A reactor that refuses the call has dropped the job, or is about to.
                 let _ = shared.post(RemoteCall { run: Box::new(move |handle| handle.finish_job(id)), place });
             }
         });
 
         match core.driver.simulated() {
-            // A simulation has no threads: the work is done at some moment of its own drawing.
+            // A simulation has no threads: the work runs in the loop, at a random time.
             Some(simulated) => {
                 let delay = Duration::from_nanos(simulated.random() % 10_000_000);
                 core.timers.call_later(delay, ScheduledCall::at(place, run));
@@ -146,7 +146,7 @@ impl Threads {
         }
     }
 
-    /// A job's work is done: has its Deferred fire.
+    /// Fires the Deferred of a job whose work is done.
     pub(crate) fn finish(&self, id: u64) {
         let job = self.jobs.borrow_mut().remove(&id);
         if let Some(job) = job {
@@ -154,30 +154,30 @@ impl Threads {
         }
     }
 
-    /// From here on no job begins, until `join` returns.
+    /// Begins no more jobs until `join` returns.
     pub(crate) fn close(&self) {
         self.pool.close();
         self.lookups.close();
     }
 
-    /// Where the jobs that are not done were given, in that order.
+    /// Returns the places that started the unfinished jobs, in the order of starting.
     pub(crate) fn places(&self) -> Vec<&'static Location<'static>> {
         self.jobs.borrow().values().map(|job| job.place).collect()
     }
 
-    /// Takes the jobs that are not done, and the work among it that has not begun.
+    /// Takes all unfinished jobs, and the part of their work that has not begun.
     pub(crate) fn take_all(&self) -> (Vec<Job>, VecDeque<QueuedWork>) {
         let mut work = self.pool.take_queue();
         work.append(&mut self.lookups.take_queue());
         (self.jobs.take().into_values().collect(), work)
     }
 
-    /// Waits for the work under way, at most for the grace. Leaves behind, with a warning, what takes longer, and all
+    /// Waits for work in progress, at most for the grace period. Leaves longer work behind with a warning, and all
     /// lookups without one. The next job starts new threads.
     pub(crate) fn join(&self) {
         for place in self.pool.join(self.grace) {
             log::warn!(
-                "the job given to a thread at {place} is still running {:?} after the end of the run, and is left behind",
+                "left behind a job that still runs {:?} after the end of the run: it was started at {place}",
                 self.grace
             );
         }

@@ -1,13 +1,13 @@
-//! Time as the queues count it: nanoseconds since a queue's own beginning, in a `u64` that lasts for 584 years.
+//! Time as the timer queues count it: nanoseconds since the queue was created, in a `u64` that lasts for 584 years.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Where a timer queue takes its time from.
+/// The time source of a timer queue.
 #[derive(Debug)]
 pub(crate) struct Time {
     epoch: Instant,
-    /// The time of a clock that only moves when it is told to; `None` is the system's monotonic clock.
+    /// The time of a manual clock. `None` for the system's monotonic clock.
     manual: Option<Cell<u64>>,
 }
 
@@ -20,7 +20,7 @@ impl Time {
         Time::new(Some(Cell::new(0)))
     }
 
-    #[allow(clippy::disallowed_methods)] // Times are told apart by their distance from the epoch alone.
+    #[allow(clippy::disallowed_methods)] // Only differences from the epoch are visible.
     fn new(manual: Option<Cell<u64>>) -> Time {
         Time { epoch: Instant::now(), manual }
     }
@@ -33,7 +33,7 @@ impl Time {
         }
     }
 
-    /// The same as an `Instant`.
+    /// Returns the current time as an `Instant`.
     #[allow(clippy::disallowed_methods)] // As above.
     pub(crate) fn now_instant(&self) -> Instant {
         match &self.manual {
@@ -42,7 +42,7 @@ impl Time {
         }
     }
 
-    /// The time of day: of a manual clock, counted from its beginning as from 1970.
+    /// Returns the time of day. A manual clock starts in 1970.
     #[allow(clippy::disallowed_methods)] // As above.
     pub(crate) fn system_time(&self) -> SystemTime {
         match &self.manual {
@@ -51,7 +51,7 @@ impl Time {
         }
     }
 
-    /// Moves a manual clock forward; it never goes back, and the system's clock stays as it is.
+    /// Moves a manual clock forward, never back. Does nothing for the system's clock.
     pub(crate) fn advance_to(&self, time: u64) {
         if let Some(now) = &self.manual {
             now.set(now.get().max(time));
@@ -60,7 +60,7 @@ impl Time {
 
     pub(crate) fn instant(&self, time: u64) -> Instant {
         let offset = Duration::from_nanos(time);
-        // Where an Instant cannot hold the sum, a century stands for "never".
+        // If an `Instant` cannot hold the sum, a century stands for "never".
         const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
         self.epoch
             .checked_add(offset)
@@ -68,7 +68,7 @@ impl Time {
     }
 }
 
-/// A duration in nanoseconds; past 584 years it is "never".
+/// Returns a duration in nanoseconds. More than 584 years count as "never".
 pub(crate) fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }

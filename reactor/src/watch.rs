@@ -1,4 +1,4 @@
-//! Watching a source with a closure.
+//! Watches over sources, with a closure as the handler.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
@@ -12,33 +12,33 @@ use mio::event::Source;
 use crate::{CallSite, EventHandler, Handle, Progress, Ready, Registration};
 
 impl Handle {
-    /// Has the reactor own a source and call `callback` with it whenever it is ready; the friendly face of
-    /// [`register`](Handle::register). The nearest to Twisted's `addReader` and `addWriter`.
+    /// Watches a source of [`mio`](crate::mio), and calls `callback` with it whenever it is ready. The reactor owns
+    /// the source. Twisted: `addReader` and `addWriter`.
     ///
-    /// The callback does some of what there is to do and returns [`Progress::More`], to be called again next turn; or
-    /// goes on until the operating system says "would block", and returns that error, which `?` does, or
-    /// [`Progress::Drained`]. Any other error is logged, and ends the watch.
+    /// The callback has two ways to respond. It handles a part, and returns [`Progress::More`] to be called again
+    /// in the next turn. Or it continues until the operating system reports "would block", and returns that error,
+    /// as `?` does, or [`Progress::Drained`]. Any other error is logged and ends the watch.
     ///
     /// ```
     /// # #[cfg(unix)] {
     /// use std::io::{Read, Write};
-    /// use mio::Interest;
-    /// use twistor_reactor::{Progress, Reactor};
+    /// use twistor::prelude::*;
+    /// use twistor::reactor::{Interest, Progress, mio};
     ///
     /// let reactor = Reactor::new()?;
     /// let (mut sender, receiver) = mio::unix::pipe::new()?;
     /// sender.write_all(b"hello")?;
-    /// let handle = reactor.clone();
+    /// let handle = reactor.handle();
     /// reactor.add_source(receiver, Interest::READABLE, move |receiver, _ready| {
     ///     let mut buffer = [0; 64];
-    ///     let length = receiver.read(&mut buffer)?; // "would block" ends here, and means: all is read
+    ///     let length = receiver.read(&mut buffer)?; // returns "would block" when everything has been read
     ///     println!("{}", String::from_utf8_lossy(&buffer[..length]));
     ///     handle.stop();
     ///     Ok(Progress::More)
     /// })?;
     /// reactor.run()?;
     /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), twistor::deferred::Failure>(())
     /// ```
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Handle {
     ///
     /// # Panics
     ///
-    /// A panic in the callback is logged, and ends the watch.
+    /// A panic in the callback is logged and ends the watch.
     #[track_caller]
     pub fn add_source<S: Source + 'static>(
         &self,
@@ -58,8 +58,8 @@ impl Handle {
         self.watch(source, interest, callback, |_| Ready::NONE)
     }
 
-    /// As `add_source`. `unreported` is called after the registration, and returns readiness that the operating system
-    /// will not report.
+    /// Does what `add_source` does. `unreported` is called after the registration, and returns readiness that the
+    /// operating system will not report.
     #[track_caller]
     pub(crate) fn watch<S: Source + 'static>(
         &self,
@@ -69,7 +69,7 @@ impl Handle {
         unreported: impl FnOnce(&S) -> Ready,
     ) -> io::Result<Watch> {
         let place = Location::caller();
-        // The source goes in when it is registered: until then there is nothing to take out.
+        // The source is added after it is registered: until then, there is nothing to deregister.
         let watched = Rc::new(WatchedSource {
             held: Cell::new(None),
             removed: Cell::new(false),
@@ -87,7 +87,7 @@ impl Handle {
     }
 }
 
-/// A watch over a source, as given by [`add_source`](Handle::add_source).
+/// A watch over a source, returned by [`add_source`](Handle::add_source).
 ///
 /// # Dropping
 ///
@@ -98,13 +98,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Ends the watch: the callback is never called again, and the source is closed; if this is called from inside
-    /// the callback, when that returns.
+    /// Ends the watch: the callback is never called again, and the source is closed. If called from inside the
+    /// callback, this happens when the callback returns.
     pub fn remove(&self) {
         self.watched.remove();
     }
 
-    /// Has the callback called with this readiness in the next turn.
+    /// Schedules the callback to be called with this readiness in the next turn.
     pub fn wake(&self, ready: Ready) {
         self.watched.wake(ready);
     }
@@ -122,7 +122,7 @@ trait Removable {
 }
 
 struct WatchedSource<S: Source, F> {
-    /// Taken out while the callback runs, and for good at the end.
+    /// Taken out while the callback runs, and at the end.
     held: Cell<Option<(S, F)>>,
     removed: Cell<bool>,
     registration: OnceCell<Registration>,
@@ -143,10 +143,7 @@ where
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Progress::Drained,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Progress::More,
             Err(error) => {
-                log::error!(
-                    "the source added at {} failed, and is not watched any more: {error}",
-                    self.place
-                );
+                log::error!("the source added at {} failed and is no longer watched: {error}", self.place);
                 self.removed.set(true);
                 Progress::Drained
             }
@@ -168,7 +165,7 @@ impl<S: Source, F> Removable for WatchedSource<S, F> {
         if let (Some((mut source, _callback)), Some(registration)) =
             (self.held.take(), self.registration.get())
         {
-            // A source that cannot be taken out of the selector leaves it when it is closed, which is now.
+            // If the source cannot be deregistered, closing it removes it from the selector, and it is closed now.
             let _ = registration.deregister(&mut source);
         }
     }

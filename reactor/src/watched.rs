@@ -1,4 +1,4 @@
-//! Listing what a reactor waits for.
+//! A list of everything that a reactor waits for.
 
 use std::fmt;
 use std::time::Instant;
@@ -7,15 +7,15 @@ use crate::{CallSite, Handle};
 
 /// Something that a reactor waits for, as listed by [`Handle::watched`].
 ///
-/// Prints as `timer: the callback added at src/main.rs:7:13`.
+/// Displayed as `timer: the callback added at src/main.rs:7:13`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Watched {
-    /// The kind of thing.
+    /// The kind of thing that the reactor waits for.
     pub kind: WatchedKind,
-    /// The user's code that it was set up by.
+    /// The user's code that set it up.
     pub call_site: CallSite,
-    /// When a timer is due.
+    /// The deadline of a timer.
     pub due: Option<Instant>,
 }
 
@@ -23,13 +23,13 @@ pub struct Watched {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum WatchedKind {
-    /// A source: a socket, a pipe, a descriptor, a handler without one.
+    /// A source: a socket, a pipe, another descriptor, or a handler without one.
     Source,
     /// A delayed call.
     Timer,
-    /// A task that is not done.
+    /// An unfinished task.
     Task,
-    /// Work for another thread that is not done.
+    /// Unfinished work on a thread.
     Job,
 }
 
@@ -51,30 +51,32 @@ impl fmt::Display for Watched {
 }
 
 impl Handle {
-    /// Lists what the reactor waits for: to find out why a program does not end, and for tests that nothing is left.
-    /// Twisted: `getReaders`, `getWriters`, `getDelayedCalls`.
+    /// Lists everything that the reactor waits for, to find out why a program does not end, or to test that nothing
+    /// is left. Twisted: `getReaders`, `getWriters`, `getDelayedCalls`.
     ///
-    /// It looks at everything, so its cost grows with the number of things. It is empty when the reactor is gone.
+    /// The cost grows with the number of things. The list is empty after the reactor is gone.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use twistor_reactor::{Reactor, WatchedKind};
+    /// use twistor::prelude::*;
+    /// use twistor::reactor::WatchedKind;
     ///
     /// let reactor = Reactor::new()?;
     /// reactor.call_later(Duration::from_secs(60), || println!("a minute has passed"));
     /// let watched = reactor.watched();
     /// assert!(watched.len() == 1 && watched[0].kind == WatchedKind::Timer);
-    /// println!("{}", watched[0]); // timer: the callback added at src/main.rs:5:9
-    /// # Ok::<(), std::io::Error>(())
+    /// println!("{}", watched[0]); // timer: the callback added at src/main.rs:6:9
+    /// # Ok::<(), Failure>(())
     /// ```
     ///
     /// # Ordering
     ///
-    /// Sources, timers, tasks, jobs: the sources in no particular order, the timers in the order in which they are due,
-    /// the tasks and jobs in the order in which they were started. On a simulated reactor, the same for the same seed.
+    /// Sources come first, then timers, tasks and jobs. Sources are in no particular order, timers in the order in
+    /// which they are due, tasks and jobs in the order in which they were started. On a simulated reactor, the
+    /// order depends only on the seed.
     pub fn watched(&self) -> Vec<Watched> {
         let Some(core) = self.core() else { return Vec::new() };
-        // Nothing is borrowed while a handler says who it is.
+        // Nothing may stay borrowed while the user's `call_site` runs.
         let handlers = core.sources.borrow().handlers();
         let sources = handlers.iter().map(|handler| (WatchedKind::Source, handler.call_site(), None));
         let timers = core.timers.places().into_iter();

@@ -1,8 +1,8 @@
 //! A thread that watches the selector for a host that cannot.
 //!
-//! The thread waits on a selector of its own, in which the reactor's is the one source, so nothing is fetched from the
-//! reactor's. It looks only between turns: each end of a turn arms it, and it calls the hook at most once before the
-//! next one.
+//! The thread waits on a selector of its own, in which the reactor's selector is the only source, so it takes no
+//! events from the reactor. It watches only between turns: the end of each turn arms it, and it calls the hook at
+//! most once before the next turn.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -16,7 +16,7 @@ use crate::delayed_call::HostHook;
 const SELECTOR: Token = Token(0);
 const STOP: Token = Token(1);
 
-/// The reactor's side. Dropping it ends the thread, without waiting: the hook may be waiting for this thread.
+/// The reactor's side. Dropping it ends the thread without waiting for it, because the hook may wait for this thread.
 pub(crate) struct Watcher {
     shared: Arc<WatcherShared>,
     stop: Waker,
@@ -31,9 +31,9 @@ struct WatcherShared {
 #[derive(Default)]
 struct WatcherState {
     in_turn: bool,
-    /// Turns that have ended.
+    /// The number of turns that have ended.
     turns: u64,
-    /// The thread waits for one to end.
+    /// Whether the thread waits for a turn to end.
     waits: bool,
     stopped: bool,
 }
@@ -41,7 +41,7 @@ struct WatcherState {
 impl Watcher {
     pub(crate) fn start(selector: BorrowedFd<'_>, hook: HostHook) -> io::Result<Watcher> {
         let poll = Poll::new()?;
-        // Its own, so that it does not become another's number when the reactor is dropped.
+        // A duplicate, so that its number cannot pass to another descriptor when the reactor is dropped.
         let selector = selector.try_clone_to_owned()?;
         poll.registry().register(&mut SourceFd(&selector.as_raw_fd()), SELECTOR, Interest::READABLE)?;
         let stop = Waker::new(poll.registry(), STOP)?;
@@ -49,7 +49,7 @@ impl Watcher {
         let theirs = shared.clone();
         let watch = move || {
             if let Err(error) = theirs.watch(poll, &selector, &hook) {
-                log::error!("the watcher thread cannot wait for the reactor's descriptor: {error}");
+                log::error!("the watcher thread could not wait for the reactor's descriptor: {error}");
             }
         };
         std::thread::Builder::new().name("twistor-watcher".to_owned()).spawn(watch)?;
@@ -78,7 +78,7 @@ impl Drop for Watcher {
         self.shared.state().stopped = true;
         self.shared.changed.notify_one();
         if let Err(error) = self.stop.wake() {
-            log::error!("cannot end the watcher thread: {error}");
+            log::error!("could not end the watcher thread: {error}");
         }
     }
 }
@@ -106,7 +106,7 @@ impl WatcherShared {
                 }
                 state.turns
             };
-            // Registered anew, it reports what is ready already.
+            // Registering it again reports readiness that already exists.
             let fd = selector.as_raw_fd();
             poll.registry().reregister(&mut SourceFd(&fd), SELECTOR, Interest::READABLE)?;
             match poll.poll(&mut events, None) {
@@ -115,7 +115,7 @@ impl WatcherShared {
             }
             {
                 let state = self.state();
-                // A turn fetches what is ready itself, and its end has this thread look again.
+                // A turn fetches the events itself, and its end arms this thread again.
                 if state.in_turn || state.turns != turns || state.stopped {
                     continue;
                 }

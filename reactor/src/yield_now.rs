@@ -1,4 +1,4 @@
-//! Giving the rest of the loop its turn, in a future.
+//! A future that lets the rest of the loop run.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 /// two awaits.
 ///
 /// ```
-/// use twistor_reactor::{Reactor, yield_now};
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
 /// let sum = reactor.spawn(async {
@@ -22,13 +22,13 @@ use std::task::{Context, Poll};
 ///     Ok(sum)
 /// });
 /// assert_eq!(reactor.run_until(sum)?, 49_995_000);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 ///
 /// # Ordering
 ///
-/// The task runs again in the next turn, after the sources, the calls from other threads and the timers of that turn,
-/// and after the tasks that were woken earlier.
+/// The task continues in the next turn, after the sources, the calls from other threads and the timers of that
+/// turn, and after tasks that were woken earlier.
 pub fn yield_now() -> YieldNow {
     YieldNow { yielded: false }
 }

@@ -1,5 +1,5 @@
-//! In place of the simulation when the feature `simulation` is off: a type without values. The compiler drops the enum
-//! variant that holds it, and all code that would handle it.
+//! The replacement of the simulation when the feature `simulation` is off: a type without values. The compiler
+//! removes the enum variant that holds it, and all code that would handle it.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;

@@ -1,5 +1,5 @@
-//! Waiting for a deadline more finely than `epoll_wait`, which counts in whole milliseconds and is late by a
-//! thousandth of the wait besides.
+//! Waits for a deadline that are more precise than `epoll_wait`, which counts in milliseconds and may be late by a
+//! thousandth of the wait.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub(crate) use timerfd::Alarm;
 #[cfg(not(all(feature = "precise-timers", any(target_os = "linux", target_os = "android"))))]
 pub(crate) use plain::Alarm;
 
-/// The timeout that ends at the deadline, as finely as the system's selector counts.
+/// Returns the timeout that ends at the deadline, as precisely as the selector counts.
 fn plain_timeout(now: u64, deadline: u64) -> Duration {
     Duration::from_nanos(deadline.saturating_sub(now))
 }
@@ -27,41 +27,43 @@ mod timerfd {
         timerfd_settime,
     };
 
-    /// Deadlines further away are approached with the selector's own timeout first, so that timeouts which are
-    /// pushed back or cancelled long before their time, as most are, cost no system call.
+    /// For deadlines at least this far away, the selector's own timeout comes first. Most timeouts are postponed or
+    /// cancelled long before they are due, and so cost no system call.
     const FAR: u64 = 50_000_000;
     const MILLISECOND: u64 = 1_000_000;
 
-    /// A timerfd among the selector's sources. It is never read: setting it anew makes it ready anew.
+    /// A timerfd among the selector's sources. It is never read: setting it again makes it ready again.
     #[derive(Debug)]
     pub(crate) struct Alarm {
-        /// `None` where the system refuses one; then milliseconds have to do.
+        /// `None` if the system refuses a timerfd. Timers are then precise to a millisecond.
         timer: Option<OwnedFd>,
-        /// When it rings. It may ring before the deadline of a later wait, once; it is not set again to prevent that.
+        /// The time for which it is set. It may fire once before the deadline of a later wait: preventing that
+        /// would cost a system call.
         rings: u64,
     }
 
     impl Alarm {
         pub(crate) fn new(registry: &Registry, token: Token) -> Alarm {
-            let timer = create(registry, token)
-                .inspect_err(|error| log::debug!("no timerfd, timers are precise to a millisecond: {error}"));
+            let timer = create(registry, token).inspect_err(|error| {
+                log::debug!("could not create a timerfd: timers are precise to a millisecond: {error}")
+            });
             Alarm { timer: timer.ok(), rings: 0 }
         }
 
-        /// The timeout for a wait that is to end at the deadline.
+        /// Returns the timeout for a wait that should end at the deadline.
         pub(crate) fn timeout(&mut self, now: u64, deadline: u64) -> Option<Duration> {
             let Some(timer) = self.timer.as_ref().filter(|_| deadline > now) else {
                 return Some(super::plain_timeout(now, deadline));
             };
             let left = deadline - now;
             if left >= FAR {
-                // Short by more than the kernel may be late; the rest is waited for when it is near.
+                // Short by more than the kernel may be late. The next wait covers the rest.
                 return Some(Duration::from_millis((left - left / 1000) / MILLISECOND - 1));
             }
             let rings_in_time = now < self.rings && self.rings <= deadline;
             if !rings_in_time {
                 if let Err(error) = set(timer, left) {
-                    log::debug!("cannot set the timerfd: {error}");
+                    log::debug!("could not set the timerfd: {error}");
                     return Some(super::plain_timeout(now, deadline));
                 }
                 self.rings = deadline;
@@ -69,7 +71,7 @@ mod timerfd {
             None
         }
 
-        /// The time for which it was set, if the wait until `deadline` ended because it rang.
+        /// Returns the time for which it was set, if the wait until `deadline` ended because it fired.
         pub(crate) fn rang(&self, deadline: u64, event: bool, nothing: bool) -> Option<u64> {
             match self.timer {
                 Some(_) => event.then_some(self.rings),
@@ -87,7 +89,7 @@ mod timerfd {
 
     fn set(timer: &OwnedFd, nanos: u64) -> io::Result<()> {
         let once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // Less than FAR, so there are no whole seconds in it.
+        // The time left is less than FAR, so it contains no whole seconds.
         let rings = Timespec { tv_sec: 0, tv_nsec: nanos as _ };
         timerfd_settime(
             timer,
@@ -117,7 +119,7 @@ mod plain {
             Some(super::plain_timeout(now, deadline))
         }
 
-        /// The time for which it was set, if the wait until `deadline` ended because it rang.
+        /// Returns the deadline, if the wait ended because it was reached.
         pub(crate) fn rang(&self, deadline: u64, _: bool, nothing: bool) -> Option<u64> {
             nothing.then_some(deadline)
         }

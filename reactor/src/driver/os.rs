@@ -1,4 +1,4 @@
-//! The operating system, through mio.
+//! The driver for the operating system, through mio.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -14,21 +14,21 @@ use crate::ready::Ready;
 use crate::sources::SourceToken;
 use crate::time::Time;
 
-/// Events taken from the system at once. What does not fit is fetched in the next turn.
+/// The maximum number of events fetched in one wait. The next turn fetches the rest.
 const EVENTS: usize = 1024;
-/// The tokens of the waker and the alarm, which end a wait and report nothing else. Both have the index that no source has.
+/// The tokens of the waker and the alarm, which end a wait and report nothing else. Their index belongs to no source.
 const WAKER: mio::Token = mio::Token(usize::MAX);
 const ALARM: mio::Token = mio::Token(usize::MAX >> 1);
 
 #[derive(Debug)]
 pub(crate) struct Os {
-    /// Borrowed only while waiting, when no code but ours runs.
+    /// Borrowed only during a wait, when only this crate's code runs.
     poll: RefCell<(Poll, Events, Alarm)>,
-    /// The same selector, for registering without a borrow.
+    /// The same selector, to register sources without a borrow.
     registry: Registry,
     waker: Arc<Waker>,
-    /// The last wait was given as many events as fit, so there may be more. A host does not hear of those: one that
-    /// watches the selector edge-triggered, as mio and tokio do, is told once of all.
+    /// The last wait returned as many events as fit, so there may be more. A host is not notified of those: if it
+    /// watches the selector edge-triggered, as mio and tokio do, it is notified once for all events.
     more: Cell<bool>,
     pub(super) pace: AlarmPace,
 }
@@ -62,7 +62,7 @@ impl Os {
         mut found: impl FnMut(SourceToken, Ready),
     ) -> io::Result<()> {
         let (poll, events, alarm) = &mut *self.poll.borrow_mut();
-        // A deadline that has passed needs no alarm: it counts as one that rings now.
+        // A deadline that has passed needs no alarm. It counts as an alarm that fires now.
         let mut overdue = None;
         let timeout = match wait {
             Wait::Not => Some(Duration::ZERO),

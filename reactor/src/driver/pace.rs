@@ -2,39 +2,39 @@
 
 use std::cell::Cell;
 
-/// How long a loop may put off its next alarm for each timer that ran since the last one: about what a turn costs, a few
-/// times over, so that turns take a small part of the time that timers take.
+/// The time by which each timer that ran since the last alarm postpones the next alarm, in nanoseconds. It is a few
+/// times the cost of a turn, so that turns take a small part of the time that timers take.
 const A_TIMER: u64 = 16_000;
-/// After one timer. A timer that is late by this much is still in time.
+/// The postponement after one timer. A timer this late still counts as on time.
 const LEAST: u64 = 50_000;
-/// After many timers.
+/// The longest postponement, after many timers.
 const MOST: u64 = 250_000;
 
-/// Spaces out the alarms of a loop whose timers are dense: the more timers ran since the last alarm that rang, the later
-/// the next one.
+/// Spaces out the alarms of a loop with dense timers: the more timers have run since the last alarm that fired, the
+/// later the next alarm.
 ///
-/// Turns that end for another reason run due timers as well, and do not put off the next alarm. An alarm that was set and
-/// has not rung yet does not count.
+/// Turns that end for another reason also run due timers, and do not postpone the next alarm. An alarm that is set
+/// but has not fired does not count.
 #[derive(Debug, Default)]
 pub(super) struct AlarmPace {
     rang: Cell<u64>,
-    /// Timers that ran since then.
+    /// The number of timers that have run since then.
     ran: Cell<u64>,
 }
 
 impl AlarmPace {
-    /// The alarm set for this time has rung.
+    /// Records that the alarm set for this time has fired.
     pub(super) fn rang(&self, time: u64) {
         self.rang.set(time);
         self.ran.set(0);
     }
 
-    /// So many timers ran in this turn.
+    /// Records that this many timers ran in this turn.
     pub(super) fn ran(&self, timers: u64) {
         self.ran.set(self.ran.get() + timers);
     }
 
-    /// No alarm before this time.
+    /// Returns the earliest time for the next alarm.
     pub(super) fn earliest(&self) -> u64 {
         match self.ran.get() {
             0 => 0,
@@ -51,7 +51,8 @@ mod tests {
     use crate::Reactor;
     use crate::driver::{Driver, Wait};
 
-    /// The next wait of a reactor in which a timer ran after an alarm a second from now, and the time of that alarm.
+    /// Returns the next wait of a reactor in which a timer ran after an alarm a second from now, and the time of
+    /// that alarm.
     fn next_wait(max_wait: Option<Duration>, schedule: impl FnOnce(&Reactor)) -> (Wait, u64) {
         let reactor = Reactor::new().unwrap();
         let core = reactor.core().unwrap();
@@ -86,7 +87,7 @@ mod tests {
 
     #[test]
     fn an_overdue_deadline_counts_as_an_alarm() {
-        // T1.1: otherwise a loop that has fallen behind runs a few timers a turn.
+        // T1.1: otherwise a loop that has fallen behind runs only a few timers per turn.
         let reactor = Reactor::new().unwrap();
         let core = reactor.core().unwrap();
         let Driver::Os(os) = &core.driver else { unreachable!() };
@@ -104,12 +105,12 @@ mod tests {
         let Driver::Os(os) = &core.driver else { unreachable!() };
         let now = || core.timers.time.now();
         let wait = |until| core.driver.wait(&core.timers.time, Wait::Until(until), |_, _| ()).unwrap();
-        // The system may be late, and the alarm may ring as well: so not always.
+        // The system may be late, and the alarm may fire as well, so this holds in some rounds only.
         let is_woken_early = || {
             os.waker().upgrade().unwrap().wake().unwrap();
             wait(now() + 40_000_000);
             os.pace.ran(1);
-            // Counted from the start of the clock, since no alarm has rung.
+            // Counted from the start of the clock, because no alarm has fired.
             os.pace.earliest() <= MOST
         };
         assert!((0..100).any(|_| is_woken_early()));

@@ -1,4 +1,4 @@
-//! No operating system: the clock jumps to the next deadline whenever nothing is at hand.
+//! The driver for a simulation. Its clock jumps to the next deadline when no work is pending.
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
@@ -10,9 +10,9 @@ use super::Wait;
 use crate::time::Time;
 
 pub(crate) struct Simulated {
-    /// The state of the random numbers that everything in the simulation is drawn from.
+    /// The state of the random number generator, the only source of randomness in the simulation.
     random: Cell<u64>,
-    /// What hangs on this simulation: one value of each type.
+    /// The simulated parts, one value per type.
     parts: RefCell<Vec<(TypeId, Rc<dyn Any>)>>,
 }
 
@@ -36,7 +36,7 @@ impl Simulated {
             }
             Wait::Forever => Err(io::Error::new(
                 io::ErrorKind::Deadlock,
-                "the simulation has come to rest: no timer is set, and nothing else can happen",
+                "the simulation is stuck: no timer is set, and nothing else can happen",
             )),
         }
     }
@@ -45,7 +45,7 @@ impl Simulated {
         &self.parts
     }
 
-    /// The next random number (SplitMix64).
+    /// Returns the next random number (SplitMix64).
     pub(crate) fn random(&self) -> u64 {
         let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.random.set(state);

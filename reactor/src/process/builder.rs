@@ -1,4 +1,4 @@
-//! What to start, and with what.
+//! The options of a child process.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -8,12 +8,12 @@ use std::process::{Child, Command, Stdio};
 
 use super::ChildParts;
 
-/// A program to start with [`spawn_process`](crate::Handle::spawn_process): a [`Command`], and what to do with its
+/// A program to start with [`spawn_process`](crate::Handle::spawn_process): a [`Command`], and the treatment of its
 /// pipes.
 ///
-/// What is not asked for here is as [`Command::spawn`] has it: an output without a callback is this program's own.
-/// Only standard input is not, and empty. A command that the builder is made [`from`](ProcessBuilder::from) may say
-/// otherwise. Descriptors that std and the reactor open are closed in the other program.
+/// Defaults are those of [`Command::spawn`], so an output without a callback goes to this program's own output. The
+/// exception is standard input, which is empty. A builder made [`from`](ProcessBuilder::from) a command keeps the
+/// command's settings. The program does not inherit descriptors that std and the reactor have opened.
 #[must_use = "nothing starts before `spawn_process`"]
 pub struct ProcessBuilder {
     command: Command,
@@ -21,7 +21,7 @@ pub struct ProcessBuilder {
 }
 
 impl ProcessBuilder {
-    /// The program, looked for in the `PATH` if it is a mere name.
+    /// Creates a builder for a program, which is searched for in `PATH` if the name contains no slash.
     pub fn new(program: impl AsRef<OsStr>) -> ProcessBuilder {
         let mut command = Command::new(program);
         command.stdin(Stdio::null());
@@ -40,52 +40,52 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets a variable of the environment.
+    /// Sets an environment variable.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> ProcessBuilder {
         self.command.env(name, value);
         self
     }
 
-    /// Sets the directory in which it starts.
+    /// Sets the working directory of the program.
     pub fn current_dir(mut self, dir: impl AsRef<Path>) -> ProcessBuilder {
         self.command.current_dir(dir);
         self
     }
 
-    /// Has its standard input come from [`Process::write`](crate::Process::write).
+    /// Pipes standard input, so that [`Process::write`](crate::Process::write) writes to it.
     pub fn piped_stdin(mut self) -> ProcessBuilder {
         self.command.stdin(Stdio::piped());
         self
     }
 
-    /// Has its standard input be this, and then closed.
+    /// Passes these bytes as the whole standard input.
     pub fn stdin_bytes(mut self, bytes: impl Into<Vec<u8>>) -> ProcessBuilder {
         self.parts.stdin_bytes = Some(bytes.into());
         self.piped_stdin()
     }
 
-    /// Has `callback` called with what it writes to its standard output, in pieces of any size. Twisted's
+    /// Calls `callback` with the data that the program writes to its standard output, in pieces of any size. Twisted:
     /// `outReceived`.
     ///
-    /// A panic in the callback is logged, and closes the pipe.
+    /// A panic in the callback is logged and closes the pipe.
     pub fn on_stdout(mut self, callback: impl FnMut(&[u8]) + 'static) -> ProcessBuilder {
         self.command.stdout(Stdio::piped());
         self.parts.on_stdout = Some(Box::new(callback));
         self
     }
 
-    /// Has `callback` called with what it writes to its standard error, in pieces of any size. Twisted's
+    /// Calls `callback` with the data that the program writes to its standard error, in pieces of any size. Twisted:
     /// `errReceived`.
     ///
-    /// A panic in the callback is logged, and closes the pipe.
+    /// A panic in the callback is logged and closes the pipe.
     pub fn on_stderr(mut self, callback: impl FnMut(&[u8]) + 'static) -> ProcessBuilder {
         self.command.stderr(Stdio::piped());
         self.parts.on_stderr = Some(Box::new(callback));
         self
     }
 
-    /// Has the process killed, and its end waited for, when the run ends or the reactor is dropped. Otherwise it
-    /// outlives them, as in Twisted.
+    /// Kills the process, and waits for its end, when the run ends or the reactor is dropped. Default: the process
+    /// outlives both, as in Twisted.
     pub fn kill_at_end(mut self) -> ProcessBuilder {
         self.parts.kill_at_end = true;
         self
@@ -97,8 +97,8 @@ impl ProcessBuilder {
 }
 
 impl From<Command> for ProcessBuilder {
-    /// For what only the command can be told. A stream that it says is piped, but for which no callback is given here,
-    /// is closed at once.
+    /// Creates a builder from a command, for options that only `Command` has. A stream that the command pipes is
+    /// closed immediately if the builder has no callback for it.
     fn from(command: Command) -> ProcessBuilder {
         let parts = ChildParts { on_stdout: None, on_stderr: None, stdin_bytes: None, kill_at_end: false };
         ProcessBuilder { command, parts }

@@ -1,8 +1,8 @@
-//! Hearing of a process's end, and fetching its status.
+//! Notification of a process's end, and its status.
 //!
-//! The end is heard of without SIGCHLD, which is the host's: on Linux a pidfd becomes readable, elsewhere a thread waits
-//! without fetching the status and then closes a socket. Either way the status is fetched in the reactor's thread only,
-//! so that the process's number cannot become another's between a look and a signal.
+//! SIGCHLD is left to the host. On Linux a pidfd becomes readable; elsewhere a thread waits without fetching the
+//! status, and then closes a socket. In both cases, only the reactor's thread fetches the status. So the id cannot
+//! pass to another process between a check and a signal.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -21,15 +21,15 @@ use super::state::ProcessState;
 use crate::ready::{EventHandler, Progress, Ready};
 use crate::{CallSite, Handle, Registration};
 
-/// Owned by the reactor's table of sources, until the process has ended.
+/// Owned by the reactor's table of sources until the process has ended.
 pub(super) struct ExitWatch {
-    /// `None` once its status was fetched.
+    /// `None` after the status was fetched.
     child: RefCell<Option<Child>>,
     state: Rc<ProcessState>,
     /// Becomes readable when the process has ended.
     signal: OwnedFd,
     kill_at_end: Cell<bool>,
-    /// Where the process was spawned.
+    /// The place that spawned the process.
     place: &'static Location<'static>,
     registration: RefCell<Option<Registration>>,
 }
@@ -48,7 +48,7 @@ impl ExitWatch {
             child: RefCell::new(Some(child)),
             state,
             signal,
-            // Until all is set up.
+            // Until the setup is complete: an error on the way must not leave the process running.
             kill_at_end: Cell::new(true),
             place: Location::caller(),
             registration: RefCell::default(),
@@ -63,7 +63,7 @@ impl ExitWatch {
         Ok(())
     }
 
-    /// The process's number, which is its own until its status is fetched.
+    /// Returns the process id, which cannot belong to another process until the status is fetched.
     pub(super) fn pid(&self) -> Option<Pid> {
         self.child.borrow().as_ref().map(Pid::from_child)
     }
@@ -73,7 +73,7 @@ impl EventHandler for ExitWatch {
     fn ready(self: Rc<Self>, _: Ready) -> Progress {
         let status = match self.child.borrow_mut().as_mut().map(Child::try_wait) {
             Some(Ok(Some(status))) => Some(status),
-            // Told too early, and perhaps not again.
+            // Notified too early, and possibly not again.
             Some(Ok(None)) => return Progress::More,
             Some(Err(_)) => None,
             None => return Progress::Drained,
@@ -102,10 +102,10 @@ impl Drop for ExitWatch {
     }
 }
 
-/// Kills a process, and fetches its status. A process that is killed does not keep one waiting.
+/// Kills a process and fetches its status. A killed process ends soon, so this may wait.
 fn end(child: &mut Child) {
     if let Err(error) = child.kill().and_then(|()| child.wait()) {
-        log::warn!("cannot end process {}: {error}", child.id());
+        log::warn!("could not kill process {}: {error}", child.id());
     }
 }
 
@@ -125,7 +125,7 @@ fn end_signal(child: &Child) -> io::Result<OwnedFd> {
     thread_signal(child)
 }
 
-/// A thread that ends with the process, and closes a socket then.
+/// Starts a thread that closes a socket when the process has ended. Returns the other end of the socket.
 fn thread_signal(child: &Child) -> io::Result<OwnedFd> {
     let pid = Pid::from_child(child);
     let (reader, writer) = UnixStream::pair()?;

@@ -1,4 +1,4 @@
-//! What a process reads.
+//! The standard input of a process.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,16 +13,16 @@ use super::state::{OpenPipe, ProcessState};
 use crate::ready::{EventHandler, Progress, Ready};
 use crate::{Handle, Registration};
 
-/// A process's standard input. The reactor's table of sources owns it.
+/// The pipe to a process's standard input. Owned by the reactor's table of sources.
 pub(super) struct StdinPipe {
-    /// `None` once it is closed. Dropped before `open`, so that the pipe is closed when that is told.
+    /// `None` after it is closed. Declared before `open`, so that the pipe is closed before that is reported.
     pipe: RefCell<Option<Sender>>,
     open: Cell<Option<OpenPipe>>,
-    /// What the pipe has not taken yet.
+    /// Data that the pipe has not accepted yet.
     rest: RefCell<VecDeque<u8>>,
-    /// Happens when the rest is written, or the pipe is closed.
+    /// Fires when that data is written, or the pipe is closed.
     written: RefCell<DeferredEvent<Result<(), ErrorKind>>>,
-    /// To be closed when all is written.
+    /// Close the pipe when all data is written.
     closing: Cell<bool>,
     registration: RefCell<Option<Registration>>,
 }
@@ -50,7 +50,7 @@ impl StdinPipe {
             return false;
         }
         self.rest.borrow_mut().extend(data);
-        // Behind something that waits already, it waits too.
+        // If older data already waits, this data waits after it.
         if self.rest.borrow().len() == data.len() {
             self.flush();
         }
@@ -76,7 +76,7 @@ impl StdinPipe {
         }
     }
 
-    /// Writes what the pipe takes.
+    /// Writes as much as the pipe accepts.
     fn flush(&self) {
         match self.write_rest() {
             Ok(false) => {}
@@ -87,12 +87,12 @@ impl StdinPipe {
                     self.close();
                 }
             }
-            // It reads no more; what it does instead is its own affair.
+            // The process no longer reads. That is not an error.
             Err(_) => self.close(),
         }
     }
 
-    /// Whether all is written.
+    /// Returns whether all data is written.
     fn write_rest(&self) -> io::Result<bool> {
         let mut rest = self.rest.borrow_mut();
         let mut pipe = self.pipe.borrow_mut();
@@ -105,7 +105,7 @@ impl StdinPipe {
                 Err(error) => return Err(error),
             }
         }
-        // A pipe that is idle holds no memory.
+        // An idle pipe holds no memory.
         *rest = VecDeque::new();
         Ok(true)
     }

@@ -1,19 +1,20 @@
 //! Processes that outlive their run.
 //!
-//! Nothing waits for them in a loop any more, but their status has to be fetched when they end, or they stay as zombies
-//! until this program ends. A thread waits for each.
+//! No loop waits for them any more, but when they end, their status has to be fetched, or they stay as zombies
+//! until this program ends. A thread waits for each of them.
 
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-/// A process that was left behind. `None` once its status was fetched; until then its number is its own.
+/// A process that was left behind. `None` after its status was fetched; until then its id cannot belong to another
+/// process.
 pub(super) struct Orphan(Arc<Mutex<Option<Child>>>);
 
 impl Orphan {
     pub(super) fn adopt(mut child: Child) -> Orphan {
-        // One whose status cannot be had is not a zombie.
+        // A process whose status cannot be fetched is not a zombie.
         if !matches!(child.try_wait(), Ok(None)) {
             return Orphan(Arc::default());
         }
@@ -29,13 +30,13 @@ impl Orphan {
         let name = format!("twistor-process-{}", pid.as_raw_nonzero());
         if let Err(error) = std::thread::Builder::new().name(name).spawn(reap) {
             log::warn!(
-                "process {pid:?} will stay as a zombie: could not start a thread to wait for it: {error}"
+                "could not start a thread to wait for process {pid:?}: it will stay as a zombie after it ends: {error}"
             );
         }
         Orphan(orphan)
     }
 
-    /// Sends a signal to the process, if its status was not fetched; `None` otherwise.
+    /// Sends a signal to the process. Returns `None` if its status was fetched.
     pub(super) fn signal(&self, signal: Signal) -> Option<rustix::io::Result<()>> {
         let child = lock(&self.0);
         child.as_ref().map(|child| kill_process(Pid::from_child(child), signal))
@@ -46,7 +47,7 @@ fn lock(child: &Mutex<Option<Child>>) -> MutexGuard<'_, Option<Child>> {
     child.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Blocks until the process has ended. Its status is still to be fetched then, so its number is not another's.
+/// Blocks until the process has ended. Does not fetch its status, so its id cannot pass to another process.
 pub(super) fn wait_for_end(pid: Pid) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}

@@ -1,4 +1,4 @@
-//! What a process writes.
+//! The outputs of a process.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind, Read};
@@ -13,22 +13,22 @@ use super::state::{OpenPipe, ProcessState};
 use crate::ready::{EventHandler, Progress, Ready};
 use crate::{CallSite, Handle, Registration};
 
-/// Read at once.
+/// The number of bytes in one read.
 const PIECE: usize = 16 * 1024;
-/// Pieces a turn: as much as a pipe holds.
+/// The number of reads in one turn: together, as much as a pipe holds.
 const PIECES: usize = 4;
 
-/// One of a process's two outputs. The reactor's table of sources owns it.
+/// The pipe from a process's standard output or standard error. Owned by the reactor's table of sources.
 pub(super) struct OutputPipe {
-    /// `None` once it is closed. Dropped before `open`, so that the pipe is closed when that is told.
+    /// `None` after it is closed. Declared before `open`, so that the pipe is closed before that is reported.
     pipe: RefCell<Option<Receiver>>,
     open: Cell<Option<OpenPipe>>,
     /// Taken out while it runs.
     callback: Cell<Option<OnData>>,
     paused: Cell<bool>,
-    /// Nobody wants more.
+    /// No more output is wanted.
     unwanted: Cell<bool>,
-    /// Where the process was spawned.
+    /// The place that spawned the process.
     place: &'static Location<'static>,
     registration: RefCell<Option<Registration>>,
 }
@@ -68,7 +68,7 @@ impl OutputPipe {
         }
     }
 
-    /// Has the loop close it.
+    /// Makes the loop close the pipe.
     pub(super) fn give_up(&self) {
         self.unwanted.set(true);
         self.wake();
@@ -110,7 +110,7 @@ impl EventHandler for OutputPipe {
                 return Progress::Drained;
             }
             if self.paused.get() {
-                // Resuming wakes it.
+                // `resume` wakes it.
                 return Progress::Drained;
             }
             match self.read(&mut buffer) {
@@ -122,7 +122,7 @@ impl EventHandler for OutputPipe {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Drained,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    log::warn!("cannot read what a process writes: {error}");
+                    log::warn!("could not read the output of a process: {error}");
                     self.close();
                     return Progress::Drained;
                 }

@@ -1,4 +1,4 @@
-//! How far a process has got on its way out.
+//! The state of a process, as all parts of it share it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -10,15 +10,15 @@ use twistor_deferred::{Abandoned, Deferred, DeferredEvent};
 
 use super::orphans::Orphan;
 
-/// The process has ended, but how is not known: something else in this program has fetched its status, or children are
-/// ignored by SIGCHLD.
+/// The process has ended, but its exit status is unknown: other code in this program has fetched it, or the program
+/// ignores SIGCHLD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitStatusLost {
     id: u32,
 }
 
 impl ExitStatusLost {
-    /// The process's number.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.id
     }
@@ -26,7 +26,7 @@ impl ExitStatusLost {
 
 impl fmt::Display for ExitStatusLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} has ended, but its exit status was fetched by something else", self.id)
+        write!(f, "the exit status of process {} is lost: other code in this program has fetched it", self.id)
     }
 }
 
@@ -41,12 +41,12 @@ pub(super) enum ProcessStatus {
     LeftBehind,
 }
 
-/// Shared by all that belongs to a process.
+/// The state shared by the handles to a process and its pipes.
 pub(super) struct ProcessState {
     id: u32,
     status: Cell<ProcessStatus>,
     open_pipes: Cell<usize>,
-    /// Set when the run ended before the process.
+    /// Set if the run ended before the process.
     orphan: RefCell<Option<Orphan>>,
     exited: DeferredEvent<ExitStatus>,
     ended: DeferredEvent<ExitStatus>,
@@ -84,7 +84,7 @@ impl ProcessState {
         self.fire_if_ended();
     }
 
-    /// The run ends before the process, which is killed unless it is an orphan now.
+    /// Records that the run ended before the process. Without an orphan, the process was killed.
     pub(super) fn leave_behind(&self, orphan: Option<Orphan>) {
         self.status.set(ProcessStatus::LeftBehind);
         self.orphan.replace(orphan);
@@ -92,7 +92,7 @@ impl ProcessState {
         self.ended.fail(Abandoned);
     }
 
-    /// Sends a signal to the process, if the run ended before it and it has not ended since; `None` otherwise.
+    /// Sends a signal to a process that has outlived its run. Returns `None` if it has not, or has ended since.
     pub(super) fn signal_orphan(&self, signal: Signal) -> Option<rustix::io::Result<()>> {
         self.orphan.borrow().as_ref()?.signal(signal)
     }
@@ -111,7 +111,7 @@ impl ProcessState {
     }
 }
 
-/// One pipe to the process, for as long as it is open.
+/// Counts as one open pipe to the process while it lives.
 pub(super) struct OpenPipe(Rc<ProcessState>);
 
 impl OpenPipe {

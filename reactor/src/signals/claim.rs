@@ -1,31 +1,31 @@
-//! Giving a signal back to the process.
+//! Restoring a signal's previous effect.
 //!
-//! A signal handler, once installed, stays, and first calls the handler that the program had before. It can only be
-//! emptied, and a signal with an empty handler is ignored. So for a signal that was at its default, the handler's first
-//! action, while no reactor takes the signal, is the default one.
+//! An installed signal handler stays, and first calls the handler that the program had before. It can only be
+//! emptied, and a signal with an empty handler is ignored. So if a signal had its default effect, the handler's
+//! first action is that default, as long as no reactor handles the signal.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The process's signals that were ever taken. Signals are the process's, so this is too.
+/// The signals that a reactor has ever handled. Global, because signals belong to the process.
 static TAKEN: Mutex<BTreeMap<i32, TakenSignal>> = Mutex::new(BTreeMap::new());
 
 struct TakenSignal {
     claims: usize,
     before: Disposition,
-    /// Whether the signal's default action follows.
+    /// Whether the signal has its default effect.
     by_default: Arc<AtomicBool>,
 }
 
-/// The process's response to a signal before any reactor took it.
+/// The process's response to a signal before any reactor handled it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Disposition {
-    /// Or unknown, where the system does not say.
+    /// Also if it is unknown, because the system does not report it.
     Default,
     Ignored,
-    /// By a handler of the program.
+    /// A handler of the program.
     Handled,
 }
 
@@ -33,7 +33,7 @@ fn taken() -> MutexGuard<'static, BTreeMap<i32, TakenSignal>> {
     TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Somebody handles this signal, for as long as this lives.
+/// Handles a signal while it lives.
 pub(super) struct Claim {
     signal: i32,
     by_default: Arc<AtomicBool>,
@@ -50,7 +50,8 @@ impl Claim {
         Ok(Claim { signal, by_default: entry.by_default.clone() })
     }
 
-    /// Set, it has the signal do what it does by default, until all claims are gone and a new one is made.
+    /// Returns a flag that restores the signal's default effect while it is set. A new claim clears it if there is
+    /// no other.
     pub(super) fn by_default(&self) -> Arc<AtomicBool> {
         self.by_default.clone()
     }
@@ -67,13 +68,14 @@ impl Drop for Claim {
     }
 }
 
-/// Whether the process was started with this signal ignored, as programs are that a script runs in the background.
+/// Returns whether the process was started with this signal ignored, as programs that a script runs in the
+/// background are.
 pub(super) fn was_ignored(signal: i32) -> bool {
     let before = taken().get(&signal).map(|entry| entry.before);
     before.unwrap_or_else(|| disposition(signal)) == Disposition::Ignored
 }
 
-/// The process's response to a signal now, which only Linux tells.
+/// Returns the process's current response to a signal, which only Linux reports.
 fn disposition(signal: i32) -> Disposition {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let has = |name| {
@@ -99,7 +101,7 @@ fn entry(taken: &mut BTreeMap<i32, TakenSignal>, signal: i32) -> io::Result<&mut
         Entry::Vacant(entry) => {
             let before = disposition(signal);
             let by_default = Arc::new(AtomicBool::new(before == Disposition::Default));
-            // The default action of signals without a name, such as the real-time ones, is not known.
+            // The default effect of signals without a name, such as real-time signals, is unknown.
             if before != Disposition::Ignored && signal_hook::low_level::signal_name(signal).is_some() {
                 signal_hook::flag::register_conditional_default(signal, by_default.clone())?;
             }
@@ -112,7 +114,7 @@ fn entry(taken: &mut BTreeMap<i32, TakenSignal>, signal: i32) -> io::Result<&mut
 mod tests {
     use super::*;
 
-    // One that does nothing by default.
+    // A signal without an effect by default.
     const SIGNAL: i32 = signal_hook::consts::SIGURG;
 
     #[test]
@@ -124,7 +126,7 @@ mod tests {
         let second = Claim::new(SIGNAL).unwrap();
         drop(first);
         assert!(!by_default.load(Ordering::SeqCst));
-        // As after the first Ctrl-C: another claim does not take that back.
+        // As after the first Ctrl-C. Another claim does not undo that.
         by_default.store(true, Ordering::SeqCst);
         let third = Claim::new(SIGNAL).unwrap();
         assert!(by_default.load(Ordering::SeqCst));

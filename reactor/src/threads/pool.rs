@@ -1,4 +1,4 @@
-//! The threads themselves.
+//! A pool of threads.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use twistor_deferred::{Panicked, guarded};
 
-/// Something to do on a thread.
+/// Work for a thread.
 pub(crate) struct QueuedWork {
     pub(crate) run: Box<dyn FnOnce() + Send>,
     pub(crate) place: &'static Location<'static>,
@@ -20,12 +20,13 @@ pub(crate) struct QueuedWork {
 pub(super) struct ThreadPool {
     name: &'static str,
     most: usize,
-    /// Of this run. A thread that is left behind keeps the old one, and ends when it comes back for more.
+    /// The state of this run's threads. A thread that is left behind keeps the old state, and ends when it asks it
+    /// for work.
     crew: RefCell<Arc<Crew>>,
     threads: RefCell<Vec<JoinHandle<()>>>,
 }
 
-/// Shared by the threads of one run.
+/// The state shared by the threads of one run.
 #[derive(Default)]
 struct Crew {
     state: Mutex<PoolState>,
@@ -35,7 +36,7 @@ struct Crew {
 #[derive(Default)]
 struct PoolState {
     queue: VecDeque<QueuedWork>,
-    /// One for each thread that was started.
+    /// One entry for each thread that was started.
     workers: Vec<Worker>,
     closing: bool,
 }
@@ -43,7 +44,7 @@ struct PoolState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Worker {
     Idle,
-    /// With work that was given at this place.
+    /// Running work that was submitted at this place.
     Busy(&'static Location<'static>),
     Ended,
 }
@@ -63,14 +64,15 @@ impl ThreadPool {
         self.crew.borrow().clone()
     }
 
-    /// Queues the work, and starts another thread if none is idle and the limit allows it. Returns the work, and why, if
-    /// not even one thread could be started.
+    /// Queues the work. Starts another thread if none is idle and the limit allows it. Returns the work and the
+    /// error if not even one thread could be started.
     pub(super) fn submit(&self, work: QueuedWork) -> Result<(), (QueuedWork, io::Error)> {
         let crew = self.crew();
         let number = {
             let mut state = crew.state();
             state.queue.push_back(work);
-            // Between two pieces of work a thread counts as busy, or as idle with the piece it is about to take.
+            // A thread stays `Busy` until it asks for work, and `Idle` until it has taken some, so queued work
+            // counts against `Idle`.
             let enough = state.queue.len() <= state.count(Worker::Idle);
             if enough || state.closing || state.workers.len() >= self.most {
                 drop(state);
@@ -102,20 +104,20 @@ impl ThreadPool {
         }
     }
 
-    /// No work begins any more.
+    /// Begins no more work.
     pub(super) fn close(&self) {
         let crew = self.crew();
         crew.state().closing = true;
         crew.changed.notify_all();
     }
 
-    /// The work that has not begun.
+    /// Takes the work that has not begun.
     pub(super) fn take_queue(&self) -> VecDeque<QueuedWork> {
         std::mem::take(&mut self.crew().state().queue)
     }
 
-    /// After `close`: waits for the threads, at most for this long, and then forgets them all. Returns where the work
-    /// was given that is still under way.
+    /// Waits for the threads, at most for `grace`, and then forgets them. Call it after `close`. Returns the places
+    /// that submitted the work still in progress.
     pub(super) fn join(&self, grace: Duration) -> Vec<&'static Location<'static>> {
         let (crew, threads) = (self.crew.take(), self.threads.take());
         let ended = |state: &PoolState| state.count(Worker::Ended) == state.workers.len();
@@ -129,7 +131,7 @@ impl ThreadPool {
         let mut left = Vec::new();
         for (thread, worker) in threads.into_iter().zip(workers) {
             match worker {
-                // Done but for the thread's own end. A worker catches what its work throws.
+                // Only the thread's own end is left. A worker catches panics of its work.
                 Worker::Ended => _ = thread.join(),
                 Worker::Busy(place) => left.push(place),
                 Worker::Idle => {}
@@ -138,7 +140,7 @@ impl ThreadPool {
         left
     }
 
-    /// After `close`: forgets the threads, which end when their work does.
+    /// Forgets the threads, which end when their work does. Call it after `close`.
     pub(super) fn leave(&self) {
         drop((self.crew.take(), self.threads.take()));
     }
@@ -149,10 +151,10 @@ impl Crew {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The life of a thread.
+    /// Runs work until the pool closes: the body of a thread.
     fn work(&self, number: usize) {
         while let Some(QueuedWork { run, place }) = self.next(number) {
-            // Dropping its captures may panic, too.
+            // Dropping the captures may panic, too.
             if let Err(message) = guarded(run) {
                 log::error!("{}", Panicked::new(message, place));
             }
@@ -199,7 +201,7 @@ mod tests {
         for _ in 0..10 {
             submit(&pool, || ());
             assert_eq!(started(), 1);
-            // Done, it comes back for more by itself.
+            // A thread that has finished its work asks for more.
             let is_idle = || {
                 let crew = pool.crew();
                 let state = crew.state();

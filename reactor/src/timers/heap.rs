@@ -4,7 +4,7 @@ use super::TimerEntry;
 
 const ARITY: usize = 4;
 
-/// Entries, the least first.
+/// The entries, the least one first.
 #[derive(Debug, Default)]
 pub(super) struct Heap {
     entries: Vec<TimerEntry>,
@@ -30,8 +30,8 @@ impl Heap {
         self.sift_up(self.entries.len() - 1, entry);
     }
 
-    /// Takes out the first entry: the hole goes down to the bottom without comparing with the entry that will fill it,
-    /// which comes from the bottom and rarely has to rise again.
+    /// Removes the first entry. The hole moves to the bottom without comparisons with the entry that will fill it:
+    /// that entry comes from the bottom and rarely has to rise again.
     pub(super) fn pop(&mut self) -> Option<TimerEntry> {
         let first = self.first()?;
         if let Some(last) = self.entries.pop().filter(|_| !self.entries.is_empty()) {
@@ -45,7 +45,7 @@ impl Heap {
         Some(first)
     }
 
-    /// Replaces the entries by others, which may be in any order, and returns those that were there, in no order.
+    /// Replaces the entries with others, in any order, and returns the old ones, in no particular order.
     pub(super) fn replace(&mut self, entries: Vec<TimerEntry>) -> Vec<TimerEntry> {
         let replaced = std::mem::replace(&mut self.entries, entries);
         for position in (0..self.entries.len().div_ceil(ARITY)).rev() {
@@ -58,7 +58,7 @@ impl Heap {
         self.entries.clear();
     }
 
-    /// Puts `entry` at the hole, or above it.
+    /// Moves `entry` from the hole up to its place.
     fn sift_up(&mut self, mut hole: usize, entry: TimerEntry) {
         while hole > 0 {
             let parent = (hole - 1) / ARITY;
@@ -85,7 +85,7 @@ impl Heap {
     fn least_child(&self, parent: usize) -> Option<usize> {
         let first = parent * ARITY + 1;
         if let Some(four) = self.entries.get(first..first + ARITY) {
-            // Two and two, then one: comparisons that the processor can do side by side.
+            // First in pairs, then the two winners: the processor can run the first two comparisons in parallel.
             let left = usize::from(four[1].key() < four[0].key());
             let right = 2 + usize::from(four[3].key() < four[2].key());
             return Some(first + if four[right].key() < four[left].key() { right } else { left });

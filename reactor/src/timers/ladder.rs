@@ -1,35 +1,35 @@
-//! Entries in the order of their keys, sorted only as far as they are near.
+//! Entries in the order of their keys. Only the nearest ones are sorted.
 
 use super::heap::Heap;
 use super::slots::TimerSlots;
 use super::{SMALL, TimerEntry};
 
-/// A heap that grows past this keeps the nearest entries alone.
+/// The size above which the heap keeps only the nearest entries.
 const HEAP_MOST: usize = 1024;
-/// How many of them, about.
+/// The approximate number of entries that it then keeps.
 const HEAP_KEEPS: usize = 128;
-/// A list this short goes into the heap when it is reached. A longer one is split.
+/// A list of at most this length moves into the heap when it is reached. A longer one is split.
 const LIST_MOST: usize = 64;
-/// The most lists that one is split into, as a power of two.
+/// The maximum number of lists that a list is split into, as a power of two.
 const SPLIT_BITS: u32 = 8;
 
 /// A heap of the nearest entries, and unsorted lists of the others. Each list holds the entries from its first
-/// deadline on, up to the first deadline of the list before.
+/// deadline up to the first deadline of the list before it.
 ///
-/// While there are few entries, all are in the heap. When a list is reached because the heap is empty, it is moved into
-/// the heap, or split into shorter lists by equal parts of time. So an entry that is cancelled before it is near was
-/// appended to a list, and never compared.
+/// While there are few entries, all of them are in the heap. When the heap is empty, the nearest list moves into
+/// it, or is split into shorter lists by equal periods of time. So an entry that is cancelled before it is near was
+/// only appended to a list and never compared.
 #[derive(Debug)]
 pub(super) struct Ladder {
     near: Heap,
     /// The first deadlines of the lists, descending: the last list is reached next.
     firsts: Vec<u64>,
     lists: Vec<Vec<TimerEntry>>,
-    /// Entries in all, leftovers included.
+    /// The number of all entries, including leftovers.
     entries: usize,
-    /// The length at which the heap is relieved. Larger than `HEAP_MOST` where ties do not let it be.
+    /// The size at which the heap is relieved. It exceeds `HEAP_MOST` if ties prevent relieving the heap further.
     relieve_at: usize,
-    /// An empty list: allocating one each time would keep the allocator busy.
+    /// An empty list, kept to avoid an allocation for each list.
     spare: Vec<TimerEntry>,
 }
 
@@ -45,7 +45,7 @@ impl Ladder {
         }
     }
 
-    /// How many entries there are, leftovers included.
+    /// Returns the number of entries, including leftovers.
     pub(super) fn len(&self) -> usize {
         self.entries
     }
@@ -67,7 +67,7 @@ impl Ladder {
         }
     }
 
-    /// The first entry that is not a leftover. Drops leftovers before it.
+    /// Returns the first entry that is not a leftover. Drops leftovers before it.
     #[inline]
     pub(super) fn first<T>(&mut self, slots: &TimerSlots<T>, touch: fn(&T)) -> Option<TimerEntry> {
         loop {
@@ -80,7 +80,7 @@ impl Ladder {
         }
     }
 
-    /// Takes out the entry that [`first`](Ladder::first) returned.
+    /// Removes the entry that [`first`](Ladder::first) returned.
     #[inline]
     pub(super) fn pop(&mut self) {
         if self.near.pop().is_some() {
@@ -132,11 +132,11 @@ impl Ladder {
         entries.into_iter().for_each(|entry| self.push(entry));
     }
 
-    /// Moves the farther entries of a heap that has grown long to the nearest list, where nothing sorts them yet.
+    /// Moves the later entries of a heap that has grown too long to the nearest list, which is not sorted.
     #[cold]
     fn relieve(&mut self) {
         let mut near = std::mem::take(&mut self.spare);
-        // Ties stay together.
+        // Entries with the same deadline stay together.
         while let Some(entry) = self.near.first() {
             if near.len() >= HEAP_KEEPS && near.last().is_some_and(|last| last.deadline < entry.deadline) {
                 break;
@@ -152,7 +152,7 @@ impl Ladder {
         }
     }
 
-    /// Adds entries from this deadline on, which are nearer than those in the lists.
+    /// Adds entries from this deadline on, which are nearer than all entries in the lists.
     fn add_list(&mut self, mut entries: Vec<TimerEntry>, first: u64) {
         match (self.lists.last_mut(), self.firsts.last_mut()) {
             (Some(list), Some(nearest)) => {
@@ -167,7 +167,7 @@ impl Ladder {
         self.keep(entries);
     }
 
-    /// Keeps the memory of a list for the next one, if it is not large.
+    /// Keeps the memory of a list for the next one, unless it is large.
     fn keep(&mut self, mut list: Vec<TimerEntry>) {
         if list.capacity() > self.spare.capacity() && list.capacity() <= SMALL {
             list.clear();
@@ -180,7 +180,8 @@ impl Ladder {
     fn refill<T>(&mut self, slots: &TimerSlots<T>, touch: fn(&T)) {
         let (Some(mut list), Some(_)) = (self.lists.pop(), self.firsts.pop()) else { return };
         self.relieve_at = HEAP_MOST;
-        // It is a short one's turn, so this fetches its slots into the processor's cache, all at once.
+        // A short list is about to move into the heap. Checking its entries fetches their slots into the
+        // processor's cache together.
         if list.len() <= LIST_MOST || self.entries > slots.len() {
             self.entries -= list.len();
             list.retain(|entry| slots.counts(entry));

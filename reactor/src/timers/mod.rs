@@ -1,12 +1,12 @@
-//! The timer queue: a data structure that knows neither a clock nor callbacks.
+//! The timer queue: a data structure without a clock and without callbacks.
 //!
-//! A table of slots holds the values, and a ladder queue holds a small entry for each, in the order of
-//! `(deadline, sequence)`. Inserting a timer that is not near appends an entry to a list. Removing a timer frees its slot
-//! and returns its value in O(1). Its entry stays as a leftover until the first deadline is asked for and the leftover is
-//! found there, or until leftovers are three quarters of all entries and are swept out together.
+//! A table of slots holds the values, and a ladder queue holds a small entry for each value, in the order of
+//! `(deadline, sequence)`. Inserting a timer that is not near appends an entry to a list. Removing a timer frees
+//! its slot and returns its value in O(1). Its entry stays as a leftover. It is dropped when a search for the first
+//! deadline meets it, or when leftovers are three quarters of all entries and are swept out together.
 //!
 //! The earliest deadline is exact, as in a heap, and there are no ticks, as in a wheel. The benchmark `timer_queues`
-//! measures it beside both.
+//! compares it with both.
 //!
 //! This file is `timers/mod.rs`, not `timers.rs`, so that the benchmark can include it by its path.
 
@@ -19,12 +19,12 @@ use self::slots::TimerSlots;
 
 pub(crate) use self::slots::TimerId;
 
-/// Sweep when there are more entries than this for each timer.
+/// Leftovers are swept out when there are more entries than this per timer.
 const ENTRIES_A_TIMER: usize = 4;
-/// This many entries are not worth sweeping, and keep their memory when all timers are gone.
+/// This many entries are not swept, and keep their memory after all timers are gone.
 const SMALL: usize = 1024;
 
-/// Values by deadline, ties in the order in which they were scheduled.
+/// Values by deadline. Values with the same deadline are in the order in which they were scheduled.
 #[derive(Debug)]
 pub(crate) struct Timers<T> {
     /// Reads what a value points to.
@@ -33,17 +33,17 @@ pub(crate) struct Timers<T> {
     entries: Ladder,
     /// The sequence number of the next entry, less `renumbered`.
     next: u32,
-    /// Set while the queue is empty and holds no memory to return. A turn without timers looks at nothing else.
+    /// Set while the queue is empty and has no memory to return, so that a turn without timers checks nothing else.
     is_clear: bool,
-    /// What was taken off all sequence numbers when they would have grown too large.
+    /// The sum subtracted from all sequence numbers, to keep them from growing too large.
     renumbered: u64,
 }
 
-/// A place in the queue.
+/// The place of a timer in the order.
 #[derive(Clone, Copy, Debug)]
 struct TimerEntry {
     deadline: u64,
-    /// The sequence number in the upper half, the slot in the lower: one number, so that comparing needs no branch.
+    /// The sequence number in the upper half and the slot in the lower half: comparing one number needs no branch.
     sequence_and_slot: u64,
 }
 
@@ -66,8 +66,8 @@ impl TimerEntry {
 }
 
 impl<T> Timers<T> {
-    /// Creates an empty queue. `touch` reads what a value points to: it is called for a few values shortly before they are
-    /// due, to fetch them into the processor's cache side by side instead of one after the other.
+    /// Creates an empty queue. `touch` reads what a value points to. It is called for several values shortly before
+    /// they are due, so that the processor fetches them into its cache in parallel instead of one after the other.
     pub(crate) fn new(touch: fn(&T)) -> Timers<T> {
         Timers {
             touch,
@@ -83,7 +83,7 @@ impl<T> Timers<T> {
         self.slots.len()
     }
 
-    /// The earliest deadline. Drops leftovers that are in its way, and memory that is not needed any more.
+    /// Returns the earliest deadline. Drops leftovers before it, and memory that is no longer needed.
     #[inline]
     pub(crate) fn first(&mut self) -> Option<u64> {
         if self.is_clear {
@@ -93,17 +93,17 @@ impl<T> Timers<T> {
         self.entries.first(&self.slots, self.touch).map(|entry| entry.deadline)
     }
 
-    /// The earliest deadline later than `time`. Looks at every timer.
+    /// Returns the earliest deadline later than `time`. Checks every timer.
     pub(crate) fn first_after(&self, time: u64) -> Option<u64> {
         self.slots.first_after(time)
     }
 
-    /// What is scheduled from here on has a sequence at or past the mark.
+    /// Returns the mark: timers scheduled from now on have a sequence number at or past it.
     pub(crate) fn mark(&self) -> u64 {
         self.renumbered + u64::from(self.next)
     }
 
-    /// Returns the value when there are 2^32 timers already.
+    /// Adds a timer. Returns the value if there are already 2^32 timers.
     pub(crate) fn insert(&mut self, deadline: u64, value: T) -> Result<TimerId, T> {
         let sequence = self.next_sequence();
         let (slot, id) = self.slots.insert(deadline, sequence, value)?;
@@ -116,7 +116,7 @@ impl<T> Timers<T> {
         self.slots.remove(id)
     }
 
-    /// Moves a timer to another deadline, after those that already wait for it.
+    /// Moves a timer to another deadline, after timers that already have it.
     pub(crate) fn reschedule(&mut self, id: TimerId, deadline: u64) -> bool {
         let sequence = self.next_sequence();
         let entry = self.slots.reschedule(id, deadline, sequence);
@@ -127,14 +127,14 @@ impl<T> Timers<T> {
         self.slots.deadline(id)
     }
 
-    /// The pending timers with their deadlines, in the order in which they are due.
+    /// Returns the pending timers with their deadlines, in the order in which they are due.
     pub(crate) fn in_order(&self) -> Vec<(u64, &T)> {
         let mut pending: Vec<_> = self.slots.pending().collect();
         pending.sort_unstable_by_key(|(deadline, sequence, _)| (*deadline, *sequence));
         pending.into_iter().map(|(deadline, _, value)| (deadline, value)).collect()
     }
 
-    /// Takes out the first timer if it is due and was scheduled before the mark.
+    /// Removes the first timer if it is due and was scheduled before the mark.
     pub(crate) fn pop_due(&mut self, now: u64, mark: u64) -> Option<T> {
         let first = self.entries.first(&self.slots, self.touch)?;
         if first.deadline > now || self.renumbered + u64::from(first.sequence()) >= mark {
@@ -144,7 +144,7 @@ impl<T> Timers<T> {
         self.slots.take(&first)
     }
 
-    /// Takes out everything, in no order. No id that exists names a timer any more.
+    /// Removes all timers, in no particular order. No existing id refers to a timer any more.
     pub(crate) fn take_all(&mut self) -> Vec<T> {
         self.entries.clear();
         self.slots.take_all()
@@ -163,7 +163,7 @@ impl<T> Timers<T> {
         sequence
     }
 
-    /// Timers keep their order, and none is before a mark that it was not before.
+    /// Renumbers all timers. They keep their order, and none moves before a mark that it was not before.
     #[cold]
     fn renumber(&mut self) {
         let before = self.mark();
@@ -173,7 +173,7 @@ impl<T> Timers<T> {
         self.entries.rebuild(entries);
     }
 
-    /// Whether there are too many leftovers.
+    /// Returns whether there are too many leftovers.
     #[inline]
     fn is_untidy(&self) -> bool {
         self.entries.len() > SMALL.max(ENTRIES_A_TIMER * self.slots.len())

@@ -3,7 +3,7 @@
 use super::heap::Heap;
 use super::{SMALL, TimerEntry};
 
-/// Names one timer for as long as it is pending, and nothing afterwards.
+/// The id of a timer. It refers to nothing after the timer is no longer pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerId {
     slot: u32,
@@ -11,25 +11,25 @@ pub(crate) struct TimerId {
 }
 
 impl TimerId {
-    /// Names no timer.
+    /// The id of no timer.
     pub(crate) const NONE: TimerId = TimerId { slot: u32::MAX, generation: u32::MAX };
 }
 
 /// The end of the list of vacant slots.
 const END: u32 = u32::MAX;
-/// The generation of a slot that was used 2^32 times. It is not used again, so that no old name fits a new timer.
+/// The generation of a slot that was used 2^32 times. It is not used again, so that no old id refers to a new timer.
 const RETIRED: u32 = u32::MAX;
 
-/// Values by slot. A name is a slot and the slot's generation, which changes whenever the slot becomes vacant.
+/// Values by slot. An id is a slot and the slot's generation, which changes whenever the slot becomes vacant.
 #[derive(Debug)]
 pub(super) struct TimerSlots<T> {
     table: Vec<TimerSlot<T>>,
     /// The vacant slot to use next.
     vacant: u32,
     occupied: usize,
-    /// The generation in which a new slot begins: later than that of any slot that was cut off.
+    /// The generation of a new slot: later than that of any slot that was cut off.
     youngest: u32,
-    /// How many timers were pending when the table was last cut, so that looking at it stays in proportion.
+    /// The number of pending timers when the table was last cut. It bounds the total cost of cutting.
     cut_at: usize,
 }
 
@@ -37,9 +37,9 @@ pub(super) struct TimerSlots<T> {
 struct TimerSlot<T> {
     /// `None` while the slot is vacant.
     value: Option<T>,
-    /// When the timer is due; in a vacant slot, the next vacant one.
+    /// The timer's deadline. In a vacant slot, the next vacant slot.
     deadline: u64,
-    /// The sequence number of the entry that counts. Others are leftovers.
+    /// The sequence number of the timer's current entry. Entries with other numbers are leftovers.
     sequence: u32,
     generation: u32,
 }
@@ -53,7 +53,7 @@ impl<T> TimerSlots<T> {
         self.occupied
     }
 
-    /// Returns the value when there are 2^32 timers already.
+    /// Adds a timer. Returns the value if there are already 2^32 timers.
     #[inline]
     pub(super) fn insert(&mut self, deadline: u64, sequence: u32, value: T) -> Result<(u32, TimerId), T> {
         let slot = self.vacant;
@@ -87,7 +87,7 @@ impl<T> TimerSlots<T> {
         Some(value)
     }
 
-    /// Takes out the timer of this entry, unless it is a leftover.
+    /// Removes the timer of this entry, unless the entry is a leftover.
     #[inline]
     pub(super) fn take(&mut self, entry: &TimerEntry) -> Option<T> {
         let slot =
@@ -119,12 +119,12 @@ impl<T> TimerSlots<T> {
         pending.map(|slot| slot.deadline).filter(|&deadline| deadline > time).min()
     }
 
-    /// The pending timers, in no order: deadline, sequence number and value.
+    /// Returns the deadline, sequence number and value of each pending timer, in no particular order.
     pub(super) fn pending(&self) -> impl Iterator<Item = (u64, u32, &T)> {
         self.table.iter().filter_map(|slot| Some((slot.deadline, slot.sequence, slot.value.as_ref()?)))
     }
 
-    /// Gives a pending timer another deadline and returns its entry.
+    /// Changes the deadline of a pending timer, and returns its new entry.
     pub(super) fn reschedule(&mut self, id: TimerId, deadline: u64, sequence: u32) -> Option<TimerEntry> {
         let slot = self.table.get_mut(id.slot as usize)?;
         if slot.generation != id.generation || slot.value.is_none() {
@@ -134,7 +134,7 @@ impl<T> TimerSlots<T> {
         Some(TimerEntry::new(deadline, sequence, id.slot))
     }
 
-    /// Whether this is its timer's entry, and not a leftover.
+    /// Returns whether this is its timer's current entry, and not a leftover.
     #[inline]
     pub(super) fn counts(&self, entry: &TimerEntry) -> bool {
         self.table
@@ -148,7 +148,7 @@ impl<T> TimerSlots<T> {
         }
     }
 
-    /// Numbers the pending timers anew, from zero, in the order in which they were scheduled.
+    /// Renumbers the pending timers from zero, in the order in which they were scheduled.
     #[cold]
     pub(super) fn renumber(&mut self) -> Vec<TimerEntry> {
         let mut by_sequence = Heap::default();
@@ -165,7 +165,7 @@ impl<T> TimerSlots<T> {
         entries
     }
 
-    /// Takes out all values, in no order. No name that exists fits any more.
+    /// Removes all values, in no particular order. No existing id refers to a timer any more.
     pub(super) fn take_all(&mut self) -> Vec<T> {
         let mut values = Vec::with_capacity(self.occupied);
         for index in 0..self.table.len() {
@@ -178,7 +178,7 @@ impl<T> TimerSlots<T> {
         values
     }
 
-    /// Cuts vacant slots off the end of a table that is much larger than it needs to be.
+    /// Cuts vacant slots off the end of a table that is much larger than necessary.
     #[inline]
     pub(super) fn trim(&mut self) {
         let (occupied, slots) = (self.occupied, self.table.len());

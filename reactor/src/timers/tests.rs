@@ -14,7 +14,7 @@ impl Random {
         (mixed ^ (mixed >> 31)) % bound
     }
 
-    /// Delays of one kind: ties, dense, spread, skewed, or as far away as a deadline can be.
+    /// Returns a delay of one kind: ties, dense, spread, skewed, or the largest possible.
     fn delay(&mut self, kind: u64) -> u64 {
         match kind {
             0 => self.below(4),
@@ -33,12 +33,12 @@ impl Random {
     }
 }
 
-/// The queue beside a sorted map.
+/// The queue, and a sorted map to compare it with.
 struct Model {
     timers: Timers<usize>,
     sorted: BTreeMap<(u64, u64), usize>,
     scheduled: u64,
-    /// By value: the name, and the place in the map while there is one.
+    /// The id of each value, and its key in the map while it is pending.
     ids: Vec<(TimerId, Option<(u64, u64)>)>,
     now: u64,
 }
@@ -89,7 +89,7 @@ impl Model {
         expected.inspect(|&value| self.ids[value].1 = None).is_some()
     }
 
-    /// Runs what is due, and changes the queue meanwhile as callbacks do.
+    /// Runs due timers, and changes the queue in between as callbacks do.
     fn turn(&mut self, random: &mut Random, kind: u64) {
         let (mark, scheduled) = (self.timers.mark(), self.scheduled);
         let renumbered = self.timers.renumbered;
@@ -126,7 +126,7 @@ impl Model {
 
 #[test]
 fn the_order_is_that_of_a_sorted_map() {
-    // T1: past every boundary of the ladder: a heap that is relieved, lists that are split, sweeps, new numbers.
+    // T1: covers every boundary of the ladder: a relieved heap, split lists, sweeps, and renumbering.
     for seed in 0..48 {
         let mut random = Random(seed);
         let mut model = Model::new();

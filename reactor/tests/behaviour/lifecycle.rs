@@ -235,7 +235,7 @@ fn run_until_on_a_reactor_that_is_stopped_cancels_the_deferred() {
     let (deferred, trigger) = Deferred::<()>::new();
     assert!(reactor.run_until(deferred).unwrap_err().is::<Cancelled>());
     assert!(!trigger.is_live());
-    assert_eq!(Stopped.to_string(), "the reactor was stopped before the Deferred had fired");
+    assert_eq!(Stopped.to_string(), "the reactor was stopped before the Deferred fired");
 }
 
 #[test]
