@@ -35,6 +35,19 @@ impl fmt::Display for ConnectionAborted {
 
 impl Error for ConnectionAborted {}
 
+/// The connection goes on, but without this protocol: [`Transport::release`](crate::Transport::release) has handed it to
+/// another owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionReleased;
+
+impl fmt::Display for ConnectionReleased {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connection was released to another owner")
+    }
+}
+
+impl Error for ConnectionReleased {}
+
 /// The connection broke: the peer reset it, or the network did. The source says how. Twisted: `ConnectionLost`.
 #[derive(Debug)]
 pub struct ConnectionLost {

@@ -94,8 +94,8 @@ pub use datagram::{DatagramProtocol, DatagramTransport, MulticastInterface, UdpE
 pub use endpoint::{Backoff, ClientEndpoint, EndpointError, Reconnecting, ServerEndpoint};
 pub use errors::{
     CannotListen, ConnectAttemptsFailed, ConnectFailed, ConnectRefused, ConnectStage, ConnectTimedOut,
-    ConnectionAborted, ConnectionDone, ConnectionLost, DnsLookupError, FailedAttempt, HandlerPanicked,
-    NoRoute, guarded,
+    ConnectionAborted, ConnectionDone, ConnectionLost, ConnectionReleased, DnsLookupError, FailedAttempt,
+    HandlerPanicked, NoRoute, guarded,
 };
 pub use protocol::{
     ConnectionIdleTimedOut, Conversation, EndOfData, Factory, FrameReceiver, Framed, IdleTimeout, IdleTimer,

@@ -143,6 +143,14 @@ pub trait Protocol: AsAny + 'static {
         None
     }
 
+    /// Returns the bytes that were received and that this protocol has not used, and forgets them. Default: none.
+    ///
+    /// It is called when the connection is [released](Transport::release): its next owner receives these bytes first. A
+    /// protocol that keeps received bytes implements it, and one that wraps another passes the call on.
+    fn unread(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
     /// The connection is gone. The reason is [`ConnectionDone`] when it was closed in order, else what went wrong:
     /// [`ConnectionLost`](crate::ConnectionLost), [`ConnectionAborted`](crate::ConnectionAborted), or the failure of
     /// one of these methods.
@@ -181,6 +189,10 @@ impl<P: Protocol + ?Sized> Protocol for Box<P> {
 
     fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         (**self).write_connection_lost(transport)
+    }
+
+    fn unread(&mut self) -> Vec<u8> {
+        (**self).unread()
     }
 
     fn connection_lost(&mut self, reason: Failure) {

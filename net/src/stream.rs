@@ -13,6 +13,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use twistor_reactor::Handle;
 
 use crate::transport::connection::Connection;
+use crate::transport::connection::release::Inherited;
 use crate::transport::socket::Socket;
 use crate::transport::watched::WatchedSocket;
 use crate::{Address, Protocol, Transport};
@@ -22,8 +23,9 @@ pub(crate) use listener::{Acceptor, Security};
 pub use listener::Listener;
 pub use port::ListeningPort;
 
-/// A connection that no protocol runs on yet: adopted from the standard library or from whoever started this process,
-/// or made by a [`Connect`](crate::connect::Connect), TLS included.
+/// A connection that no protocol runs on: adopted from the standard library or from the process that started this one,
+/// made by a [`Connect`](crate::connect::Connect), or [released](Transport::release) by an earlier protocol. It may be
+/// secured by TLS.
 ///
 /// # Examples
 ///
@@ -55,22 +57,32 @@ pub use port::ListeningPort;
 ///
 /// # Dropping
 ///
-/// Dropping it closes the connection.
-pub struct Stream(WatchedSocket);
+/// Dropping it closes the connection. Bytes that an earlier protocol wrote and that were not sent are lost.
+pub struct Stream {
+    pub(crate) watched: WatchedSocket,
+    /// State that an earlier protocol has left.
+    pub(crate) inherited: Option<Box<Inherited>>,
+}
 
 impl Stream {
     /// Runs `protocol` on the connection.
     ///
     /// # Ordering
     ///
-    /// `connection_made` has run when this returns. Everything else comes from the loop.
+    /// `connection_made` has run when this returns. Everything else comes from the loop: first the bytes that an earlier
+    /// protocol has left or [`put_back`](Stream::put_back) has added, then new data.
     ///
     /// # Errors
     ///
     /// An error of the operating system, or that the reactor is gone. The protocol is dropped then and was not called,
     /// and the connection is closed.
     pub fn run<P: Protocol>(self, handle: &Handle, protocol: P) -> io::Result<Transport> {
-        Connection::start(handle, self.0, protocol)
+        Connection::start(handle, self, protocol)
+    }
+
+    /// Puts bytes back that were received and not used. The next protocol receives them first.
+    pub fn put_back(&mut self, data: &[u8]) {
+        self.inherited.get_or_insert_default().unread.borrow_mut().splice(..0, data.iter().copied());
     }
 
     /// Returns the peer's end.
@@ -79,7 +91,7 @@ impl Stream {
     ///
     /// An error of the operating system.
     pub fn peer(&self) -> io::Result<Address> {
-        self.0.socket.peer()
+        self.watched.socket.peer()
     }
 
     /// Returns this end.
@@ -88,31 +100,38 @@ impl Stream {
     ///
     /// An error of the operating system.
     pub fn local_addr(&self) -> io::Result<Address> {
-        self.0.socket.local_addr()
+        self.watched.socket.local_addr()
     }
 
     /// Returns what was agreed upon with the peer, if this connection is secured by TLS.
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<crate::tls::TlsInfo> {
-        self.0.socket.tls()
+        self.watched.socket.tls()
     }
 
     /// Borrows the descriptor, of TLS that of the socket beneath; `None` on a simulated reactor.
     #[cfg(unix)]
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.0.socket.fd()
+        self.watched.socket.fd()
     }
 }
 
 impl From<WatchedSocket> for Stream {
-    fn from(watched: WatchedSocket) -> Stream {
-        Stream(watched)
+    fn from(mut watched: WatchedSocket) -> Stream {
+        watched.park();
+        Stream { watched, inherited: None }
+    }
+}
+
+impl From<Socket> for Stream {
+    fn from(socket: Socket) -> Stream {
+        WatchedSocket::from(socket).into()
     }
 }
 
 impl From<Stream> for WatchedSocket {
     fn from(stream: Stream) -> WatchedSocket {
-        stream.0
+        stream.watched
     }
 }
 
@@ -127,7 +146,7 @@ impl TryFrom<std::net::TcpStream> for Stream {
     fn try_from(stream: std::net::TcpStream) -> io::Result<Stream> {
         let peer = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
-        Ok(Stream(Socket::tcp(mio::net::TcpStream::from_std(stream), peer).into()))
+        Ok(Socket::tcp(mio::net::TcpStream::from_std(stream), peer).into())
     }
 }
 
@@ -143,7 +162,7 @@ impl TryFrom<std::os::unix::net::UnixStream> for Stream {
     fn try_from(stream: std::os::unix::net::UnixStream) -> io::Result<Stream> {
         stream.peer_addr()?;
         stream.set_nonblocking(true)?;
-        Ok(Stream(Socket::Unix(mio::net::UnixStream::from_std(stream)).into()))
+        Ok(Socket::Unix(mio::net::UnixStream::from_std(stream)).into())
     }
 }
 

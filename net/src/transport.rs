@@ -18,7 +18,7 @@ use std::rc::{Rc, Weak};
 use twistor_deferred::{Deferred, Failure, fail};
 
 use crate::framing::{FrameError, Framing};
-use crate::{Address, ConnectionLost, Protocol, part_of};
+use crate::{Address, ConnectionLost, Protocol, Stream, part_of};
 use connection::{Connection, Flags};
 use socket::Socket;
 
@@ -278,6 +278,48 @@ impl Transport {
     /// `connection_made`, with `Self`, so that such a wrapper is found at the first connection.
     pub fn require_part<P: 'static>(&self) {
         self.enter(|_: &mut P, _| Ok(()));
+    }
+
+    /// Takes the connection away from its protocol and returns it, TLS included, to run another protocol on it or to hand
+    /// it to other code. This transport has lost the connection from here on.
+    ///
+    /// What belongs to the connection goes with it: the bytes that are not yet sent, which go out before any that the next
+    /// protocol writes, with the [`drained`](Transport::drained) that wait for them, and rate limits. The next protocol
+    /// is notified of the peer's end, and of broken writing, even if the old one was notified before. Bytes that were
+    /// received and not used go to the next protocol first: those of [`Framed`](crate::Framed) and
+    /// [`Conversation`](crate::Conversation), and those that [`Protocol::unread`] returns or [`Stream::put_back`] adds.
+    ///
+    /// What belongs to the protocol ends: a registered producer is stopped, pending
+    /// [deliveries](Transport::deliver) are cancelled, and a pause and the high-water mark are forgotten.
+    ///
+    /// ```
+    /// use twistor_net::{Failure, FrameReceiver, Protocol, Transport};
+    /// use twistor_reactor::Handle;
+    ///
+    /// struct Ask<P>(Handle, Option<P>);
+    ///
+    /// impl<P: Protocol> FrameReceiver for Ask<P> {
+    ///     fn frame_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
+    ///         if let (b"BINARY", Some(protocol)) = (line, self.1.take()) {
+    ///             // What follows this line belongs to that protocol.
+    ///             transport.release()?.run(&self.0, protocol)?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the connection is lost or closing.
+    ///
+    /// # Ordering
+    ///
+    /// [`Protocol::unread`] is called before this returns or, if the protocol is running, as soon as its method returns.
+    /// `connection_lost` follows from the loop, with [`ConnectionReleased`](crate::ConnectionReleased) or an error that a
+    /// running method returns.
+    pub fn release(&self) -> io::Result<Stream> {
+        self.connection.upgrade().ok_or(io::ErrorKind::NotConnected)?.release()
     }
 
     /// Ends the writing half once everything written is sent and a registered producer has unregistered: the peer

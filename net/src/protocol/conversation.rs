@@ -12,7 +12,8 @@ use twistor_reactor::Handle;
 
 use crate::framing::{FrameError, Pending};
 use crate::{
-    Address, ClientEndpoint, ConnectionAborted, ConnectionDone, ConnectionLost, Factory, Protocol, Transport,
+    Address, ClientEndpoint, ConnectionAborted, ConnectionDone, ConnectionLost, Factory, Protocol, Stream,
+    Transport,
 };
 
 /// With nobody reading, this many bytes are taken from the peer before it is held up.
@@ -163,6 +164,31 @@ impl Conversation {
     #[track_caller]
     pub fn write_all(&self, data: &[u8]) -> Deferred<()> {
         if self.transport.write(data) { self.transport.drained() } else { fail(not_connected()) }
+    }
+
+    /// Ends the conversation and returns the connection, to run a protocol on it: see [`Transport::release`]. Received
+    /// bytes that no read has taken go to that protocol first.
+    ///
+    /// Reads under way fail with [`ConnectionReleased`](crate::ConnectionReleased).
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the connection is lost or closing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use twistor_net::{Conversation, Failure, Protocol, Transport};
+    /// use twistor_reactor::Handle;
+    ///
+    /// /// Waits for a greeting, and then runs `protocol`.
+    /// async fn greeted(handle: &Handle, peer: Conversation, protocol: impl Protocol) -> Result<Transport, Failure> {
+    ///     peer.read_line(100).await?;
+    ///     Ok(peer.release()?.run(handle, protocol)?)
+    /// }
+    /// ```
+    pub fn release(self) -> io::Result<Stream> {
+        self.transport.release()
     }
 
     /// The connection beneath, for all else.
@@ -388,6 +414,10 @@ impl<F: FnOnce(Conversation) + 'static> Protocol for Side<F> {
         self.shared.ended.set(true);
         self.shared.answer();
         Ok(())
+    }
+
+    fn unread(&mut self) -> Vec<u8> {
+        self.shared.bytes.borrow_mut().take_rest()
     }
 
     fn connection_lost(&mut self, reason: Failure) {

@@ -155,6 +155,10 @@ impl<F: Framing, R: FrameReceiver> Protocol for Framed<F, R> {
         if TypeId::of::<R>() == part { Some(&mut self.receiver) } else { self.receiver.part(part) }
     }
 
+    fn unread(&mut self) -> Vec<u8> {
+        self.buffer.take_rest()
+    }
+
     fn connection_lost(&mut self, reason: Failure) {
         self.receiver.connection_lost(reason);
     }

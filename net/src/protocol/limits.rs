@@ -156,6 +156,10 @@ impl<P: Protocol> Protocol for LimitedProtocol<P> {
         part_of(&mut self.protocol, part)
     }
 
+    fn unread(&mut self) -> Vec<u8> {
+        self.protocol.unread()
+    }
+
     fn connection_lost(&mut self, reason: Failure) {
         self.protocol.connection_lost(reason);
     }

@@ -2,11 +2,13 @@
 //!
 //! Everything happens in [`Connection::ready`], called by the loop, in this order: send what waits, resume and read,
 //! then see whether that was all. What a user's call asks for (`lose_connection`, `pause_producing`, a failed write)
-//! is written down in [`Flags`], and the loop is asked to come by. So no user code runs inside a user's call, except
+//! is written down in the [`Flags`], and the loop is asked to come by. So no user code runs inside a user's call, except
 //! a producer's `pause_producing` and a visit; and no borrow is held while any runs, but that of the protocol.
 
 mod ending;
+mod flags;
 mod limited;
+pub(crate) mod release;
 mod requests;
 pub(crate) mod visits;
 
@@ -22,8 +24,10 @@ use super::calls::has_no_buffers;
 use super::outgoing::{Outgoing, SHORT_WRITE_FILLS};
 use super::scratch::{LITTLE, SCRATCH, with_scratch};
 use super::socket::Socket;
-use super::watched::WatchedSocket;
+use crate::stream::Stream;
 use crate::{ConnectionLost, HandlerPanicked, Protocol, Transport};
+
+pub(crate) use flags::Flags;
 
 /// Bytes read per turn and connection: what one flooding peer may take of a turn.
 const READ_PER_TURN: usize = SCRATCH;
@@ -48,80 +52,6 @@ const PULLS_PER_TURN: usize = 16;
 
 /// Whether a read that gave less than there was room for has emptied the socket: see [`SHORT_WRITE_FILLS`].
 const SHORT_READ_DRAINS: bool = SHORT_WRITE_FILLS;
-
-/// What has been asked for and what has come to pass, one bit each.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Flags(u32);
-
-impl Flags {
-    /// `connection_lost` was called, or is about to be: nothing happens any more.
-    pub(crate) const LOST: Flags = Flags(1);
-    /// The connection ends now, with the reason that was written down.
-    pub(crate) const DOOMED: Flags = Flags(1 << 1);
-    /// Nothing can be sent any more, such as after a reset. The connection ends once the data that the peer has sent is
-    /// read.
-    pub(crate) const BROKEN: Flags = Flags(1 << 2);
-    /// The connection ends once all is sent and the producer is done. What comes in is thrown away.
-    pub(crate) const CLOSING: Flags = Flags(1 << 3);
-    /// The writing half ends once all is sent and the producer is done.
-    pub(crate) const WRITE_CLOSING: Flags = Flags(1 << 4);
-    /// The writing half has ended.
-    pub(crate) const WRITE_CLOSED: Flags = Flags(1 << 5);
-    /// The peer has ended its half.
-    pub(crate) const PEER_EOF: Flags = Flags(1 << 6);
-    /// An end or an error was announced: a short read is no reason to stop reading.
-    pub(crate) const END_ANNOUNCED: Flags = Flags(1 << 7);
-    /// Reading is paused.
-    pub(crate) const PAUSED: Flags = Flags(1 << 8);
-    /// The protocol is to be told that reading goes on.
-    pub(crate) const RESUMED: Flags = Flags(1 << 9);
-    /// A pull producer has written since it was resumed.
-    pub(crate) const PULLED: Flags = Flags(1 << 10);
-
-    /// All is sent, the writing half has ended, and the peer's end is waited for.
-    pub(crate) const LINGERING: Flags = Flags(1 << 11);
-
-    /// Reading is limited to a rate.
-    pub(crate) const READ_LIMITED: Flags = Flags(1 << 12);
-    /// The limit allows no reading for the moment.
-    pub(crate) const READ_HELD: Flags = Flags(1 << 13);
-    /// Writing is limited to a rate.
-    pub(crate) const WRITE_LIMITED: Flags = Flags(1 << 14);
-    /// The limit allows no writing for the moment.
-    pub(crate) const WRITE_HELD: Flags = Flags(1 << 15);
-
-    /// There may be something to send or to remember. Clear for nearly every message, which then costs no look at it.
-    pub(crate) const OUTGOING: Flags = Flags(1 << 16);
-
-    /// The protocol may have to keep what it is given, and is given little at once.
-    pub(crate) const SMALL_READS: Flags = Flags(1 << 17);
-    /// But not by the next read.
-    pub(crate) const LARGE_READ_NEXT: Flags = Flags(1 << 18);
-
-    /// This side closes, and the peer sends, or may be sending.
-    pub(crate) const PEER_SENDING: Flags = Flags(1 << 19);
-    /// This side closes, and what a pause or a limit has held up is still to be read.
-    pub(crate) const UNREAD_DATA: Flags = Flags(1 << 20);
-
-    /// The producer, the waiters and the protocol have not been notified that writing is broken.
-    pub(crate) const BREAK_UNREPORTED: Flags = Flags(1 << 21);
-
-    /// The protocol is paused, and keeps data that it has not passed on.
-    pub(crate) const LOSS_HELD: Flags = Flags(1 << 22);
-
-    /// The operating system had no memory for a message; it is tried again by a timer.
-    pub(crate) const STARVED: Flags = Flags(1 << 23);
-
-    /// Visits wait for the protocol.
-    pub(crate) const VISITS: Flags = Flags(1 << 24);
-
-    /// There is something to do once all has been read and sent. A doomed connection has its reason to remember.
-    const TO_SETTLE: Flags = Flags::OUTGOING.or(Flags::CLOSING).or(Flags::WRITE_CLOSING).or(Flags::BROKEN);
-
-    pub(crate) const fn or(self, other: Flags) -> Flags {
-        Flags(self.0 | other.0)
-    }
-}
 
 struct Io {
     socket: Socket,
@@ -172,15 +102,19 @@ impl Connection<dyn Protocol> {
     /// Puts a connected socket in the loop's hands and calls `connection_made`. To be called from the loop.
     pub(crate) fn start<P: Protocol>(
         handle: &Handle,
-        socket: impl Into<WatchedSocket>,
+        stream: impl Into<Stream>,
         protocol: P,
     ) -> io::Result<Transport> {
-        let mut watched = socket.into();
+        let Stream { mut watched, inherited } = stream.into();
         let keeps_bytes = watched.socket.keeps_bytes();
         let connection = Rc::new(Connection {
             io: Cell::new(Io::GONE),
             registration: OnceCell::new(),
-            flags: Cell::new(if keeps_bytes { Flags::END_ANNOUNCED.or(Flags::OUTGOING) } else { Flags(0) }),
+            flags: Cell::new(if keeps_bytes {
+                Flags::END_ANNOUNCED.or(Flags::OUTGOING)
+            } else {
+                Flags::default()
+            }),
             sent_bytes: Cell::new(0),
             protocol: RefCell::new(protocol),
         });
@@ -195,6 +129,9 @@ impl Connection<dyn Protocol> {
             connection.wake(left);
         }
         let connection: Rc<Connection<dyn Protocol>> = connection;
+        if let Some(inherited) = inherited {
+            connection.inherit(*inherited);
+        }
         let transport = Transport::new(&connection);
         connection.enter(&transport, "connection_made", |protocol| protocol.connection_made(&transport));
         Ok(transport)
@@ -212,13 +149,10 @@ impl Connection<dyn Protocol> {
         if ready.writable() && self.is(Flags::OUTGOING) && self.send(transport) == Progress::More {
             progress = Progress::More;
         }
-        if self.is(Flags::RESUMED.or(Flags::BREAK_UNREPORTED).or(Flags::VISITS)) {
+        if self.is(Flags::TO_CATCH_UP) {
             self.catch_up(transport);
         }
-        if ready.readable()
-            && !self.is(Flags::PAUSED.or(Flags::PEER_EOF).or(Flags::DOOMED).or(Flags::READ_HELD))
-            && self.receive(transport) == Progress::More
-        {
+        if ready.readable() && !self.is(Flags::NOT_READ) && self.receive(transport) == Progress::More {
             progress = Progress::More;
         }
         if self.is(Flags::TO_SETTLE) {
@@ -241,6 +175,9 @@ impl Connection<dyn Protocol> {
             if !self.is(Flags::CLOSING.or(Flags::DOOMED)) {
                 self.enter(transport, "reading_resumed", |protocol| protocol.reading_resumed(transport));
             }
+        }
+        if self.is(Flags::INHERITED_DATA) {
+            self.deliver_unread(transport);
         }
     }
 
@@ -324,7 +261,7 @@ impl Connection<dyn Protocol> {
                             });
                         }
                         let short = SHORT_READ_DRAINS && count < most;
-                        if (short && self.needs_no_more()) || self.is(Flags::PAUSED.or(Flags::DOOMED)) {
+                        if (short && self.needs_no_more()) || self.is(Flags::NOT_READ) {
                             return Progress::Drained;
                         }
                         share -= count;
@@ -380,6 +317,9 @@ impl Connection<dyn Protocol> {
 
     /// Does what was waiting for everything to be sent, and ends the connection if its time has come.
     fn settle(&self, transport: &Transport, ready: Ready) {
+        if self.is(Flags::LOST) {
+            return;
+        }
         if ready.readable() {
             self.clear(Flags::UNREAD_DATA);
         }
@@ -530,7 +470,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
 
     #[inline]
     pub(crate) fn is(&self, any: Flags) -> bool {
-        self.flags.get().0 & any.0 != 0
+        self.flags.get().holds(any)
     }
 
     pub(crate) fn set(&self, flags: Flags) {

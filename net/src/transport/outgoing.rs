@@ -7,6 +7,8 @@ use std::rc::Rc;
 use twistor_deferred::{Canceller, DeferredEvent, Failure};
 use twistor_reactor::DelayedCall;
 
+use super::connection::Flags;
+use super::connection::release::Unread;
 use super::connection::visits::Visit;
 use super::socket::Socket;
 use crate::{Producer, RateLimit};
@@ -38,6 +40,8 @@ pub(crate) struct Outgoing {
     pub(crate) deliveries: BTreeMap<u64, Canceller>,
     /// Fires when the queue is empty, if somebody waits for that.
     pub(crate) drained: Option<DeferredEvent<()>>,
+    /// Bytes to deliver before any that are read; of a connection that was released, bytes for its next owner.
+    pub(crate) unread: Option<Unread>,
     /// How much more of what the peer sends is thrown away while its end is waited for, and what ends the wait.
     pub(crate) lingering: Option<(usize, DelayedCall)>,
 }
@@ -62,8 +66,29 @@ impl Outgoing {
             visits: VecDeque::new(),
             deliveries: BTreeMap::new(),
             drained: None,
+            unread: None,
             lingering: None,
         }
+    }
+
+    /// Takes out the part that the next owner of the connection inherits, if there is one.
+    pub(crate) fn bequeath(&mut self) -> Option<Box<Outgoing>> {
+        let inherited = Outgoing {
+            queue: std::mem::take(&mut self.queue),
+            reason: self.reason.take(),
+            read_limit: self.read_limit.take(),
+            write_limit: self.write_limit.take(),
+            drained: self.drained.take(),
+            ..Outgoing::new()
+        };
+        (!inherited.is_idle()).then(|| Box::new(inherited))
+    }
+
+    /// The state of a connection with these limits.
+    pub(crate) fn limits(&self) -> Flags {
+        let reading = if self.read_limit.is_some() { Flags::READ_LIMITED } else { Flags::default() };
+        let writing = if self.write_limit.is_some() { Flags::WRITE_LIMITED } else { Flags::default() };
+        reading.or(writing)
     }
 
     /// Notes that the producer is paused, if it runs and more waits than the mark allows. Returns it, to be told.
@@ -86,6 +111,7 @@ impl Outgoing {
             && self.visits.is_empty()
             && self.deliveries.is_empty()
             && self.drained.is_none()
+            && self.unread.is_none()
             && self.lingering.is_none()
     }
 }

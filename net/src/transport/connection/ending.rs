@@ -112,7 +112,7 @@ impl Connection<dyn Protocol> {
         if let Some(drained) = drained {
             drained.fail_with(|| ConnectionLost::new(io::ErrorKind::BrokenPipe.into()).into());
         }
-        if !self.is(Flags::CLOSING.or(Flags::DOOMED).or(Flags::WRITE_CLOSED)) {
+        if !self.is(Flags::CLOSING.or(Flags::DOOMED).or(Flags::WRITE_CLOSED).or(Flags::LOST)) {
             self.enter(transport, "write_connection_lost", |protocol| {
                 protocol.write_connection_lost(transport)
             });
@@ -132,7 +132,7 @@ impl Connection<dyn Protocol> {
     #[cold]
     pub(super) fn lose_if_read(&self) {
         if !self.is(Flags::PEER_EOF.or(Flags::CLOSING)) {
-            if !self.is(Flags::PAUSED) || self.is(Flags::LOSS_HELD) {
+            if !self.is(Flags::PAUSED) || self.is(Flags::LOSS_HELD.or(Flags::INHERITED_DATA)) {
                 return;
             }
             match self.with_io(|io| io.socket.has_data()) {
@@ -189,6 +189,11 @@ impl<P: Protocol + ?Sized> Connection<P> {
             let _ = registration.deregister(&mut socket);
         }
         drop(socket);
+        self.tell_loss(outgoing, || ConnectionDone.into());
+    }
+
+    /// Notifies the producer, those who wait, and the protocol. The reason is the one that was written down, else `other`.
+    pub(super) fn tell_loss(&self, outgoing: Option<Box<Outgoing>>, other: impl FnOnce() -> Failure) {
         let mut reason = None;
         if let Some(outgoing) = outgoing {
             let Outgoing {
@@ -221,7 +226,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
                 });
             }
         }
-        let reason = reason.unwrap_or_else(|| ConnectionDone.into());
+        let reason = reason.unwrap_or_else(other);
         self.call("connection_lost", |protocol| {
             protocol.connection_lost(reason);
             Ok(())
@@ -232,6 +237,9 @@ impl<P: Protocol + ?Sized> Connection<P> {
     #[cold]
     pub(super) fn close_because(&self, reason: Failure) {
         self.write_down(reason);
+        if self.is(Flags::LOST) {
+            return;
+        }
         let producing =
             self.with_io(|io| io.outgoing.as_mut().and_then(|outgoing| outgoing.producing.take()));
         if let Some(Producing { producer, .. }) = producing {
@@ -296,6 +304,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
 /// A connection that is dropped was not lost by itself: its reactor has stopped, or was dropped.
 impl<P: Protocol + ?Sized> Drop for Connection<P> {
     fn drop(&mut self) {
+        self.tell_release();
         if !self.is(Flags::LOST) && self.registration.get().is_some() {
             if !self.is(Flags::LINGERING) {
                 self.write_down(ConnectionLost::new(io::Error::other("the reactor has stopped")).into());

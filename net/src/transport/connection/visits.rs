@@ -84,6 +84,9 @@ impl Connection<dyn Protocol> {
     #[cold]
     pub(super) fn run_visits(&self, transport: &Transport) {
         for _ in 0..VISITS_PER_TURN {
+            if self.is(Flags::RELEASED) {
+                return self.gather_unread();
+            }
             let visit = self.with_io(|io| io.outgoing.as_mut()?.visits.pop_front());
             let Some(visit) = visit else {
                 self.clear(Flags::VISITS);
@@ -96,7 +99,7 @@ impl Connection<dyn Protocol> {
                 self.call("a visit", |protocol| visit(protocol, transport));
             }
         }
-        self.wake(Ready::WRITABLE);
+        self.wake(Ready::READABLE | Ready::WRITABLE);
     }
 
     /// Calls `then` with the protocol when `deferred` fires; cancels it when the connection is lost before.

@@ -1,0 +1,133 @@
+//! Handing a live connection to its next owner.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_reactor::Ready;
+
+use super::{Connection, Flags, Io};
+use crate::stream::Stream;
+use crate::transport::outgoing::Outgoing;
+use crate::transport::scratch::{LITTLE, SCRATCH};
+use crate::transport::socket::Socket;
+use crate::{ConnectionReleased, Protocol, Transport};
+
+/// Bytes that an owner of the connection has read and not used, for the next one. Shared until that reads, because an
+/// owner that releases the connection in the middle of one of its methods names them when the method returns.
+pub(crate) type Unread = Rc<RefCell<Vec<u8>>>;
+
+/// What the next owner of a connection inherits besides the socket.
+#[derive(Default)]
+pub(crate) struct Inherited {
+    pub(crate) unread: Unread,
+    /// Unsent bytes, those who wait for them, and rate limits.
+    outgoing: Option<Box<Outgoing>>,
+    flags: Flags,
+}
+
+/// Connections that are dropped before anything runs on them lose what was not sent.
+impl Drop for Inherited {
+    fn drop(&mut self) {
+        if let Some(drained) = self.outgoing.as_mut().and_then(|outgoing| outgoing.drained.take()) {
+            drained.fail_with(|| crate::ConnectionLost::new(io::ErrorKind::BrokenPipe.into()).into());
+        }
+    }
+}
+
+impl Connection<dyn Protocol> {
+    /// Takes the socket out of the loop and away from the protocol, which loses the connection.
+    pub(crate) fn release(self: Rc<Self>) -> io::Result<Stream> {
+        if self.is(Flags::LOST.or(Flags::DOOMED).or(Flags::CLOSING)) {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        let registration = self.registration.get().ok_or(io::ErrorKind::NotConnected)?;
+        let kept = Flags::WRITE_CLOSING.or(Flags::WRITE_CLOSED).or(Flags::BROKEN);
+        let mut inherited = Inherited::default();
+        inherited.flags = self.flags.get().and(kept);
+        let mut socket = self.with_io(|Io { socket, outgoing }| {
+            if let Some(outgoing) = outgoing {
+                inherited.unread = outgoing.unread.take().unwrap_or_default();
+                inherited.outgoing = outgoing.bequeath();
+            }
+            std::mem::replace(socket, Socket::Closed)
+        });
+        let free = self.protocol.try_borrow_mut().is_ok();
+        // VISITS has the protocol looked at as soon as its running method returns.
+        self.flags.set(Flags::LOST.or(Flags::RELEASED).or(Flags::VISITS));
+        self.with_outgoing(|outgoing| outgoing.unread = Some(inherited.unread.clone()));
+        // Registered again, the socket is reported as ready for all that it is ready for.
+        let _ = registration.deregister(&mut socket);
+        if free {
+            self.gather_unread();
+        }
+        let released = self.clone();
+        registration.handle().call_later(Duration::ZERO, move || released.tell_release());
+        Ok(Stream { watched: socket.into(), inherited: Some(Box::new(inherited)) })
+    }
+
+    /// Asks the protocol of a released connection for the bytes that it has not used.
+    #[cold]
+    pub(super) fn gather_unread(&self) {
+        self.clear(Flags::VISITS);
+        let Some(unread) = self.with_io(|io| io.outgoing.as_mut()?.unread.take()) else { return };
+        self.call("unread", |protocol| {
+            let bytes = protocol.unread();
+            unread.borrow_mut().splice(..0, bytes);
+            Ok(())
+        });
+    }
+
+    /// Goes on where the last owner has left the connection.
+    pub(super) fn inherit(&self, mut inherited: Inherited) {
+        self.set(inherited.flags.or(Flags::INHERITED_DATA));
+        if inherited.flags.holds(Flags::BROKEN) {
+            self.set(Flags::BREAK_UNREPORTED.or(Flags::END_ANNOUNCED));
+        }
+        if let Some(outgoing) = inherited.outgoing.take() {
+            self.set(outgoing.limits());
+            self.with_io(|io| io.outgoing = Some(outgoing));
+        }
+        self.with_outgoing(|outgoing| outgoing.unread = Some(std::mem::take(&mut inherited.unread)));
+        self.wake(Ready::READABLE | Ready::WRITABLE);
+    }
+
+    /// Delivers the bytes that the last owner has left, before any that are read.
+    #[cold]
+    pub(super) fn deliver_unread(&self, transport: &Transport) {
+        while !self.is(Flags::NOT_READ) {
+            let little = self.is(Flags::SMALL_READS) && !self.is(Flags::LARGE_READ_NEXT);
+            let piece = self.take_unread(if little { LITTLE } else { SCRATCH });
+            if piece.is_empty() || self.is(Flags::CLOSING) {
+                self.clear(Flags::INHERITED_DATA);
+                self.with_io(|io| io.outgoing.as_mut().and_then(|outgoing| outgoing.unread.take()));
+                return self.tidy();
+            }
+            self.enter(transport, "data_received", |protocol| protocol.data_received(transport, &piece));
+        }
+    }
+
+    fn take_unread(&self, most: usize) -> Vec<u8> {
+        self.with_io(|io| {
+            let unread = io.outgoing.as_ref().and_then(|outgoing| outgoing.unread.as_ref());
+            unread.map_or_else(Vec::new, |unread| {
+                let mut bytes = unread.borrow_mut();
+                let rest = if bytes.len() > most { bytes.split_off(most) } else { Vec::new() };
+                std::mem::replace(&mut *bytes, rest)
+            })
+        })
+    }
+}
+
+impl<P: Protocol + ?Sized> Connection<P> {
+    /// Notifies the protocol that the connection is its own no longer.
+    #[cold]
+    pub(super) fn tell_release(&self) {
+        if self.is(Flags::RELEASED) {
+            self.clear(Flags::RELEASED);
+            let Io { outgoing, .. } = self.io.replace(Io::GONE);
+            self.tell_loss(outgoing, || ConnectionReleased.into());
+        }
+    }
+}
