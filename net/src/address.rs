@@ -1,25 +1,25 @@
-//! Where a transport ends.
+//! Addresses of the ends of a connection.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// One end of a connection: a socket address, or the path of a UNIX socket. Twisted: `IPv4Address`, `IPv6Address`,
-/// `UNIXAddress`.
+/// The address of one end of a connection: a socket address, or the path of a UNIX socket. Twisted:
+/// `IPv4Address`, `IPv6Address`, `UNIXAddress`.
 ///
-/// Prints as `127.0.0.1:80`, `[::1]:80`, `/run/x.sock`, `@name` (an abstract name) or `unnamed socket`.
+/// It displays as `127.0.0.1:80`, `[::1]:80`, `/run/x.sock`, `@name` (an abstract name) or `unnamed socket`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Address {
     /// An IP address and port.
     Ip(SocketAddr),
-    /// A UNIX socket's path; none for the client's end of most connections. A path that begins with a NUL byte is an
-    /// abstract name, which Linux has.
+    /// The path of a UNIX socket. `None`: unnamed, like the client's end of most connections. A path that
+    /// begins with a NUL byte is an abstract name of Linux.
     Unix(Option<PathBuf>),
 }
 
 impl Address {
-    /// The IP address and port, unless this is a UNIX socket.
+    /// Returns the IP address and port; `None` for a UNIX socket.
     pub fn ip(&self) -> Option<SocketAddr> {
         match self {
             Address::Ip(address) => Some(*address),
@@ -27,12 +27,12 @@ impl Address {
         }
     }
 
-    /// The port; none for a UNIX socket.
+    /// Returns the port; `None` for a UNIX socket.
     pub fn port(&self) -> Option<u16> {
         self.ip().map(|address| address.port())
     }
 
-    /// The path of a UNIX socket, if this is one with a name.
+    /// Returns the path of a UNIX socket that has a name.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Address::Unix(path) => path.as_deref(),

@@ -1,9 +1,10 @@
-//! Ways to make a connection, and what all of them share: a time limit, and an error that says how far they came.
+//! Connectors: ways to make a connection. All of them share a timeout, and an error that names the stage they
+//! had reached.
 //!
-//! [`ClientEndpoint`](crate::ClientEndpoint) is built on these. A program writes another to reach a server in
-//! another way: through a proxy, over a serial line's gateway, from a pool. It then has timeouts,
-//! [`Reconnecting`](crate::Reconnecting) and conversations like any other, by
-//! [`ClientEndpoint::by`](crate::ClientEndpoint::by).
+//! [`ClientEndpoint`](crate::ClientEndpoint) is built on these. A program can write its own connector to
+//! reach a server in another way, such as through a proxy, over a serial gateway, or from a pool.
+//! [`ClientEndpoint::by`](crate::ClientEndpoint::by) then provides the timeout,
+//! [`Reconnecting`](crate::Reconnecting) and conversations for it.
 
 mod attempt;
 mod connecting;
@@ -27,30 +28,31 @@ pub use resolver::{Resolver, SystemResolver};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 
-/// A way to make a connection. A closure is one.
+/// A way to make a connection. Closures implement it.
 ///
 /// # Examples
 ///
-/// A connection from whichever of two servers answers first:
+/// A connection to whichever of two servers answers first:
 ///
 /// ```no_run
-/// use twistor_deferred::{Deferred, race};
-/// use twistor_net::connect::{Connect, Connecting, Tcp};
-/// use twistor_net::{ClientEndpoint, Stream};
-/// use twistor_reactor::Reactor;
+/// use twistor::net::Stream;
+/// use twistor::net::connect::{Connect, Connecting, Tcp};
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
 /// let (near, far) = (Tcp::new("near.example", 4000), Tcp::new("far.example", 4000));
 /// let either = move |on: &Connecting| -> Deferred<Stream> {
 ///     race([near.connect(on), far.connect(on)]).add_callback(|(_, stream)| Ok(stream))
 /// };
-/// let conversation = ClientEndpoint::by(either).converse(&reactor);
-/// # drop(conversation);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// let greeting = ClientEndpoint::by(either)
+///     .converse(&reactor)
+///     .add_callback(|conversation| conversation.read_until(b"\n"));
+/// println!("{}", String::from_utf8_lossy(&reactor.run_until(greeting)?));
+/// # Ok::<(), Failure>(())
 /// ```
 pub trait Connect: 'static {
-    /// Makes a connection on the reactor of `on`, however long that takes: its caller cancels the Deferred when the time
-    /// is over.
+    /// Makes a connection on the reactor of `on`. It may take any time: the caller cancels the Deferred when
+    /// the timeout expires.
     fn connect(&self, on: &Connecting) -> Deferred<Stream>;
 }
 
@@ -62,31 +64,32 @@ impl<F: Fn(&Connecting) -> Deferred<Stream> + 'static> Connect for F {
 
 /// Connects to a TCP port of a host. Twisted: `HostnameEndpoint`.
 ///
-/// All addresses of a name are tried: the next when the last has failed or been silent for 250 ms, with IPv6 and IPv4
-/// taking turns.
+/// All addresses of a name are tried, IPv6 and IPv4 in turn. The next attempt starts when the last one has
+/// failed, or has had no answer for 250 ms.
 #[derive(Clone, Debug)]
 pub struct Tcp {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) bind: Option<IpAddr>,
-    /// None: the operating system.
+    /// `None`: the operating system.
     resolver: Option<Rc<dyn Resolver>>,
 }
 
 impl Tcp {
-    /// A TCP port of a host, given by name or IP address (an IPv6 address may have a zone: `fe80::1%eth0`).
+    /// Creates a connector to a TCP port of a host, given by name or IP address. An IPv6 address may have a
+    /// zone: `fe80::1%eth0`.
     pub fn new(host: impl Into<String>, port: u16) -> Tcp {
         Tcp { host: host.into(), port, bind: None, resolver: None }
     }
 
     /// Sets the local address to connect from.
-    #[must_use]
+    /// Sets the local address to connect from. Default: the operating system chooses.
     pub fn bind_address(mut self, address: IpAddr) -> Tcp {
         self.bind = Some(address);
         self
     }
 
-    /// Sets the resolver of names. Default: the operating system.
+    /// Sets the resolver of host names. Default: the operating system.
     #[must_use]
     pub fn resolver(mut self, resolver: Rc<dyn Resolver>) -> Tcp {
         self.resolver = Some(resolver);
@@ -103,19 +106,19 @@ impl Connect for Tcp {
                 return attempt::attempt(handle, address, bind).add_callback(|socket| Ok(socket.into()));
             }
             Some(Err(source)) => {
-                return fail(DnsLookupError { host: self.host.clone(), source: Some(source) });
+                return fail(DnsLookupError::new(&self.host, Some(source)));
             }
             None => {}
         }
         on.enter(ConnectStage::Lookup);
         let resolver = self.resolver.as_deref().unwrap_or(&SystemResolver);
-        // A panic in it is a failure to connect, so that Reconnecting goes on.
+        // A panic of the resolver becomes a failure to connect, so that `Reconnecting` tries again.
         let found = maybe_deferred(|| resolver.resolve(handle, &self.host, self.port));
         let (host, on) = (self.host.clone(), on.clone());
         found
             .add_callback(move |addresses| {
                 if addresses.is_empty() {
-                    return Err(Failure::from(DnsLookupError { host, source: None }));
+                    return Err(Failure::from(DnsLookupError::new(host, None)));
                 }
                 Ok(addresses)
             })
@@ -136,7 +139,7 @@ pub struct Unix {
 
 #[cfg(unix)]
 impl Unix {
-    /// A UNIX socket at this path.
+    /// Creates a connector to the UNIX socket at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Unix {
         Unix { path: path.into() }
     }

@@ -150,7 +150,7 @@ impl UdpEndpoint {
     ) -> Result<DatagramTransport, CannotListen> {
         network::open_datagrams(handle, &self.0)
             .and_then(|socket| UdpPort::start(handle, socket, protocol))
-            .map_err(|source| CannotListen { address: Address::Ip(self.0.address), source })
+            .map_err(|source| CannotListen::new(self.0.address, source))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where to connect to and where to listen, as values and as strings.
+//! Endpoints: where to connect to and where to listen, as values and as strings.
 
 mod client;
 mod description;
@@ -12,7 +12,7 @@ pub use description::EndpointError;
 pub use reconnect::{Backoff, Reconnecting};
 pub use server::ServerEndpoint;
 
-/// The kinds of endpoint strings, for those who ask for another.
+/// The valid kinds, as listed in the error for an unknown one.
 const CLIENT_KINDS: &str = if cfg!(feature = "tls") { "tcp, tls, ssl, unix" } else { "tcp, unix" };
 const SERVER_KINDS: &str =
     if cfg!(feature = "tls") { "tcp, tcp6, tls, ssl, unix" } else { "tcp, tcp6, unix" };

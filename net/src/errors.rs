@@ -1,4 +1,4 @@
-//! Why connections end, and why they do not come to be.
+//! The reasons why connections end, and why connecting and listening fail.
 
 use std::error::Error;
 use std::fmt;
@@ -11,7 +11,10 @@ use twistor_deferred::Failure;
 
 use crate::Address;
 
-/// The connection was closed in order: by the peer, or by `lose_connection`. Twisted: `ConnectionDone`.
+/// The connection was closed cleanly, by the peer or by `lose_connection`. Twisted: `ConnectionDone`.
+///
+/// This type and [`ConnectionAborted`] stay exhaustive: they carry no details, and protocols return them as
+/// values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionDone;
 
@@ -23,7 +26,7 @@ impl fmt::Display for ConnectionDone {
 
 impl Error for ConnectionDone {}
 
-/// The connection was reset by this side's `abort_connection`. Twisted: `ConnectionAborted`.
+/// This side reset the connection with `abort_connection`. Twisted: `ConnectionAborted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionAborted;
 
@@ -35,8 +38,10 @@ impl fmt::Display for ConnectionAborted {
 
 impl Error for ConnectionAborted {}
 
-/// The connection goes on, but without this protocol: [`Transport::release`](crate::Transport::release) has handed it to
-/// another owner.
+/// [`Transport::release`](crate::Transport::release) has passed the connection to another owner. The connection
+/// continues without this protocol.
+///
+/// This type stays exhaustive, like [`ConnectionDone`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionReleased;
 
@@ -48,19 +53,20 @@ impl fmt::Display for ConnectionReleased {
 
 impl Error for ConnectionReleased {}
 
-/// The connection broke: the peer reset it, or the network did. The source says how. Twisted: `ConnectionLost`.
+/// The connection broke: the peer or the network reset it. The source has the details. Twisted:
+/// `ConnectionLost`.
 #[derive(Debug)]
 pub struct ConnectionLost {
     source: io::Error,
 }
 
 impl ConnectionLost {
-    /// A loss for the reason that the operating system gave.
+    /// Creates a loss with the reason `source`, such as an error of the operating system.
     pub fn new(source: io::Error) -> ConnectionLost {
         ConnectionLost { source }
     }
 
-    /// What the operating system said, such as [`io::ErrorKind::ConnectionReset`].
+    /// Returns the kind of the source, such as [`io::ErrorKind::ConnectionReset`].
     pub fn kind(&self) -> io::ErrorKind {
         self.source.kind()
     }
@@ -78,7 +84,7 @@ impl Error for ConnectionLost {
     }
 }
 
-/// A method of a protocol, factory or producer panicked; its connection was closed for it.
+/// A method of a protocol, factory or producer panicked, and its connection was closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlerPanicked {
     handler: &'static str,
@@ -91,18 +97,18 @@ impl HandlerPanicked {
         HandlerPanicked { handler, message, given_at: None }
     }
 
-    /// Names the place in the user's code where the handler was given to the library.
+    /// Names the place in the user's code that gave the handler to the library.
     pub(crate) fn given_at(mut self, place: &'static Location<'static>) -> HandlerPanicked {
         self.given_at = Some(place);
         self
     }
 
-    /// The method that panicked, such as `data_received`.
+    /// Returns the name of the method that panicked, such as `data_received`.
     pub fn handler(&self) -> &'static str {
         self.handler
     }
 
-    /// What the panic said.
+    /// Returns the panic message.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -110,29 +116,31 @@ impl HandlerPanicked {
 
 impl fmt::Display for HandlerPanicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.handler)?;
-        if let Some(place) = self.given_at {
-            write!(f, ", given at {place},")?;
+        write!(f, "{} panicked: {}", self.handler, self.message)?;
+        match self.given_at {
+            Some(place) => write!(f, " (given at {place})"),
+            None => Ok(()),
         }
-        write!(f, " panicked: {}", self.message)
     }
 }
 
 impl Error for HandlerPanicked {}
 
-/// Calls user code, and returns a panic in it as the error [`HandlerPanicked`], which names `handler`.
+/// Calls user code, and converts a panic into the error [`HandlerPanicked`] with the name `handler`.
+///
+/// # Errors
+///
+/// The failure that `code` returns, or [`HandlerPanicked`].
+///
+/// # Examples
 ///
 /// ```
-/// use twistor_net::{HandlerPanicked, guarded};
+/// use twistor::net::{HandlerPanicked, guarded};
 ///
 /// let parsed = guarded("the parser", || Ok("x".parse::<u64>().unwrap()));
 /// let failure = parsed.unwrap_err();
 /// assert_eq!(failure.check::<HandlerPanicked>().map(HandlerPanicked::handler), Some("the parser"));
 /// ```
-///
-/// # Errors
-///
-/// The failure that `code` returns, or [`HandlerPanicked`].
 #[inline]
 pub fn guarded<T>(handler: &'static str, code: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     match twistor_deferred::guarded(code) {
@@ -141,13 +149,21 @@ pub fn guarded<T>(handler: &'static str, code: impl FnOnce() -> Result<T, Failur
     }
 }
 
-/// No one listens at the address. Twisted: `ConnectionRefusedError`.
+/// No process listens at the address. Twisted: `ConnectionRefusedError`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConnectRefused {
-    /// The address that refused.
+    /// The address that refused the connection.
     pub address: Address,
     /// The other addresses of the same name, which failed too.
     pub others: Vec<FailedAttempt>,
+}
+
+impl ConnectRefused {
+    /// Creates the error for one address.
+    pub fn new(address: impl Into<Address>) -> ConnectRefused {
+        ConnectRefused { address: address.into(), others: Vec::new() }
+    }
 }
 
 impl fmt::Display for ConnectRefused {
@@ -158,17 +174,25 @@ impl fmt::Display for ConnectRefused {
 
 impl Error for ConnectRefused {}
 
-/// No connection came to be in the time allowed. Twisted: `TimeoutError`.
+/// The connection was not made in time. Twisted: `TimeoutError`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConnectTimedOut {
-    /// What was to be connected to: of what is behind a proxy that was not reached, the proxy.
+    /// The target: the proxy, if that was not reached yet.
     pub target: String,
-    /// What was waited for.
+    /// The stage that the connection had reached.
     pub stage: ConnectStage,
-    /// The time allowed; none when the operating system gave up first.
+    /// The timeout; `None` if the operating system gave up first.
     pub after: Option<Duration>,
-    /// The other addresses of the same name, which failed too. Empty when the time allowed is over: see `after`.
+    /// The other addresses of the same name, which failed too. Empty if the timeout expired: see `after`.
     pub others: Vec<FailedAttempt>,
+}
+
+impl ConnectTimedOut {
+    /// Creates the error for one target.
+    pub fn new(target: impl Into<String>, stage: ConnectStage, after: Option<Duration>) -> ConnectTimedOut {
+        ConnectTimedOut { target: target.into(), stage, after, others: Vec::new() }
+    }
 }
 
 impl fmt::Display for ConnectTimedOut {
@@ -177,49 +201,57 @@ impl fmt::Display for ConnectTimedOut {
         if let Some(after) = self.after {
             write!(f, " after {after:?}")?;
         }
-        write!(f, ", waiting for {}{}", self.stage, Others(&self.others))
+        write!(f, " while waiting for {}{}", self.stage, Others(&self.others))
     }
 }
 
 impl Error for ConnectTimedOut {}
 
-/// What a connection that took too long was waiting for.
+/// The stages of making a connection. Each displays as what the connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectStage {
-    /// The addresses of its name.
+    /// Waiting for the name lookup.
     Lookup,
-    /// An answer from one of its addresses.
+    /// Waiting for one of the addresses to accept the connection.
     Answer,
-    /// The answer of a proxy to `CONNECT`.
+    /// Waiting for the proxy to answer `CONNECT`.
     Tunnel,
-    /// The end of the TLS handshake.
+    /// Waiting for the end of the TLS handshake.
     Handshake,
-    /// A stage of a connector that the program has written, in words that follow "waiting for".
+    /// A stage of a connector of the program. The text follows "while waiting for" in error messages.
     Custom(&'static str),
 }
 
 impl fmt::Display for ConnectStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            ConnectStage::Lookup => "the addresses of its name",
+            ConnectStage::Lookup => "the name lookup",
             ConnectStage::Answer => "an answer",
-            ConnectStage::Tunnel => "the proxy's answer to CONNECT",
+            ConnectStage::Tunnel => "the proxy to answer CONNECT",
             ConnectStage::Handshake => "the TLS handshake",
             ConnectStage::Custom(stage) => stage,
         })
     }
 }
 
-/// There is no way to the address from here. Twisted: `NoRouteError`.
+/// The network has no route to the address. Twisted: `NoRouteError`.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct NoRoute {
     /// The address that cannot be reached.
     pub address: Address,
-    /// What the operating system said.
+    /// The error of the operating system.
     pub source: io::Error,
     /// The other addresses of the same name, which failed too.
     pub others: Vec<FailedAttempt>,
+}
+
+impl NoRoute {
+    /// Creates the error for one address.
+    pub fn new(address: impl Into<Address>, source: io::Error) -> NoRoute {
+        NoRoute { address: address.into(), source, others: Vec::new() }
+    }
 }
 
 impl fmt::Display for NoRoute {
@@ -234,13 +266,21 @@ impl Error for NoRoute {
     }
 }
 
-/// The name has no address, or could not be looked up. Twisted: `DNSLookupError`.
+/// The name has no address, or the lookup failed. Twisted: `DNSLookupError`.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct DnsLookupError {
     /// The name.
     pub host: String,
-    /// What the look-up said; none when it gave an empty list.
+    /// The error of the lookup; `None` if it returned an empty list.
     pub source: Option<io::Error>,
+}
+
+impl DnsLookupError {
+    /// Creates the error for a name, such as in a [`Resolver`](crate::Resolver).
+    pub fn new(host: impl Into<String>, source: Option<io::Error>) -> DnsLookupError {
+        DnsLookupError { host: host.into(), source }
+    }
 }
 
 impl fmt::Display for DnsLookupError {
@@ -259,16 +299,24 @@ impl Error for DnsLookupError {
     }
 }
 
-/// Connecting failed in a way that has no error of its own: no descriptor left, the local address taken, no such
-/// UNIX socket. Twisted: `ConnectError`.
+/// Connecting failed for another reason, such as a lack of file descriptors, a local address in use, or a
+/// missing UNIX socket. Twisted: `ConnectError`.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ConnectFailed {
-    /// What was to be connected to.
+    /// The address of the target.
     pub address: Address,
-    /// What the operating system said.
+    /// The error of the operating system.
     pub source: io::Error,
     /// The other addresses of the same name, which failed too.
     pub others: Vec<FailedAttempt>,
+}
+
+impl ConnectFailed {
+    /// Creates the error for one address.
+    pub fn new(address: impl Into<Address>, source: io::Error) -> ConnectFailed {
+        ConnectFailed { address: address.into(), source, others: Vec::new() }
+    }
 }
 
 impl fmt::Display for ConnectFailed {
@@ -283,11 +331,12 @@ impl Error for ConnectFailed {
     }
 }
 
-/// A service did not get a connection in the number of attempts that the caller was ready to wait for. Its source is
-/// the last failure.
+/// A [`Reconnecting`](crate::Reconnecting) service did not connect within the number of attempts that the
+/// caller allowed. Its source is the last failure.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ConnectAttemptsFailed {
-    /// The failures counted.
+    /// The number of failed attempts.
     pub failures: u32,
     source: Arc<dyn Error + Send + Sync>,
 }
@@ -300,7 +349,8 @@ impl ConnectAttemptsFailed {
 
 impl fmt::Display for ConnectAttemptsFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no connection after {} failures: {}", self.failures, self.source)
+        let attempts = if self.failures == 1 { "attempt" } else { "attempts" };
+        write!(f, "no connection after {} failed {attempts}: {}", self.failures, self.source)
     }
 }
 
@@ -310,12 +360,13 @@ impl Error for ConnectAttemptsFailed {
     }
 }
 
-/// An address that an attempt to connect to a name tried without success, besides the address that the error names.
+/// Another address of a name that failed too, beside the address that the error names.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FailedAttempt {
     /// The address.
     pub address: Address,
-    /// Why it failed, such as `refused`.
+    /// The reason, such as `refused`.
     pub reason: String,
 }
 
@@ -342,10 +393,10 @@ impl fmt::Display for FailedAttempt {
     }
 }
 
-/// How many other addresses an error prints. A name can have thousands.
+/// The number of other addresses that an error prints. A name can have thousands.
 const PRINTED: usize = 8;
 
-/// The other addresses, as the end of an error's text.
+/// Displays the other addresses at the end of an error message.
 struct Others<'a>(&'a [FailedAttempt]);
 
 impl fmt::Display for Others<'_> {
@@ -362,22 +413,18 @@ impl fmt::Display for Others<'_> {
     }
 }
 
-/// The failure for an error of the operating system about connecting to `address`.
+/// Converts an error of the operating system about connecting to `address`.
 pub(crate) fn connect_failure(address: Address, source: io::Error) -> Failure {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
-    let others = Vec::new();
     match source.kind() {
-        ConnectionRefused => ConnectRefused { address, others }.into(),
-        TimedOut => {
-            let (target, stage) = (address.to_string(), ConnectStage::Answer);
-            ConnectTimedOut { target, stage, after: None, others }.into()
-        }
-        HostUnreachable | NetworkUnreachable => NoRoute { address, source, others }.into(),
-        _ => ConnectFailed { address, source, others }.into(),
+        ConnectionRefused => ConnectRefused::new(address).into(),
+        TimedOut => ConnectTimedOut::new(address.to_string(), ConnectStage::Answer, None).into(),
+        HostUnreachable | NetworkUnreachable => NoRoute::new(address, source).into(),
+        _ => ConnectFailed::new(address, source).into(),
     }
 }
 
-/// The same failure to connect, with the other addresses that failed.
+/// Adds the other addresses that failed to a failure to connect.
 pub(crate) fn beside(failure: Failure, others: Vec<FailedAttempt>) -> Failure {
     let failure = match failure.trap::<ConnectRefused>() {
         Ok(refused) => return ConnectRefused { others, ..refused }.into(),
@@ -399,11 +446,19 @@ pub(crate) fn beside(failure: Failure, others: Vec<FailedAttempt>) -> Failure {
 
 /// The address cannot be listened on. Twisted: `CannotListenError`.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct CannotListen {
     /// The address.
     pub address: Address,
-    /// What the operating system said.
+    /// The error of the operating system.
     pub source: io::Error,
+}
+
+impl CannotListen {
+    /// Creates the error for an address.
+    pub fn new(address: impl Into<Address>, source: io::Error) -> CannotListen {
+        CannotListen { address: address.into(), source }
+    }
 }
 
 impl fmt::Display for CannotListen {

@@ -175,11 +175,11 @@ pub(crate) fn resolve(handle: &Handle, host: &str, port: u16) -> Deferred<Vec<So
     let (name, host) = (host.to_owned(), host.to_owned());
     let found = handle.defer_to_lookup_thread(move || match (name.as_str(), port).to_socket_addrs() {
         Ok(found) => Ok(found.collect()),
-        Err(source) => Err(DnsLookupError { host: name, source: Some(source) }.into()),
+        Err(source) => Err(DnsLookupError::new(name, Some(source)).into()),
     });
     found.add_errback(move |failure| {
         // No thread could be started.
         let source = failure.trap::<io::Error>()?;
-        Err(DnsLookupError { host, source: Some(source) }.into())
+        Err(DnsLookupError::new(host, Some(source)).into())
     })
 }

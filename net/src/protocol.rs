@@ -1,4 +1,4 @@
-//! What a program says about one connection.
+//! Protocols: the program's code for one connection, and the factories that build them.
 
 mod conversation;
 mod framed;
@@ -16,7 +16,7 @@ pub use limits::{Limited, LimitedProtocol};
 
 use crate::{Address, ConnectionDone, Transport};
 
-/// Every type, so that a protocol is found behind `dyn Protocol`.
+/// Lets the concrete type of a `dyn Protocol` be found. Every type implements it.
 #[doc(hidden)]
 pub trait AsAny {
     fn as_any(&self) -> &dyn Any;
@@ -33,12 +33,14 @@ impl<T: 'static> AsAny for T {
     }
 }
 
-/// What happens on one connection: the program's side of a [`Transport`]. Twisted: `Protocol`.
+/// The program's code for one connection, the counterpart of a [`Transport`]. Twisted: `Protocol`.
 ///
-/// One value serves one connection. Only [`data_received`](Protocol::data_received) has to be written.
+/// One value serves one connection. Only [`data_received`](Protocol::data_received) is required.
+///
+/// # Examples
 ///
 /// ```
-/// use twistor_net::{Failure, Protocol, Transport};
+/// use twistor::prelude::*;
 ///
 /// struct Echo;
 ///
@@ -50,66 +52,68 @@ impl<T: 'static> AsAny for T {
 /// }
 /// ```
 ///
-/// # Ordering
-///
-/// `connection_made` comes first and once, `connection_lost` last and once. All that the peer sent before it closed
-/// comes before the end of the data, and that before the loss.
-///
 /// # Errors
 ///
-/// An `Err` from a method closes this connection, and is the reason that `connection_lost` gets. What was written
-/// before is sent first, so a protocol can say goodbye; nothing more is read. `?` turns any error into a [`Failure`].
+/// An `Err` from a method closes this connection and becomes the reason of `connection_lost`. Data written
+/// before is still sent, so a protocol can send a last message; nothing more is read. `?` converts any error
+/// into a [`Failure`].
 ///
 /// # Panics
 ///
-/// A panic resets this connection at once, with [`HandlerPanicked`](crate::HandlerPanicked) as the reason, and is logged.
-/// Unsent data is dropped. All others live on.
+/// A panic resets this connection at once and is logged. The reason is
+/// [`HandlerPanicked`](crate::HandlerPanicked), and unsent data is dropped. Other connections continue.
+///
+/// # Ordering
+///
+/// `connection_made` is called first and once, `connection_lost` last and once. All data that the peer sent
+/// before it closed is delivered before the end of the stream, and the end of the stream before the loss.
 ///
 /// # Re-entrancy
 ///
-/// All methods are called from the loop, never from inside one another or inside a call on the transport. So they
-/// may call anything, also on their own transport. A protocol may keep a clone of the transport; that keeps nothing
-/// alive.
+/// All methods are called from the loop, never inside one another or inside a call on the transport. So they
+/// may call anything, including methods of their own transport. A protocol may keep a clone of the transport,
+/// which does not keep the connection alive.
 ///
 /// # Dropping
 ///
-/// The protocol is dropped after `connection_lost`. A connection that is still open when its reactor stops or is dropped
-/// is lost then, with [`ConnectionLost`](crate::ConnectionLost).
+/// The protocol is dropped after `connection_lost`. A connection that is still open when its reactor stops or
+/// is dropped is lost with [`ConnectionLost`](crate::ConnectionLost).
 pub trait Protocol: AsAny + 'static {
-    /// The connection is there.
+    /// Called when the connection is established.
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())
     }
 
-    /// Some bytes came: at least one, in the order they were sent, cut anywhere; in one call 256 KiB at most.
+    /// Called with received data: 1 byte to 256 KiB, in the order in which the peer sent it, split anywhere.
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure>;
 
-    /// Reading goes on after [`pause_producing`](Transport::pause_producing) and
-    /// [`resume_producing`](Transport::resume_producing). For protocols that kept back what they had got already:
-    /// this comes before any new data. It does not come to a connection that is closing.
+    /// Called when reading continues after [`pause_producing`](Transport::pause_producing) and
+    /// [`resume_producing`](Transport::resume_producing), before any new data. A protocol that kept data
+    /// while it was paused delivers that data here. Not called on a connection that is closing.
     fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())
     }
 
-    /// The peer has sent all it will; writing still works (a half-close). Twisted: `readConnectionLost`.
+    /// Called when the peer has ended its half of the connection. Writing still works. Twisted:
+    /// `readConnectionLost`.
     ///
-    /// Unless this is overridden, the connection is closed: it returns [`ConnectionDone`], so what was written is
-    /// still sent. One that is overridden and returns `Ok(())` leaves the connection open for writing, until
+    /// By default, this returns [`ConnectionDone`], so the connection closes after everything written is
+    /// sent. An implementation that returns `Ok(())` leaves the connection open for writing until
     /// `lose_connection`.
     fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Err(ConnectionDone.into())
     }
 
-    /// The peer takes nothing more, such as after a reset, but there may still be data to read. All data that has
-    /// arrived is delivered first, however slowly it is read, then comes `connection_lost`. Twisted:
-    /// `writeConnectionLost`.
+    /// Called when nothing more can be sent, such as after a reset, while received data may still be unread.
+    /// All data that has arrived is delivered first, at the reader's pace, then `connection_lost` is called.
+    /// Twisted: `writeConnectionLost`.
     ///
-    /// For protocols that do work for the peer and want to stop it early. The transport ignores writes from here on;
-    /// [`Transport::drained`] has failed and a producer was stopped. To give up the rest of the data, call
-    /// [`Transport::lose_connection`]. By default, this does nothing. It is not called after this side has closed the
+    /// This is for protocols that stop their work for the peer early. The transport ignores writes from here
+    /// on; [`Transport::drained`] has failed and a producer was stopped. To skip the rest of the data, call
+    /// [`Transport::lose_connection`]. Does nothing by default. Not called after this side has closed the
     /// connection or its writing half.
     fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
@@ -117,13 +121,16 @@ pub trait Protocol: AsAny + 'static {
     }
 
     /// Returns the part of this protocol that has the given type, for [`Transport::enter`] and
-    /// [`Transport::deliver`]. Default: none.
+    /// [`Transport::deliver`]. Default: `None`.
     ///
-    /// A protocol that wraps another implements it, with [`part_of`]. The protocol itself need not be returned.
+    /// A protocol that wraps another one implements this with [`part_of`]. It need not return itself.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use std::any::{Any, TypeId};
-    /// use twistor_net::{Failure, Protocol, Transport, part_of};
+    /// use twistor::net::part_of;
+    /// use twistor::prelude::*;
     ///
     /// struct Logged<P>(P);
     ///
@@ -143,17 +150,20 @@ pub trait Protocol: AsAny + 'static {
         None
     }
 
-    /// Returns the bytes that were received and that this protocol has not used, and forgets them. Default: none.
+    /// Returns and removes the received bytes that this protocol has not used. Default: none.
     ///
-    /// It is called when the connection is [released](Transport::release): its next owner receives these bytes first. A
-    /// protocol that keeps received bytes implements it, and one that wraps another passes the call on.
+    /// Called when the connection is [released](Transport::release): its next owner receives these bytes first. A
+    /// protocol that keeps received bytes implements it; a wrapper passes the call on to the inner protocol.
     fn unread(&mut self) -> Vec<u8> {
         Vec::new()
     }
 
-    /// The connection is gone. The reason is [`ConnectionDone`] when it was closed in order, else what went wrong:
-    /// [`ConnectionLost`](crate::ConnectionLost), [`ConnectionAborted`](crate::ConnectionAborted), or the failure of
-    /// one of these methods.
+    /// Called when the connection has ended. The reason is [`ConnectionDone`] after a clean close, and
+    /// otherwise the error: [`ConnectionLost`](crate::ConnectionLost),
+    /// [`ConnectionAborted`](crate::ConnectionAborted), or the failure of one of these methods. After a
+    /// [release](Transport::release) it is [`ConnectionReleased`](crate::ConnectionReleased).
+    ///
+    /// # Panics
     ///
     /// A panic here is logged.
     fn connection_lost(&mut self, reason: Failure) {
@@ -200,24 +210,24 @@ impl<P: Protocol + ?Sized> Protocol for Box<P> {
     }
 }
 
-/// Makes a protocol for each connection that a listener accepts. Twisted: `Factory`.
+/// Builds a protocol for each connection that a listener accepts. Twisted: `Factory`.
 ///
-/// A closure that takes the peer's [`Address`] and returns a protocol is one: `|_peer| Echo`. Implement the trait to
-/// refuse connections, or to choose among kinds of protocols (with `Box<dyn Protocol>`).
+/// A closure that takes the peer's [`Address`] and returns a protocol is a factory: `|_peer| Echo`. Implement
+/// the trait to refuse connections, or to choose among several protocols (with `Box<dyn Protocol>`).
 ///
 /// # Panics
 ///
-/// A panic in `build_protocol` closes the connection that it was for; it is logged, and the listener goes on.
+/// A panic in `build_protocol` is logged and closes the new connection. The listener continues.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a protocol factory",
     label = "this is not a factory",
     note = "pass a closure that returns a protocol for each connection: `|_peer| …`"
 )]
 pub trait Factory: 'static {
-    /// The protocol of its connections.
+    /// The protocol that this factory builds.
     type Protocol: Protocol;
 
-    /// A protocol for a connection from `peer`; `None` closes it.
+    /// Builds a protocol for a connection from `peer`. `None` closes the connection.
     fn build_protocol(&mut self, peer: Address) -> Option<Self::Protocol>;
 }
 

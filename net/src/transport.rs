@@ -1,4 +1,4 @@
-//! A program's handle on one connection.
+//! The handle of a program on one connection.
 
 pub(crate) mod calls;
 pub(crate) mod connection;
@@ -25,25 +25,26 @@ use socket::Socket;
 pub use producer::{Producer, ProducerRefused};
 pub use rate::RateLimit;
 
-/// A connection, as those who write to it see it. Twisted: `ITransport`, `ITCPTransport`.
+/// A handle for writing to and controlling one connection. Twisted: `ITransport`, `ITCPTransport`.
 ///
-/// It is cheap to clone and owns nothing: the reactor keeps the connection, until that is lost. After the loss, all
-/// methods do nothing, and say so where they return something.
+/// It is cheap to clone. The reactor owns the connection until it is lost. After the loss, all methods do
+/// nothing, and those that return a value return false, `None` or an error.
 ///
 /// # Ordering
 ///
-/// Bytes are sent in the order in which they were written. No method waits: what the socket does not take at once is
-/// kept, without bound (see [`register_producer`](Transport::register_producer) and
-/// [`drained`](Transport::drained)), and sent as the peer reads.
+/// Bytes are sent in the order in which they are written. No method blocks: bytes that the socket does not
+/// take at once are kept in memory without limit, and sent as the peer reads. For backpressure, see
+/// [`register_producer`](Transport::register_producer) and [`drained`](Transport::drained).
 ///
 /// # Re-entrancy
 ///
-/// Only [`enter`](Transport::enter) and [`deliver`](Transport::deliver) call into a protocol, and into one that is
-/// running only when that returns. So each method may be called anywhere, also in the protocol's own methods.
+/// Every method may be called anywhere, including in the protocol's own methods. Only
+/// [`enter`](Transport::enter) and [`deliver`](Transport::deliver) call into a protocol, and they wait until
+/// a running method returns.
 ///
 /// # Dropping
 ///
-/// Dropping a handle, even the last, changes nothing about the connection.
+/// Dropping a handle, even the last one, does not affect the connection.
 #[derive(Clone)]
 pub struct Transport {
     connection: Weak<Connection<dyn Protocol>>,
@@ -55,78 +56,89 @@ impl Transport {
         Transport { connection: Rc::downgrade(connection) }
     }
 
-    /// The transport of no connection.
+    /// Returns the transport of a connection that is already lost.
     #[cfg(feature = "http")]
     pub(crate) fn lost() -> Transport {
         let connection: Weak<Connection<Box<dyn Protocol>>> = Weak::new();
         Transport { connection }
     }
 
-    /// Sends bytes. Whether they were taken: false after [`lose_connection`](Transport::lose_connection) (unless a
-    /// registered producer is still at it), after the half-close, and after the loss; then they are ignored.
+    /// Sends `data`. Returns false if the data is ignored: after
+    /// [`lose_connection`](Transport::lose_connection) (unless a registered producer is still active), after
+    /// the half-close, and after the loss.
     ///
-    /// Bytes that were taken can still be lost with the connection.
+    /// Data that was accepted can still be lost with the connection.
     #[inline]
     pub fn write(&self, data: &[u8]) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.write(data))
     }
 
-    /// Sends bytes it is given to keep: what cannot be sent at once is not copied. Returns what
-    /// [`write`](Transport::write) does.
+    /// Sends `data` and keeps the vector, so that unsent bytes are not copied. Returns the same as
+    /// [`write`](Transport::write).
     pub fn write_vec(&self, data: Vec<u8>) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.write_vec(data))
     }
 
-    /// Sends several pieces behind one another with one system call where possible, such as a head and a body.
-    /// Returns what [`write`](Transport::write) does. Twisted: `writeSequence`.
+    /// Sends several slices, such as a head and a body, one after another, with one system call if possible.
+    /// Returns the same as [`write`](Transport::write). Twisted: `writeSequence`.
     pub fn write_slices(&self, slices: &[&[u8]]) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.write_slices(slices))
     }
 
-    /// Sends `payload` as one frame: a line, a netstring, a message with its length in front. Returns what
-    /// [`write`](Transport::write) does. Twisted: `sendLine`, `sendString`.
+    /// Sends `payload` as one frame, such as a line, a netstring or a length-prefixed message. Returns the
+    /// same as [`write`](Transport::write). Twisted: `sendLine`, `sendString`.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`] if the framing cannot represent the payload: see [`Framing::encode`]. Nothing is sent then.
+    ///
+    /// # Examples
     ///
     /// ```
-    /// use twistor_net::framing::{FrameError, Netstrings};
-    /// use twistor_net::Transport;
+    /// use twistor::net::Transport;
+    /// use twistor::net::framing::{FrameError, Netstrings};
     ///
     /// fn greet(transport: &Transport) -> Result<(), FrameError> {
     ///     transport.write_frame(&Netstrings::new(), b"hello")?; // 5:hello,
     ///     Ok(())
     /// }
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`FrameError`] when this framing has no such frame: see [`Framing::encode`]. Then nothing is sent.
     pub fn write_frame(&self, framing: &impl Framing, payload: &[u8]) -> Result<bool, FrameError> {
         let mut frame = Vec::new();
         framing.encode(payload, &mut frame)?;
         Ok(self.write_vec(frame))
     }
 
-    /// Closes the connection once everything written is sent and a registered producer has unregistered. What the
-    /// peer sends from now on is thrown away. Twisted: `loseConnection`.
+    /// Closes the connection once everything written is sent and a registered producer is unregistered. Data
+    /// that arrives from now on is discarded. Twisted: `loseConnection`.
     ///
-    /// A peer that never reads keeps it open; [`abort_connection`](Transport::abort_connection) does not wait. One that
-    /// sends while it is being closed would be answered with a reset, which can cost it the last bytes of what it was
-    /// sent; its end is waited for then, five seconds and 16 MiB at most. For one that is known to go on sending, though
-    /// nothing of it may be there yet, there is [`lose_connection_lingering`](Transport::lose_connection_lingering).
+    /// A peer that never reads keeps the connection open. [`abort_connection`](Transport::abort_connection)
+    /// does not wait.
+    ///
+    /// Closing a socket while the peer is sending makes the operating system reset the connection, which can
+    /// destroy the last bytes on their way to the peer. So if data arrives during the close, this side ends
+    /// its half and waits until the peer ends its own, for at most five seconds and 16 MiB of discarded data.
+    /// If the peer is known to be sending, but no data has arrived yet, use
+    /// [`lose_connection_lingering`](Transport::lose_connection_lingering).
     pub fn lose_connection(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.lose_connection();
         }
     }
 
-    /// As [`lose_connection`](Transport::lose_connection), of a peer that is in the middle of sending, such as one whose
-    /// message is refused before it has come whole: when all is sent, this half ends, and what still comes is thrown
-    /// away until the peer ends its half too, five seconds and 16 MiB at most. So it can read all it was sent, if it
-    /// reads at all. nginx: `lingering_close`.
+    /// Closes the connection as [`lose_connection`](Transport::lose_connection) does, for a peer that is
+    /// still sending, such as one whose message is refused before it is complete. nginx: `lingering_close`.
     ///
-    /// `connection_lost` comes that much later, also where the peer has nothing more to say but does not close.
+    /// When everything is sent, this side ends its half. It discards incoming data until the peer ends its
+    /// half too, for at most five seconds and 16 MiB. So the peer can read everything that was sent to it.
+    ///
+    /// `connection_lost` is called only after that wait, even if the peer has nothing more to send but does
+    /// not close.
+    ///
+    /// # Examples
     ///
     /// ```
-    /// use twistor_net::{Failure, Protocol, Transport};
+    /// use twistor::prelude::*;
     ///
     /// struct Short(usize);
     ///
@@ -148,38 +160,55 @@ impl Transport {
         }
     }
 
-    /// Ends the connection now, and throws away what was not sent. TCP tells the peer by a reset. Twisted:
-    /// `abortConnection`.
+    /// Resets the connection now and drops unsent data. Twisted: `abortConnection`.
     ///
-    /// `connection_lost` follows from the loop, with [`ConnectionAborted`](crate::ConnectionAborted).
+    /// The loop then calls `connection_lost` with [`ConnectionAborted`](crate::ConnectionAborted).
     pub fn abort_connection(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.abort_connection();
         }
     }
 
-    /// Ends the connection now for a reason of the program's own, and throws away what was not sent.
+    /// Ends the connection now with the reason `reason`, and drops unsent data.
     ///
-    /// `connection_lost` follows from the loop, with that reason. From inside the protocol's own methods, returning
-    /// the reason as an `Err` does the same after sending the rest.
+    /// The loop then calls `connection_lost` with that reason. A protocol's method that returns the reason as
+    /// an `Err` ends the connection too, after unsent data is sent.
     pub fn fail_connection(&self, reason: impl Into<Failure>) {
         if let Some(connection) = self.connection.upgrade() {
             connection.fail_connection(reason.into());
         }
     }
 
-    /// Calls `visit` with this connection's protocol: with the protocol itself, or with the part of it that has the type
-    /// `P`, which is inferred from the closure. Whether it was or will be called: false when the connection is lost or
-    /// being aborted.
+    /// Calls `visit` with the protocol of this connection, or with the part of it that has the type `P`. `P`
+    /// is inferred from the closure. Returns whether `visit` was or will be called: false if the connection
+    /// is lost or being aborted.
     ///
-    /// This is the way back into `&mut self` from outside: from a timer, from another connection, from the callback of a
-    /// Deferred (see [`deliver`](Transport::deliver)). Wrappers such as [`Framed`](crate::Framed) and
-    /// [`IdleTimeout`](crate::IdleTimeout) are looked through: see [`Protocol::part`].
+    /// This gives a timer, another connection or the callback of a Deferred (see
+    /// [`deliver`](Transport::deliver)) access to `&mut self`. Wrappers such as [`Framed`](crate::Framed) and
+    /// [`IdleTimeout`](crate::IdleTimeout) pass the visit on to the inner protocol: see [`Protocol::part`].
+    ///
+    /// # Errors
+    ///
+    /// An error that the visit returns ends this connection, like an error of a method of its protocol. So
+    /// does a protocol without a part of the type `P`; see [`require_part`](Transport::require_part).
+    ///
+    /// # Panics
+    ///
+    /// A panic of the visit resets this connection, like a panic of a method of its protocol. It does not
+    /// reach the caller.
+    ///
+    /// # Ordering
+    ///
+    /// The visit runs before this method returns if the protocol is free and no other visit waits. Otherwise
+    /// it runs after the other visits, as soon as the running method returns. Nested visits are at most 16
+    /// deep; deeper ones run from the loop.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use std::cell::RefCell;
     /// use std::rc::Rc;
-    /// use twistor_net::{Failure, Protocol, Transport};
+    /// use twistor::prelude::*;
     ///
     /// struct Member {
     ///     room: Rc<RefCell<Vec<Transport>>>,
@@ -205,22 +234,6 @@ impl Transport {
     ///     }
     /// }
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// An error that the visit returns ends this connection, like an error of a method of its protocol. So does a
-    /// protocol that has no part of this type; see [`require_part`](Transport::require_part).
-    ///
-    /// # Panics
-    ///
-    /// A panic of the visit resets this connection, like a panic of a method of its protocol. It does not reach the
-    /// caller.
-    ///
-    /// # Ordering
-    ///
-    /// The visit runs before this returns if the protocol is free and no other visit waits. Otherwise it runs after the
-    /// others, as soon as the method that is running returns. Visits that run inside one another are at most 16 deep;
-    /// one beyond that runs from the loop.
     pub fn enter<P: 'static>(
         &self,
         visit: impl FnOnce(&mut P, &Transport) -> Result<(), Failure> + 'static,
@@ -230,14 +243,14 @@ impl Transport {
         })
     }
 
-    /// Calls `then` with this connection's protocol and the result of `deferred` when that fires, as by
-    /// [`enter`](Transport::enter). When the connection is lost before, `deferred` is cancelled, and `then` is not
-    /// called.
+    /// Calls `then` with the protocol of this connection and the result of `deferred`, when it fires, in the
+    /// same way as [`enter`](Transport::enter). If the connection is lost first, `deferred` is cancelled and
+    /// `then` is not called.
+    ///
+    /// # Examples
     ///
     /// ```
-    /// use twistor_deferred::Deferred;
-    /// use twistor_net::framing::Lines;
-    /// use twistor_net::{Failure, FrameReceiver, Transport};
+    /// use twistor::prelude::*;
     ///
     /// struct Finger(Box<dyn Fn(&[u8]) -> Deferred<String>>);
     ///
@@ -273,41 +286,25 @@ impl Transport {
         }
     }
 
-    /// Ends the connection with an error unless [`enter`](Transport::enter) can reach a protocol of this type, as it
-    /// cannot where a wrapper does not implement [`Protocol::part`]. A protocol that relies on visits calls this in its
-    /// `connection_made`, with `Self`, so that such a wrapper is found at the first connection.
+    /// Ends the connection with an error if [`enter`](Transport::enter) cannot reach a protocol of the type
+    /// `P`, as with a wrapper that does not implement [`Protocol::part`]. A protocol that relies on visits
+    /// calls this in its `connection_made`, with `Self`, so that such a wrapper is found at the first
+    /// connection.
     pub fn require_part<P: 'static>(&self) {
         self.enter(|_: &mut P, _| Ok(()));
     }
 
-    /// Takes the connection away from its protocol and returns it, TLS included, to run another protocol on it or to hand
-    /// it to other code. This transport has lost the connection from here on.
+    /// Takes the connection away from its protocol and returns it, with or without TLS, to run another protocol on
+    /// it or to pass it to other code. For this transport, the connection is lost from here on.
     ///
-    /// What belongs to the connection goes with it: the bytes that are not yet sent, which go out before any that the next
-    /// protocol writes, with the [`drained`](Transport::drained) that wait for them, and rate limits. The next protocol
-    /// is notified of the peer's end, and of broken writing, even if the old one was notified before. Bytes that were
-    /// received and not used go to the next protocol first: those of [`Framed`](crate::Framed) and
+    /// State of the connection moves with it: rate limits, and unsent bytes with the [`drained`](Transport::drained)
+    /// that wait for them. They are sent before any bytes of the next protocol. The next protocol is notified of the
+    /// peer's end of stream, and of broken writing, even if the old one was notified before. Received bytes that were
+    /// not used go to the next protocol first: those of [`Framed`](crate::Framed) and
     /// [`Conversation`](crate::Conversation), and those that [`Protocol::unread`] returns or [`Stream::put_back`] adds.
     ///
-    /// What belongs to the protocol ends: a registered producer is stopped, pending
-    /// [deliveries](Transport::deliver) are cancelled, and a pause and the high-water mark are forgotten.
-    ///
-    /// ```
-    /// use twistor_net::{Failure, FrameReceiver, Protocol, Transport};
-    /// use twistor_reactor::Handle;
-    ///
-    /// struct Ask<P>(Handle, Option<P>);
-    ///
-    /// impl<P: Protocol> FrameReceiver for Ask<P> {
-    ///     fn frame_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
-    ///         if let (b"BINARY", Some(protocol)) = (line, self.1.take()) {
-    ///             // What follows this line belongs to that protocol.
-    ///             transport.release()?.run(&self.0, protocol)?;
-    ///         }
-    ///         Ok(())
-    ///     }
-    /// }
-    /// ```
+    /// State of the protocol ends: a registered producer is stopped, pending [deliveries](Transport::deliver) are
+    /// cancelled, and a pause and the high-water mark are reset.
     ///
     /// # Errors
     ///
@@ -315,40 +312,61 @@ impl Transport {
     ///
     /// # Ordering
     ///
-    /// [`Protocol::unread`] is called before this returns or, if the protocol is running, as soon as its method returns.
-    /// `connection_lost` follows from the loop, with [`ConnectionReleased`](crate::ConnectionReleased) or an error that a
-    /// running method returns.
+    /// [`Protocol::unread`] is called before this returns or, if the protocol is running, as soon as its method
+    /// returns. `connection_lost` follows from the loop, with [`ConnectionReleased`](crate::ConnectionReleased) or
+    /// with an error that a running method returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use twistor::prelude::*;
+    ///
+    /// struct Ask<P>(Handle, Option<P>);
+    ///
+    /// impl<P: Protocol> FrameReceiver for Ask<P> {
+    ///     fn frame_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
+    ///         if let (b"BINARY", Some(protocol)) = (line, self.1.take()) {
+    ///             // The bytes after this line belong to that protocol.
+    ///             transport.release()?.run(&self.0, protocol)?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
     pub fn release(&self) -> io::Result<Stream> {
         self.connection.upgrade().ok_or(io::ErrorKind::NotConnected)?.release()
     }
 
-    /// Ends the writing half once everything written is sent and a registered producer has unregistered: the peer
-    /// sees the end of the data. Reading goes on until the peer ends its half too. Twisted: `loseWriteConnection`.
+    /// Ends the writing half once everything written is sent and a registered producer is unregistered. The
+    /// peer sees the end of the stream. Reading continues until the peer ends its half too. Twisted:
+    /// `loseWriteConnection`.
     pub fn lose_write_connection(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.lose_write_connection();
         }
     }
 
-    /// Stops reading: no more data comes until [`resume_producing`](Transport::resume_producing), and the peer will
-    /// be held up. A reset is still reported to [`write_connection_lost`](Protocol::write_connection_lost); the loss, as
-    /// the end of the data, comes after the unread data, or at once if there is none. Nothing happens to a connection
-    /// that is being closed, whose data is thrown away. Twisted: `pauseProducing`.
+    /// Stops reading until [`resume_producing`](Transport::resume_producing), so that the peer is held up.
+    /// Twisted: `pauseProducing`.
+    ///
+    /// A reset is still reported to [`write_connection_lost`](Protocol::write_connection_lost). The loss,
+    /// like the end of the stream, is reported after the unread data is delivered, or at once if there is
+    /// none. Pausing has no effect on a connection that is being closed, whose incoming data is discarded.
     pub fn pause_producing(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.pause_reading();
         }
     }
 
-    /// Reads again: the loop calls [`reading_resumed`](Protocol::reading_resumed), then gives it data. Twisted:
-    /// `resumeProducing`.
+    /// Reads again. The loop calls [`reading_resumed`](Protocol::reading_resumed), then delivers data.
+    /// Twisted: `resumeProducing`.
     pub fn resume_producing(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.resume_reading();
         }
     }
 
-    /// Has one read give no more than [`LITTLE`](scratch::LITTLE), for a protocol that may have to keep it.
+    /// Limits each read to [`LITTLE`](scratch::LITTLE) bytes, for a protocol that may have to keep the data.
     #[cfg(feature = "http")]
     pub(crate) fn read_little(&self) {
         if let Some(connection) = self.connection.upgrade() {
@@ -356,7 +374,7 @@ impl Transport {
         }
     }
 
-    /// Has the next read give as much as there is nevertheless.
+    /// Lets the next read return all available data, despite [`read_little`](Transport::read_little).
     #[cfg(feature = "http")]
     pub(crate) fn read_much(&self) {
         if let Some(connection) = self.connection.upgrade() {
@@ -364,61 +382,64 @@ impl Transport {
         }
     }
 
-    /// Whether reading is paused.
+    /// Returns whether reading is paused.
     pub fn is_paused(&self) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.is(Flags::PAUSED))
     }
 
-    /// Whether nothing more can be sent for good: this side closes the connection, writing is broken, or the connection
-    /// is lost. After a reset, data that has arrived before is still to be received.
+    /// Returns whether nothing more can be sent: this side closes the connection, writing is broken, or the
+    /// connection is lost. After a reset, data that has already arrived is still delivered.
     pub fn is_closing(&self) -> bool {
         let closing = Flags::CLOSING.or(Flags::DOOMED).or(Flags::BROKEN).or(Flags::LOST);
         self.connection.upgrade().is_none_or(|connection| connection.is(closing))
     }
 
-    /// Whether the protocol may still be given data.
+    /// Returns whether data may still be delivered to the protocol.
     pub(crate) fn delivers(&self) -> bool {
         let over = Flags::CLOSING.or(Flags::DOOMED).or(Flags::LOST);
         self.connection.upgrade().is_some_and(|connection| !connection.is(over))
     }
 
-    /// How many bytes the operating system has taken, modulo 2^32.
+    /// Returns the number of bytes that the operating system has taken, modulo 2^32.
     pub(crate) fn sent_bytes(&self) -> u32 {
         self.connection.upgrade().map_or(0, |connection| connection.sent_bytes())
     }
 
-    /// Delays the loss of a paused connection until reading is resumed. For protocols that keep data themselves while they
-    /// are paused, as [`Framed`](crate::Framed) keeps frames: after a reset, a paused connection with nothing left to
-    /// read would be lost at once, before the kept data is used.
+    /// Delays the loss of a paused connection until reading is resumed.
+    ///
+    /// This is for protocols that keep data while they are paused, as [`Framed`](crate::Framed) keeps frames.
+    /// Without it, a paused connection with nothing left to read is lost at once after a reset, before the
+    /// kept data is used.
     pub fn keep_back(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.set(Flags::LOSS_HELD);
         }
     }
 
-    /// Whether the connection is lost.
+    /// Returns whether the connection is lost.
     pub fn is_lost(&self) -> bool {
         self.connection.upgrade().is_none_or(|connection| connection.is(Flags::LOST))
     }
 
-    /// Has `producer` paused when more than the high-water mark waits to be sent, and resumed when all is sent.
-    /// Twisted: `registerProducer(producer, streaming=True)`.
+    /// Registers a push producer: it is paused when more bytes wait to be sent than the high-water mark
+    /// allows, and resumed when everything is sent. Twisted: `registerProducer(producer, streaming=True)`.
     ///
     /// A connection that is being closed stays open until the producer is unregistered.
     ///
     /// # Errors
     ///
-    /// [`ProducerRefused`] when there is a producer already, or the connection is closing.
+    /// [`ProducerRefused`] if another producer is registered, or the connection is closing.
     pub fn register_producer(&self, producer: impl Producer) -> Result<(), ProducerRefused> {
         self.register(Rc::new(producer), false)
     }
 
-    /// Has `producer` resumed, from the loop, whenever nothing waits to be sent; each time it writes one piece, and
-    /// unregisters after the last. Twisted: `registerProducer(producer, streaming=False)`.
+    /// Registers a pull producer: it is resumed from the loop whenever nothing waits to be sent. Each time it
+    /// writes one piece, and after the last piece it unregisters. Twisted: `registerProducer(producer,
+    /// streaming=False)`.
     ///
     /// # Errors
     ///
-    /// As [`register_producer`](Transport::register_producer).
+    /// The same as of [`register_producer`](Transport::register_producer).
     pub fn register_pull_producer(&self, producer: impl Producer) -> Result<(), ProducerRefused> {
         self.register(Rc::new(producer), true)
     }
@@ -428,29 +449,32 @@ impl Transport {
         connection.register_producer(producer, pull)
     }
 
-    /// The producer has nothing more to say. Without one, nothing happens. Twisted: `unregisterProducer`.
+    /// Unregisters the producer, which has no more data. Does nothing if none is registered. Twisted:
+    /// `unregisterProducer`.
     pub fn unregister_producer(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.unregister_producer();
         }
     }
 
-    /// Sets how many bytes may wait to be sent before a producer is paused; 65,536 if never set. If more wait already,
-    /// a push producer is paused before this returns; one that is paused is resumed when all is sent, whatever the mark.
+    /// Sets the number of bytes that may wait to be sent before a push producer is paused. Default: 65,536.
+    ///
+    /// If more bytes wait already, the producer is paused before this method returns. A paused producer is
+    /// resumed when everything is sent, whatever the mark.
     pub fn set_high_water_mark(&self, bytes: usize) {
         if let Some(connection) = self.connection.upgrade() {
             connection.set_high_water_mark(bytes);
         }
     }
 
-    /// Reads no faster than this from now on; the peer is held up. Several connections may share one limit.
+    /// Limits the rate of reading. The peer is held up. Several connections may share one limit.
     pub fn limit_reading(&self, limit: &RateLimit) {
         if let Some(connection) = self.connection.upgrade() {
             connection.limit_reading(Some(limit.clone()));
         }
     }
 
-    /// Sends no faster than this from now on; what is written faster waits, and pauses a producer. Several
+    /// Limits the rate of sending. Data that is written faster waits, and pauses a producer. Several
     /// connections may share one limit.
     pub fn limit_writing(&self, limit: &RateLimit) {
         if let Some(connection) = self.connection.upgrade() {
@@ -458,7 +482,7 @@ impl Transport {
         }
     }
 
-    /// Reads and sends as fast as it can again.
+    /// Removes the limits of reading and sending.
     pub fn lift_limits(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.limit_reading(None);
@@ -466,26 +490,28 @@ impl Transport {
         }
     }
 
-    /// How many bytes wait to be sent, in this process; what the operating system holds is not counted.
+    /// Returns the number of bytes that wait in this process to be sent. Bytes that the operating system
+    /// holds are not counted.
     pub fn buffered(&self) -> usize {
         self.connection.upgrade().map_or(0, |connection| connection.buffered())
     }
 
-    /// Whether the operating system has taken everything written so far.
+    /// Returns whether the operating system has taken everything written so far.
     #[cfg(feature = "http")]
     pub(crate) fn is_sent(&self) -> bool {
         self.connection.upgrade().is_none_or(|connection| connection.is_sent())
     }
 
-    /// Asks the socket of a connection that expects nothing. Returns false if something has arrived, the peer has
-    /// closed, or the connection is lost; the connection must not be read afterwards.
+    /// Returns whether the socket is silent, for a connection on which nothing is expected: false if data has
+    /// arrived, the peer has closed, or the connection is lost. The connection must not be read afterwards,
+    /// because the check can consume a byte.
     #[cfg(feature = "http")]
     pub(crate) fn is_silent(&self) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.is_silent())
     }
 
-    /// Keeps few unsent bytes in the operating system, where it allows that, so that [`buffered`](Self::buffered) shows
-    /// how far sending has come.
+    /// Keeps few unsent bytes in the operating system, where it allows that, so that
+    /// [`buffered`](Self::buffered) reflects the progress of sending.
     #[cfg(feature = "http")]
     pub(crate) fn show_progress(&self) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -499,21 +525,22 @@ impl Transport {
         }
     }
 
-    /// Whether more than the high-water mark waits to be sent.
+    /// Returns whether more bytes wait to be sent than the high-water mark allows.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.is_full())
     }
 
-    /// Fires when the operating system has taken everything written so far; at once if nothing waits.
+    /// Returns a Deferred that fires when the operating system has taken everything written so far. It has
+    /// already fired if nothing waits.
     ///
     /// # Errors
     ///
-    /// [`ConnectionLost`] or [`ConnectionAborted`](crate::ConnectionAborted), when the connection ends before.
+    /// [`ConnectionLost`] or [`ConnectionAborted`](crate::ConnectionAborted) if the connection ends first.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the wait. The data is sent all the same.
+    /// Cancelling ends the wait only. The data is still sent.
     #[track_caller]
     pub fn drained(&self) -> Deferred<()> {
         match self.connection.upgrade() {
@@ -522,17 +549,17 @@ impl Transport {
         }
     }
 
-    /// The peer's end; `None` after the loss. Twisted: `getPeer`.
+    /// Returns the address of the peer; `None` after the loss. Twisted: `getPeer`.
     pub fn peer(&self) -> Option<Address> {
         self.with_socket(Socket::peer).ok()
     }
 
-    /// This end; `None` after the loss. Twisted: `getHost`.
+    /// Returns the address of this end; `None` after the loss. Twisted: `getHost`.
     pub fn local_addr(&self) -> Option<Address> {
         self.with_socket(Socket::local_addr).ok()
     }
 
-    /// What was agreed upon with the peer, if this connection is secured by TLS; `None` if it is not, and after the
+    /// Returns the negotiated parameters of a connection secured by TLS; `None` without TLS, and after the
     /// loss.
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<crate::tls::TlsInfo> {
@@ -547,13 +574,13 @@ impl Transport {
     }
 }
 
-/// The part of a protocol that has this type.
+/// Returns the part of a protocol that has the type `P`.
 fn reach<P: 'static>(protocol: &mut dyn Protocol) -> Result<&mut P, Failure> {
     let part = part_of(protocol, TypeId::of::<P>()).and_then(|part| part.downcast_mut());
     part.ok_or_else(|| {
         let name = std::any::type_name::<P>();
         Failure::new(format!(
-            "`{name}` cannot be reached on this connection: implement `Protocol::part` for the protocol around it"
+            "`{name}` cannot be reached on this connection: implement `Protocol::part` for its wrapper"
         ))
     })
 }

@@ -140,7 +140,7 @@ fn a_peer_that_never_answers_is_timed_out() {
     assert_eq!(
         error.to_string(),
         format!(
-            "connecting to tcp:127.0.0.1:{} timed out after 20ms, waiting for an answer",
+            "connecting to tcp:127.0.0.1:{} timed out after 20ms while waiting for an answer",
             mute.address.port()
         )
     );
@@ -197,7 +197,7 @@ fn a_look_up_that_hangs_is_timed_out() {
     let failure = failure(|handle, protocol| endpoint.connect(handle, protocol));
     assert_eq!(
         failure.to_string(),
-        "connecting to tcp:some.name:1 timed out after 5ms, waiting for the addresses of its name"
+        "connecting to tcp:some.name:1 timed out after 5ms while waiting for the name lookup"
     );
     assert_eq!(failure.trap::<ConnectTimedOut>().unwrap().stage, ConnectStage::Lookup);
     // An answer that comes too late is ignored.
@@ -388,7 +388,8 @@ fn an_unknown_zone_is_named_by_the_error() {
     let endpoint: ClientEndpoint = "tcp:[fe80::1%no-such-link]:80".parse().unwrap();
     let unknown = failure(|handle, protocol| endpoint.connect(handle, protocol));
     assert!(unknown.is::<DnsLookupError>());
-    let told = "cannot resolve \"fe80::1%no-such-link\": there is no network interface \"no-such-link\" here";
+    let told =
+        "cannot resolve \"fe80::1%no-such-link\": this machine has no network interface \"no-such-link\"";
     assert_eq!(unknown.to_string(), told);
 }
 

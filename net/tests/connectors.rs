@@ -64,7 +64,7 @@ fn a_timeout_reports_the_stage_and_cancels() {
         connecting.add_both(|result| Ok(result.unwrap_err()))
     });
     assert!(cancelled.get());
-    assert_eq!(failure.to_string(), "connecting to the moon timed out after 5s, waiting for an echo");
+    assert_eq!(failure.to_string(), "connecting to the moon timed out after 5s while waiting for an echo");
     assert_eq!(failure.trap::<ConnectTimedOut>().unwrap().stage, ConnectStage::Custom("an echo"));
 }
 

@@ -45,7 +45,7 @@ fn ipv6_addresses_may_stand_in_brackets() {
     assert_eq!(client("tcp:[fe80::1%7]:80"), r"tcp:fe80\:\:1%7:80");
     assert_eq!(server("tcp:[fe80::1%7]:80"), r"tcp:80:interface=fe80\:\:1%7");
     assert_eq!(server(r"tcp:80:interface=fe80\:\:1%7"), r"tcp:80:interface=fe80\:\:1%7");
-    let unknown = "there is no network interface \"no-such-link\" here";
+    let unknown = "this machine has no network interface \"no-such-link\"";
     refused::<ServerEndpoint>("tcp:[fe80::1%no-such-link]:80", unknown, 4);
     refused::<ServerEndpoint>("tcp:80:interface=[fe80::1%no-such-link]", unknown, 17);
     refused::<ServerEndpoint>("tcp:80:interface=fe80%1", "\"fe80%1\" is not an IP address", 17);

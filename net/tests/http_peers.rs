@@ -226,7 +226,7 @@ impl Resolver for Hosts {
         if host == self.0 {
             return succeed(vec![SocketAddr::new(self.1, port)]);
         }
-        fail(DnsLookupError { host: host.to_owned(), source: None })
+        fail(DnsLookupError::new(host, None))
     }
 }
 

@@ -724,7 +724,10 @@ fn a_client_gives_up_on_a_handshake_that_stalls() {
     });
     let late = failure.trap::<ConnectTimedOut>().unwrap();
     assert_eq!(late.stage, ConnectStage::Handshake);
-    assert!(late.to_string().ends_with(" timed out after 50ms, waiting for the TLS handshake"), "{late}");
+    assert!(
+        late.to_string().ends_with(" timed out after 50ms while waiting for the TLS handshake"),
+        "{late}"
+    );
 }
 
 // P12, P6

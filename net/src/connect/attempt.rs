@@ -17,10 +17,11 @@ use crate::network;
 use crate::transport::socket::Socket;
 use crate::transport::watched::WatchedSocket;
 
-/// How long to wait when a UNIX socket's queue of connections is full; nothing announces when it is not.
+/// The wait before another attempt when a UNIX socket's queue of connections is full. The system does not
+/// report when there is space again.
 const UNIX_RETRY: Duration = Duration::from_millis(10);
 
-/// A connected socket. Cancelling closes it.
+/// Connects a socket to `address`. Cancelling closes the socket.
 pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>) -> Deferred<WatchedSocket> {
     match network::connect(handle, address, bind) {
         Ok(socket) => watch(handle, socket.into(), address.into()),
@@ -28,7 +29,7 @@ pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>
     }
 }
 
-/// As `attempt`, for a UNIX socket.
+/// Connects a UNIX socket to `path`, like [`attempt`].
 #[cfg(unix)]
 pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<WatchedSocket> {
     match network::connect_unix(handle, &path) {
@@ -43,14 +44,15 @@ pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<WatchedSo
     }
 }
 
-/// One socket on its way.
+/// A socket that is connecting.
 struct Attempt {
     address: Address,
     socket: RefCell<Option<WatchedSocket>>,
     trigger: Cell<Option<Trigger<WatchedSocket>>>,
 }
 
-/// Waits until the socket is connected. It is even if it is already, so that whatever follows runs from the loop.
+/// Waits until the socket is connected. Waits for the event even if it is connected already, so that all
+/// callbacks run from the loop.
 fn watch(handle: &Handle, mut socket: WatchedSocket, address: Address) -> Deferred<WatchedSocket> {
     let pending: Rc<OnceCell<Weak<Attempt>>> = Rc::default();
     let to_cancel = pending.clone();
@@ -79,7 +81,7 @@ impl EventHandler for Attempt {
         let outcome = match &mut *self.socket.borrow_mut() {
             None => return Progress::Drained,
             Some(watched) => match connected(&watched.socket) {
-                // Announced too early; the real event is still to come.
+                // The event came early. Another one will report the connection.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected && !ready.is_error() => {
                     return Progress::Drained;
                 }
@@ -98,9 +100,9 @@ impl EventHandler for Attempt {
     }
 }
 
-/// Whether a socket is connected, or its own error where it is not.
+/// Returns the socket's error unless it is connected.
 fn connected(socket: &Socket) -> io::Result<()> {
-    // In this order, which asks the system for no error where all is well.
+    // The error is read last, so that success costs one system call less.
     socket.check_connected().map_err(|error| socket.take_error().unwrap_or(error))
 }
 

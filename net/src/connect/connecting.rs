@@ -1,4 +1,4 @@
-//! A connection that is being made: its reactor, how far it has come, and until when it may take.
+//! The state of a connection that is being made: its reactor, stage and deadline.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -10,22 +10,23 @@ use twistor_reactor::Handle;
 
 use crate::{ConnectStage, ConnectTimedOut};
 
-/// A connection that is being made, as a [`Connect`](super::Connect) sees it.
+/// A connection that is being made, passed to a [`Connect`](super::Connect).
 ///
-/// A timeout reports the target and the stage of this moment. Clones are of the same connection.
+/// A timeout error names the target and stage of the moment when it expires. Clones refer to the same
+/// connection.
 #[derive(Clone)]
 pub struct Connecting(Rc<ConnectState>);
 
 struct ConnectState {
     handle: Handle,
-    /// Put into words only when it is reported.
+    /// Formatted only when it is reported.
     target: RefCell<Rc<dyn fmt::Display>>,
     stage: Cell<Option<ConnectStage>>,
     deadline: Cell<Option<Instant>>,
 }
 
 impl Connecting {
-    /// A connection to `target`, which errors name, that has not begun to be made.
+    /// Creates the state of a connection to `target`, which error messages name. No stage has begun yet.
     pub fn new(handle: &Handle, target: impl fmt::Display + 'static) -> Connecting {
         Connecting(Rc::new(ConnectState {
             handle: handle.clone(),
@@ -40,37 +41,38 @@ impl Connecting {
         &self.0.handle
     }
 
-    /// Notes the stage that begins now.
+    /// Records that `stage` begins now.
     pub fn enter(&self, stage: ConnectStage) {
         self.0.stage.set(Some(stage));
     }
 
-    /// Notes that the target so far, such as a proxy, is reached, and that the way on to another begins.
+    /// Records that the target so far, such as a proxy, is reached, and that connecting to the next target
+    /// begins.
     pub fn go_on(&self, target: impl fmt::Display + 'static, stage: ConnectStage) {
         self.0.target.replace(Rc::new(target));
         self.enter(stage);
     }
 
-    /// Returns the target in words.
+    /// Returns the target as text.
     pub fn target(&self) -> String {
         self.0.target.borrow().to_string()
     }
 
-    /// Returns the stage; `None` before the first.
+    /// Returns the current stage; `None` before the first one.
     pub fn stage(&self) -> Option<ConnectStage> {
         self.0.stage.get()
     }
 
-    /// Returns when the time is over; `None` if there is no limit, or [`within`](Connecting::within) has not begun.
+    /// Returns the deadline; `None` without a timeout, or before a call of [`within`](Connecting::within).
     pub fn deadline(&self) -> Option<Instant> {
         self.0.deadline.get()
     }
 
-    /// Runs `connect`, and cancels its Deferred when it takes longer than `timeout` or the run ends first.
+    /// Runs `connect`, and cancels its Deferred if it takes longer than `timeout` or the run ends first.
     ///
     /// # Errors
     ///
-    /// [`ConnectTimedOut`], with the target and the stage of that moment, or the failure of the Deferred.
+    /// [`ConnectTimedOut`] with the current target and stage, or the failure of the Deferred.
     #[track_caller]
     pub fn within<T: 'static>(
         &self,
@@ -83,7 +85,7 @@ impl Connecting {
             return deferred;
         }
         let canceller = deferred.canceller();
-        // Another Deferred, so that an unhandled failure is attributed to the caller's.
+        // A separate Deferred, so that an unhandled failure is attributed to the caller.
         let (connected, trigger) = Deferred::with_canceller({
             let canceller = canceller.clone();
             move |_| canceller.cancel()
@@ -110,11 +112,12 @@ impl Connecting {
 
     fn timed_out(&self, after: Duration) -> ConnectTimedOut {
         let stage = self.stage().unwrap_or(ConnectStage::Answer);
-        ConnectTimedOut { target: self.target(), stage, after: Some(after), others: Vec::new() }
+        ConnectTimedOut::new(self.target(), stage, Some(after))
     }
 }
 
-/// The timer's side: it cancels at the deadline, or when the run ends before it.
+/// Held by the timer. Cancels the connect at the deadline, or when the timer is dropped at the end of the
+/// run.
 struct CancelOnDrop(Canceller);
 
 impl Drop for CancelOnDrop {

@@ -1,14 +1,14 @@
-//! IP addresses as they are written, with the zone that an IPv6 address may have: `fe80::1%eth0`.
+//! IP addresses as text, with the zone that an IPv6 address may have: `fe80::1%eth0`.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
-/// The address that `host` is, with this port, unless it is a name. A zone is an interface of this machine, by its
-/// name or number.
+/// Returns the address that `host` represents, with `port`; `None` if `host` is a name. A zone is the name or
+/// number of an interface of this machine.
 ///
 /// # Errors
 ///
-/// When there is no such interface.
+/// If this machine has no such interface.
 pub(crate) fn literal(host: &str, port: u16) -> Option<io::Result<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Some(Ok(SocketAddr::new(address, port)));
@@ -17,13 +17,13 @@ pub(crate) fn literal(host: &str, port: u16) -> Option<io::Result<SocketAddr>> {
     Some(scope(zone).map(|scope| SocketAddrV6::new(address, port, 0, scope).into()))
 }
 
-/// An IPv6 address and the zone behind it.
+/// Splits an IPv6 address from its zone.
 pub(crate) fn zoned(text: &str) -> Option<(Ipv6Addr, &str)> {
     let (address, zone) = text.split_once('%')?;
     Some((address.parse().ok()?, zone)).filter(|_| !zone.is_empty())
 }
 
-/// The number of an interface. By its name, getaddrinfo tells it for any address of a link; nothing is looked up.
+/// Returns the number of an interface. getaddrinfo converts its name without any lookup on the network.
 fn scope(zone: &str) -> io::Result<u32> {
     if let Ok(number) = zone.parse() {
         return Ok(number);
@@ -33,7 +33,7 @@ fn scope(zone: &str) -> io::Result<u32> {
         Some(SocketAddr::V6(address)) => Ok(address.scope_id()),
         _ => Err(io::Error::new(
             io::ErrorKind::NotFound,
-            format!("there is no network interface {zone:?} here"),
+            format!("this machine has no network interface {zone:?}"),
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! Connecting to one of the addresses of a name.
+//! Connecting to any one of the addresses of a name.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
@@ -14,16 +14,16 @@ use crate::errors::{FailedAttempt, beside};
 use crate::transport::watched::WatchedSocket;
 use crate::{ConnectFailed, ConnectRefused, ConnectTimedOut, NoRoute};
 
-/// How long one address may be silent before the next is tried beside it, as RFC 8305 recommends.
+/// The time without an answer after which the next address is tried in parallel, as RFC 8305 recommends.
 pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Attempts started per turn. A name can have thousands of addresses that all fail at once.
+/// The number of attempts started per turn. A name can have thousands of addresses that all fail at once.
 const ATTEMPTS_PER_TURN: usize = 32;
 
-/// Connects to the first of the addresses to answer. The next one is tried when the last has failed or been silent for
-/// a while. Twisted: `HostnameEndpoint`.
+/// Connects to the first of the addresses that answers. The next address is tried when the last one has
+/// failed, or has had no answer for [`ATTEMPT_DELAY`]. Twisted: `HostnameEndpoint`.
 ///
-/// When all fail, the failure is the most telling one, and lists the others.
+/// If all fail, the failure is the most telling one and lists the others.
 pub(crate) fn connect_any(
     handle: &Handle,
     addresses: Vec<SocketAddr>,
@@ -53,8 +53,8 @@ pub(crate) fn connect_any(
     deferred
 }
 
-/// RFC 8305, section 4: the families take turns, so that one that does not work costs one delay. Each address once,
-/// whatever the resolver said.
+/// Orders addresses by RFC 8305, section 4: IPv6 and IPv4 take turns, so that a family that does not work
+/// costs one delay. Each address is tried once, however often the resolver listed it.
 fn alternate_families(mut addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let mut seen = BTreeSet::new();
     addresses.retain(|address| seen.insert(*address));
@@ -69,7 +69,7 @@ fn alternate_families(mut addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     order
 }
 
-/// Attempts under way. The attempts' callbacks own it.
+/// The attempts to connect to a name. It is owned by the callbacks of the running attempts.
 struct Race {
     handle: Handle,
     bind: Option<IpAddr>,
@@ -77,11 +77,11 @@ struct Race {
     running: RefCell<Vec<(SocketAddr, Canceller)>>,
     next: Cell<Option<DelayedCall>>,
     failures: RefCell<Failures>,
-    /// Taken when the race is over.
+    /// Taken when the race ends.
     trigger: Cell<Option<Trigger<WatchedSocket>>>,
 }
 
-/// The most telling failure so far, and the others in the order in which they came.
+/// The most telling failure so far, and the others in the order in which they occurred.
 #[derive(Default)]
 struct Failures {
     best: Option<(SocketAddr, Failure)>,
@@ -89,7 +89,7 @@ struct Failures {
 }
 
 impl Race {
-    /// Starts attempts until one is under way: a loop, since each may fail at once.
+    /// Starts attempts until one is pending. A loop, not recursion, because each attempt may fail at once.
     fn go_on(self: &Rc<Self>) {
         self.stop_timer();
         for _ in 0..ATTEMPTS_PER_TURN {
@@ -126,7 +126,7 @@ impl Race {
         }
     }
 
-    /// Fails when nothing is left to try and nothing under way.
+    /// Fails if no address is left and no attempt is pending.
     fn give_up_if_over(&self) {
         if !self.running.borrow().is_empty() {
             return;
@@ -137,7 +137,7 @@ impl Race {
         }
     }
 
-    /// Ends the race: nothing more is tried, and attempts under way are closed.
+    /// Ends the race: starts no more attempts, and closes those that are pending.
     fn end(&self) -> Option<Trigger<WatchedSocket>> {
         let trigger = self.trigger.take();
         self.stop_timer();
@@ -186,7 +186,7 @@ impl Failures {
     }
 }
 
-/// How much a failure tells: a peer that refuses tells more than a network that is not there.
+/// Ranks a failure by how much it tells the user: a refusal tells more than a missing route.
 fn tells(failure: &Failure) -> u8 {
     if failure.is::<ConnectRefused>() {
         4

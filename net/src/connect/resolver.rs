@@ -1,4 +1,4 @@
-//! Looking names up.
+//! Name lookup.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,24 +8,24 @@ use twistor_reactor::Handle;
 
 use crate::network;
 
-/// Turns a host name into addresses. Twisted: `IHostnameResolver`.
+/// Looks up host names. Twisted: `IHostnameResolver`.
 ///
-/// Endpoints ask it for names only; an IP address in its place is used as it is.
+/// Endpoints call it for names only. An IP address is used as it is.
 pub trait Resolver: fmt::Debug + 'static {
-    /// Looks up the socket addresses of `port` of `host`, the most preferred first. An empty list counts as a failure;
-    /// an address that is listed twice is tried once.
+    /// Returns the socket addresses of `port` of `host`, the preferred ones first. An empty list counts as a
+    /// failure. An address that is listed twice is tried once.
     ///
-    /// The addresses are used as they are, so a resolver can choose another port, and the scope id of an IPv6
-    /// address that is valid on one link only.
+    /// The addresses are used as they are. So a resolver can choose another port, and the scope id of a
+    /// link-local IPv6 address.
     ///
-    /// Cancelling the Deferred means that the answer is not wanted any more.
+    /// The Deferred is cancelled when the answer is no longer needed.
     fn resolve(&self, handle: &Handle, host: &str, port: u16) -> Deferred<Vec<SocketAddr>>;
 }
 
-/// The operating system's look-up (getaddrinfo), on [threads](Handle::defer_to_lookup_thread) that the end of a run does
-/// not wait for. Twisted: `GAIResolver`.
+/// The resolver of the operating system (getaddrinfo). It runs on [threads](Handle::defer_to_lookup_thread)
+/// that the end of a run does not wait for. Twisted: `GAIResolver`.
 ///
-/// On a simulated reactor, the names are those of its [network](crate::SimulatedNetwork).
+/// On a simulated reactor, it looks up the names of the [network](crate::SimulatedNetwork).
 ///
 /// # Errors
 ///

@@ -4,7 +4,7 @@ use super::{Connect, Connecting};
 use crate::tls::ClientTls;
 use crate::{ConnectStage, Stream};
 
-/// Secures the connections of another [`Connect`] by TLS. Twisted: `wrapClientTLS`.
+/// Secures the connections of another connector by TLS. Twisted: `wrapClientTLS`.
 #[derive(Clone, Debug)]
 pub struct Tls<C> {
     pub(crate) connector: C,
@@ -13,7 +13,8 @@ pub struct Tls<C> {
 }
 
 impl<C: Connect> Tls<C> {
-    /// Connections of `connector`, to a server with a certificate for `host` from someone whom `tls` trusts.
+    /// Creates a connector that secures the connections of `connector`. The server needs a certificate for
+    /// `host` that `tls` trusts.
     pub fn new(connector: C, host: impl Into<String>, tls: ClientTls) -> Tls<C> {
         Tls { connector, host: host.into(), tls }
     }

@@ -142,9 +142,7 @@ impl ServerEndpoint {
     /// [`CannotListen`], with what the operating system says.
     #[track_caller]
     pub fn listen<F: Factory>(&self, handle: &Handle, factory: F) -> Result<ListeningPort, CannotListen> {
-        self.bind(handle)?
-            .serve(handle, factory)
-            .map_err(|source| CannotListen { address: self.address(), source })
+        self.bind(handle)?.serve(handle, factory).map_err(|source| CannotListen::new(self.address(), source))
     }
 
     /// Binds and listens, without accepting yet: to drop privileges before connections are served, or to learn the
@@ -156,7 +154,7 @@ impl ServerEndpoint {
     pub fn bind(&self, handle: &Handle) -> Result<Listener, CannotListen> {
         match network::listen(handle, &self.binding, self.backlog) {
             Ok((acceptor, address)) => Ok(Listener::new(acceptor, address, self.security.clone())),
-            Err(source) => Err(CannotListen { address: self.address(), source }),
+            Err(source) => Err(CannotListen::new(self.address(), source)),
         }
     }
 }

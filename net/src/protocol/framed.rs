@@ -1,4 +1,4 @@
-//! A protocol that works in frames.
+//! A protocol that receives frames.
 
 use std::any::{Any, TypeId};
 use std::fmt;
@@ -8,62 +8,61 @@ use twistor_deferred::Failure;
 use crate::framing::{FrameBuffer, FrameError, Framing};
 use crate::{ConnectionDone, Protocol, Transport};
 
-/// What happens on a connection that carries frames: lines, netstrings, length-prefixed messages. Twisted:
-/// `lineReceived`, `stringReceived`.
+/// The program's code for a connection that carries frames: lines, netstrings or length-prefixed messages.
+/// Twisted: `lineReceived`, `stringReceived`.
 ///
-/// Run it with [`Framed`], and answer with [`Transport::write_frame`]. The rules of [`Protocol`] hold: the same errors,
-/// panics, ordering and re-entrancy. Pausing the transport takes effect after the frame at hand, even if more have been
-/// read already.
+/// Run it with [`Framed`], and answer with [`Transport::write_frame`]. Errors, panics, ordering and
+/// re-entrancy are as for a [`Protocol`]. Pausing the transport takes effect after the current frame, even if
+/// more frames have been read already.
 pub trait FrameReceiver: 'static {
-    /// The connection is there.
+    /// Called when the connection is established.
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())
     }
 
-    /// A whole frame came: its payload, without delimiter or length.
+    /// Called with the payload of one complete frame, without its delimiter or length.
     fn frame_received(&mut self, transport: &Transport, frame: &[u8]) -> Result<(), Failure>;
 
-    /// What came is no frame, or one beyond the limit. Whatever this returns, the connection is closed: with the
-    /// error, unless it returns another reason. What it writes is still sent.
+    /// Called when the received data is not a valid frame, or a frame exceeds the limit. The connection is
+    /// then closed: with `error`, unless this returns another error. Data that it writes is still sent.
     fn frame_refused(&mut self, transport: &Transport, error: FrameError) -> Result<(), Failure> {
         let _ = transport;
         Err(error.into())
     }
 
-    /// The peer has sent all it will: see [`Protocol::read_connection_lost`]. A frame that was not whole is dropped.
+    /// Called when the peer has ended its half: see [`Protocol::read_connection_lost`]. An incomplete frame
+    /// is dropped.
     fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Err(ConnectionDone.into())
     }
 
-    /// The peer takes nothing more: see [`Protocol::write_connection_lost`].
+    /// Called when nothing more can be sent: see [`Protocol::write_connection_lost`].
     fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())
     }
 
-    /// Returns the part of this receiver that has the given type: see [`Protocol::part`]. Default: none.
+    /// Returns the part of this receiver that has the given type: see [`Protocol::part`]. Default: `None`.
     fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
         let _ = part;
         None
     }
 
-    /// The connection is gone.
+    /// Called when the connection has ended: see [`Protocol::connection_lost`].
     fn connection_lost(&mut self, reason: Failure) {
         let _ = reason;
     }
 }
 
-/// A [`Protocol`] that cuts frames off what comes, for a [`FrameReceiver`]. Twisted: `LineReceiver`,
-/// `NetstringReceiver`, `Int32StringReceiver` and their like.
+/// A [`Protocol`] that splits received data into frames for a [`FrameReceiver`]. Twisted: `LineReceiver`,
+/// `NetstringReceiver`, `Int32StringReceiver` and the like.
 ///
 /// # Examples
 ///
 /// ```
-/// use twistor_net::framing::Lines;
-/// use twistor_net::{Failure, FrameReceiver, Framed, ServerEndpoint, Transport};
-/// use twistor_reactor::Reactor;
+/// use twistor::prelude::*;
 ///
 /// struct Shout;
 ///
@@ -77,7 +76,7 @@ pub trait FrameReceiver: 'static {
 /// let reactor = Reactor::new()?;
 /// let endpoint = ServerEndpoint::tcp("127.0.0.1:0".parse()?);
 /// endpoint.listen(&reactor, |_peer| Framed::new(Lines::new().max_length(1000), Shout))?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 pub struct Framed<F, R> {
     buffer: FrameBuffer<F>,
@@ -85,7 +84,7 @@ pub struct Framed<F, R> {
 }
 
 impl<F: Framing, R: FrameReceiver> Framed<F, R> {
-    /// A protocol with this framing for this receiver.
+    /// Creates a protocol that reads frames with `framing` and passes them to `receiver`.
     pub fn new(framing: F, receiver: R) -> Framed<F, R> {
         Framed { buffer: FrameBuffer::new(framing), receiver }
     }
@@ -112,7 +111,7 @@ impl<F: Framing, R: FrameReceiver> Framed<F, R> {
     }
 }
 
-/// Why frames are no longer delivered.
+/// The reason why frames are no longer delivered.
 enum FramingError {
     Failed(Failure),
     Refused(FrameError),

@@ -177,7 +177,7 @@ impl Network {
                 }
                 None => {
                     let source = io::Error::new(io::ErrorKind::NotFound, "no such name in this simulation");
-                    trigger.errback(DnsLookupError { host, source: Some(source) });
+                    trigger.errback(DnsLookupError::new(host, Some(source)));
                 }
             }
         });

@@ -1,30 +1,32 @@
-//! Who makes data, and stops when told.
+//! Producers: sources of data that pause while the peer does not read.
 
 use std::fmt;
 use std::rc::Rc;
 
 use crate::Transport;
 
-/// Something that writes to a transport faster than the peer may read, and can be told to wait. Twisted:
+/// A source of data for a transport that can be paused while the peer does not read. Twisted:
 /// `IPushProducer`, `IPullProducer`.
 ///
-/// It is registered at the transport it writes to: [`Transport::register_producer`],
-/// [`Transport::register_pull_producer`]. A [`Transport`] is itself a producer, of what its peer sends: to copy from
-/// one to the other without piling up, register the one that is read at the one that is written.
+/// It is registered with the transport that it writes to: [`Transport::register_producer`],
+/// [`Transport::register_pull_producer`]. A [`Transport`] is itself a producer of the data that its peer
+/// sends. To copy from one connection to another with bounded memory, register the transport that is read
+/// with the transport that is written.
 ///
 /// # Re-entrancy
 ///
-/// `pause_producing` is called from inside the `write` that fills the buffer, so that a loop of writes can see it; and
-/// from inside the registering, or the lowering of the mark, that finds it too full already. The other two are called
-/// from the loop only. None is called once the producer was unregistered.
+/// `pause_producing` is called inside the `write` that fills the buffer, so that a loop of writes can see it.
+/// It is also called inside the registration, or inside the lowering of the high-water mark, if too many
+/// bytes wait already. The other two methods are called from the loop only. None is called after the producer
+/// was unregistered.
 pub trait Producer: 'static {
-    /// Too much is waiting to be sent: produce no more until resumed.
+    /// Pauses: too many bytes wait to be sent. The producer must not write until it is resumed.
     fn pause_producing(&self);
 
-    /// All was sent: produce again; one registered as a pull producer writes one piece of a size it likes.
+    /// Resumes: everything was sent. A pull producer writes one piece, of any size.
     fn resume_producing(&self);
 
-    /// Nobody wants more: the connection is gone.
+    /// Stops for good: the connection is lost.
     fn stop_producing(&self);
 }
 
@@ -37,7 +39,7 @@ impl Producer for Transport {
         Transport::resume_producing(self);
     }
 
-    /// Closes the connection whose data nobody wants.
+    /// Closes this connection, because its data has no reader any more.
     fn stop_producing(&self) {
         self.lose_connection();
     }
@@ -57,11 +59,11 @@ impl<P: Producer + ?Sized> Producer for Rc<P> {
     }
 }
 
-/// Why a producer was not registered.
+/// The reason why a producer was not registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProducerRefused {
-    /// There is one already; unregister that first.
+    /// Another producer is registered. Unregister it first.
     AlreadyRegistered,
     /// The connection is closing or closed.
     Closed,
@@ -70,7 +72,7 @@ pub enum ProducerRefused {
 impl fmt::Display for ProducerRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            ProducerRefused::AlreadyRegistered => "the transport has a producer already",
+            ProducerRefused::AlreadyRegistered => "the transport already has a producer",
             ProducerRefused::Closed => "the connection is closing or closed",
         })
     }

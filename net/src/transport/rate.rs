@@ -1,4 +1,4 @@
-//! How many bytes a second.
+//! Rate limits in bytes per second.
 
 use std::cell::Cell;
 use std::fmt;
@@ -7,14 +7,17 @@ use std::time::{Duration, Instant};
 
 use twistor_reactor::Handle;
 
-/// Bytes a second, for one connection or shared by many. Twisted: `ThrottlingFactory`.
+/// A limit in bytes per second, for one connection or shared by several. Twisted: `ThrottlingFactory`.
 ///
-/// Give it to [`Transport::limit_reading`](crate::Transport::limit_reading) or
-/// [`Transport::limit_writing`](crate::Transport::limit_writing), mostly in `connection_made`; clones share one
-/// allowance. What was not used is kept for a tenth of a second, and may then come at once.
+/// Pass it to [`Transport::limit_reading`](crate::Transport::limit_reading) or
+/// [`Transport::limit_writing`](crate::Transport::limit_writing), usually in `connection_made`. Clones share
+/// one allowance. Unused bytes are kept for a tenth of a second, as a burst.
+///
+/// # Examples
 ///
 /// ```
-/// use twistor_net::{Failure, Protocol, RateLimit, Transport};
+/// use twistor::net::RateLimit;
+/// use twistor::prelude::*;
 ///
 /// struct Upload(RateLimit);
 ///
@@ -24,17 +27,16 @@ use twistor_reactor::Handle;
 ///         Ok(())
 ///     }
 ///
-///     fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+///     fn data_received(&mut self, _: &Transport, data: &[u8]) -> Result<(), Failure> {
+///         println!("{} bytes", data.len());
 ///         Ok(())
 ///     }
 /// }
 ///
-/// let reactor = twistor_reactor::Reactor::new()?;
-/// let budget = RateLimit::new(&reactor, 1_000_000);
-/// let factory = move |_peer| Upload(budget.clone());
-/// # fn check(_: impl twistor_net::Factory) {}
-/// # check(factory);
-/// # Ok::<(), std::io::Error>(())
+/// let reactor = Reactor::new()?;
+/// let limit = RateLimit::new(&reactor, 1_000_000);
+/// ServerEndpoint::tcp("127.0.0.1:0".parse()?).listen(&reactor, move |_peer| Upload(limit.clone()))?;
+/// # Ok::<(), Failure>(())
 /// ```
 #[derive(Clone)]
 pub struct RateLimit {
@@ -44,15 +46,16 @@ pub struct RateLimit {
 struct Budget {
     handle: Handle,
     rate: f64,
-    /// What may be used at once, at most.
+    /// The largest number of bytes that may be used at once.
     burst: f64,
-    /// What may be used at `at`; less than nothing after an overdraft.
+    /// The number of bytes that could be used at the time `at`. Negative after an overdraft: a whole read
+    /// counts.
     balance: Cell<f64>,
     at: Cell<Instant>,
 }
 
 impl RateLimit {
-    /// So many bytes a second; 0 counts as 1.
+    /// Creates a limit of `bytes_per_second`. 0 counts as 1.
     pub fn new(handle: &Handle, bytes_per_second: u64) -> RateLimit {
         let rate = bytes_per_second.max(1) as f64;
         let burst = (rate / 10.0).max(1.0);
@@ -64,7 +67,7 @@ impl RateLimit {
         &self.budget.handle
     }
 
-    /// How many bytes may go now.
+    /// Returns the number of bytes that may be used now.
     pub(crate) fn allowance(&self) -> usize {
         let budget = &*self.budget;
         let now = budget.handle.now();
@@ -77,7 +80,8 @@ impl RateLimit {
         self.budget.balance.set(self.budget.balance.get() - bytes as f64);
     }
 
-    /// How long until there is enough again to be worth a turn.
+    /// Returns the time until half a burst is available again. A shorter wait would cost a turn for a few
+    /// bytes.
     pub(crate) fn wait(&self) -> Duration {
         let missing = (self.budget.burst / 2.0).max(1.0) - self.budget.balance.get();
         Duration::from_secs_f64((missing.max(0.0) / self.budget.rate).min(1e9))

@@ -71,7 +71,7 @@ impl Site {
     pub fn listen(&self, endpoint: ServerEndpoint) -> Result<ListeningPort, CannotListen> {
         if self.0.is_draining() && self.connections() > 0 {
             let source = io::Error::other("the site is stopping, and its last connections are not closed");
-            return Err(CannotListen { address: endpoint.address(), source });
+            return Err(CannotListen::new(endpoint.address(), source));
         }
         let handle = &self.0.handle;
         let port = endpoint.listen(handle, self.clone())?;
