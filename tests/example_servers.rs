@@ -211,7 +211,7 @@ fn key_value_server_keeps_values_within_its_bounds() {
 
     let mut client = server.connect();
     client.write_all(&[b'x'; 1002]).unwrap();
-    assert_eq!(rest(client), "ERROR frame longer than the limit of 1000 bytes\r\n");
+    assert_eq!(rest(client), "ERROR frame is longer than the limit of 1000 bytes\r\n");
 
     let guests: Vec<BufReader<TcpStream>> = (0..10)
         .map(|_| {

@@ -86,7 +86,7 @@ fn netstring(limit: usize, wire: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Fram
     let malformed = |what, at| Err(FrameError::Malformed { what, at });
     for end in 1..=digits {
         if end == 2 && wire[0] == b'0' {
-            return malformed("a leading zero in a netstring's length", 1);
+            return malformed("leading zero in the length of a netstring", 1);
         }
         let number: String = wire[..end].iter().map(|&byte| char::from(byte)).collect();
         if !number.parse::<usize>().is_ok_and(|length| length <= limit) {
@@ -96,14 +96,14 @@ fn netstring(limit: usize, wire: &[u8]) -> Result<Option<(Vec<u8>, usize)>, Fram
     match wire.get(digits) {
         None => return Ok(None),
         Some(b':') if digits > 0 => {}
-        Some(_) => return malformed("no digit in a netstring's length", digits),
+        Some(_) => return malformed("invalid length of a netstring", digits),
     }
     let length: usize = String::from_utf8_lossy(&wire[..digits]).parse().expect("digits");
     let payload = &wire[digits + 1..];
     match payload.get(length) {
         None => Ok(None),
         Some(b',') => Ok(Some((payload[..length].to_vec(), digits + length + 2))),
-        Some(_) => malformed("no comma behind a netstring's payload", digits + 1 + length),
+        Some(_) => malformed("missing comma after the payload of a netstring", digits + 1 + length),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Datagrams: UDP.
+//! UDP: datagrams.
 
 mod multicast;
 mod socket;
@@ -18,17 +18,20 @@ pub(crate) use self::socket::DatagramSocket;
 use crate::network::{self, UdpBinding};
 use crate::transport::calls::has_no_buffers;
 use crate::transport::scratch::with_scratch;
-use crate::{Address, CannotListen, ConnectionDone, ConnectionLost, HandlerPanicked};
+use crate::{CannotListen, ConnectionDone, ConnectionLost, HandlerPanicked};
 
-/// Datagrams read per turn and port: what a flood may take of a turn.
+/// The number of datagrams read per turn and port, which bounds what a flood can take of a turn.
 const DATAGRAMS_PER_TURN: usize = 32;
 
-/// What happens at one UDP port: the program's side of a [`DatagramTransport`]. Twisted: `DatagramProtocol`.
+/// The program's code for one UDP port, the counterpart of a [`DatagramTransport`]. Twisted:
+/// `DatagramProtocol`.
+///
+/// # Examples
 ///
 /// ```
 /// use std::net::SocketAddr;
-/// use twistor_net::{DatagramProtocol, DatagramTransport, Failure, UdpEndpoint};
-/// use twistor_reactor::Reactor;
+/// use twistor::net::{DatagramProtocol, DatagramTransport, UdpEndpoint};
+/// use twistor::prelude::*;
 ///
 /// struct Echo;
 ///
@@ -46,37 +49,37 @@ const DATAGRAMS_PER_TURN: usize = 32;
 /// let reactor = Reactor::new()?;
 /// let transport = UdpEndpoint::new("127.0.0.1:0".parse()?).listen(&reactor, Echo)?;
 /// println!("listening on {}", transport.address());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
-///
-/// # Ordering
-///
-/// `started` comes first and once, `stopped` last and once. Datagrams come in the order in which the operating system
-/// has them, which need not be the one in which they were sent.
 ///
 /// # Errors
 ///
-/// An `Err` from a method is logged, and the port goes on: whoever can send one datagram cannot close it.
+/// An `Err` from a method is logged, and the port stays open: a sender of one datagram cannot close it.
 ///
 /// # Panics
 ///
-/// As an `Err`.
+/// A panic is handled like an `Err`.
+///
+/// # Ordering
+///
+/// `started` is called first and once, `stopped` last and once. Datagrams are delivered in the order of the
+/// operating system, which can differ from the order in which they were sent.
 ///
 /// # Re-entrancy
 ///
-/// All methods are called from the loop, never from inside one another or inside a call on the transport.
+/// All methods are called from the loop, never inside one another or inside a call on the transport.
 ///
 /// # Dropping
 ///
 /// The protocol is dropped after `stopped`.
 pub trait DatagramProtocol: 'static {
-    /// The port is open. Twisted: `startProtocol`.
+    /// Called when the port is open. Twisted: `startProtocol`.
     fn started(&mut self, transport: &DatagramTransport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())
     }
 
-    /// A datagram came, whole; it may be empty.
+    /// Called with one complete datagram, which may be empty.
     fn datagram_received(
         &mut self,
         transport: &DatagramTransport,
@@ -84,65 +87,68 @@ pub trait DatagramProtocol: 'static {
         from: SocketAddr,
     ) -> Result<(), Failure>;
 
-    /// The peer of a connected port has said, by ICMP, that nobody listens there. It may, later. Twisted:
-    /// `connectionRefused`.
+    /// Called when the peer of a connected port has refused a datagram: no process listens there (an ICMP
+    /// message). The port stays open, since the peer may listen later. Twisted: `connectionRefused`.
     fn connection_refused(&mut self, transport: &DatagramTransport) -> Result<(), Failure> {
         let _ = transport;
         Ok(())
     }
 
-    /// The port is closed: with [`ConnectionDone`] when it was stopped, else with what went wrong. Twisted:
+    /// Called when the port is closed. The reason is [`ConnectionDone`] after
+    /// [`stop_listening`](DatagramTransport::stop_listening), and otherwise the error. Twisted:
     /// `stopProtocol`.
     fn stopped(&mut self, reason: Failure) {
         let _ = reason;
     }
 }
 
-/// Where to open a UDP port. Twisted: `listenUDP`.
+/// A UDP port to open, and its options. Twisted: `listenUDP`.
 #[derive(Clone, Debug)]
 pub struct UdpEndpoint(UdpBinding);
 
 impl UdpEndpoint {
-    /// A UDP port of an interface; port 0 is any free one.
+    /// Creates an endpoint for a UDP port of an interface. Port 0 selects any free port.
     pub fn new(address: SocketAddr) -> UdpEndpoint {
         UdpEndpoint(UdpBinding { address, peer: None, broadcast: false, reuse_port: false, only_v6: None })
     }
 
-    /// Connects the port: it sends to this peer with [`send`](DatagramTransport::send), hears from no other, and is
-    /// told when the peer refuses. Twisted: `connect` of a UDP transport.
+    /// Connects the port to a peer: it sends to this peer with [`send`](DatagramTransport::send), receives
+    /// from this peer only, and is notified when the peer refuses a datagram. Twisted: `connect` of a UDP
+    /// transport.
     #[must_use]
     pub fn peer(mut self, address: SocketAddr) -> UdpEndpoint {
         self.0.peer = Some(address);
         self
     }
 
-    /// Allows sending to broadcast addresses.
+    /// Sets whether broadcast addresses can be sent to. Default: off.
     #[must_use]
     pub fn broadcast(mut self, on: bool) -> UdpEndpoint {
         self.0.broadcast = on;
         self
     }
 
-    /// Lets several sockets have one port: the members of a multicast group on one machine, or one reactor per core.
+    /// Sets whether several sockets can use one port, such as the members of a multicast group on one
+    /// machine, or one reactor per core. Default: off.
     #[must_use]
     pub fn reuse_port(mut self, on: bool) -> UdpEndpoint {
         self.0.reuse_port = on;
         self
     }
 
-    /// Sets whether a port of an IPv6 interface refuses IPv4 (IPV6_V6ONLY). Default: what the operating system is set
-    /// to. Nothing happens on a port of an IPv4 interface.
+    /// Sets whether a port of an IPv6 interface refuses IPv4 (IPV6_V6ONLY). Default: the operating system's
+    /// setting. Has no effect on a port of an IPv4 interface.
     #[must_use]
     pub fn only_v6(mut self, on: bool) -> UdpEndpoint {
         self.0.only_v6 = Some(on);
         self
     }
 
-    /// Opens the port, and runs `protocol` on it.
+    /// Opens the port and runs `protocol` on it.
     ///
     /// # Errors
     ///
-    /// [`CannotListen`], with what the operating system says.
+    /// [`CannotListen`] with the error of the operating system.
     pub fn listen(
         &self,
         handle: &Handle,
@@ -154,13 +160,14 @@ impl UdpEndpoint {
     }
 }
 
-/// A UDP port, as those who send from it see it. Twisted: `IUDPTransport`, `IMulticastTransport`.
+/// A handle for sending from one UDP port and controlling it. Twisted: `IUDPTransport`,
+/// `IMulticastTransport`.
 ///
-/// It is cheap to clone and owns nothing: the reactor keeps the port until it is stopped.
+/// It is cheap to clone. The reactor owns the port until it is stopped.
 ///
 /// # Dropping
 ///
-/// Dropping a handle, even the last, changes nothing about the port.
+/// Dropping a handle, even the last one, does not affect the port.
 #[derive(Clone)]
 pub struct DatagramTransport {
     port: Weak<UdpPort<dyn DatagramProtocol>>,
@@ -168,7 +175,7 @@ pub struct DatagramTransport {
 }
 
 impl DatagramTransport {
-    /// The address of this end. Twisted: `getHost`.
+    /// Returns the address of this end. Twisted: `getHost`.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -177,8 +184,9 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// What the operating system says, such as [`WouldBlock`](io::ErrorKind::WouldBlock) when its buffer is full: the
-    /// datagram is lost then, as it might be anywhere on its way. `NotConnected` when the port is closed.
+    /// The error of the operating system, such as [`WouldBlock`](io::ErrorKind::WouldBlock) if its buffer is
+    /// full. The datagram is then lost, as it could be anywhere on its way. `NotConnected` if the port is
+    /// closed.
     pub fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<()> {
         self.send_with(|socket| socket.send_to(data, to))
     }
@@ -187,8 +195,8 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// As [`send_to`](DatagramTransport::send_to). That the peer has refused an earlier one is no error here; the
-    /// protocol is told.
+    /// The same as of [`send_to`](DatagramTransport::send_to). A refusal of an earlier datagram is not an
+    /// error here; the protocol is notified of it.
     pub fn send(&self, data: &[u8]) -> io::Result<()> {
         self.send_with(|socket| socket.send(data))
     }
@@ -199,7 +207,7 @@ impl DatagramTransport {
         let socket = socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         match send(socket) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                // The answer to an earlier datagram; asking for it has cleared it.
+                // This error belongs to an earlier datagram, and reporting it has cleared it.
                 port.refused.set(true);
                 port.wake();
                 send(socket).map(drop)
@@ -210,12 +218,14 @@ impl DatagramTransport {
         }
     }
 
-    /// Closes the port. Fires when `stopped` has been called; at once if it was closed before. Twisted:
-    /// `stopListening`.
+    /// Closes the port. Twisted: `stopListening`.
+    ///
+    /// Returns a Deferred that fires when `stopped` has been called. It has already fired if the port is
+    /// closed.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the wait. The port is closed all the same.
+    /// Cancelling ends the wait only. The port is still closed.
     #[track_caller]
     pub fn stop_listening(&self) -> Deferred<()> {
         match self.port.upgrade() {
@@ -241,7 +251,8 @@ impl fmt::Debug for DatagramTransport {
     }
 }
 
-/// An open port; `P` is unsized to `dyn DatagramProtocol` as soon as it is made.
+/// An open port. `P` becomes `dyn DatagramProtocol` when it is created, so that most of the code is compiled
+/// once.
 struct UdpPort<P: DatagramProtocol + ?Sized> {
     socket: RefCell<Option<DatagramSocket>>,
     registration: OnceCell<Registration>,
@@ -251,7 +262,8 @@ struct UdpPort<P: DatagramProtocol + ?Sized> {
     lost: Cell<bool>,
     stopping: Cell<bool>,
     stopped: DeferredEvent<()>,
-    /// Borrowed while a method of it runs. Nobody but `enter` asks for it, and the loop does not re-enter itself.
+    /// Borrowed while one of its methods runs. Only `enter` borrows it, and the loop does not re-enter
+    /// itself.
     protocol: RefCell<P>,
 }
 
@@ -282,7 +294,7 @@ impl UdpPort<dyn DatagramProtocol> {
         });
         let registration = socket.watch(handle, port.clone())?;
         port.socket.replace(Some(socket));
-        // `started` is called from the loop, as the rest.
+        // All methods are called from the loop, `started` too.
         registration.wake(Ready::READABLE);
         let _ = port.registration.set(registration);
         let port: Rc<UdpPort<dyn DatagramProtocol>> = port;
@@ -328,14 +340,15 @@ impl UdpPort<dyn DatagramProtocol> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Drained,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.refused.set(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Mostly what became of a datagram that was sent. An error that does not go away is the port's end.
+                // Usually the fate of a datagram sent earlier. An error that persists would make the loop
+                // spin.
                 Err(error) => {
                     failures += 1;
                     if failures == DATAGRAMS_PER_TURN {
                         self.close(ConnectionLost::new(error).into());
                         return Progress::Drained;
                     }
-                    log::debug!("at UDP port {}: {error}", self.address);
+                    log::debug!("reading UDP port {} failed: {error}", self.address);
                 }
             }
         }
@@ -364,10 +377,10 @@ impl<P: DatagramProtocol + ?Sized> UdpPort<P> {
     fn enter(&self, method: &'static str, call: impl FnOnce(&mut P) -> Result<(), Failure>) {
         match guarded(|| call(&mut *self.protocol.borrow_mut())) {
             Ok(Ok(())) => {}
-            Ok(Err(failure)) => log::error!("at UDP port {}, {method} failed: {failure}", self.address),
+            Ok(Err(failure)) => log::error!("{method} of UDP port {} failed: {failure}", self.address),
             Err(message) => {
                 let panic = HandlerPanicked::new(method, message);
-                log::error!("at UDP port {}, {panic}", self.address);
+                log::error!("UDP port {}: {panic}", self.address);
             }
         }
     }
@@ -379,7 +392,7 @@ impl<P: DatagramProtocol + ?Sized> UdpPort<P> {
     }
 }
 
-/// A port that is dropped was not stopped: its reactor has stopped, or was dropped.
+/// A port that is dropped without a stop lost its reactor, which has stopped or was dropped.
 impl<P: DatagramProtocol + ?Sized> Drop for UdpPort<P> {
     fn drop(&mut self) {
         self.close(ConnectionLost::new(io::Error::other("the reactor has stopped")).into());
@@ -417,9 +430,9 @@ mod tests {
 
     // P15
     #[test]
-    fn errors_that_do_not_end_are_the_ports_end_and_do_not_spin() {
+    fn a_persistent_error_closes_the_port_and_does_not_spin() {
         let reactor = Reactor::new().unwrap();
-        // A socket of which datagrams can be asked for, in vain: one that listens for streams, and is readable.
+        // Reading datagrams from a listening TCP socket fails, although the socket is readable.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let _connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         listener.set_nonblocking(true).unwrap();

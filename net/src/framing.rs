@@ -1,8 +1,9 @@
-//! Cutting a stream of bytes into frames: lines, netstrings, length-prefixed messages.
+//! Framings: they split a stream of bytes into frames, such as lines, netstrings or length-prefixed messages.
 //!
-//! A [`Framing`] is a small state machine that looks at the start of what has come and says where the next frame
-//! is. It owns no bytes, so the same one serves a protocol ([`Framed`](crate::Framed)), a hand-written
-//! [`Protocol`](crate::Protocol) through a [`FrameBuffer`], and a test that feeds it byte by byte.
+//! A [`Framing`] is a small state machine that looks at the start of the received bytes and returns the
+//! position of the next frame. It owns no bytes. So the same framing works in a protocol
+//! ([`Framed`](crate::Framed)), in a hand-written [`Protocol`](crate::Protocol) with a [`FrameBuffer`], and
+//! in a test that feeds it byte by byte.
 
 mod buffer;
 mod lines;
@@ -19,23 +20,25 @@ pub(crate) use pending::Pending;
 
 use std::fmt;
 
-/// Where a frame lies at the start of some input: what [`Framing::find`] returns.
+/// The position of a frame at the start of some input, as returned by [`Framing::find`].
+///
+/// This struct stays exhaustive, because implementations of [`Framing`] construct it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Where the payload starts.
+    /// The offset at which the payload starts.
     pub start: usize,
-    /// Where the payload ends (exclusive).
+    /// The offset at which the payload ends (exclusive).
     pub end: usize,
-    /// How many bytes of the input the frame takes, delimiters and lengths included; at least 1.
+    /// The length of the frame in the input, including delimiters and lengths. At least 1.
     pub consumed: usize,
 }
 
-/// A way to tell frames apart in a stream of bytes.
+/// A way to split a stream of bytes into frames.
 ///
 /// # Examples
 ///
 /// ```
-/// use twistor_net::framing::{FrameBuffer, Lines};
+/// use twistor::net::framing::{FrameBuffer, Lines};
 ///
 /// let mut lines = FrameBuffer::new(Lines::new());
 /// lines.feed(b"one\r\ntw");
@@ -43,30 +46,29 @@ pub struct Found {
 /// assert_eq!(lines.next_frame()?, None);
 /// lines.feed(b"o\r\n");
 /// assert_eq!(lines.next_frame()?, Some(&b"two"[..]));
-/// # Ok::<(), twistor_net::framing::FrameError>(())
+/// # Ok::<(), twistor::net::framing::FrameError>(())
 /// ```
 pub trait Framing: fmt::Debug + 'static {
-    /// Looks for a whole frame at the start of `input`.
+    /// Looks for a complete frame at the start of `input`.
     ///
-    /// `Ok(None)` means that more bytes are needed. Then the next call gets the same bytes and more behind them, so
-    /// an implementation may remember how far it has looked. After `Ok(Some(_))` it starts anew.
+    /// `Ok(None)` means that more bytes are needed. The next call then gets the same bytes followed by more,
+    /// so an implementation may remember how far it has searched. After `Ok(Some(_))` the search starts
+    /// again.
     ///
     /// # Errors
     ///
-    /// [`FrameError`] when the input can no longer become a frame within the limits. It is known as early as the
-    /// bytes at hand allow: a length beyond the limit is refused before its payload is waited for.
+    /// [`FrameError`] if the input cannot become a frame within the limits, as soon as the received bytes show it: a length above the limit is refused before its payload arrives.
     fn find(&mut self, input: &[u8]) -> Result<Option<Found>, FrameError>;
 
     /// Appends `payload` as one frame to `out`.
     ///
     /// # Errors
     ///
-    /// [`FrameError`] when no such frame can be made: it is longer than the limit, or holds the delimiter, or would
-    /// together with its own. Then `out` is as it was.
+    /// [`FrameError`] if the payload cannot be encoded as one frame: it is longer than the limit, it contains the delimiter, or its end and the delimiter together contain an earlier delimiter. `out` is then unchanged.
     fn encode(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError>;
 }
 
-/// Why some bytes are not a frame.
+/// The reason why bytes are not a valid frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -75,12 +77,11 @@ pub enum FrameError {
         /// The limit, in bytes of payload.
         limit: usize,
     },
-    /// The bytes break the rules of the framing; says which, and at which byte of the frame. Twisted:
-    /// `NetstringParseError`.
+    /// The bytes break the rules of the framing. Twisted: `NetstringParseError`.
     Malformed {
-        /// What is wrong.
+        /// The broken rule.
         what: &'static str,
-        /// The offset from the frame's first byte.
+        /// The byte offset from the start of the frame.
         at: usize,
     },
 }
@@ -88,7 +89,7 @@ pub enum FrameError {
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FrameError::TooLong { limit } => write!(f, "frame longer than the limit of {limit} bytes"),
+            FrameError::TooLong { limit } => write!(f, "frame is longer than the limit of {limit} bytes"),
             FrameError::Malformed { what, at } => write!(f, "malformed frame: {what} at byte {at}"),
         }
     }

@@ -87,7 +87,7 @@ fn a_delimiter_that_begins_twice_is_found() {
 fn a_line_cannot_be_made_of_what_holds_its_delimiter() {
     let mut out = b"kept".to_vec();
     let error = Lines::new().encode(b"a\r\nb", &mut out).unwrap_err();
-    assert_eq!(error.to_string(), "malformed frame: the delimiter inside a line at byte 1");
+    assert_eq!(error.to_string(), "malformed frame: the line contains the delimiter at byte 1");
     assert_eq!(out, b"kept");
 }
 
@@ -97,7 +97,7 @@ fn a_line_whose_end_makes_a_delimiter_with_its_own_cannot_be_made() {
     let lines = Lines::new().delimiter("\0\0");
     let mut out = b"kept".to_vec();
     let error = lines.encode(b"ab\0", &mut out).unwrap_err();
-    assert_eq!(error, FrameError::Malformed { what: "the delimiter inside a line", at: 2 });
+    assert_eq!(error, FrameError::Malformed { what: "the line contains the delimiter", at: 2 });
     assert_eq!(out, b"kept");
     assert_eq!(encoded(&Lines::new(), &[b"a\r"]), b"a\r\r\n");
 }
@@ -106,11 +106,11 @@ fn a_line_whose_end_makes_a_delimiter_with_its_own_cannot_be_made() {
 #[test]
 fn malformed_netstrings_are_refused_and_say_where() {
     let cases: [(&[u8], &str); 5] = [
-        (b"x", "malformed frame: no digit in a netstring's length at byte 0"),
-        (b":,", "malformed frame: no digit in a netstring's length at byte 0"),
-        (b"01:x,", "malformed frame: a leading zero in a netstring's length at byte 1"),
-        (b"1:xy", "malformed frame: no comma behind a netstring's payload at byte 3"),
-        (b"-1:,", "malformed frame: no digit in a netstring's length at byte 0"),
+        (b"x", "malformed frame: invalid length of a netstring at byte 0"),
+        (b":,", "malformed frame: invalid length of a netstring at byte 0"),
+        (b"01:x,", "malformed frame: leading zero in the length of a netstring at byte 1"),
+        (b"1:xy", "malformed frame: missing comma after the payload of a netstring at byte 3"),
+        (b"-1:,", "malformed frame: invalid length of a netstring at byte 0"),
     ];
     for (input, message) in cases {
         for piece in 1..=input.len() {
@@ -232,7 +232,7 @@ fn a_line_too_long_is_told_and_closes_the_connection() {
             Ok(got)
         })
     });
-    assert_eq!(got, "frame longer than the limit of 10 bytes");
+    assert_eq!(got, "frame is longer than the limit of 10 bytes");
     assert_eq!(*frames.borrow(), [b"short"]);
     assert!(reason.take().unwrap().is::<FrameError>());
 }

@@ -273,7 +273,7 @@ fn preparing_that_fails_panics_or_loses_the_connection_is_a_failure() {
         service.when_connected().add_callback(move |_| service.stop())
     });
     let told = told.take();
-    let lost = "connection was lost: lost while it was prepared 4s";
+    let lost = "connection was lost: lost while it was being prepared 4s";
     assert_eq!((told[0].as_str(), told[2].as_str(), told.len()), ("on strike 1s", lost, 3));
     assert!(told[1].starts_with("prepare panicked: on purpose (given at "), "{told:?}");
     assert!(told[1].ends_with(") 2s"), "{told:?}");

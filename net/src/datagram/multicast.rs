@@ -7,13 +7,15 @@ use socket2::{InterfaceIndexOrAddress, SockRef};
 
 use super::DatagramTransport;
 
-/// An interface of this machine, for multicast: by its number, as `if_nametoindex` and the zones of IPv6 addresses have
-/// it, or by one of its IPv4 addresses, as Twisted has it.
+/// An interface of this machine, for multicast: its number, as in `if_nametoindex` and the zones of IPv6
+/// addresses, or one of its IPv4 addresses, as in Twisted.
+///
+/// This enum stays exhaustive: operating systems know no third way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MulticastInterface {
     /// The number of the interface, from 1.
     Index(u32),
-    /// An IPv4 address of the interface. It does for IPv4 groups only.
+    /// An IPv4 address of the interface. Valid for IPv4 groups only.
     Address(Ipv4Addr),
 }
 
@@ -31,11 +33,11 @@ impl From<Ipv4Addr> for MulticastInterface {
 
 /// Multicast and socket options.
 impl DatagramTransport {
-    /// Joins a multicast group, on the interface that the operating system chooses. Twisted: `joinGroup`.
+    /// Joins a multicast group on the operating system's default interface. Twisted: `joinGroup`.
     ///
     /// # Errors
     ///
-    /// An error of the operating system.
+    /// The error of the operating system.
     pub fn join_group(&self, group: IpAddr) -> io::Result<()> {
         self.with_group(group, MulticastInterface::Index(0), true)
     }
@@ -44,7 +46,8 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for an IPv6 group with an interface's IPv4 address, or an error of the operating system.
+    /// `InvalidInput` for an IPv6 group on an interface given by its IPv4 address, or the error of the
+    /// operating system.
     pub fn join_group_on(&self, group: IpAddr, interface: impl Into<MulticastInterface>) -> io::Result<()> {
         self.with_group(group, interface.into(), true)
     }
@@ -53,7 +56,7 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// An error of the operating system.
+    /// The error of the operating system.
     pub fn leave_group(&self, group: IpAddr) -> io::Result<()> {
         self.with_group(group, MulticastInterface::Index(0), false)
     }
@@ -62,7 +65,7 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// As [`join_group_on`](DatagramTransport::join_group_on).
+    /// The same as of [`join_group_on`](DatagramTransport::join_group_on).
     pub fn leave_group_on(&self, group: IpAddr, interface: impl Into<MulticastInterface>) -> io::Result<()> {
         self.with_group(group, interface.into(), false)
     }
@@ -93,12 +96,12 @@ impl DatagramTransport {
         })
     }
 
-    /// Sets the interface that datagrams to groups leave by: an index on an IPv6 port, an address on an IPv4 port.
-    /// Twisted: `setOutgoingInterface`.
+    /// Sets the interface through which datagrams to groups are sent: an index on an IPv6 port, an address on
+    /// an IPv4 port. Twisted: `setOutgoingInterface`.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for the other kind of interface, or an error of the operating system.
+    /// `InvalidInput` for the other kind of interface, or the error of the operating system.
     pub fn set_multicast_interface(&self, interface: impl Into<MulticastInterface>) -> io::Result<()> {
         let interface = interface.into();
         self.with_socket(|socket| match (self.address(), interface) {
@@ -112,12 +115,12 @@ impl DatagramTransport {
         })
     }
 
-    /// Sets the time to live of datagrams to groups, in hops, at most 255: with 1, the operating system's default, they
-    /// stay in the local network. Twisted: `setTTL`.
+    /// Sets the time to live of datagrams to groups, in hops, at most 255. With 1, the operating system's
+    /// default, they stay in the local network. Twisted: `setTTL`.
     ///
     /// # Errors
     ///
-    /// An error of the operating system.
+    /// The error of the operating system.
     pub fn set_multicast_ttl(&self, hops: u32) -> io::Result<()> {
         let hops = hops.min(255);
         self.with_socket(|socket| match self.address() {
@@ -130,7 +133,7 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// An error of the operating system.
+    /// The error of the operating system.
     pub fn set_multicast_loop(&self, on: bool) -> io::Result<()> {
         self.with_socket(|socket| match self.address() {
             SocketAddr::V4(_) => socket.set_multicast_loop_v4(on),
@@ -138,21 +141,21 @@ impl DatagramTransport {
         })
     }
 
-    /// Sets how many bytes the operating system keeps for this port until they are read, up to its limit.
+    /// Sets the number of received bytes that the operating system keeps for this port, up to its own limit.
     ///
     /// # Errors
     ///
-    /// An error of the operating system.
+    /// The error of the operating system.
     pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<()> {
         self.with_socket(|socket| SockRef::from(socket).set_recv_buffer_size(bytes.min(LARGEST_BUFFER)))
     }
 
-    /// Duplicates the descriptor of the socket, to look at it or to set an option that has no method here.
+    /// Duplicates the descriptor of the socket, to inspect it or to set an option that has no method here.
     ///
     /// # Errors
     ///
-    /// `NotConnected` once the port is closed, `Unsupported` on a simulated reactor, or an error of the operating
-    /// system.
+    /// `NotConnected` once the port is closed, `Unsupported` on a simulated reactor, or the error of the
+    /// operating system.
     #[cfg(unix)]
     pub fn try_clone_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
         use std::os::fd::AsFd;
@@ -160,9 +163,10 @@ impl DatagramTransport {
     }
 }
 
-/// The option is an `int`, which Linux doubles.
+/// The option is an `int`, and Linux doubles its value.
 const LARGEST_BUFFER: usize = (i32::MAX / 2) as usize;
 
 fn wrong_interface() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "an interface of this family is given by the other means")
+    let what = "give an IPv4 port an interface's address, and an IPv6 port its index";
+    io::Error::new(io::ErrorKind::InvalidInput, what)
 }

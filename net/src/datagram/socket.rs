@@ -1,4 +1,4 @@
-//! The one place that knows in which network a UDP socket is.
+//! A UDP socket, of the operating system or of a simulated network.
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,10 +31,10 @@ impl DatagramSocket {
         }
     }
 
-    /// Ends the operating system's watch over it, before it is closed.
+    /// Deregisters the socket, before it is closed.
     pub(super) fn unwatch(&mut self, registration: &Registration) {
         match self {
-            // It fails when the reactor is gone; the socket is closed either way.
+            // This fails if the reactor is gone. The socket is closed either way.
             DatagramSocket::System(socket) => drop(registration.deregister(socket)),
             DatagramSocket::Simulated(socket) => drop(registration.deregister(socket)),
         }
@@ -68,7 +68,7 @@ impl DatagramSocket {
         }
     }
 
-    /// The operating system's socket, for what only that can do.
+    /// Returns the operating system's socket, for operations that a simulated one lacks.
     pub(super) fn system(&self) -> io::Result<&UdpSocket> {
         match self {
             DatagramSocket::System(socket) => Ok(socket),

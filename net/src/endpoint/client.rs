@@ -25,47 +25,65 @@ use crate::{Protocol, Resolver, Stream, Transport};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What to connect to. Twisted: `IStreamClientEndpoint`; `TCP4ClientEndpoint`, `HostnameEndpoint`,
-/// `UNIXClientEndpoint`, and `clientFromString` through [`FromStr`].
+/// Where to connect to. Twisted: `IStreamClientEndpoint`, `TCP4ClientEndpoint`, `HostnameEndpoint`,
+/// `UNIXClientEndpoint`, and `clientFromString` as [`FromStr`].
 ///
 /// # Endpoint strings
 ///
-/// `tcp:HOST:PORT`, `tls:HOST:PORT` (or `ssl:`), `unix:PATH` (or `unix:abstract=NAME`). Before, behind or instead, arguments by name: `host`, `port`,
-/// `path`, `timeout` in seconds, `bindAddress`; for TLS `trustRoots` (or `caCertsDir`, a PEM file or a folder of them;
-/// the platform's if left out), `certificate` (or `certKey`) and `privateKey` (PEM files), `hostname` (to be asked for
-/// instead of the host) and `alpn` (protocols, a comma between them). A backslash takes the meaning from the
-/// colon, equals sign or backslash behind it; an IPv6 address may stand in brackets instead: `tcp:[::1]:80`. One that is
-/// good on one link only has the link's interface behind it: `tcp:[fe80::1%eth0]:80`.
+/// An endpoint string is a kind and its arguments, separated by colons. Every argument can be given by name,
+/// as `name=value`. Some can be given by position instead:
+///
+/// | Kind | By position, in this order | By name only |
+/// |---|---|---|
+/// | `tcp` | `host`, `port` | `timeout`, `bindAddress` |
+/// | `tls`, `ssl` | `host`, `port` | `timeout`, `bindAddress`, `trustRoots` (or `caCertsDir`), `certificate` (or `certKey`), `privateKey`, `hostname`, `alpn` |
+/// | `unix` | `path` (or `address`) | `timeout`, `abstract` |
+///
+/// - `timeout`: in seconds, such as `1.5`. Default: 30.
+/// - `bindAddress`: the local IP address to connect from.
+/// - `trustRoots`: a PEM file, or a folder of them. Default: the platform's roots.
+/// - `certificate`, `privateKey`: PEM files. If one is left out, the other file contains both.
+/// - `hostname`: the name to request and verify instead of the host.
+/// - `alpn`: protocol names, separated by commas.
+/// - `abstract`: an abstract name instead of a path, on Linux.
+///
+/// A backslash escapes a colon, an equals sign or a backslash. An IPv6 address may be written in brackets
+/// instead: `tcp:[::1]:80`. A link-local address needs its interface: `tcp:[fe80::1%eth0]:80`.
 ///
 /// # Examples
 ///
 /// ```no_run
-/// use twistor_net::{ClientEndpoint, Failure, Protocol, Transport};
-/// use twistor_reactor::Reactor;
+/// use twistor::prelude::*;
 ///
-/// struct Shout;
+/// struct Greeter;
 ///
-/// impl Protocol for Shout {
+/// impl Protocol for Greeter {
 ///     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
 ///         transport.write(b"hello\r\n");
-///         transport.lose_connection();
 ///         Ok(())
 ///     }
-///     fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+///
+///     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+///         println!("{}", String::from_utf8_lossy(data));
+///         transport.lose_connection();
 ///         Ok(())
 ///     }
 /// }
 ///
 /// let reactor = Reactor::new()?;
 /// let endpoint: ClientEndpoint = "tcp:localhost:7:timeout=5".parse()?;
-/// let handle = reactor.clone();
+/// let handle = reactor.handle();
 /// endpoint
-///     .connect(&reactor, Shout)
+///     .connect(&reactor, Greeter)
 ///     .add_callback(|transport| println!("connected: {transport:?}"))
-///     .add_errback(|failure| Ok(eprintln!("error: {failure}")))
-///     .add_callback(move |()| handle.stop());
+///     .add_errback(move |failure| {
+///         eprintln!("error: {failure}");
+///         handle.stop();
+///         Ok(())
+///     })
+///     .detach();
 /// reactor.run()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClientEndpoint {
@@ -83,7 +101,7 @@ enum Target {
     By(Custom),
 }
 
-/// A connector that the program has written.
+/// A connector of the program.
 #[derive(Clone)]
 struct Custom(Rc<dyn Connect>);
 
@@ -94,29 +112,31 @@ impl fmt::Debug for Custom {
 }
 
 impl ClientEndpoint {
-    /// A TCP port of a host, given by name or IP address (an IPv6 address may have a zone: `fe80::1%eth0`).
+    /// Creates an endpoint for a TCP port of a host, given by name or IP address. An IPv6 address may have a
+    /// zone: `fe80::1%eth0`.
     pub fn tcp(host: impl Into<String>, port: u16) -> ClientEndpoint {
         ClientEndpoint::new(Target::Tcp(Tcp::new(host, port)))
     }
 
-    /// A TCP port of a host, given by name or IP address, secured by TLS. Twisted: `SSL4ClientEndpoint`,
+    /// Creates an endpoint for a TCP port of a host, secured by TLS. Twisted: `SSL4ClientEndpoint`,
     /// `wrapClientTLS`.
     ///
-    /// The server has to have a certificate for `host`, from someone whom `tls` trusts.
+    /// The server needs a certificate for `host` that `tls` trusts.
     #[cfg(feature = "tls")]
     pub fn tls(host: impl Into<String>, port: u16, tls: ClientTls) -> ClientEndpoint {
         let host = host.into();
         ClientEndpoint::new(Target::Tls(Tls::new(Tcp::new(host.clone(), port), host, tls)))
     }
 
-    /// A UNIX socket. On Linux, a path that begins with a NUL byte is an abstract name.
+    /// Creates an endpoint for a UNIX socket. On Linux, a path that begins with a NUL byte is an abstract
+    /// name.
     #[cfg(unix)]
     pub fn unix(path: impl Into<PathBuf>) -> ClientEndpoint {
         ClientEndpoint::new(Target::Unix(Unix::new(path)))
     }
 
-    /// Connections that `connector` makes: see [`connect`](crate::connect). It prints as `custom`, which does not read
-    /// back.
+    /// Creates an endpoint for the connections that `connector` makes: see [`connect`](crate::connect). It
+    /// displays as `custom`, which cannot be parsed again.
     pub fn by(connector: impl Connect) -> ClientEndpoint {
         ClientEndpoint::new(Target::By(Custom(Rc::new(connector))))
     }
@@ -125,7 +145,7 @@ impl ClientEndpoint {
         ClientEndpoint { target, timeout: DEFAULT_TIMEOUT }
     }
 
-    /// The TCP port, if it is one, secured by TLS or not.
+    /// Returns the TCP connector, with or without TLS.
     fn tcp_mut(&mut self) -> Option<&mut Tcp> {
         match &mut self.target {
             Target::Tcp(tcp) => Some(tcp),
@@ -135,14 +155,15 @@ impl ClientEndpoint {
         }
     }
 
-    /// Sets how long connecting may take, looking the name up and the TLS handshake included; 30 seconds if never set.
+    /// Sets the timeout of connecting, which includes the name lookup and the TLS handshake. Default: 30
+    /// seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> ClientEndpoint {
         self.timeout = timeout;
         self
     }
 
-    /// Sets the local address to connect from. Does nothing where the target is not a TCP port.
+    /// Sets the local address to connect from. Has no effect if the target is not a TCP port.
     #[must_use]
     pub fn bind_address(mut self, address: IpAddr) -> ClientEndpoint {
         if let Some(tcp) = self.tcp_mut() {
@@ -151,7 +172,8 @@ impl ClientEndpoint {
         self
     }
 
-    /// Sets the resolver of names. Default: the operating system. Does nothing where the target is not a TCP port.
+    /// Sets the resolver of host names. Default: the operating system. Has no effect if the target is not a
+    /// TCP port.
     #[must_use]
     pub fn resolver(mut self, resolver: Rc<dyn Resolver>) -> ClientEndpoint {
         if let Some(tcp) = self.tcp_mut() {
@@ -162,26 +184,31 @@ impl ClientEndpoint {
 
     /// Connects, and runs `protocol` on the connection. Twisted: `connectProtocol`.
     ///
-    /// Each call makes a connection of its own. All addresses of a name are tried: the next when the last has failed
-    /// or been quiet for 250 ms, with IPv6 and IPv4 taking turns.
-    ///
-    /// # Ordering
-    ///
-    /// `connection_made` has run when the Deferred fires, always from the loop.
+    /// Each call makes a new connection. All addresses of a name are tried, IPv6 and IPv4 in turn. The next
+    /// attempt starts when the last one has failed, or has had no answer for 250 ms.
     ///
     /// # Errors
     ///
-    /// [`ConnectRefused`](crate::ConnectRefused) (also where the operating system connected the socket to itself),
-    /// [`ConnectTimedOut`](crate::ConnectTimedOut),
-    /// [`DnsLookupError`](crate::DnsLookupError), [`NoRoute`](crate::NoRoute), [`Cancelled`](twistor_deferred::Cancelled) when the Deferred
-    /// is cancelled, `HandshakeFailed` when there is a server but no TLS with it, else
-    /// [`ConnectFailed`](crate::ConnectFailed). When all addresses of a name fail, the error is the most telling one,
-    /// and its `others` lists the rest. Then the protocol is dropped, and was not called.
+    /// On failure, the protocol is dropped without a call. If all addresses of a name fail, the error is the
+    /// most telling one, and its `others` lists the rest.
+    ///
+    /// - [`ConnectRefused`](crate::ConnectRefused), also if the operating system connected the socket to
+    ///   itself
+    /// - [`ConnectTimedOut`](crate::ConnectTimedOut)
+    /// - [`DnsLookupError`](crate::DnsLookupError)
+    /// - [`NoRoute`](crate::NoRoute)
+    /// - `HandshakeFailed` of the module `tls`, if the server is reached but the TLS handshake fails
+    /// - [`Cancelled`](twistor_deferred::Cancelled), if the Deferred is cancelled
+    /// - [`ConnectFailed`](crate::ConnectFailed) for any other reason
+    ///
+    /// # Ordering
+    ///
+    /// `connection_made` has run when the Deferred fires. Both happen in the loop.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling stops connecting, name lookup included. A connection that has been made and is dropped unread stays
-    /// open: its protocol has it.
+    /// Cancelling stops connecting, including the name lookup. A connection that was made stays open, because
+    /// its protocol owns it, even if the result of the Deferred is dropped unread.
     #[track_caller]
     pub fn connect<P: Protocol>(&self, handle: &Handle, protocol: P) -> Deferred<Transport> {
         let (connecting, starter) = (Connecting::new(handle, self.target.clone()), handle.clone());
@@ -200,13 +227,13 @@ impl Connect for Target {
             Target::Tls(tls) => tls.connect(on),
             #[cfg(unix)]
             Target::Unix(unix) => unix.connect(on),
-            // A panic in it is a failure to connect, so that Reconnecting goes on.
+            // A panic of the connector becomes a failure to connect, so that `Reconnecting` tries again.
             Target::By(Custom(connector)) => maybe_deferred(|| connector.connect(on)),
         }
     }
 }
 
-/// Without the arguments that have names.
+/// Displays the kind and the positional arguments.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -222,7 +249,8 @@ impl fmt::Display for Target {
     }
 }
 
-/// The endpoint as a string, which reads back as the same; of TLS, it leaves out whom it trusts and who it is.
+/// Displays the endpoint as a string that reads back as the same endpoint. The trust and identity of TLS are
+/// left out.
 impl fmt::Display for ClientEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.target.fmt(f)?;
@@ -266,8 +294,10 @@ impl FromStr for ClientEndpoint {
                 Some(timeout) => timeout,
                 None => {
                     let seconds: f64 = description.read(&timeout, "a number of seconds")?;
-                    Duration::try_from_secs_f64(seconds)
-                        .map_err(|error| description.error(timeout.at, error.to_string()))?
+                    Duration::try_from_secs_f64(seconds).map_err(|_| {
+                        let what = format!("{:?} is not a valid number of seconds", timeout.text);
+                        description.error(timeout.at, what)
+                    })?
                 }
             };
         }
@@ -285,11 +315,11 @@ fn host_and_port(description: &mut Description) -> Result<(String, u16), Endpoin
     Ok((host.text, description.read(&port, "a port number")?))
 }
 
-/// A time in seconds, as decimals say it exactly.
+/// A time in seconds, read and displayed as an exact decimal number.
 struct Seconds(Duration);
 
 impl Seconds {
-    /// Reads digits, with a point among them or not. Other ways to write a number are not exact.
+    /// Parses digits with an optional point. Other number formats are not exact.
     fn exactly(text: &str) -> Option<Duration> {
         let (whole, part) = text.split_once('.').unwrap_or((text, ""));
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use crate::connect::literal::zoned;
 
-/// Why a string is not an endpoint.
+/// The error for an invalid endpoint string.
 ///
-/// Prints what is wrong, the byte at which it starts (counted from 0), and the string.
+/// It displays the problem, the byte offset at which the problem starts (counted from 0), and the string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointError {
     what: String,
@@ -16,7 +16,7 @@ pub struct EndpointError {
 }
 
 impl EndpointError {
-    /// The byte of the string at which the faulty part starts.
+    /// Returns the byte offset in the string at which the invalid part starts.
     pub fn offset(&self) -> usize {
         self.at
     }
@@ -30,15 +30,15 @@ impl fmt::Display for EndpointError {
 
 impl std::error::Error for EndpointError {}
 
-/// A piece of the string with its escapes undone.
+/// A piece of the string after its escapes are removed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Piece {
     pub(super) text: String,
     pub(super) at: usize,
 }
 
-/// An endpoint string taken apart. The `take_` methods remove arguments; [`finish`](Description::finish) refuses what
-/// is left.
+/// A parsed endpoint string. The `take` methods remove arguments; [`finish`](Description::finish) refuses the
+/// remaining ones.
 #[derive(Debug)]
 pub(super) struct Description {
     source: String,
@@ -57,7 +57,7 @@ impl Description {
             match character {
                 '\\' => match characters.next() {
                     Some((_, escaped)) => piece.text.push(escaped),
-                    None => return Err(error(source, at, "a backslash with nothing behind it")),
+                    None => return Err(error(source, at, "a backslash at the end")),
                 },
                 ':' => {
                     let next = Piece { text: String::new(), at: at + 1 };
@@ -91,7 +91,7 @@ impl Description {
             match name {
                 None => description.positional.push_back(value),
                 Some(name) if description.named.iter().any(|(other, _)| other.text == name.text) => {
-                    return Err(description.error(name.at, format!("a second {:?}", name.text)));
+                    return Err(description.error(name.at, format!("duplicate {:?}", name.text)));
                 }
                 Some(name) => description.named.push((name, value)),
             }
@@ -107,17 +107,17 @@ impl Description {
         self.error(self.kind.at, format!("unknown kind {:?} (known: {known})", self.kind.text))
     }
 
-    /// The argument of this name, or else the next without a name.
+    /// Removes the argument of this name, or the next positional one.
     pub(super) fn take(&mut self, name: &str) -> Result<Option<Piece>, EndpointError> {
         Ok(self.take_named(name)?.or_else(|| self.positional.pop_front()))
     }
 
-    /// Where the argument of this name starts, if it is there.
+    /// Returns the offset of the argument of this name.
     pub(super) fn place_of(&self, name: &str) -> Option<usize> {
         self.named.iter().find(|(other, _)| other.text == name).map(|(_, piece)| piece.at)
     }
 
-    /// The argument of this name. No argument may be empty.
+    /// Removes the argument of this name. No argument may be empty.
     pub(super) fn take_named(&mut self, name: &str) -> Result<Option<Piece>, EndpointError> {
         let index = self.named.iter().position(|(other, _)| other.text == name);
         let Some(index) = index else { return Ok(None) };
@@ -128,23 +128,23 @@ impl Description {
     pub(super) fn require(&mut self, name: &str) -> Result<Piece, EndpointError> {
         match self.take(name)? {
             Some(piece) => self.not_empty(name, piece),
-            None => Err(self.error(self.source.len(), format!("no {name}"))),
+            None => Err(self.error(self.source.len(), format!("missing {name}"))),
         }
     }
 
     fn not_empty(&self, name: &str, piece: Piece) -> Result<Piece, EndpointError> {
         if piece.text.is_empty() {
-            return Err(self.error(piece.at, format!("an empty {name}")));
+            return Err(self.error(piece.at, format!("empty {name}")));
         }
         Ok(piece)
     }
 
-    /// Reads a piece as a value; `what` it has to be goes into the error.
+    /// Parses a piece as a value. `what` names the expected value in the error.
     pub(super) fn read<T: FromStr>(&self, piece: &Piece, what: &str) -> Result<T, EndpointError> {
         piece.text.parse().map_err(|_| self.error(piece.at, format!("{:?} is not {what}", piece.text)))
     }
 
-    /// Reads the argument of this name, or else the next without a name, if there is one.
+    /// Parses the argument of this name, or the next positional one, if there is one.
     pub(super) fn read_next<T: FromStr>(
         &mut self,
         name: &str,
@@ -156,7 +156,7 @@ impl Description {
         }
     }
 
-    /// Reads the argument of this name, if it is there.
+    /// Parses the argument of this name, if there is one.
     pub(super) fn read_named<T: FromStr>(
         &mut self,
         name: &str,
@@ -168,15 +168,14 @@ impl Description {
         }
     }
 
-    /// Refuses arguments that nobody took.
+    /// Refuses arguments that were not taken.
     pub(super) fn finish(self) -> Result<(), EndpointError> {
         if let Some((name, _)) = self.named.first() {
-            return Err(
-                self.error(name.at, format!("{} endpoints have no argument {:?}", self.kind.text, name.text))
-            );
+            let kind = &self.kind.text;
+            return Err(self.error(name.at, format!("unknown argument {:?} of a {kind} endpoint", name.text)));
         }
         if let Some(piece) = self.positional.front() {
-            return Err(self.error(piece.at, format!("one argument too many, {:?}", piece.text)));
+            return Err(self.error(piece.at, format!("unexpected argument {:?}", piece.text)));
         }
         Ok(())
     }
@@ -186,15 +185,14 @@ fn error(source: &str, at: usize, what: impl Into<String>) -> EndpointError {
     EndpointError { what: what.into(), at, description: source.to_owned() }
 }
 
-/// The IPv6 address that this begins with, if it does so in brackets: as addresses are written before a port, and as
-/// they stand in URLs.
+/// Returns the IPv6 address in brackets at the start of `text`, as addresses are written in URLs.
 fn bracketed(text: &str) -> Option<&str> {
     let (address, _) = text.strip_prefix('[')?.split_once(']')?;
     let is_address = address.parse::<std::net::Ipv6Addr>().is_ok() || zoned(address).is_some();
     is_address.then_some(address)
 }
 
-/// Writes an argument so that it reads back as it is. Twisted: `quoteStringArgument`.
+/// Escapes an argument so that it reads back as the same. Twisted: `quoteStringArgument`.
 pub(super) fn quote(argument: &str) -> String {
     let mut quoted = String::with_capacity(argument.len());
     if bracketed(argument).is_some() {
@@ -209,7 +207,7 @@ pub(super) fn quote(argument: &str) -> String {
     quoted
 }
 
-/// The path of a UNIX socket, by one of its names. An abstract name is the path that begins with a NUL byte.
+/// Removes the path of a UNIX socket. An abstract name becomes a path that begins with a NUL byte.
 #[cfg(unix)]
 pub(super) fn unix_path(description: &mut Description) -> Result<String, EndpointError> {
     if let Some(name) = description.take_named("abstract")? {
@@ -221,12 +219,12 @@ pub(super) fn unix_path(description: &mut Description) -> Result<String, Endpoin
     }
 }
 
-/// Writes what [`unix_path`] reads.
+/// Escapes a path so that [`unix_path`] reads it back.
 #[cfg(unix)]
 pub(super) fn quote_path(path: &std::path::Path) -> String {
     let path = path.to_string_lossy();
     match path.strip_prefix('\0') {
-        // An empty name has no other form.
+        // `abstract=` needs a name: no argument may be empty.
         Some(name) if !name.is_empty() => format!("abstract={}", quote(name)),
         _ => quote(&path),
     }

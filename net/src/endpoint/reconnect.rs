@@ -1,4 +1,4 @@
-//! A client that connects again.
+//! A client that reconnects.
 
 mod service;
 mod waiters;
@@ -14,22 +14,24 @@ use twistor_reactor::Handle;
 use self::service::Service;
 use crate::{ClientEndpoint, HandlerPanicked, Protocol, Transport};
 
-/// How long to wait before connecting again: exponentially longer, with jitter, so that clients of a server that
-/// restarts do not all come at once. Twisted: `backoffPolicy`.
+/// The waits between attempts to connect. They grow exponentially, with jitter, so that the clients of a
+/// restarted server do not all return at once. Twisted: `backoffPolicy`.
+///
+/// This struct stays exhaustive, so that programs can write `Backoff { longest, ..Backoff::default() }`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backoff {
     /// The wait after the first failure.
     pub initial: Duration,
     /// The longest wait.
     pub longest: Duration,
-    /// Each wait is this many times the one before.
+    /// The ratio of each wait to the previous one.
     pub factor: f64,
-    /// By how much a wait may differ, as a part of it: 0.25 is a quarter more or less.
+    /// The largest deviation, as a fraction of the wait: 0.25 means up to a quarter more or less.
     pub jitter: f64,
 }
 
 impl Default for Backoff {
-    /// One second, a minute, 1.5, a quarter.
+    /// One second, at most one minute, factor 1.5, jitter 0.25.
     fn default() -> Backoff {
         let (initial, longest) = (Duration::from_secs(1), Duration::from_secs(60));
         Backoff { initial, longest, factor: 1.5, jitter: 0.25 }
@@ -37,7 +39,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Returns the wait after this many failures in a row (from 1), for a `chance` from 0 to 1.
+    /// Returns the wait after `failures` consecutive failures (from 1), for a random `chance` from 0 to 1.
     pub fn delay(&self, failures: u32, chance: f64) -> Duration {
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
         let wait = (self.initial.as_secs_f64() * self.factor.powi(exponent)).min(self.longest.as_secs_f64());
@@ -46,12 +48,13 @@ impl Backoff {
     }
 }
 
-/// Keeps one connection to an endpoint: connects, and connects again when that fails or the connection is lost.
-/// Twisted: `ClientService`, `ReconnectingClientFactory`.
+/// Keeps one connection to an endpoint: connects, and reconnects when connecting fails or the connection is
+/// lost. Twisted: `ClientService`, `ReconnectingClientFactory`.
+///
+/// # Examples
 ///
 /// ```no_run
-/// use twistor_net::{ClientEndpoint, Failure, Protocol, Reconnecting, Transport};
-/// use twistor_reactor::{Phase, Reactor};
+/// use twistor::prelude::*;
 ///
 /// struct Feed;
 ///
@@ -64,39 +67,41 @@ impl Backoff {
 ///
 /// let reactor = Reactor::new()?;
 /// let service = Reconnecting::new(&reactor, "tcp:feed.example:4000".parse()?, || Feed)
-///     .on_failure(|failure, wait| println!("{failure}; again in {wait:.1?}"));
+///     .on_failure(|failure, wait| println!("{failure}; next attempt in {wait:.1?}"));
 /// service.start();
-/// // At Ctrl-C, written bytes are sent before the run ends.
+/// // After Ctrl-C, written bytes are sent before the run ends.
 /// reactor.on_shutdown(Phase::Before, move || service.stop());
 /// reactor.run()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
-///
-/// # Ordering
-///
-/// The wait grows with each failure to connect and each loss. It starts anew when a connection has lasted at least as
-/// long as the wait that would follow, so that it also grows for a server that accepts and closes at once.
-///
-/// On a simulated reactor the jitter is drawn from its seed.
-///
-/// The end of the reactor's run ends the service as [`stop`](Reconnecting::stop) does; in the next run,
-/// [`start`](Reconnecting::start) starts it again.
 ///
 /// # Panics
 ///
-/// A panic in `build` or in the function given to [`prepare`](Reconnecting::prepare) counts as a failure to connect.
+/// A panic in `build`, or in the function given to [`prepare`](Reconnecting::prepare), counts as a failure to
+/// connect.
+///
+/// # Ordering
+///
+/// The wait grows with each failure to connect and each loss. It is reset when a connection has lasted at
+/// least as long as the wait that would follow, so that it also grows for a server that accepts and closes at
+/// once.
+///
+/// On a simulated reactor, the jitter is drawn from its seed.
+///
+/// The end of the reactor's run ends the service as [`stop`](Reconnecting::stop) does. In the next run,
+/// [`start`](Reconnecting::start) starts it again.
 ///
 /// # Dropping
 ///
-/// Dropping the last clone stops connecting; a connection that is open stays. The Deferred of
-/// [`stop`](Reconnecting::stop) fires all the same.
+/// Dropping the last clone stops connecting. An open connection stays open. The Deferred of
+/// [`stop`](Reconnecting::stop) still fires.
 #[derive(Clone)]
 pub struct Reconnecting {
     service: Rc<Service>,
 }
 
 impl Reconnecting {
-    /// Returns a service that makes a protocol with `build` for each connection. It begins with
+    /// Creates a service that calls `build` for the protocol of each connection. It connects after
     /// [`start`](Reconnecting::start).
     #[track_caller]
     pub fn new<P: Protocol>(
@@ -107,23 +112,24 @@ impl Reconnecting {
         Reconnecting { service: Service::new(handle, endpoint, build, Location::caller()) }
     }
 
-    /// Sets the waits before connecting again.
+    /// Sets the waits between attempts. Default: [`Backoff::default`].
     #[must_use]
     pub fn backoff(self, backoff: Backoff) -> Reconnecting {
         self.service.backoff.set(backoff);
         self
     }
 
-    /// Sets how long [`stop`](Reconnecting::stop) waits for a peer to take what was written, before it aborts the
-    /// connection. Default: five seconds.
+    /// Sets the grace period: how long [`stop`](Reconnecting::stop) waits for the peer to read everything
+    /// written before it aborts the connection. Default: five seconds.
     #[must_use]
     pub fn stop_grace(self, grace: Duration) -> Reconnecting {
         self.service.grace.set(grace);
         self
     }
 
-    /// Prepares each connection with `prepare`, such as a login, before it counts as made: the result is waited for,
-    /// and a failure aborts the connection and counts as one to connect. Twisted: `prepareConnection`.
+    /// Prepares each connection with `prepare`, such as a login. A connection counts as made when the result
+    /// of `prepare` has fired. A failure aborts the connection and counts as a failure to connect. Twisted:
+    /// `prepareConnection`.
     #[must_use]
     #[track_caller]
     pub fn prepare<O: Outcome>(self, prepare: impl Fn(&Transport) -> O + 'static) -> Reconnecting {
@@ -139,10 +145,12 @@ impl Reconnecting {
         self
     }
 
-    /// Calls `tell` after each failure to connect, with the failure and the wait before the next attempt. A connection
-    /// that is lost is reported to its protocol.
+    /// Calls `tell` after each failure to connect, with the failure and the wait before the next attempt. The
+    /// loss of a connection is not a failure to connect; it is reported to the protocol.
     ///
-    /// After a panic of `tell`, which is logged, it is not called again.
+    /// # Panics
+    ///
+    /// A panic of `tell` is logged, and `tell` is not called again.
     #[must_use]
     #[track_caller]
     pub fn on_failure(self, tell: impl FnMut(&Failure, Duration) + 'static) -> Reconnecting {
@@ -150,54 +158,56 @@ impl Reconnecting {
         self
     }
 
-    /// Connects, and keeps connected. If it does already, nothing happens. After a [`stop`](Reconnecting::stop), it
-    /// connects once the old connection is lost. Twisted: `startService`.
+    /// Connects, and keeps connected. Does nothing if the service is running. After a
+    /// [`stop`](Reconnecting::stop), it connects once the old connection is lost. Twisted: `startService`.
     pub fn start(&self) {
         self.service.start();
     }
 
-    /// Connects no more, and closes the connection, if there is one, once everything written is sent; aborts it after
-    /// [a grace period](Reconnecting::stop_grace). Fires when the connection is lost; at once if there is none.
-    /// Twisted: `stopService`.
+    /// Stops connecting, and closes an open connection once everything written is sent. Aborts it after [a
+    /// grace period](Reconnecting::stop_grace). Twisted: `stopService`.
+    ///
+    /// Returns a Deferred that fires when the connection is lost. It has already fired without a connection.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the wait. The service stops all the same.
+    /// Cancelling ends the wait only. The service still stops.
     pub fn stop(&self) -> Deferred<()> {
         self.service.stop()
     }
 
-    /// Returns the connection: at once if there is one, else the next. Twisted: `whenConnected`.
+    /// Returns the current connection, or waits for the next one. Twisted: `whenConnected`.
     ///
     /// # Errors
     ///
-    /// [`ConnectionAborted`](crate::ConnectionAborted) when the service is stopped: at once from
-    /// [`stop`](Reconnecting::stop) to the next [`start`](Reconnecting::start).
+    /// [`ConnectionAborted`](crate::ConnectionAborted) if the service is stopped. Between a
+    /// [`stop`](Reconnecting::stop) and the next [`start`](Reconnecting::start) it fails at once.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the wait. The service goes on, and other waiters are not affected.
+    /// Cancelling ends the wait only. The service and other waiters continue.
     #[track_caller]
     pub fn when_connected(&self) -> Deferred<Transport> {
         self.service.when_connected(None)
     }
 
-    /// As [`when_connected`](Reconnecting::when_connected), but fails after this many more failures to connect; 0
-    /// counts as 1. The service goes on. Twisted: `whenConnected(failAfterFailures)`.
+    /// Returns the current connection, or waits for the next one until connecting has failed `failures` more
+    /// times. 0 counts as 1. Twisted: `whenConnected(failAfterFailures)`.
     ///
     /// # Errors
     ///
-    /// [`ConnectAttemptsFailed`](crate::ConnectAttemptsFailed), whose source is the last failure, and as `when_connected`.
+    /// [`ConnectAttemptsFailed`](crate::ConnectAttemptsFailed), whose source is the last failure, or the
+    /// errors of [`when_connected`](Reconnecting::when_connected). The service continues.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the wait. The service goes on, as does its count of failures for other waiters.
+    /// Cancelling ends the wait only. The service and other waiters continue.
     #[track_caller]
     pub fn when_connected_within(&self, failures: u32) -> Deferred<Transport> {
         self.service.when_connected(Some(failures.max(1)))
     }
 
-    /// Returns how many times in a row connecting has failed, or a connection did not last.
+    /// Returns the number of consecutive failures: failures to connect, and connections that did not last.
     pub fn failures(&self) -> u32 {
         self.service.failures.get()
     }

@@ -1,4 +1,4 @@
-//! The arguments of endpoint strings that say whom to trust and who one is.
+//! The arguments of endpoint strings for the trust and identity of TLS.
 
 use std::sync::Arc;
 
@@ -51,17 +51,18 @@ fn either(description: &mut Description, name: &str, other: &str) -> Result<Opti
     }
 }
 
-/// The protocols to agree upon. An empty one cannot be said in TLS (RFC 7301, section 3.1), nor one of 256 bytes.
+/// Removes the protocol names. TLS can express neither an empty name (RFC 7301, section 3.1) nor one above
+/// 255 bytes.
 fn alpn(description: &mut Description) -> Result<Option<Vec<String>>, EndpointError> {
     let Some(protocols) = description.take_named("alpn")? else { return Ok(None) };
     let names: Vec<String> = protocols.text.split(',').map(str::to_owned).collect();
     match names.iter().find(|name| name.is_empty() || name.len() > 255) {
-        Some(name) => Err(description.error(protocols.at, format!("{name:?} cannot be a protocol's name"))),
+        Some(name) => Err(description.error(protocols.at, format!("{name:?} is not a valid ALPN protocol"))),
         None => Ok(Some(names)),
     }
 }
 
-/// Reads a certificate, what follows it, and its key, from files. Each error points at the argument it is about.
+/// Reads a certificate, its chain and its key from files. Each error points at the argument that caused it.
 fn identity(
     description: &Description,
     certificate: &Piece,

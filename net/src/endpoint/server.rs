@@ -19,28 +19,36 @@ use crate::{Address, CannotListen, Factory, Listener, ListeningPort};
 
 const DEFAULT_BACKLOG: u32 = 1024;
 
-/// Where to listen. Twisted: `IStreamServerEndpoint`; `TCP4ServerEndpoint`, `TCP6ServerEndpoint`,
-/// `UNIXServerEndpoint`, and `serverFromString` through [`FromStr`].
+/// Where to listen. Twisted: `IStreamServerEndpoint`, `TCP4ServerEndpoint`, `TCP6ServerEndpoint`,
+/// `UNIXServerEndpoint`, and `serverFromString` as [`FromStr`].
 ///
 /// # Endpoint strings
 ///
-/// `tcp:PORT`, with `interface` (an IP address; all of IPv4 if left out, and with `tcp6` all of IPv6) and `reusePort` and
-/// `onlyV6` (`1` or `0`); `ssl:PORT` (or `tls:PORT`), which takes the same and the PEM files `privateKey`, `certKey` (the key's file if
-/// left out) and `extraCertChain`, and `alpn` (protocols, a comma between them); `unix:PATH` (or `unix:abstract=NAME`, a name without a file), with `mode` (octal
-/// permissions of the socket's file). All take `backlog`. Each argument has its name, also `port` and `path` (or
-/// `address`), and may do without it in the order of this list; for TLS: `port`, `privateKey`, `certKey`, `interface`.
-/// An IP address may also stand in front of the port: `tcp:127.0.0.1:8080` is
-/// `tcp:8080:interface=127.0.0.1`.
+/// An endpoint string is a kind and its arguments, separated by colons. Every argument can be given by name,
+/// as `name=value`. Some can be given by position instead:
 ///
-/// A backslash takes the meaning from the colon, equals sign or backslash behind it; an IPv6 address may stand in
-/// brackets instead: `tcp:80:interface=[::]`. One that is good on one link only has the link's interface behind it:
-/// `tcp:[fe80::1%eth0]:80`.
+/// | Kind | By position, in this order | By name only |
+/// |---|---|---|
+/// | `tcp`, `tcp6` | `port`, `interface`, `backlog` | `reusePort`, `onlyV6` |
+/// | `ssl`, `tls` | `port`, `privateKey`, `certKey`, `interface`, `backlog` | `certificate` (the same as `certKey`), `extraCertChain`, `alpn`, `reusePort`, `onlyV6` |
+/// | `unix` | `path` (or `address`), `mode`, `backlog` | `abstract` |
+///
+/// - `interface`: an IP address. Default: all of IPv4, and with `tcp6` all of IPv6. It may also precede the
+///   port: `tcp:127.0.0.1:8080` means `tcp:8080:interface=127.0.0.1`.
+/// - `reusePort` and `onlyV6`: `1` or `0`; see [`reuse_port`](ServerEndpoint::reuse_port) and
+///   [`only_v6`](ServerEndpoint::only_v6).
+/// - `privateKey`, `certKey`, `extraCertChain`: PEM files. Default of `certKey`: the file of the private key.
+/// - `alpn`: protocol names, separated by commas.
+/// - `mode`: the octal permissions of the socket's file.
+/// - `abstract`: an abstract name instead of a path, on Linux.
+///
+/// A backslash escapes a colon, an equals sign or a backslash. An IPv6 address may be written in brackets
+/// instead: `tcp:80:interface=[::]`. A link-local address needs its interface: `tcp:[fe80::1%eth0]:80`.
 ///
 /// # Examples
 ///
 /// ```
-/// use twistor_net::{Failure, Protocol, ServerEndpoint, Transport};
-/// use twistor_reactor::Reactor;
+/// use twistor::prelude::*;
 ///
 /// struct Echo;
 ///
@@ -55,7 +63,7 @@ const DEFAULT_BACKLOG: u32 = 1024;
 /// let endpoint: ServerEndpoint = "tcp:0:interface=127.0.0.1".parse()?;
 /// let port = endpoint.listen(&reactor, |_peer| Echo)?;
 /// println!("listening on {}", port.address());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ServerEndpoint {
@@ -65,19 +73,21 @@ pub struct ServerEndpoint {
 }
 
 impl ServerEndpoint {
-    /// A TCP port of an interface, such as `127.0.0.1:8080`; port 0 is any free one.
+    /// Creates an endpoint for a TCP port of an interface, such as `127.0.0.1:8080`. Port 0 selects any free
+    /// port.
     pub fn tcp(address: SocketAddr) -> ServerEndpoint {
         ServerEndpoint::new(StreamBinding::Tcp { address, reuse_port: false, only_v6: None })
     }
 
-    /// A TCP port secured by TLS. Twisted: `SSL4ServerEndpoint`.
+    /// Creates an endpoint for a TCP port secured by TLS. Twisted: `SSL4ServerEndpoint`.
     #[cfg(feature = "tls")]
     pub fn tls(address: SocketAddr, tls: ServerTls) -> ServerEndpoint {
         ServerEndpoint { security: Security::Tls(tls), ..ServerEndpoint::tcp(address) }
     }
 
-    /// A UNIX socket. Its file is made, and removed when the listener stops. One that a dead process left is
-    /// replaced. On Linux, a path that begins with a NUL byte is an abstract name, which has no file.
+    /// Creates an endpoint for a UNIX socket. `listen` creates the socket's file, and the end of the listener
+    /// removes it. A file left by a dead process is replaced. On Linux, a path that begins with a NUL byte is
+    /// an abstract name, which has no file.
     #[cfg(unix)]
     pub fn unix(path: impl Into<PathBuf>) -> ServerEndpoint {
         ServerEndpoint::new(StreamBinding::Unix { path: path.into(), mode: None })
@@ -87,16 +97,17 @@ impl ServerEndpoint {
         ServerEndpoint { binding, security: Security::None, backlog: DEFAULT_BACKLOG }
     }
 
-    /// Sets how many connections may wait to be accepted; 1,024 if never set. The operating system has a limit of
-    /// its own.
+    /// Sets the number of connections that may wait to be accepted. Default: 1,024. The operating system may
+    /// use a lower limit.
     #[must_use]
     pub fn backlog(mut self, connections: u32) -> ServerEndpoint {
         self.backlog = connections;
         self
     }
 
-    /// Lets several sockets listen on one TCP port, the operating system sharing the connections out among them
-    /// (SO_REUSEPORT): one reactor per core. Nothing happens on a UNIX socket.
+    /// Sets whether several sockets can listen on one TCP port (SO_REUSEPORT), such as one reactor per core.
+    /// The operating system distributes the connections among them. Default: off. Has no effect on a UNIX
+    /// socket.
     #[must_use]
     pub fn reuse_port(mut self, on: bool) -> ServerEndpoint {
         if let StreamBinding::Tcp { reuse_port, .. } = &mut self.binding {
@@ -105,9 +116,11 @@ impl ServerEndpoint {
         self
     }
 
-    /// Sets whether a port of an IPv6 interface refuses IPv4 (IPV6_V6ONLY): `[::]:80` accepts both families otherwise,
-    /// where the operating system is set so, and has IPv4 addresses as `::ffff:192.0.2.1`. Default: what the operating
-    /// system is set to. Nothing happens on another port.
+    /// Sets whether a port of an IPv6 interface refuses IPv4 (IPV6_V6ONLY). Default: the operating system's
+    /// setting. Has no effect on other ports.
+    ///
+    /// If IPv4 is not refused, `[::]:80` accepts both families, and IPv4 peers have addresses such as
+    /// `::ffff:192.0.2.1`.
     #[must_use]
     pub fn only_v6(mut self, on: bool) -> ServerEndpoint {
         if let StreamBinding::Tcp { only_v6, .. } = &mut self.binding {
@@ -116,7 +129,7 @@ impl ServerEndpoint {
         self
     }
 
-    /// Sets the permissions of a UNIX socket's file, such as `0o660`. Nothing happens on a TCP port.
+    /// Sets the permissions of a UNIX socket's file, such as `0o660`. Has no effect on a TCP port.
     #[cfg(unix)]
     #[must_use]
     pub fn mode(mut self, permissions: u32) -> ServerEndpoint {
@@ -126,31 +139,32 @@ impl ServerEndpoint {
         self
     }
 
-    /// Returns the address to listen on, as it was given: its port is 0 if any free port will do.
+    /// Returns the address to listen on, as it was given. Its port is 0 if any free port may be used.
     pub fn address(&self) -> Address {
         self.binding.address()
     }
 
-    /// Listens, and runs a protocol from `factory` on each connection: [`bind`](ServerEndpoint::bind) and
-    /// [`serve`](Listener::serve).
+    /// Listens, and runs a protocol from `factory` on each connection: [`bind`](ServerEndpoint::bind)
+    /// followed by [`serve`](Listener::serve).
     ///
-    /// When it returns, connections wait to be accepted; the reactor accepts them as it runs. Running out of
-    /// descriptors does not stop it: it looks again after a moment.
+    /// Clients can connect as soon as this returns; the reactor accepts their connections while it runs. A
+    /// lack of file descriptors does not stop the listener: it tries again every 100 ms.
     ///
     /// # Errors
     ///
-    /// [`CannotListen`], with what the operating system says.
+    /// [`CannotListen`] with the error of the operating system.
     #[track_caller]
     pub fn listen<F: Factory>(&self, handle: &Handle, factory: F) -> Result<ListeningPort, CannotListen> {
         self.bind(handle)?.serve(handle, factory).map_err(|source| CannotListen::new(self.address(), source))
     }
 
-    /// Binds and listens, without accepting yet: to drop privileges before connections are served, or to learn the
-    /// port first. The reactor tells the network, the operating system's or a simulated one.
+    /// Binds the socket and listens, without accepting connections yet. So a program can drop its privileges,
+    /// or learn the port, before it serves connections. `handle` selects the network: the operating system's
+    /// or a simulated one.
     ///
     /// # Errors
     ///
-    /// [`CannotListen`], with what the operating system says.
+    /// [`CannotListen`] with the error of the operating system.
     pub fn bind(&self, handle: &Handle) -> Result<Listener, CannotListen> {
         match network::listen(handle, &self.binding, self.backlog) {
             Ok((acceptor, address)) => Ok(Listener::new(acceptor, address, self.security.clone())),
@@ -159,7 +173,7 @@ impl ServerEndpoint {
     }
 }
 
-/// The endpoint as a string, which reads back as the same; of TLS, it leaves out who it is.
+/// Displays the endpoint as a string that reads back as the same endpoint. The identity of TLS is left out.
 impl fmt::Display for ServerEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.binding {
@@ -219,10 +233,7 @@ impl FromStr for ServerEndpoint {
                 match description.take("mode")? {
                     Some(mode) => endpoint.mode(
                         u32::from_str_radix(&mode.text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(
-                            || {
-                                description
-                                    .error(mode.at, format!("{:?} is not octal permissions", mode.text))
-                            },
+                            || description.error(mode.at, format!("{:?} is not an octal mode", mode.text)),
                         )?,
                     ),
                     None => endpoint,
@@ -243,7 +254,7 @@ fn tcp(description: &mut Description, all: IpAddr) -> Result<ServerEndpoint, End
     tcp_port(description, &port, all)
 }
 
-/// A port, and the interface if that stands in front of it: `127.0.0.1:8080`.
+/// A port, and the interface if that precedes it: `127.0.0.1:8080`.
 struct Port {
     interface: Option<SocketAddr>,
     port: Piece,
@@ -262,7 +273,7 @@ impl Port {
     }
 }
 
-/// An address of an interface, without a port yet.
+/// Parses the address of an interface. Its port is 0.
 fn read_interface(description: &Description, piece: &Piece) -> Result<SocketAddr, EndpointError> {
     let what = match literal(&piece.text, 0) {
         Some(Ok(address)) => return Ok(address),
@@ -272,17 +283,17 @@ fn read_interface(description: &Description, piece: &Piece) -> Result<SocketAddr
     Err(description.error(piece.at, what))
 }
 
-/// A port of the interface that is named, or else of `all`.
+/// Creates the endpoint for a port of the given interface. Default: the interface `all`.
 fn tcp_port(
     description: &mut Description,
     Port { interface, port }: &Port,
     all: IpAddr,
 ) -> Result<ServerEndpoint, EndpointError> {
     let kind = &description.kind.text;
-    let what = format!("a port number; a server's endpoint is {kind}:PORT or {kind}:PORT:interface=ADDRESS");
+    let what = format!("a port number (expected {kind}:PORT or {kind}:PORT:interface=ADDRESS)");
     let port = description.read(port, &what)?;
     let mut address = match (*interface, description.place_of("interface")) {
-        (Some(_), Some(second)) => return Err(description.error(second, "a second interface")),
+        (Some(_), Some(second)) => return Err(description.error(second, "duplicate interface")),
         (Some(interface), None) => interface,
         (None, _) => match description.take("interface")? {
             Some(next) => read_interface(description, &next)?,

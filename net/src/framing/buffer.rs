@@ -1,10 +1,10 @@
 use super::{FrameError, Framing, Pending};
 
-/// The bytes that have come and are not used yet, and a [`Framing`] that cuts frames off them.
+/// A buffer of received bytes, and a [`Framing`] that splits them into frames.
 ///
-/// For protocols that want to take frames one at a time, or to change from frames to raw bytes in the middle
-/// ([`take_rest`](FrameBuffer::take_rest), Twisted's `setRawMode`). [`Framed`](crate::Framed) is the ready-made
-/// protocol. It holds no memory while it is empty.
+/// It is for protocols that take frames one at a time, or that switch from frames to raw bytes
+/// ([`take_rest`](FrameBuffer::take_rest), Twisted's `setRawMode`). [`Framed`](crate::Framed) is the
+/// ready-made protocol. An empty buffer holds no memory.
 #[derive(Debug)]
 pub struct FrameBuffer<F> {
     framing: F,
@@ -12,36 +12,36 @@ pub struct FrameBuffer<F> {
 }
 
 impl<F: Framing> FrameBuffer<F> {
-    /// An empty buffer.
+    /// Creates an empty buffer.
     pub fn new(framing: F) -> FrameBuffer<F> {
         FrameBuffer { framing, pending: Pending::default() }
     }
 
-    /// The framing.
+    /// Returns the framing.
     pub fn framing(&self) -> &F {
         &self.framing
     }
 
-    /// How many bytes wait here, not yet part of a frame that was given out.
+    /// Returns the number of buffered bytes that are not part of a returned frame.
     pub fn len(&self) -> usize {
         self.pending.len()
     }
 
-    /// Whether nothing waits here.
+    /// Returns whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Appends bytes that have come.
+    /// Appends received bytes.
     pub fn feed(&mut self, data: &[u8]) {
         self.pending.feed(data);
     }
 
-    /// Takes the next whole frame, if there is one.
+    /// Removes and returns the next complete frame, if there is one.
     ///
     /// # Errors
     ///
-    /// The framing's [`FrameError`]; the bytes stay where they are.
+    /// The framing's [`FrameError`]. The buffer is then unchanged.
     pub fn next_frame(&mut self) -> Result<Option<&[u8]>, FrameError> {
         match self.framing.find(self.pending.as_slice())? {
             Some(found) => Ok(Some(&self.pending.advance(found.consumed)[found.start..found.end])),
@@ -52,13 +52,13 @@ impl<F: Framing> FrameBuffer<F> {
         }
     }
 
-    /// Takes everything that is left, as it came.
+    /// Removes and returns all buffered bytes.
     pub fn take_rest(&mut self) -> Vec<u8> {
         self.pending.take_rest()
     }
 
-    /// Cuts frames off `data`, which follows what is already here, and gives each to `each` until that returns
-    /// `Ok(false)`; keeps the rest. Nothing is copied as long as frames do not straddle two calls.
+    /// Splits the buffered bytes followed by `data` into frames, and calls `each` for every frame until it
+    /// returns `Ok(false)`. Keeps the rest. Nothing is copied unless a frame spans two calls.
     pub(crate) fn drain<E: From<FrameError>>(
         &mut self,
         data: &[u8],

@@ -2,14 +2,14 @@ use super::{Found, FrameError, Framing};
 
 /// Frames that end in a delimiter: lines. Twisted: `LineReceiver`.
 ///
-/// The default is what `LineReceiver` has: the delimiter `\r\n` and at most 16,384 bytes a line, the delimiter not
-/// counted. For peers that may end their lines in either way, take the delimiter `"\n"`, and the `\r` off the end of
-/// the line where there is one.
+/// The defaults are those of `LineReceiver`: the delimiter `\r\n`, and at most 16,384 bytes per line without
+/// its delimiter. To accept both `\n` and `\r\n`, set the delimiter `"\n"` and strip a trailing `\r` from
+/// each line.
 #[derive(Clone, Debug)]
 pub struct Lines {
     delimiter: Vec<u8>,
     max_length: usize,
-    /// No delimiter starts before this offset: each byte is looked at once, however the input is split.
+    /// No delimiter starts before this offset, so each byte is searched once, however the input is split.
     scanned: usize,
 }
 
@@ -20,12 +20,12 @@ impl Default for Lines {
 }
 
 impl Lines {
-    /// Lines that end in `\r\n`, of at most 16,384 bytes.
+    /// Creates a framing for lines that end in `\r\n`, of at most 16,384 bytes.
     pub fn new() -> Lines {
         Lines { delimiter: b"\r\n".to_vec(), max_length: 16_384, scanned: 0 }
     }
 
-    /// Lines that end in `delimiter`, any sequence of bytes such as `"\n"` or `"\0"`.
+    /// Sets the delimiter, any sequence of bytes such as `"\n"` or `"\0"`. Default: `"\r\n"`.
     ///
     /// # Panics
     ///
@@ -37,7 +37,7 @@ impl Lines {
         self
     }
 
-    /// Sets the longest line allowed, in bytes without its delimiter.
+    /// Sets the longest line, in bytes without its delimiter. Default: 16,384.
     #[must_use]
     pub fn max_length(mut self, bytes: usize) -> Lines {
         self.max_length = bytes;
@@ -61,7 +61,7 @@ impl Lines {
 impl Framing for Lines {
     fn find(&mut self, input: &[u8]) -> Result<Option<Found>, FrameError> {
         let found = self.position(input);
-        // Without a delimiter, its first bytes may be the last of the input: those do not count as the line's.
+        // A partial delimiter at the end of the input does not count towards the line's length.
         let tail = self.delimiter.len() - 1;
         let shortest = found.unwrap_or(input.len().saturating_sub(tail));
         if shortest > self.max_length {
@@ -79,12 +79,12 @@ impl Framing for Lines {
         let start = out.len();
         out.extend_from_slice(payload);
         out.extend_from_slice(&self.delimiter);
-        // Looked for in the whole: the payload's end and the delimiter may make one that comes earlier.
+        // The search covers payload and delimiter, because the payload's end can begin an earlier delimiter.
         let whole = &out[start..];
         let found = whole.windows(self.delimiter.len()).position(|window| window == self.delimiter);
         if let Some(at) = found.filter(|&at| at < payload.len()) {
             out.truncate(start);
-            return Err(FrameError::Malformed { what: "the delimiter inside a line", at });
+            return Err(FrameError::Malformed { what: "the line contains the delimiter", at });
         }
         Ok(())
     }

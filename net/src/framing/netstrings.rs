@@ -2,8 +2,8 @@ use super::{Found, FrameError, Framing};
 
 /// Netstrings: `5:hello,`. Twisted: `NetstringReceiver`.
 ///
-/// The length has no leading zeros (`0:,` is the empty one), as the format's description demands. The default limit
-/// is Twisted's 99,999 bytes.
+/// The length has no leading zeros (`0:,` is the empty netstring), as the format requires. Default limit:
+/// 99,999 bytes, as in Twisted.
 #[derive(Clone, Debug)]
 pub struct Netstrings {
     max_length: usize,
@@ -16,12 +16,12 @@ impl Default for Netstrings {
 }
 
 impl Netstrings {
-    /// Netstrings of at most 99,999 bytes.
+    /// Creates a framing for netstrings of at most 99,999 bytes.
     pub fn new() -> Netstrings {
         Netstrings { max_length: 99_999 }
     }
 
-    /// Sets the longest payload allowed, in bytes.
+    /// Sets the longest payload, in bytes. Default: 99,999.
     #[must_use]
     pub fn max_length(mut self, bytes: usize) -> Netstrings {
         self.max_length = bytes;
@@ -35,7 +35,10 @@ impl Framing for Netstrings {
         for (at, &byte) in input.iter().enumerate() {
             match byte {
                 b'0'..=b'9' if at == 1 && length == 0 => {
-                    return Err(FrameError::Malformed { what: "a leading zero in a netstring's length", at });
+                    return Err(FrameError::Malformed {
+                        what: "leading zero in the length of a netstring",
+                        at,
+                    });
                 }
                 b'0'..=b'9' => {
                     let digit = usize::from(byte - b'0');
@@ -47,18 +50,18 @@ impl Framing for Netstrings {
                 }
                 b':' if at > 0 => {
                     let start = at + 1;
-                    // No input is longer, whatever the limit allows.
+                    // A saturated end is beyond any input, so the frame stays incomplete.
                     let end = start.saturating_add(length);
                     return match input.get(end) {
                         None => Ok(None),
                         Some(b',') => Ok(Some(Found { start, end, consumed: end + 1 })),
                         Some(_) => Err(FrameError::Malformed {
-                            what: "no comma behind a netstring's payload",
+                            what: "missing comma after the payload of a netstring",
                             at: end,
                         }),
                     };
                 }
-                _ => return Err(FrameError::Malformed { what: "no digit in a netstring's length", at }),
+                _ => return Err(FrameError::Malformed { what: "invalid length of a netstring", at }),
             }
         }
         Ok(None)

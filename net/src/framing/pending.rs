@@ -1,8 +1,8 @@
-/// Bytes that have come and are not used yet. It holds no memory while it is empty.
+/// Received bytes that are not consumed yet. Holds no memory while it is empty.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     bytes: Vec<u8>,
-    /// Bytes at the front that were given out already.
+    /// The number of bytes at the front that are consumed.
     used: usize,
 }
 
@@ -20,14 +20,14 @@ impl Pending {
         self.bytes.extend_from_slice(data);
     }
 
-    /// Gives the next `count` bytes out.
+    /// Consumes and returns the next `count` bytes.
     pub(crate) fn advance(&mut self, count: usize) -> &[u8] {
         let base = self.used;
         self.used += count;
         &self.bytes[base..self.used]
     }
 
-    /// As `advance`, to keep; all of them are not copied.
+    /// Consumes the next `count` bytes and returns them as a vector. Taking all bytes does not copy them.
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         if self.used == 0 && count == self.bytes.len() {
             std::mem::take(&mut self.bytes)
@@ -36,21 +36,21 @@ impl Pending {
         }
     }
 
-    /// Gives everything out.
+    /// Consumes and returns all bytes.
     pub(crate) fn take_rest(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.drain(..std::mem::take(&mut self.used));
         bytes
     }
 
-    /// Puts bytes back that were given out, before all others.
+    /// Puts consumed bytes back in front of all others.
     pub(crate) fn put_back(&mut self, mut bytes: Vec<u8>) {
         bytes.extend_from_slice(self.as_slice());
         *self = Pending { bytes, used: 0 };
     }
 
-    /// Gives memory back; moves the rest to the front only when that is the smaller part, so that taking many small
-    /// pieces off a large buffer costs no more than its length.
+    /// Releases memory. Moves the rest to the front only if it is the smaller part, so that consuming a large
+    /// buffer in many small pieces takes linear time.
     pub(crate) fn compact(&mut self) {
         if self.used == self.bytes.len() {
             self.bytes = Vec::new();

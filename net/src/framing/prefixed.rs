@@ -1,9 +1,9 @@
 use super::{Found, FrameError, Framing};
 
-/// Frames with their length in front, big-endian, in 1, 2 or 4 bytes. Twisted: `Int8StringReceiver`,
+/// Frames with a big-endian length prefix of 1, 2 or 4 bytes. Twisted: `Int8StringReceiver`,
 /// `Int16StringReceiver`, `Int32StringReceiver`.
 ///
-/// The default limit is Twisted's 99,999 bytes, or what the prefix can say where that is less.
+/// Default limit: 99,999 bytes, as in Twisted, or the largest length that the prefix can express.
 #[derive(Clone, Debug)]
 pub struct Prefixed {
     width: usize,
@@ -11,23 +11,22 @@ pub struct Prefixed {
 }
 
 impl Prefixed {
-    /// A length of one byte: frames of up to 255 bytes.
+    /// Creates a framing with a length of one byte: frames of up to 255 bytes.
     pub fn int8() -> Prefixed {
         Prefixed::new(1)
     }
 
-    /// A length of two bytes: frames of up to 65,535 bytes.
+    /// Creates a framing with a length of two bytes: frames of up to 65,535 bytes.
     pub fn int16() -> Prefixed {
         Prefixed::new(2)
     }
 
-    /// A length of four bytes: frames of up to 99,999 bytes, unless [`max_length`](Prefixed::max_length) says
-    /// otherwise.
+    /// Creates a framing with a length of four bytes: frames of up to 99,999 bytes by default.
     pub fn int32() -> Prefixed {
         Prefixed::new(4)
     }
 
-    /// Sets the longest payload allowed, in bytes; at most what the prefix can say.
+    /// Sets the longest payload, in bytes, up to the largest length that the prefix can express.
     #[must_use]
     pub fn max_length(mut self, bytes: usize) -> Prefixed {
         self.max_length = bytes.min(self.ceiling());

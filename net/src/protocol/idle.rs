@@ -1,4 +1,4 @@
-//! Connections on which nothing happens.
+//! Timeouts for silent connections.
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
@@ -11,30 +11,31 @@ use twistor_reactor::{DelayedCall, Handle};
 
 use crate::{Protocol, Transport, part_of};
 
-/// Nothing came for too long; the reason of a connection that an [`IdleTimer`] has closed.
+/// The reason reported when an [`IdleTimer`] closes a silent connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConnectionIdleTimedOut {
-    /// The time allowed.
+    /// The idle time that was allowed.
     pub after: Duration,
 }
 
 impl fmt::Display for ConnectionIdleTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the connection was idle for {:?}", self.after)
+        write!(f, "connection was idle for {:?}", self.after)
     }
 }
 
 impl std::error::Error for ConnectionIdleTimedOut {}
 
-/// Ends a connection unless it is told, often enough, that the peer is well. Twisted: `TimeoutMixin`.
+/// Ends a connection unless the protocol resets the timer in time. Twisted: `TimeoutMixin`.
 ///
-/// A protocol makes one in `connection_made`, keeps it, and calls [`reset`](IdleTimer::reset) at whatever it takes for
-/// a sign of life. That is cheap enough for every read. The connection ends with [`ConnectionIdleTimedOut`], and what was not
-/// sent is thrown away.
+/// A protocol creates one in `connection_made`, keeps it, and calls [`reset`](IdleTimer::reset) for every
+/// sign of life. A reset is cheap enough for every read. When the timer expires, the connection ends with
+/// [`ConnectionIdleTimedOut`] and unsent data is dropped.
 ///
 /// # Dropping
 ///
-/// Dropping it stops it.
+/// Dropping the timer stops it.
 pub struct IdleTimer {
     inner: Rc<Inner>,
 }
@@ -44,10 +45,11 @@ struct Inner {
     transport: Transport,
     limit: Cell<Duration>,
     since: Cell<Instant>,
-    /// Not moved at each reset: when it comes and there was a sign of life meanwhile, it is set anew.
+    /// Not moved by a reset, which makes a reset cheap. A call that finds a sign of life schedules the next
+    /// one.
     call: RefCell<Option<DelayedCall>>,
-    /// What the transport had sent when the protocol last had its turn; a later change is a sign of life. None: only a
-    /// reset is one.
+    /// The number of sent bytes when the protocol was last called. A later change is a sign of life. `None`:
+    /// only a reset is.
     sent: Cell<Option<u32>>,
     hook: RefCell<Option<Hook>>,
 }
@@ -55,7 +57,7 @@ struct Inner {
 type Hook = Box<dyn FnMut(&Transport)>;
 
 impl IdleTimer {
-    /// Ends the connection after `limit` without a reset. Twisted: `setTimeout`.
+    /// Creates a timer that ends the connection after `limit` without a reset. Twisted: `setTimeout`.
     pub fn new(handle: &Handle, transport: &Transport, limit: Duration) -> IdleTimer {
         let inner = Rc::new(Inner {
             handle: handle.clone(),
@@ -70,14 +72,17 @@ impl IdleTimer {
         IdleTimer { inner }
     }
 
-    /// The time begins anew. Twisted: `resetTimeout`.
+    /// Restarts the idle time. Twisted: `resetTimeout`.
     pub fn reset(&self) {
         self.inner.since.set(self.inner.handle.now());
     }
 
-    /// Calls `hook` when the time is up, before the connection is closed. To keep the connection, it may
-    /// [`reset`](IdleTimer::reset) the timer; to close it in another way, it calls the transport itself. What it writes
-    /// is sent as far as the socket takes it at once. Twisted: `timeoutConnection`.
+    /// Sets a hook that is called when the timer expires, before the connection is closed. Twisted:
+    /// `timeoutConnection`.
+    ///
+    /// To keep the connection, the hook [resets](IdleTimer::reset) the timer. To close the connection in
+    /// another way, it calls the transport. Data that it writes is sent only as far as the socket takes it at
+    /// once.
     ///
     /// # Panics
     ///
@@ -86,7 +91,7 @@ impl IdleTimer {
         self.inner.hook.replace(Some(Box::new(hook)));
     }
 
-    /// Another limit from now on; the time begins anew.
+    /// Sets another limit, and restarts the idle time.
     pub fn set_limit(&self, limit: Duration) {
         self.inner.limit.set(limit);
         self.reset();
@@ -122,7 +127,8 @@ impl Inner {
         self.limit.get().saturating_sub(idle)
     }
 
-    /// Whether the peer cannot send because this side does not read, or reads what it was sent.
+    /// Returns whether the silence is not the peer's: this side has paused reading, or the peer is reading
+    /// sent data.
     fn is_well(&self) -> bool {
         let Some(before) = self.sent.get() else { return false };
         let sent = self.transport.sent_bytes();
@@ -131,7 +137,7 @@ impl Inner {
     }
 
     fn time_out(self: &Rc<Self>) {
-        /// Closes the connection also if the hook panics.
+        /// Closes the connection, also if the hook panics.
         struct Close<'a>(&'a Rc<Inner>);
 
         impl Drop for Close<'_> {
@@ -169,16 +175,18 @@ impl fmt::Debug for IdleTimer {
     }
 }
 
-/// A protocol whose connection ends when nothing happens on it for a while. Twisted: `TimeoutFactory`.
+/// Wraps a protocol and ends its connection when it is silent for too long. Twisted: `TimeoutFactory`.
 ///
-/// Data that arrives counts as a sign of life, and so does sending that makes progress between two arrivals. A
-/// connection that this side has paused is not closed. A protocol with another idea of life needs an [`IdleTimer`] of
-/// its own.
+/// Received data counts as a sign of life, and so does sending that makes progress between two receptions. A
+/// connection that this side has paused is not closed. Protocols with other signs of life use an
+/// [`IdleTimer`] directly.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
-/// use twistor_net::{Failure, IdleTimeout, Protocol, ServerEndpoint, Transport};
-/// use twistor_reactor::{Handle, Reactor};
+/// use twistor::net::IdleTimeout;
+/// use twistor::prelude::*;
 ///
 /// struct Echo;
 ///
@@ -190,10 +198,10 @@ impl fmt::Debug for IdleTimer {
 /// }
 ///
 /// let reactor = Reactor::new()?;
-/// let handle = Handle::clone(&reactor);
+/// let handle = reactor.handle();
 /// let factory = move |_peer| IdleTimeout::new(&handle, Duration::from_secs(60), Echo);
 /// ServerEndpoint::tcp("127.0.0.1:0".parse()?).listen(&reactor, factory)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 pub struct IdleTimeout<P> {
     protocol: P,
@@ -204,20 +212,21 @@ pub struct IdleTimeout<P> {
 }
 
 impl<P: Protocol> IdleTimeout<P> {
-    /// `protocol`, with this limit.
+    /// Wraps `protocol` with an idle time of `limit`.
     pub fn new(handle: &Handle, limit: Duration, protocol: P) -> IdleTimeout<P> {
         IdleTimeout { protocol, handle: handle.clone(), limit, timer: None, hook: None }
     }
 
-    /// Calls `hook` when the time is up, before the connection is closed: see [`IdleTimer::on_timeout`].
+    /// Sets a hook that is called when the timer expires, before the connection is closed: see
+    /// [`IdleTimer::on_timeout`].
     #[must_use]
     pub fn on_timeout(mut self, hook: impl FnMut(&Transport) + 'static) -> IdleTimeout<P> {
         self.hook = Some(Box::new(hook));
         self
     }
 
-    /// Calls the protocol. What it sends meanwhile is no progress of its own: it comes at the time of what it was called
-    /// for.
+    /// Calls the protocol. Data that it writes meanwhile does not count as another sign of life, because the
+    /// event that caused the call already does.
     fn enter<R>(&mut self, transport: &Transport, call: impl FnOnce(&mut P) -> R) -> R {
         if let Some(timer) = &self.timer {
             timer.reset();
@@ -244,7 +253,7 @@ impl<P: Protocol> Protocol for IdleTimeout<P> {
         self.enter(transport, |protocol| protocol.data_received(transport, data))
     }
 
-    /// While this side did not read, the peer could give no sign.
+    /// Restarts the idle time, since the peer could not show life while this side did not read.
     fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
         self.enter(transport, |protocol| protocol.reading_resumed(transport))
     }

@@ -1,4 +1,4 @@
-//! How many connections at once.
+//! Limits on the number of connections.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
@@ -11,14 +11,16 @@ use twistor_deferred::Failure;
 
 use crate::{Address, Factory, Protocol, Transport, part_of};
 
-/// A factory that refuses connections beyond a number, in total and from one address. Twisted:
+/// A factory that limits the number of open connections, in total and for each peer address. Twisted:
 /// `LimitTotalConnectionsFactory`, `LimitConnectionsByPeer`.
 ///
-/// A connection that is refused is closed at once. Connections over UNIX sockets count in total only.
+/// A connection above a limit is closed at once. Connections over UNIX sockets count towards the total only.
+///
+/// # Examples
 ///
 /// ```
-/// use twistor_net::{Failure, Limited, Protocol, ServerEndpoint, Transport};
-/// use twistor_reactor::Reactor;
+/// use twistor::net::Limited;
+/// use twistor::prelude::*;
 ///
 /// struct Echo;
 ///
@@ -32,7 +34,7 @@ use crate::{Address, Factory, Protocol, Transport, part_of};
 /// let reactor = Reactor::new()?;
 /// let factory = Limited::new(|_peer| Echo).total(10_000).per_peer(20);
 /// ServerEndpoint::tcp("127.0.0.1:0".parse()?).listen(&reactor, factory)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 pub struct Limited<F> {
     factory: F,
@@ -48,19 +50,19 @@ struct Counts {
 }
 
 impl<F: Factory> Limited<F> {
-    /// `factory`, without limits yet.
+    /// Wraps `factory`, without limits.
     pub fn new(factory: F) -> Limited<F> {
         Limited { factory, total: usize::MAX, per_peer: usize::MAX, counts: Rc::default() }
     }
 
-    /// At most so many connections at once.
+    /// Sets the largest number of open connections. Default: no limit.
     #[must_use]
     pub fn total(mut self, connections: usize) -> Limited<F> {
         self.total = connections;
         self
     }
 
-    /// At most so many connections at once from one IP address.
+    /// Sets the largest number of open connections from one IP address. Default: no limit.
     #[must_use]
     pub fn per_peer(mut self, connections: usize) -> Limited<F> {
         self.per_peer = connections;
@@ -104,7 +106,7 @@ impl<F> fmt::Debug for Limited<F> {
     }
 }
 
-/// One of the connections that count; given back when it is dropped.
+/// One counted connection. Dropping it makes room for another.
 struct Admission {
     counts: Rc<RefCell<Counts>>,
     peer: Option<IpAddr>,
@@ -125,7 +127,7 @@ impl Drop for Admission {
     }
 }
 
-/// A protocol of a [`Limited`] factory: the same, and it counts.
+/// A protocol built by a [`Limited`] factory. It counts as open until it is dropped.
 pub struct LimitedProtocol<P> {
     protocol: P,
     _admission: Admission,

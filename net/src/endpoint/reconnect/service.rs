@@ -1,4 +1,4 @@
-//! The states of a client that connects again.
+//! The states of a client that reconnects.
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
@@ -17,20 +17,20 @@ use crate::{
     ClientEndpoint, ConnectionAborted, ConnectionLost, HandlerPanicked, Protocol, Transport, part_of,
 };
 
-/// How long a stop waits for a peer that does not read, unless told otherwise.
+/// The default grace period of a stop.
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
-/// Connects once, and reports the loss of that connection to the service.
+/// Connects once. The protocol reports the loss of that connection to the service.
 type ConnectFn = Box<dyn Fn(&Rc<Service>, u64) -> Deferred<Transport>>;
 
 type Prepare = Rc<dyn Fn(&Transport) -> Deferred<()>>;
 
-/// With the place where it was given.
+/// The observer of failures, and the place in the user's code that passed it.
 type Tell = (Box<dyn FnMut(&Failure, Duration)>, &'static Location<'static>);
 
 pub(super) struct Service {
     handle: Handle,
-    /// Where the service was made.
+    /// The place in the user's code that created the service.
     place: &'static Location<'static>,
     connect: ConnectFn,
     pub(super) backoff: Cell<Backoff>,
@@ -39,26 +39,27 @@ pub(super) struct Service {
     pub(super) failures: Cell<u32>,
     /// Taken out while it runs.
     pub(super) tell: Cell<Option<Tell>>,
-    /// The number of the attempt under way. News of an earlier one changes nothing.
+    /// The number of the current attempt. Events of an earlier attempt are ignored.
     attempt: Cell<u64>,
     state: RefCell<ServiceState>,
     waiters: Waiters,
-    /// The end of the connection. That has it too, for the service may be gone by then.
+    /// Fires at the loss of the connection. The protocol holds it too, because the service may be dropped by
+    /// then.
     stopping: DeferredEvent<()>,
 }
 
 enum ServiceState {
-    /// Not started yet.
+    /// Never started.
     Idle,
     Stopped,
-    /// None while the protocol is made, and the call is on its way.
+    /// Waiting for the next attempt. `None` until the delayed call is scheduled, and while it runs.
     Waiting(Option<DelayedCall>),
     Connecting(Option<Canceller>),
     Preparing(Transport, Option<Canceller>),
-    /// Preparing has failed, and the connection is being aborted.
+    /// Preparing failed, and the connection is being aborted.
     Unprepared(Failure),
     Connected(Transport, Instant),
-    /// Stopped, with a connection that is not lost yet; and whether it was started again since.
+    /// Stopped, with a connection that is not lost yet. `again`: started again meanwhile.
     Closing {
         again: bool,
         abort: Option<DelayedCall>,
@@ -128,7 +129,7 @@ impl Service {
         self.state.replace(ServiceState::Waiting(None));
         let next = Next { service: Rc::downgrade(self), attempt };
         let call = self.handle.call_later(delay, move || next.begin());
-        // Unless it has been dropped already, with its reactor.
+        // The call is dropped, and the service stopped, if the reactor is already gone.
         if let ServiceState::Waiting(place) = &mut *self.state.borrow_mut() {
             *place = Some(call);
         }
@@ -136,7 +137,7 @@ impl Service {
 
     fn begin(self: &Rc<Self>, attempt: u64) {
         self.state.replace(ServiceState::Connecting(None));
-        // A panic of what makes the protocols is a failure to connect.
+        // A panic of the program's `build` counts as a failure to connect.
         let connecting = guarded(|| (self.connect)(self, attempt))
             .unwrap_or_else(|message| fail(HandlerPanicked::new("build", message).given_at(self.place)))
             .attributed_to(self.place);
@@ -148,7 +149,7 @@ impl Service {
             _ => false,
         };
         if !gone_on {
-            // Stopped by what makes the protocols.
+            // The program's `build` has stopped the service.
             connecting.cancel();
         }
         let service = Rc::downgrade(self);
@@ -162,7 +163,7 @@ impl Service {
         }));
     }
 
-    /// A connection was made.
+    /// Handles a connection that was made.
     fn made(self: &Rc<Self>, attempt: u64, transport: Transport) {
         let is_connecting = matches!(*self.state.borrow(), ServiceState::Connecting(_));
         if !is_connecting || self.attempt.get() != attempt {
@@ -199,7 +200,7 @@ impl Service {
         self.waiters.connected(&transport);
     }
 
-    /// An attempt is over: it failed, or its connection was lost.
+    /// Handles the end of an attempt: it failed, or its connection was lost.
     fn over(self: &Rc<Self>, attempt: u64, failure: Option<Failure>) {
         if self.attempt.get() != attempt {
             return;
@@ -208,9 +209,10 @@ impl Service {
         match state {
             ServiceState::Connecting(_) => self.retry(failure),
             ServiceState::Preparing(_, canceller) => {
-                let lost = || ConnectionLost::new(io::Error::other("lost while it was prepared")).into();
+                let lost =
+                    || ConnectionLost::new(io::Error::other("lost while it was being prepared")).into();
                 self.retry(Some(failure.unwrap_or_else(lost)));
-                // Last, as it runs code of the program's.
+                // Last, because cancelling runs the program's code, which may call the service.
                 canceller.inspect(Canceller::cancel);
             }
             ServiceState::Unprepared(failure) => self.retry(Some(failure)),
@@ -238,10 +240,10 @@ impl Service {
         }
     }
 
-    /// Waits, and connects again.
+    /// Schedules the next attempt, and reports the failure of the last one.
     fn retry(self: &Rc<Self>, failure: Option<Failure>) {
         if !self.handle.is_running() {
-            // The run is ending, and everything in it.
+            // The run is ending, so no timer would ring.
             return self.stopped();
         }
         let failures = self.failures.get().saturating_add(1);
@@ -282,7 +284,8 @@ impl Service {
         succeed(())
     }
 
-    /// Waits for the loss of a connection, and closes it if that is not asked for yet.
+    /// Waits for the loss of a connection. Closes it if `transport` is given; otherwise it is closing
+    /// already.
     fn close(&self, transport: Option<&Transport>, mut abort: Option<DelayedCall>) -> Deferred<()> {
         let deferred = self.stopping.wait();
         if let Some(transport) = transport {
@@ -297,16 +300,16 @@ impl Service {
 
     fn stopped(&self) {
         self.state.replace(ServiceState::Stopped);
-        // Whatever is still to come of the last attempt.
+        // Ignores later events of the last attempt.
         self.attempt.set(self.attempt.get() + 1);
         self.failures.set(0);
         self.waiters.stopped();
         tell_stopped(&self.stopping);
     }
 
-    /// A number from 0 to 1: in a simulation, from its seed; else from what std seeds its maps with, since nothing
-    /// depends on how random it is.
-    #[allow(clippy::disallowed_types)] // Not in a simulation.
+    /// Returns a number from 0 to 1: in a simulation, drawn from its seed; otherwise from the random state of
+    /// std's maps, since the jitter need not be unpredictable.
+    #[allow(clippy::disallowed_types)] // Not reached in a simulation.
     fn chance(&self) -> f64 {
         let bits = match self.handle.simulation() {
             Some(simulation) => simulation.random(),
@@ -329,13 +332,13 @@ impl Drop for Service {
     }
 }
 
-/// Fires those who wait now; the next wait for the next.
+/// Fires the current waiters of a stop. Later callers wait for the next stop.
 fn tell_stopped(stopping: &DeferredEvent<()>) {
     stopping.fire(());
     stopping.reset();
 }
 
-/// The next attempt. Dropped without having begun, it was dropped with the run, and ends the service.
+/// The next attempt. If the end of the run drops it before it begins, the service is stopped.
 struct Next {
     service: Weak<Service>,
     attempt: u64,
@@ -365,7 +368,7 @@ impl Drop for Next {
     }
 }
 
-/// A protocol whose loss is reported to the service.
+/// Wraps the program's protocol, and reports its loss to the service.
 struct Kept<P> {
     protocol: P,
     service: Weak<Service>,

@@ -1,4 +1,4 @@
-//! Callers that wait for a connection.
+//! The callers that wait for a connection.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use twistor_deferred::{Deferred, Failure, Trigger};
 
 use crate::{ConnectAttemptsFailed, ConnectionAborted, Transport};
 
-/// In the order in which they came. A cancelled one leaves.
+/// Waiters in the order in which they came. Cancelling removes one.
 #[derive(Default)]
 pub(super) struct Waiters {
     waiting: Rc<RefCell<BTreeMap<u64, Waiter>>>,
@@ -20,7 +20,7 @@ pub(super) struct Waiters {
 struct Waiter {
     trigger: Trigger<Transport>,
     failures: u32,
-    /// None: it waits for any number of failures.
+    /// `None`: it waits for any number of failures.
     most: Option<u32>,
 }
 
@@ -43,7 +43,7 @@ impl Waiters {
         }
     }
 
-    /// Counts a failure to connect; the callers whose number is full get it.
+    /// Counts a failure to connect. Fails the waiters that have reached their number.
     pub(super) fn failed(&self, failure: Failure) {
         let full: Vec<Waiter> = {
             let mut waiting = self.waiting.borrow_mut();
