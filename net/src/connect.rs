@@ -46,7 +46,7 @@ pub use tls::Tls;
 /// };
 /// let greeting = ClientEndpoint::by(either)
 ///     .converse(&reactor)
-///     .add_callback(|conversation| conversation.read_until(b"\n"));
+///     .add_callback(|conversation| conversation.read_line(1000));
 /// println!("{}", String::from_utf8_lossy(&reactor.run_until(greeting)?));
 /// # Ok::<(), Failure>(())
 /// ```

@@ -1,4 +1,4 @@
-//! The one seam between a reactor and its network: the operating system's, or that of a simulation.
+//! The functions that depend on the network of a reactor: the operating system's or a simulated one.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -18,7 +18,7 @@ use crate::stream::unix;
 use crate::transport::socket::Socket;
 use crate::{Address, DnsLookupError};
 
-/// A TCP socket on its way.
+/// Starts connecting a TCP socket.
 pub(crate) fn connect(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>) -> io::Result<Socket> {
     if let Some(network) = Network::of(handle) {
         return network.connect(address.into(), bind).map(Socket::Simulated);
@@ -46,7 +46,7 @@ fn connect_from(bind: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
     Ok(TcpStream::from_std(socket.into()))
 }
 
-/// Whether a connect that does not wait has only begun.
+/// Returns whether the error only means that a non-blocking connect has started.
 fn in_progress(error: &io::Error) -> bool {
     #[cfg(unix)]
     if error.raw_os_error() == Some(libc::EINPROGRESS) {
@@ -55,7 +55,7 @@ fn in_progress(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }
 
-/// A UNIX socket on its way. `WouldBlock` where the listener's queue is full.
+/// Starts connecting a UNIX socket. Fails with `WouldBlock` if the listener's queue is full.
 #[cfg(unix)]
 pub(crate) fn connect_unix(handle: &Handle, path: &Path) -> io::Result<Socket> {
     if let Some(network) = Network::of(handle) {
@@ -65,13 +65,13 @@ pub(crate) fn connect_unix(handle: &Handle, path: &Path) -> io::Result<Socket> {
     mio::net::UnixStream::connect_addr(&unix::address(path)?).map(Socket::Unix)
 }
 
-/// Where to listen.
+/// The address and options of a listening stream socket.
 #[derive(Clone, Debug)]
 pub(crate) enum StreamBinding {
     Tcp {
         address: SocketAddr,
         reuse_port: bool,
-        /// None: what the operating system is set to.
+        /// `None`: the operating system's setting.
         only_v6: Option<bool>,
     },
     #[cfg(unix)]
@@ -79,7 +79,7 @@ pub(crate) enum StreamBinding {
 }
 
 impl StreamBinding {
-    /// The address as it was given, with port 0 for any free one.
+    /// Returns the address as it was given. Port 0 selects any free port.
     pub(crate) fn address(&self) -> Address {
         match self {
             StreamBinding::Tcp { address, .. } => Address::Ip(*address),
@@ -89,7 +89,7 @@ impl StreamBinding {
     }
 }
 
-/// A listening socket, and the address that it has.
+/// Opens a listening socket, and returns it with its address.
 pub(crate) fn listen(
     handle: &Handle,
     binding: &StreamBinding,
@@ -104,7 +104,8 @@ pub(crate) fn listen(
     match binding {
         StreamBinding::Tcp { address, reuse_port, only_v6 } => {
             let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
-            // On Windows it would let others take the port over.
+            // Lets a restarted server bind while old connections are in TIME_WAIT. On Windows, the option
+            // would let other processes take over the port.
             #[cfg(unix)]
             socket.set_reuse_address(true)?;
             #[cfg(unix)]
@@ -131,18 +132,18 @@ pub(crate) fn listen(
     }
 }
 
-/// Where to open a UDP port, and how.
+/// The address and options of a UDP port.
 #[derive(Clone, Debug)]
 pub(crate) struct UdpBinding {
     pub(crate) address: SocketAddr,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) broadcast: bool,
     pub(crate) reuse_port: bool,
-    /// None: what the operating system is set to.
+    /// `None`: the operating system's setting.
     pub(crate) only_v6: Option<bool>,
 }
 
-/// An open UDP port.
+/// Opens a UDP port.
 pub(crate) fn open_datagrams(handle: &Handle, binding: &UdpBinding) -> io::Result<DatagramSocket> {
     if let Some(network) = Network::of(handle) {
         return network.open_datagrams(binding.address, binding.peer).map(DatagramSocket::Simulated);
@@ -167,7 +168,7 @@ pub(crate) fn open_datagrams(handle: &Handle, binding: &UdpBinding) -> io::Resul
     Ok(DatagramSocket::System(UdpSocket::from_std(socket.into())))
 }
 
-/// The addresses of a name.
+/// Looks up the addresses of a name.
 pub(crate) fn resolve(handle: &Handle, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
     if let Some(network) = Network::of(handle) {
         return network.resolve(host, port);
@@ -178,7 +179,7 @@ pub(crate) fn resolve(handle: &Handle, host: &str, port: u16) -> Deferred<Vec<So
         Err(source) => Err(DnsLookupError::new(name, Some(source)).into()),
     });
     found.add_errback(move |failure| {
-        // No thread could be started.
+        // The failure of the lookup itself is mapped above. This one means that no thread could be started.
         let source = failure.trap::<io::Error>()?;
         Err(DnsLookupError::new(host, Some(source)).into())
     })

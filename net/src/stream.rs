@@ -23,24 +23,25 @@ pub(crate) use listener::{Acceptor, Security};
 pub use listener::Listener;
 pub use port::ListeningPort;
 
-/// A connection that no protocol runs on: adopted from the standard library or from the process that started this one,
-/// made by a [`Connect`](crate::connect::Connect), or [released](Transport::release) by an earlier protocol. It may be
-/// secured by TLS.
+/// A connection on which no protocol runs. It is adopted from the standard library or from the parent process,
+/// made by a [`Connect`](crate::connect::Connect), or [released](Transport::release) by an earlier protocol. It
+/// may use TLS.
 ///
 /// # Examples
 ///
 /// ```
-/// use twistor_net::{Failure, Protocol, Stream, Transport};
-/// use twistor_reactor::Reactor;
+/// use twistor::net::Stream;
+/// use twistor::prelude::*;
 ///
-/// struct Greet;
+/// struct Greeter;
 ///
-/// impl Protocol for Greet {
+/// impl Protocol for Greeter {
 ///     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
 ///         transport.write(b"hello");
 ///         transport.lose_connection();
 ///         Ok(())
 ///     }
+///
 ///     fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
 ///         Ok(())
 ///     }
@@ -51,65 +52,65 @@ pub use port::ListeningPort;
 /// let (accepted, _) = listener.accept()?;
 ///
 /// let reactor = Reactor::new()?;
-/// Stream::try_from(accepted)?.run(&reactor, Greet)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// Stream::try_from(accepted)?.run(&reactor, Greeter)?;
+/// # Ok::<(), Failure>(())
 /// ```
 ///
 /// # Dropping
 ///
-/// Dropping it closes the connection. Bytes that an earlier protocol wrote and that were not sent are lost.
+/// Dropping a stream closes the connection. Unsent bytes of an earlier protocol are lost.
 pub struct Stream {
     pub(crate) watched: WatchedSocket,
-    /// State that an earlier protocol has left.
+    /// The state left by an earlier protocol.
     pub(crate) inherited: Option<Box<Inherited>>,
 }
 
 impl Stream {
     /// Runs `protocol` on the connection.
     ///
-    /// # Ordering
-    ///
-    /// `connection_made` has run when this returns. Everything else comes from the loop: first the bytes that an earlier
-    /// protocol has left or [`put_back`](Stream::put_back) has added, then new data.
-    ///
     /// # Errors
     ///
-    /// An error of the operating system, or that the reactor is gone. The protocol is dropped then and was not called,
-    /// and the connection is closed.
+    /// The error of the operating system, or `NotConnected` if the reactor is gone. The protocol is then
+    /// dropped without a call, and the connection is closed.
+    ///
+    /// # Ordering
+    ///
+    /// `connection_made` has run when this returns. All other methods are called from the loop: first with the bytes
+    /// that an earlier protocol has left or [`put_back`](Stream::put_back) has added, then with new data.
     pub fn run<P: Protocol>(self, handle: &Handle, protocol: P) -> io::Result<Transport> {
         Connection::start(handle, self, protocol)
     }
 
-    /// Puts bytes back that were received and not used. The next protocol receives them first.
+    /// Puts back received bytes that were not used. The next protocol receives them first.
     pub fn put_back(&mut self, data: &[u8]) {
         self.inherited.get_or_insert_default().unread.borrow_mut().splice(..0, data.iter().copied());
     }
 
-    /// Returns the peer's end.
+    /// Returns the address of the peer.
     ///
     /// # Errors
     ///
-    /// An error of the operating system.
+    /// The error of the operating system.
     pub fn peer(&self) -> io::Result<Address> {
         self.watched.socket.peer()
     }
 
-    /// Returns this end.
+    /// Returns the address of this end.
     ///
     /// # Errors
     ///
-    /// An error of the operating system.
+    /// The error of the operating system.
     pub fn local_addr(&self) -> io::Result<Address> {
         self.watched.socket.local_addr()
     }
 
-    /// Returns what was agreed upon with the peer, if this connection is secured by TLS.
+    /// Returns the negotiated parameters of a connection secured by TLS; `None` without TLS.
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<crate::tls::TlsInfo> {
         self.watched.socket.tls()
     }
 
-    /// Borrows the descriptor, of TLS that of the socket beneath; `None` on a simulated reactor.
+    /// Borrows the descriptor of the socket, also under TLS; `None` on a simulated reactor.
     #[cfg(unix)]
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.watched.socket.fd()
@@ -135,11 +136,11 @@ impl From<Stream> for WatchedSocket {
     }
 }
 
-/// Adopts a connected socket. It is set not to block.
+/// Adopts a connected socket, and makes it non-blocking.
 ///
 /// # Errors
 ///
-/// An error of the operating system, such as `NotConnected`. The socket is closed then.
+/// The error of the operating system, such as `NotConnected`. The socket is then closed.
 impl TryFrom<std::net::TcpStream> for Stream {
     type Error = io::Error;
 
@@ -150,11 +151,11 @@ impl TryFrom<std::net::TcpStream> for Stream {
     }
 }
 
-/// Adopts a connected socket. It is set not to block.
+/// Adopts a connected socket, and makes it non-blocking.
 ///
 /// # Errors
 ///
-/// An error of the operating system, such as `NotConnected`. The socket is closed then.
+/// The error of the operating system, such as `NotConnected`. The socket is then closed.
 #[cfg(unix)]
 impl TryFrom<std::os::unix::net::UnixStream> for Stream {
     type Error = io::Error;
@@ -166,11 +167,11 @@ impl TryFrom<std::os::unix::net::UnixStream> for Stream {
     }
 }
 
-/// Adopts a connected TCP or UNIX socket, such as the standard input of a program that inetd has started.
+/// Adopts a connected TCP or UNIX socket, such as the standard input of a program started by inetd.
 ///
 /// # Errors
 ///
-/// `InvalidInput` for any other descriptor, which is closed then, or an error of the operating system.
+/// `InvalidInput` for any other descriptor, which is then closed, or the error of the operating system.
 #[cfg(unix)]
 impl TryFrom<OwnedFd> for Stream {
     type Error = io::Error;
@@ -202,7 +203,7 @@ struct Kind {
     listens: bool,
 }
 
-/// The kind of a stream socket; `None` for what is another descriptor.
+/// Returns the kind of a stream socket; `None` for any other descriptor.
 #[cfg(unix)]
 fn kind(socket: &socket2::Socket) -> Option<Kind> {
     if socket.r#type().ok()? != socket2::Type::STREAM {
@@ -213,7 +214,7 @@ fn kind(socket: &socket2::Socket) -> Option<Kind> {
     if !is_unix && address.as_socket().is_none() {
         return None;
     }
-    // SO_ACCEPTCONN, or where there is no such option: a socket without a peer.
+    // SO_ACCEPTCONN. On systems without that option, a socket without a peer counts as listening.
     let listens = socket.is_listener().unwrap_or_else(|_| socket.peer_addr().is_err());
     Some(Kind { is_unix, listens })
 }

@@ -1,25 +1,28 @@
-//! TLS under the same protocols: [`ClientTls`] says whom a client trusts, [`ServerTls`] who a server is.
+//! TLS for the same protocols: [`ClientTls`] has the trust of a client, [`ServerTls`] the identity of a server.
 //!
-//! A protocol runs on TLS as it runs on TCP: the endpoint differs, and nothing else. It is entered once the handshake
-//! is done: `connection_made` comes after it, and a client's
-//! [`connect`](crate::ClientEndpoint::connect) fails with [`HandshakeFailed`] if there is none. (Twisted calls
-//! `connectionMade` before the handshake, so that a refused certificate shows up as a lost connection. What is written
-//! in `connection_made` goes out the same way in both.) [`Transport::tls`](crate::Transport::tls) tells what was
-//! agreed upon: the version, the protocol (ALPN), the peer's certificates.
+//! A protocol runs on TLS as it does on TCP; only the endpoint differs. `connection_made` is called after the
+//! handshake. If the handshake fails, a client's [`connect`](crate::ClientEndpoint::connect) fails with
+//! [`HandshakeFailed`]. [`Transport::tls`](crate::Transport::tls) returns the negotiated parameters: the
+//! version, the protocol (ALPN) and the peer's certificates.
 //!
-//! ```
-//! use twistor_net::tls::{ClientTls, ServerTls};
-//! use twistor_net::{ClientEndpoint, Failure, Protocol, ServerEndpoint, Transport};
-//! use twistor_reactor::{Handle, Reactor};
+//! Twisted calls `connectionMade` before the handshake, and reports a refused certificate as a lost connection.
+//! In both, data written there is sent after the handshake.
 //!
-//! struct Greet;
+//! # Examples
 //!
-//! impl Protocol for Greet {
+//! ```no_run
+//! use twistor::net::tls::{ClientTls, ServerTls};
+//! use twistor::prelude::*;
+//!
+//! struct Greeter;
+//!
+//! impl Protocol for Greeter {
 //!     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
 //!         transport.write(b"hello, in confidence");
 //!         transport.lose_connection();
 //!         Ok(())
 //!     }
+//!
 //!     fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
 //!         Ok(())
 //!     }
@@ -29,44 +32,43 @@
 //!
 //! impl Protocol for Print {
 //!     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-//!         println!("{} says {}", transport.tls().is_some(), String::from_utf8_lossy(data));
+//!         println!("{} (TLS: {})", String::from_utf8_lossy(data), transport.tls().is_some());
 //!         Ok(())
 //!     }
+//!
 //!     fn connection_lost(&mut self, _: Failure) {
 //!         self.0.stop();
 //!     }
 //! }
 //!
-//! # let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-//! # let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-//! let server = ServerTls::from_pem(certificate.as_bytes(), key.as_bytes())?;
-//! let client = ClientTls::trusting_pem(certificate.as_bytes())?.server_name("localhost")?;
+//! let server = ServerTls::from_files("localhost.crt", "localhost.key")?;
+//! let client = ClientTls::trusting_file("localhost.crt")?.server_name("localhost")?;
 //!
 //! let reactor = Reactor::new()?;
-//! let port = ServerEndpoint::tls("127.0.0.1:0".parse()?, server).listen(&reactor, |_peer| Greet)?;
+//! let port = ServerEndpoint::tls("127.0.0.1:0".parse()?, server).listen(&reactor, |_peer| Greeter)?;
 //! let endpoint = ClientEndpoint::tls("127.0.0.1", port.address().port().unwrap_or(0), client);
-//! drop(endpoint.connect(&reactor, Print(reactor.clone())));
+//! endpoint.connect(&reactor, Print(reactor.handle())).detach();
 //! reactor.run()?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), Failure>(())
 //! ```
 //!
 //! # Closing
 //!
-//! `lose_connection` says goodbye (close_notify) behind the last byte, and a half-close does too. Like Twisted's, it
-//! then waits for the peer's goodbye before the connection is lost, but for no more than five seconds. A peer that closes
-//! without saying so may not have been the one who closed: the connection is lost with [`TlsTruncated`], unless this
-//! side was closing anyway. `abort_connection` says nothing, so the peer sees that.
+//! `lose_connection` and the half-close send close_notify after the last byte. Like Twisted's, `lose_connection`
+//! then waits for the peer's close_notify, but for at most five seconds. A connection that ends without the
+//! peer's close_notify may have been cut by an attacker. It is lost with [`TlsTruncated`], unless this side was
+//! closing it. `abort_connection` sends no close_notify, so the peer can detect it.
 //!
 //! # Cost
 //!
-//! Bytes are encrypted as they are written. Up to 64 KiB of them may be on their way in addition to what
-//! [`Transport::buffered`](crate::Transport::buffered) tells; [`drained`](crate::Transport::drained) waits for them
-//! too. An idle connection keeps some 8 KiB, nearly all of it rustls'.
+//! Data is encrypted when it is written. Up to 64 KiB of encrypted data can wait in addition to
+//! [`Transport::buffered`](crate::Transport::buffered); [`drained`](crate::Transport::drained) waits for it too.
+//! An idle connection takes about 8 KiB, nearly all of it in rustls.
 //!
-//! # Which rustls
+//! # rustls
 //!
-//! The one re-exported here, with ring for the cryptography. A configuration that these types do not offer is made
-//! with it: [`ClientTls::from_config`], [`ServerTls::from_config`].
+//! The version of rustls is the re-exported one, with ring as its cryptography. For configurations that these
+//! types do not offer, use rustls directly: [`ClientTls::from_config`], [`ServerTls::from_config`].
 
 mod client;
 mod errors;
@@ -89,7 +91,7 @@ pub(crate) use handshake::handshake;
 pub(crate) use pem::{certificates, identity, private_key, read as read_pem};
 pub(crate) use stream::TlsStream;
 
-/// The cryptography, named rather than left to a process-wide default that another crate may have set.
+/// Returns the cryptography. It is explicit, because another crate may have set a different process-wide default.
 pub(crate) fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
     std::sync::Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -891,7 +891,7 @@ fn endpoints_are_read_from_strings_and_talk() {
         format!("ssl:localhost:1:caCertsDir={}", folder.path().display()).parse().unwrap();
     assert_eq!(trusted.to_string(), "tls:localhost:1");
     for (wrong, why) in [
-        ("ssl:0", "no privateKey"),
+        ("ssl:0", "missing privateKey"),
         ("ssl:0:privateKey=/nonexistent", "cannot read /nonexistent"),
         ("ssl:0:privateKey=/nonexistent:nonsense=1", "/nonexistent"),
     ] {

@@ -207,12 +207,15 @@ fn a_key_that_cannot_be_used_is_named_with_the_problem() {
     let keys: [(&[u8], &str); 8] = [
         (pkcs8.as_bytes(), "the private key is encrypted"),
         (legacy.as_bytes(), "the private key is encrypted"),
-        (WEAK.as_bytes(), "the private key cannot be used: RSA of 1024 bits, and 2048 to 4096 are supported"),
-        (one.certificate.as_bytes(), "there is a certificate and no private key: are the two files swapped?"),
+        (WEAK.as_bytes(), "unsupported private key: RSA with 1024 bits (supported: 2048 to 4096)"),
+        (
+            one.certificate.as_bytes(),
+            "found a certificate instead of a private key; are the two files swapped?",
+        ),
         (other.key.as_bytes(), "the private key does not belong to the certificate"),
-        (&long_der, "this is DER, and PEM is expected"),
-        (b"", "the PEM text holds no private key"),
-        (b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n", "the private key cannot be used"),
+        (&long_der, "expected PEM, found DER"),
+        (b"", "the PEM text contains no private key"),
+        (b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n", "unsupported private key"),
     ];
     for (key, problem) in keys {
         let key = folder.write("key.pem", key);
@@ -235,11 +238,11 @@ fn a_key_that_cannot_be_used_is_named_with_the_problem() {
         blamed(error.to_string());
     }
     let error = ServerTls::from_files(folder.write("key.pem", &one.key), &certificate).unwrap_err();
-    let swapped = "there is a private key and no certificate: are the two files swapped?";
+    let swapped = "found a private key instead of a certificate; are the two files swapped?";
     assert!(error.to_string().starts_with(swapped), "{error}");
     let chain = format!("{}{}", authority.pem, one.certificate);
     let error = ServerTls::from_pem(chain.as_bytes(), one.key.as_bytes()).unwrap_err();
-    let order = "the private key belongs to a certificate further down; its own must come first";
+    let order = "the private key belongs to a later certificate; the certificate of the key must come first";
     assert_eq!(error.to_string(), order);
 }
 

@@ -1,4 +1,4 @@
-//! A listening socket.
+//! Listening sockets.
 
 use std::fmt;
 use std::io;
@@ -23,16 +23,17 @@ use crate::tls::ServerTls;
 use crate::transport::socket::Socket;
 use crate::{Address, Factory, ListeningPort};
 
-/// A listening socket that nothing is served on yet: bound by [`ServerEndpoint::bind`](crate::ServerEndpoint::bind), or
-/// adopted from the standard library or from whoever started this process.
+/// A listening socket whose connections are not served yet. It is bound by
+/// [`ServerEndpoint::bind`](crate::ServerEndpoint::bind), or adopted from the standard library or from the
+/// parent process.
 ///
 /// Connections wait in the operating system's queue until [`serve`](Listener::serve).
 ///
 /// # Examples
 ///
 /// ```
-/// use twistor_net::{Failure, Listener, Protocol, Transport};
-/// use twistor_reactor::Reactor;
+/// use twistor::net::Listener;
+/// use twistor::prelude::*;
 ///
 /// struct Echo;
 ///
@@ -47,12 +48,13 @@ use crate::{Address, Factory, ListeningPort};
 /// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
 /// let port = Listener::try_from(socket)?.serve(&reactor, |_peer| Echo)?;
 /// println!("listening on {}", port.address());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 ///
 /// # Dropping
 ///
-/// Dropping it closes the socket, and removes the file of a UNIX socket that it has bound, not of an adopted one.
+/// Dropping a listener closes the socket, and removes the UNIX socket file that it created. The file of an
+/// adopted socket stays.
 pub struct Listener {
     acceptor: Acceptor,
     address: Address,
@@ -64,7 +66,7 @@ impl Listener {
         Listener { acceptor, address, security }
     }
 
-    /// Returns the address listened on, with the port that was chosen where 0 was asked for.
+    /// Returns the address of the socket. Its port is the one that was selected for port 0.
     pub fn address(&self) -> &Address {
         &self.address
     }
@@ -77,11 +79,12 @@ impl Listener {
         self
     }
 
-    /// Serves each connection with a protocol from `factory`. The reactor accepts connections as it runs.
+    /// Serves each connection with a protocol from `factory`. The reactor accepts connections while it runs.
     ///
     /// # Errors
     ///
-    /// An error of the operating system, or `NotConnected` if the reactor is gone. The socket is closed then.
+    /// The error of the operating system, or `NotConnected` if the reactor is gone. The socket is then
+    /// closed.
     #[track_caller]
     pub fn serve<F: Factory>(self, handle: &Handle, factory: F) -> io::Result<ListeningPort> {
         port::serve(handle, self.acceptor, self.address, self.security, factory, Location::caller())
@@ -94,7 +97,7 @@ impl Listener {
     }
 }
 
-/// Adopts a socket that listens. It is set not to block.
+/// Adopts a listening socket, and makes it non-blocking.
 impl TryFrom<std::net::TcpListener> for Listener {
     type Error = io::Error;
 
@@ -105,7 +108,7 @@ impl TryFrom<std::net::TcpListener> for Listener {
     }
 }
 
-/// Adopts a socket that listens. It is set not to block. Its file stays when it is closed.
+/// Adopts a listening socket, and makes it non-blocking. Its file stays when it is closed.
 #[cfg(unix)]
 impl TryFrom<std::os::unix::net::UnixListener> for Listener {
     type Error = io::Error;
@@ -117,11 +120,11 @@ impl TryFrom<std::os::unix::net::UnixListener> for Listener {
     }
 }
 
-/// Adopts a TCP or UNIX socket that listens, such as one that systemd or inetd has opened.
+/// Adopts a listening TCP or UNIX socket, such as one that systemd or inetd has opened.
 ///
 /// # Errors
 ///
-/// `InvalidInput` for any other descriptor, which is closed then.
+/// `InvalidInput` for any other descriptor, which is then closed.
 #[cfg(unix)]
 impl TryFrom<OwnedFd> for Listener {
     type Error = io::Error;
@@ -135,7 +138,7 @@ impl TryFrom<OwnedFd> for Listener {
             Some(super::Kind { is_unix: true, listens: true }) => {
                 std::os::unix::net::UnixListener::from(OwnedFd::from(socket)).try_into()
             }
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a TCP or UNIX socket that listens")),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a listening TCP or UNIX socket")),
         }
     }
 }
@@ -146,7 +149,7 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// How connections are secured before their protocol gets them.
+/// How a connection is secured before its protocol starts.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Security {
     #[default]
@@ -155,7 +158,7 @@ pub(crate) enum Security {
     Tls(crate::tls::ServerTls),
 }
 
-/// A listening socket, in whichever network.
+/// A listening socket, of the operating system or of a simulated network.
 pub(crate) enum Acceptor {
     Tcp(TcpListener),
     #[cfg(unix)]
@@ -179,7 +182,7 @@ impl Acceptor {
         }
     }
 
-    /// The descriptor; a simulated listener has none.
+    /// Returns the descriptor; `None` for a simulated listener.
     #[cfg(unix)]
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {

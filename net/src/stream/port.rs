@@ -1,4 +1,4 @@
-//! Serving connections on a listening socket.
+//! Serving the connections of a listening socket.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -18,19 +18,19 @@ use crate::transport::socket::Socket;
 use crate::transport::watched::WatchedSocket;
 use crate::{Address, Factory, HandlerPanicked};
 
-/// Connections accepted per turn and listener: what a storm of them may take of a turn.
+/// The number of connections accepted per turn and listener, which bounds what a burst can take of a turn.
 const ACCEPTS_PER_TURN: usize = 64;
 
-/// How long a listener that ran out of descriptors or memory waits before it tries again. Those who connect
-/// meanwhile wait in the operating system's queue; nothing announces them anew, so it has to look by itself.
+/// The wait of a listener without descriptors or memory before it tries again. New clients wait in the
+/// operating system's queue, which reports no further event for them, so the listener needs a timer.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// A listening port, as returned by [`ServerEndpoint::listen`](crate::ServerEndpoint::listen) and
+/// A handle of a listening port, returned by [`ServerEndpoint::listen`](crate::ServerEndpoint::listen) and
 /// [`Listener::serve`](crate::Listener::serve). Twisted: `IListeningPort`.
 ///
 /// # Dropping
 ///
-/// Dropping the handle does not stop the listener; the reactor owns it.
+/// Dropping the handle does not stop the listener, which the reactor owns.
 #[derive(Clone)]
 pub struct ListeningPort {
     listener: Weak<dyn Stop>,
@@ -38,17 +38,20 @@ pub struct ListeningPort {
 }
 
 impl ListeningPort {
-    /// The address listened on, with the port that was chosen where 0 was asked for. Twisted: `getHost`.
+    /// Returns the address of the listener. Its port is the one that was selected for port 0. Twisted:
+    /// `getHost`.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Stops accepting and closes the listening socket, before this returns; connections made already live on. The
-    /// Deferred has fired. Once stopped, it does nothing more. Twisted: `stopListening`.
+    /// Stops accepting, and closes the listening socket before this returns. Open connections stay open. Does
+    /// nothing if the listener is stopped. Twisted: `stopListening`.
+    ///
+    /// Returns a Deferred that has already fired.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the wait. The port is closed all the same.
+    /// Cancelling has no effect. The port is closed.
     pub fn stop_listening(&self) -> Deferred<()> {
         if let Some(listener) = self.listener.upgrade() {
             listener.stop();
@@ -56,17 +59,19 @@ impl ListeningPort {
         succeed(())
     }
 
-    /// Duplicates the descriptor of the listening socket, to look at it or to set an option that has no method here.
+    /// Duplicates the descriptor of the listening socket, to inspect it or to set an option that has no
+    /// method here.
     ///
     /// # Errors
     ///
-    /// `NotConnected` once stopped, `Unsupported` on a simulated reactor, or an error of the operating system.
+    /// `NotConnected` if the listener is stopped, `Unsupported` on a simulated reactor, or the error of the
+    /// operating system.
     #[cfg(unix)]
     pub fn try_clone_fd(&self) -> io::Result<OwnedFd> {
         self.listener.upgrade().ok_or(io::ErrorKind::NotConnected)?.try_clone_fd()
     }
 
-    /// Whether it still accepts connections.
+    /// Returns whether the listener still accepts connections.
     pub fn is_listening(&self) -> bool {
         self.listener.upgrade().is_some_and(|listener| listener.is_listening())
     }
@@ -78,7 +83,7 @@ impl fmt::Debug for ListeningPort {
     }
 }
 
-/// What a [`ListeningPort`] needs of a listener, whatever its factory.
+/// The part of a listener that does not depend on its factory.
 trait Stop {
     fn stop(&self);
     fn is_listening(&self) -> bool;
@@ -89,20 +94,20 @@ trait Stop {
 struct Server<F> {
     acceptor: RefCell<Option<Acceptor>>,
     registration: OnceCell<Registration>,
-    /// Borrowed while it builds a protocol. Only the loop asks for it, and that does not re-enter itself.
+    /// Borrowed while it builds a protocol. Only the loop borrows it, and the loop does not re-enter itself.
     factory: RefCell<F>,
     security: Security,
     handle: Handle,
     address: Address,
-    /// Where the factory was given.
+    /// The place in the user's code that gave the factory to the library.
     place: &'static Location<'static>,
-    /// Accepting fails for want of resources; said once in the log.
+    /// Accepting fails for lack of resources. Logged once, until a connection is accepted.
     starved: Cell<bool>,
-    /// A timer is set for looking again. Each newcomer fails too, and one timer is enough for all.
+    /// A timer for another try is set. Each new client causes another failure, and one timer is enough.
     looks_again: Cell<bool>,
 }
 
-/// Starts to accept on a socket that listens already.
+/// Starts to accept connections on a listening socket.
 pub(super) fn serve<F: Factory>(
     handle: &Handle,
     acceptor: Acceptor,
@@ -147,7 +152,7 @@ impl<F: Factory> EventHandler for Server<F> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Drained,
                 Err(error) if concerns_one_connection(&error) => {
-                    log::debug!("a connection to {} was lost while accepting: {error}", self.address);
+                    log::debug!("accepting a connection to {} failed: {error}", self.address);
                 }
                 Err(error) => {
                     self.back_off(&error);
@@ -171,7 +176,7 @@ impl<F: Factory> Server<F> {
             Ok(None) => {}
             Err(message) => {
                 let panic = HandlerPanicked::new("build_protocol", message).given_at(self.place);
-                log::error!("a connection to {} was closed: {panic}", self.address);
+                log::error!("connection to {} was closed: {panic}", self.address);
             }
         }
     }
@@ -182,8 +187,8 @@ impl<F: Factory> Server<F> {
         }
     }
 
-    /// Starts the protocol when the hands are shaken. It was built before, so that a factory that limits connections
-    /// limits these too.
+    /// Starts the protocol after the handshake. The protocol is built before it, so that a factory that
+    /// limits connections also limits handshakes.
     #[cfg(feature = "tls")]
     fn secure(
         self: &Rc<Self>,
@@ -231,7 +236,7 @@ impl<F: Factory> Stop for Server<F> {
     fn stop(&self) {
         let acceptor = self.acceptor.borrow_mut().take();
         if let (Some(mut acceptor), Some(registration)) = (acceptor, self.registration.get()) {
-            // It fails when the reactor is gone; the socket is closed either way.
+            // This fails if the reactor is gone. The socket is closed either way.
             let _ = registration.deregister(&mut acceptor);
         }
     }
@@ -249,8 +254,9 @@ impl<F: Factory> Stop for Server<F> {
     }
 }
 
-/// Whether an error of accept is about the one connection that was to be accepted (see accept(2)), so that the next
-/// may do better. The others are about resources: without waiting, they would come again at once.
+/// Returns whether an error of accept concerns only the connection to be accepted (see accept(2)), so that
+/// the next accept may succeed. All other errors are about resources, and would repeat at once without a
+/// wait.
 fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
@@ -271,7 +277,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    // P7: the others would come again at once, for ever
+    // P7.4: an error about resources, retried at once, would make the loop spin
     #[test]
     fn an_error_of_accept_is_about_one_connection_or_about_resources() {
         let is_skipped = |code| concerns_one_connection(&io::Error::from_raw_os_error(code));

@@ -1,4 +1,4 @@
-//! Names of UNIX sockets, and the files of those that listen.
+//! Names of UNIX sockets, and the files of listening ones.
 
 #[cfg(any(target_os = "android", target_os = "linux"))]
 use std::ffi::OsString;
@@ -19,12 +19,13 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::Address;
 
-/// The name of an abstract socket: a path's bytes after a leading NUL byte, as in Twisted and Python.
+/// Returns the name of an abstract socket: the path's bytes after a leading NUL byte, as in Twisted and
+/// Python.
 pub(crate) fn abstract_name(path: &Path) -> Option<&[u8]> {
     path.as_os_str().as_bytes().strip_prefix(b"\0")
 }
 
-/// The address to connect to.
+/// Returns the socket address of a path or abstract name.
 pub(crate) fn address(path: &Path) -> io::Result<SocketAddr> {
     match abstract_name(path) {
         None => SocketAddr::from_pathname(path),
@@ -35,7 +36,7 @@ pub(crate) fn address(path: &Path) -> io::Result<SocketAddr> {
     }
 }
 
-/// The address of a peer or of this end.
+/// Converts the socket address of either end.
 pub(crate) fn address_of(address: SocketAddr) -> Address {
     #[cfg(any(target_os = "android", target_os = "linux"))]
     if let Some(name) = address.as_abstract_name() {
@@ -44,8 +45,8 @@ pub(crate) fn address_of(address: SocketAddr) -> Address {
     Address::Unix(address.as_pathname().map(Path::to_owned))
 }
 
-/// Binds and listens; replaces the file of a listener that is dead. The file is removed when the second value is
-/// dropped; an abstract name has none.
+/// Binds and listens. Replaces the file of a dead listener. Dropping the second value removes the file; an
+/// abstract name has none.
 pub(crate) fn listen(
     path: &Path,
     mode: Option<u32>,
@@ -70,7 +71,8 @@ pub(crate) fn listen(
     Ok((UnixListener::from_std(socket.into()), file))
 }
 
-/// Whether there is a socket's file that no one listens on. It does not wait: a listener whose queue is full is alive.
+/// Returns whether `path` is a socket without a listener. Does not block: a listener whose queue is full is
+/// alive.
 fn is_dead(path: &Path, address: &SockAddr) -> bool {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     let probe = || {
@@ -81,11 +83,11 @@ fn is_dead(path: &Path, address: &SockAddr) -> bool {
     is_socket && probe().is_err_and(|error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// The file of a listening UNIX socket, removed with it.
+/// The file of a listening UNIX socket. Dropping it removes the file.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
-    /// Device and inode. A file that took the path since then is another listener's.
+    /// Device and inode. If they differ, another listener has taken over the path, and its file must stay.
     identity: (u64, u64),
 }
 

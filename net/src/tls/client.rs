@@ -14,13 +14,13 @@ use super::given::Given;
 use super::{HandshakeFailed, TlsConfigError, handshake, pem, provider};
 use crate::{Address, ConnectionLost, Stream};
 
-/// Whom a client trusts, and what it asks for. Twisted: `optionsForClientTLS`, `CertificateOptions`.
+/// The trust and TLS settings of a client. Twisted: `optionsForClientTLS`, `CertificateOptions`.
 ///
-/// Making one reads certificates; cloning one is cheap. So make one and use it for all connections: they then resume
-/// each other's sessions too.
+/// Creating one reads certificates; cloning one is cheap. So create one and use it for all connections, which
+/// can then resume each other's sessions too.
 ///
-/// The server has to have a certificate for the host name connected to; there is no switch for trusting everybody
-/// ([`from_config`](ClientTls::from_config) takes whatever rustls can be told).
+/// The server needs a certificate for the host name of the connection. There is no option to trust every
+/// server; [`from_config`](ClientTls::from_config) accepts any verifier of rustls.
 #[derive(Clone)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
@@ -28,35 +28,38 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// Trusts whom the operating system trusts: by its own verifier on macOS, Windows and Android, by its certificate
-    /// files elsewhere (the environment's `SSL_CERT_FILE` and `SSL_CERT_DIR` go first). Twisted: `platformTrust`.
+    /// Trusts the platform's certificates: with the operating system's verifier on macOS, Windows and
+    /// Android, and with its certificate files elsewhere. The environment variables `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` take precedence over those files. Twisted: `platformTrust`.
     ///
     /// # Errors
     ///
-    /// When there are no certificates to trust.
+    /// If the platform has no trusted certificates.
     pub fn platform() -> Result<ClientTls, TlsConfigError> {
         let config = builder()?
             .with_platform_verifier()
-            .map_err(|error| TlsConfigError::because("cannot find whom the platform trusts", error))?
+            .map_err(|error| {
+                TlsConfigError::because("cannot load the platform's trusted certificates", error)
+            })?
             .with_no_client_auth();
         Ok(ClientTls::from_config(config))
     }
 
-    /// Trusts the certificates of a PEM text, and nobody else: servers whose certificate one of these has signed, and
-    /// servers whose certificate is one of these. Twisted: `trustRootFromCertificates`.
+    /// Trusts only the certificates of a PEM text: servers whose certificate was signed by one of them, or is
+    /// one of them. Twisted: `trustRootFromCertificates`.
     ///
     /// # Errors
     ///
-    /// When there is no certificate in it, or one that cannot be read.
+    /// If the text contains no certificate, or one that cannot be parsed.
     pub fn trusting_pem(pem: &[u8]) -> Result<ClientTls, TlsConfigError> {
         ClientTls::trusting(pem::certificates(pem)?)
     }
 
-    /// Trusts the certificates of a PEM file, or of all `.pem` and `.crt` files of a folder, and nobody else.
+    /// Trusts only the certificates of a PEM file, or of all `.pem` and `.crt` files of a folder.
     ///
     /// # Errors
     ///
-    /// When a file cannot be read, or has no certificate in it.
+    /// If a file cannot be read, or contains no certificate.
     pub fn trusting_file(path: impl AsRef<Path>) -> Result<ClientTls, TlsConfigError> {
         let path = path.as_ref();
         let mut certificates = Vec::new();
@@ -77,7 +80,7 @@ impl ClientTls {
             add(path)?;
         }
         if certificates.is_empty() {
-            return Err(TlsConfigError::new(format!("there is no certificate in {}", path.display())));
+            return Err(TlsConfigError::new(format!("{} contains no certificate", path.display())));
         }
         ClientTls::trusting(certificates)
     }
@@ -87,12 +90,12 @@ impl ClientTls {
         Ok(ClientTls::from_config(config.with_no_client_auth()))
     }
 
-    /// What a rustls configuration says.
+    /// Creates settings from a rustls configuration.
     pub fn from_config(config: impl Into<Arc<ClientConfig>>) -> ClientTls {
         ClientTls { config: config.into(), name: None }
     }
 
-    /// Offers protocols to choose from (ALPN), the most wanted first, such as `["h2", "http/1.1"]`. Twisted:
+    /// Sets the offered protocols (ALPN), the preferred one first, such as `["h2", "http/1.1"]`. Twisted:
     /// `acceptableProtocols`.
     #[must_use]
     pub fn alpn<T: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = T>) -> ClientTls {
@@ -101,35 +104,36 @@ impl ClientTls {
         self
     }
 
-    /// Asks for this name (SNI), and for a certificate of it, instead of the host connected to. An IP address is one
-    /// too.
+    /// Sets the name to request (SNI) and to verify, instead of the host name of the connection. An IP
+    /// address is accepted too.
     ///
     /// # Errors
     ///
-    /// When it is neither a name nor an address.
+    /// If `name` is neither a host name nor an IP address.
     pub fn server_name(mut self, name: &str) -> Result<ClientTls, TlsConfigError> {
         let parsed = ServerName::try_from(name)
-            .map_err(|error| TlsConfigError::because(format!("{name:?} cannot name a server"), error))?;
+            .map_err(|error| TlsConfigError::because(format!("invalid server name {name:?}"), error))?;
         self.name = Some(parsed.to_owned());
         Ok(self)
     }
 
-    /// Shows a certificate to servers that ask for one: it and those between it and a root, and its private key, as
-    /// PEM texts (both may be the same).
+    /// Sets the certificate, its chain and its private key that are sent to servers that request one, from
+    /// PEM texts, which may be the same.
     ///
     /// # Errors
     ///
-    /// When one cannot be read, or they do not belong together.
+    /// If one of them cannot be parsed, or the key does not belong to the certificate.
     pub fn certificate_pem(self, certificates: &[u8], key: &[u8]) -> Result<ClientTls, TlsConfigError> {
         let identity = pem::identity_of(certificates, key, self.config.crypto_provider())?;
         Ok(self.showing(identity))
     }
 
-    /// As [`certificate_pem`](ClientTls::certificate_pem), from files.
+    /// Sets the certificate, its chain and its private key from PEM files, as
+    /// [`certificate_pem`](ClientTls::certificate_pem).
     ///
     /// # Errors
     ///
-    /// As there, and when a file cannot be read.
+    /// If a file cannot be read or parsed, or the key does not belong to the certificate.
     pub fn certificate_files(
         self,
         certificates: impl AsRef<Path>,
@@ -146,12 +150,11 @@ impl ClientTls {
         self
     }
 
-    /// Secures a connection to `host`, which the server's certificate has to name, by a TLS handshake.
+    /// Secures a connection to `host` by a TLS handshake. The server needs a certificate for `host`.
     ///
     /// # Errors
     ///
-    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is gone. The connection is closed then, and when the
-    /// Deferred is cancelled.
+    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as it is when the Deferred is cancelled.
     pub fn secure(&self, handle: &Handle, host: &str, stream: Stream) -> Deferred<Stream> {
         let peer = match stream.peer() {
             Ok(peer) => peer,
@@ -165,11 +168,11 @@ impl ClientTls {
         }
     }
 
-    /// A session with `host`, about to begin.
+    /// Creates the session with `host`, before its handshake.
     fn session(&self, host: &str, peer: &Address) -> Result<rustls::Connection, HandshakeFailed> {
         let name = match &self.name {
             Some(name) => Ok(name.clone()),
-            // The zone of an IPv6 address is this machine's own business.
+            // The zone of an IPv6 address has a meaning on this machine only.
             None => ServerName::try_from(host.split('%').next().unwrap_or(host).to_owned())
                 .map_err(|_| rustls::Error::UnsupportedNameType),
         };
@@ -182,7 +185,7 @@ impl ClientTls {
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, TlsConfigError> {
     ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| TlsConfigError::because("no TLS version can be used", error))
+        .map_err(|error| TlsConfigError::because("no usable TLS version", error))
 }
 
 impl fmt::Debug for ClientTls {

@@ -1,4 +1,4 @@
-//! Why there is no TLS, or no more of it.
+//! Errors of TLS handshakes, closes and configurations.
 
 use std::error::Error;
 use std::fmt;
@@ -9,9 +9,9 @@ use rustls::{AlertDescription, Error as RustlsError};
 
 use crate::Address;
 
-/// The handshake came to nothing: there is a peer, but no connection. Twisted: `SSL.Error`.
+/// The TLS handshake failed, so no connection was made. Twisted: `SSL.Error`.
 ///
-/// A client gets it from `connect`, a server from
+/// A client receives it from `connect`, a server from
 /// [`on_failed_handshake`](crate::tls::ServerTls::on_failed_handshake).
 #[derive(Debug)]
 pub struct HandshakeFailed {
@@ -28,23 +28,24 @@ pub(super) enum Cause {
     TimedOut(Duration),
 }
 
-/// What kind of thing went wrong in a handshake.
+/// The kind of a handshake failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandshakeFailure {
-    /// What the peer sent is not TLS at all.
+    /// The peer does not speak TLS.
     NotTls,
-    /// The peer's certificate is refused: expired, for another name, from nobody trusted, or missing.
+    /// The peer's certificate was refused: it is expired, for another name, untrusted or missing.
     BadCertificate,
-    /// The peer refuses, and said why in an alert: our certificate, the name, the versions.
+    /// The peer refused the handshake with an alert, such as about this side's certificate, the requested
+    /// name or the version.
     Refused,
-    /// The peer closed the connection in the middle.
+    /// The peer closed the connection during the handshake.
     Closed,
-    /// The peer took too long.
+    /// The handshake timed out.
     TimedOut,
     /// The connection broke.
     Io,
-    /// The peer did something that TLS does not allow, or shares no way of doing it with this side.
+    /// The peer violated the TLS protocol, or both sides have no version or cipher suite in common.
     Protocol,
 }
 
@@ -53,12 +54,12 @@ impl HandshakeFailed {
         HandshakeFailed { peer, cause }
     }
 
-    /// The peer.
+    /// Returns the address of the peer.
     pub fn peer(&self) -> &Address {
         &self.peer
     }
 
-    /// What kind of thing went wrong.
+    /// Returns the kind of the failure.
     pub fn kind(&self) -> HandshakeFailure {
         match &self.cause {
             Cause::NotTls(_) => HandshakeFailure::NotTls,
@@ -76,7 +77,7 @@ impl HandshakeFailed {
         }
     }
 
-    /// The alert that the peer refused with.
+    /// Returns the alert with which the peer refused the handshake.
     pub fn alert(&self) -> Option<AlertDescription> {
         match &self.cause {
             Cause::Tls(RustlsError::AlertReceived(alert)) => Some(*alert),
@@ -93,12 +94,12 @@ impl fmt::Display for HandshakeFailed {
             Cause::Tls(error) => error.fmt(f),
             Cause::Io(error) => error.fmt(f),
             Cause::Closed => f.write_str("the peer closed the connection"),
-            Cause::TimedOut(after) => write!(f, "it took longer than {after:?}"),
+            Cause::TimedOut(after) => write!(f, "timed out after {after:?}"),
         }
     }
 }
 
-/// The first bytes that a peer sent.
+/// The first bytes received from a peer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Opening {
     bytes: [u8; 16],
@@ -106,7 +107,7 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// Keeps the beginning of `data`, which follows what was added before.
+    /// Appends received bytes, as far as there is room.
     pub(super) fn add(&mut self, data: &[u8]) {
         for (place, byte) in self.bytes[self.length..].iter_mut().zip(data) {
             *place = *byte;
@@ -114,7 +115,8 @@ impl Opening {
         }
     }
 
-    /// Whether these begin a TLS record: its type, and the version that they all have (RFC 8446, section 5.1).
+    /// Returns whether the bytes begin a TLS record: a record type and the major version that all records
+    /// share (RFC 8446, section 5.1).
     pub(super) fn is_tls(&self) -> bool {
         matches!(self.bytes, [20..=24, 3, ..])
     }
@@ -145,8 +147,10 @@ impl Error for HandshakeFailed {
     }
 }
 
-/// The connection ended, but the peer did not say that it was done (no close_notify): somebody else may have cut it,
-/// and data may be missing. Twisted: `ConnectionLost`.
+/// The connection ended without the peer's close_notify, so an attacker may have cut it and data may be
+/// missing. Twisted: `ConnectionLost`.
+///
+/// This type stays exhaustive: it carries no details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsTruncated;
 
@@ -158,7 +162,7 @@ impl fmt::Display for TlsTruncated {
 
 impl Error for TlsTruncated {}
 
-/// Certificates, keys or names that TLS cannot be set up with.
+/// The certificates, keys or names of a TLS configuration are invalid.
 #[derive(Debug)]
 pub struct TlsConfigError {
     what: String,
@@ -177,10 +181,10 @@ impl TlsConfigError {
         TlsConfigError { what: what.into(), source: Some(source.into()) }
     }
 
-    /// The same, with the file it was found in.
+    /// Appends the name of the file to the message.
     pub(crate) fn within(mut self, path: &std::path::Path) -> TlsConfigError {
         let place = format!(" (in {})", path.display());
-        // A certificate and its key can be in one file.
+        // A certificate and its key can be in the same file.
         if !self.what.ends_with(&place) {
             self.what += &place;
         }

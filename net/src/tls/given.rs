@@ -1,4 +1,4 @@
-//! Trust in the certificates that one is given.
+//! Verification of servers against given certificates.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, Sign
 
 use super::{TlsConfigError, provider};
 
-/// The certificates, as authorities.
+/// Returns a store with the given certificates as authorities.
 pub(super) fn roots(certificates: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, TlsConfigError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
@@ -21,10 +21,10 @@ pub(super) fn roots(certificates: &[CertificateDer<'static>]) -> Result<Arc<Root
     Ok(Arc::new(roots))
 }
 
-/// Trusts those whom the given certificates vouch for, and those who show one of them themselves.
+/// Trusts servers whose certificate was signed by one of the given certificates, or is one of them.
 ///
-/// The second is what a self-signed certificate is given for. The usual tools make it with the mark of an authority,
-/// and webpki takes none so marked for a server's own.
+/// The second case is for self-signed certificates. Common tools mark those as authorities, and webpki
+/// refuses an authority as a server's certificate.
 #[derive(Debug)]
 pub(super) struct Given {
     certificates: Vec<CertificateDer<'static>>,
@@ -50,7 +50,7 @@ impl ServerCertVerifier for Given {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match self.authorities.verify_server_cert(shown, intermediates, name, ocsp, now) {
-            // Its time is checked before its mark, and has an error of its own; its name is not checked yet.
+            // webpki has checked the validity period, whose error is another one, but not yet the name.
             Err(Error::InvalidCertificate(CertificateError::Other(_)))
                 if self.certificates.contains(shown) =>
             {

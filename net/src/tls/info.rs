@@ -1,19 +1,20 @@
 use rustls::pki_types::CertificateDer;
 use rustls::{Connection, ProtocolVersion, SupportedCipherSuite};
 
-/// What the two sides of a TLS connection agreed upon, as [`Transport::tls`](crate::Transport::tls) tells it.
+/// The negotiated parameters of a TLS connection, returned by [`Transport::tls`](crate::Transport::tls).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TlsInfo {
-    /// The protocol chosen (ALPN), if any. Twisted: `negotiatedProtocol`.
+    /// The negotiated protocol (ALPN), if any. Twisted: `negotiatedProtocol`.
     pub alpn: Option<Vec<u8>>,
-    /// The name that the client asked for (SNI), on a server's side.
+    /// On a server: the name that the client requested (SNI).
     pub server_name: Option<String>,
-    /// The peer's certificate, and those it sent behind it. Empty when it showed none. Twisted: `getPeerCertificate`.
+    /// The peer's certificate, followed by the rest of its chain. Empty if the peer sent none. Twisted:
+    /// `getPeerCertificate`.
     pub peer_certificates: Vec<CertificateDer<'static>>,
     /// The version of TLS.
     pub version: Option<ProtocolVersion>,
-    /// The ciphers in use.
+    /// The cipher suite.
     pub cipher_suite: Option<SupportedCipherSuite>,
 }
 

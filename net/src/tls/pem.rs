@@ -11,7 +11,7 @@ use rustls::{Error, InconsistentKeys};
 
 use super::TlsConfigError;
 
-/// Bits of an RSA key that the usual providers accept.
+/// The RSA key sizes, in bits, that common providers accept.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TlsConfigError> {
@@ -19,23 +19,23 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TlsConfigError> {
         .map_err(|error| TlsConfigError::because(format!("cannot read {}", path.display()), error))
 }
 
-/// Reads all certificates of a text; at least one.
+/// Parses all certificates of a PEM text. There must be at least one.
 pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
     let found = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| TlsConfigError::because("cannot read a certificate", error))?;
     if found.is_empty() {
         let what = if holds(pem, "PRIVATE KEY-----") {
-            "there is a private key and no certificate: are the two files swapped?"
+            "found a private key instead of a certificate; are the two files swapped?"
         } else {
-            no_pem(pem, "the PEM text holds no certificate")
+            no_pem(pem, "the PEM text contains no certificate")
         };
         return Err(TlsConfigError::new(what));
     }
     Ok(found)
 }
 
-/// Reads the private key of a text.
+/// Parses the private key of a PEM text.
 pub(crate) fn private_key(
     pem: &[u8],
     provider: &CryptoProvider,
@@ -47,9 +47,9 @@ pub(crate) fn private_key(
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
         if matches!(error, rustls::pki_types::pem::Error::NoItemsFound) {
             let what = if holds(pem, "BEGIN CERTIFICATE-----") {
-                "there is a certificate and no private key: are the two files swapped?"
+                "found a certificate instead of a private key; are the two files swapped?"
             } else {
-                no_pem(pem, "the PEM text holds no private key")
+                no_pem(pem, "the PEM text contains no private key")
             };
             return TlsConfigError::new(what);
         }
@@ -58,15 +58,15 @@ pub(crate) fn private_key(
     let bits = rsa_bits(&key);
     provider.key_provider.load_private_key(key).map_err(|error| match bits {
         Some(bits) if !RSA_BITS.contains(&bits) => TlsConfigError::new(format!(
-            "the private key cannot be used: RSA of {bits} bits, and {} to {} are supported",
+            "unsupported private key: RSA with {bits} bits (supported: {} to {})",
             RSA_BITS.start(),
             RSA_BITS.end(),
         )),
-        _ => TlsConfigError::because("the private key cannot be used", error),
+        _ => TlsConfigError::because("unsupported private key", error),
     })
 }
 
-/// Puts together a server's or client's certificate, followed by those between it and a root, and its private key.
+/// Combines a certificate, its chain and its private key.
 pub(crate) fn identity(
     chain: Vec<CertificateDer<'static>>,
     key: Arc<dyn SigningKey>,
@@ -79,16 +79,16 @@ pub(crate) fn identity(
                 CertifiedKey::new(vec![certificate.clone()], identity.key.clone()).keys_match().is_ok()
             };
             Err(TlsConfigError::new(if identity.cert.iter().any(belongs) {
-                "the private key belongs to a certificate further down; its own must come first"
+                "the private key belongs to a later certificate; the certificate of the key must come first"
             } else {
                 "the private key does not belong to the certificate"
             }))
         }
-        Err(error) => Err(TlsConfigError::because("the certificate cannot be used", error)),
+        Err(error) => Err(TlsConfigError::because("unsupported certificate", error)),
     }
 }
 
-/// As [`certificates`], [`private_key`] and [`identity`], from two PEM texts (both may be the same).
+/// Parses and combines the certificates and the key of two PEM texts, which may be the same.
 pub(super) fn identity_of(
     certificates: &[u8],
     key: &[u8],
@@ -97,7 +97,7 @@ pub(super) fn identity_of(
     identity(self::certificates(certificates)?, private_key(key, provider)?)
 }
 
-/// As [`identity_of`], from two files, which errors name.
+/// Reads, parses and combines the certificates and the key of two PEM files. Errors name the file.
 pub(super) fn identity_in(
     certificates: &Path,
     key: &Path,
@@ -112,18 +112,19 @@ fn holds(pem: &[u8], text: &str) -> bool {
     pem.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// `otherwise`, unless the text is the other usual format.
+/// Returns `otherwise`, or a more precise message if the text is DER.
 fn no_pem(text: &[u8], otherwise: &'static str) -> &'static str {
-    // The sequence that each certificate and key in DER begins with.
-    if text.starts_with(&[0x30, 0x82]) { "this is DER, and PEM is expected" } else { otherwise }
+    // Every certificate and key in DER begins with a long sequence.
+    if text.starts_with(&[0x30, 0x82]) { "expected PEM, found DER" } else { otherwise }
 }
 
-/// The bits of an RSA key's modulus; `None` for other keys.
+/// Returns the number of bits of an RSA key; `None` for other keys.
 fn rsa_bits(key: &PrivateKeyDer<'_>) -> Option<usize> {
     const SEQUENCE: u8 = 0x30;
     const INTEGER: u8 = 0x02;
     const OCTETS: u8 = 0x04;
-    // RFC 8017, A.1.2: version, modulus, …; in RFC 5208, section 5: version, algorithm, and that in octets.
+    // PKCS#1 (RFC 8017, A.1.2): version, modulus, and more. PKCS#8 (RFC 5208, section 5): version, algorithm,
+    // and the PKCS#1 key in an octet string.
     let pkcs1 = match key {
         PrivateKeyDer::Pkcs1(key) => key.secret_pkcs1_der(),
         PrivateKeyDer::Pkcs8(key) => {
@@ -142,7 +143,7 @@ fn rsa_bits(key: &PrivateKeyDer<'_>) -> Option<usize> {
     Some((modulus.len() - zeros) * 8 - first.leading_zeros() as usize)
 }
 
-/// The content of a DER element with this tag, and what follows it.
+/// Splits a DER element with this tag into its content and the bytes after it.
 fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&[found, length], rest) = der.split_first_chunk::<2>()?;
     if found != tag {

@@ -1,4 +1,4 @@
-//! A server's configuration that requires client certificates, made from one that does not.
+//! Converts a server's configuration into one that requires client certificates.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use rustls::{
 
 use super::{TlsConfigError, given};
 
-/// The same configuration, for clients with a certificate from one of `roots` only.
+/// Returns the same configuration, but for clients with a certificate from one of `roots` only.
 ///
-/// rustls builds a verifier in, and keeps the protocol versions to itself. So this builds another configuration and
-/// copies each setting.
+/// rustls cannot replace the verifier of a configuration, and does not reveal its protocol versions. So this
+/// builds another configuration and copies each setting.
 pub(super) fn requiring(
     config: &ServerConfig,
     roots: Vec<CertificateDer<'static>>,
@@ -54,8 +54,8 @@ pub(super) fn requiring(
     Ok(required)
 }
 
-/// The protocol versions of a configuration. Only a handshake shows them: one with a client of each version, up to the
-/// choice of the certificate.
+/// Returns the protocol versions of a configuration. rustls reveals them only in a handshake. So this tries a
+/// handshake with a client of each version, up to the choice of the certificate.
 fn versions(config: &ServerConfig) -> Result<Vec<&'static SupportedProtocolVersion>, Error> {
     let mut probed = config.clone();
     probed.cert_resolver = Arc::new(NoCertificate);
@@ -65,7 +65,7 @@ fn versions(config: &ServerConfig) -> Result<Vec<&'static SupportedProtocolVersi
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let client = ClientConfig::builder_with_provider(config.crypto_provider().clone())
             .with_protocol_versions(&[version]);
-        // A provider without ciphers of this version.
+        // The provider has no cipher suite of this version.
         let Ok(client) = client else { continue };
         let client = client.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
         let name = std::net::Ipv4Addr::LOCALHOST.into();
@@ -83,7 +83,7 @@ fn versions(config: &ServerConfig) -> Result<Vec<&'static SupportedProtocolVersi
     Ok(found)
 }
 
-/// Ends a handshake where a certificate would be chosen.
+/// Ends a handshake when the certificate is chosen.
 #[derive(Debug)]
 struct NoCertificate;
 
@@ -93,8 +93,9 @@ impl ResolvesServerCert for NoCertificate {
     }
 }
 
-/// Which clients a session may be resumed by: sessions of a server that asks for no certificate, or for those of other
-/// roots, would let clients in that have none. The same in each process with the same roots, which may share tickets.
+/// Identifies the clients that may resume a session, by a hash of the roots. Otherwise, a session of a server
+/// that requires no certificate, or other roots, would admit clients without one. Processes with the same
+/// roots, which may share tickets, get the same value.
 type Realm = [u8; 8];
 
 fn realm(roots: &[CertificateDer<'static>]) -> Realm {
@@ -105,7 +106,7 @@ fn realm(roots: &[CertificateDer<'static>]) -> Realm {
     hasher.finish().to_be_bytes()
 }
 
-/// The sessions of one realm, in a store that others may share.
+/// The sessions of one realm in a store that other servers may share.
 #[derive(Debug)]
 struct Sessions {
     realm: Realm,
@@ -136,7 +137,7 @@ impl StoresServerSessions for Sessions {
     }
 }
 
-/// The tickets of one realm, from a ticketer that others may share.
+/// The tickets of one realm from a ticketer that other servers may share.
 #[derive(Debug)]
 struct Tickets {
     realm: Realm,
@@ -161,7 +162,7 @@ impl ProducesTickets for Tickets {
     }
 }
 
-/// Accepts clients that the given certificates vouch for, and clients that show one of them themselves: see
+/// Accepts clients whose certificate was signed by one of the given certificates, or is one of them: see
 /// [`Given`](super::given::Given).
 #[derive(Debug)]
 struct GivenClients {
@@ -193,7 +194,8 @@ impl ClientCertVerifier for GivenClients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         match self.authorities.verify_client_cert(shown, intermediates, now) {
-            // The mark of an authority, which is checked after its time.
+            // webpki refuses an authority as a client's certificate, after it has checked the validity
+            // period.
             Err(Error::InvalidCertificate(CertificateError::Other(_))) => {
                 if self.certificates.contains(shown) {
                     Ok(ClientCertVerified::assertion())
@@ -232,7 +234,7 @@ impl ClientCertVerifier for GivenClients {
 mod tests {
     use super::*;
 
-    // P12.1: a setting that a later rustls adds has to be copied, too
+    // P12.1: a setting that a later rustls adds has to be copied too
     #[test]
     fn each_setting_of_rustls_is_known() {
         let config = ServerConfig::builder_with_provider(super::super::provider())

@@ -10,14 +10,14 @@ use rustls::{ServerConfig, ServerConnection};
 use super::required::requiring;
 use super::{HandshakeFailed, TlsConfigError, pem, provider};
 
-/// How long a client may take for its handshake, unless told otherwise.
+/// The default timeout of a handshake.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 type FailureObserver = Rc<dyn Fn(&HandshakeFailed)>;
 
-/// Who a server is, and what it agrees to. Twisted: `CertificateOptions`, `PrivateCertificate.options`.
+/// The identity and TLS settings of a server. Twisted: `CertificateOptions`, `PrivateCertificate.options`.
 ///
-/// Cloning one is cheap.
+/// It is cheap to clone.
 #[derive(Clone)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
@@ -26,21 +26,22 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// Shows this certificate: it and those between it and a root, and its private key, as PEM texts (both may be the
-    /// same).
+    /// Creates settings with a certificate, its chain and its private key from PEM texts, which may be the
+    /// same.
     ///
     /// # Errors
     ///
-    /// When one cannot be read, or they do not belong together.
+    /// If one of them cannot be parsed, or the key does not belong to the certificate.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<ServerTls, TlsConfigError> {
         ServerTls::showing(pem::identity_of(certificates, key, &provider())?)
     }
 
-    /// As [`from_pem`](ServerTls::from_pem), from files.
+    /// Creates settings with a certificate, its chain and its private key from PEM files, as
+    /// [`from_pem`](ServerTls::from_pem).
     ///
     /// # Errors
     ///
-    /// As there, and when a file cannot be read.
+    /// If a file cannot be read or parsed, or the key does not belong to the certificate.
     pub fn from_files(
         certificates: impl AsRef<Path>,
         key: impl AsRef<Path>,
@@ -53,14 +54,14 @@ impl ServerTls {
         Ok(ServerTls::from_config(builder()?.with_no_client_auth().with_cert_resolver(identity)))
     }
 
-    /// What a rustls configuration says: certificates by name, or read again as they are renewed, and whatever else it
-    /// can be told.
+    /// Creates settings from a rustls configuration, such as one with several certificates selected by name,
+    /// or one that reloads renewed certificates.
     pub fn from_config(config: impl Into<Arc<ServerConfig>>) -> ServerTls {
         ServerTls { config: config.into(), timeout: DEFAULT_TIMEOUT, observer: None }
     }
 
-    /// Agrees to these protocols (ALPN), the most wanted first. A client that offers only others is refused; one that
-    /// offers none is not. Twisted: `acceptableProtocols`.
+    /// Sets the accepted protocols (ALPN), the preferred one first. A client that offers only others is
+    /// refused; a client that offers none is accepted. Twisted: `acceptableProtocols`.
     #[must_use]
     pub fn alpn<T: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = T>) -> ServerTls {
         let protocols = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec());
@@ -68,36 +69,37 @@ impl ServerTls {
         self
     }
 
-    /// Serves only clients with a certificate from one of these authorities, or with one of these certificates
-    /// themselves: a PEM text.
+    /// Requires clients to have a certificate that was signed by one of these certificates, or is one of
+    /// them. `roots` is a PEM text.
     ///
-    /// Everything else stays as it was set, also by [`from_config`](ServerTls::from_config). A session of a server that
-    /// does not require certificates, or requires others, is not resumed, even where they share a session store.
+    /// All other settings are kept, including those from [`from_config`](ServerTls::from_config). A session
+    /// of a server that requires no certificates, or other ones, is not resumed, even if both share a session
+    /// store.
     ///
     /// # Errors
     ///
-    /// When there is no certificate in it, or one that cannot be read.
+    /// If the text contains no certificate, or one that cannot be parsed.
     pub fn require_client_certificates(mut self, roots: &[u8]) -> Result<ServerTls, TlsConfigError> {
         self.config = Arc::new(requiring(&self.config, pem::certificates(roots)?)?);
         Ok(self)
     }
 
-    /// Sets how long a client may take for its handshake; 10 seconds if never set.
+    /// Sets the timeout of a client's handshake. Default: 10 seconds.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> ServerTls {
         self.timeout = timeout;
         self
     }
 
-    /// Has `observer` told of every handshake that failed. Without one, they go to the debug log: any port scanner
-    /// makes them.
+    /// Calls `observer` for every failed handshake. Default: they are logged at debug level, because any port
+    /// scanner causes them.
     #[must_use]
     pub fn on_failed_handshake(mut self, observer: impl Fn(&HandshakeFailed) + 'static) -> ServerTls {
         self.observer = Some(Rc::new(observer));
         self
     }
 
-    /// A session with a client, about to begin.
+    /// Creates the session with a client, before its handshake.
     pub(crate) fn session(&self) -> Result<rustls::Connection, rustls::Error> {
         ServerConnection::new(self.config.clone()).map(Into::into)
     }
@@ -117,7 +119,7 @@ impl ServerTls {
 fn builder() -> Result<rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier>, TlsConfigError> {
     ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| TlsConfigError::because("no TLS version can be used", error))
+        .map_err(|error| TlsConfigError::because("no usable TLS version", error))
 }
 
 impl fmt::Debug for ServerTls {

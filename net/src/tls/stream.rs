@@ -1,4 +1,4 @@
-//! Between the bytes of a socket and those of a protocol.
+//! Encrypts and decrypts between a socket and a protocol.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -14,42 +14,43 @@ use super::{TlsInfo, TlsTruncated};
 use crate::transport::calls::has_no_buffers;
 use crate::transport::socket::Socket;
 
-/// What is read from the socket goes into the caller's buffer behind this much room, so that what becomes of it fits
-/// in front: it is never more than what came, and one record that was begun before.
+/// Ciphertext is read into the caller's buffer after this much free space, and decrypted into the space
+/// before it. The plaintext fits, because it is never longer than the ciphertext plus one record that began
+/// earlier.
 const ROOM_FOR_A_RECORD: usize = 20 * 1024;
 
-/// How much is read at once: the least while there is little plaintext in what comes, so that a peer that sends records
-/// without any, or with a byte each, takes no more of the loop than others. It doubles with each read that has much.
+/// The range of read sizes. A peer that sends records with little or no plaintext gets the smallest reads, so
+/// that it takes no more of the loop than others. The size doubles with each read that yields much plaintext.
 const LEAST_READ: usize = ROOM_FOR_A_RECORD;
 const MOST_READ: usize = 256 * 1024;
 
-/// Steps of a handshake in one turn.
+/// The number of handshake steps in one turn.
 const STEPS_PER_TURN: usize = 32;
 
-/// Where a handshake stands.
+/// The progress of a handshake.
 pub(super) enum Handshaking {
     Done,
-    /// The socket has nothing more for now.
+    /// The socket has no more data for now.
     Waiting,
-    /// There may be more to do, in the next turn.
+    /// There may be more to do in the next turn.
     More,
 }
 
-/// A socket with a TLS session on it. Its methods are those of the sockets, and keep their rules: a write takes less
-/// than it is offered only when the socket below is full, and a read that would block has emptied it.
+/// A socket with a TLS session. Its methods follow the rules of [`Socket`]: a write is partial only if the
+/// socket below is full, and a read that would block has emptied it.
 pub(crate) struct TlsStream {
     socket: Socket,
     session: Connection,
-    said_goodbye: bool,
-    /// How much the next read takes.
-    appetite: usize,
-    /// The operating system had no memory for what was to be flushed.
+    close_notify_sent: bool,
+    /// The size of the next read.
+    next_read: usize,
+    /// The operating system had no memory for data to be flushed.
     starved: bool,
 }
 
 impl TlsStream {
     pub(super) fn new(socket: Socket, session: Connection) -> TlsStream {
-        TlsStream { socket, session, said_goodbye: false, appetite: LEAST_READ, starved: false }
+        TlsStream { socket, session, close_notify_sent: false, next_read: LEAST_READ, starved: false }
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -68,7 +69,7 @@ impl TlsStream {
         TlsInfo::of(&self.session)
     }
 
-    /// Goes on with the handshake.
+    /// Continues the handshake.
     pub(super) fn shake_hands(&mut self, opening: &mut Opening) -> Result<Handshaking, Cause> {
         for _ in 0..STEPS_PER_TURN {
             self.flush().map_err(Cause::Io)?;
@@ -85,10 +86,11 @@ impl TlsStream {
                 Err(error) => return Err(Cause::Io(error)),
             }
             match self.session.process_new_packets() {
-                // What is wrong came behind the handshake. The session says it again to whoever reads.
+                // The invalid data came after the handshake. The session reports the error again to the
+                // reader.
                 Err(_) if !self.session.is_handshaking() => return Ok(Handshaking::Done),
                 Err(error) => {
-                    // Tells the peer why, if it still listens.
+                    // Sends the alert, if the peer still reads.
                     let _ = self.flush();
                     let alien = matches!(error, rustls::Error::InvalidMessage(_)) && !opening.is_tls();
                     return Err(if alien { Cause::NotTls(*opening) } else { Cause::Tls(error) });
@@ -99,8 +101,9 @@ impl TlsStream {
         Ok(Handshaking::More)
     }
 
-    /// Plaintext that came. `Ok(0)` is the end that the peer announced; an end that it did not is [`TlsTruncated`].
-    /// `Interrupted`: what was read held no plaintext, and there may be more to read.
+    /// Reads plaintext. Returns `Ok(0)` after the peer's close_notify, and [`TlsTruncated`] if the connection
+    /// ended without one. `Interrupted` means that the data held no plaintext, and that there may be more to
+    /// read.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.session.reader().read(buffer) {
@@ -112,14 +115,14 @@ impl TlsStream {
             }
             self.process()?;
             let room = ROOM_FOR_A_RECORD.min(buffer.len() / 2);
-            let most = self.appetite.min(buffer.len() - room);
+            let most = self.next_read.min(buffer.len() - room);
             let count = self.socket.read(&mut buffer[room..room + most])?;
             if count == 0 {
                 self.session.read_tls(&mut io::empty())?;
                 continue;
             }
             let plain = self.decrypt(buffer, room, room + count)?;
-            self.appetite = if plain < count / 2 { LEAST_READ } else { MOST_READ.min(2 * self.appetite) };
+            self.next_read = if plain < count / 2 { LEAST_READ } else { MOST_READ.min(2 * self.next_read) };
             return if plain > 0 { Ok(plain) } else { Err(io::ErrorKind::Interrupted.into()) };
         }
     }
@@ -130,7 +133,7 @@ impl TlsStream {
         while at < end {
             let taken = self.session.read_tls(&mut &buffer[at..end])?;
             if taken == 0 {
-                break; // behind the peer's goodbye
+                break; // after the peer's close_notify
             }
             at += taken;
             let processed = self.process();
@@ -142,12 +145,12 @@ impl TlsStream {
             }
             match processed {
                 Err(error) if plain == 0 => return Err(error),
-                // The error comes again when what came before it is delivered.
+                // The session reports the error again in the next read, after this plaintext is delivered.
                 Err(_) => return Ok(plain),
                 Ok(()) => {}
             }
         }
-        // Answers of the session's own. Should they not get out, the next write will tell.
+        // Sends the session's own replies. If that fails, the next write reports it.
         let _ = self.flush();
         Ok(plain)
     }
@@ -180,7 +183,7 @@ impl TlsStream {
         })
     }
 
-    /// Encrypts and sends in turns: what `next` encrypts behind the bytes taken already is bounded by the session.
+    /// Encrypts and sends alternately, because the session limits how much `next` can encrypt before a flush.
     fn encrypt(
         &mut self,
         offered: usize,
@@ -199,7 +202,7 @@ impl TlsStream {
         Ok(taken)
     }
 
-    /// Sends what was encrypted; whether all of it is sent.
+    /// Sends encrypted data. Returns whether all of it is sent.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         while self.session.wants_write() {
             match self.session.write_tls(&mut Wire(&mut self.socket)) {
@@ -214,7 +217,7 @@ impl TlsStream {
                 Err(error) => return Err(error),
             }
         }
-        // It may be one of these itself.
+        // The socket below may use TLS itself.
         self.socket.flush()
     }
 
@@ -226,9 +229,9 @@ impl TlsStream {
         !self.session.wants_write() && self.socket.is_flushed()
     }
 
-    /// Says goodbye; whether that is sent.
+    /// Sends close_notify. Returns whether it is sent.
     pub(crate) fn finish(&mut self) -> io::Result<bool> {
-        if !std::mem::replace(&mut self.said_goodbye, true) {
+        if !std::mem::replace(&mut self.close_notify_sent, true) {
             self.session.send_close_notify();
         }
         Ok(self.flush()? && self.socket.finish()?)
@@ -238,7 +241,7 @@ impl TlsStream {
         self.socket.shutdown_write()
     }
 
-    /// Whether there is something to read: plaintext, or bytes of the socket that may become some.
+    /// Returns whether there is something to read: plaintext, or bytes of the socket that may contain some.
     pub(crate) fn has_data(&mut self) -> io::Result<bool> {
         let plain = self.session.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
         if plain { Ok(true) } else { self.socket.has_data() }
@@ -263,7 +266,7 @@ impl Source for TlsStream {
     }
 }
 
-/// A socket as rustls wants it.
+/// Adapts a socket to the traits that rustls expects.
 struct Wire<'a>(&'a mut Socket);
 
 impl Read for Wire<'_> {
@@ -272,7 +275,7 @@ impl Read for Wire<'_> {
     }
 }
 
-/// As [`Wire`], and keeps the first bytes.
+/// A [`Wire`] that records the first bytes.
 struct Opened<'a> {
     wire: Wire<'a>,
     opening: &'a mut Opening,
