@@ -1,4 +1,4 @@
-//! The network in memory of a simulated reactor, as programs and tests see it.
+//! The in-memory network of a simulated reactor, as programs and tests use it.
 
 mod datagrams;
 mod link;
@@ -18,19 +18,23 @@ pub(crate) use datagrams::SimulatedDatagrams;
 pub(crate) use network::Network;
 pub(crate) use socket::{BoxedSocket, SimulatedListener};
 
-/// The network of a [simulated reactor](twistor_reactor::Reactor::simulated): all endpoints, listeners and transports
-/// of such a reactor use it, unchanged, and this is where a test says what the network does to them.
+/// The in-memory network of a [simulated reactor](twistor_reactor::Reactor::simulated). All endpoints,
+/// listeners and transports of the reactor use it unchanged. A test controls its behaviour and faults with
+/// the methods below.
 ///
-/// What is not said is drawn from the reactor's seed: how long every piece of data takes, and where data is cut on its
-/// way. The same program with the same seed gives the same trace; with the next seed, another one that could have
-/// happened. Nothing goes to the operating system.
+/// All other behaviour is drawn from the reactor's seed: the latency of every piece of data, and the places
+/// where data is split. The same program with the same seed produces the same trace. Another seed produces
+/// another possible trace. Nothing reaches the operating system.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
-/// use twistor_net::{ClientEndpoint, Failure, Protocol, ServerEndpoint, SimulatedNetwork, Transport};
-/// use twistor_reactor::{Handle, Reactor};
+/// use twistor::net::SimulatedNetwork;
+/// use twistor::prelude::*;
 ///
 /// struct Echo;
+///
 /// impl Protocol for Echo {
 ///     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
 ///         transport.write(data);
@@ -39,13 +43,15 @@ pub(crate) use socket::{BoxedSocket, SimulatedListener};
 /// }
 ///
 /// struct Caller(Handle, usize);
+///
 /// impl Protocol for Caller {
 ///     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
 ///         transport.write(b"is anybody there?");
 ///         Ok(())
 ///     }
+///
 ///     fn data_received(&mut self, _: &Transport, data: &[u8]) -> Result<(), Failure> {
-///         self.1 += data.len(); // cut anywhere
+///         self.1 += data.len(); // The data can be split anywhere.
 ///         if self.1 == 17 {
 ///             self.0.stop();
 ///         }
@@ -58,139 +64,146 @@ pub(crate) use socket::{BoxedSocket, SimulatedListener};
 ///     let network = SimulatedNetwork::of(&reactor).ok_or("not simulated")?;
 ///     network.set_latency(Duration::from_millis(1), Duration::from_millis(80));
 ///     network.add_name("far.test", ["192.0.2.7".parse()?]);
-///     let _port = ServerEndpoint::tcp("192.0.2.7:80".parse()?).listen(&reactor, |_peer| Echo)?;
-///     drop(ClientEndpoint::tcp("far.test", 80).connect(&reactor, Caller(reactor.clone(), 0)));
+///     ServerEndpoint::tcp("192.0.2.7:80".parse()?).listen(&reactor, |_peer| Echo)?;
+///     let caller = Caller(reactor.handle(), 0);
+///     ClientEndpoint::tcp("far.test", 80).connect(&reactor, caller).detach();
 ///     reactor.run()?;
 /// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Failure>(())
 /// ```
 ///
 /// # Hosts
 ///
-/// There are as many hosts as there are addresses: listen on one, and connect from one with
-/// [`bind_address`](crate::ClientEndpoint::bind_address). Who connects without saying from where is at 192.0.2.1 (or
-/// 2001:db8::1; to a loopback address, at the same loopback address). An address on which nobody listens refuses. The
-/// paths of UNIX sockets are places of their own. `localhost` is 127.0.0.1, and other names are those
-/// [added](SimulatedNetwork::add_name), for endpoints that have no resolver of their own.
+/// Every IP address is a host: listen on one, and connect from one with
+/// [`bind_address`](crate::ClientEndpoint::bind_address). Connections without a bind address come from
+/// 192.0.2.1 (or 2001:db8::1); those to a loopback address come from the same loopback address. An address
+/// without a listener refuses connections. UNIX socket paths are separate from hosts.
 ///
-/// # What it is not
+/// The name `localhost` is 127.0.0.1. Other names must be [added](SimulatedNetwork::add_name). They apply to
+/// endpoints that set no other resolver.
 ///
-/// There is no bandwidth, no congestion and no keep-alive. What is cut off waits, as TCP would send it again, but TCP
-/// would give up after a quarter of an hour, and this does not. TLS runs on it, but draws its own keys, so that lengths
-/// may differ by some bytes between two runs. Time passes only while nothing else is to be done.
+/// # Limits of the simulation
+///
+/// Bandwidth, congestion and keep-alive are not simulated. Data across a partition waits, as if TCP sent it
+/// again, but without TCP's limit of about a quarter of an hour. TLS runs on the network but generates its
+/// own random keys, so lengths can differ by a few bytes between two runs. Time passes only when nothing else
+/// can run.
 #[derive(Clone)]
 pub struct SimulatedNetwork {
     network: Rc<Network>,
 }
 
 impl SimulatedNetwork {
-    /// The network of a simulated reactor; `None` when the operating system is the network.
+    /// Returns the network of a simulated reactor; `None` for a reactor of the operating system.
     pub fn of(handle: &Handle) -> Option<SimulatedNetwork> {
         Some(SimulatedNetwork { network: Network::of(handle)? })
     }
 
-    /// Sets how long anything may take on its way, in either direction; from 100 µs to 10 ms if never set. Data of one
+    /// Sets the range of the latency, for each direction. Default: 100 µs to 10 ms. The data of one
     /// connection stays in order.
     pub fn set_latency(&self, least: Duration, most: Duration) {
         self.network.configure(|rules| rules.latency = (least, most.max(least)));
     }
 
-    /// Sets whether data may be cut anywhere on its way, each part with its own latency; it is if never set.
+    /// Sets whether data can be split anywhere, each part with its own latency. Default: on.
     pub fn set_splitting(&self, on: bool) {
         self.network.configure(|rules| rules.splitting = on);
     }
 
-    /// Sets how many bytes a connection made from now on takes in each direction before the reader has read them:
-    /// drawn from 4 KiB to 128 KiB if never set.
+    /// Sets the range of the receive window: how many unread bytes a new connection accepts in each
+    /// direction. Default: 4 KiB to 128 KiB.
     pub fn set_window(&self, least: usize, most: usize) {
         let least = least.max(1);
         self.network.configure(|rules| rules.window = (least, most.max(least)));
     }
 
-    /// Sets how likely a connection is to be reset in the middle, for both sides, from 0 (never, as it is if never set)
-    /// to 1. When, is drawn: within a second of its beginning, early moments being as likely as late ones.
+    /// Sets the probability, from 0 to 1, that a connection is reset for both sides. Default: 0. The time is
+    /// drawn from the first second of the connection, on a logarithmic scale, so that early and late stages
+    /// are hit equally often.
     pub fn set_resets(&self, probability: f64) {
         self.network.configure(|rules| rules.resets = probability);
     }
 
-    /// Sets how likely a connection is to fall silent in the middle, as if the other host had lost its power: what is
-    /// sent from then on never arrives, and nobody is told. From 0 (never, as it is if never set) to 1.
+    /// Sets the probability, from 0 to 1, that a connection falls silent, as if the other host had lost
+    /// power. Data sent from then on never arrives, and neither side is notified. Default: 0.
     pub fn set_silences(&self, probability: f64) {
         self.network.configure(|rules| rules.silences = probability);
     }
 
-    /// Sets how likely the operating system is to have no memory for a message (ENOBUFS), for streams and datagrams, from
-    /// 0 (never, the default) to 1.
+    /// Sets the probability, from 0 to 1, that the operating system has no memory for a message (ENOBUFS),
+    /// for streams and datagrams. Default: 0.
     pub fn set_send_failures(&self, probability: f64) {
         self.network.configure(|rules| rules.send_failures = probability);
     }
 
-    /// Sets how many sockets there may be at a time; accepting and connecting fail beyond, as they do when a process
-    /// has no descriptor left. `None`, as if never set, is no limit.
+    /// Sets the number of sockets that may be open at a time. Above it, accepting and connecting fail as in a
+    /// process without free file descriptors. Default: `None`, no limit.
     pub fn set_descriptor_limit(&self, limit: Option<usize>) {
         self.network.configure(|rules| rules.descriptors = limit);
     }
 
-    /// Sets how likely a datagram is to be lost, and to come twice, each from 0 (never, as it is if never set) to 1.
-    /// Whether one overtakes another is drawn with the latency. One sent across a cut is lost.
+    /// Sets the probabilities, from 0 to 1, that a datagram is lost or arrives twice. Default: 0 for both.
+    /// The latency determines whether one datagram overtakes another. Datagrams sent across a partition are
+    /// lost.
     pub fn set_datagram_faults(&self, lost: f64, repeated: f64) {
         self.network.configure(|rules| (rules.datagram_losses, rules.datagram_repeats) = (lost, repeated));
     }
 
-    /// Gives a name addresses, the most preferred first; those it had are forgotten.
+    /// Sets the addresses of a name, the preferred ones first. They replace its earlier addresses.
     pub fn add_name(&self, name: impl Into<String>, addresses: impl Into<Vec<IpAddr>>) {
         self.network.set_name(name.into(), Some(addresses.into()));
     }
 
-    /// Makes a name unknown.
+    /// Removes a name.
     pub fn remove_name(&self, name: &str) {
         self.network.set_name(name.to_owned(), None);
     }
 
-    /// Cuts the network between two hosts, in both directions: what is sent, and what is under way, waits until it is
-    /// [healed](SimulatedNetwork::heal). Nobody is told.
+    /// Partitions two hosts, in both directions. Data sent between them, or in flight, waits until the
+    /// network is [healed](SimulatedNetwork::heal). Neither host is notified.
     pub fn partition(&self, one: IpAddr, other: IpAddr) {
         self.network.cut(one, Some(other));
     }
 
-    /// Cuts a host off from all others.
+    /// Partitions a host from all others.
     pub fn isolate(&self, host: IpAddr) {
         self.network.cut(host, None);
     }
 
-    /// Undoes [`partition`](SimulatedNetwork::partition): what waited goes on its way.
+    /// Ends a [`partition`](SimulatedNetwork::partition). Waiting data continues on its way.
     pub fn heal(&self, one: IpAddr, other: IpAddr) {
         self.network.heal(one, Some(other));
     }
 
-    /// Undoes [`isolate`](SimulatedNetwork::isolate).
+    /// Ends an [`isolate`](SimulatedNetwork::isolate).
     pub fn rejoin(&self, host: IpAddr) {
         self.network.heal(host, None);
     }
 
-    /// Takes all routes to a host away, or gives them back: connecting there fails at once with
+    /// Removes or restores all routes to a host. Without a route, connecting fails at once with
     /// [`NoRoute`](crate::NoRoute).
     pub fn set_reachable(&self, host: IpAddr, reachable: bool) {
         self.network.set_reachable(host, reachable);
     }
 
-    /// Resets every connection that has one end at this host, now, for both sides. How many these were.
+    /// Resets all connections of a host now, for both sides. Returns the number of connections.
     pub fn reset_connections(&self, host: IpAddr) -> usize {
         self.network.reset_connections(host)
     }
 
-    /// Has every connection that has one end at this host fall silent, as with
-    /// [`set_silences`](SimulatedNetwork::set_silences): its peers stay, half open. How many these were.
+    /// Silences all connections of a host, as [`set_silences`](SimulatedNetwork::set_silences) does. Its
+    /// peers stay half open. Returns the number of connections.
     pub fn silence_connections(&self, host: IpAddr) -> usize {
         self.network.silence_connections(host)
     }
 
-    /// Has `observer` told of everything that happens, in order: the trace of a run. It replaces the one before.
+    /// Calls `observer` for every event, in order. These are the trace of a run. Replaces an earlier
+    /// observer.
     ///
     /// # Re-entrancy
     ///
-    /// It is called from the loop, and also from inside what a program does with this network, and with endpoints. It
-    /// may do anything.
+    /// The observer is called from the loop, and also inside calls of the program on this network and on
+    /// endpoints. It may call anything.
     pub fn set_observer(&self, observer: impl Fn(&NetworkEvent) + 'static) {
         self.network.set_observer(Rc::new(observer));
     }
@@ -202,45 +215,45 @@ impl fmt::Debug for SimulatedNetwork {
     }
 }
 
-/// Something that happened in a [`SimulatedNetwork`].
+/// An event in a [`SimulatedNetwork`].
 ///
-/// Prints as `1.5ms 192.0.2.1:49152 > 192.0.2.7:80: 17 bytes`.
+/// It displays as `1.5ms 192.0.2.1:49152 > 192.0.2.7:80: 17 bytes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NetworkEvent {
-    /// When, since the network's first use.
+    /// The time since the first use of the network.
     pub time: Duration,
-    /// Whence.
+    /// The source.
     pub from: Address,
-    /// Whereto.
+    /// The destination.
     pub to: Address,
-    /// What.
+    /// The kind of event.
     pub kind: NetworkEventKind,
 }
 
-/// What happened in a [`SimulatedNetwork`]; at its destination, unless it is said otherwise.
+/// The kind of a [`NetworkEvent`]. Events happen at the destination unless stated otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NetworkEventKind {
-    /// A connection was asked for, at its source.
+    /// A connection was requested. Happens at the source.
     Connecting,
-    /// A connection waits to be accepted.
+    /// The connection arrived and waits to be accepted.
     Arrived,
-    /// The news that it does is back.
+    /// The confirmation of the connection arrived.
     Connected,
-    /// The news that nobody listens is back.
+    /// The refusal of the connection arrived: the address has no listener.
     Refused,
-    /// So many bytes came.
+    /// This number of bytes arrived.
     Data(usize),
-    /// A datagram of so many bytes came.
+    /// A datagram of this number of bytes arrived.
     Datagram(usize),
-    /// A datagram of so many bytes was lost: on its way, or for want of a taker.
+    /// A datagram of this number of bytes was lost on its way, or because no socket received it.
     Lost(usize),
-    /// The end of the data came.
+    /// The end of the stream arrived.
     End,
-    /// A reset came.
+    /// A reset arrived.
     Reset,
-    /// Something that came is held up by a cut, or lost in a silence.
+    /// Something is held up by a partition, or lost in a silence.
     Held,
 }
 

@@ -1,5 +1,5 @@
-//! In place of the simulated network when the feature `simulation` is off: types without values. The compiler drops the
-//! enum variants that hold them, and all code that would handle them.
+//! Types without values that replace the simulated network when the feature `simulation` is off. The compiler
+//! removes the enum variants that hold them, and all code that handles those.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Shutdown, SocketAddr};
@@ -11,7 +11,7 @@ use twistor_reactor::{Handle, SourceWaker};
 
 use crate::Address;
 
-/// No reactor has one.
+/// No reactor has a simulated network.
 pub(crate) enum Network {}
 
 impl Network {

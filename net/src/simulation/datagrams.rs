@@ -1,4 +1,4 @@
-//! UDP in the simulated network: what may be lost, come twice, and overtake.
+//! UDP in the simulated network, with loss, duplication and reordering.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,13 +14,13 @@ use super::NetworkEventKind;
 use super::network::Network;
 use crate::transport::calls::NO_BUFFERS;
 
-/// Bytes that wait to be read at one socket; what comes beyond is lost.
+/// The bytes that can wait to be read at one socket. Datagrams beyond it are lost.
 const CAPACITY: usize = 200 * 1024;
 
-/// What fits into a datagram of IPv4.
+/// The largest payload of an IPv4 datagram.
 const LONGEST: usize = 65_507;
 
-/// What has come for one socket.
+/// The datagrams received for one socket.
 pub(super) struct Mailbox {
     address: SocketAddr,
     peer: Option<SocketAddr>,
@@ -52,7 +52,7 @@ impl Network {
             refused: Cell::new(false),
             waker: RefCell::new(None),
         });
-        // From here on, dropping it gives the descriptor back.
+        // From here on, dropping the socket releases the descriptor.
         let socket = SimulatedDatagrams { network: Rc::downgrade(self), mailbox: mailbox.clone() };
         if self.add_mailbox(address, mailbox) { Ok(socket) } else { Err(io::ErrorKind::AddrInUse.into()) }
     }
@@ -61,7 +61,8 @@ impl Network {
         let (source, target) = (from.address.into(), to.into());
         let rules = self.rules();
         if self.is_cut(&source, &target) || self.chance(rules.datagram_losses) {
-            // Told when it might have come: whoever sends is in the middle of it.
+            // Reported later, when it could have arrived, because the observer must not run inside the
+            // sender's call.
             let (network, length) = (Rc::downgrade(self), data.len());
             self.later(self.latency(), move || {
                 if let Some(network) = network.upgrade() {
@@ -179,7 +180,7 @@ impl Drop for SimulatedDatagrams {
     }
 }
 
-/// It is watched by itself; the operating system has nothing to watch.
+/// The socket is watched by its waker, so the registry of the operating system is not used.
 impl Source for SimulatedDatagrams {
     fn register(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())

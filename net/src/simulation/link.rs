@@ -1,4 +1,4 @@
-//! One connection: two ends, and what is on its way between them.
+//! One simulated connection: two ends, and the data in flight between them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,27 +13,27 @@ use super::NetworkEventKind;
 use super::network::Network;
 use crate::Address;
 
-/// How long a host asks for a connection before it gives up, unanswered: what Linux does.
+/// How long a client requests a connection without an answer before it gives up. This is Linux's value.
 const GIVE_UP: Duration = Duration::from_secs(127);
 
-/// How long a host waits before it asks again a listener that had no place left.
+/// How long a client waits before it requests a connection again from a listener with a full queue.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The parts that one write may be cut into on its way.
+/// The maximum number of parts into which one write is split.
 const MOST_PARTS: u64 = 4;
 
-/// Faults come within this time of a connection's beginning.
+/// Faults happen within this time from the start of a connection.
 const FAULTS_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Link {
     network: Weak<Network>,
-    /// The end that asked for the connection, and the other one.
+    /// The client's end, and the server's end.
     pub(super) ends: [End; 2],
-    /// What each end takes before it has read it.
+    /// The number of unread bytes that each end accepts.
     window: usize,
-    /// It waits to be accepted, or is.
+    /// The connection waits to be accepted, or is accepted.
     arrived: Cell<bool>,
-    /// Asking for it is held up by a cut.
+    /// A partition holds up the request.
     call_held: Cell<bool>,
     silent: Cell<bool>,
     give_up: Cell<Option<DelayedCall>>,
@@ -44,29 +44,29 @@ pub(super) struct End {
     state: RefCell<EndState>,
 }
 
-/// What one end knows, and what is on its way to it.
+/// The state of one end, and the data in flight to it.
 #[derive(Default)]
 struct EndState {
     waker: Option<SourceWaker>,
     incoming: VecDeque<u8>,
     on_the_way: VecDeque<Segment>,
-    /// Bytes on the way; with the incoming ones they fill the window.
+    /// The number of bytes in flight. Together with the incoming bytes they fill the window.
     flying: usize,
-    /// When the last on the way arrives; no other arrives sooner.
+    /// When the last segment in flight arrives. No later one arrives sooner.
     last_arrival: Duration,
-    /// So many arrivals were held up.
+    /// The number of arrivals held up.
     held: usize,
     established: bool,
-    /// The peer has sent its end.
+    /// The peer has ended its half.
     ended: bool,
     error: Option<io::ErrorKind>,
-    /// There was a reset.
+    /// The connection was reset.
     dead: bool,
-    /// Our end of the data is sent.
+    /// This end has ended its half.
     shut: bool,
-    /// A write did not find room.
+    /// A write found too little room.
     starved: bool,
-    /// Our socket is closed.
+    /// The socket of this end is closed.
     closed: bool,
 }
 
@@ -103,7 +103,7 @@ impl Link {
         network.tell(&self.ends[1 - to].address, &self.ends[to].address, kind);
     }
 
-    /// Asks for the connection.
+    /// Requests the connection.
     pub(super) fn call(self: &Rc<Self>) {
         let Some(network) = self.network.upgrade() else { return };
         self.tell(&network, 1, NetworkEventKind::Connecting);
@@ -149,7 +149,7 @@ impl Link {
         self.plan_faults(&network);
     }
 
-    /// Draws what will go wrong.
+    /// Draws the faults of the connection.
     fn plan_faults(self: &Rc<Self>, network: &Network) {
         let rules = network.rules();
         if network.chance(rules.resets) {
@@ -161,7 +161,7 @@ impl Link {
     }
 
     fn sometime(self: &Rc<Self>, network: &Network, fault: fn(&Rc<Link>) -> bool) {
-        // Each order of magnitude is as likely as the next, so that every stage of a connection is hit.
+        // Each order of magnitude is equally likely, so that faults hit every stage of a connection.
         let scale = FAULTS_WITHIN.as_nanos() as u64 >> network.below(14);
         let link = Rc::downgrade(self);
         network.later(Duration::from_nanos(network.below(scale)), move || {
@@ -171,7 +171,7 @@ impl Link {
         });
     }
 
-    /// Puts something on its way to one end.
+    /// Sends a segment to one end.
     fn send(self: &Rc<Self>, to: usize, segment: Segment) {
         let Some(network) = self.network.upgrade() else { return };
         let now = network.now();
@@ -186,7 +186,7 @@ impl Link {
         network.later(arrival - now, move || link.arrive(to));
     }
 
-    /// Whatever is next in line arrives at one end.
+    /// Delivers the next segment to one end.
     fn arrive(self: &Rc<Self>, to: usize) {
         let Some(network) = self.network.upgrade() else { return };
         if self.silent.get() || network.is_cut(&self.ends[0].address, &self.ends[1].address) {
@@ -239,7 +239,7 @@ impl Link {
         }
     }
 
-    /// Goes on after a cut was healed, if this link was held up by it.
+    /// Continues after a partition was healed, if the link was held up by it.
     pub(super) fn go_on(self: &Rc<Self>) {
         let Some(network) = self.network.upgrade() else { return };
         if self.silent.get() || network.is_cut(&self.ends[0].address, &self.ends[1].address) {
@@ -282,7 +282,7 @@ impl Link {
         }
     }
 
-    /// Resets both ends at once; whether there was a connection.
+    /// Resets both ends now. Returns whether there was a connection.
     pub(super) fn reset(self: &Rc<Self>) -> bool {
         let Some(network) = self.network.upgrade() else { return false };
         if !self.is_connection() {
@@ -297,14 +297,14 @@ impl Link {
                 self.tell(&network, to, NetworkEventKind::Reset);
                 self.fail(to, io::ErrorKind::ConnectionReset);
             } else if open {
-                // Behind the news that it is connected, which is on its way.
+                // Sent as a segment, so that it arrives after the confirmation that is in flight.
                 self.send(to, Segment::Reset);
             }
         }
         true
     }
 
-    /// Whether one end at least has a connection.
+    /// Returns whether at least one end is connected.
     fn is_connection(&self) -> bool {
         self.ends.iter().any(|end| {
             let end = end.state.borrow();
@@ -312,15 +312,15 @@ impl Link {
         })
     }
 
-    /// Loses everything from now on; whether there was anything to lose.
+    /// Loses all data from now on. Returns whether there was a connection that was not silent yet.
     pub(super) fn silence(self: &Rc<Self>) -> bool {
         self.is_connection() && !self.silent.replace(true)
     }
 }
 
-/// What a socket at one end does.
+/// The operations of a socket at one end.
 impl Link {
-    /// Has the waker called when something changes, and at once if there is something already.
+    /// Sets the waker. Wakes it at once if the end is ready.
     pub(super) fn watch(&self, side: usize, waker: SourceWaker) {
         let mut ready = Ready::NONE;
         {
@@ -344,7 +344,7 @@ impl Link {
         }
     }
 
-    /// How many bytes this side can still write.
+    /// Returns the number of bytes that this side can write.
     fn room(&self, side: usize) -> usize {
         let peer = self.ends[1 - side].state.borrow();
         self.window.saturating_sub(peer.flying + peer.incoming.len())
@@ -354,7 +354,7 @@ impl Link {
         let count = {
             let mut end = self.ends[side].state.borrow_mut();
             if end.incoming.is_empty() {
-                // As with the operating system's sockets, a reset behind the peer's end hides nothing of what was sent.
+                // As in the operating system, a reset after the peer's end of stream hides no data.
                 let ended = end.ended;
                 return match end.error.take_if(|_| !ended) {
                     Some(error) => Err(error.into()),
@@ -441,14 +441,14 @@ impl Link {
         end.established && !end.dead
     }
 
-    /// The socket is gone.
+    /// Closes the socket of one end.
     pub(super) fn close(self: &Rc<Self>, side: usize, reset: bool) {
         self.stop_asking();
         let last = {
             let mut end = self.ends[side].state.borrow_mut();
             end.closed = true;
             end.waker = None;
-            // As with the operating system's sockets, closing with something unread is a reset.
+            // As in the operating system, closing a socket with unread data resets the connection.
             let reset = reset || !end.incoming.is_empty();
             end.incoming = VecDeque::new();
             let silent = end.dead || !self.arrived.get();
@@ -471,7 +471,7 @@ impl Link {
     }
 }
 
-/// What an end is ready for when there was a reset.
+/// Returns the readiness of an end after a reset.
 fn broken() -> Ready {
     Ready::READABLE | Ready::WRITABLE | Ready::READ_CLOSED | Ready::WRITE_CLOSED | Ready::ERROR
 }

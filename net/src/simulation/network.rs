@@ -1,4 +1,4 @@
-//! Who listens where, who is cut off from whom, and the rules that everything is drawn by.
+//! The state of the simulated network: listeners, partitions, and the rules for drawing from the seed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -16,11 +16,11 @@ use super::socket::{Backlog, BoxedSocket, SimulatedListener, SimulatedSocket};
 use super::{NetworkEvent, NetworkEventKind};
 use crate::{Address, DnsLookupError};
 
-/// The host of those who connect without saying from where: addresses kept for documentation.
+/// The host of connections without a bind address. These addresses are reserved for documentation.
 const HOME_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const HOME_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 
-/// Ports given to those who ask for none.
+/// The first port assigned to sockets that request port 0.
 const FIRST_FREE_PORT: u16 = 49_152;
 
 type Observer = Rc<dyn Fn(&NetworkEvent)>;
@@ -32,11 +32,11 @@ pub(crate) struct Network {
     rules: RefCell<Rules>,
     state: RefCell<NetworkState>,
     observer: RefCell<Option<Observer>>,
-    /// Sockets that are open.
+    /// The number of open sockets.
     pub(super) descriptors: Cell<usize>,
 }
 
-/// What is drawn by.
+/// The ranges and probabilities for drawing from the seed.
 #[derive(Clone)]
 pub(super) struct Rules {
     pub(super) latency: (Duration, Duration),
@@ -55,10 +55,10 @@ struct NetworkState {
     listeners: BTreeMap<Address, Vec<Rc<Backlog>>>,
     mailboxes: BTreeMap<SocketAddr, Rc<Mailbox>>,
     names: BTreeMap<String, Vec<IpAddr>>,
-    /// Cut between these two; or between the one and all.
+    /// Partitions between two hosts, or between one host and all others.
     cuts: Vec<(IpAddr, Option<IpAddr>)>,
     unreachable: Vec<IpAddr>,
-    /// In the order in which they were made.
+    /// In the order of their creation.
     links: Vec<Weak<Link>>,
     last_port: u16,
 }
@@ -108,7 +108,7 @@ impl Network {
         self.handle.now().saturating_duration_since(self.start)
     }
 
-    /// A number below `limit`; 0 if that is 0.
+    /// Draws a number below `limit`. Returns 0 if `limit` is 0.
     pub(super) fn below(&self, limit: u64) -> u64 {
         self.simulation.random() % limit.max(1)
     }
@@ -143,7 +143,7 @@ impl Network {
         drop(before);
     }
 
-    /// Counts one more socket, if there may be one.
+    /// Counts another socket. Fails if the limit is reached.
     pub(super) fn take_descriptor(&self) -> io::Result<()> {
         let open = self.descriptors.get();
         if self.rules.borrow().descriptors.is_some_and(|limit| open >= limit) {
@@ -164,7 +164,7 @@ impl Network {
         };
     }
 
-    /// What the simulation's name servers say, after a while.
+    /// Looks up a name, after a latency.
     pub(crate) fn resolve(self: &Rc<Self>, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
         let (answer, trigger) = Deferred::new();
         let (network, host) = (Rc::downgrade(self), host.to_owned());
@@ -214,7 +214,7 @@ impl Network {
         }
     }
 
-    /// Where a UDP socket that is to be bound to `wanted` is.
+    /// Returns the address of a UDP socket that requests `wanted`.
     pub(super) fn place_for(&self, wanted: SocketAddr, peer: Option<SocketAddr>) -> SocketAddr {
         let host = match (wanted.ip(), peer) {
             (host, Some(peer)) if host.is_unspecified() => home(peer.ip()),
@@ -223,7 +223,7 @@ impl Network {
         if wanted.port() == 0 { self.free_address(host) } else { SocketAddr::new(host, wanted.port()) }
     }
 
-    /// Whether the address was free.
+    /// Binds a UDP socket. Returns whether the address was free.
     pub(super) fn add_mailbox(&self, address: SocketAddr, mailbox: Rc<Mailbox>) -> bool {
         let mailboxes = &mut self.state.borrow_mut().mailboxes;
         let is_free = !mailboxes.contains_key(&address);
@@ -240,7 +240,7 @@ impl Network {
         }
     }
 
-    /// Who takes a datagram to this address.
+    /// Returns the receiver of datagrams to an address.
     pub(super) fn mailbox(&self, to: SocketAddr) -> Option<Rc<Mailbox>> {
         let state = self.state.borrow();
         state.mailboxes.get(&to).or_else(|| state.mailboxes.get(&any_host(to))).cloned()
@@ -276,7 +276,7 @@ impl Network {
         Ok(Box::new(socket))
     }
 
-    /// Who takes a connection to this address.
+    /// Returns the listener for connections to an address.
     pub(super) fn listener(&self, target: &Address) -> Option<Rc<Backlog>> {
         let state = self.state.borrow();
         let there =
@@ -338,7 +338,7 @@ impl Network {
     }
 }
 
-/// Where those are who send to this host without saying from where.
+/// Returns the host of a sender without a bind address.
 fn home(peer: IpAddr) -> IpAddr {
     match peer {
         host if host.is_loopback() => host,
@@ -347,7 +347,7 @@ fn home(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// The same port of every host.
+/// Returns the unspecified address with the same port, on which a socket listens for every host.
 fn any_host(address: SocketAddr) -> SocketAddr {
     let any: IpAddr =
         if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };

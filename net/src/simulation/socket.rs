@@ -1,4 +1,4 @@
-//! Sockets and listeners of the network in memory, with the manners of those of the operating system.
+//! Sockets and listeners of the simulated network. They behave like those of the operating system.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use super::network::Network;
 use crate::Address;
 use crate::transport::calls::NO_BUFFERS;
 
-/// How a connection keeps its end: the other kinds of socket are smaller.
+/// Boxed, because it is larger than the other kinds of socket and every connection would pay for it.
 pub(crate) type BoxedSocket = Box<SimulatedSocket>;
 
 /// One end of a connection.
@@ -27,7 +27,7 @@ pub(crate) struct SimulatedSocket {
 }
 
 impl SimulatedSocket {
-    /// A socket for which a descriptor was taken.
+    /// Creates a socket. Its descriptor is already counted.
     pub(super) fn new(network: &Rc<Network>, link: Rc<Link>, side: usize) -> SimulatedSocket {
         let reset_on_close = Default::default();
         SimulatedSocket { network: Rc::downgrade(network), link, side, reset_on_close }
@@ -46,7 +46,7 @@ impl SimulatedSocket {
         self.link.write(self.side, data)
     }
 
-    /// Fails as the operating system may, although there is room: then no readiness will be reported.
+    /// Fails with ENOBUFS at times. As with a real system, no readiness event follows.
     fn check_memory(&self) -> io::Result<()> {
         match self.network.upgrade() {
             Some(network) if network.chance(network.rules().send_failures) => {
@@ -107,7 +107,7 @@ impl Drop for SimulatedSocket {
     }
 }
 
-/// It is watched by itself; the operating system has nothing to watch.
+/// The socket is watched by its waker, so the registry of the operating system is not used.
 impl Source for SimulatedSocket {
     fn register(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
@@ -122,7 +122,7 @@ impl Source for SimulatedSocket {
     }
 }
 
-/// The connections that wait to be accepted.
+/// The connections waiting to be accepted.
 pub(super) struct Backlog {
     waiting: RefCell<VecDeque<Rc<Link>>>,
     waker: RefCell<Option<SourceWaker>>,
