@@ -479,7 +479,7 @@ fn cancelling_coiterate_cancels_what_its_task_waits_for() {
 
 #[test]
 fn a_cancelled_waiter_leaves_its_cooperative_task() {
-    // T5.3
+    // T5.4
     let clock = ManualClock::new();
     let task = Cooperator::new(&clock).cooperate([()]);
     let memory = allocation_counter::measure(|| {
