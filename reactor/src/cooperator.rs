@@ -598,7 +598,7 @@ mod tests {
     use crate::ManualClock;
 
     #[test]
-    fn what_tasks_leave_in_the_line_stays_in_proportion() {
+    fn stale_entries_of_the_line_stay_in_proportion() {
         // T5.1
         let clock = ManualClock::new();
         let cooperator = Cooperator::new(&clock);

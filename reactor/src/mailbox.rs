@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn every_message_is_fetched_refused_or_given_back() {
+    fn every_message_is_fetched_refused_or_returned() {
         // R1.3
         explore(&[ending, ten, twenty], &REAL, |state| {
             let [inbox, ten, twenty] = [0, 1, 2].map(|thread| &state.seen[thread][0]);

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_finds_its_values_whatever_left() {
+    fn a_table_finds_its_values_after_others_left() {
         // R18.1: compared with a plain map.
         let (mut table, mut model) = (Table::default(), std::collections::BTreeMap::new());
         let mut state = 1_u64;

@@ -303,7 +303,7 @@ mod tests {
     use crate::Reactor;
 
     #[test]
-    fn nothing_is_left_of_tasks_that_are_over() {
+    fn nothing_is_left_of_finished_tasks() {
         // R9
         let reactor = Reactor::simulated(0);
         let core = reactor.core().unwrap();

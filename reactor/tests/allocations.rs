@@ -1,4 +1,4 @@
-//! What a delayed call takes of memory.
+//! The allocations of delayed calls.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ use twistor_reactor::{Clock, DelayedCall, ManualClock, Reactor, ScheduledCall};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Allocations for one call that captures something, on a clock that has had one before.
+/// Counts the allocations for one call with a capture, on a clock that has had one before.
 fn allocations(clock: &impl Clock) -> [u64; 3] {
     let captured = Rc::new(0_u64);
     let each = |schedule: &dyn Fn(Rc<u64>) -> DelayedCall| {

@@ -1,4 +1,5 @@
-//! What is left of a reactor: counted in the operating system, and so in a program of its own, in one test.
+//! Nothing is left of a reactor, counted in the operating system. So this is a program of its own, with a single
+//! test.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
@@ -16,9 +17,9 @@ use twistor_reactor::{Handle, Phase, Progress, Reactor};
 #[cfg(feature = "process")]
 use twistor_reactor::ProcessBuilder;
 
-/// The open descriptors, the number of threads, and the children, zombies among them.
+/// Returns the open descriptors, the number of threads, and the children, including zombies.
 fn now() -> (Vec<String>, usize, String) {
-    // One of them is the directory, which is closed by the time that its turn comes.
+    // One of them is the directory's own descriptor, which is closed when the loop reaches it.
     let names: Vec<_> = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path()).collect();
     let descriptors =
         names.iter().filter_map(|path| fs::read_link(path).ok()).map(|what| what.display().to_string());
@@ -34,7 +35,7 @@ fn now() -> (Vec<String>, usize, String) {
 fn leaves_nothing(scenario: impl FnOnce()) {
     let before = now();
     scenario();
-    // A thread that was joined has run to its end, but the system may list it for a moment longer.
+    // A joined thread has ended, but the system may list it for a moment longer.
     for _ in 0..10_000 {
         if now() == before {
             return;
@@ -44,7 +45,7 @@ fn leaves_nothing(scenario: impl FnOnce()) {
     assert_eq!(now(), before);
 }
 
-/// Sets up something of everything; gives what fires when all of it has been used.
+/// Sets up one of everything. Returns a Deferred that fires when all of it has been used.
 fn fill(reactor: &Handle) -> Deferred<()> {
     reactor.call_later(Duration::from_secs(3600), || ());
     let (mut sender, receiver) = pipe::new().unwrap();
@@ -54,7 +55,7 @@ fn fill(reactor: &Handle) -> Deferred<()> {
     drop(reactor.readable(here).add_both(|_| ()));
     // These stay open until the end.
     reactor.on_shutdown(Phase::After, move || drop((sender, there)));
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     let waiting = reactor.spawn(async move { handle.sleep(Duration::from_secs(3600)).await });
     drop(waiting.add_both(|_| ()));
     #[cfg(feature = "signals")]
@@ -67,7 +68,7 @@ fn fill(reactor: &Handle) -> Deferred<()> {
 
 #[cfg(feature = "process")]
 fn processes(reactor: &Handle) -> Vec<Deferred<()>> {
-    // One that would go on.
+    // A loop that would continue.
     let program = ProcessBuilder::new("cat").piped_stdin().on_stdout(|_| ()).kill_at_end();
     reactor.spawn_process(program).unwrap();
     let short = |_| reactor.process_output(ProcessBuilder::new("echo").arg("x")).add_callback(|_| ());
@@ -81,7 +82,7 @@ fn processes(_: &Handle) -> Vec<Deferred<()>> {
 
 // R4, R8
 #[test]
-fn nothing_is_left_of_a_run_nor_of_a_reactor() {
+fn nothing_is_left_of_a_run_or_a_reactor() {
     leaves_nothing(|| {
         let reactor = Reactor::builder().threads(3).build().unwrap();
         for _ in 0..3 {
@@ -116,7 +117,7 @@ fn nothing_is_left_of_a_run_nor_of_a_reactor() {
     share_signals();
 }
 
-/// A signal's callbacks share the descriptors by which the loop is told of it.
+/// The callbacks of one signal share the descriptors by which the loop is notified.
 fn share_signals() {
     #[cfg(feature = "signals")]
     leaves_nothing(|| {
@@ -132,11 +133,11 @@ fn share_signals() {
 fn has_ended(process: &twistor_reactor::Process) {
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
     let pid = Pid::from_raw(process.id() as i32).unwrap();
-    // An error if its status was fetched already.
+    // Fails if the status was already fetched.
     let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
 }
 
-/// Processes that are left behind and end: neither a zombie is left, nor the thread that waited.
+/// Processes that outlive the run and then end leave no zombie, and the threads that waited for them end.
 #[cfg(feature = "process")]
 fn leave_processes() {
     leaves_nothing(|| {

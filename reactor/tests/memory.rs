@@ -1,4 +1,4 @@
-//! What a burst leaves in memory: R18.
+//! R18: the memory that is left after a burst.
 
 use std::cell::Cell;
 use std::future::{pending, ready};
@@ -10,10 +10,10 @@ use twistor_reactor::{Cooperator, EventHandler, Progress, Reactor, Ready};
 
 const MANY: usize = 200_000;
 
-/// The memory of a few thousand, where a burst of this many takes several megabytes.
+/// The memory of a few thousand. A burst of this size takes several megabytes.
 const LITTLE: i64 = 300_000;
 
-/// Measures a burst, with the reactor as it is before and after; something of the burst's kind stays all along.
+/// Measures a burst between two idle states of the reactor. One item of the burst's kind stays all the time.
 #[track_caller]
 fn returns_its_memory<S>(stays: impl Fn(&Reactor) -> S, burst: impl Fn(&Reactor)) {
     let reactor = Reactor::simulated(0);
@@ -40,7 +40,7 @@ fn a_burst_of_calls_from_threads_returns_its_memory() {
         (0..MANY).for_each(|_| remote.call_from_thread(|_| ()).unwrap());
     };
     returns_its_memory(|_| (), calls);
-    // Those of a second burst come while the first is not done.
+    // The calls of a second burst arrive while the first is in progress.
     returns_its_memory(
         |_| (),
         |reactor| {

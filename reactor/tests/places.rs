@@ -1,4 +1,5 @@
-//! Log lines name the user's line. A table of everything in the reactor that takes a closure or makes a failure: R13.1.
+//! R13.1: log lines name the user's line. The table lists everything in the reactor that takes a closure or creates
+//! a failure.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
@@ -19,7 +20,7 @@ use twistor_reactor::{
 
 const TICK: Duration = Duration::from_millis(1);
 
-/// One entry of the table: where it stands, and what it does with a reactor that then runs for a while.
+/// One entry of the table: its place, and its use of a reactor, which then runs for a while.
 struct Entry {
     name: &'static str,
     line: u32,
@@ -32,14 +33,14 @@ fn entry(name: &'static str, run: fn(&Reactor)) -> Entry {
     Entry { name, line: Location::caller().line(), real: false, run }
 }
 
-/// As `entry`, with a reactor of the operating system.
+/// Creates an entry with a reactor of the operating system.
 #[track_caller]
 fn real(name: &'static str, run: fn(&Reactor)) -> Entry {
     Entry { real: true, ..entry(name, run) }
 }
 
 impl Entry {
-    /// What the thread logs, down to what is for debugging only.
+    /// The log lines of this thread, including debug level.
     fn logs(&self) -> Vec<String> {
         keep_log();
         let reactor = if self.real { Reactor::new().unwrap() } else { Reactor::simulated(0) };

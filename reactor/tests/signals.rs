@@ -1,4 +1,4 @@
-//! What the reactor does with signals: children are started that are this program, and signals are sent to them.
+//! Signals. The tests start this program as a child, and send it signals.
 
 #![allow(clippy::unwrap_used)]
 

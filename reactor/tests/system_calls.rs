@@ -1,4 +1,5 @@
-//! What a turn and a wait cost in system calls, counted by strace. Where strace is missing, or may not trace, the test says so and passes.
+//! The system calls of a turn and of a wait, counted by strace. If strace is missing or may not trace, the test
+//! reports that and passes.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
@@ -17,7 +18,7 @@ use twistor_reactor::{Handle, Progress, Reactor};
 const TURNS: &str = "TWISTOR_TURNS";
 const KIND: &str = "TWISTOR_KIND";
 
-/// A byte that goes round through a pipe, once a turn, with a timeout that is pushed back at each step.
+/// A byte that travels through a pipe, once per turn, with a timeout that is postponed at each step.
 fn bytes(turns: u32, limit: Duration) {
     let reactor = Reactor::new().unwrap();
     let (mut sender, receiver) = mio::unix::pipe::new().unwrap();
@@ -39,7 +40,7 @@ fn bytes(turns: u32, limit: Duration) {
     reactor.run().unwrap();
 }
 
-/// Calls from the reactor's own thread, which need no waking.
+/// Calls from the reactor's own thread, which need no wake-up.
 fn calls(turns: u32) {
     let reactor = Reactor::new().unwrap();
     fn again(handle: &Handle, left: u32) {
@@ -53,7 +54,7 @@ fn calls(turns: u32) {
     reactor.run().unwrap();
 }
 
-/// Calls by a host from the reactor's own thread, each before a turn: nobody is asleep, so nobody is woken.
+/// Calls by a host from the reactor's own thread, each before a turn: no thread sleeps, so none is woken.
 fn host(turns: u32) {
     let reactor = Reactor::new().unwrap();
     let remote = reactor.remote();
@@ -80,7 +81,7 @@ fn waits(turns: u32) {
     thread.join().unwrap();
 }
 
-/// Zero-delay calls.
+/// Calls without a delay.
 fn timers(turns: u32) {
     let reactor = Reactor::new().unwrap();
     fn again(handle: Handle, left: Rc<Cell<u32>>) {
@@ -95,7 +96,7 @@ fn timers(turns: u32) {
     reactor.run().unwrap();
 }
 
-/// Not a test by itself: what the other one traces.
+/// Not a test by itself: the program that the other tests trace.
 #[test]
 fn traced() {
     let Ok(turns) = std::env::var(TURNS) else { return };
@@ -110,7 +111,7 @@ fn traced() {
     }
 }
 
-/// What strace writes about so many turns of this kind.
+/// Returns strace's output for this many turns of this kind.
 fn strace(options: &[&str], kind: &str, turns: u32) -> Result<String, String> {
     let summary = std::env::temp_dir().join(format!("twistor-strace-{}-{kind}-{turns}", std::process::id()));
     let output = Command::new("strace")
@@ -143,7 +144,7 @@ fn count(kind: &str, turns: u32) -> Result<BTreeMap<String, i64>, String> {
 }
 
 #[test]
-fn a_turn_is_one_system_call_beside_the_users_own() {
+fn a_turn_costs_one_system_call_of_its_own() {
     // R13
     for (kind, own) in [("bytes", &["read", "write"][..]), ("calls", &[]), ("host", &[]), ("timers", &[])] {
         let (few, many) = match (count(kind, 1000), count(kind, 3000)) {
@@ -153,7 +154,7 @@ fn a_turn_is_one_system_call_beside_the_users_own() {
         let more: BTreeMap<&str, i64> = many
             .iter()
             .map(|(name, calls)| (&**name, calls - few.get(name).unwrap_or(&0)))
-            // Memory, and the test harness's own threads.
+            // Memory, and the threads of the test harness.
             .filter(|(name, more)| *more > 20 || own.contains(name) || *name == "epoll_wait")
             .collect();
         let expected = ["epoll_wait"].iter().chain(own).map(|name| (*name, 2000)).collect();
@@ -163,7 +164,7 @@ fn a_turn_is_one_system_call_beside_the_users_own() {
 
 #[test]
 #[cfg(feature = "precise-timers")]
-fn a_near_deadline_that_is_pushed_back_in_every_turn_sets_the_timer_now_and_then() {
+fn a_deadline_postponed_each_turn_rarely_sets_the_timer() {
     // R13
     const TURNS: u32 = 3000;
     let counts = match count("near", TURNS) {
@@ -175,8 +176,8 @@ fn a_near_deadline_that_is_pushed_back_in_every_turn_sets_the_timer_now_and_then
 }
 
 #[test]
-fn a_wait_for_a_timer_an_hour_away_is_one_system_call() {
-    // R13: neither a timerfd nor a look now and then.
+fn waiting_an_hour_is_one_system_call() {
+    // R13: neither a timerfd nor an occasional check.
     let text = match strace(&["-e", "trace=epoll_wait,timerfd_settime"], "waits", 500) {
         Ok(text) => text,
         Err(reason) => return println!("not counted, strace says: {reason}"),

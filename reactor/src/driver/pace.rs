@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn only_alarms_for_later_calls_are_put_off() {
+    fn only_alarms_for_later_calls_are_postponed() {
         // T1.1
         let (later, alarm) =
             next_wait(None, |reactor| drop(reactor.call_later(Duration::from_nanos(1), || ())));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alarm_that_has_not_rung_puts_nothing_off() {
+    fn an_alarm_that_has_not_fired_postpones_nothing() {
         // T1.1
         let reactor = Reactor::new().unwrap();
         let core = reactor.core().unwrap();

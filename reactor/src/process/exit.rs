@@ -145,7 +145,7 @@ mod tests {
     use super::thread_signal;
 
     #[test]
-    fn the_thread_tells_of_the_end_and_leaves_the_status_to_be_fetched() {
+    fn the_thread_reports_the_end_without_fetching_the_status() {
         let mut child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
         let signal = thread_signal(&child).unwrap();
         assert_eq!(std::fs::File::from(signal).read(&mut [0]).unwrap(), 0);

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cancelled_waiters_leave() {
+    fn cancelled_waits_leave_nothing_behind() {
         // R12.2
         let state = ProcessState::new(1);
         for _ in 0..10 {

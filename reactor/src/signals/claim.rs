@@ -118,7 +118,7 @@ mod tests {
     const SIGNAL: i32 = signal_hook::consts::SIGURG;
 
     #[test]
-    fn a_signal_is_given_back_when_its_last_claim_is_gone() {
+    fn a_signal_is_restored_when_its_last_claim_is_dropped() {
         // R10
         let first = Claim::new(SIGNAL).unwrap();
         let by_default = first.by_default();

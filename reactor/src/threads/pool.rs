@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_is_started_only_where_none_is_idle() {
+    fn a_thread_is_started_only_if_none_is_idle() {
         let pool = ThreadPool::new("test", 2);
         let started = || pool.threads.borrow().len();
         for _ in 0..10 {

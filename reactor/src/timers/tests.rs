@@ -165,7 +165,7 @@ fn the_order_is_that_of_a_sorted_map() {
 }
 
 #[test]
-fn leftovers_stay_in_proportion_to_the_timers_that_wait() {
+fn leftovers_stay_in_proportion_to_pending_timers() {
     // T1
     let mut timers = Timers::new(|_| ());
     let first = timers.insert(1, ()).unwrap();
@@ -185,7 +185,7 @@ fn leftovers_stay_in_proportion_to_the_timers_that_wait() {
 }
 
 #[test]
-fn timers_taken_out_leave_no_deadline() {
+fn removed_timers_leave_no_deadline() {
     // R4
     let mut timers = Timers::new(|_| ());
     let ids = [3, 1, 2].map(|deadline| timers.insert(deadline, deadline).unwrap());
@@ -225,7 +225,7 @@ fn many_timers_return_their_memory() {
 }
 
 #[test]
-fn a_slot_is_retired_before_its_names_repeat() {
+fn a_slot_is_retired_before_its_ids_repeat() {
     // T3
     let mut slots = TimerSlots::new();
     let (_, old) = slots.insert(1, 0, 'a').unwrap();

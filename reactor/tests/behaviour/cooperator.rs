@@ -1,4 +1,4 @@
-//! T5: working iterators off in turn.
+//! T5: cooperative tasks.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -43,12 +43,12 @@ fn waiting(triggers: &Rc<RefCell<Vec<Trigger<()>>>>) -> impl Iterator<Item = Def
 }
 
 #[test]
-fn tasks_take_turns_one_step_each() {
+fn tasks_run_round_robin_one_step_each() {
     let (clock, record) = (ManualClock::new(), Record::new());
     let cooperator = Cooperator::new(&clock);
     let a = ended(cooperator.coiterate(noting(&record, "a", 3)));
     let b = ended(cooperator.coiterate(noting(&record, "b", 2)));
-    assert_eq!(record.len(), 0, "the first step is made later");
+    assert_eq!(record.len(), 0, "the first step runs later");
     clock.advance(TICK);
     assert_eq!(record.take(), [("a", 1), ("b", 1), ("a", 2), ("b", 2), ("a", 3)]);
     assert_eq!((a.take(), b.take()), (vec!["done".to_owned()], vec!["done".to_owned()]));
@@ -56,7 +56,7 @@ fn tasks_take_turns_one_step_each() {
 }
 
 #[test]
-fn a_slice_is_bounded_and_the_rest_is_for_later_turns() {
+fn a_slice_is_bounded_and_later_turns_do_the_rest() {
     let reactor = Reactor::simulated(0);
     let (steps, turns) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let cooperator = Cooperator::with_slice(&reactor, Duration::from_secs(1), 100);
@@ -73,11 +73,11 @@ fn a_slice_is_bounded_and_the_rest_is_for_later_turns() {
 }
 
 #[test]
-fn an_endless_iterator_does_not_keep_the_loop_from_anything() {
+fn an_endless_iterator_does_not_block_the_loop() {
     let reactor = reactor();
     let cooperator = Cooperator::with_slice(&reactor, TICK, usize::MAX);
     let task = cooperator.cooperate(std::iter::repeat_with(|| ()));
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(3 * TICK, move || {
         task.stop().unwrap();
         handle.stop();
@@ -86,7 +86,7 @@ fn an_endless_iterator_does_not_keep_the_loop_from_anything() {
 }
 
 #[test]
-fn a_deferred_pauses_its_task_alone() {
+fn a_deferred_pauses_only_its_own_task() {
     let (clock, record) = (ManualClock::new(), Record::new());
     let cooperator = Cooperator::new(&clock);
     let triggers = Rc::default();
@@ -105,7 +105,7 @@ fn a_deferred_pauses_its_task_alone() {
 }
 
 #[test]
-fn a_failure_ends_its_task_and_all_who_wait_are_told_the_error() {
+fn a_failure_ends_its_task_and_reaches_every_waiter() {
     keep_log();
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
@@ -162,14 +162,14 @@ fn pausing_while_a_step_waits_adds_up() {
     clock.advance(TICK);
     assert_eq!(triggers.borrow().len(), 0);
     task.resume().unwrap();
-    assert_eq!(task.resume(), Err(TaskError::NotPaused), "waiting for a step is no pause of the user's");
+    assert_eq!(task.resume(), Err(TaskError::NotPaused), "waiting for a step does not count as a pause");
     clock.advance(TICK);
     assert_eq!(triggers.borrow().len(), 1);
     task.stop().unwrap();
 }
 
 #[test]
-fn a_task_that_is_resumed_does_not_go_on_before_its_steps_deferred_has_fired() {
+fn a_resumed_task_still_waits_for_its_steps_deferred() {
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
     let triggers = Rc::default();
@@ -177,7 +177,7 @@ fn a_task_that_is_resumed_does_not_go_on_before_its_steps_deferred_has_fired() {
     let (slot, mut steps, unfired) = (own.clone(), waiting(&triggers), triggers.clone());
     let task = cooperator.cooperate(std::iter::from_fn(move || {
         assert!(unfired.borrow().is_empty(), "a step too early");
-        // From inside its own step, too.
+        // Also from inside its own step.
         let task = slot.borrow().clone().unwrap();
         task.pause().unwrap();
         task.resume().unwrap();
@@ -198,7 +198,7 @@ fn a_task_that_is_resumed_does_not_go_on_before_its_steps_deferred_has_fired() {
 }
 
 #[test]
-fn pausing_one_task_holds_up_no_other() {
+fn pausing_one_task_does_not_delay_others() {
     let (clock, record) = (ManualClock::new(), Record::new());
     let cooperator = Cooperator::new(&clock);
     let paused = cooperator.cooperate(noting(&record, "a", 1));
@@ -212,7 +212,7 @@ fn pausing_one_task_holds_up_no_other() {
 }
 
 #[test]
-fn of_all_ends_of_a_task_the_first_counts() {
+fn only_the_first_end_of_a_task_counts() {
     keep_log();
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
@@ -231,7 +231,7 @@ fn of_all_ends_of_a_task_the_first_counts() {
     let (task, trigger) = stop_while_it_waits();
     trigger.errback(Cancelled);
     assert_eq!(ended(task.when_done()).take(), [TaskStopped.to_string()]);
-    assert_eq!(logged().len(), 1, "nobody else is told of the failure");
+    assert_eq!(logged().len(), 1, "no waiter receives the failure");
 
     let own: Rc<RefCell<Option<CooperativeTask>>> = Rc::default();
     let slot = own.clone();
@@ -245,7 +245,7 @@ fn of_all_ends_of_a_task_the_first_counts() {
 }
 
 #[test]
-fn an_iterator_goes_with_the_end_of_its_task_before_that_is_told() {
+fn an_iterator_is_dropped_before_its_tasks_end_is_reported() {
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
     let drops = Drops::default();
@@ -265,7 +265,7 @@ fn an_iterator_goes_with_the_end_of_its_task_before_that_is_told() {
         drop(task.when_done().add_both(move |_| seen.add(dropped.count())));
         if stops_itself {
             clock.advance(TICK);
-            // It was at work when it was told, and went when its step was made.
+            // It was in a step when it was stopped, and was dropped when the step ended.
             assert_eq!((told.take(), drops.count()), (vec![before], before + 1));
         } else {
             task.stop().unwrap();
@@ -276,7 +276,7 @@ fn an_iterator_goes_with_the_end_of_its_task_before_that_is_told() {
 }
 
 #[test]
-fn a_slice_needs_one_timer_however_many_steps_it_makes() {
+fn a_slice_uses_one_timer_for_any_number_of_steps() {
     let reactor = Reactor::simulated(0);
     let cooperator = Cooperator::with_slice(&reactor, Duration::from_secs(1), 1000);
     let done = Record::new();
@@ -293,7 +293,7 @@ fn a_slice_needs_one_timer_however_many_steps_it_makes() {
 }
 
 #[test]
-fn a_stopped_task_says_so_to_all_who_wait_also_later() {
+fn a_stopped_task_reports_it_to_present_and_later_waiters() {
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
     let task = cooperator.cooperate([(); 5]);
@@ -331,7 +331,7 @@ fn a_step_may_stop_pause_and_add_tasks() {
 }
 
 #[test]
-fn stopping_the_cooperator_fails_every_task_and_refuses_new_ones() {
+fn stopping_the_cooperator_fails_all_tasks_and_new_ones() {
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
     let running = ended(cooperator.coiterate(std::iter::repeat(())));
@@ -348,7 +348,7 @@ fn stopping_the_cooperator_fails_every_task_and_refuses_new_ones() {
 }
 
 #[test]
-fn workers_that_share_an_iterator_bound_how_much_is_under_way() {
+fn workers_that_share_an_iterator_limit_concurrency() {
     let reactor = Reactor::simulated(0);
     let (now, most, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let (handle, counts) = ((*reactor).clone(), (now.clone(), most.clone(), done.clone()));
@@ -368,12 +368,12 @@ fn workers_that_share_an_iterator_bound_how_much_is_under_way() {
 }
 
 #[test]
-fn a_task_ends_with_its_run_and_the_cooperator_does_not() {
+fn a_task_ends_with_its_run_but_its_cooperator_does_not() {
     // T5.3
     let reactor = reactor();
     let cooperator = Cooperator::new(&reactor);
     for _ in 0..2 {
-        let handle = reactor.clone();
+        let handle = reactor.handle();
         let task = cooperator.cooperate(std::iter::repeat_with(move || handle.stop()));
         let paused = cooperator.cooperate(std::iter::repeat(()));
         paused.pause().unwrap();
@@ -390,8 +390,8 @@ fn a_task_ends_with_its_run_and_the_cooperator_does_not() {
 }
 
 #[test]
-fn a_hundred_thousand_tasks_pause_and_stop_in_no_time() {
-    // T5.1: with a walk through the line for each, this takes hours.
+fn pausing_and_stopping_do_not_walk_through_all_tasks() {
+    // T5.1: if each walked through the line, this would take hours.
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
     let tasks: Vec<_> = (0..100_000).map(|_| cooperator.cooperate(std::iter::repeat(()))).collect();
@@ -409,7 +409,7 @@ fn a_hundred_thousand_tasks_pause_and_stop_in_no_time() {
 }
 
 #[test]
-fn a_task_that_was_paused_goes_to_the_end_of_the_line() {
+fn a_resumed_task_goes_to_the_end_of_the_line() {
     // T5.1
     let (clock, record) = (ManualClock::new(), Record::new());
     let cooperator = Cooperator::with_slice(&clock, TICK, 3);
@@ -448,7 +448,7 @@ fn cancelling_coiterate_stops_its_task() {
 }
 
 #[test]
-fn cancelling_coiterate_cancels_what_its_task_waits_for() {
+fn cancelling_coiterate_cancels_its_tasks_deferred() {
     // T5.2
     keep_log();
     let clock = ManualClock::new();

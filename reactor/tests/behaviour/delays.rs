@@ -1,4 +1,4 @@
-//! Deferreds and time.
+//! Delayed Deferreds and time limits.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::support::{Drops, Record, keep_log, logged};
 
 const S: Duration = Duration::from_secs(1);
 
-/// Notes what the Deferred fires with.
+/// Records the result of the Deferred.
 fn watch<T: 'static>(
     deferred: Deferred<T>,
     describe: impl Fn(Result<T, Failure>) -> String + 'static,
@@ -40,7 +40,7 @@ fn defer_later_fires_with_what_the_function_returns() {
 }
 
 #[test]
-fn cancelling_defer_later_takes_the_call_back() {
+fn cancelling_defer_later_cancels_the_call() {
     let clock = ManualClock::new();
     let drops = Drops::default();
     let token = drops.token();
@@ -56,7 +56,7 @@ fn cancelling_defer_later_takes_the_call_back() {
 }
 
 #[test]
-fn a_timeout_fails_a_deferred_that_has_not_fired_and_never_again() {
+fn a_timeout_fails_a_pending_deferred_once() {
     // C6
     let clock = ManualClock::new();
     let (deferred, trigger) = Deferred::<u32>::new();
@@ -69,7 +69,7 @@ fn a_timeout_fails_a_deferred_that_has_not_fired_and_never_again() {
 }
 
 #[test]
-fn a_result_in_time_passes_and_takes_the_timer_away() {
+fn a_result_in_time_cancels_the_timer() {
     // C6
     keep_log();
     let clock = ManualClock::new();
@@ -90,7 +90,7 @@ fn a_result_in_time_passes_and_takes_the_timer_away() {
 }
 
 #[test]
-fn what_a_canceller_fires_at_the_timeout_wins() {
+fn a_result_of_the_canceller_replaces_timed_out() {
     // C6
     let clock = ManualClock::new();
     let (deferred, _trigger) = Deferred::<u32>::with_canceller(|trigger| trigger.callback(7));
@@ -103,7 +103,7 @@ fn what_a_canceller_fires_at_the_timeout_wins() {
 }
 
 #[test]
-fn cancelling_a_timed_deferred_is_no_timeout() {
+fn cancelling_a_timed_deferred_is_not_a_timeout() {
     // C6
     let clock = ManualClock::new();
     let (deferred, _trigger) = Deferred::<u32>::new();
@@ -115,7 +115,7 @@ fn cancelling_a_timed_deferred_is_no_timeout() {
 }
 
 #[test]
-fn a_timeout_cancels_the_inner_deferred_that_the_chain_waits_for() {
+fn a_timeout_cancels_the_inner_deferred() {
     // C6, C4
     let clock = ManualClock::new();
     let inner_clock = clock.clone();
@@ -140,7 +140,7 @@ fn callbacks_added_after_the_timeout_are_not_timed() {
 }
 
 #[test]
-fn an_aggregate_that_is_too_late_times_out() {
+fn a_late_aggregate_times_out() {
     // C6, L3.1
     let clock = ManualClock::new();
     let held: Rc<RefCell<Vec<Trigger<u64>>>> = Rc::default();

@@ -1,4 +1,4 @@
-//! The reactor in somebody else's loop.
+//! R11: the reactor in another loop.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -23,13 +23,13 @@ use crate::support::{Record, reactor};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Whether the reactor's descriptor is readable now.
+/// Returns whether the reactor's descriptor is readable now.
 fn is_readable(reactor: &Reactor) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(reactor.as_fd(), PollFlags::IN)];
     poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
 }
 
-/// A reactor whose hook counts.
+/// Creates a reactor with a hook that counts its calls.
 fn hooked() -> (Reactor, impl Fn() -> usize) {
     let told = Arc::new(AtomicUsize::new(0));
     let count = told.clone();
@@ -43,14 +43,14 @@ fn idle_turn(reactor: &Reactor) {
 }
 
 #[test]
-fn a_host_that_watches_the_descriptor_and_the_deadline_carries_the_reactor() {
+fn a_host_embeds_the_reactor_by_descriptor_and_deadline() {
     // R11
     let reactor = reactor();
     let mut host = Poll::new().unwrap();
     host.registry()
         .register(&mut SourceFd(&reactor.as_fd().as_raw_fd()), Token(0), Interest::READABLE)
         .unwrap();
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     let done = reactor.defer_to_thread(|| Ok(()));
     let record = Record::new();
     let (seen, timer) = (record.clone(), record.clone());
@@ -63,7 +63,7 @@ fn a_host_that_watches_the_descriptor_and_the_deadline_carries_the_reactor() {
     }));
     let mut events = Events::with_capacity(8);
     while reactor.turn(Some(Duration::ZERO)).unwrap() {
-        // Never asleep past the deadline, and not polling: there would be thousands of turns.
+        // It never sleeps past the deadline and does not poll: polling would take thousands of turns.
         let wait = reactor.next_deadline().map(|deadline| deadline.saturating_duration_since(reactor.now()));
         host.poll(&mut events, wait).unwrap();
     }
@@ -72,7 +72,7 @@ fn a_host_that_watches_the_descriptor_and_the_deadline_carries_the_reactor() {
 }
 
 #[test]
-fn the_next_deadline_is_now_when_there_is_work_and_none_when_there_is_nothing() {
+fn the_next_deadline_is_now_with_work_and_none_without() {
     // R11
     let reactor = Reactor::simulated(0);
     assert_eq!(reactor.next_deadline(), Some(reactor.now()), "it has not started yet");
@@ -89,7 +89,7 @@ fn the_next_deadline_is_now_when_there_is_work_and_none_when_there_is_nothing() 
 }
 
 #[test]
-fn the_descriptor_is_readable_when_another_thread_has_called_and_not_after_the_turn() {
+fn a_call_from_a_thread_makes_the_descriptor_readable() {
     // R11
     let reactor = reactor();
     idle_turn(&reactor);
@@ -102,7 +102,7 @@ fn the_descriptor_is_readable_when_another_thread_has_called_and_not_after_the_t
 }
 
 #[test]
-fn the_host_is_told_of_an_earlier_deadline_and_of_no_other() {
+fn the_hook_is_called_only_for_an_earlier_deadline() {
     // R11
     let (reactor, told) = hooked();
     idle_turn(&reactor);
@@ -126,7 +126,7 @@ impl EventHandler for Nothing {
 }
 
 #[test]
-fn the_host_is_told_of_work_that_comes_about_outside_a_turn() {
+fn the_hook_is_called_for_work_outside_a_turn() {
     // R11
     let (reactor, told) = hooked();
     let registration = reactor.attach(Rc::new(Nothing)).unwrap();
@@ -148,12 +148,12 @@ fn the_host_is_told_of_work_that_comes_about_outside_a_turn() {
     assert_eq!(told(), 1, "a stop");
     idle_turn(&reactor);
     trigger.callback(());
-    assert_eq!(told(), 1, "the end of what the shutdown waits for");
+    assert_eq!(told(), 1, "the end of the Deferred that the shutdown waits for");
     assert!(!reactor.turn(None).unwrap());
 }
 
 #[test]
-fn the_host_is_told_of_nothing_that_comes_about_in_a_turn() {
+fn the_hook_is_not_called_for_work_inside_a_turn() {
     // R11
     let (reactor, told) = hooked();
     let inside = |handle: &twistor_reactor::Handle| {
@@ -164,18 +164,18 @@ fn the_host_is_told_of_nothing_that_comes_about_in_a_turn() {
         registration.wake(Ready::READABLE);
         drop(registration);
     };
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_when_running(move || inside(&handle));
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::ZERO, move || inside(&handle));
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     drop(reactor.spawn(async move { inside(&handle) }));
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.on_shutdown(Phase::After, move || inside(&handle));
     told();
     idle_turn(&reactor);
     idle_turn(&reactor);
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::ZERO, move || handle.stop());
     assert_eq!(told(), 1);
     while reactor.turn(None).unwrap() {}
@@ -183,7 +183,7 @@ fn the_host_is_told_of_nothing_that_comes_about_in_a_turn() {
 }
 
 #[test]
-fn a_host_may_stop_carrying_the_reactor_and_begin_again() {
+fn a_host_may_stop_the_reactor_and_start_it_again() {
     // R4, R11
     let reactor = reactor();
     for _ in 0..3 {
@@ -197,11 +197,11 @@ fn a_host_may_stop_carrying_the_reactor_and_begin_again() {
 }
 
 #[test]
-fn a_share_of_time_ends_when_there_is_nothing_to_do() {
+fn turns_end_when_nothing_is_left_to_do() {
     // R11
     let reactor = reactor();
     let record = Record::new();
-    let (handle, seen) = (reactor.clone(), record.clone());
+    let (handle, seen) = (reactor.handle(), record.clone());
     reactor.call_later(Duration::ZERO, move || {
         let (again, then) = (handle.clone(), seen.clone());
         handle
@@ -213,8 +213,8 @@ fn a_share_of_time_ends_when_there_is_nothing_to_do() {
 }
 
 #[test]
-fn a_share_of_time_goes_on_to_what_a_turn_that_called_nobody_has_left_over() {
-    // R11: the first turn finds nothing but the marks of tasks that are gone, and as many as a turn looks at.
+fn turns_continue_after_a_turn_that_called_nothing() {
+    // R11: the first turn only finds the entries of removed tasks, as many as one turn processes.
     let reactor = reactor();
     let record = Record::new();
     let gone: Vec<_> = (0..3000).map(|_| reactor.spawn(async {}).add_errback(|_| Ok(()))).collect();
@@ -226,7 +226,7 @@ fn a_share_of_time_goes_on_to_what_a_turn_that_called_nobody_has_left_over() {
 }
 
 #[test]
-fn a_share_of_time_ends_when_it_is_used_up_although_there_is_more_to_do() {
+fn turns_end_when_their_budget_is_used_up() {
     // R11
     let reactor = reactor();
     fn again(handle: twistor_reactor::Handle) {
@@ -243,7 +243,7 @@ fn a_share_of_time_ends_when_it_is_used_up_although_there_is_more_to_do() {
 }
 
 #[test]
-fn a_simulated_share_of_time_is_counted_in_turns() {
+fn a_simulated_budget_is_counted_in_turns() {
     // R15.1
     let reactor = Reactor::simulated(0);
     fn again(handle: twistor_reactor::Handle) {
@@ -259,7 +259,7 @@ fn a_simulated_share_of_time_is_counted_in_turns() {
 }
 
 #[test]
-fn a_turn_waits_no_longer_than_it_may() {
+fn a_turn_waits_no_longer_than_its_limit() {
     // R11
     let reactor = reactor();
     reactor.call_later(HOUR, || ());
@@ -274,7 +274,7 @@ fn a_turn_waits_no_longer_than_it_may() {
     assert_eq!(simulated.now() - start, HOUR / 4);
 }
 
-/// Something that is there to end a wait.
+/// A handler that does nothing but end a wait.
 fn ping_pong(reactor: &Reactor) -> std::thread::JoinHandle<()> {
     let remote = reactor.remote();
     std::thread::spawn(move || {
@@ -288,8 +288,8 @@ fn ping_pong(reactor: &Reactor) -> std::thread::JoinHandle<()> {
 }
 
 #[test]
-fn a_host_that_waits_for_the_descriptor_alone_misses_no_call_of_another_thread() {
-    // R11: edge-triggered, so what is missed once is missed for good.
+fn a_host_on_the_descriptor_misses_no_remote_call() {
+    // R11: edge-triggered, so a missed notification would never be repeated.
     let reactor = reactor();
     let mut host = Poll::new().unwrap();
     let fd = reactor.as_raw_fd();
@@ -299,14 +299,14 @@ fn a_host_that_waits_for_the_descriptor_alone_misses_no_call_of_another_thread()
     while reactor.turn(Some(Duration::ZERO)).unwrap() {
         if reactor.next_deadline().is_none() {
             host.poll(&mut events, Some(Duration::from_secs(30))).unwrap();
-            assert!(!events.is_empty(), "the host was never told");
+            assert!(!events.is_empty(), "the host was not notified");
         }
     }
     thread.join().unwrap();
 }
 
 #[test]
-fn a_host_that_waits_for_its_hook_alone_misses_no_call_of_another_thread() {
+fn a_host_on_the_hook_misses_no_remote_call() {
     // R11
     let wanted = Arc::new((Mutex::new(false), Condvar::new()));
     let told = wanted.clone();
@@ -320,14 +320,14 @@ fn a_host_that_waits_for_its_hook_alone_misses_no_call_of_another_thread() {
         if reactor.next_deadline().is_none() {
             let (flag, limit) = (wanted.0.lock().unwrap(), Duration::from_secs(30));
             let (mut flag, _) = wanted.1.wait_timeout_while(flag, limit, |wanted| !*wanted).unwrap();
-            assert!(std::mem::take(&mut *flag), "the host was never told");
+            assert!(std::mem::take(&mut *flag), "the host was not notified");
         }
     }
     thread.join().unwrap();
 }
 
 #[test]
-fn a_source_that_has_more_is_told_by_the_deadline_and_not_by_the_descriptor() {
+fn a_source_with_more_shows_in_the_deadline() {
     // R11, R14
     let reactor = reactor();
     let (mut sender, receiver) = mio::unix::pipe::new().unwrap();
@@ -346,7 +346,7 @@ fn a_source_that_has_more_is_told_by_the_deadline_and_not_by_the_descriptor() {
     assert_eq!(reactor.next_deadline(), None);
 }
 
-/// Lets this process have so many descriptors more than most systems give it; false where it may not.
+/// Raises the process's descriptor limit by this many over common system limits. Returns false if it may not.
 fn many_descriptors(count: u64) -> bool {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < count) {
@@ -357,8 +357,9 @@ fn many_descriptors(count: u64) -> bool {
 }
 
 #[test]
-fn a_host_hears_of_more_sources_than_one_wait_can_tell_of() {
-    // R11: told once, edge-triggered, it takes a turn, and sleeps when the reactor has nothing more to do.
+fn a_host_learns_of_more_sources_than_one_wait_returns() {
+    // R11: the host is notified once, edge-triggered. It takes a turn, and sleeps when the reactor has nothing more
+    // to do.
     const SOURCES: usize = 1100;
     if !many_descriptors(4000) {
         return println!("not tested: too few descriptors");
@@ -385,7 +386,7 @@ fn a_host_hears_of_more_sources_than_one_wait_can_tell_of() {
     assert_eq!(called.len(), SOURCES);
 }
 
-/// Carries a reactor in another, as a task of that one's, which is woken by the descriptor, the deadline and the hook.
+/// Runs a reactor inside another, as a task that is woken by the descriptor, the deadline and the hook.
 fn carry(outer: &Reactor) -> (Deferred<()>, Handle) {
     let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
     let hooks = waker.clone();
@@ -425,13 +426,13 @@ impl<F: Fn()> EventHandler for Wakes<F> {
 }
 
 #[test]
-fn a_reactor_is_carried_by_another() {
+fn a_reactor_can_be_embedded_in_another() {
     // R11
     let outer = reactor();
     let (carrying, inner) = carry(&outer);
     let record = Record::new();
     let (handle, seen) = (inner.clone(), record.clone());
-    // Begun by the host's code between two turns of the inner one: only the hook tells of it.
+    // Started by the host's code between two turns of the inner reactor, so only the hook reports it.
     outer.call_later(Duration::from_millis(1), move || {
         seen.add("host");
         let (next, work) = (handle.clone(), seen.clone());
@@ -448,11 +449,11 @@ fn a_reactor_is_carried_by_another() {
     outer.run_until(carrying).unwrap();
     assert!(!hung.active());
     assert_eq!(record.take(), ["host", "timer", "thread"]);
-    assert!(inner.next_deadline().is_none(), "it went with the task");
+    assert!(inner.next_deadline().is_none(), "it was dropped with the task");
 }
 
 #[test]
-fn the_host_is_told_of_nothing_that_the_startup_begins() {
+fn the_hook_is_not_called_for_work_of_the_startup() {
     // R11, R13
     let (reactor, told) = hooked();
     let handle = reactor.handle();

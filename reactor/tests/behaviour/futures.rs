@@ -1,4 +1,4 @@
-//! Futures run by the reactor.
+//! R9: futures that the reactor runs.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
@@ -16,7 +16,7 @@ use twistor_reactor::{Handle, Reactor, ReactorGone, yield_now};
 use crate::support::{Drops, PanicsInDrop, Record, keep_log, logged, reactor, run, run_until};
 
 #[test]
-fn a_future_gives_its_result_as_a_deferred() {
+fn a_deferred_fires_with_the_futures_result() {
     // R9
     let reactor = reactor();
     let sum = reactor.spawn(async {
@@ -31,7 +31,7 @@ fn a_future_gives_its_result_as_a_deferred() {
 
 #[test]
 #[allow(clippy::async_yields_async)]
-fn a_future_that_gives_a_deferred_is_followed_and_cancelled_through_it() {
+fn a_deferred_that_a_future_returns_is_followed() {
     // R9
     keep_log();
     let reactor = reactor();
@@ -50,11 +50,11 @@ fn a_future_that_gives_a_deferred_is_followed_and_cancelled_through_it() {
 }
 
 #[test]
-fn nothing_of_a_future_runs_before_spawn_returns_and_it_runs_in_the_same_turn() {
+fn a_future_runs_after_spawn_in_the_same_turn() {
     // R9
     let reactor = reactor();
     let record = Record::new();
-    let (handle, seen) = (reactor.clone(), record.clone());
+    let (handle, seen) = (reactor.handle(), record.clone());
     reactor.call_later(Duration::ZERO, move || {
         let inside = seen.clone();
         drop(handle.spawn(async move { inside.add("inside") }));
@@ -87,7 +87,7 @@ fn futures_run_in_the_order_in_which_they_were_woken() {
 }
 
 #[test]
-fn a_future_is_woken_from_any_thread_also_after_it_is_done() {
+fn wakers_work_from_any_thread_and_after_the_end() {
     // R9
     let reactor = reactor();
     let (send, receive) = mpsc::channel::<Waker>();
@@ -128,7 +128,7 @@ fn no_wake_of_eight_threads_is_lost() {
                     let (count, waker) = (count.clone(), context.waker().clone());
                     std::thread::spawn(move || {
                         for _ in 0..EACH {
-                            // No ordering but that of the wake itself.
+                            // No ordering other than that of the wake itself.
                             count.fetch_add(1, Ordering::Relaxed);
                             waker.wake_by_ref();
                         }
@@ -137,7 +137,7 @@ fn no_wake_of_eight_threads_is_lost() {
                 (0..8).map(thread).collect()
             });
         }
-        // Nothing else ends this: it hangs if the last wake is lost.
+        // Only the last wake ends this: if it is lost, the test hangs.
         if count.load(Ordering::Relaxed) == 8 * EACH { Poll::Ready(()) } else { Poll::Pending }
     }));
     run_until(&reactor, all).unwrap();
@@ -146,7 +146,7 @@ fn no_wake_of_eight_threads_is_lost() {
 }
 
 #[test]
-fn a_waker_of_a_task_that_is_gone_does_not_poll_the_one_in_its_place() {
+fn a_stale_waker_does_not_poll_the_next_task() {
     // R9
     let reactor = reactor();
     let slot = Rc::new(RefCell::new(None));
@@ -169,7 +169,7 @@ fn a_waker_of_a_task_that_is_gone_does_not_poll_the_one_in_its_place() {
 }
 
 #[test]
-fn a_future_that_keeps_waking_itself_runs_once_a_turn_and_starves_nobody() {
+fn a_future_that_wakes_itself_runs_once_a_turn() {
     // R9
     let reactor = reactor();
     let polls = Rc::new(Cell::new(0));
@@ -186,12 +186,12 @@ fn a_future_that_keeps_waking_itself_runs_once_a_turn_and_starves_nobody() {
         reactor.turn(None).unwrap();
         assert_eq!(polls.get(), turn);
     }
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::from_millis(1), move || handle.stop());
     run(&reactor);
 }
 
-/// Turns a simulated reactor twice beside a task that never has to wait, and returns the order of things.
+/// Takes two turns of a simulated reactor with a task that never has to wait, and returns the order of events.
 fn beside<F: Future<Output = Result<(), Failure>> + 'static>(
     task: impl FnOnce(Record<&'static str>) -> F,
 ) -> Vec<&'static str> {
@@ -293,7 +293,7 @@ fn many_wakes_before_a_turn_are_one_poll() {
 }
 
 #[test]
-fn cancelling_the_deferred_drops_the_future_at_once() {
+fn cancelling_the_deferred_drops_the_future() {
     // R9
     let reactor = reactor();
     let drops = Drops::default();
@@ -310,7 +310,7 @@ fn cancelling_the_deferred_drops_the_future_at_once() {
 }
 
 #[test]
-fn a_future_may_cancel_itself_and_is_dropped_when_it_returns() {
+fn a_future_may_cancel_itself() {
     // R9
     let reactor = reactor();
     let drops = Drops::default();
@@ -332,10 +332,10 @@ fn a_future_may_cancel_itself_and_is_dropped_when_it_returns() {
 }
 
 #[test]
-fn a_deferred_that_is_dropped_leaves_the_future_running() {
+fn dropping_the_deferred_leaves_the_future_running() {
     // R9
     let reactor = reactor();
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     drop(reactor.spawn(async move {
         yield_now().await;
         handle.stop();
@@ -344,7 +344,7 @@ fn a_deferred_that_is_dropped_leaves_the_future_running() {
 }
 
 #[test]
-fn a_future_that_panics_fails_its_deferred_alone() {
+fn a_panic_of_a_future_fails_only_its_deferred() {
     // R9
     let reactor = reactor();
     let line = line!() + 1;
@@ -360,7 +360,7 @@ fn a_future_that_panics_fails_its_deferred_alone() {
 }
 
 #[test]
-fn a_panic_in_what_is_dropped_with_a_future_costs_nothing_else() {
+fn a_panic_in_a_futures_destructor_ends_nothing_else() {
     // R9, R13
     keep_log();
     let reactor = reactor();
@@ -371,7 +371,7 @@ fn a_panic_in_what_is_dropped_with_a_future_costs_nothing_else() {
             poll
         })
     };
-    // It has its Deferred to tell. Should it panic twice, that is told of the first.
+    // Its Deferred reports the panic. If it panics twice, it reports the first.
     assert!(run_until(&reactor, reactor.spawn(holding(Poll::Ready(())))).unwrap_err().is::<Panicked>());
     assert_eq!(logged().len(), 0);
     let held = PanicsInDrop;
@@ -428,7 +428,7 @@ fn a_waker_that_outlives_its_reactor_keeps_nothing_alive() {
 }
 
 #[test]
-fn a_failure_of_a_future_that_nobody_waits_for_is_logged_with_its_place() {
+fn an_unhandled_failure_of_a_future_is_logged_with_place() {
     // R9, D11
     keep_log();
     let reactor = reactor();
@@ -441,7 +441,7 @@ fn a_failure_of_a_future_that_nobody_waits_for_is_logged_with_its_place() {
 }
 
 #[test]
-fn what_a_future_held_is_dropped_before_its_result_is_told() {
+fn a_future_is_dropped_before_its_result_is_delivered() {
     // R9
     let reactor = reactor();
     let drops = Drops::default();
@@ -461,12 +461,12 @@ fn what_a_future_held_is_dropped_before_its_result_is_told() {
 }
 
 #[test]
-fn a_reactor_that_is_dropped_drops_its_futures_although_they_captured_handles() {
+fn dropping_a_reactor_drops_futures_that_hold_handles() {
     // R8, R9
     let reactor = reactor();
     let (drops, record) = (Drops::default(), Record::new());
     for turn in [true, false] {
-        let (token, handle, seen): (_, Handle, _) = (drops.token(), reactor.clone(), record.clone());
+        let (token, handle, seen): (_, Handle, _) = (drops.token(), reactor.handle(), record.clone());
         let deferred = reactor.spawn(async move {
             let _token = token;
             handle.sleep(Duration::from_secs(3600)).await
@@ -484,7 +484,7 @@ fn a_reactor_that_is_dropped_drops_its_futures_although_they_captured_handles() 
 }
 
 #[test]
-fn a_run_that_ends_drops_the_futures_that_are_not_done() {
+fn the_end_of_a_run_drops_unfinished_futures() {
     // R4, R9
     let reactor = reactor();
     let drops = Drops::default();
@@ -493,7 +493,7 @@ fn a_run_that_ends_drops_the_futures_that_are_not_done() {
         let _token = token;
         pending::<()>().await;
     });
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::ZERO, move || handle.stop());
     run(&reactor);
     assert_eq!(drops.count(), 1);
@@ -501,7 +501,7 @@ fn a_run_that_ends_drops_the_futures_that_are_not_done() {
 }
 
 #[test]
-fn a_reactor_that_is_gone_takes_no_future() {
+fn a_reactor_that_is_gone_accepts_no_future() {
     // R8, R9
     let handle: Handle = {
         let reactor = reactor();
@@ -518,7 +518,7 @@ fn a_reactor_that_is_gone_takes_no_future() {
 }
 
 #[test]
-fn ten_thousand_futures_that_wait_for_one_another_all_finish() {
+fn ten_thousand_futures_that_await_each_other_finish() {
     // R9
     let reactor = reactor();
     let mut last = reactor.spawn(async { Ok(0) });
@@ -533,7 +533,7 @@ fn a_sleep_ends_at_its_time() {
     // R9
     let reactor = Reactor::simulated(1);
     let start = reactor.now();
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     let slept = reactor.spawn(async move {
         handle.sleep(Duration::from_secs(60)).await?;
         let second = handle.sleep(Duration::from_secs(2));
@@ -545,11 +545,11 @@ fn a_sleep_ends_at_its_time() {
 }
 
 #[test]
-fn a_sleep_that_is_dropped_takes_its_timer_back_and_wakes_nobody() {
+fn dropping_a_sleep_cancels_its_timer() {
     // R9
     let reactor = reactor();
     let polls = Rc::new(Cell::new(0));
-    let (handle, count) = (reactor.clone(), polls.clone());
+    let (handle, count) = (reactor.handle(), polls.clone());
     let mut sleep = Some(Box::pin(handle.sleep(Duration::from_secs(3600))));
     drop(reactor.spawn(poll_fn(move |context| {
         count.set(count.get() + 1);
@@ -566,7 +566,7 @@ fn a_sleep_that_is_dropped_takes_its_timer_back_and_wakes_nobody() {
 }
 
 #[test]
-fn a_host_is_told_of_a_wake_outside_a_turn_and_not_of_one_inside() {
+fn the_hook_is_called_for_a_wake_outside_a_turn_only() {
     // R9, R11
     let rung = Arc::new(AtomicUsize::new(0));
     let bell = rung.clone();

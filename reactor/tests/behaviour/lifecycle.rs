@@ -1,4 +1,4 @@
-//! Starting and stopping.
+//! R2, R3: startup and shutdown.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,12 +18,12 @@ fn stop_when_running(reactor: &Reactor) {
 }
 
 #[test]
-fn startup_calls_run_once_the_loop_runs_and_at_once_when_it_does() {
+fn startup_calls_run_when_the_loop_runs() {
     // R3
     let reactor = reactor();
     let record = Record::new();
     reactor.call_when_running(record.adder("first"));
-    let (handle, seen) = (reactor.clone(), record.clone());
+    let (handle, seen) = (reactor.handle(), record.clone());
     reactor.call_when_running(move || {
         assert!(handle.is_running());
         handle.call_when_running(seen.adder("at once"));
@@ -43,7 +43,7 @@ fn run_again_calls_nothing(reactor: &Reactor, record: &Record<&'static str>) {
 }
 
 #[test]
-fn the_phases_come_in_order_each_first_in_first_out() {
+fn phases_and_their_triggers_run_in_order() {
     // R2
     let reactor = reactor();
     let record = Record::new();
@@ -67,12 +67,12 @@ fn the_phases_come_in_order_each_first_in_first_out() {
 }
 
 #[test]
-fn the_shutdown_waits_for_what_the_triggers_before_it_return() {
+fn the_shutdown_waits_for_the_deferreds_of_phase_before() {
     // R2
     let reactor = reactor();
     let record = Record::new();
     for (n, millis) in [(1, 2), (2, 1)] {
-        let (handle, seen) = (reactor.clone(), record.clone());
+        let (handle, seen) = (reactor.handle(), record.clone());
         reactor.on_shutdown(Phase::Before, move || {
             let (deferred, trigger) = Deferred::new();
             handle.call_later(Duration::from_millis(millis), move || {
@@ -89,11 +89,11 @@ fn the_shutdown_waits_for_what_the_triggers_before_it_return() {
 }
 
 #[test]
-fn the_start_waits_for_what_the_triggers_before_it_return() {
+fn the_start_waits_for_the_deferreds_of_phase_before() {
     // R3
     let reactor = reactor();
     let record = Record::new();
-    let (handle, seen) = (reactor.clone(), record.clone());
+    let (handle, seen) = (reactor.handle(), record.clone());
     reactor.on_startup(Phase::Before, move || {
         let (deferred, trigger) = Deferred::<()>::new();
         let later = handle.clone();
@@ -103,11 +103,10 @@ fn the_start_waits_for_what_the_triggers_before_it_return() {
         });
         deferred
     });
-    let (handle, seen) = (reactor.clone(), record.clone());
+    let (handle, seen) = (reactor.handle(), record.clone());
     reactor.call_when_running(move || {
         seen.add(handle.is_running());
         let later = handle.clone();
-        // It is not in a hurry to stop.
         handle.call_later(Duration::from_millis(1), move || {
             seen.add(later.is_running());
             later.stop();
@@ -131,7 +130,7 @@ fn the_start_comes_before_the_first_timers() {
 }
 
 #[test]
-fn a_failing_trigger_is_logged_and_the_rest_go_on() {
+fn a_failing_trigger_is_logged_and_the_others_run() {
     // R2
     keep_log();
     let reactor = reactor();
@@ -148,7 +147,7 @@ fn a_failing_trigger_is_logged_and_the_rest_go_on() {
 }
 
 #[test]
-fn a_trigger_can_be_taken_back_until_it_has_run() {
+fn a_trigger_can_be_removed_until_it_has_run() {
     // R2
     let reactor = reactor();
     let record = Record::new();
@@ -167,7 +166,7 @@ fn stop_acts_at_the_end_of_the_turn() {
     // R2
     let reactor = reactor();
     let record = Record::new();
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::ZERO, move || handle.stop());
     reactor.call_later(Duration::ZERO, record.adder("same turn"));
     reactor.on_shutdown(Phase::Before, record.adder("shutdown"));
@@ -180,7 +179,7 @@ fn a_reactor_stopped_while_it_starts_shuts_down() {
     let reactor = reactor();
     let record = Record::new();
     let never: Rc<Cell<Option<_>>> = Rc::default();
-    let (slot, handle) = (never.clone(), reactor.clone());
+    let (slot, handle) = (never.clone(), reactor.handle());
     reactor.on_startup(Phase::Before, move || {
         let (deferred, trigger) = Deferred::<()>::new();
         slot.set(Some(trigger));
@@ -199,7 +198,7 @@ fn a_reactor_can_be_run_again() {
     let reactor = reactor();
     for round in 0..3 {
         let record = Record::new();
-        let handle = reactor.clone();
+        let handle = reactor.handle();
         reactor.on_shutdown(Phase::After, record.adder("shutdown"));
         reactor.call_later(Duration::from_millis(1), move || handle.stop());
         let text = reactor.defer_to_thread(move || Ok(round));
@@ -213,7 +212,7 @@ fn a_reactor_can_be_run_again() {
 }
 
 #[test]
-fn run_until_gives_the_deferreds_result_after_an_orderly_stop() {
+fn run_until_returns_the_result_after_the_shutdown() {
     let reactor = reactor();
     let record = Record::new();
     reactor.on_shutdown(Phase::Before, record.adder("shutdown"));
@@ -229,7 +228,7 @@ fn run_until_gives_the_deferreds_result_after_an_orderly_stop() {
 }
 
 #[test]
-fn run_until_on_a_reactor_that_is_stopped_cancels_the_deferred() {
+fn run_until_cancels_its_deferred_when_stopped() {
     let reactor = reactor();
     stop_when_running(&reactor);
     let (deferred, trigger) = Deferred::<()>::new();
@@ -239,7 +238,7 @@ fn run_until_on_a_reactor_that_is_stopped_cancels_the_deferred() {
 }
 
 #[test]
-fn run_until_cancels_before_what_the_deferred_waits_for_is_dropped() {
+fn run_until_cancels_before_timers_are_dropped() {
     // R2
     let reactor = reactor();
     let (record, long) = (Record::new(), Duration::from_secs(3600));
@@ -262,7 +261,7 @@ fn run_until_cancels_before_what_the_deferred_waits_for_is_dropped() {
 }
 
 #[test]
-fn run_until_inside_a_run_is_an_error_and_leaves_that_run_alone() {
+fn run_until_inside_a_run_fails_and_the_run_continues() {
     let reactor = Rc::new(reactor());
     let record = Record::new();
     let (inner, seen) = (Rc::downgrade(&reactor), record.clone());
@@ -283,11 +282,11 @@ fn run_until_inside_a_run_is_an_error_and_leaves_that_run_alone() {
 }
 
 #[test]
-fn a_call_when_running_while_the_shutdown_waits_runs_at_once() {
+fn call_when_running_calls_at_once_during_a_shutdown() {
     // R3
     let reactor = reactor();
     let record = Record::new();
-    let (handle, seen) = (reactor.clone(), record.clone());
+    let (handle, seen) = (reactor.handle(), record.clone());
     reactor.on_shutdown(Phase::Before, move || {
         let (inner, at_once) = (handle.clone(), seen.clone());
         defer_later(&handle, Duration::from_millis(1), move || {
@@ -335,7 +334,7 @@ fn tasks_that_a_phase_wakes_run_before_the_next_phase() {
 }
 
 #[test]
-fn a_task_that_always_wakes_itself_does_not_hold_the_end() {
+fn a_task_that_always_wakes_itself_does_not_stop_the_end() {
     // R2.2
     let reactor = reactor();
     let record = Record::new();
@@ -364,7 +363,7 @@ fn stop_before_run_is_logged_with_its_place() {
     assert!(lines.len() == 1 && lines[0].contains(&format!("lifecycle.rs:{line}")), "{lines:?}");
     assert_eq!(reactor.try_stop(), Err(NotRunning));
     assert_eq!(logged(), [""; 0]);
-    // A stop by a callback of an abandoned Deferred is not worth a warning, at the end of a run or of a reactor.
+    // A stop by a callback of an abandoned Deferred, at the end of a run or of a reactor, causes no warning.
     for round in 0..2 {
         let (handle, abandoned) = (reactor.handle(), Record::new());
         let seen = abandoned.clone();
@@ -385,7 +384,7 @@ fn stop_before_run_is_logged_with_its_place() {
 }
 
 #[test]
-fn a_run_that_cannot_go_on_is_over_and_the_next_one_starts_anew() {
+fn a_run_that_fails_is_over_and_the_next_starts_anew() {
     // R4, R15
     let reactor = Reactor::simulated(0);
     let record = Record::new();

@@ -1,4 +1,4 @@
-//! Lines from terminals, pipes and files.
+//! R14.3: lines from terminals, pipes and files.
 
 use std::fs::File;
 use std::future::{Future, poll_fn};
@@ -36,7 +36,7 @@ fn lines_of_a_plain_file_are_read() {
 }
 
 #[test]
-fn lines_of_a_blocking_pipe_are_read_as_they_come() {
+fn lines_of_a_blocking_pipe_are_read_as_they_arrive() {
     // R14.3
     let reactor = reactor();
     let (here, mut there) = UnixStream::pair().unwrap();
@@ -69,7 +69,7 @@ fn lines_of_a_terminal_are_read_as_they_are_entered() {
     keyboard.write_all(b"hel").unwrap();
     reactor.turn(Some(Duration::ZERO)).unwrap();
     let read = reactor.spawn(async move {
-        // The terminal passes whole lines on. Ctrl-D at the start of one ends the input.
+        // The terminal passes whole lines on. Ctrl-D at the start of a line ends the input.
         keyboard.write_all(b"lo\nworld\n\x04").unwrap();
         let lines = [lines.next_line().await?, lines.next_line().await?, lines.next_line().await?];
         drop(keyboard);

@@ -1,4 +1,4 @@
-//! T4: calling again and again.
+//! T4: calls at regular intervals.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,13 +15,13 @@ fn seconds(start: Instant, now: Instant) -> u64 {
     (now - start).as_secs()
 }
 
-/// A loop that notes the second of each call, and its count.
+/// A loop that records the second of each call and its count.
 fn noting(clock: &ManualClock, record: &Record<(u64, u64)>) -> LoopingCall {
     let (inner, record, start) = (clock.clone(), record.clone(), clock.now());
     LoopingCall::with_count(clock, move |count| record.add((seconds(start, inner.now()), count)))
 }
 
-/// Notes how the loop ended.
+/// Records how the loop ended.
 fn ended(deferred: Deferred<()>) -> Record<String> {
     let record = Record::new();
     let seen = record.clone();
@@ -32,7 +32,7 @@ fn ended(deferred: Deferred<()>) -> Record<String> {
 }
 
 #[test]
-fn calls_come_at_once_and_then_at_every_interval() {
+fn calls_run_at_once_and_then_at_every_interval() {
     let (clock, record) = (ManualClock::new(), Record::new());
     let looping = noting(&clock, &record);
     let end = ended(looping.start(2 * S));
@@ -58,8 +58,8 @@ fn the_first_call_can_wait_for_the_first_interval() {
 }
 
 #[test]
-fn missed_slots_are_skipped_and_the_counts_add_up() {
-    // A clock that the function itself moves, as slow work would.
+fn missed_intervals_are_skipped_and_the_counts_add_up() {
+    // The function itself advances the clock, as slow work would.
     let (clock, record) = (ManualClock::new(), Record::new());
     let (inner, seen, start) = (clock.clone(), record.clone(), clock.now());
     let work = Rc::new(RefCell::new(vec![0, 5, 0, 7, 3, 2, 0]));
@@ -78,7 +78,7 @@ fn missed_slots_are_skipped_and_the_counts_add_up() {
 }
 
 #[test]
-fn a_billion_missed_slots_take_no_longer_than_one() {
+fn a_billion_missed_intervals_are_skipped_in_one_step() {
     let (clock, record) = (ManualClock::new(), Record::new());
     let (inner, seen) = (clock.clone(), record.clone());
     let looping = LoopingCall::with_count(&clock, move |count| {
@@ -97,7 +97,7 @@ fn a_billion_missed_slots_take_no_longer_than_one() {
 fn a_zero_interval_calls_once_a_turn() {
     let reactor = Reactor::simulated(0);
     let calls = Rc::new(Cell::new(0));
-    let (count, handle) = (calls.clone(), reactor.clone());
+    let (count, handle) = (calls.clone(), reactor.handle());
     let looping = LoopingCall::with_count(&reactor, move |slots| {
         assert_eq!(slots, 1);
         count.set(count.get() + 1);
@@ -111,7 +111,7 @@ fn a_zero_interval_calls_once_a_turn() {
 }
 
 #[test]
-fn the_next_call_waits_for_the_deferred_that_the_function_returns() {
+fn the_next_call_waits_for_the_functions_deferred() {
     let (clock, record) = (ManualClock::new(), Record::new());
     let (inner, seen, start) = (clock.clone(), record.clone(), clock.now());
     let under_way: Rc<RefCell<Option<Trigger<()>>>> = Rc::default();
@@ -135,7 +135,7 @@ fn the_next_call_waits_for_the_deferred_that_the_function_returns() {
 }
 
 #[test]
-fn a_failure_stops_the_loop_and_is_the_deferreds() {
+fn a_failure_stops_the_loop_and_fails_its_deferred() {
     keep_log();
     let clock = ManualClock::new();
     for how in ["error", "deferred", "panic"] {
@@ -161,7 +161,7 @@ fn a_failure_stops_the_loop_and_is_the_deferreds() {
 }
 
 #[test]
-fn reset_begins_the_grid_anew() {
+fn reset_restarts_the_schedule() {
     let (clock, record) = (ManualClock::new(), Record::new());
     let looping = noting(&clock, &record);
     drop(looping.start(3 * S));
@@ -199,7 +199,7 @@ fn the_function_may_stop_reset_and_start_its_own_loop() {
 }
 
 #[test]
-fn starting_twice_is_an_error_and_cancelling_stops() {
+fn starting_twice_fails_and_cancelling_stops() {
     let clock = ManualClock::new();
     let looping = LoopingCall::new(&clock, || ());
     let first = looping.start(S);
@@ -211,21 +211,21 @@ fn starting_twice_is_an_error_and_cancelling_stops() {
 }
 
 #[test]
-fn a_day_of_calls_passes_at_once_in_a_simulation() {
+fn a_simulated_day_of_calls_runs_to_its_end() {
     // R15
     let reactor = Reactor::simulated(0);
     let calls = Rc::new(Cell::new(0_u32));
     let count = calls.clone();
     let looping = LoopingCall::new(&reactor, move || count.set(count.get() + 1));
     drop(looping.start(S));
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(86_400 * S - S / 2, move || handle.stop());
     reactor.run().unwrap();
     assert_eq!(calls.get(), 86_400);
 }
 
 #[test]
-fn after_a_reset_the_counts_are_those_of_the_new_grid() {
+fn after_a_reset_the_counts_follow_the_new_schedule() {
     // T4
     let clock = ManualClock::new();
     let record = Record::new();
@@ -252,7 +252,7 @@ fn a_loop_ends_with_the_run_and_can_be_started_in_the_next() {
         let handle = reactor.handle();
         reactor.call_later(9 * S + S / 2, move || handle.stop());
         if round == 2 {
-            // Nobody waits for it, and the loop is held.
+            // No callback waits for it, and a handle to the loop is held.
             drop(started);
             reactor.run().unwrap();
         } else {

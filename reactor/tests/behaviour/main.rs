@@ -1,4 +1,4 @@
-//! What the reactor does, statement by statement: the comments name those of BEHAVIOUR.md.
+//! The reactor's promises. Comments name their numbers in BEHAVIOUR.md.
 
 #![allow(clippy::unwrap_used)]
 

@@ -35,7 +35,7 @@ fn advancing_stops_at_each_deadline_on_the_way() {
 }
 
 #[test]
-fn calls_made_during_an_advance_run_in_it_if_they_are_due() {
+fn calls_scheduled_in_an_advance_run_in_it_if_due() {
     // T2
     let (clock, record) = (ManualClock::new(), Record::new());
     let (inner, seen) = (clock.clone(), record.clone());
@@ -51,7 +51,7 @@ fn calls_made_during_an_advance_run_in_it_if_they_are_due() {
     assert_eq!(record.take(), ["outer", "end of outer", "tie", "at once", "a second later"]);
 }
 
-/// A call that schedules itself again, at once.
+/// A call that keeps rescheduling itself without a delay.
 fn again(clock: &ManualClock, record: &Record<u64>, start: Instant) {
     let (inside, seen) = (clock.clone(), record.clone());
     clock.call_later(Duration::ZERO, move || {
@@ -80,7 +80,7 @@ fn an_advance_returns_from_endless_zero_delays() {
 }
 
 #[test]
-fn an_endless_loop_on_a_manual_clock_steps_once_a_turn() {
+fn an_endless_loop_on_a_manual_clock_runs_once_a_turn() {
     // T2.1
     let (clock, record) = (ManualClock::new(), Record::new());
     let tick = LoopingCall::new(&clock, {
@@ -157,15 +157,15 @@ fn a_panic_in_a_call_reaches_the_test() {
     assert_eq!((clock.pending(), logged().len()), (0, 0));
 }
 
-/// A delay of any magnitude: some nanoseconds, some centuries, and everything between.
+/// Returns a delay of any magnitude, from nanoseconds to centuries.
 fn any_delay(random: &mut impl FnMut(u64) -> u64) -> u64 {
     let magnitude = random(62);
     random(2 << magnitude)
 }
 
 #[test]
-fn calls_nanoseconds_and_centuries_apart_run_in_exact_order_as_time_goes_on() {
-    // T1: against a plain map, while calls are made, moved and cancelled between the steps of the clock.
+fn calls_nanoseconds_and_centuries_apart_run_in_order() {
+    // T1: compared with a plain map. Calls are scheduled, moved and cancelled between the steps of the clock.
     for seed in 0..50_u64 {
         let (clock, record) = (ManualClock::new(), Record::new());
         let mut state = seed;

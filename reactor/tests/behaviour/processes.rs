@@ -1,4 +1,4 @@
-//! Child processes.
+//! R12: child processes.
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
@@ -13,12 +13,12 @@ use twistor_reactor::{Handle, Process, ProcessBuilder, Reactor};
 
 use crate::support::{Record, keep_log, logged, reactor, run};
 
-/// A shell script.
+/// Returns a shell script as a program.
 fn script(text: &str) -> ProcessBuilder {
     ProcessBuilder::new("sh").args(["-c", text])
 }
 
-/// What a process writes, gathered.
+/// Collects the outputs of a process.
 #[derive(Clone, Default)]
 struct Text(Rc<RefCell<Vec<u8>>>);
 
@@ -39,7 +39,7 @@ fn is_there(process: u32) -> bool {
 }
 
 #[test]
-fn a_process_reads_what_is_written_and_its_output_is_told() {
+fn a_process_reads_its_input_and_its_output_is_delivered() {
     // R12
     let reactor = reactor();
     let (out, err) = (Text::default(), Text::default());
@@ -58,7 +58,7 @@ fn a_process_reads_what_is_written_and_its_output_is_told() {
 }
 
 #[test]
-fn arguments_environment_and_directory_are_as_in_a_command() {
+fn arguments_environment_and_directory_are_passed_on() {
     // R12
     let reactor = reactor();
     let program =
@@ -74,7 +74,7 @@ fn arguments_environment_and_directory_are_as_in_a_command() {
 }
 
 #[test]
-fn bytes_for_the_standard_input_are_written_and_it_is_closed() {
+fn stdin_bytes_are_written_and_stdin_is_closed() {
     // R12
     let reactor = reactor();
     // More than a pipe holds.
@@ -84,12 +84,12 @@ fn bytes_for_the_standard_input_are_written_and_it_is_closed() {
 }
 
 #[test]
-fn a_process_has_exited_when_it_has_and_ended_when_its_pipes_are_closed_too() {
+fn ended_fires_after_exit_and_closed_pipes() {
     // R12
     let reactor = reactor();
     let record = Record::new();
     let seen = record.clone();
-    // What the script leaves behind reads its input and writes to its output.
+    // The script's child, which outlives it, reads its input and writes to its output.
     let program = script("exec 3<&0; { read line <&3; echo got $line; } & exit 3")
         .piped_stdin()
         .on_stdout(move |data| seen.add(String::from_utf8(data.to_vec()).unwrap()));
@@ -107,7 +107,7 @@ fn a_process_has_exited_when_it_has_and_ended_when_its_pipes_are_closed_too() {
 }
 
 #[test]
-fn a_process_that_closes_its_pipes_has_not_ended_before_it_has_exited() {
+fn closing_its_pipes_does_not_end_a_process() {
     // R12
     let reactor = reactor();
     let (record, told) = (Record::new(), Rc::new(Cell::new(false)));
@@ -129,7 +129,7 @@ fn a_process_that_closes_its_pipes_has_not_ended_before_it_has_exited() {
 }
 
 #[test]
-fn the_status_may_be_asked_for_as_often_as_one_likes() {
+fn exited_and_ended_may_be_called_repeatedly() {
     // R12
     let reactor = reactor();
     let process = reactor.spawn_process(script("exit 4")).unwrap();
@@ -157,7 +157,7 @@ fn a_process_is_killed_and_signalled_until_it_has_ended() {
 }
 
 #[test]
-fn megabytes_go_through_a_process_both_ways() {
+fn megabytes_pass_through_a_process_both_ways() {
     // R12
     let reactor = reactor();
     let size = Rc::new(Cell::new(0));
@@ -181,14 +181,14 @@ fn megabytes_go_through_a_process_both_ways() {
 }
 
 #[test]
-fn a_process_whose_output_is_paused_waits_and_nothing_is_lost() {
+fn pausing_output_makes_a_process_wait_and_loses_nothing() {
     // R12
     let reactor = reactor();
     let size = Rc::new(Cell::new(0));
     let count = size.clone();
     let process = Rc::new(RefCell::new(None::<Process>));
     let own = process.clone();
-    let handle: Handle = reactor.clone();
+    let handle: Handle = reactor.handle();
     let program = script("head -c 1000000 /dev/zero").on_stdout(move |data| {
         count.set(count.get() + data.len());
         let process = own.borrow().clone().unwrap();
@@ -206,7 +206,7 @@ fn a_process_whose_output_is_paused_waits_and_nothing_is_lost() {
 }
 
 #[test]
-fn writing_to_a_process_that_does_not_read_fails_and_harms_nothing() {
+fn writing_to_a_process_that_does_not_read_fails() {
     // R12
     let reactor = reactor();
     let process = reactor.spawn_process(script("exec 0<&-; echo").piped_stdin()).unwrap();
@@ -221,7 +221,7 @@ fn writing_to_a_process_that_does_not_read_fails_and_harms_nothing() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_an_error() {
+fn starting_a_missing_program_fails() {
     // R12
     let reactor = reactor();
     let program = || ProcessBuilder::new("/nowhere/no-such-program");
@@ -239,7 +239,7 @@ fn a_simulated_reactor_starts_no_process() {
 }
 
 #[test]
-fn a_panic_in_a_callback_closes_that_pipe_and_the_process_still_ends() {
+fn a_panic_in_an_output_callback_closes_its_pipe() {
     // R12
     keep_log();
     let reactor = reactor();
@@ -253,15 +253,15 @@ fn a_panic_in_a_callback_closes_that_pipe_and_the_process_still_ends() {
 }
 
 #[test]
-fn cancelling_the_output_kills_the_process() {
+fn cancelling_process_output_kills_the_process() {
     // R12
     let reactor = reactor();
-    // It stops itself, and nothing but its end lets go of the pipes.
+    // It stops itself, so only its end releases the pipes.
     let output = reactor.process_output(script("kill -STOP $$"));
     output.cancel();
     assert!(reactor.run_until(output).unwrap_err().is::<Cancelled>());
 
-    // Nor does somebody who has the pipes from it keep them.
+    // A child that has inherited the pipes does not keep them open either.
     let output = reactor.process_output(script("yes & kill -STOP $$"));
     let canceller = output.canceller();
     drop(output.add_errback(|failure| failure.trap::<Cancelled>().map(|_| unreachable!())).add_both(|_| ()));
@@ -275,8 +275,8 @@ fn cancelling_the_output_kills_the_process() {
 }
 
 #[test]
-fn outputs_that_are_closed_end_who_goes_on_writing_and_nobody_waits_for_who_holds_them() {
-    // R12. `yes` is a child of the process, and outlives it.
+fn closing_the_outputs_ends_a_writer_and_the_wait_for_it() {
+    // R12: `yes` is a child of the process, and outlives it.
     let reactor = reactor();
     let (calls, started) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None::<Process>)));
     let (count, process) = (calls.clone(), started.clone());
@@ -293,7 +293,7 @@ fn outputs_that_are_closed_end_who_goes_on_writing_and_nobody_waits_for_who_hold
 }
 
 #[test]
-fn outputs_may_be_closed_while_they_are_paused_and_twice() {
+fn outputs_may_be_closed_while_paused_and_twice() {
     // R12
     let reactor = reactor();
     let process = reactor.spawn_process(script("yes & true").on_stdout(|_| ())).unwrap();
@@ -319,7 +319,7 @@ fn a_callback_may_kill_its_process() {
 }
 
 #[test]
-fn a_process_outlives_the_run_unless_it_is_to_be_killed() {
+fn a_process_outlives_the_run_unless_kill_at_end_is_set() {
     // R4, R12
     for drop_it in [false, true] {
         let reactor = reactor();
@@ -349,7 +349,7 @@ fn a_process_outlives_the_run_unless_it_is_to_be_killed() {
         if drop_it {
             drop(reactor);
         } else {
-            let handle = reactor.clone();
+            let handle = reactor.handle();
             reactor.call_later(Duration::ZERO, move || handle.stop());
             run(&reactor);
         }
@@ -357,7 +357,7 @@ fn a_process_outlives_the_run_unless_it_is_to_be_killed() {
         assert!(is_there(other.id()));
         assert_eq!(record.take(), [true; 4]);
         assert_eq!(killed.kill().unwrap_err().kind(), ErrorKind::NotFound);
-        assert!(!spared.write(b"nobody writes any more"));
+        assert!(!spared.write(b"closed by now"));
         drop(
             spared
                 .ended()
@@ -388,7 +388,7 @@ fn a_process_left_behind_is_reaped_and_can_be_killed() {
         long.signal(Signal::CONT.as_raw()).unwrap();
         long.kill().unwrap();
         for process in [short, long] {
-            // Nothing of the reactor runs, so it is another thread that fetches the status.
+            // The reactor is gone, so another thread fetches the status.
             let deadline = Instant::now() + Duration::from_secs(30);
             while is_there(process.id()) {
                 assert!(Instant::now() < deadline, "its status is not fetched");
@@ -413,10 +413,10 @@ fn fifty_processes_run_side_by_side() {
 }
 
 #[test]
-fn a_process_that_writes_without_end_gets_a_bounded_share_of_each_turn() {
+fn an_endless_writer_gets_a_bounded_share_of_each_turn() {
     // R6, R12
     let reactor = reactor();
-    let (handle, turn, told) = (reactor.clone(), Cell::new(0), Record::new());
+    let (handle, turn, told) = (reactor.handle(), Cell::new(0), Record::new());
     let all = Rc::new(Cell::new(0));
     let (sum, shares) = (all.clone(), told.clone());
     let mut share = 0;

@@ -1,4 +1,4 @@
-//! Results that go from a reactor to other threads, and back.
+//! R1: results of calls between a reactor and other threads.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -29,7 +29,7 @@ fn later(handle: &Handle) -> Deferred<u32> {
     defer_later(handle, Duration::from_millis(1), || Ok(42))
 }
 
-/// Never fires; says when it is cancelled.
+/// Returns a Deferred that never fires, and records when it is cancelled.
 fn never(cancelled: mpsc::Sender<()>) -> Deferred<u32> {
     let (deferred, trigger) = Deferred::with_canceller(move |_| cancelled.send(()).unwrap());
     std::mem::forget(trigger);
@@ -75,7 +75,7 @@ fn a_call_is_a_future_in_another_reactor() {
 }
 
 #[test]
-fn a_call_under_way_fails_when_the_run_ends() {
+fn a_call_in_progress_fails_when_the_run_ends() {
     // R1.5
     let (cancelled, was_cancelled) = mpsc::channel();
     let reactor = reactor();
@@ -96,7 +96,7 @@ fn a_call_under_way_fails_when_the_run_ends() {
 }
 
 #[test]
-fn a_call_that_comes_too_late_fails() {
+fn a_call_to_an_ended_run_fails() {
     // R1.5
     let reactor = reactor();
     let remote = reactor.remote();
@@ -137,7 +137,7 @@ fn dropping_the_result_cancels_the_call() {
 }
 
 #[test]
-fn the_reactors_own_thread_is_not_blocked() {
+fn waiting_in_the_reactors_own_thread_fails() {
     // R1.7
     let reactor = reactor();
     let failure = reactor.remote().call(|_| ()).wait().unwrap_err();
@@ -165,7 +165,7 @@ fn a_remote_trigger_fires_from_any_thread() {
 }
 
 #[test]
-fn a_remote_trigger_that_is_dropped_abandons_its_deferred() {
+fn dropping_a_remote_trigger_abandons_its_deferred() {
     // R1.8
     let reactor = reactor();
     let (deferred, trigger) = reactor.remote_trigger::<u32>();
@@ -175,7 +175,7 @@ fn a_remote_trigger_that_is_dropped_abandons_its_deferred() {
 }
 
 #[test]
-fn a_remote_trigger_sees_that_its_deferred_is_over() {
+fn a_remote_trigger_reports_that_its_deferred_is_over() {
     // R1.8
     let reactor = reactor();
     let (deferred, trigger) = reactor.remote_trigger::<u32>();
@@ -197,7 +197,7 @@ fn a_remote_trigger_sees_that_its_deferred_is_over() {
 }
 
 #[test]
-fn what_goes_between_threads_is_send() {
+fn remote_types_are_send() {
     fn is_send<T: Send>(value: T) -> T {
         value
     }

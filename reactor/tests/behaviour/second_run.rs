@@ -1,4 +1,4 @@
-//! Every type that holds a timer, a task or a registration goes through two runs.
+//! R4.6: every type that holds a timer, a task or a registration goes through two runs.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -22,7 +22,7 @@ const LONG: Duration = Duration::from_secs(3600);
 type Begin = Box<dyn Fn() -> Deferred<()>>;
 type SetUp = fn(&Handle) -> Uses;
 
-/// Two uses of a type, each called in both runs: one fires during the run, the other not before its end.
+/// Two uses of a type, each called in both runs. The first fires during the run, and the second not before its end.
 struct Uses {
     fires: Begin,
     pends: Begin,
@@ -32,7 +32,7 @@ fn uses(fires: impl Fn() -> Deferred<()> + 'static, pends: impl Fn() -> Deferred
     Uses { fires: Box::new(fires), pends: Box::new(pends) }
 }
 
-/// The name of a type, and what sets up an object that both runs use.
+/// The name of a type, and a function that sets up an object for both runs.
 const TABLE: &[(&str, SetUp)] = &[
     ("call_later", call_later),
     ("defer_later", deferred_later),
@@ -71,7 +71,7 @@ fn everything_notices_the_end_of_a_run_and_works_in_the_next() {
                 assert!(!handle.is_running(), "{name}: it ends with the run");
                 seen.set(result.is_err());
             });
-            // A failure says whether the run or its time limit ended first.
+            // A failure reports whether the run or its time limit ended first.
             let fired = (uses.fires)().add_timeout(Duration::from_secs(30), &*reactor);
             assert!(reactor.run_until(fired).is_ok(), "{name} works in the {round} run");
             assert!(ended.get(), "{name} notices the end of the {round} run");
@@ -189,7 +189,7 @@ fn sources(handle: &Handle) -> Uses {
     uses(move || watch(&soon, b"x"), move || watch(&late, b""))
 }
 
-/// Fires when it is called.
+/// A handler that fires a trigger when it is called.
 struct Fires {
     trigger: Cell<Option<Trigger<()>>>,
     receiver: RefCell<Option<pipe::Receiver>>,
@@ -292,7 +292,7 @@ fn remote_calls(handle: &Handle) -> Uses {
             })
         },
         move || {
-            // One that is made too late.
+            // Created too late.
             let (deferred, trigger) = Deferred::new();
             let handle = late.clone();
             late.on_shutdown(Phase::After, move || {

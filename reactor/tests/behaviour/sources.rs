@@ -1,4 +1,4 @@
-//! Readiness.
+//! R5, R6, R13, R14, R16: sources.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -41,7 +41,7 @@ fn turn(reactor: &Reactor) {
 }
 
 #[test]
-fn a_handler_is_called_when_its_source_is_ready_and_told_what_for() {
+fn a_handler_is_called_with_its_sources_readiness() {
     let reactor = reactor();
     let record = Record::new();
     let seen = record.clone();
@@ -57,8 +57,8 @@ fn a_handler_is_called_when_its_source_is_ready_and_told_what_for() {
 }
 
 #[test]
-fn an_event_already_fetched_for_a_removed_source_is_not_delivered() {
-    // R5: whichever is called first removes the other.
+fn a_fetched_event_of_a_removed_source_is_not_delivered() {
+    // R5: whichever handler is called first removes the other.
     let reactor = reactor();
     let record = Record::new();
     let slots: Rc<RefCell<Vec<Watched>>> = Rc::default();
@@ -108,15 +108,15 @@ fn a_source_may_remove_itself_in_its_own_callback() {
 }
 
 #[test]
-fn a_source_that_takes_a_removed_ones_slot_does_not_get_its_events() {
+fn a_source_in_a_reused_slot_gets_no_stale_event() {
     // R5
     let reactor = reactor();
     let record = Record::new();
-    let (handle, seen) = (reactor.clone(), record.clone());
+    let (handle, seen) = (reactor.handle(), record.clone());
     let victims: Rc<RefCell<Vec<Registration>>> = Rc::default();
     let kept: Rc<RefCell<Vec<Registration>>> = Rc::default();
     let list = victims.clone();
-    // The first to be called removes all others and puts new ones in their slots.
+    // The first handler that is called removes all others, and adds new ones in their slots.
     let act = Rc::new(move || {
         for registration in list.take() {
             drop(registration);
@@ -148,7 +148,7 @@ fn a_source_that_takes_a_removed_ones_slot_does_not_get_its_events() {
 }
 
 #[test]
-fn a_source_with_more_to_do_gets_one_call_a_turn_and_timers_run_meanwhile() {
+fn a_source_with_more_to_do_is_called_once_a_turn() {
     // R6
     let reactor = reactor();
     let record = Record::new();
@@ -176,7 +176,7 @@ fn a_source_with_more_to_do_gets_one_call_a_turn_and_timers_run_meanwhile() {
 }
 
 #[test]
-fn a_drained_source_is_left_alone_until_something_new_happens() {
+fn a_drained_source_is_not_called_until_ready_again() {
     let reactor = reactor();
     let calls = Rc::new(Cell::new(0));
     let count = calls.clone();
@@ -221,7 +221,7 @@ fn waking_a_source_calls_it_next_turn_with_that_readiness() {
 }
 
 #[test]
-fn a_source_handed_over_calls_the_new_handler_alone_and_is_not_announced_again() {
+fn handing_over_a_source_calls_only_the_new_handler() {
     // R16
     let reactor = reactor();
     let (record, drops) = (Record::new(), Drops::default());
@@ -245,7 +245,7 @@ fn a_source_handed_over_calls_the_new_handler_alone_and_is_not_announced_again()
     turn(&reactor);
     assert_eq!((record.take(), drops.count()), (vec!["first"], 1));
     turn_without_waiting(&reactor);
-    assert_eq!(record.len(), 0, "what the first was told is told to nobody again");
+    assert_eq!(record.len(), 0, "readiness that the first handler has seen is not repeated");
     receiver.read_exact(&mut [0]).unwrap();
     sender.write_all(b"x").unwrap();
     turn(&reactor);
@@ -256,7 +256,7 @@ fn a_source_handed_over_calls_the_new_handler_alone_and_is_not_announced_again()
 }
 
 #[test]
-fn a_handler_for_a_source_that_is_gone_is_dropped_and_never_called() {
+fn a_handler_for_a_removed_source_is_dropped() {
     // R16
     let reactor = reactor();
     let (mut sender, mut receiver, registration) = watched_pipe(&reactor, |_| Progress::Drained);
@@ -265,7 +265,7 @@ fn a_handler_for_a_source_that_is_gone_is_dropped_and_never_called() {
     let token = drops.token();
     registration.hand_over(handler(move |_| {
         let _ = &token;
-        panic!("it is not in place");
+        panic!("its source was removed");
     }));
     assert_eq!((drops.count(), registration.is_active()), (1, false));
     sender.write_all(b"x").unwrap();
@@ -273,7 +273,7 @@ fn a_handler_for_a_source_that_is_gone_is_dropped_and_never_called() {
 }
 
 #[test]
-fn many_wakes_before_a_turn_are_one_call_for_all_of_them() {
+fn many_wakes_before_a_turn_are_one_call() {
     // R13
     let reactor = reactor();
     let record = Record::new();
@@ -298,7 +298,7 @@ fn many_wakes_before_a_turn_are_one_call_for_all_of_them() {
 }
 
 #[test]
-fn a_panic_in_a_handler_costs_that_source_and_no_other() {
+fn a_panic_in_a_handler_ends_only_its_source() {
     // R13
     keep_log();
     let reactor = reactor();
@@ -324,7 +324,7 @@ fn a_panic_in_a_handler_costs_that_source_and_no_other() {
     assert!(!bad.is_active() && good.is_active());
     assert_eq!(logged().len(), 1);
 
-    // And once more when it is dropped.
+    // It panics again when it is dropped.
     let held = PanicsInDrop;
     let worse = reactor.attach(handler(move |_| {
         let _held = &held;

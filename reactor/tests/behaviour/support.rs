@@ -1,4 +1,4 @@
-//! A run that cannot hang, a record of what happened, and the log.
+//! Runs that cannot hang, a record of events, and the log.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use twistor_deferred::{Deferred, Failure};
 use twistor_reactor::{AddTimeout, Reactor};
 
-/// Runs the reactor, as `Reactor::run` does; fails if nothing stops it.
+/// Runs the reactor, as `Reactor::run` does. Fails if nothing stops it.
 pub(crate) fn run(reactor: &Reactor) {
     watch_panics();
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -20,7 +20,7 @@ pub(crate) fn run(reactor: &Reactor) {
     check_panics();
 }
 
-/// Runs the reactor until the Deferred has fired, and gives its result; `TimedOut` if it does not fire.
+/// Runs the reactor until the Deferred has fired, and returns its result, or `TimedOut` if it does not fire.
 pub(crate) fn run_until<T: 'static>(reactor: &Reactor, deferred: Deferred<T>) -> Result<T, Failure> {
     watch_panics();
     let result = reactor.run_until(deferred.add_timeout(Duration::from_secs(30), &**reactor));
@@ -32,8 +32,8 @@ thread_local! {
     static PANICKED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Begins to write down the panics of this thread: the reactor catches those of callbacks, and a failed assertion in one
-/// would pass.
+/// Records the panics of this thread. The reactor catches panics of callbacks, so a failed assertion in a callback
+/// would otherwise pass.
 pub(crate) fn watch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -45,7 +45,7 @@ pub(crate) fn watch_panics() {
     });
 }
 
-/// Fails if there was a panic that no test means.
+/// Fails if there was a panic that no test intends.
 #[track_caller]
 pub(crate) fn check_panics() {
     let unexpected: Vec<_> =
@@ -58,7 +58,7 @@ pub(crate) fn reactor() -> Reactor {
     Reactor::new().unwrap()
 }
 
-/// What happened, in order.
+/// The events so far, in order.
 pub(crate) struct Record<T>(Rc<RefCell<Vec<T>>>);
 
 impl<T> Clone for Record<T> {
@@ -76,7 +76,7 @@ impl<T: Clone + PartialEq + Debug> Record<T> {
         self.0.borrow_mut().push(item);
     }
 
-    /// A callback that adds the item.
+    /// Returns a callback that adds the item.
     pub(crate) fn adder(&self, item: T) -> impl FnOnce() + use<T> {
         let record = Record(self.0.clone());
         move || record.add(item)
@@ -109,7 +109,7 @@ impl log::Log for Logger {
     fn flush(&self) {}
 }
 
-/// Begins to keep this thread's log lines.
+/// Begins to record this thread's log lines.
 pub(crate) fn keep_log() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -119,7 +119,7 @@ pub(crate) fn keep_log() {
     logged();
 }
 
-/// The lines this thread has logged since they were last asked for.
+/// Returns the lines that this thread has logged since the last call.
 pub(crate) fn logged() -> Vec<String> {
     LOGGED.take()
 }

@@ -1,4 +1,4 @@
-//! What is left when a run, or a reactor, is over.
+//! The end of a run or of a reactor leaves nothing.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -18,7 +18,7 @@ use twistor_reactor::{
 
 use crate::support::{DropToken, Drops, PanicsInDrop, Record, keep_log, logged, reactor, run};
 
-/// A connection as net makes them: its own handler, owning its source, its registration and a handle.
+/// A connection as the net crate builds it: its own handler, which owns its source, its registration and a handle.
 struct Connection {
     receiver: RefCell<pipe::Receiver>,
     registration: RefCell<Option<Registration>>,
@@ -49,7 +49,7 @@ fn connection(reactor: &Reactor, token: DropToken) -> pipe::Sender {
     sender
 }
 
-/// Fills a reactor with everything that can hold something; gives how many tokens are in it.
+/// Fills a reactor with everything that can hold something. Returns the number of tokens in it.
 fn fill(reactor: &Reactor, drops: &Drops) -> (usize, pipe::Sender) {
     let handle: Handle = (*reactor).clone();
     let (a, h) = (drops.token(), handle.clone());
@@ -64,14 +64,14 @@ fn fill(reactor: &Reactor, drops: &Drops) -> (usize, pipe::Sender) {
 }
 
 #[test]
-fn a_reactor_dropped_without_a_run_drops_all_it_held_although_it_captured_handles() {
+fn dropping_an_unused_reactor_drops_everything_in_it() {
     // R8
     let drops = Drops::default();
     let reactor = reactor();
     let (held, _sender) = fill(&reactor, &drops);
-    let (token, handle) = (drops.token(), reactor.clone());
+    let (token, handle) = (drops.token(), reactor.handle());
     reactor.call_when_running(move || drop((token, handle)));
-    let (token, handle) = (drops.token(), reactor.clone());
+    let (token, handle) = (drops.token(), reactor.handle());
     reactor.on_shutdown(Phase::Before, move || drop((token, handle)));
     assert_eq!(drops.count(), 0);
     drop(reactor);
@@ -79,7 +79,7 @@ fn a_reactor_dropped_without_a_run_drops_all_it_held_although_it_captured_handle
 }
 
 #[test]
-fn a_run_leaves_no_source_timer_or_job_behind() {
+fn a_run_leaves_no_source_timer_or_job() {
     // R4
     let drops = Drops::default();
     let reactor = reactor();
@@ -101,13 +101,13 @@ fn a_reactor_dropped_between_two_turns_drops_everything() {
 }
 
 #[test]
-fn what_is_dropped_at_the_end_may_schedule_anew_and_that_is_dropped_too() {
+fn calls_scheduled_by_destructors_at_the_end_are_dropped() {
     // R8
     let drops = Drops::default();
     let reactor = reactor();
     let (deferred, trigger) = Deferred::<()>::new();
     reactor.call_later(Duration::from_secs(1), move || trigger.callback(()));
-    let (handle, token, record) = (reactor.clone(), drops.token(), Record::new());
+    let (handle, token, record) = (reactor.handle(), drops.token(), Record::new());
     let seen = record.clone();
     drop(deferred.add_errback(move |failure| {
         seen.add(failure.is::<Abandoned>());
@@ -120,7 +120,7 @@ fn what_is_dropped_at_the_end_may_schedule_anew_and_that_is_dropped_too() {
 }
 
 #[test]
-fn a_run_that_stops_in_order_leaves_things_undone_without_complaint_and_one_that_never_began_with() {
+fn only_a_reactor_that_never_ran_logs_leftovers_as_errors() {
     // R17
     fn under_way(reactor: &Reactor) {
         let handle = reactor.handle();
@@ -136,7 +136,7 @@ fn a_run_that_stops_in_order_leaves_things_undone_without_complaint_and_one_that
     run(&reactor);
     assert_eq!(logged(), [""; 0]);
 
-    // By a host, that takes a turn and then has enough.
+    // By a host that takes one turn and then drops the reactor.
     under_way(&reactor);
     reactor.turn(Some(Duration::ZERO)).unwrap();
     drop(reactor);
@@ -150,7 +150,7 @@ fn a_run_that_stops_in_order_leaves_things_undone_without_complaint_and_one_that
 }
 
 #[test]
-fn what_the_end_cuts_off_is_no_error_in_the_log_and_what_is_abandoned_before_is() {
+fn failures_caused_by_the_end_are_logged_at_debug_level() {
     // R17
     keep_log();
     for dropped in [false, true] {
@@ -174,7 +174,7 @@ fn what_the_end_cuts_off_is_no_error_in_the_log_and_what_is_abandoned_before_is(
         drop(deferred);
         reactor.call_later(Duration::ZERO, move || drop(trigger));
         reactor.turn(Some(Duration::ZERO)).unwrap();
-        assert_eq!(logged().len(), 1, "the run went on");
+        assert_eq!(logged().len(), 1, "the run had continued");
         drop(release);
         if !dropped {
             reactor.stop();
@@ -188,7 +188,7 @@ fn what_the_end_cuts_off_is_no_error_in_the_log_and_what_is_abandoned_before_is(
 }
 
 #[test]
-fn a_retry_that_is_abandoned_at_the_end_and_retries_for_ever_does_not_hang() {
+fn an_endless_retry_does_not_hang_the_end() {
     // R8
     type Begin = fn(&Handle) -> Deferred<()>;
     fn retry(handle: Handle, begin: Begin) {
@@ -207,7 +207,7 @@ fn a_retry_that_is_abandoned_at_the_end_and_retries_for_ever_does_not_hang() {
 }
 
 #[test]
-fn a_panic_in_what_is_dropped_at_the_end_is_logged_and_costs_nothing() {
+fn a_panic_in_a_destructor_at_the_end_is_logged() {
     // R8, R13
     keep_log();
     let dropped: [fn(&Reactor); 8] = [
@@ -228,16 +228,16 @@ fn a_panic_in_what_is_dropped_at_the_end_is_logged_and_costs_nothing() {
             drop(task.add_both(|_| ()));
         },
         |reactor| {
-            // Work that was done, and whose result nobody has fetched.
+            // Work that is done, but whose result was not fetched.
             let (begin, begun) = mpsc::channel();
             let done = reactor.defer_to_thread(|| Ok(PanicsInDrop));
-            // By the same thread, so the first is done.
+            // It runs on the same thread, so the first work is done.
             let next = reactor.defer_to_thread(move || Ok(begin.send(())?));
             begun.recv().unwrap();
             drop((done.add_both(|_| ()), next.add_both(|_| ())));
         },
         |reactor| {
-            // Work that was not begun: the one thread is held up until the reactor goes.
+            // Work that has not begun: the only thread is blocked until the reactor is dropped.
             let (begin, begun) = mpsc::channel();
             let (go, may_end) = mpsc::channel::<()>();
             let held_up = reactor.defer_to_thread(move || {
@@ -278,7 +278,7 @@ fn holding() -> impl FnOnce() + Send {
 }
 
 #[test]
-fn a_handle_to_a_reactor_that_is_gone_does_nothing_and_says_so() {
+fn a_handle_to_a_reactor_that_is_gone_reports_it() {
     // R8
     let reactor = reactor();
     let handle: Handle = (*reactor).clone();
@@ -288,7 +288,7 @@ fn a_handle_to_a_reactor_that_is_gone_does_nothing_and_says_so() {
     assert!(!handle.call_later(Duration::ZERO, move || drop(token)).active());
     assert_eq!(drops.count(), 1);
     assert!(handle.try_stop().is_err() && !handle.is_running() && handle.next_deadline().is_none());
-    handle.call_when_running(|| panic!("it does not"));
+    handle.call_when_running(|| panic!("it does not run"));
     assert!(!handle.on_shutdown(Phase::During, || ()).remove());
     let _ = handle.now();
 }
@@ -339,7 +339,7 @@ fn a_job_fed_by_the_loop_ends_before_it_is_joined() {
 }
 
 #[test]
-fn a_job_that_waits_for_its_call_learns_of_the_end() {
+fn a_job_that_waits_for_its_call_notices_the_end() {
     // R1.1
     let reactor = Reactor::builder().thread_grace(Duration::MAX).build().unwrap();
     let remote = reactor.remote();
@@ -349,7 +349,7 @@ fn a_job_that_waits_for_its_call_learns_of_the_end() {
     drop(reactor.defer_to_thread(move || {
         begin.send(())?;
         told.recv()?;
-        // Until it is refused; those that are not, are dropped.
+        // Until a call is refused. Calls that are not refused are dropped.
         loop {
             let (ask, answer) = mpsc::channel();
             let sent = remote.call_from_thread(move |_| _ = ask.send(()));
@@ -387,7 +387,7 @@ fn calls_are_refused_while_a_run_ends_and_kept_after() {
 }
 
 #[test]
-fn a_job_that_outlasts_the_grace_is_left_and_named() {
+fn a_job_longer_than_the_grace_is_left_and_logged() {
     // R4.3
     keep_log();
     let reactor = Reactor::builder().threads(1).thread_grace(Duration::ZERO).build().unwrap();
@@ -402,7 +402,7 @@ fn a_job_that_outlasts_the_grace_is_left_and_named() {
         });
         drop(job.add_both(|_| ()));
         let handle = reactor.handle();
-        // The second run starts another thread, although it may have one only.
+        // The second run starts another thread, although its limit is one.
         reactor.call_when_running(move || {
             begun.recv().unwrap();
             handle.stop();
@@ -417,7 +417,7 @@ fn a_job_that_outlasts_the_grace_is_left_and_named() {
 }
 
 #[test]
-fn lookups_hold_up_neither_other_work_nor_the_end() {
+fn lookups_delay_neither_other_work_nor_the_end() {
     // R4.4
     keep_log();
     let reactor = Reactor::builder().threads(1).build().unwrap();
@@ -445,7 +445,7 @@ fn lookups_hold_up_neither_other_work_nor_the_end() {
 }
 
 #[test]
-fn work_for_threads_that_is_given_while_the_reactor_goes_away_leaves_no_thread() {
+fn work_submitted_at_the_end_leaves_no_thread() {
     // R4
     let reactor = reactor();
     let (done, finished) = mpsc::channel();
@@ -460,7 +460,7 @@ fn work_for_threads_that_is_given_while_the_reactor_goes_away_leaves_no_thread()
         drop(work.add_both(|_| ()));
     }));
     drop(reactor);
-    // Closed by the thread when it ends, or when the work was given up.
+    // Closed by the thread when it ends, or when the work was dropped.
     assert_eq!(finished.try_recv(), Err(mpsc::TryRecvError::Disconnected));
 }
 

@@ -1,4 +1,4 @@
-//! Other threads.
+//! R1: calls and work on other threads.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,8 +12,8 @@ use twistor_reactor::{Handle, Phase, Reactor, ReactorGone};
 use crate::support::{PanicsInDrop, Record, keep_log, logged, reactor, run, run_until};
 
 #[test]
-fn calls_from_the_reactors_own_thread_run_in_order_in_a_later_turn() {
-    // R1: before run they are kept.
+fn calls_from_the_own_thread_run_in_order_in_a_later_turn() {
+    // R1: before `run` they are kept.
     let reactor = reactor();
     let order = Arc::new(AtomicUsize::new(0));
     let remote = reactor.remote();
@@ -45,7 +45,7 @@ thread_local! {
 }
 
 #[test]
-fn a_million_calls_from_eight_threads_all_arrive_each_threads_in_order() {
+fn a_million_calls_of_eight_threads_run_in_order() {
     // R1
     const EACH: usize = 125_000;
     let reactor = reactor();
@@ -76,8 +76,8 @@ fn a_million_calls_from_eight_threads_all_arrive_each_threads_in_order() {
 }
 
 #[test]
-fn each_of_many_single_calls_wakes_a_sleeping_reactor() {
-    // R1: no wake-up is lost between two threads that wait for one another at every step.
+fn each_single_call_wakes_a_sleeping_reactor() {
+    // R1: no wake-up is lost between two threads that wait for each other at every step.
     let reactor = reactor();
     let remote = reactor.remote();
     let thread = std::thread::spawn(move || {
@@ -95,7 +95,7 @@ fn each_of_many_single_calls_wakes_a_sleeping_reactor() {
 #[test]
 fn a_call_to_a_reactor_that_is_gone_is_an_error_value() {
     let reactor = reactor();
-    let (remote, handle) = (reactor.remote(), reactor.clone());
+    let (remote, handle) = (reactor.remote(), reactor.handle());
     drop(reactor);
     assert_eq!(remote.call_from_thread(|_| ()), Err(ReactorGone));
     assert_eq!(handle.remote().stop(), Err(ReactorGone));
@@ -104,7 +104,7 @@ fn a_call_to_a_reactor_that_is_gone_is_an_error_value() {
 }
 
 #[test]
-fn work_on_a_thread_fires_its_deferred_in_the_reactors_thread() {
+fn work_fires_its_deferred_in_the_reactors_thread() {
     let reactor = reactor();
     let here = std::thread::current().id();
     let deferred = reactor
@@ -114,7 +114,7 @@ fn work_on_a_thread_fires_its_deferred_in_the_reactors_thread() {
 }
 
 #[test]
-fn an_error_or_a_panic_on_a_thread_is_the_deferreds_failure() {
+fn an_error_or_panic_on_a_thread_fails_the_deferred() {
     let reactor = reactor();
     let failed = reactor.defer_to_thread(|| Ok("x".parse::<u32>()?));
     assert!(run_until(&reactor, failed).unwrap_err().is::<std::num::ParseIntError>());
@@ -126,12 +126,12 @@ fn an_error_or_a_panic_on_a_thread_is_the_deferreds_failure() {
 }
 
 #[test]
-fn the_pool_is_bounded_and_work_waits_its_turn() {
+fn the_pool_is_bounded_and_work_waits_in_order() {
     let reactor = Reactor::builder().threads(2).build().unwrap();
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let done = Rc::new(Cell::new(0));
     for _ in 0..50 {
-        let (now, most, done, handle) = (now.clone(), most.clone(), done.clone(), reactor.clone());
+        let (now, most, done, handle) = (now.clone(), most.clone(), done.clone(), reactor.handle());
         let work = reactor.defer_to_thread(move || {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             std::thread::yield_now();
@@ -150,9 +150,9 @@ fn the_pool_is_bounded_and_work_waits_its_turn() {
 }
 
 #[test]
-fn a_pool_that_may_have_no_thread_has_one() {
+fn a_pool_of_zero_threads_has_one() {
     let reactor = Reactor::builder().threads(0).build().unwrap();
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     drop(reactor.defer_to_thread(|| Ok(())).add_callback(move |()| handle.stop()));
     run(&reactor);
 }
@@ -183,7 +183,7 @@ fn cancelling_work_that_has_not_begun_prevents_it() {
 }
 
 #[test]
-fn a_thread_outlives_a_panic_in_what_its_work_drops() {
+fn a_thread_survives_a_panic_in_a_destructor() {
     // R13
     let reactor = Reactor::builder().threads(1).build().unwrap();
     let (go, may_end) = mpsc::channel::<()>();
@@ -201,7 +201,7 @@ fn a_thread_outlives_a_panic_in_what_its_work_drops() {
 }
 
 #[test]
-fn stopping_waits_for_work_under_way_and_abandons_what_has_not_begun() {
+fn stopping_waits_only_for_work_that_has_begun() {
     // R4.3
     keep_log();
     let reactor = Reactor::builder().threads(1).thread_grace(Duration::MAX).build().unwrap();
@@ -221,12 +221,12 @@ fn stopping_waits_for_work_under_way_and_abandons_what_has_not_begun() {
             Ok(())
         }));
     }
-    let handle: Handle = reactor.clone();
+    let handle: Handle = reactor.handle();
     reactor.call_when_running(move || {
         has_begun.recv().unwrap();
         handle.stop();
     });
-    // The last thing before the threads are joined.
+    // The last step before the threads are joined.
     reactor.on_shutdown(Phase::After, move || go.send(()).unwrap());
     run(&reactor);
     assert_eq!(record.take(), [(0, true), (1, true)]);

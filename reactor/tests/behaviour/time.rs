@@ -1,4 +1,4 @@
-//! Delayed calls.
+//! T1 to T3: delayed calls.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,50 +11,50 @@ use crate::support::{Drops, Record, reactor, run};
 const MS: Duration = Duration::from_millis(1);
 
 #[test]
-fn calls_run_by_deadline_and_ties_in_the_order_they_were_made() {
+fn calls_run_by_deadline_and_ties_in_order() {
     // T1
     let reactor = Reactor::simulated(0);
     let record = Record::new();
     for (delay, name) in [(3, "c1"), (1, "a1"), (2, "b1"), (1, "a2"), (3, "c2"), (2, "b2"), (1, "a3")] {
         reactor.call_later(delay * MS, record.adder(name));
     }
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(4 * MS, move || handle.stop());
     run(&reactor);
     assert_eq!(record.take(), ["a1", "a2", "a3", "b1", "b2", "c1", "c2"]);
 }
 
 #[test]
-fn a_call_never_runs_before_its_time_by_the_systems_clock() {
+fn a_call_never_runs_before_its_deadline() {
     // T1
     let reactor = reactor();
     let record = Record::new();
     for micros in [0, 50, 100, 999, 1000, 1001, 5300] {
         let delay = Duration::from_micros(micros);
-        let (due, handle, record) = (reactor.now() + delay, reactor.clone(), record.clone());
+        let (due, handle, record) = (reactor.now() + delay, reactor.handle(), record.clone());
         reactor.call_later(delay, move || record.add(handle.now() >= due));
     }
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(6 * MS, move || handle.stop());
     run(&reactor);
     assert_eq!(record.take(), [true; 7]);
 }
 
 #[test]
-fn delays_of_centuries_and_for_ever_are_kept_and_do_not_overflow() {
+fn delays_of_centuries_do_not_overflow() {
     // T1
     let reactor = reactor();
     let century = Duration::from_secs(100 * 365 * 86_400);
     let calls: Vec<DelayedCall> = [century, 10 * century, Duration::from_secs(u64::MAX), Duration::MAX]
         .into_iter()
-        .map(|delay| reactor.call_later(delay, || panic!("that cannot be now")))
+        .map(|delay| reactor.call_later(delay, || panic!("it is not due yet")))
         .collect();
     for call in &calls {
         call.delay(Duration::MAX).unwrap();
         call.reset(Duration::MAX).unwrap();
         assert!(call.time().unwrap() > reactor.now());
     }
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::ZERO, move || handle.stop());
     reactor.run().unwrap();
     assert!(calls.iter().all(|call| !call.active()));
@@ -65,7 +65,7 @@ fn a_zero_delay_call_made_in_a_call_runs_in_the_next_turn() {
     // T2
     let reactor = reactor();
     let record = Record::new();
-    let (handle, inner) = (reactor.clone(), record.clone());
+    let (handle, inner) = (reactor.handle(), record.clone());
     reactor.call_later(Duration::ZERO, move || {
         inner.add("first");
         handle.call_later(Duration::ZERO, inner.adder("second"));
@@ -82,7 +82,7 @@ fn reset_counts_from_now_and_delay_from_the_deadline() {
     let reactor = Reactor::simulated(0);
     let start = reactor.now();
     let (reset, delayed) = (reactor.call_later(10 * MS, || ()), reactor.call_later(10 * MS, || ()));
-    let (handle, calls) = (reactor.clone(), (reset.clone(), delayed.clone()));
+    let (handle, calls) = (reactor.handle(), (reset.clone(), delayed.clone()));
     reactor.call_later(4 * MS, move || {
         calls.0.reset(10 * MS).unwrap();
         calls.1.delay(10 * MS).unwrap();
@@ -97,21 +97,21 @@ fn reset_counts_from_now_and_delay_from_the_deadline() {
 }
 
 #[test]
-fn a_moved_call_stands_behind_those_already_due_at_the_same_time() {
+fn a_moved_call_runs_after_others_with_its_deadline() {
     // T1
     let reactor = Reactor::simulated(0);
     let record = Record::new();
     let first = reactor.call_later(MS, record.adder("moved"));
     reactor.call_later(2 * MS, record.adder("stayed"));
     first.delay(MS).unwrap();
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(2 * MS, move || handle.stop());
     run(&reactor);
     assert_eq!(record.take(), ["stayed", "moved"]);
 }
 
 #[test]
-fn changing_a_call_that_has_run_or_was_cancelled_is_an_error_value() {
+fn changing_a_call_that_is_not_pending_is_an_error() {
     // T3
     let reactor = reactor();
     let cancelled = reactor.call_later(MS, || panic!("it was cancelled"));
@@ -150,7 +150,7 @@ fn a_stale_call_never_touches_the_one_that_took_its_place() {
 }
 
 #[test]
-fn cancelling_drops_the_callback_at_once_and_may_cancel_others_meanwhile() {
+fn cancelling_drops_the_callback_before_it_returns() {
     let reactor = reactor();
     let drops = Drops::default();
     struct CancelsAnother(Option<DelayedCall>);
@@ -170,7 +170,7 @@ fn cancelling_drops_the_callback_at_once_and_may_cancel_others_meanwhile() {
 }
 
 #[test]
-fn a_call_due_in_this_turn_can_still_be_cancelled_by_an_earlier_one() {
+fn a_call_due_in_this_turn_can_be_cancelled_by_another() {
     // T3
     let reactor = reactor();
     let slot = Rc::new(RefCell::new(None::<DelayedCall>));
@@ -184,8 +184,8 @@ fn a_call_due_in_this_turn_can_still_be_cancelled_by_an_earlier_one() {
 }
 
 #[test]
-fn many_calls_at_random_with_random_changes_run_in_exact_order() {
-    // T1: against a plain sorted list.
+fn random_calls_with_random_changes_run_in_exact_order() {
+    // T1: compared with a plain sorted list.
     let reactor = Reactor::simulated(0);
     let record = Record::new();
     let mut random = 12345_u64;
@@ -227,29 +227,29 @@ fn many_calls_at_random_with_random_changes_run_in_exact_order() {
         }
     }
     model.sort();
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::from_secs(3600), move || handle.stop());
     reactor.run().unwrap();
     assert_eq!(record.take(), model.iter().map(|entry| entry.2).collect::<Vec<_>>());
 }
 
 #[test]
-fn more_calls_than_a_turn_takes_all_run_in_order_before_later_ones() {
+fn more_calls_than_a_turn_runs_all_run_in_order() {
     // T1
     let reactor = reactor();
     let record = Record::new();
     for n in 0..5000 {
         reactor.call_later(Duration::ZERO, record.adder(n));
     }
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::ZERO, move || handle.stop());
     run(&reactor);
     assert!(record.take().into_iter().eq(0..5000));
 }
 
 #[test]
-fn what_is_left_of_many_cancelled_and_moved_calls_runs_in_exact_order() {
-    // T1: past the point where the queue sweeps out what was cancelled.
+fn calls_among_many_cancelled_ones_run_in_exact_order() {
+    // T1: past the point where the queue sweeps out cancelled calls.
     let reactor = Reactor::simulated(0);
     let record = Record::new();
     let calls: Vec<DelayedCall> =
@@ -269,7 +269,7 @@ fn what_is_left_of_many_cancelled_and_moved_calls_runs_in_exact_order() {
         .map(|n| (n * 7919 % 20_011 + if n % 500 == 0 { 100 } else { 0 }, n % 500 == 0, n))
         .collect();
     left.sort_unstable();
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(30_000 * MS, move || handle.stop());
     reactor.run().unwrap();
     assert_eq!(record.take(), left.iter().map(|entry| entry.2).collect::<Vec<_>>());
@@ -277,10 +277,11 @@ fn what_is_left_of_many_cancelled_and_moved_calls_runs_in_exact_order() {
 
 #[test]
 #[cfg(unix)]
-fn a_nearer_deadline_that_comes_up_during_a_wait_ends_the_wait() {
+fn a_nearer_deadline_set_during_a_wait_ends_it() {
     use std::io::Write;
 
-    // T1: it does not wait for the one before. The system may be late for both, so: not always.
+    // T1: the wait does not continue until the earlier alarm. The system may be late for both, so this holds in
+    // some rounds.
     let in_time = || {
         let reactor = reactor();
         let turns = Record::new();
@@ -291,7 +292,7 @@ fn a_nearer_deadline_that_comes_up_during_a_wait_ends_the_wait() {
             handle.stop();
         });
         let (near, handle) = (turns.clone(), reactor.handle());
-        // Ready when the first wait begins, which is until then.
+        // Ready before the first wait, which would end at 40 ms.
         let (mut sender, receiver) = mio::unix::pipe::new().unwrap();
         sender.write_all(b"x").unwrap();
         let nearer = move |_: &mut mio::unix::pipe::Receiver, _| {
@@ -310,7 +311,7 @@ fn a_nearer_deadline_that_comes_up_during_a_wait_ends_the_wait() {
 
 #[test]
 fn dense_calls_run_in_batches() {
-    // T1.1: alarms ring at least 50 µs apart, however dense the calls are, and the host hears the exact deadline.
+    // T1.1: alarms ring at least 50 µs apart, however dense the calls are, and the host learns the exact deadline.
     let reactor = reactor();
     let left = Rc::new(Cell::new(10_000_u32));
     let begin = reactor.now();
@@ -333,7 +334,7 @@ fn dense_calls_run_in_batches() {
 }
 
 #[test]
-fn a_simulated_reactor_runs_dense_calls_at_their_own_times() {
+fn a_simulated_reactor_runs_dense_calls_at_their_times() {
     // T1.2
     let reactor = Reactor::simulated(0);
     let (begin, record) = (reactor.now(), Record::new());

@@ -1,4 +1,5 @@
-//! T1, R9: random programs of calls and tasks that are cancelled, moved, sleep and panic, against a plain model.
+//! T1, R9: random programs of calls and tasks that are cancelled, moved, sleep and panic, compared with a plain
+//! model.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,7 +22,7 @@ enum Op {
     Nothing,
 }
 
-/// What a task does, one step after another.
+/// The steps of a task.
 #[derive(Clone, Debug)]
 enum Step {
     Sleep(u64),
@@ -46,7 +47,7 @@ impl Random {
         (self.0 >> 33) % limit
     }
 
-    /// Few short delays, so that there are ties; some of milliseconds, and some of hours.
+    /// Returns a delay: one of a few short ones, so that there are ties, or milliseconds, or hours.
     fn delay(&mut self) -> u64 {
         match self.below(10) {
             0..7 => self.below(6),
@@ -76,14 +77,14 @@ impl Random {
     }
 }
 
-/// The reactor.
+/// The program as the reactor runs it.
 #[derive(Clone)]
 struct Real {
     handle: Handle,
     start: Instant,
     calls: Rc<RefCell<Vec<DelayedCall>>>,
     tasks: Rc<RefCell<Vec<Option<Canceller>>>>,
-    /// The task that is being polled: it does not cancel itself.
+    /// The task that is being polled. It does not cancel itself.
     running: Rc<Cell<Option<usize>>>,
     seen: Rc<RefCell<Vec<Seen>>>,
 }
@@ -117,7 +118,7 @@ impl Real {
             }
             Op::Spawn(script) => {
                 let number = self.tasks.borrow().len();
-                // The task is there before it is spawned, as a step of another may be.
+                // The task exists before it is spawned, because a step of another may spawn it.
                 self.tasks.borrow_mut().push(None);
                 let task = self.handle.spawn(self.clone().play(number, script, OnDrop(self.clone(), number)));
                 self.tasks.borrow_mut()[number] = Some(task.canceller());
@@ -180,7 +181,7 @@ fn how(result: &Result<(), Failure>) -> &'static str {
     }
 }
 
-/// What waits in the model's queue.
+/// An entry of the model's queue.
 #[derive(Clone, Copy)]
 enum Waiting {
     Call(usize),
@@ -190,7 +191,7 @@ enum Waiting {
 #[derive(Default)]
 struct Task {
     script: VecDeque<Step>,
-    /// The step that was awaited has to be noted when the task is polled next.
+    /// The awaited step has to be recorded when the task is polled next.
     resumes: bool,
     sleep: Option<(u64, u64)>,
     over: bool,
@@ -218,7 +219,7 @@ impl Model {
         place
     }
 
-    /// False when the operation panics.
+    /// Returns false if the operation panics.
     fn perform(&mut self, op: Op) -> bool {
         match op {
             Op::Call(delay, then) => {
@@ -285,7 +286,7 @@ impl Model {
                     if fine {
                         self.tasks[number].resumes = true;
                     } else {
-                        // That one is the task's failure, and not logged as a callback's.
+                        // This panic is the task's failure, and is not logged as a callback's.
                         self.panics -= 1;
                         return self.end(number, "panicked");
                     }
@@ -295,7 +296,7 @@ impl Model {
         }
     }
 
-    /// False when there is nothing left to do.
+    /// Returns false when nothing is left to do.
     fn turn(&mut self) -> bool {
         if self.woken.is_empty() {
             let Some((&(deadline, _), _)) = self.queue.first_key_value() else { return false };
@@ -330,7 +331,7 @@ impl Model {
 }
 
 #[test]
-fn random_calls_and_tasks_run_as_a_plain_model() {
+fn random_calls_and_tasks_run_like_a_plain_model() {
     // T1, T3, R9, R13
     let (mut panics, mut cancelled, mut resumed) = (0, 0, 0);
     for seed in 0..400 {
@@ -352,7 +353,7 @@ fn random_calls_and_tasks_run_as_a_plain_model() {
             model.perform(op);
         }
         for turn in 0.. {
-            assert!(turn < 10_000, "seed {seed} comes to no end");
+            assert!(turn < 10_000, "seed {seed} does not end");
             let goes_on = reactor.next_deadline().is_some();
             if goes_on {
                 assert!(reactor.turn(None).unwrap());
@@ -375,8 +376,8 @@ fn random_calls_and_tasks_run_as_a_plain_model() {
 }
 
 #[test]
-fn a_deferred_that_a_task_awaits_is_found_in_any_order() {
-    // R9, D18: many results, of which some are there before they are awaited, and some after.
+fn a_task_receives_awaited_results_in_any_order() {
+    // R9, D18: many results, some of them available before they are awaited, and some after.
     for seed in 0..50 {
         let reactor = Reactor::simulated(seed);
         let mut random = Random(seed);

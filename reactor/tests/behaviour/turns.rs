@@ -1,4 +1,4 @@
-//! Turns, and what a panic costs.
+//! R13: turns, and panics in callbacks.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use twistor_reactor::{CallSite, EventHandler, Handle, NotRunning, Progress, Reac
 use crate::support::{Record, keep_log, logged, reactor, run};
 
 #[test]
-fn a_panic_in_a_call_is_logged_with_its_place_and_costs_nothing_else() {
+fn a_panic_in_a_call_is_logged_and_ends_nothing_else() {
     // R13
     keep_log();
     let reactor = reactor();
@@ -17,7 +17,7 @@ fn a_panic_in_a_call_is_logged_with_its_place_and_costs_nothing_else() {
     let line = line!() + 1;
     reactor.call_later(Duration::ZERO, || panic!("out of cheese"));
     reactor.call_later(Duration::ZERO, record.adder("went on"));
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::ZERO, move || handle.stop());
     run(&reactor);
     assert_eq!(record.take(), ["went on"]);
@@ -30,7 +30,7 @@ fn a_panic_in_a_call_is_logged_with_its_place_and_costs_nothing_else() {
 }
 
 #[test]
-fn running_inside_a_run_is_an_error_and_so_is_a_turn_inside_a_turn() {
+fn a_run_or_turn_inside_a_turn_is_an_error() {
     let reactor = Rc::new(reactor());
     let record = Record::new();
     let (inner, results) = (Rc::downgrade(&reactor), record.clone());
@@ -45,10 +45,10 @@ fn running_inside_a_run_is_an_error_and_so_is_a_turn_inside_a_turn() {
 }
 
 #[test]
-fn stopping_twice_or_without_a_run_is_an_error_value() {
+fn stopping_twice_or_without_a_run_is_an_error() {
     let reactor = reactor();
     assert_eq!(reactor.try_stop(), Err(NotRunning));
-    let (record, handle) = (Record::new(), reactor.clone());
+    let (record, handle) = (Record::new(), reactor.handle());
     let results = record.clone();
     reactor.call_when_running(move || {
         results.add(handle.try_stop());
@@ -60,7 +60,7 @@ fn stopping_twice_or_without_a_run_is_an_error_value() {
 }
 
 #[test]
-fn a_call_that_reschedules_itself_for_ever_starves_nobody() {
+fn a_call_that_keeps_rescheduling_starves_nothing() {
     // R13
     let reactor = reactor();
     fn again(handle: twistor_reactor::Handle) {
@@ -69,7 +69,7 @@ fn a_call_that_reschedules_itself_for_ever_starves_nobody() {
     }
     again((*reactor).clone());
     let remote = reactor.remote();
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::from_millis(1), move || {
         remote.call_from_thread(|handle| handle.stop()).unwrap();
         assert!(handle.is_running());
@@ -107,7 +107,7 @@ fn fifty_reactors_run_side_by_side() {
             std::thread::spawn(move || {
                 let reactor = reactor();
                 let deferred = reactor.defer_to_thread(move || Ok(n));
-                let (handle, record) = (reactor.clone(), Record::new());
+                let (handle, record) = (reactor.handle(), Record::new());
                 let result = record.clone();
                 drop(deferred.add_callback(move |n| {
                     result.add(n);
@@ -122,7 +122,7 @@ fn fifty_reactors_run_side_by_side() {
 }
 
 #[test]
-fn a_simulation_in_which_nothing_more_can_happen_says_so() {
+fn a_simulation_that_is_stuck_ends_with_an_error() {
     // R15
     let reactor = Reactor::simulated(7);
     assert!(
@@ -131,7 +131,7 @@ fn a_simulation_in_which_nothing_more_can_happen_says_so() {
 }
 
 #[test]
-fn a_slow_callback_is_told_with_the_place_that_scheduled_it() {
+fn a_slow_callback_is_logged_with_its_place() {
     keep_log();
     let reactor = Reactor::builder().slow_callback(Duration::ZERO).build().unwrap();
     let line = line!() + 1;
@@ -169,7 +169,7 @@ impl EventHandler for Dawdler {
 }
 
 #[test]
-fn a_slow_handler_is_told_by_the_name_of_its_type() {
+fn a_slow_handler_is_logged_with_its_type() {
     keep_log();
     let reactor = Reactor::builder().slow_callback(Duration::ZERO).build().unwrap();
     let registration = reactor.attach(Rc::new(Dawdler)).unwrap();
@@ -181,13 +181,13 @@ fn a_slow_handler_is_told_by_the_name_of_its_type() {
 }
 
 #[test]
-fn work_for_threads_is_done_at_moments_drawn_from_the_seed() {
+fn simulated_work_runs_at_times_drawn_from_the_seed() {
     // R15
     let order = |seed| {
         let (reactor, record) = (Reactor::simulated(seed), Record::new());
         let here = std::thread::current().id();
         for n in 0..20 {
-            let (seen, handle) = (record.clone(), reactor.clone());
+            let (seen, handle) = (record.clone(), reactor.handle());
             let work = reactor.defer_to_thread(move || Ok(std::thread::current().id() == here));
             drop(work.add_callback(move |same_thread| {
                 assert!(same_thread);
@@ -204,7 +204,7 @@ fn work_for_threads_is_done_at_moments_drawn_from_the_seed() {
     assert_ne!(order(1), order(2));
 }
 
-/// Counts what had run when it was called.
+/// A handler that records how many calls had run when it was called.
 struct Witness {
     ran: Rc<Cell<usize>>,
     saw: Rc<Cell<Option<usize>>>,
@@ -218,14 +218,14 @@ impl EventHandler for Witness {
 }
 
 #[test]
-fn sources_have_their_share_between_thousands_of_calls_that_are_due() {
+fn sources_get_their_share_among_thousands_of_calls() {
     // R13: of timers, of calls from threads, and of tasks.
     const MANY: usize = 10_000;
     let timer: fn(&Handle, Rc<Cell<usize>>) = |handle, ran| {
         handle.call_later(Duration::ZERO, move || ran.set(ran.get() + 1));
     };
     thread_local!(static CALLED: Rc<Cell<usize>> = Rc::default());
-    // It may hold nothing of this thread's.
+    // It is `Send`, so it must not hold anything of this thread.
     let remote: fn(&Handle, Rc<Cell<usize>>) = |handle, _| {
         let count = |_: &Handle| CALLED.with(|called| called.set(called.get() + 1));
         handle.remote().call_from_thread(count).unwrap();
@@ -252,7 +252,7 @@ fn sources_have_their_share_between_thousands_of_calls_that_are_due() {
 }
 
 #[test]
-fn a_panic_in_a_call_from_a_thread_costs_that_call_alone() {
+fn a_panic_in_a_call_from_a_thread_ends_only_that_call() {
     // R13
     keep_log();
     let reactor = reactor();
@@ -266,7 +266,7 @@ fn a_panic_in_a_call_from_a_thread_costs_that_call_alone() {
 }
 
 #[test]
-fn the_longest_callback_is_the_longest() {
+fn stats_report_the_longest_callback() {
     let reactor = Reactor::builder().slow_callback(Duration::MAX).build().unwrap();
     let mut longest = Duration::ZERO;
     for _ in 0..100 {

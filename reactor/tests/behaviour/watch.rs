@@ -1,4 +1,4 @@
-//! Sources with closures, and readiness as Deferreds.
+//! R14: sources with closures, and readiness as Deferreds.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -20,8 +20,8 @@ fn turn(reactor: &Reactor) {
 }
 
 #[test]
-fn a_callback_that_has_not_drained_its_source_is_called_again_next_turn() {
-    // R6: edge-triggered below, but nobody has to know.
+fn an_undrained_source_is_called_again_in_the_next_turn() {
+    // R6: the selector is edge-triggered, but the callback need not know that.
     let reactor = reactor();
     let record = Record::new();
     let seen = record.clone();
@@ -94,7 +94,7 @@ fn a_source_that_fails_is_logged_and_closed() {
 }
 
 #[test]
-fn a_watch_can_be_removed_from_outside_and_from_inside_its_callback() {
+fn a_watch_can_be_removed_inside_its_callback_or_outside() {
     // R5
     let reactor = reactor();
     let drops = Drops::default();
@@ -126,7 +126,7 @@ fn a_watch_can_be_removed_from_outside_and_from_inside_its_callback() {
 }
 
 #[test]
-fn readable_and_writable_fire_once_and_give_the_descriptor_back() {
+fn readable_and_writable_fire_once_with_the_descriptor() {
     // R14
     let reactor = reactor();
     let (here, mut there) = UnixStream::pair().unwrap();
@@ -202,7 +202,7 @@ fn a_descriptor_is_watched_for_both_directions_at_once() {
 }
 
 #[test]
-fn a_plain_file_is_read_to_its_end_a_piece_a_turn() {
+fn a_plain_file_is_read_to_its_end_in_pieces() {
     // R14.1
     let reactor = reactor();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs");
@@ -232,7 +232,7 @@ fn a_plain_file_is_read_to_its_end_a_piece_a_turn() {
 }
 
 #[test]
-fn waits_and_watches_left_at_the_end_free_their_descriptors_for_the_next_run() {
+fn waits_left_at_the_end_free_their_descriptors() {
     // R4
     let reactor = reactor();
     let (here, _there) = UnixStream::pair().unwrap();
@@ -244,7 +244,7 @@ fn waits_and_watches_left_at_the_end_free_their_descriptors_for_the_next_run() {
             seen.add(result.unwrap_err().is::<Abandoned>());
             Ok(())
         }));
-        let handle = reactor.clone();
+        let handle = reactor.handle();
         reactor.call_when_running(move || handle.stop());
         reactor.run().unwrap();
         assert_eq!(record.take(), [true]);

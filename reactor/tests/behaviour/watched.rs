@@ -1,4 +1,4 @@
-//! R19: what a reactor waits for.
+//! R19: the list of everything that a reactor waits for.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -34,7 +34,7 @@ fn watched_lists_what_the_reactor_waits_for() {
 
     let watched = reactor.watched();
     let kinds: Vec<WatchedKind> = watched.iter().map(|watched| watched.kind).collect();
-    // Work for threads is a timer besides, in a simulation.
+    // In a simulation, work for threads also has a timer.
     let (source_kind, timer, task_kind, job_kind) =
         (WatchedKind::Source, WatchedKind::Timer, WatchedKind::Task, WatchedKind::Job);
     assert_eq!(kinds, [source_kind, timer, timer, timer, task_kind, job_kind]);
@@ -58,7 +58,7 @@ fn watched_lists_what_the_reactor_waits_for() {
 }
 
 #[test]
-fn a_delayed_calls_canceller_takes_the_call_back() {
+fn a_delayed_calls_canceller_cancels_the_call() {
     // T3.1
     keep_log();
     let (reactor, record) = (Reactor::simulated(0), Record::new());
@@ -76,7 +76,7 @@ fn a_delayed_calls_canceller_takes_the_call_back() {
     assert!(!call.active() && matches!(deferred.try_result(), Ok(Ok(0))));
     assert_eq!(record.take(), [true]);
 
-    // The call has run before: cancelling changes nothing but the Deferred.
+    // The call has already run, so cancelling affects only the Deferred.
     let call = reactor.call_later(S, || ());
     let (deferred, trigger) = Deferred::<u32>::with_canceller(call.canceller());
     reactor.turn(None).unwrap();

@@ -16,7 +16,7 @@ use crate::support::reactor;
 
 const LONG: Duration = Duration::from_secs(30);
 
-/// A reactor with a watcher, and the queue of its host.
+/// Creates a reactor with a watcher, and the event queue of its host.
 fn watched() -> (Reactor, Receiver<()>) {
     let (queue, events) = channel();
     let reactor = Reactor::builder().host_hook(move || _ = queue.send(())).watcher(true).build().unwrap();
@@ -24,8 +24,8 @@ fn watched() -> (Reactor, Receiver<()>) {
 }
 
 #[test]
-fn a_sleeping_host_hears_of_every_ready_source() {
-    // R11.1: two threads wait for one another at every step.
+fn a_sleeping_host_learns_of_every_ready_source() {
+    // R11.1: two threads wait for each other at every step.
     const ROUNDS: u32 = 500;
     let (reactor, events) = watched();
     let (here, mut there) = UnixStream::pair().unwrap();
@@ -51,7 +51,7 @@ fn a_sleeping_host_hears_of_every_ready_source() {
     let (mut turns, mut calls) = (1, 0);
     while reactor.turn(Some(Duration::ZERO)).unwrap() {
         if reactor.next_deadline().is_none() {
-            events.recv_timeout(LONG).expect("the host hears of the source");
+            events.recv_timeout(LONG).expect("the host was not notified of the source");
             calls += 1;
         }
         turns += 1;
@@ -85,7 +85,7 @@ fn a_source_that_becomes_ready_in_a_turn_is_reported_after_it() {
     };
     reactor.add_source(source, Interest::READABLE, read).unwrap();
     let there = Rc::new(there);
-    // The thread is at another place each time.
+    // The watcher thread is at a different point each time.
     for round in 0..200 {
         let peer = there.clone();
         reactor.call_later(Duration::ZERO, move || (&*peer).write_all(b"x").unwrap());
@@ -118,7 +118,7 @@ fn a_watcher_without_a_hook_is_an_error() {
 }
 
 #[test]
-fn a_handle_says_whether_a_turn_is_under_way() {
+fn a_handle_reports_whether_a_turn_is_under_way() {
     // R11.4
     let reactor = reactor();
     let seen: Rc<Cell<Option<bool>>> = Rc::default();

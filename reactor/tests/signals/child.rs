@@ -1,4 +1,4 @@
-//! The programs that get the signals. Each says what it does on its standard output.
+//! The programs that receive the signals. Each of them reports its events on its standard output.
 
 use std::cell::Cell;
 use std::io::Read;
@@ -10,7 +10,7 @@ use twistor_deferred::Deferred;
 use twistor_reactor::{Phase, Reactor, SignalCallback, signal};
 
 pub(crate) fn main(program: &str) {
-    // Whatever goes wrong, no child outlives its test for long.
+    // If a test fails, its child must not live on for long.
     std::thread::spawn(|| {
         std::thread::park_timeout(Duration::from_secs(30));
         std::process::exit(99);
@@ -41,7 +41,7 @@ fn ready(reactor: &Reactor) {
 fn orderly() {
     let reactor = Reactor::new().unwrap();
     ready(&reactor);
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.on_shutdown(Phase::Before, move || {
         let (deferred, trigger) = Deferred::<()>::new();
         handle.call_later(Duration::from_millis(1), move || trigger.callback(()));
@@ -67,7 +67,7 @@ fn stuck_trigger() {
 fn patient() {
     let reactor = Reactor::new().unwrap();
     ready(&reactor);
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.on_shutdown(Phase::Before, move || {
         let (deferred, trigger) = Deferred::<()>::new();
         let mut trigger = Some(trigger);
@@ -98,7 +98,7 @@ fn twice() {
         reactor.run().unwrap();
         println!("returned {run}");
     }
-    // Nobody handles signals now.
+    // No handler is installed now.
     loop {
         std::thread::park();
     }
@@ -134,7 +134,7 @@ fn callbacks() {
         .on_signal(signal::SIGUSR1, move || assert!(!std::mem::replace(&mut panics, true), "once is enough"))
         .unwrap();
     reactor.on_signal(signal::SIGUSR1, || println!("usr1 last")).unwrap();
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     let hup = reactor.on_signal(signal::SIGHUP, || println!("hup")).unwrap();
     let (mut hup, mut panicking) = (Some(hup), Some(panicking));
     let mut count = 0;
@@ -160,7 +160,7 @@ fn callbacks() {
     println!("returned");
     reactor.on_signal(signal::SIGUSR1, || println!("usr1 again")).unwrap();
     reactor.call_when_running(|| println!("ready"));
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.on_signal(signal::SIGUSR2, move || handle.stop()).unwrap();
     reactor.run().unwrap();
 }
@@ -168,7 +168,7 @@ fn callbacks() {
 fn removed() {
     let reactor = Reactor::builder().signals(false).build().unwrap();
     let one = reactor.on_signal(signal::SIGHUP, || println!("one")).unwrap();
-    let (other, handle) = (Rc::new(Cell::new(None)), reactor.clone());
+    let (other, handle) = (Rc::new(Cell::new(None)), reactor.handle());
     let last = other.clone();
     other.set(Some(
         reactor
@@ -195,7 +195,7 @@ fn often() {
         })
         .unwrap();
     other.set(Some(reactor.on_signal(signal::SIGUSR1, || println!("removed")).unwrap()));
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.on_signal(signal::SIGHUP, move || handle.stop()).unwrap();
     ready(&reactor);
     reactor.run().unwrap();
@@ -209,7 +209,7 @@ fn background() {
     reactor.run().unwrap();
 }
 
-/// Has handlers of its own for SIGUSR1 and SIGTERM, installed before the reactor's.
+/// Has its own handlers for SIGUSR1 and SIGTERM, installed before the reactor's.
 fn own_handlers() {
     let (mut receiver, sender) = UnixStream::pair().unwrap();
     for signal in [signal::SIGUSR1, signal::SIGTERM] {
@@ -225,7 +225,7 @@ fn own_handlers() {
         ready(&reactor);
         reactor.run().unwrap();
         println!("returned");
-        // Each signal during the run, and two after it.
+        // Each signal is sent once during the run, and twice after it.
         (0..4).for_each(|_| own());
     }
     own();

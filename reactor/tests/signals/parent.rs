@@ -1,4 +1,4 @@
-//! The tests, in sentences.
+//! The tests, which exchange lines with the child.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::process::ExitStatusExt;
@@ -8,35 +8,20 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) fn main() {
     let tests: [(&str, fn()); 14] = [
-        ("either_signal_stops_a_run_in_order", either_signal_stops_a_run_in_order),
+        ("either_signal_stops_a_run_gracefully", either_signal_stops_a_run_gracefully),
         ("a_second_interrupt_ends_the_process", a_second_interrupt_ends_the_process),
-        (
-            "an_interrupt_after_a_request_to_terminate_ends_the_process",
-            an_interrupt_after_a_request_to_terminate,
-        ),
-        (
-            "a_second_request_to_terminate_leaves_the_shutdown_to_go_on",
-            a_second_request_to_terminate_leaves_the_shutdown_to_go_on,
-        ),
-        (
-            "a_second_interrupt_ends_a_process_whose_loop_hangs",
-            a_second_interrupt_ends_a_process_whose_loop_hangs,
-        ),
-        (
-            "signals_are_taken_with_each_run_and_given_back_after_it",
-            signals_are_taken_with_each_run_and_given_back,
-        ),
-        (
-            "a_reactor_in_another_thread_leaves_the_signals_alone",
-            a_reactor_in_another_thread_leaves_the_signals_alone,
-        ),
+        ("an_interrupt_after_sigterm_ends_the_process", an_interrupt_after_sigterm_ends_the_process),
+        ("a_second_sigterm_lets_the_shutdown_continue", a_second_sigterm_lets_the_shutdown_continue),
+        ("a_second_interrupt_ends_a_process_that_hangs", a_second_interrupt_ends_a_process_that_hangs),
+        ("signals_are_handled_only_during_a_run", signals_are_handled_only_during_a_run),
+        ("a_reactor_in_another_thread_handles_no_signals", a_reactor_in_another_thread_handles_no_signals),
         ("hosts_keep_their_signals", hosts_keep_their_signals),
         ("callbacks_run_in_order_until_they_are_removed", callbacks_run_in_order_until_they_are_removed),
-        ("a_signal_whose_last_callback_is_removed_is_given_back", a_signal_is_given_back_during_a_run),
+        ("a_signal_without_callbacks_has_its_default_effect", a_signal_is_restored_during_a_run),
         ("a_callback_that_another_removes_is_not_called", a_callback_that_another_removes_is_not_called),
         ("a_signal_that_was_ignored_stays_ignored", a_signal_that_was_ignored_stays_ignored),
-        ("all_reactors_that_take_the_signals_stop", all_reactors_that_take_the_signals_stop),
-        ("a_handler_of_the_programs_own_works_after_a_run", a_handler_of_the_programs_own_works_after_a_run),
+        ("all_reactors_that_handle_the_signals_stop", all_reactors_that_handle_the_signals_stop),
+        ("the_programs_own_handler_works_after_a_run", the_programs_own_handler_works_after_a_run),
     ];
     for (name, test) in tests {
         test();
@@ -44,7 +29,7 @@ pub(crate) fn main() {
     }
 }
 
-/// Whether this program was started to ignore a signal that is sent here.
+/// Returns whether this program was started to ignore a signal that the tests send.
 fn some_are_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -62,7 +47,7 @@ struct Child {
 impl Child {
     fn start(program: &str) -> Child {
         let this = std::env::current_exe().unwrap();
-        // As nohup has it, and a script for what it runs in the background; a child inherits that.
+        // nohup ignores SIGHUP, and a script ignores signals in background programs. A child inherits that.
         let mut command = if some_are_ignored() {
             let mut command = Command::new("env");
             command.arg("--default-signal").arg(this);
@@ -107,7 +92,7 @@ impl Child {
 }
 
 // R10
-fn either_signal_stops_a_run_in_order() {
+fn either_signal_stops_a_run_gracefully() {
     for signal in [Signal::INT, Signal::TERM] {
         let mut child = Child::start("orderly");
         child.gets(signal);
@@ -126,7 +111,7 @@ fn a_second_interrupt_ends_the_process() {
 }
 
 // R7
-fn an_interrupt_after_a_request_to_terminate() {
+fn an_interrupt_after_sigterm_ends_the_process() {
     let mut child = Child::start("stuck-trigger");
     child.gets(Signal::TERM);
     child.says(&["stuck"]);
@@ -136,7 +121,7 @@ fn an_interrupt_after_a_request_to_terminate() {
 }
 
 // R7
-fn a_second_request_to_terminate_leaves_the_shutdown_to_go_on() {
+fn a_second_sigterm_lets_the_shutdown_continue() {
     let mut child = Child::start("patient");
     child.gets(Signal::TERM);
     child.says(&["waiting"]);
@@ -150,9 +135,9 @@ fn a_second_request_to_terminate_leaves_the_shutdown_to_go_on() {
 }
 
 // R7
-fn a_second_interrupt_ends_a_process_whose_loop_hangs() {
+fn a_second_interrupt_ends_a_process_that_hangs() {
     let mut child = Child::start("stuck-loop");
-    // One that comes before the one before it was delivered is lost, and nothing tells when it was delivered.
+    // A signal that arrives before the previous one is delivered is lost, and the delivery cannot be observed.
     while child.child.try_wait().unwrap().is_none() {
         child.gets(Signal::INT);
     }
@@ -160,7 +145,7 @@ fn a_second_interrupt_ends_a_process_whose_loop_hangs() {
 }
 
 // R10
-fn signals_are_taken_with_each_run_and_given_back() {
+fn signals_are_handled_only_during_a_run() {
     let mut child = Child::start("twice");
     child.gets(Signal::INT);
     child.says(&["returned 1", "ready"]);
@@ -171,7 +156,7 @@ fn signals_are_taken_with_each_run_and_given_back() {
 }
 
 // R10
-fn a_reactor_in_another_thread_leaves_the_signals_alone() {
+fn a_reactor_in_another_thread_handles_no_signals() {
     let child = Child::start("other-thread");
     child.gets(Signal::INT);
     child.killed_by(Signal::INT);
@@ -205,13 +190,13 @@ fn callbacks_run_in_order_until_they_are_removed() {
     child.says(&["int 4", "returned", "ready"]);
     child.gets(Signal::USR1);
     child.says(&["usr1 again"]);
-    // Nobody handles this one any more.
+    // Nothing handles this signal any more.
     child.gets(Signal::HUP);
     child.killed_by(Signal::HUP);
 }
 
 // R10
-fn a_signal_is_given_back_during_a_run() {
+fn a_signal_is_restored_during_a_run() {
     let mut child = Child::start("removed");
     child.gets(Signal::HUP);
     child.says(&["other", "removed"]);
@@ -219,7 +204,7 @@ fn a_signal_is_given_back_during_a_run() {
     child.killed_by(Signal::HUP);
 }
 
-// R10, R5: and however many signals come, each is told
+// R10, R5: each callback is called, even if many signals arrive.
 fn a_callback_that_another_removes_is_not_called() {
     let mut child = Child::start("often");
     for _ in 0..1000 {
@@ -235,7 +220,7 @@ fn a_signal_that_was_ignored_stays_ignored() {
     if !cfg!(target_os = "linux") {
         return;
     }
-    // As a script does with what it runs in the background.
+    // Scripts do this for programs in the background.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' INT; exec \"$0\" child background"]).arg(std::env::current_exe().unwrap());
     let mut child = Child::run(command);
@@ -250,7 +235,7 @@ fn a_signal_that_was_ignored_stays_ignored() {
 }
 
 // R10
-fn all_reactors_that_take_the_signals_stop() {
+fn all_reactors_that_handle_the_signals_stop() {
     let mut child = Child::start("two");
     child.gets(Signal::INT);
     child.says(&["returned", "returned"]);
@@ -258,7 +243,7 @@ fn all_reactors_that_take_the_signals_stop() {
 }
 
 // R10.1, R10.2
-fn a_handler_of_the_programs_own_works_after_a_run() {
+fn the_programs_own_handler_works_after_a_run() {
     if !cfg!(target_os = "linux") {
         return;
     }
@@ -276,7 +261,7 @@ fn a_handler_of_the_programs_own_works_after_a_run() {
             child.says(&["ready"]);
         }
     }
-    // The program has no handler for this one.
+    // The program has no handler for this signal.
     child.gets(Signal::INT);
     child.killed_by(Signal::INT);
 }
