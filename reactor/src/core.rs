@@ -118,7 +118,7 @@ impl Core {
         self.meter.turns.count();
         let goes_on = !self.lifecycle.has_work() || self.lifecycle.step(self);
         if !goes_on {
-            // The run was stopped on request, so what it leaves unfinished is not an error.
+            // The run was stopped on request, so unfinished work is not an error.
             ending(|| self.end_run());
         }
         Ok(goes_on)

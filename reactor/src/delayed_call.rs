@@ -168,7 +168,7 @@ impl TimerQueue {
     pub(crate) fn call_later(self: &Rc<TimerQueue>, delay: Duration, call: ScheduledCall) -> DelayedCall {
         let deadline = self.time.now().saturating_add(nanos(delay));
         let host = self.host_waits_until();
-        // In a statement of its own, so that the borrow has ended: dropping a refused call runs the user's code.
+        // A separate statement ends the borrow: dropping a refused call runs the user's code.
         let inserted = self.timers.borrow_mut().insert(deadline, call);
         let Ok(id) = inserted else {
             log::error!("dropped a delayed call: the timer queue is full");

@@ -61,7 +61,7 @@ impl Handle {
         }
     }
 
-    /// Returns the time of day. A simulated reactor has a clock of its own, which starts in 1970 and advances with
+    /// Returns the time of day. A simulated reactor has a separate clock, which starts in 1970 and advances with
     /// [`now`](Handle::now). After the reactor is gone, this is the system's time.
     ///
     /// ```

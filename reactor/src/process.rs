@@ -255,7 +255,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// `NotFound` if the process has ended; `InvalidInput` if there is no signal of this number.
+    /// `NotFound` if the process has ended; `InvalidInput` if no signal has this number.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         self.send(Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?)
     }

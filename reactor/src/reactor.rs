@@ -202,11 +202,11 @@ impl Reactor {
         }
     }
 
-    /// Takes one turn: waits until a source is ready or a timer is due, at most for `max_wait`, and runs what is
-    /// ready. Twisted: `iterate`.
+    /// Takes one turn: waits until a source is ready or a timer is due, at most for `max_wait`, and runs
+    /// everything that is ready. Twisted: `iterate`.
     ///
-    /// `None` waits without a limit, and zero does not wait. A signal may end the wait early. For hosts that have a
-    /// loop of their own, and for tests.
+    /// `None` waits without a limit, and zero does not wait. A signal may end the wait early. For hosts with another
+    /// loop, and for tests.
     ///
     /// The first turn starts the reactor. After [`stop`](Handle::stop), further turns carry out the shutdown. The
     /// last one returns false and leaves nothing of the run; the next turn would start a new one.

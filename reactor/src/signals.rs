@@ -40,7 +40,7 @@ impl Builder {
     /// [`on_signal`](Handle::on_signal) callback.
     ///
     /// [`run`](crate::Reactor::run) handles the two signals only until it returns. Then they have their previous
-    /// effect: they end the process, unless the program has a handler of its own. [Turns](crate::Reactor::turn) do
+    /// effect: they end the process, unless the program has its own handler. [Turns](crate::Reactor::turn) do
     /// not handle signals: they stay with the host.
     ///
     /// Signals belong to the process, so by default only the main thread's reactor handles them. If several

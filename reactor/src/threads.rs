@@ -177,7 +177,7 @@ impl Threads {
     pub(crate) fn join(&self) {
         for place in self.pool.join(self.grace) {
             log::warn!(
-                "left behind a job that still runs {:?} after the end of the run: it was started at {place}",
+                "left a job running that did not finish within {:?} of the end of the run: it was started at {place}",
                 self.grace
             );
         }

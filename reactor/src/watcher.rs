@@ -1,6 +1,6 @@
 //! A thread that watches the selector for a host that cannot.
 //!
-//! The thread waits on a selector of its own, in which the reactor's selector is the only source, so it takes no
+//! The thread waits on a separate selector, in which the reactor's selector is the only source, so it takes no
 //! events from the reactor. It watches only between turns: the end of each turn arms it, and it calls the hook at
 //! most once before the next turn.
 

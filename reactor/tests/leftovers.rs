@@ -1,5 +1,4 @@
-//! Nothing is left of a reactor, counted in the operating system. So this is a program of its own, with a single
-//! test.
+//! Nothing is left of a reactor, counted in the operating system. So this test has a program to itself.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]

@@ -209,7 +209,7 @@ fn background() {
     reactor.run().unwrap();
 }
 
-/// Has its own handlers for SIGUSR1 and SIGTERM, installed before the reactor's.
+/// Installs handlers for SIGUSR1 and SIGTERM before the reactor's.
 fn own_handlers() {
     let (mut receiver, sender) = UnixStream::pair().unwrap();
     for signal in [signal::SIGUSR1, signal::SIGTERM] {
