@@ -14,6 +14,7 @@ use crate::lifecycle::Lifecycle;
 use crate::mailbox::Mailbox;
 use crate::memory::pop_front;
 use crate::ready::Progress;
+use crate::recorder::{CallbackKind, Recorder};
 use crate::remote::{RemoteCall, RemoteShared};
 use crate::sources::Sources;
 use crate::stats::Meter;
@@ -104,8 +105,12 @@ impl Core {
     }
 
     fn run_turn(&self, max_wait: Option<Duration>) -> Result<bool, RunError> {
+        self.recorder().turn_began(self.meter.turns.get() + 1);
         self.start();
-        if let Err(error) = self.wait(max_wait) {
+        self.recorder().wait_began();
+        let waited = self.wait(max_wait);
+        self.recorder().wait_ended(self);
+        if let Err(error) = waited {
             self.lifecycle.give_up();
             self.end_run();
             return Err(RunError::Wait(error));
@@ -117,6 +122,7 @@ impl Core {
         self.run_tasks();
         self.meter.turns.count();
         let goes_on = !self.lifecycle.has_work() || self.lifecycle.step(self);
+        self.recorder().turn_ended();
         if !goes_on {
             // The run was stopped on request, so unfinished work is not an error.
             ending(|| self.end_run());
@@ -222,7 +228,10 @@ impl Core {
             let Some((token, handler, ready)) = self.sources.borrow_mut().claim() else { continue };
             self.meter.events.count();
             let call = handler.clone();
-            match self.guarded(|| handler.call_site(), || call.ready(ready)) {
+            self.recorder().began(CallbackKind::Source, token.number(), || handler.call_site());
+            let called = self.guarded(|| handler.call_site(), || call.ready(ready));
+            self.recorder().ended();
+            match called {
                 Some(Progress::Drained) => {}
                 Some(Progress::More) => self.sources.borrow_mut().wake(token, ready),
                 None => {
@@ -231,6 +240,11 @@ impl Core {
                 }
             }
         }
+    }
+
+    #[inline]
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.timers.recorder
     }
 
     /// Returns how much work a source may do now.
@@ -248,7 +262,9 @@ impl Core {
         for _ in 0..snapshot {
             let Some(call) = pop_front(&mut self.incoming.borrow_mut()) else { break };
             self.meter.remote_calls.count();
+            self.recorder().began(CallbackKind::RemoteCall, 0, || call.place.into());
             self.call(call.place, || (call.run)(&self.handle));
+            self.recorder().ended();
         }
     }
 
@@ -261,7 +277,9 @@ impl Core {
         for _ in 0..CALLS_A_TURN {
             let Some(call) = self.timers.pop_due(now, mark) else { break };
             self.meter.timers.count();
+            self.recorder().timer_began(&call);
             self.call(call.place(), || call.run());
+            self.recorder().ended();
             if self.meter.timers.get() % CALLS_A_MERGE == 0 {
                 merge_freed_memory();
             }
@@ -288,7 +306,13 @@ impl Core {
         let started = self.meter.start();
         let result = guarded(f);
         self.meter.stop(started, &call_site);
-        result.map_err(|message| log_panic(call_site(), message)).ok()
+        result.map_err(|message| self.log_panic(call_site(), &message)).ok()
+    }
+
+    #[cold]
+    fn log_panic(&self, call_site: CallSite, message: &str) {
+        self.recorder().panicked(message);
+        log::error!("{call_site} panicked: {message}");
     }
 
     /// Drops a value of the user's: its destructor, too, may panic.
@@ -338,8 +362,14 @@ impl Core {
             {
                 return self.threads.join();
             }
-            tasks.into_iter().for_each(|task| self.discard(task.place, task.run));
-            timers.into_iter().for_each(|call| self.discard(call.place(), call));
+            for task in tasks {
+                self.recorder().task_ended(task.number());
+                self.discard(task.place, task.run);
+            }
+            for call in timers {
+                self.recorder().timer_dropped(&call);
+                self.discard(call.place(), call);
+            }
             sources.into_iter().for_each(|source| self.discard(source.handler.call_site(), source.handler));
             work.into_iter().for_each(|work| self.discard(work.place, work.run));
             jobs.into_iter().for_each(|job| self.discard(job.place, job));
@@ -367,11 +397,6 @@ impl Core {
         self.lifecycle.give_up();
         if has_started { ending(clear) } else { clear() }
     }
-}
-
-#[cold]
-fn log_panic(call_site: CallSite, message: String) {
-    log::error!("{call_site} panicked: {message}");
 }
 
 /// Marks a turn as under way while it lives.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use twistor_deferred::Trigger;
 
 use crate::ScheduledCall;
+use crate::recorder::{Recorder, TimerNumber};
 use crate::time::{Time, nanos};
 use crate::timers::{TimerId, Timers};
 
@@ -43,12 +44,13 @@ impl std::error::Error for NotPending {}
 pub struct DelayedCall {
     queue: Weak<TimerQueue>,
     id: TimerId,
+    number: TimerNumber,
 }
 
 impl DelayedCall {
     /// Creates a call on a clock that is gone.
     pub(crate) fn dead() -> DelayedCall {
-        DelayedCall { queue: Weak::new(), id: TimerId::NONE }
+        DelayedCall { queue: Weak::new(), id: TimerId::NONE, number: TimerNumber::default() }
     }
 
     /// Cancels the call. Its callback is dropped before this returns.
@@ -58,8 +60,10 @@ impl DelayedCall {
     /// [`NotPending`] if the call has run, is running, or was cancelled.
     pub fn cancel(&self) -> Result<(), NotPending> {
         let queue = self.queue.upgrade().ok_or(NotPending)?;
-        let call = queue.timers.borrow_mut().remove(self.id);
-        call.map(drop).ok_or(NotPending)
+        let call = queue.timers.borrow_mut().remove(self.id).ok_or(NotPending)?;
+        queue.recorder.timer_cancelled(self.number);
+        drop(call);
+        Ok(())
     }
 
     /// Reschedules the call to run `delay` from now.
@@ -70,7 +74,7 @@ impl DelayedCall {
     pub fn reset(&self, delay: Duration) -> Result<(), NotPending> {
         let queue = self.queue.upgrade().ok_or(NotPending)?;
         let deadline = queue.time.now().saturating_add(nanos(delay));
-        queue.reschedule(self.id, deadline, delay.is_zero())
+        queue.reschedule(self, deadline, delay.is_zero())
     }
 
     /// Postpones the call by `delay`, counted from its deadline.
@@ -81,7 +85,7 @@ impl DelayedCall {
     pub fn delay(&self, delay: Duration) -> Result<(), NotPending> {
         let queue = self.queue.upgrade().ok_or(NotPending)?;
         let deadline = queue.timers.borrow().deadline(self.id).ok_or(NotPending)?;
-        queue.reschedule(self.id, deadline.saturating_add(nanos(delay)), false)
+        queue.reschedule(self, deadline.saturating_add(nanos(delay)), false)
     }
 
     /// Returns a canceller for a [`Deferred`](twistor_deferred::Deferred) that waits for this call: it cancels the
@@ -149,6 +153,7 @@ pub(crate) struct TimerQueue {
     /// A call without a delay was scheduled since the last timers ran, so the next turn is not put off to make a
     /// batch.
     pub(crate) at_once: Cell<bool>,
+    pub(crate) recorder: Recorder,
 }
 
 /// The deadline until which a host sleeps, if there is one.
@@ -162,12 +167,14 @@ impl TimerQueue {
             hook: OnceCell::new(),
             in_turn: Cell::new(false),
             at_once: Cell::new(false),
+            recorder: Recorder::default(),
         })
     }
 
-    pub(crate) fn call_later(self: &Rc<TimerQueue>, delay: Duration, call: ScheduledCall) -> DelayedCall {
+    pub(crate) fn call_later(self: &Rc<TimerQueue>, delay: Duration, mut call: ScheduledCall) -> DelayedCall {
         let deadline = self.time.now().saturating_add(nanos(delay));
         let host = self.host_waits_until();
+        let number = self.recorder.timer_set(&mut call, deadline);
         // A separate statement ends the borrow: dropping a refused call runs the user's code.
         let inserted = self.timers.borrow_mut().insert(deadline, call);
         let Ok(id) = inserted else {
@@ -175,14 +182,15 @@ impl TimerQueue {
             return DelayedCall::dead();
         };
         self.scheduled(deadline, delay.is_zero(), host);
-        DelayedCall { queue: Rc::downgrade(self), id }
+        DelayedCall { queue: Rc::downgrade(self), id, number }
     }
 
-    fn reschedule(&self, id: TimerId, deadline: u64, at_once: bool) -> Result<(), NotPending> {
+    fn reschedule(&self, call: &DelayedCall, deadline: u64, at_once: bool) -> Result<(), NotPending> {
         let host = self.host_waits_until();
-        if !self.timers.borrow_mut().reschedule(id, deadline) {
+        if !self.timers.borrow_mut().reschedule(call.id, deadline) {
             return Err(NotPending);
         }
+        self.recorder.timer_moved(call.number, deadline);
         self.scheduled(deadline, at_once, host);
         Ok(())
     }

@@ -318,6 +318,7 @@ impl Handle {
 
     pub(crate) fn finish_job(&self, id: u64) {
         if let Some(core) = self.core() {
+            core.recorder().job_done(id + 1);
             core.threads.finish(id);
         }
     }
@@ -359,6 +360,46 @@ impl Handle {
         let core = self.core().ok_or_else(|| io::Error::other(ReactorGone))?;
         let token = insert(&core, handler)?;
         Ok(Registration::new(self.core.clone(), token))
+    }
+
+    /// Adds a mark to the recording that is going on: a line of text among its events. Without a
+    /// recording, or without the cargo feature `trace`, it does nothing, and `text` is not called.
+    ///
+    /// ```
+    /// # use twistor_reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// reactor.mark(|| "the second half begins".to_owned());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn mark(&self, text: impl FnOnce() -> String) {
+        if let Some(core) = self.recorded_core() {
+            core.recorder().mark(text);
+        }
+    }
+
+    /// The core, if a recording may be going on.
+    #[inline]
+    fn recorded_core(&self) -> Option<Rc<Core>> {
+        if cfg!(feature = "trace") { self.core() } else { None }
+    }
+
+    /// Records an event of a connection. For the crates of this library.
+    #[cfg(feature = "trace")]
+    #[doc(hidden)]
+    pub fn record_connection(&self, number: u64, event: impl FnOnce() -> crate::trace::ConnectionEvent) {
+        if let Some(core) = self.core() {
+            core.recorder().connection(number, event);
+        }
+    }
+
+    /// Records an event of a simulated network. For the crates of this library.
+    #[cfg(feature = "trace")]
+    #[doc(hidden)]
+    pub fn record_network(&self, text: impl FnOnce() -> String) {
+        if let Some(core) = self.core() {
+            core.recorder().network(text);
+        }
     }
 
     /// Returns counts of the reactor's work so far.

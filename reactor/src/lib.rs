@@ -78,6 +78,7 @@ mod reactor;
 #[cfg(unix)]
 mod readable;
 mod ready;
+mod recorder;
 mod registration;
 mod remote;
 mod remote_result;
@@ -93,6 +94,8 @@ mod tasks;
 mod threads;
 mod time;
 mod timers;
+#[cfg(feature = "trace")]
+pub mod trace;
 mod watch;
 mod watched;
 #[cfg(unix)]

@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use twistor_deferred::{Deferred, Outcome, maybe_deferred_at, succeed};
 
 use crate::core::Core;
+use crate::recorder::CallbackKind;
 
 /// The phase in which a startup or shutdown trigger runs. Triggers of one phase run in the order in which they were
 /// added.
@@ -281,7 +282,10 @@ impl Lifecycle {
 
     fn run_next(&self, core: &Core, event: Event, phase: Phase) -> Option<Deferred<()>> {
         let call = self.triggers(event).borrow_mut().pop(phase)?;
-        core.call(call.place, call.run).or_else(|| Some(succeed(())))
+        core.recorder().began(CallbackKind::Phase, 0, || call.place.into());
+        let outcome = core.call(call.place, call.run);
+        core.recorder().ended();
+        outcome.or_else(|| Some(succeed(())))
     }
 
     /// Drops all triggers without running them.

@@ -80,6 +80,9 @@ use crate::{Handle, Phase};
 /// sources.
 pub struct Reactor {
     core: Rc<Core>,
+    /// Dropped after the reactor has closed, so that it has seen the end.
+    #[cfg(feature = "trace")]
+    recorded: Option<crate::trace::RecordedByEnvironment>,
 }
 
 impl Reactor {
@@ -448,7 +451,13 @@ impl Builder {
                 "a watcher needs a host hook: set one with `host_hook`",
             ));
         }
-        let reactor = self.build_with(Driver::Os(Os::new()?), Time::system());
+        #[cfg_attr(not(feature = "trace"), expect(unused_mut, reason = "only a recording is added"))]
+        let mut reactor = self.build_with(Driver::Os(Os::new()?), Time::system());
+        #[cfg(feature = "trace")]
+        if let Some(folder) = crate::trace::RecordedByEnvironment::folder() {
+            let recording = reactor.record();
+            reactor.recorded = Some(crate::trace::RecordedByEnvironment::new(recording, folder));
+        }
         #[cfg(unix)]
         if let Some(hook) = hook {
             let selector = std::os::fd::AsFd::as_fd(reactor.core.driver.registry()?);
@@ -465,7 +474,11 @@ impl Builder {
         }
         #[cfg(all(unix, feature = "signals"))]
         core.signals.take.set(self.signals);
-        Reactor { core }
+        Reactor {
+            core,
+            #[cfg(feature = "trace")]
+            recorded: None,
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::panic::Location;
 
+use crate::recorder::TimerNumber;
+
 /// A callback and the place that scheduled it, in one allocation. A [`Clock`](crate::Clock) schedules it.
 ///
 /// Dropping it drops the callback and its captures.
-pub struct ScheduledCall(Box<dyn RunCall>);
+pub struct ScheduledCall(Box<dyn RunCall>, TimerNumber);
 
 impl ScheduledCall {
     /// Creates a call. If `call` panics, the log names the caller of this function.
@@ -17,7 +19,17 @@ impl ScheduledCall {
 
     /// Creates a call. If `call` panics, the log names `place`.
     pub fn at(place: &'static Location<'static>, call: impl FnOnce() + 'static) -> ScheduledCall {
-        ScheduledCall(Box::new(PlacedCall { place, call }))
+        ScheduledCall(Box::new(PlacedCall { place, call }), TimerNumber::default())
+    }
+
+    #[cfg(feature = "trace")]
+    pub(crate) fn number(&self) -> TimerNumber {
+        self.1
+    }
+
+    #[cfg(feature = "trace")]
+    pub(crate) fn set_number(&mut self, number: TimerNumber) {
+        self.1 = number;
     }
 
     /// Runs the callback.

@@ -35,6 +35,14 @@ impl SourceToken {
     }
 }
 
+impl SourceToken {
+    /// The number of the source, in a recording.
+    #[inline]
+    pub(crate) fn number(self) -> u64 {
+        self.generation().into()
+    }
+}
+
 impl From<SourceToken> for mio::Token {
     fn from(token: SourceToken) -> mio::Token {
         mio::Token(token.0)
@@ -92,6 +100,14 @@ impl Sources {
 
     pub(crate) fn handlers(&self) -> Vec<Rc<dyn EventHandler>> {
         self.table.values().map(|source| source.handler.clone()).collect()
+    }
+
+    /// The sources that are to be called, in order.
+    #[cfg(feature = "trace")]
+    pub(crate) fn ready_now(&self) -> Vec<(u64, Rc<dyn EventHandler>, Ready)> {
+        let tokens = self.ready.iter().filter(|token| self.contains(**token));
+        let sources = tokens.filter_map(|token| Some((token.number(), self.table.get(token.index())?)));
+        sources.map(|(number, source)| (number, source.handler.clone(), source.pending)).collect()
     }
 
     pub(crate) fn contains(&self, token: SourceToken) -> bool {

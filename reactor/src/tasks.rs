@@ -14,6 +14,7 @@ use twistor_deferred::{Deferred, Failure, Outcome, Panicked, Trigger, fail, guar
 use crate::core::Core;
 use crate::mailbox::Mailbox;
 use crate::memory::{Table, pop_front};
+use crate::recorder::CallbackKind;
 use crate::remote::RemoteShared;
 use crate::{Handle, ReactorGone};
 
@@ -91,6 +92,7 @@ impl Handle {
             let handle = self.clone();
             move |_| handle.drop_task(id)
         });
+        core.recorder().task_spawned(id.recorded(), place);
         core.tasks.insert(
             id,
             place,
@@ -104,6 +106,7 @@ impl Handle {
         let Some(core) = self.core() else { return };
         let task = core.tasks.remove(id);
         if let Some(task) = task {
+            core.recorder().task_ended(task.number());
             core.discard(task.place, task.run);
         }
     }
@@ -157,6 +160,21 @@ pub(crate) struct Tasks {
     spawned: Cell<u64>,
     /// Tasks that were woken and have not run yet.
     pub(crate) woken: RefCell<VecDeque<Arc<TaskWaker>>>,
+}
+
+impl TaskId {
+    /// The number of the task, in a recording.
+    #[inline]
+    fn recorded(self) -> u64 {
+        self.number + 1
+    }
+}
+
+impl SpawnedTask {
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.id.recorded()
+    }
 }
 
 impl Tasks {
@@ -222,12 +240,15 @@ impl Core {
         let Some((mut run, place)) = self.tasks.begin(id) else { return };
         let waker = Waker::from(ring);
         self.meter.polls.count();
+        self.recorder().began(CallbackKind::Task, id.recorded(), || place.into());
         let polled =
             self.call(place, || with_budget(RESULTS_A_POLL, || run.poll(&mut Context::from_waker(&waker))));
+        self.recorder().ended();
         let done = match polled {
             Some(Poll::Pending) => self.tasks.put_back(id, run),
             Some(Poll::Ready(())) | None => {
                 drop(self.tasks.remove(id));
+                self.recorder().task_ended(id.recorded());
                 Some(run)
             }
         };

@@ -106,6 +106,7 @@ impl Threads {
         };
         self.jobs.borrow_mut().insert(id, Job { finish, _over: OnDrop(given_up.clone()), place });
 
+        core.recorder().job_given(id + 1, place);
         let shared = self.shared.clone();
         let run = Box::new(move || {
             if !given_up.cancelled.load(Ordering::Relaxed) {

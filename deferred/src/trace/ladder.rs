@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::paint::short;
 use super::{Came, Event, Moment, Side, StageKind, What};
 
 /// Stages that a ladder keeps. Of a longer chain the earliest are forgotten.
@@ -339,15 +340,6 @@ impl Ladder {
         };
         before.cloned()
     }
-}
-
-/// A duration with three significant digits: `1.23ms`.
-pub(super) fn short(duration: Duration) -> String {
-    let nanos = duration.as_nanos();
-    let digits = nanos.checked_ilog10().unwrap_or(0);
-    let unit = 10_u128.pow(digits.saturating_sub(2));
-    let rounded = (nanos + unit / 2) / unit * unit;
-    format!("{:?}", Duration::from_nanos(u64::try_from(rounded).unwrap_or(u64::MAX)))
 }
 
 struct Quoted<'a>(Option<&'a str>);

@@ -1,6 +1,7 @@
 //! Colors and text for the pictures of this library: ladders, timelines and pages.
 
 use std::panic::Location;
+use std::time::Duration;
 
 /// The colors of one color scheme.
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +153,15 @@ fn breadth(c: char) -> f64 {
         '\0'..='\u{10ff}' => 0.7,
         _ => 1.0,
     }
+}
+
+/// A duration with three significant digits: `1.23ms`.
+pub fn short(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let digits = nanos.checked_ilog10().unwrap_or(0);
+    let unit = 10_u128.pow(digits.saturating_sub(2));
+    let rounded = (nanos + unit / 2) / unit * unit;
+    format!("{:?}", Duration::from_nanos(u64::try_from(rounded).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]

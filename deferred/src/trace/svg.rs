@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::ladder::{Ladder, LadderStage, StageResult, short};
-use super::paint::{breadth_of, cut, escape, place, style};
+use super::ladder::{Ladder, LadderStage, StageResult};
+use super::paint::{breadth_of, cut, escape, place, short, style};
 use super::{Moment, Side, StageKind};
 
 const WIDTH: i32 = 640;

@@ -14,6 +14,8 @@ mod looping_call;
 mod manual_clock;
 #[cfg(all(unix, feature = "process"))]
 mod processes;
+#[cfg(feature = "trace")]
+mod recording;
 mod remote_results;
 mod second_run;
 mod sources;

@@ -1,0 +1,27 @@
+//! The reactor's side of a recording. With the feature `trace` off, nothing in here has a size or does anything.
+
+#[cfg(not(feature = "trace"))]
+mod off;
+#[cfg(feature = "trace")]
+mod on;
+
+#[cfg(not(feature = "trace"))]
+pub(crate) use off::{Recorder, TimerNumber};
+#[cfg(feature = "trace")]
+pub(crate) use on::{Recorder, TimerNumber};
+
+/// The kinds of callbacks, in the order in which a turn runs them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum CallbackKind {
+    /// The handler of a source that is ready.
+    Source,
+    /// A call from another thread.
+    RemoteCall,
+    /// A delayed call.
+    Timer,
+    /// A poll of a task.
+    Task,
+    /// A trigger of a startup or shutdown phase.
+    Phase,
+}

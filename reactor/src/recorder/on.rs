@@ -1,0 +1,137 @@
+//! Records what the reactor does, while a recording is going on.
+
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::rc::Rc;
+
+use twistor_deferred::trace::{Observation, observe};
+
+use super::CallbackKind;
+use crate::core::Core;
+use crate::trace::{ConnectionEvent, Happening, Log};
+use crate::{CallSite, ScheduledCall};
+
+#[derive(Default)]
+pub(crate) struct Recorder {
+    recording: RefCell<Option<(Rc<Log>, Observation)>>,
+    timers: Cell<u64>,
+}
+
+/// The number of a timer in a recording.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TimerNumber(pub(crate) u64);
+
+impl Recorder {
+    /// Records in `log` from here on, and nowhere else.
+    pub(crate) fn start(&self, log: Rc<Log>) {
+        let before = self.recording.replace(Some((log.clone(), observe(log))));
+        drop(before);
+    }
+
+    /// Ends the recording in `log`, if it is going on.
+    pub(crate) fn stop(&self, log: &Rc<Log>) {
+        let is_this = self.recording.borrow().as_ref().is_some_and(|(current, _)| Rc::ptr_eq(current, log));
+        if is_this {
+            drop(self.recording.take());
+        }
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.recording.borrow().is_some()
+    }
+
+    fn add(&self, what: impl FnOnce() -> Happening) {
+        let log = self.recording.borrow().as_ref().map(|(log, _)| log.clone());
+        if let Some(log) = log {
+            log.add(what());
+        }
+    }
+
+    pub(crate) fn turn_began(&self, number: u64) {
+        self.add(|| Happening::TurnBegan { number });
+    }
+
+    pub(crate) fn wait_began(&self) {
+        self.add(|| Happening::WaitBegan);
+    }
+
+    pub(crate) fn wait_ended(&self, core: &Core) {
+        if !self.is_on() {
+            return;
+        }
+        self.add(|| Happening::WaitEnded);
+        // Nothing is borrowed while a handler says who it is.
+        let ready = core.sources.borrow().ready_now();
+        for (source, handler, ready) in ready {
+            self.add(|| Happening::Ready { source, call_site: handler.call_site(), ready });
+        }
+    }
+
+    pub(crate) fn turn_ended(&self) {
+        self.add(|| Happening::TurnEnded);
+    }
+
+    pub(crate) fn began(&self, kind: CallbackKind, number: u64, call_site: impl FnOnce() -> CallSite) {
+        self.add(|| Happening::Began { kind, number, call_site: call_site() });
+    }
+
+    pub(crate) fn timer_began(&self, call: &ScheduledCall) {
+        self.began(CallbackKind::Timer, call.number().0, || call.place().into());
+    }
+
+    pub(crate) fn ended(&self) {
+        self.add(|| Happening::Ended);
+    }
+
+    pub(crate) fn panicked(&self, message: &str) {
+        self.add(|| Happening::Panicked(message.into()));
+    }
+
+    pub(crate) fn timer_set(&self, call: &mut ScheduledCall, due: u64) -> TimerNumber {
+        let number = self.timers.get() + 1;
+        self.timers.set(number);
+        call.set_number(TimerNumber(number));
+        self.add(|| Happening::TimerSet { timer: number, due, place: call.place() });
+        TimerNumber(number)
+    }
+
+    pub(crate) fn timer_moved(&self, TimerNumber(timer): TimerNumber, due: u64) {
+        self.add(|| Happening::TimerMoved { timer, due });
+    }
+
+    pub(crate) fn timer_cancelled(&self, TimerNumber(timer): TimerNumber) {
+        self.add(|| Happening::TimerCancelled { timer });
+    }
+
+    pub(crate) fn timer_dropped(&self, call: &ScheduledCall) {
+        self.timer_cancelled(call.number());
+    }
+
+    pub(crate) fn task_spawned(&self, task: u64, place: &'static Location<'static>) {
+        self.add(|| Happening::TaskSpawned { task, place });
+    }
+
+    pub(crate) fn task_ended(&self, task: u64) {
+        self.add(|| Happening::TaskEnded { task });
+    }
+
+    pub(crate) fn job_given(&self, job: u64, place: &'static Location<'static>) {
+        self.add(|| Happening::JobGiven { job, place });
+    }
+
+    pub(crate) fn job_done(&self, job: u64) {
+        self.add(|| Happening::JobDone { job });
+    }
+
+    pub(crate) fn mark(&self, text: impl FnOnce() -> String) {
+        self.add(|| Happening::Mark(text().into()));
+    }
+
+    pub(crate) fn connection(&self, number: u64, event: impl FnOnce() -> ConnectionEvent) {
+        self.add(|| Happening::Connection { number, event: event() });
+    }
+
+    pub(crate) fn network(&self, text: impl FnOnce() -> String) {
+        self.add(|| Happening::Network(text().into()));
+    }
+}

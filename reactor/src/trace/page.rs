@@ -1,0 +1,167 @@
+//! A recording as one HTML page that plays it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use twistor_deferred::trace::paint::{escape, place};
+use twistor_deferred::trace::{Event, Ladder, Side, What};
+
+use super::json::string;
+use super::runs::label;
+use super::{CallbackKind, ConnectionEvent, Entry, Happening, Recording};
+
+/// Events and ladders on a page, the last ones: so that a browser opens it at once.
+const EVENTS: usize = 20_000;
+const LADDERS: usize = 200;
+
+const HTML: &str = include_str!("page/page.html");
+const STYLE: &str = include_str!("page/page.css");
+const SCRIPT: &str = include_str!("page/page.js");
+
+impl Recording {
+    /// Writes the recording as one HTML page that plays it: step by step, turn by turn or with a slider. It shows the
+    /// events, the phase of the turn, the ready sources, the timer queue, tasks, connections and ladders at each moment.
+    ///
+    /// The page opens from a file and needs no network. Of a long recording it has the last 20,000 events.
+    pub fn page(&self, title: &str) -> String {
+        let entries = self.entries();
+        let skipped = entries.len().saturating_sub(EVENTS);
+        let shown = &entries[skipped..];
+        let touched: BTreeSet<u64> = shown.iter().filter_map(deferred_of).collect();
+        let mut ladders = self.ladders();
+        ladders.retain(|ladder| touched.contains(&ladder.id()));
+        let rest = ladders.split_off(ladders.len().saturating_sub(LADDERS));
+        let not_drawn = ladders.len();
+        let ladders = rest;
+        let before = self.forgotten() + skipped as u64;
+        let mut note = String::new();
+        if before > 0 {
+            note = format!("<p class=\"none\">{before} events before these are not on this page.</p>\n");
+        }
+        if not_drawn > 0 {
+            // Writing to a string cannot fail.
+            let _ = writeln!(note, "<p class=\"none\">{not_drawn} Deferreds are not drawn.</p>");
+        }
+        let pictures = ladders.iter().map(|ladder| {
+            let (id, svg) = (ladder.id(), ladder.svg_with_steps());
+            format!("<div class=\"ladder hidden\" data-id=\"{id}\">{svg}</div>\n")
+        });
+        let pictures: String = pictures.collect();
+        let first = shown.first().map_or(1, |entry| entry.at.step);
+        let data = data(shown, &ladders, first);
+        let parts = [
+            ("TITLE", escape(title)),
+            ("STYLE", STYLE.to_owned()),
+            ("LADDERS", pictures),
+            ("TIMELINE", self.timeline()),
+            ("NOTE", note),
+            ("DATA", data),
+            ("SCRIPT", SCRIPT.to_owned()),
+        ];
+        fill(&parts)
+    }
+}
+
+/// The page with its parts in place. Text in a part is not looked at for other parts.
+fn fill(parts: &[(&str, String)]) -> String {
+    let mut page = String::new();
+    let mut pieces = HTML.split("{{");
+    page.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let (name, rest) = piece.split_once("}}").unwrap_or(("", piece));
+        if let Some((_, part)) = parts.iter().find(|(part, _)| *part == name) {
+            page.push_str(part);
+        }
+        page.push_str(rest);
+    }
+    page
+}
+
+fn deferred_of(entry: &Entry) -> Option<u64> {
+    match &entry.what {
+        Happening::Deferred(event) => Some(event.id),
+        _ => None,
+    }
+}
+
+fn data(entries: &[Entry], ladders: &[Ladder], first: u64) -> String {
+    let mut steps = Vec::with_capacity(entries.len());
+    let mut depth = 0_usize;
+    for entry in entries {
+        if matches!(entry.what, Happening::Ended | Happening::TurnEnded) {
+            depth = depth.saturating_sub(1);
+        }
+        if matches!(entry.what, Happening::TurnBegan { .. }) {
+            depth = 0;
+        }
+        let (time, text) = (entry.at.time.as_nanos(), string(&entry.to_string()));
+        let (code, payload) = payload(&entry.what);
+        steps.push(format!("[{time},{depth},\"{code}\",{text}{payload}]"));
+        if matches!(entry.what, Happening::TurnBegan { .. } | Happening::Began { .. }) {
+            depth += 1;
+        }
+    }
+    let names = ladders.iter().filter_map(|ladder| Some((ladder.id(), ladder.name()?)));
+    let names = names.map(|(id, name)| format!("\"{id}\":{}", string(&format!("#{id} {name}"))));
+    let names: Vec<String> = names.collect();
+    format!("{{\"first\":{first},\"ladders\":{{{}}},\"steps\":[{}]}}", names.join(","), steps.join(",\n"))
+}
+
+/// What a page needs to know of an event, beside its text.
+fn payload(what: &Happening) -> (&'static str, String) {
+    match what {
+        Happening::TurnBegan { number } => ("T", format!(",{number}")),
+        Happening::WaitBegan => ("W", String::new()),
+        Happening::WaitEnded => ("w", String::new()),
+        Happening::Ready { source, call_site, .. } => {
+            ("R", format!(",{source},{}", string(&label(call_site))))
+        }
+        Happening::Began { kind, number, .. } => {
+            let kind = match kind {
+                CallbackKind::Source => 0,
+                CallbackKind::RemoteCall => 1,
+                CallbackKind::Timer => 2,
+                CallbackKind::Task => 3,
+                CallbackKind::Phase => 4,
+            };
+            ("B", format!(",{kind},{number}"))
+        }
+        Happening::Ended => ("E", String::new()),
+        Happening::Panicked(_) => ("P", String::new()),
+        Happening::TimerSet { timer, due, place: at } => {
+            ("S", format!(",{timer},{due},{}", string(&place(at))))
+        }
+        Happening::TimerMoved { timer, due } => ("M", format!(",{timer},{due}")),
+        Happening::TimerCancelled { timer } => ("C", format!(",{timer}")),
+        Happening::TaskSpawned { task, place: at } => ("K", format!(",{task},{}", string(&place(at)))),
+        Happening::TaskEnded { task } => ("k", format!(",{task}")),
+        Happening::JobGiven { job, place: at } => ("J", format!(",{job},{}", string(&place(at)))),
+        Happening::JobDone { job } => ("j", format!(",{job}")),
+        Happening::Connection { number, event } => {
+            let peer = match event {
+                ConnectionEvent::Made { peer } => string(peer),
+                ConnectionEvent::Lost(_) => "null".to_owned(),
+                _ => "\"\"".to_owned(),
+            };
+            ("N", format!(",{number},{peer}"))
+        }
+        Happening::Network(_) => ("n", String::new()),
+        Happening::Deferred(Event { id, what }) => {
+            let side = match what {
+                What::Fired(came) | What::Left { came, .. } => word(came.side),
+                What::Entered { side, .. } => word(*side),
+                _ => "",
+            };
+            ("D", format!(",{id},\"{side}\""))
+        }
+        Happening::Mark(_) => ("X", String::new()),
+        Happening::TurnEnded => ("t", String::new()),
+    }
+}
+
+fn word(side: Side) -> &'static str {
+    match side {
+        Side::Value => "value",
+        Side::Failure => "failure",
+    }
+}

@@ -1,0 +1,176 @@
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const steps = data.steps, first = data.first;
+const byId = id => document.getElementById(id);
+const [TIME, DEPTH, CODE, TEXT, A, B, C] = [0, 1, 2, 3, 4, 5, 6];
+
+function time(nanos) {
+  const units = [[1e9, "s"], [1e6, "ms"], [1e3, "µs"]];
+  for (const [unit, name] of units) if (Math.abs(nanos) >= unit) return +(nanos / unit).toPrecision(4) + name;
+  return nanos + "ns";
+}
+
+// The state of the loop after some of the steps.
+function begin() {
+  return { at: -1, turn: 0, phase: "", running: [], ready: [], timers: new Map(), tasks: new Map(), jobs: new Map(),
+    connections: new Map(), deferreds: new Map(), touched: null };
+}
+const phases = ["sources", "calls", "timers", "tasks", "phases"];
+function apply(s, step) {
+  const [, , code, text, a, b, c] = step;
+  switch (code) {
+    case "T": s.turn = a; s.phase = ""; s.ready = []; s.running = []; break;
+    case "W": s.phase = "wait"; break;
+    case "w": s.phase = ""; break;
+    case "R": s.ready.push({ source: a, text: b }); break;
+    case "B":
+      s.phase = phases[a]; s.running.push(text);
+      if (a === 0) s.ready = s.ready.filter(source => source.source !== b);
+      if (a === 2) s.timers.delete(b);
+      break;
+    case "E": s.running.pop(); break;
+    case "S": s.timers.set(a, { due: b, place: c }); break;
+    case "M": if (s.timers.has(a)) s.timers.get(a).due = b; break;
+    case "C": s.timers.delete(a); break;
+    case "K": s.tasks.set(a, b); break;
+    case "k": s.tasks.delete(a); break;
+    case "J": s.jobs.set(a, b); break;
+    case "j": s.jobs.delete(a); break;
+    case "N": if (b === null) s.connections.delete(a); else if (b !== "") s.connections.set(a, b); break;
+    case "D": {
+      const known = s.deferreds.get(a) || { side: "" };
+      if (b) known.side = b;
+      s.deferreds.set(a, known); s.touched = a; break;
+    }
+    case "t": s.phase = ""; s.running = []; break;
+  }
+  s.at++;
+}
+let state = begin(), pinned = null;
+function moveTo(index) {
+  index = Math.max(0, Math.min(steps.length - 1, index));
+  if (index < state.at) state = begin();
+  while (state.at < index) apply(state, steps[state.at + 1]);
+  show();
+}
+
+function list(id, items) {
+  const ol = byId(id);
+  ol.replaceChildren(...(items.length ? items : ["none"]).map(item => {
+    const li = document.createElement("li");
+    li.textContent = item;
+    if (!items.length) li.className = "none";
+    return li;
+  }));
+}
+
+// The log is long: only the part around the current step is in the document.
+const AROUND = 400;
+let shown = [-1, -1];
+function showLog() {
+  const log = byId("log");
+  if (state.at < shown[0] + 50 && shown[0] > 0 || state.at >= shown[1] - 50 && shown[1] < steps.length || shown[0] < 0) {
+    shown = [Math.max(0, state.at - AROUND), Math.min(steps.length, state.at + AROUND)];
+    log.replaceChildren(...steps.slice(...shown).map((step, offset) => {
+      const li = document.createElement("li");
+      li.style.paddingLeft = step[DEPTH] * 2 + 3 + "ch";
+      li.textContent = step[TEXT];
+      li.dataset.index = shown[0] + offset;
+      if (step[CODE] === "T") li.classList.add("turn");
+      if (step[CODE] === "P" || /panicked|failure: /.test(step[TEXT])) li.classList.add("bad");
+      return li;
+    }));
+  }
+  for (const li of log.children) {
+    const index = +li.dataset.index;
+    li.classList.toggle("later", index > state.at);
+    li.classList.toggle("now", index === state.at);
+    if (index === state.at) {
+      li.setAttribute("aria-current", "step");
+      const [top, height] = [li.offsetTop - log.offsetTop, log.clientHeight];
+      if (top < log.scrollTop + 40 || top > log.scrollTop + height - 60) log.scrollTop = top - height / 2;
+    } else li.removeAttribute("aria-current");
+  }
+}
+
+function showLadders() {
+  const known = [...state.deferreds.keys()];
+  const wanted = pinned !== null && state.deferreds.has(pinned) ? pinned : state.touched;
+  const chips = byId("chips");
+  const all = known.slice(-40).map(id => {
+    const button = document.createElement("button"), ladder = data.ladders[id];
+    button.textContent = ladder ? ladder : "#" + id;
+    if (state.deferreds.get(id).side) button.className = state.deferreds.get(id).side;
+    button.setAttribute("aria-pressed", id === wanted);
+    button.onclick = () => { pinned = pinned === id ? null : id; show(); };
+    return button;
+  });
+  chips.replaceChildren(...all);
+  const step = first + state.at;
+  for (const box of document.querySelectorAll(".ladder")) {
+    const on = +box.dataset.id === wanted;
+    box.classList.toggle("hidden", !on);
+    if (!on) continue;
+    for (const part of box.querySelectorAll("[data-at],[data-until]")) {
+      const { at, until } = part.dataset;
+      part.classList.toggle("future", (at !== undefined && +at > step) || (until !== undefined && +until <= step));
+    }
+  }
+  byId("no-ladder").classList.toggle("hidden", wanted !== null);
+}
+
+function show() {
+  const step = steps[state.at], now = step[TIME];
+  byId("slider").value = state.at;
+  byId("where").textContent = `turn ${state.turn}, step ${state.at + 1} of ${steps.length}, at ${time(now)}`;
+  for (const li of byId("loop").children) li.classList.toggle("on", li.dataset.phase === state.phase);
+  byId("running").textContent = state.running.length ? "running " + state.running[state.running.length - 1]
+    : state.phase === "wait" ? "waiting until a source is ready or a timer is due" : step[TEXT];
+  const due = [...state.timers].sort((x, y) => x[1].due - y[1].due || x[0] - y[0]);
+  list("ready", state.ready.map(source => `source ${source.source}: ${source.text}`));
+  list("timers", due.map(([id, timer]) => {
+    const left = timer.due - now;
+    return `${left > 0 ? "in " + time(left) : "due"}: timer ${id}, ${timer.place}`;
+  }));
+  list("tasks", [...state.tasks].map(([id, place]) => `task ${id}, ${place}`)
+    .concat([...state.jobs].map(([id, place]) => `job ${id} on a thread, ${place}`)));
+  list("connections", [...state.connections].map(([id, peer]) => `connection ${id}, ${peer}`));
+  showLog();
+  showLadders();
+  for (const bar of document.querySelectorAll(".tw-timeline [data-at]"))
+    bar.classList.toggle("ahead", +bar.dataset.at > first + state.at);
+  document.body.dataset.step = state.at + 1;
+}
+
+function turn(direction) {
+  let at = state.at + direction;
+  while (at > 0 && at < steps.length - 1 && steps[at][CODE] !== "T") at += direction;
+  moveTo(at);
+}
+let timer = null;
+function play() {
+  if (timer) { clearInterval(timer); timer = null; byId("play").textContent = "Play"; return; }
+  if (state.at >= steps.length - 1) moveTo(0);
+  byId("play").textContent = "Pause";
+  timer = setInterval(() => state.at >= steps.length - 1 ? play() : moveTo(state.at + 1), 250);
+}
+
+byId("slider").max = steps.length - 1;
+byId("slider").oninput = event => moveTo(+event.target.value);
+byId("turn-back").onclick = () => turn(-1);
+byId("back").onclick = () => moveTo(state.at - 1);
+byId("forward").onclick = () => moveTo(state.at + 1);
+byId("turn-forward").onclick = () => turn(1);
+byId("play").onclick = play;
+byId("log").onclick = event => { const li = event.target.closest("li"); if (li) moveTo(+li.dataset.index); };
+document.onkeydown = event => {
+  if (event.target.tagName === "INPUT" && event.key.startsWith("Arrow")) return;
+  const keys = { ArrowRight: () => moveTo(state.at + 1), ArrowLeft: () => moveTo(state.at - 1),
+    ArrowDown: () => turn(1), ArrowUp: () => turn(-1), Home: () => moveTo(0), End: () => moveTo(steps.length - 1) };
+  if (keys[event.key]) { keys[event.key](); event.preventDefault(); }
+};
+const asked = /step=(\d+)/.exec(location.hash);
+if (steps.length) {
+  moveTo(asked ? +asked[1] - 1 : 0);
+  document.body.dataset.played = "yes";
+} else byId("where").textContent = "nothing was recorded";

@@ -1,0 +1,185 @@
+//! The recording: the last events, in a ring.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use twistor_deferred::trace::{self, Event, Ladder, Ladders, Moment, Observer, What};
+
+use super::{Entry, Happening};
+use crate::Handle;
+use crate::delayed_call::TimerQueue;
+
+/// Events that a recording keeps, unless it is told otherwise.
+const EVENTS: usize = 100_000;
+
+/// A recording of what a reactor does, made by [`Handle::record`]. Dropping it ends the recording.
+///
+/// It keeps the last 100,000 events, and forgets those before: see [`keep`](Recording::keep). Clone it to keep it in two
+/// places; the recording ends with the last clone.
+#[derive(Clone)]
+pub struct Recording(Rc<Running>);
+
+struct Running {
+    log: Rc<Log>,
+    queue: Weak<TimerQueue>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.upgrade() {
+            queue.recorder.stop(&self.log);
+        }
+    }
+}
+
+impl Handle {
+    /// Starts to record what the reactor does: turns and waits, callbacks, timers, tasks, calls from threads, connections,
+    /// and what happens to the Deferreds of this thread. With the cargo feature `trace`; see [`trace`](crate::trace).
+    ///
+    /// A reactor has one recording at a time. The one before gets no more events.
+    ///
+    /// Recording looks at the clock for each event, so a recorded program is slower. On a simulated reactor callbacks take
+    /// no time, and the same seed gives the same recording, byte for byte.
+    pub fn record(&self) -> Recording {
+        let Some(core) = self.core() else {
+            return Recording(Rc::new(Running { log: Log::new(Weak::new(), 0), queue: Weak::new() }));
+        };
+        let queue = Rc::downgrade(&core.timers);
+        let log = Log::new(queue.clone(), core.timers.time.now());
+        core.timers.recorder.start(log.clone());
+        Recording(Rc::new(Running { log, queue }))
+    }
+}
+
+impl Recording {
+    /// Sets how many events are kept, the last ones. Default: 100,000.
+    pub fn keep(self, events: usize) -> Recording {
+        self.0.log.most.set(events.max(1));
+        self.0.log.trim();
+        self
+    }
+
+    /// Ends the recording. Its views stay.
+    pub fn stop(&self) {
+        if let Some(queue) = self.0.queue.upgrade() {
+            queue.recorder.stop(&self.0.log);
+        }
+    }
+
+    /// Returns the events that are kept, in order.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.0.log.entries.borrow().iter().cloned().collect()
+    }
+
+    /// How many events came before those that are kept.
+    pub fn forgotten(&self) -> u64 {
+        self.0.log.next.get() - 1 - self.0.log.entries.borrow().len() as u64
+    }
+
+    /// Builds the ladders of the Deferreds in this recording, in the order in which they were made.
+    pub fn ladders(&self) -> Vec<Ladder> {
+        let mut ladders = Ladders::default();
+        for entry in self.0.log.entries.borrow().iter() {
+            if let Happening::Deferred(event) = &entry.what {
+                ladders.apply(event, entry.at);
+            }
+        }
+        ladders.into_vec()
+    }
+}
+
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recording")
+            .field("events", &self.0.log.entries.borrow().len())
+            .field("forgotten", &self.forgotten())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The ring of events. No user code runs while it is borrowed.
+pub(crate) struct Log {
+    entries: RefCell<VecDeque<Entry>>,
+    most: Cell<usize>,
+    /// The number of the next event.
+    next: Cell<u64>,
+    queue: Weak<TimerQueue>,
+    /// When the recording began, by the reactor's clock.
+    start: u64,
+    /// The time of the last event.
+    last: Cell<u64>,
+    /// The first number that a Deferred of this recording may have, less one: another run in this thread counts on.
+    deferreds: u64,
+}
+
+impl Log {
+    fn new(queue: Weak<TimerQueue>, start: u64) -> Rc<Log> {
+        Rc::new(Log {
+            entries: RefCell::default(),
+            most: Cell::new(EVENTS),
+            next: Cell::new(1),
+            queue,
+            start,
+            last: Cell::new(0),
+            deferreds: trace::next_id() - 1,
+        })
+    }
+
+    fn now(&self) -> Moment {
+        if let Some(queue) = self.queue.upgrade() {
+            self.last.set(queue.time.now().saturating_sub(self.start));
+        }
+        Moment { time: Duration::from_nanos(self.last.get()), step: self.next.get() }
+    }
+
+    pub(crate) fn add(&self, what: Happening) {
+        let what = match what {
+            Happening::TimerSet { timer, due, place } => {
+                Happening::TimerSet { timer, due: due.saturating_sub(self.start), place }
+            }
+            Happening::TimerMoved { timer, due } => {
+                Happening::TimerMoved { timer, due: due.saturating_sub(self.start) }
+            }
+            what => what,
+        };
+        self.push(self.now(), what);
+    }
+
+    fn push(&self, at: Moment, what: Happening) {
+        self.next.set(at.step + 1);
+        self.entries.borrow_mut().push_back(Entry { at, what });
+        self.trim();
+    }
+
+    fn trim(&self) {
+        let mut entries = self.entries.borrow_mut();
+        while entries.len() > self.most.get() {
+            entries.pop_front();
+        }
+    }
+
+    /// The number in this recording of a Deferred; `None` for one that was made before.
+    fn number(&self, id: u64) -> Option<u64> {
+        id.checked_sub(self.deferreds).filter(|number| *number > 0)
+    }
+}
+
+impl Observer for Log {
+    fn observe(&self, event: &Event) -> Moment {
+        let at = self.now();
+        let Some(id) = self.number(event.id) else { return at };
+        let what = match &event.what {
+            What::Waits { stage, on } => What::Waits { stage: *stage, on: self.number(*on).unwrap_or(0) },
+            What::Gathers { members, count } => {
+                let members = members.iter().map(|member| self.number(*member).unwrap_or(0)).collect();
+                What::Gathers { members, count: *count }
+            }
+            what => what.clone(),
+        };
+        self.push(at, Happening::Deferred(Event { id, what }));
+        at
+    }
+}

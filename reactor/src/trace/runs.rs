@@ -1,0 +1,151 @@
+//! The turns and callbacks of a recording.
+
+use std::time::Duration;
+
+use twistor_deferred::trace::Moment;
+use twistor_deferred::trace::paint::{file_name, place};
+
+use super::{CallbackKind, Entry, Happening};
+use crate::CallSite;
+
+/// A callback that takes less than this blocks no other.
+const NOTICEABLE: Duration = Duration::from_millis(1);
+/// A wait that is shorter than this found work at hand.
+const NO_WAIT: Duration = Duration::from_micros(100);
+
+/// One turn, as far as it is recorded.
+#[derive(Debug)]
+pub(super) struct TurnRun {
+    pub(super) number: u64,
+    pub(super) began: Moment,
+    pub(super) ended: Moment,
+    /// When the wait began and ended.
+    pub(super) wait: Option<(Moment, Moment)>,
+    /// Sources that were ready after the wait.
+    pub(super) ready: usize,
+    pub(super) callbacks: Vec<CallbackRun>,
+}
+
+/// One callback.
+#[derive(Debug)]
+pub(super) struct CallbackRun {
+    pub(super) kind: CallbackKind,
+    pub(super) number: u64,
+    pub(super) call_site: CallSite,
+    pub(super) began: Moment,
+    pub(super) ended: Moment,
+    pub(super) panicked: bool,
+    /// Whether others waited for its end.
+    pub(super) blocks: bool,
+}
+
+impl CallbackRun {
+    pub(super) fn took(&self) -> Duration {
+        self.ended.time.saturating_sub(self.began.time)
+    }
+}
+
+impl TurnRun {
+    fn new(number: u64, began: Moment) -> TurnRun {
+        TurnRun { number, began, ended: began, wait: None, ready: 0, callbacks: Vec::new() }
+    }
+
+    pub(super) fn waited(&self) -> Duration {
+        self.wait.map_or(Duration::ZERO, |(from, to)| to.time.saturating_sub(from.time))
+    }
+
+    fn ended(&mut self, at: Moment) {
+        self.ended = at;
+    }
+}
+
+/// The turns of a recording. A callback that has not ended lasts until the last event.
+pub(super) fn turns(entries: &[Entry]) -> Vec<TurnRun> {
+    let mut turns: Vec<TurnRun> = Vec::new();
+    let Some(last) = entries.last().map(|entry| entry.at) else { return turns };
+    let mut open = false;
+    for entry in entries {
+        if let Happening::TurnBegan { number } = entry.what {
+            turns.push(TurnRun::new(number, entry.at));
+            continue;
+        }
+        let Some(turn) = turns.last_mut() else { continue };
+        match &entry.what {
+            Happening::WaitBegan => turn.wait = Some((entry.at, last)),
+            Happening::WaitEnded => {
+                if let Some(wait) = &mut turn.wait {
+                    wait.1 = entry.at;
+                }
+            }
+            Happening::Ready { .. } => turn.ready += 1,
+            Happening::Began { kind, number, call_site } => {
+                open = true;
+                turn.callbacks.push(CallbackRun {
+                    kind: *kind,
+                    number: *number,
+                    call_site: *call_site,
+                    began: entry.at,
+                    ended: last,
+                    panicked: false,
+                    blocks: false,
+                });
+            }
+            Happening::Ended => {
+                open = false;
+                if let Some(callback) = turn.callbacks.last_mut() {
+                    callback.ended = entry.at;
+                }
+            }
+            Happening::Panicked(_) if open => {
+                if let Some(callback) = turn.callbacks.last_mut() {
+                    callback.panicked = true;
+                }
+            }
+            _ => {}
+        }
+        turn.ended(entry.at);
+    }
+    mark_blocking(&mut turns);
+    turns
+}
+
+/// A callback blocks others if it takes long and the next one begins without a wait.
+fn mark_blocking(turns: &mut [TurnRun]) {
+    let mut next_is_at_hand = false;
+    for turn in turns.iter_mut().rev() {
+        for callback in turn.callbacks.iter_mut().rev() {
+            callback.blocks = next_is_at_hand && callback.took() >= NOTICEABLE;
+            next_is_at_hand = true;
+        }
+        if turn.waited() >= NO_WAIT {
+            next_is_at_hand = false;
+        }
+    }
+}
+
+/// A name for a callback that fits below a bar.
+pub(super) fn label(call_site: &CallSite) -> String {
+    match call_site {
+        CallSite::AddedAt(at) => place(at),
+        CallSite::Handler(name) => type_name(name),
+    }
+}
+
+/// A type's name without its modules and its parameters, or the file and line of a closure.
+fn type_name(name: &str) -> String {
+    let outer = name.split('<').next().unwrap_or(name);
+    let short = outer.rsplit("::").find(|part| !part.starts_with('{')).unwrap_or(outer);
+    file_name(short).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::type_name;
+
+    #[test]
+    fn types_are_named_without_modules_and_parameters() {
+        assert_eq!(type_name("twistor_net::endpoint::Listener<my::Echo, (u8, u16)>"), "Listener");
+        assert_eq!(type_name("my::program::main::{{closure}}"), "main");
+        assert_eq!(type_name("Echo"), "Echo");
+    }
+}

@@ -1,0 +1,225 @@
+//! Recordings of a reactor, and their views. Statement R20.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_deferred::{Deferred, gather_results};
+use twistor_reactor::trace::{CallbackKind, Entry, Happening, Recording};
+use twistor_reactor::{AddTimeout, EventHandler, Phase, Progress, Reactor, Ready, defer_later};
+
+/// A source without a descriptor.
+struct Bell;
+
+impl EventHandler for Bell {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        Progress::Drained
+    }
+}
+
+/// A program with something of each kind in it.
+fn busy(reactor: &Reactor) -> Recording {
+    let recording = reactor.record();
+    reactor.on_startup(Phase::Before, || ());
+    let bell = reactor.attach(Rc::new(Bell)).unwrap();
+    let waker = bell.waker();
+    let moved = reactor.call_later(Duration::from_millis(1), move || waker.wake(Ready::READABLE));
+    moved.delay(Duration::from_millis(1)).unwrap();
+    let cancelled = reactor.call_later(Duration::from_secs(1), || ());
+    reactor.call_later(Duration::from_millis(3), move || cancelled.cancel().unwrap());
+    reactor.call_later(Duration::from_millis(4), || panic!("out of cheese"));
+    reactor.remote().call_from_thread(|reactor| reactor.mark(|| "a call has arrived".to_owned())).unwrap();
+    let job = reactor.defer_to_thread(|| Ok(6));
+    let handle = reactor.handle();
+    let task = reactor.spawn(async move {
+        handle.sleep(Duration::from_millis(5)).await?;
+        job.await
+    });
+    let (never, _trigger) = Deferred::<u64>::new();
+    let late = never.named("never").add_timeout(Duration::from_millis(8), reactor).add_errback(|_| Ok(7));
+    let handle = reactor.handle();
+    let page = defer_later(reactor, Duration::from_millis(6), || Ok("forty-two"))
+        .named("page")
+        .shown()
+        .add_callback(|text| Ok(text.parse::<u64>()?))
+        .named("parse")
+        .add_errback(move |_| defer_later(&handle, Duration::from_millis(2), || Ok(42)))
+        .named("ask again")
+        .shown();
+    reactor.run_until(gather_results([task, page, late]).named("all")).unwrap();
+    drop(bell);
+    recording
+}
+
+fn has(recording: &Recording, wanted: impl Fn(&Entry) -> bool) -> bool {
+    recording.entries().iter().any(wanted)
+}
+
+// R20.1
+#[test]
+fn a_recording_has_each_kind_of_event() {
+    let recording = busy(&Reactor::simulated(1));
+    let kinds = [
+        CallbackKind::Source,
+        CallbackKind::RemoteCall,
+        CallbackKind::Timer,
+        CallbackKind::Task,
+        CallbackKind::Phase,
+    ];
+    for kind in kinds {
+        assert!(
+            has(&recording, |entry| matches!(entry.what, Happening::Began { kind: k, .. } if k == kind)),
+            "{kind:?}"
+        );
+    }
+    let text = recording.to_string();
+    for line in [
+        "turn 1\n",
+        "wait over",
+        "(READABLE)",
+        "timer 1 moved to 2ms",
+        "timer 2 cancelled",
+        "timer 4: the callback added at",
+        "panicked: out of cheese",
+        "mark: a call has arrived",
+        "job 1 done",
+        "task 1 ended",
+        "named \"parse\"",
+        "returned a failure: invalid digit found in string",
+        "has the value \"forty-two\"",
+        "gathers 3 members",
+        "waits for #",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in\n{text}");
+    }
+    let began = recording.entries().iter().filter(|e| matches!(e.what, Happening::Began { .. })).count();
+    let ended = recording.entries().iter().filter(|e| matches!(e.what, Happening::Ended)).count();
+    assert_eq!(began, ended);
+}
+
+// R20.2
+#[test]
+fn the_same_seed_gives_the_same_recording() {
+    let views = |seed| {
+        let recording = busy(&Reactor::simulated(seed));
+        let ladders: String = recording.ladders().iter().map(|ladder| ladder.svg()).collect();
+        (
+            recording.to_string(),
+            recording.page("busy"),
+            recording.timeline(),
+            recording.chrome_trace(),
+            ladders,
+        )
+    };
+    assert!(views(1) == views(1));
+    assert_ne!(views(1).0, views(2).0);
+}
+
+// R20.3
+#[test]
+fn a_recording_keeps_the_last_events_in_bounded_memory() {
+    let reactor = Reactor::simulated(0);
+    let recording = reactor.record().keep(50);
+    for _ in 0..100 {
+        reactor.run_until(defer_later(&reactor, Duration::from_millis(1), || ())).unwrap();
+    }
+    let entries = recording.entries();
+    assert_eq!(entries.len(), 50);
+    assert_eq!(entries[0].at.step, recording.forgotten() + 1);
+    assert!(recording.to_string().starts_with(&format!("{} events before", recording.forgotten())));
+    // Views of a recording without its beginning.
+    assert!(recording.timeline().ends_with("</svg>\n") && !recording.ladders().is_empty());
+    assert!(recording.page("the end").contains("events before these are not on this page"));
+    recording.stop();
+    reactor.run_until(defer_later(&reactor, Duration::from_millis(1), || ())).unwrap();
+    assert_eq!(recording.entries(), entries);
+    // A second one begins anew, with the numbers of its own Deferreds.
+    let second = reactor.record();
+    reactor.run_until(defer_later(&reactor, Duration::from_millis(1), || ())).unwrap();
+    assert_eq!(second.ladders()[0].id(), 1);
+    drop(reactor);
+    assert!(!second.entries().is_empty());
+}
+
+// R20.5
+#[test]
+fn the_timeline_shows_which_callback_keeps_others_waiting() {
+    let reactor = Reactor::new().unwrap();
+    let recording = reactor.record();
+    let spin = || {
+        // It holds the loop until the clock says so, on a machine of any speed.
+        let start = std::time::Instant::now();
+        while start.elapsed() < Duration::from_millis(3) {}
+    };
+    let last = defer_later(&reactor, Duration::ZERO, spin);
+    drop(last.add_callback(|()| ()));
+    reactor.run_until(defer_later(&reactor, Duration::ZERO, || ())).unwrap();
+    let svg = recording.timeline();
+    assert!(svg.contains("class=\"tw-bad\" data-at") && svg.contains("and kept others waiting"), "{svg}");
+    assert!(svg.contains("1 callback kept others waiting."), "{svg}");
+    assert!(svg.contains(">wait</text>") && svg.contains(">timers</text>"), "{svg}");
+    // Only the rows that are used.
+    assert!(!svg.contains(">calls from threads</text>"), "{svg}");
+}
+
+fn chromium() -> Option<&'static str> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let found = names.into_iter().find(|name| Command::new(name).arg("--version").output().is_ok());
+    if found.is_none() {
+        println!("skipped: there is no Chromium to open the page in");
+    }
+    found
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let folder = std::env::temp_dir().join(format!("twistor-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Folder(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+// R20.6
+#[test]
+fn the_page_plays_in_a_browser_without_a_network() {
+    let recording = busy(&Reactor::simulated(1));
+    let folder = Folder::new("page");
+    recording.write_views(&folder.0, "a busy <program>").unwrap();
+    for file in ["page.html", "timeline.svg", "recording.txt", "chrome.json", "ladder-1.svg"] {
+        assert!(folder.0.join(file).exists(), "{file}");
+    }
+    let page = std::fs::read_to_string(folder.0.join("page.html")).unwrap();
+    assert!(page.contains("<title>a busy &lt;program&gt;</title>"));
+    for outside in ["src=\"http", "href=\"http", "url(", "@import", "fetch("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    let Some(chromium) = chromium() else { return };
+    // In the middle, where a timer waits and a Deferred has been made.
+    let step =
+        1 + recording.entries().iter().position(|e| matches!(e.what, Happening::TaskSpawned { .. })).unwrap();
+    let output = Command::new(chromium)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--virtual-time-budget=2000"])
+        .arg(format!("--user-data-dir={}", folder.0.join("profile").display()))
+        .arg("--dump-dom")
+        .arg(format!("file://{}#step={step}", folder.0.join("page.html").display()))
+        .output()
+        .unwrap();
+    let dom = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || dom.is_empty() {
+        println!("skipped: Chromium does not run here: {}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    assert!(dom.contains("data-played=\"yes\""), "{dom}");
+    assert!(dom.contains(&format!("data-step=\"{step}\"")));
+    assert!(dom.contains("<li>in 1s: timer 2, recording.rs:"), "{dom}");
+    assert!(dom.contains("<li>task 1, recording.rs:"), "{dom}");
+}
