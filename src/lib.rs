@@ -40,6 +40,7 @@
 //! Off by default:
 //!
 //! - `idna`: URLs whose host names have letters outside ASCII.
+//! - `pty`: child processes that have a terminal; `pass-descriptors`: child processes that inherit descriptors.
 //! - `trace`: draws the path of a result as text and as a picture, and lists Deferreds that have not fired.
 
 pub use twistor_deferred as deferred;

@@ -45,9 +45,10 @@
 //!
 //! # Features
 //!
-//! All are on by default: `precise-timers` (timers accurate to tens of microseconds on Linux, instead of a
+//! On by default: `precise-timers` (timers accurate to tens of microseconds on Linux, instead of a
 //! millisecond), `process` (child processes), `signals` (Ctrl-C and SIGTERM stop a run; callbacks for signals) and
-//! `simulation` ([`Reactor::simulated`]).
+//! `simulation` ([`Reactor::simulated`]). Off by default: `pty` (child processes that have a terminal) and
+//! `pass-descriptors` (child processes that inherit descriptors).
 
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
 

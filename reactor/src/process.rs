@@ -1,11 +1,15 @@
 //! Child processes: their pipes, and how they end.
 
 mod builder;
+#[cfg(feature = "pass-descriptors")]
+mod descriptors;
 mod exit;
 mod input;
 mod orphans;
 mod output;
 mod state;
+#[cfg(feature = "pty")]
+mod terminal;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,9 +17,10 @@ use std::io;
 use std::process::{Child, ExitStatus, Output};
 use std::rc::{Rc, Weak};
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use twistor_deferred::{Deferred, fail};
 
+use builder::ChildPipes;
 pub use builder::ProcessBuilder;
 pub use state::ExitStatusLost;
 
@@ -54,8 +59,8 @@ impl Handle {
         let core = self.core().ok_or_else(|| io::Error::other(ReactorGone))?;
         // A simulated reactor has to refuse before a process is started.
         core.driver.registry()?;
-        let (child, parts) = program.into().spawn()?;
-        Process::watch(self, child, parts)
+        let (child, pipes, parts) = program.into().spawn()?;
+        Process::watch(self, child, pipes, parts)
     }
 
     /// Runs a program to completion. The Deferred fires with its exit status and everything that it wrote to its
@@ -101,7 +106,7 @@ impl Handle {
             let process = process.clone();
             move |_| {
                 // The process may already have ended, and its children may hold the pipes.
-                let _ = process.kill();
+                let _ = process.send(process.target, Signal::KILL);
                 process.close_output();
             }
         });
@@ -133,6 +138,8 @@ impl Handle {
 #[derive(Clone)]
 pub struct Process {
     id: u32,
+    /// What is killed with it.
+    target: SignalTarget,
     state: Rc<ProcessState>,
     exit: Weak<ExitWatch>,
     stdin: Weak<StdinPipe>,
@@ -143,24 +150,45 @@ pub struct Process {
 type OnData = Box<dyn FnMut(&[u8])>;
 
 /// The options that a child was started with.
+#[derive(Default)]
 struct ChildParts {
     on_stdout: Option<OnData>,
     on_stderr: Option<OnData>,
     stdin_bytes: Option<Vec<u8>>,
+    /// Written to standard input before it is closed.
+    stdin_end: &'static [u8],
     kill_at_end: bool,
+    /// It has a process group of its own.
+    group: bool,
+}
+
+/// Where a signal goes.
+#[derive(Clone, Copy)]
+enum SignalTarget {
+    Process,
+    Group,
+}
+
+impl SignalTarget {
+    fn send(self, pid: Pid, signal: Signal) -> rustix::io::Result<()> {
+        match self {
+            SignalTarget::Process => kill_process(pid, signal),
+            SignalTarget::Group => kill_process_group(pid, signal),
+        }
+    }
 }
 
 impl Process {
     #[track_caller]
-    fn watch(handle: &Handle, mut child: Child, parts: ChildParts) -> io::Result<Process> {
+    fn watch(handle: &Handle, child: Child, pipes: ChildPipes, parts: ChildParts) -> io::Result<Process> {
         let id = child.id();
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let state = Rc::new(ProcessState::new(id));
+        let target = if parts.group { SignalTarget::Group } else { SignalTarget::Process };
         // If a later step fails, dropping this kills the process and fetches its status.
-        let exit = ExitWatch::new(child, state.clone())?;
-        let stdin = match stdin {
+        let exit = ExitWatch::new(child, target, state.clone())?;
+        let stdin = match pipes.stdin {
             Some(pipe) => {
-                let input = StdinPipe::open(handle, pipe.into(), &state)?;
+                let input = StdinPipe::open(handle, pipe, parts.stdin_end, &state)?;
                 if let Some(bytes) = parts.stdin_bytes {
                     input.write(&bytes);
                     input.close_when_written();
@@ -169,16 +197,16 @@ impl Process {
             }
             None => Weak::new(),
         };
-        let stdout = match (stdout, parts.on_stdout) {
-            (Some(pipe), Some(callback)) => OutputPipe::open(handle, pipe.into(), callback, &state)?,
+        let stdout = match (pipes.stdout, parts.on_stdout) {
+            (Some(pipe), Some(callback)) => OutputPipe::open(handle, pipe, callback, &state)?,
             _ => Weak::new(),
         };
-        let stderr = match (stderr, parts.on_stderr) {
-            (Some(pipe), Some(callback)) => OutputPipe::open(handle, pipe.into(), callback, &state)?,
+        let stderr = match (pipes.stderr, parts.on_stderr) {
+            (Some(pipe), Some(callback)) => OutputPipe::open(handle, pipe, callback, &state)?,
             _ => Weak::new(),
         };
         exit.watch(handle, parts.kill_at_end)?;
-        Ok(Process { id, state, exit: Rc::downgrade(&exit), stdin, outputs: [stdout, stderr] })
+        Ok(Process { id, target, state, exit: Rc::downgrade(&exit), stdin, outputs: [stdout, stderr] })
     }
 
     /// Returns the process id.
@@ -241,14 +269,15 @@ impl Process {
         self.outputs.iter().filter_map(Weak::upgrade).for_each(|output| output.give_up());
     }
 
-    /// Kills the process (SIGKILL). Its children continue, and may hold the pipes;
-    /// [`close_output`](Process::close_output) releases them.
+    /// Kills the process (SIGKILL). Its children continue, and may hold the pipes:
+    /// [`close_output`](Process::close_output) closes this side of them, and [`kill_group`](Process::kill_group) kills
+    /// them too.
     ///
     /// # Errors
     ///
     /// `NotFound` if the process has ended.
     pub fn kill(&self) -> io::Result<()> {
-        self.send(Signal::KILL)
+        self.send(SignalTarget::Process, Signal::KILL)
     }
 
     /// Sends a signal to the process, by number. Twisted: `signalProcess`.
@@ -257,14 +286,53 @@ impl Process {
     ///
     /// `NotFound` if the process has ended; `InvalidInput` if no signal has this number.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
-        self.send(Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?)
+        self.send(SignalTarget::Process, named(signal)?)
     }
 
-    fn send(&self, signal: Signal) -> io::Result<()> {
+    /// Kills the process and the other processes of its group (SIGKILL).
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when the process has ended, since its number may then be another group's. `InvalidInput` without a
+    /// [group of its own](ProcessBuilder::process_group).
+    pub fn kill_group(&self) -> io::Result<()> {
+        self.send(self.group()?, Signal::KILL)
+    }
+
+    /// Sends a signal to the process and the other processes of its group.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`kill_group`](Process::kill_group); `InvalidInput` when there is no such signal.
+    pub fn signal_group(&self, signal: i32) -> io::Result<()> {
+        self.send(self.group()?, named(signal)?)
+    }
+
+    /// Sets the size of the program's [terminal](ProcessBuilder::terminal). The program is notified by SIGWINCH.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when the terminal is closed; the operating system's, when there is none.
+    #[cfg(feature = "pty")]
+    pub fn resize_terminal(&self, rows: u16, columns: u16) -> io::Result<()> {
+        let terminal = self.outputs[0].upgrade().ok_or(io::ErrorKind::NotFound)?;
+        terminal.resize(terminal::TerminalSize { rows, columns })
+    }
+
+    fn group(&self) -> io::Result<SignalTarget> {
+        match self.target {
+            SignalTarget::Group => Ok(SignalTarget::Group),
+            SignalTarget::Process => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "the process has no group of its own"))
+            }
+        }
+    }
+
+    fn send(&self, target: SignalTarget, signal: Signal) -> io::Result<()> {
         // Until the status is fetched, the id cannot belong to another process.
         let sent = match self.exit.upgrade().and_then(|exit| exit.pid()) {
-            Some(pid) => Some(kill_process(pid, signal)),
-            None => self.state.signal_orphan(signal),
+            Some(pid) => Some(target.send(pid, signal)),
+            None => self.state.signal_orphan(target, signal),
         };
         Ok(sent.ok_or(io::ErrorKind::NotFound)??)
     }
@@ -304,4 +372,8 @@ impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Process").field("id", &self.id).field("status", &self.state.status()).finish()
     }
+}
+
+fn named(signal: i32) -> io::Result<Signal> {
+    Ok(Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?)
 }

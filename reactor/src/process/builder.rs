@@ -3,10 +3,17 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use mio::unix::pipe::{Receiver, Sender};
+
 use super::ChildParts;
+#[cfg(feature = "pass-descriptors")]
+use super::descriptors::Descriptors;
+#[cfg(feature = "pty")]
+use super::terminal::TerminalSize;
 
 /// A program to start with [`spawn_process`](crate::Handle::spawn_process): a [`Command`], and the treatment of its
 /// pipes.
@@ -18,6 +25,17 @@ use super::ChildParts;
 pub struct ProcessBuilder {
     command: Command,
     parts: ChildParts,
+    #[cfg(feature = "pass-descriptors")]
+    descriptors: Descriptors,
+    #[cfg(feature = "pty")]
+    terminal: Option<TerminalSize>,
+}
+
+/// This side of a child's streams.
+pub(super) struct ChildPipes {
+    pub(super) stdin: Option<Sender>,
+    pub(super) stdout: Option<Receiver>,
+    pub(super) stderr: Option<Receiver>,
 }
 
 impl ProcessBuilder {
@@ -91,8 +109,70 @@ impl ProcessBuilder {
         self
     }
 
-    pub(super) fn spawn(mut self) -> io::Result<(Child, ChildParts)> {
-        Ok((self.command.spawn()?, self.parts))
+    /// Starts the program in a process group of its own, so that [`kill_group`](crate::Process::kill_group) reaches
+    /// the processes that it starts in turn.
+    ///
+    /// [`kill_at_end`](ProcessBuilder::kill_at_end) and a cancelled
+    /// [`process_output`](crate::Handle::process_output) then kill the whole group. A Ctrl-C in this program's terminal
+    /// no longer reaches it.
+    pub fn process_group(mut self) -> ProcessBuilder {
+        self.parts.group = true;
+        self
+    }
+
+    /// Passes `descriptor` to the program, which finds it open under `number`. Twisted: `childFDs`.
+    ///
+    /// This program's copy is closed when the program has started. Numbers 0 to 2 are the standard streams, which
+    /// this overrides. [`spawn_process`](crate::Handle::spawn_process) fails with `InvalidInput` if two descriptors
+    /// have the same number.
+    #[cfg(feature = "pass-descriptors")]
+    pub fn descriptor(
+        mut self,
+        number: std::os::fd::RawFd,
+        descriptor: impl Into<std::os::fd::OwnedFd>,
+    ) -> ProcessBuilder {
+        self.descriptors.add(number, descriptor.into());
+        self
+    }
+
+    /// Connects the program's standard streams to a new terminal of `rows` and `columns`, in a session of its own.
+    /// Twisted: `usePTY`.
+    ///
+    /// [`Process::write`](crate::Process::write) types, and [`on_stdout`](ProcessBuilder::on_stdout) receives what the
+    /// terminal shows, standard error and echo included. [`Process::close_stdin`](crate::Process::close_stdin) types
+    /// the end-of-file character (Ctrl-D), which a program takes for the end at the start of a line.
+    /// [`Process::resize_terminal`](crate::Process::resize_terminal) sets another size.
+    ///
+    /// The session is also a [process group](ProcessBuilder::process_group). When the run ends, the terminal hangs up
+    /// (SIGHUP).
+    #[cfg(feature = "pty")]
+    pub fn terminal(mut self, rows: u16, columns: u16) -> ProcessBuilder {
+        self.terminal = Some(TerminalSize { rows, columns });
+        self.parts.group = true;
+        self
+    }
+
+    pub(super) fn spawn(mut self) -> io::Result<(Child, ChildPipes, ChildParts)> {
+        #[cfg(feature = "pass-descriptors")]
+        self.descriptors.pass_to(&mut self.command)?;
+        #[cfg(feature = "pty")]
+        if let Some(size) = self.terminal {
+            let (child, pipes) = super::terminal::spawn(self.command, size)?;
+            // A terminal that is not read would stop the program.
+            self.parts.on_stdout.get_or_insert_with(|| Box::new(|_| ()));
+            self.parts.stdin_end = super::terminal::END_OF_FILE;
+            return Ok((child, pipes, self.parts));
+        }
+        if self.parts.group {
+            self.command.process_group(0);
+        }
+        let mut child = self.command.spawn()?;
+        let pipes = ChildPipes {
+            stdin: child.stdin.take().map(Sender::from),
+            stdout: child.stdout.take().map(Receiver::from),
+            stderr: child.stderr.take().map(Receiver::from),
+        };
+        Ok((child, pipes, self.parts))
     }
 }
 
@@ -100,8 +180,23 @@ impl From<Command> for ProcessBuilder {
     /// Creates a builder from a command, for options that only `Command` has. A stream that the command pipes is
     /// closed immediately if the builder has no callback for it.
     fn from(command: Command) -> ProcessBuilder {
-        let parts = ChildParts { on_stdout: None, on_stderr: None, stdin_bytes: None, kill_at_end: false };
-        ProcessBuilder { command, parts }
+        ProcessBuilder {
+            command,
+            parts: ChildParts::default(),
+            #[cfg(feature = "pass-descriptors")]
+            descriptors: Descriptors::default(),
+            #[cfg(feature = "pty")]
+            terminal: None,
+        }
+    }
+}
+
+impl From<&mut Command> for ProcessBuilder {
+    /// Takes the command that a chain of [`Command`]'s methods returns. A new command for the same program is left in
+    /// its place, without arguments or other settings.
+    fn from(command: &mut Command) -> ProcessBuilder {
+        let fresh = Command::new(command.get_program());
+        std::mem::replace(command, fresh).into()
     }
 }
 

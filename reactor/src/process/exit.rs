@@ -14,8 +14,9 @@ use std::rc::Rc;
 
 use mio::Interest;
 use mio::unix::SourceFd;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 
+use super::SignalTarget;
 use super::orphans::{Orphan, wait_for_end};
 use super::state::ProcessState;
 use crate::ready::{EventHandler, Progress, Ready};
@@ -29,6 +30,8 @@ pub(super) struct ExitWatch {
     /// Becomes readable when the process has ended.
     signal: OwnedFd,
     kill_at_end: Cell<bool>,
+    /// What is killed at the end.
+    target: SignalTarget,
     /// The place that spawned the process.
     place: &'static Location<'static>,
     registration: RefCell<Option<Registration>>,
@@ -36,11 +39,15 @@ pub(super) struct ExitWatch {
 
 impl ExitWatch {
     #[track_caller]
-    pub(super) fn new(mut child: Child, state: Rc<ProcessState>) -> io::Result<Rc<ExitWatch>> {
+    pub(super) fn new(
+        mut child: Child,
+        target: SignalTarget,
+        state: Rc<ProcessState>,
+    ) -> io::Result<Rc<ExitWatch>> {
         let signal = match end_signal(&child) {
             Ok(signal) => signal,
             Err(error) => {
-                end(&mut child);
+                end(&mut child, target);
                 return Err(error);
             }
         };
@@ -50,6 +57,7 @@ impl ExitWatch {
             signal,
             // Until the setup is complete: an error on the way must not leave the process running.
             kill_at_end: Cell::new(true),
+            target,
             place: Location::caller(),
             registration: RefCell::default(),
         }))
@@ -93,7 +101,7 @@ impl Drop for ExitWatch {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         let orphan = if self.kill_at_end.get() {
-            end(&mut child);
+            end(&mut child, self.target);
             None
         } else {
             Some(Orphan::adopt(child))
@@ -103,7 +111,9 @@ impl Drop for ExitWatch {
 }
 
 /// Kills a process and fetches its status. A killed process ends soon, so this may wait.
-fn end(child: &mut Child) {
+fn end(child: &mut Child, target: SignalTarget) {
+    // While the status is not fetched, the number belongs to the process and its group.
+    let _ = target.send(Pid::from_child(child), Signal::KILL);
     if let Err(error) = child.kill().and_then(|()| child.wait()) {
         log::warn!("could not kill process {}: {error}", child.id());
     }

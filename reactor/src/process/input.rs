@@ -24,11 +24,18 @@ pub(super) struct StdinPipe {
     written: RefCell<DeferredEvent<Result<(), ErrorKind>>>,
     /// Close the pipe when all data is written.
     closing: Cell<bool>,
+    /// Written before it is closed. On a terminal, closing would end nothing.
+    end: &'static [u8],
     registration: RefCell<Option<Registration>>,
 }
 
 impl StdinPipe {
-    pub(super) fn open(handle: &Handle, pipe: Sender, state: &Rc<ProcessState>) -> io::Result<Rc<StdinPipe>> {
+    pub(super) fn open(
+        handle: &Handle,
+        pipe: Sender,
+        end: &'static [u8],
+        state: &Rc<ProcessState>,
+    ) -> io::Result<Rc<StdinPipe>> {
         pipe.set_nonblocking(true)?;
         let input = Rc::new(StdinPipe {
             pipe: RefCell::new(Some(pipe)),
@@ -36,6 +43,7 @@ impl StdinPipe {
             rest: RefCell::default(),
             written: RefCell::default(),
             closing: Cell::new(false),
+            end,
             registration: RefCell::default(),
         });
         if let Some(pipe) = &mut *input.pipe.borrow_mut() {
@@ -70,6 +78,9 @@ impl StdinPipe {
     }
 
     pub(super) fn close_when_written(&self) {
+        if !self.closing.get() {
+            self.write(self.end);
+        }
         self.closing.set(true);
         if self.rest.borrow().is_empty() {
             self.close();

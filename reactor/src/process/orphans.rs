@@ -6,7 +6,9 @@
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+
+use super::SignalTarget;
 
 /// A process that was left behind. `None` after its status was fetched; until then its id cannot belong to another
 /// process.
@@ -37,9 +39,9 @@ impl Orphan {
     }
 
     /// Sends a signal to the process. Returns `None` if its status was fetched.
-    pub(super) fn signal(&self, signal: Signal) -> Option<rustix::io::Result<()>> {
+    pub(super) fn signal(&self, target: SignalTarget, signal: Signal) -> Option<rustix::io::Result<()>> {
         let child = lock(&self.0);
-        child.as_ref().map(|child| kill_process(Pid::from_child(child), signal))
+        child.as_ref().map(|child| target.send(Pid::from_child(child), signal))
     }
 }
 

@@ -7,6 +7,7 @@ use std::rc::{Rc, Weak};
 
 use mio::Interest;
 use mio::unix::pipe::Receiver;
+use rustix::io::Errno;
 
 use super::OnData;
 use super::state::{OpenPipe, ProcessState};
@@ -74,6 +75,14 @@ impl OutputPipe {
         self.wake();
     }
 
+    #[cfg(feature = "pty")]
+    pub(super) fn resize(&self, size: super::terminal::TerminalSize) -> io::Result<()> {
+        match &*self.pipe.borrow() {
+            Some(pipe) => super::terminal::resize(pipe, size),
+            None => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
     fn wake(&self) {
         if let Some(registration) = &*self.registration.borrow() {
             registration.wake(Ready::READABLE);
@@ -121,6 +130,11 @@ impl EventHandler for OutputPipe {
                 Ok(length) => self.tell(&buffer[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Drained,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // On Linux, a terminal that no process has open any more.
+                Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
+                    self.close();
+                    return Progress::Drained;
+                }
                 Err(error) => {
                     log::warn!("could not read the output of a process: {error}");
                     self.close();

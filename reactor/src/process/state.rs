@@ -8,6 +8,7 @@ use std::rc::Rc;
 use rustix::process::Signal;
 use twistor_deferred::{Abandoned, Deferred, DeferredEvent};
 
+use super::SignalTarget;
 use super::orphans::Orphan;
 
 /// The process has ended, but its exit status is unknown: other code in this program has fetched it, or the program
@@ -93,8 +94,12 @@ impl ProcessState {
     }
 
     /// Sends a signal to a process that has outlived its run. Returns `None` if it has not, or has ended since.
-    pub(super) fn signal_orphan(&self, signal: Signal) -> Option<rustix::io::Result<()>> {
-        self.orphan.borrow().as_ref()?.signal(signal)
+    pub(super) fn signal_orphan(
+        &self,
+        target: SignalTarget,
+        signal: Signal,
+    ) -> Option<rustix::io::Result<()>> {
+        self.orphan.borrow().as_ref()?.signal(target, signal)
     }
 
     fn fire_if_ended(&self) {

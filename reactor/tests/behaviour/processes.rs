@@ -74,6 +74,14 @@ fn arguments_environment_and_directory_are_passed_on() {
 }
 
 #[test]
+fn a_chain_of_command_methods_is_a_program() {
+    // R12.8
+    let reactor = reactor();
+    let output = reactor.process_output(Command::new("sh").args(["-c", "echo $WORD"]).env("WORD", "word"));
+    assert_eq!(reactor.run_until(output).unwrap().stdout, b"word\n");
+}
+
+#[test]
 fn stdin_bytes_are_written_and_stdin_is_closed() {
     // R12
     let reactor = reactor();
@@ -434,4 +442,201 @@ fn an_endless_writer_gets_a_bounded_share_of_each_turn() {
     reactor.spawn_process(program).unwrap();
     run(&reactor);
     assert!(told.take().into_iter().all(|share| share <= 64 * 1024));
+}
+
+/// A script that starts a child, which has its output, and waits for it.
+fn family() -> ProcessBuilder {
+    script("sleep 600 & echo $!; wait").process_group()
+}
+
+/// Waits until a process, which is not a child of this one, has ended.
+fn wait_until_gone(process: u32) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // An orphan stays as a zombie if the first process of a container does not wait for it.
+    let state = || std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    while is_there(process) && !state().contains(") Z ") {
+        assert!(Instant::now() < deadline, "process {process} was not killed");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_process_is_killed_with_its_group() {
+    // R12.9
+    for end in ["kill_group", "signal_group", "run"] {
+        let reactor = reactor();
+        let (out, handle) = (Text::default(), reactor.handle());
+        let mut adder = out.adder();
+        let program = family().kill_at_end().on_stdout(move |data| {
+            adder(data);
+            if end == "run" {
+                handle.stop();
+            }
+        });
+        let process = reactor.spawn_process(program).unwrap();
+        let ended = process.ended();
+        if end == "run" {
+            run(&reactor);
+            drop(
+                ended.add_errback(|failure| failure.trap::<Abandoned>().map(|_| ExitStatusExt::from_raw(0))),
+            );
+        } else {
+            while out.0.borrow().is_empty() {
+                reactor.turn(None).unwrap();
+            }
+            match end {
+                "kill_group" => process.kill_group(),
+                _ => process.signal_group(Signal::KILL.as_raw()),
+            }
+            .unwrap();
+            // The child held the output, so it has ended too.
+            let status = reactor.run_until(ended).unwrap();
+            assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
+            assert_eq!(process.kill_group().unwrap_err().kind(), ErrorKind::NotFound);
+        }
+        wait_until_gone(out.take().trim().parse().unwrap());
+    }
+}
+
+#[test]
+fn cancelling_the_output_kills_the_group() {
+    // R12.9. `sleep` holds the pipe's writing end as long as it lives, so the reader sees the end of it.
+    let reactor = reactor();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "sleep 600 >&0 & kill -STOP $$"]).stdin(writer);
+    let output = reactor.process_output(ProcessBuilder::from(command).process_group());
+    output.cancel();
+    assert!(reactor.run_until(output).unwrap_err().is::<Cancelled>());
+    assert_eq!(std::io::Read::read(&mut reader, &mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_process_without_a_group_of_its_own_has_none_to_kill() {
+    // R12.9
+    let reactor = reactor();
+    let process = reactor.spawn_process(ProcessBuilder::new("cat").piped_stdin().kill_at_end()).unwrap();
+    for error in [process.kill_group(), process.signal_group(Signal::KILL.as_raw())] {
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}
+
+#[cfg(feature = "pass-descriptors")]
+mod descriptors {
+    use std::io::{Read, Write, pipe};
+
+    use super::*;
+
+    #[test]
+    fn a_process_finds_descriptors_under_their_numbers() {
+        // R12.10. Low numbers are in use in this process, and high ones are not.
+        let reactor = reactor();
+        for (input, output) in [(3, 4), (4, 3), (8, 9), (200, 201)] {
+            let (reader, mut writer) = pipe().unwrap();
+            let (mut answer, answer_writer) = pipe().unwrap();
+            writer.write_all(b"a line\n").unwrap();
+            // The shell's redirections take one digit; `/dev/fd` takes any.
+            let program = script("cat /dev/fd/$0 >/dev/fd/$1")
+                .args([input.to_string(), output.to_string()])
+                .descriptor(input, reader)
+                .descriptor(output, answer_writer);
+            drop(writer);
+            let process = reactor.spawn_process(program).unwrap();
+            assert!(reactor.run_until(process.ended()).unwrap().success());
+            // The end is seen, so this process keeps no copy.
+            let mut text = String::new();
+            answer.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "a line\n");
+        }
+    }
+
+    #[test]
+    fn a_program_not_found_is_reported_whatever_the_number() {
+        // R12.10. `Command` takes the lowest free numbers for the pipe through which a child reports.
+        let reactor = reactor();
+        for number in 3..40 {
+            let (mut reader, writer) = pipe().unwrap();
+            let program = ProcessBuilder::new("/nowhere/no-such-program").descriptor(number, writer);
+            assert_eq!(reactor.spawn_process(program).unwrap_err().kind(), ErrorKind::NotFound);
+            assert_eq!(reader.read(&mut [0; 8]).unwrap(), 0, "nothing is written to descriptor {number}");
+        }
+    }
+
+    #[test]
+    fn two_descriptors_of_one_number_are_refused() {
+        // R12.10
+        let reactor = reactor();
+        let (reader, writer) = pipe().unwrap();
+        let program = ProcessBuilder::new("true").descriptor(5, reader).descriptor(5, writer);
+        assert_eq!(reactor.spawn_process(program).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+}
+
+#[cfg(feature = "pty")]
+mod terminals {
+    use super::*;
+
+    #[test]
+    fn a_program_has_a_terminal_that_controls_it() {
+        // R12.11. Ctrl-C reaches the program through its controlling terminal.
+        let reactor = reactor();
+        let (out, slot) = (Text::default(), Rc::new(RefCell::new(None::<Process>)));
+        let (mut adder, own) = (out.adder(), slot.clone());
+        let program =
+            script("trap 'echo interrupted; exit 7' INT; stty size; echo ready; while :; do read line; done")
+                .terminal(30, 120)
+                .on_stdout(move |data| {
+                    adder(data);
+                    if data.windows(5).any(|text| text == b"ready") {
+                        own.take().unwrap().write(b"\x03");
+                    }
+                });
+        let process = reactor.spawn_process(program).unwrap();
+        slot.replace(Some(process.clone()));
+        assert_eq!(reactor.run_until(process.ended()).unwrap().code(), Some(7));
+        let text = out.take();
+        assert!(text.starts_with("30 120\r\nready\r\n") && text.contains("interrupted"), "{text:?}");
+    }
+
+    #[test]
+    fn bytes_for_a_terminal_end_with_an_end_of_file() {
+        // R12.11
+        let reactor = reactor();
+        let program = script("test -t 0 && test -t 1 && test -t 2 && tr a-z A-Z");
+        let program = program.terminal(24, 80).stdin_bytes("hello\n");
+        let output = reactor.run_until(reactor.process_output(program)).unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("hello\r\n") && text.contains("HELLO\r\n"), "echo and output: {text:?}");
+    }
+
+    #[test]
+    fn a_resized_terminal_notifies_its_program() {
+        // R12.11
+        let reactor = reactor();
+        let (out, slot) = (Text::default(), Rc::new(RefCell::new(None::<Process>)));
+        let (mut adder, own) = (out.adder(), slot.clone());
+        let program = script("trap 'stty size; exit 0' WINCH; echo; while :; do read line; done")
+            .terminal(24, 80)
+            .on_stdout(move |data| {
+                adder(data);
+                if let Some(process) = own.take() {
+                    process.resize_terminal(50, 100).unwrap();
+                }
+            });
+        let process = reactor.spawn_process(program).unwrap();
+        slot.replace(Some(process.clone()));
+        assert!(reactor.run_until(process.ended()).unwrap().success());
+        assert_eq!(out.take(), "\r\n50 100\r\n");
+        assert_eq!(process.resize_terminal(24, 80).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_end_of_a_run_hangs_the_terminal_up() {
+        // R12.11
+        let reactor = reactor();
+        let process = reactor.spawn_process(ProcessBuilder::new("cat").terminal(24, 80)).unwrap();
+        drop(reactor);
+        wait_until_gone(process.id());
+    }
 }
