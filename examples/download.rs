@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use twistor::net::http::Request;
+use twistor::http::Request;
 use twistor::prelude::*;
 
 /// Downloads a file, or the rest of it.

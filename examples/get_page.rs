@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use twistor::net::http::Proxy;
+use twistor::http::Proxy;
 use twistor::net::tls::ClientTls;
 use twistor::prelude::*;
 

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor::net::http::server::{Request, Site, Tree};
+use twistor::http::server::{Request, Site, Tree};
 use twistor::prelude::*;
 
 struct Service {

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use twistor::net::http::server::{Files, Request, Site, StatusError, Tree};
-use twistor::net::http::{Method, StatusCode};
+use twistor::http::server::{Files, Request, Site, StatusError, Tree};
+use twistor::http::{Method, StatusCode};
 use twistor::prelude::*;
 
 /// Answers `/slow?ms=N` after N milliseconds. A client that leaves earlier cancels the Deferred.

@@ -1,11 +1,12 @@
 //! Twisted's core in Rust: one thread, one reactor on mio, typed Deferreds that the reactor fires
 //! directly, a network layer, and HTTP on top.
 //!
-//! This crate re-exports three crates and contains nothing else. Each of them works without those listed after it:
+//! This crate re-exports four crates and contains nothing else. Each of them works without those listed after it:
 //!
 //! - [`deferred`]: results that have not arrived yet. No I/O, no clock, no loop.
 //! - [`reactor`]: the loop: timers, readiness, threads, processes, signals, tasks. Depends on `deferred`.
-//! - [`net`]: transports, protocols, endpoints, HTTP. Depends on both.
+//! - [`net`]: transports, protocols, endpoints, TLS. Depends on both.
+//! - `http`: HTTP/1.1, client and server. Depends on all three.
 //!
 //! [`prelude`] contains the names that most programs use.
 //!
@@ -24,7 +25,7 @@
 //! ```
 //!
 //! The numbered promises of each crate: [of Deferreds](deferred::behaviour), [of the reactor](reactor::behaviour),
-//! [of the net](net::behaviour).
+//! [of the net](net::behaviour), and of HTTP (`http::behaviour`).
 //!
 //! # Features
 //!
@@ -44,6 +45,8 @@
 //! - `trace`: draws the path of a result as text and as a picture, and lists Deferreds that have not fired.
 
 pub use twistor_deferred as deferred;
+#[cfg(feature = "http")]
+pub use twistor_http as http;
 pub use twistor_net as net;
 pub use twistor_reactor as reactor;
 
@@ -54,9 +57,9 @@ pub mod prelude {
         Failure, Outcome, Trigger, execute, fail, gather_results, join, log_to_stderr, maybe_deferred, race,
         succeed,
     };
-    pub use twistor_net::framing::Lines;
     #[cfg(feature = "http")]
-    pub use twistor_net::http::{Agent, Page, Request, download_page, get_page};
+    pub use twistor_http::{Agent, Page, Request, download_page, get_page};
+    pub use twistor_net::framing::Lines;
     pub use twistor_net::{
         ClientEndpoint, FrameReceiver, Framed, Protocol, Reconnecting, ServerEndpoint, Transport,
     };

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use support::{Folder, nginx, python_http_server, run};
-use twistor::net::http::PartialDownload;
+use twistor::http::PartialDownload;
 use twistor::net::{ConnectionLost, ListeningPort};
 use twistor::prelude::*;
 

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use twistor::http::server::{Site, Tree};
 use twistor::net::ListeningPort;
-use twistor::net::http::server::{Site, Tree};
 use twistor::prelude::*;
 
 /// The pages: name, delay of the response, length in bytes.

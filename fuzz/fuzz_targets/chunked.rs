@@ -6,7 +6,7 @@
 use http::Method;
 use libfuzzer_sys::fuzz_target;
 use twistor_fuzz::pieces;
-use twistor_net::http::{
+use twistor_http::{
     ChunkWriter, Fields, HeadWriter, Limits, RequestDecoder, RequestEvent, ResponseDecoder, ResponseEvent,
 };
 

@@ -12,9 +12,9 @@ use inflate::{Inflater, Step};
 use libfuzzer_sys::fuzz_target;
 use twistor_deferred::Failure;
 use twistor_fuzz::pieces;
-use twistor_net::http::BodyTooLarge;
+use twistor_http::BodyTooLarge;
 
-#[path = "../../net/src/http/client/inflate.rs"]
+#[path = "../../http/src/client/inflate.rs"]
 mod inflate;
 
 const LIMIT: usize = 100_000;

@@ -5,7 +5,7 @@
 
 use http::{Method, StatusCode};
 use libfuzzer_sys::fuzz_target;
-use twistor_net::http::{RedirectError, Redirects, Scheme, Url};
+use twistor_http::{RedirectError, Redirects, Scheme, Url};
 
 const LIMIT: usize = 6;
 

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use twistor_net::http::{HeadWriter, Method, Url};
+use twistor_http::{HeadWriter, Method, Url};
 
 fn check(url: &Url) {
     let shown = url.to_string();

@@ -149,6 +149,23 @@ pub fn guarded<T>(handler: &'static str, code: impl FnOnce() -> Result<T, Failur
     }
 }
 
+/// As [`guarded`], and the error names the place that gave the code to the library as well.
+///
+/// # Errors
+///
+/// The failure that `code` returns, or [`HandlerPanicked`].
+#[inline]
+pub fn guarded_at<T>(
+    handler: &'static str,
+    given_at: &'static Location<'static>,
+    code: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    match twistor_deferred::guarded(code) {
+        Ok(result) => result,
+        Err(message) => Err(HandlerPanicked::new(handler, message).given_at(given_at).into()),
+    }
+}
+
 /// No process listens at the address. Twisted: `ConnectionRefusedError`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

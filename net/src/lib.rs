@@ -1,4 +1,4 @@
-//! Transports, protocols and endpoints on the [reactor](twistor_reactor), and HTTP on top of them.
+//! Transports, protocols and endpoints on the [reactor](twistor_reactor).
 //!
 //! A [`ServerEndpoint`] listens and a [`ClientEndpoint`] connects; either way a [`Protocol`] of the program's says
 //! what happens on the connection, and a [`Transport`] is its way to answer.
@@ -51,15 +51,14 @@
 //! - A connection that comes back: [`Reconnecting`]. Other ways to make one: [`connect`]. One that was made elsewhere:
 //!   [`Stream`], [`Listener`]. Datagrams: [`UdpEndpoint`].
 //! - TLS, which is an endpoint's matter and not the protocol's: the module `tls`.
-//! - HTTP/1.1, client and server: the modules `http` and `http::server`.
+//! - HTTP/1.1, client and server: the crate `twistor-http`.
 //! - All of it in a network in memory, with faults drawn from a seed: [`SimulatedNetwork`].
 //! - All that is promised, numbered: [`behaviour`].
 //!
 //! # Features
 //!
-//! All on by default: `http`, `compression` (gzip and deflate), `tls` (by rustls; building its cryptography, ring, needs
-//! a C compiler), `direct-syscalls` (on Linux, connections receive and send past the C library) and `simulation`
-//! ([`SimulatedNetwork`]).
+//! All on by default: `tls` (by rustls; building its cryptography, ring, needs a C compiler), `direct-syscalls` (on
+//! Linux, connections receive and send past the C library) and `simulation` ([`SimulatedNetwork`]).
 
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
 
@@ -72,8 +71,6 @@ mod datagram;
 mod endpoint;
 mod errors;
 pub mod framing;
-#[cfg(feature = "http")]
-pub mod http;
 mod network;
 mod protocol;
 #[cfg(feature = "simulation")]
@@ -95,7 +92,7 @@ pub use endpoint::{Backoff, ClientEndpoint, EndpointError, Reconnecting, ServerE
 pub use errors::{
     CannotListen, ConnectAttemptsFailed, ConnectFailed, ConnectRefused, ConnectStage, ConnectTimedOut,
     ConnectionAborted, ConnectionDone, ConnectionLost, ConnectionReleased, DnsLookupError, FailedAttempt,
-    HandlerPanicked, NoRoute, guarded,
+    HandlerPanicked, NoRoute, guarded, guarded_at,
 };
 pub use protocol::{
     ConnectionIdleTimedOut, Conversation, EndOfData, Factory, FrameReceiver, Framed, IdleTimeout, IdleTimer,

@@ -56,9 +56,15 @@ impl Transport {
         Transport { connection: Rc::downgrade(connection) }
     }
 
-    /// Returns the transport of a connection that is already lost.
-    #[cfg(feature = "http")]
-    pub(crate) fn lost() -> Transport {
+    /// Creates the transport of a connection that is lost. For tests that call the methods of a protocol.
+    ///
+    /// ```
+    /// use twistor_net::Transport;
+    ///
+    /// let transport = Transport::lost();
+    /// assert!(transport.is_lost() && !transport.write(b"hello"));
+    /// ```
+    pub fn lost() -> Transport {
         let connection: Weak<Connection<Box<dyn Protocol>>> = Weak::new();
         Transport { connection }
     }
@@ -366,19 +372,17 @@ impl Transport {
         }
     }
 
-    /// Limits each read to [`LITTLE`](scratch::LITTLE) bytes, for a protocol that may have to keep the data.
-    #[cfg(feature = "http")]
-    pub(crate) fn read_little(&self) {
-        if let Some(connection) = self.connection.upgrade() {
-            connection.set(Flags::SMALL_READS);
-        }
-    }
+    /// The most bytes that one [`data_received`](Protocol::data_received) is called with: 256 KiB.
+    pub const LARGEST_READ: usize = scratch::SCRATCH;
 
-    /// Lets the next read return all available data, despite [`read_little`](Transport::read_little).
-    #[cfg(feature = "http")]
-    pub(crate) fn read_much(&self) {
+    /// Sets how many bytes one [`data_received`](Protocol::data_received) is called with at most, rounded up to 4, 16, 64
+    /// or 256 KiB. Default: [`LARGEST_READ`](Transport::LARGEST_READ).
+    ///
+    /// Large reads cost less processor time by the byte. A protocol that may have to keep what it receives wants small
+    /// ones. The new size counts from the next read on.
+    pub fn set_read_size(&self, bytes: usize) {
         if let Some(connection) = self.connection.upgrade() {
-            connection.set(Flags::LARGE_READ_NEXT);
+            connection.set_read_size(bytes);
         }
     }
 
@@ -496,33 +500,18 @@ impl Transport {
         self.connection.upgrade().map_or(0, |connection| connection.buffered())
     }
 
-    /// Returns whether the operating system has taken everything written so far.
-    #[cfg(feature = "http")]
-    pub(crate) fn is_sent(&self) -> bool {
+    /// Returns whether the operating system has taken everything written so far: then [`drained`](Transport::drained)
+    /// fires at once. True after the loss.
+    pub fn is_drained(&self) -> bool {
         self.connection.upgrade().is_none_or(|connection| connection.is_sent())
     }
 
-    /// Returns whether the socket is silent, for a connection on which nothing is expected: false if data has
-    /// arrived, the peer has closed, or the connection is lost. The connection must not be read afterwards,
-    /// because the check can consume a byte.
-    #[cfg(feature = "http")]
-    pub(crate) fn is_silent(&self) -> bool {
+    /// Returns whether the connection is open and the peer has sent nothing that is still unread. For an idle connection
+    /// that is about to be used again: the loop may not have noticed yet that the peer has closed it.
+    ///
+    /// This reads from the socket, and drops what it reads. After it has returned false, close the connection.
+    pub fn is_silent(&self) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.is_silent())
-    }
-
-    /// Keeps few unsent bytes in the operating system, where it allows that, so that
-    /// [`buffered`](Self::buffered) reflects the progress of sending.
-    #[cfg(feature = "http")]
-    pub(crate) fn show_progress(&self) {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        {
-            const UNSENT: u32 = 64 << 10;
-            let _ = self.with_socket(|socket| {
-                socket
-                    .as_tcp()
-                    .map_or(Ok(()), |tcp| socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT))
-            });
-        }
     }
 
     /// Returns whether more bytes wait to be sent than the high-water mark allows.

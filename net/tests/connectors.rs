@@ -11,9 +11,7 @@ use std::time::Duration;
 use support::*;
 use twistor_deferred::{Cancelled, Deferred, Failure, fail, succeed};
 use twistor_net::connect::{Connect, Connecting, Tcp};
-use twistor_net::{
-    ClientEndpoint, ConnectRefused, ConnectStage, ConnectTimedOut, Reconnecting, ServerEndpoint, Stream,
-};
+use twistor_net::{ClientEndpoint, ConnectStage, ConnectTimedOut, Reconnecting, ServerEndpoint, Stream};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -143,96 +141,6 @@ fn any_connector_may_be_secured() {
             let secured = Tls::new(inner, "inner.test", authority.client());
             let connecting = ClientEndpoint::by(secured).connect(reactor, Echo);
             connecting.add_callback(|transport| assert!(transport.tls().is_some()))
-        });
-    }
-}
-
-#[cfg(feature = "http")]
-mod http {
-    use twistor_net::http::server::{Request, Site};
-    use twistor_net::http::{Agent, Origin};
-
-    use super::*;
-
-    fn site(handle: &twistor_reactor::Handle) -> Site {
-        Site::new(handle, |request: &mut Request<'_>| {
-            format!("{} of {}", request.path(), request.host().unwrap_or_default())
-        })
-    }
-
-    // P21.4: a peer that is not ours, where there is one
-    #[cfg(unix)]
-    #[test]
-    fn http_goes_over_a_unix_socket() {
-        use twistor_net::connect::Unix;
-
-        let folder = support::folder::Folder::new("http-unix");
-        let path = folder.join("socket");
-        for world in [World::Real, World::Simulated(1)] {
-            let path = path.clone();
-            let page = world.run(move |reactor| {
-                site(reactor).listen(ServerEndpoint::unix(&path)).unwrap();
-                let socket = Unix::new(path);
-                let agent = Agent::new(reactor).connector(move |on, _| socket.connect(on));
-                agent.get_page("http://docker/version")
-            });
-            assert_eq!(page.text(), "/version of docker");
-        }
-    }
-
-    // P21.4
-    #[test]
-    fn an_agent_reaches_origins_by_addresses_of_the_programs_own() {
-        World::Simulated(1).run(|reactor| {
-            site(reactor).listen(ServerEndpoint::tcp("192.0.2.7:8080".parse().unwrap())).unwrap();
-            let asked = Rc::new(Cell::new(0));
-            let count = asked.clone();
-            // There is no such name.
-            let agent = Agent::new(reactor).connector(move |on, origin: &Origin| {
-                count.set(count.get() + 1);
-                assert_eq!(origin.to_string(), "http://www.example.test:80");
-                Tcp::new("192.0.2.7", 8080).connect(on)
-            });
-            reactor.spawn(async move {
-                for path in ["/a", "/b"] {
-                    let page = agent.get_page(format!("http://www.example.test{path}")).await?;
-                    assert_eq!(page.text(), format!("{path} of www.example.test"));
-                }
-                assert_eq!(asked.get(), 1, "connections are kept as ever");
-                Ok::<(), Failure>(())
-            })
-        });
-    }
-
-    // P21.4
-    #[cfg(feature = "tls")]
-    #[test]
-    fn tls_runs_on_the_connection_that_the_connector_makes() {
-        let authority = crate::tls_support::Authority::new();
-        let page = World::Simulated(1).run(|reactor| {
-            let server = authority.signs("www.example.test").server();
-            let place = "192.0.2.7:8443".parse().unwrap();
-            site(reactor).listen(ServerEndpoint::tls(place, server)).unwrap();
-            let agent = Agent::new(reactor)
-                .tls(authority.client())
-                .connector(|on, _| Tcp::new("192.0.2.7", 8443).connect(on));
-            agent.get_page("https://www.example.test/secret")
-        });
-        assert_eq!(page.text(), "/secret of www.example.test");
-    }
-
-    // P21.3
-    #[test]
-    fn a_connector_that_fails_or_panics_fails_the_request() {
-        World::Simulated(1).run(|reactor| {
-            let refused = Agent::new(reactor).connector(|on, _| Tcp::new("192.0.2.7", 1).connect(on));
-            let panics = Agent::new(reactor).connector(|_, _| panic!("on purpose"));
-            let (one, two) = (refused.get_page("http://a.test"), panics.get_page("http://a.test"));
-            one.add_both(move |result| {
-                assert!(result.unwrap_err().check::<ConnectRefused>().is_some());
-                two
-            })
-            .add_both(|result| assert!(result.unwrap_err().to_string().contains("on purpose")))
         });
     }
 }

@@ -7,12 +7,11 @@ mod support;
 #[cfg(feature = "tls")]
 mod tls_support;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use support::*;
-use twistor_deferred::Deferred;
 use twistor_net::{
     ClientEndpoint, ConnectionLost, Protocol, RateLimit, ServerEndpoint, SimulatedNetwork, Transport,
 };
@@ -199,117 +198,4 @@ fn a_busy_reader_gets_all_data_before_the_loss() {
     });
     assert!(diary.received().len() > 100_000, "{} bytes were delivered", diary.received().len());
     assert!(diary.reason().is::<ConnectionLost>());
-}
-
-/// Sends a reply to the first data, and resets when all is under way.
-fn replies_and_resets(reply: Vec<u8>) -> Scripted {
-    scripted(&Diary::new()).on_data(move |transport, _| {
-        transport.pause_producing();
-        transport.write(&reply);
-        let transport = transport.clone();
-        drop(transport.drained().add_callback(move |()| transport.abort_connection()));
-        Ok(())
-    })
-}
-
-// P1.1, H1, H2
-#[cfg(feature = "http")]
-#[test]
-fn a_slow_reader_of_a_body_gets_all_of_it_before_the_loss() {
-    use twistor_net::http::{Agent, PartialDownload, Request};
-
-    on_every_network(|world| {
-        let got = world.run(|reactor| {
-            if let Some(network) = SimulatedNetwork::of(reactor) {
-                network.set_window(4 * SENT, 4 * SENT);
-            }
-            let mut reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 2 * SENT).into_bytes();
-            reply.extend_from_slice(&noise(SENT));
-            let port = listen_once(reactor, replies_and_resets(reply));
-            let agent = Agent::new(reactor);
-            let handle = Handle::clone(reactor);
-            let request = Request::get(format!("http://{}/", address(&port)));
-            reactor.spawn(async move {
-                let body = agent.request(request).await?.into_body();
-                let mut got = Vec::new();
-                let failure = loop {
-                    handle.sleep(Duration::from_millis(20)).await?;
-                    match body.next().await {
-                        Ok(Some(piece)) => got.extend_from_slice(&piece),
-                        Ok(None) => panic!("a body that was cut off ended in order"),
-                        Err(failure) => break failure,
-                    }
-                };
-                assert!(failure.is::<PartialDownload>(), "{failure}");
-                drop(port);
-                Ok(got)
-            })
-        });
-        assert!(got == noise(SENT), "{} bytes in {world:?}", got.len());
-    });
-}
-
-// P1.1, W2: a handler that reads the body of a client that has reset
-#[cfg(feature = "http")]
-#[test]
-fn a_slow_handler_gets_all_of_an_upload_before_the_loss() {
-    use twistor_net::http::server::{BodyMode, Request, Resource, Site};
-
-    struct Slow(Handle, Rc<Cell<usize>>, RefCell<Option<twistor_deferred::Trigger<()>>>);
-
-    impl Resource for Slow {
-        fn body_mode(&self, _: &Request<'_>) -> BodyMode {
-            BodyMode::Streamed
-        }
-
-        fn render(&self, request: &mut Request<'_>) -> twistor_net::http::server::Answer {
-            let body = request.stream().unwrap();
-            let (handle, count, done) = (self.0.clone(), self.1.clone(), self.2.take().unwrap());
-            let reading = self.0.spawn(async move {
-                loop {
-                    handle.sleep(Duration::from_millis(20)).await?;
-                    // Counted when it is handed over: the task may be cancelled before it goes on.
-                    let count = count.clone();
-                    let piece = body.next().add_callback(move |piece| {
-                        count.set(count.get() + piece.as_ref().map_or(0, Vec::len));
-                        Ok(piece)
-                    });
-                    if piece.await?.is_none() {
-                        done.callback(());
-                        return Ok(());
-                    }
-                }
-            });
-            twistor_net::http::server::IntoAnswer::into_answer(reading.add_callback(|()| Ok("never sent")))
-        }
-    }
-
-    on_every_network(|world| {
-        let count = Rc::new(Cell::new(0));
-        let cut = world.run(|reactor| {
-            if let Some(network) = SimulatedNetwork::of(reactor) {
-                network.set_window(4 * SENT, 4 * SENT);
-            }
-            let (cut, done) = Deferred::new();
-            let slow = Slow(Handle::clone(reactor), count.clone(), RefCell::new(Some(done)));
-            let site = Site::new(reactor, slow);
-            let port = listen(reactor, site);
-            let head = format!("POST / HTTP/1.1\r\nHost: here\r\nContent-Length: {}\r\n\r\n", 2 * SENT);
-            let client = scripted(&Diary::new()).on_made(move |transport| {
-                transport.write_slices(&[head.as_bytes(), &noise(SENT)]);
-                let transport = transport.clone();
-                drop(transport.drained().add_callback(move |()| transport.abort_connection()));
-                Ok(())
-            });
-            let at = address(&port);
-            drop(ClientEndpoint::tcp(at.ip().to_string(), at.port()).connect(reactor, client));
-            // The handler is cancelled, and its trigger dropped, wherever it waits.
-            cut.add_both(move |whole| {
-                drop(port);
-                Ok(whole.is_err())
-            })
-        });
-        assert!(cut, "the body was not whole");
-        assert_eq!(count.get(), SENT, "in {world:?}");
-    });
 }

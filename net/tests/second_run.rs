@@ -27,8 +27,6 @@ const TABLE: &[(&str, SetUp)] = &[
     ("ClientEndpoint::connect", connects),
     ("ClientEndpoint::converse", conversations),
     ("Reconnecting", services),
-    #[cfg(feature = "http")]
-    ("Agent", agents),
 ];
 
 #[test]
@@ -142,26 +140,6 @@ fn services(handle: &Handle) -> Uses {
         pends: Box::new(move || {
             lost.start();
             lost.when_connected().add_callback(|_| Ok(()))
-        }),
-    }
-}
-
-#[cfg(feature = "http")]
-fn agents(handle: &Handle) -> Uses {
-    use twistor_net::http::Agent;
-    use twistor_net::http::server::{Request, Site};
-    let (soon, late) = (handle.clone(), handle.clone());
-    let agent = Agent::new(handle);
-    let same = agent.clone();
-    Uses {
-        fires: Box::new(move || {
-            let site = Site::new(&soon, |_: &mut Request<'_>| "hello");
-            let port = site.listen("tcp:0:interface=127.0.0.1".parse().unwrap()).unwrap();
-            agent.get_page(format!("http://{}/", address(&port)).as_str()).add_callback(|_| Ok(()))
-        }),
-        pends: Box::new(move || {
-            let port = listen(&late, |_| Silent);
-            same.get_page(format!("http://{}/", address(&port)).as_str()).add_callback(|_| Ok(()))
         }),
     }
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use twistor::deferred::{Deferred, Failure};
-use twistor::net::http::{Agent, Page, Request, get_page};
+use twistor::http::{Agent, Page, Request, get_page};
 use twistor::reactor::Reactor;
 
 use crate::peers::PAGE;

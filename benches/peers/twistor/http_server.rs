@@ -1,6 +1,6 @@
 //! A site with one page.
 
-use twistor::net::http::server::{Site, Tree};
+use twistor::http::server::{Site, Tree};
 use twistor::reactor::Reactor;
 
 use crate::runner::child::{Arguments, say_listening};

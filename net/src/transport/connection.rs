@@ -22,7 +22,7 @@ use twistor_reactor::{CallSite, EventHandler, Handle, Progress, Ready, Registrat
 
 use super::calls::has_no_buffers;
 use super::outgoing::{Outgoing, SHORT_WRITE_FILLS};
-use super::scratch::{LITTLE, SCRATCH, with_scratch};
+use super::scratch::{SCRATCH, with_scratch};
 use super::socket::Socket;
 use crate::stream::Stream;
 use crate::{ConnectionLost, HandlerPanicked, Protocol, Transport};
@@ -233,8 +233,7 @@ impl Connection<dyn Protocol> {
         with_scratch(|scratch| {
             let mut share = READ_PER_TURN;
             for _ in 0..READS_PER_TURN {
-                let little = self.is(Flags::SMALL_READS) && !self.is(Flags::LARGE_READ_NEXT);
-                let piece = if little { share.min(LITTLE) } else { share };
+                let piece = share.min(self.flags.get().read_size());
                 let most = self.most(transport, Flags::READ_LIMITED, piece);
                 if most == 0 {
                     return Progress::Drained;
@@ -248,9 +247,8 @@ impl Connection<dyn Protocol> {
                         if count >= LARGE {
                             self.spend_work(count);
                         }
-                        if self.is(Flags::READ_LIMITED.or(Flags::LARGE_READ_NEXT)) {
+                        if self.is(Flags::READ_LIMITED) {
                             self.spend(Flags::READ_LIMITED, count);
-                            self.clear(Flags::LARGE_READ_NEXT);
                         }
                         if self.is(Flags::CLOSING) {
                             self.throw_away(count);

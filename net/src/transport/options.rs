@@ -88,6 +88,23 @@ impl Transport {
         }
     }
 
+    /// Sets how many unsent bytes the operating system keeps for this connection (TCP_NOTSENT_LOWAT). With a small
+    /// number, [`buffered`](Transport::buffered) shows how far sending has come. Nothing happens on a UNIX socket.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the operating system has no such setting (it is Linux's), or what it says.
+    pub fn set_unsent_limit(&self, bytes: usize) -> io::Result<()> {
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        return self
+            .with_tcp(|socket| socket.set_tcp_notsent_lowat(u32::try_from(bytes).unwrap_or(u32::MAX)));
+        #[cfg(not(any(target_os = "android", target_os = "linux")))]
+        {
+            let _ = bytes;
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
     /// Duplicates the descriptor of the socket, to look at it or to set an option that has no method here, for example
     /// with `socket2::SockRef::from(&fd)`. Of a connection secured by TLS, it is the one beneath.
     ///

@@ -6,9 +6,6 @@ use std::cell::Cell;
 /// quarter of this, bulk data takes a fifth more processor time.
 pub(crate) const SCRATCH: usize = 256 * 1024;
 
-/// How much one read gives a protocol that may have to keep what it is given.
-pub(crate) const LITTLE: usize = 64 * 1024;
-
 thread_local! {
     static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }

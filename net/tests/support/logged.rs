@@ -1,20 +1,26 @@
 //! What the thread of a test has logged.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+
+use log::LevelFilter;
 
 thread_local! {
     static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// Each test has its own, though the logger is the process's.
+    static LEVEL: Cell<LevelFilter> = const { Cell::new(LevelFilter::Off) };
 }
 
 struct Logger;
 
 impl log::Log for Logger {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= LEVEL.get()
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
+        if self.enabled(record.metadata()) {
+            LOGGED.with_borrow_mut(|logged| logged.push(record.args().to_string()));
+        }
     }
 
     fn flush(&self) {}
@@ -22,9 +28,15 @@ impl log::Log for Logger {
 
 /// Begins to keep warnings and errors.
 pub fn keep_log() {
+    keep_log_from(LevelFilter::Warn);
+}
+
+/// Begins to keep what is logged at this level and above.
+pub fn keep_log_from(level: LevelFilter) {
     // Another test may have done so.
     let _ = log::set_logger(&Logger);
-    log::set_max_level(log::LevelFilter::Warn);
+    log::set_max_level(LevelFilter::Debug);
+    LEVEL.set(level);
     logged();
 }
 

@@ -1,5 +1,7 @@
 //! The state of a connection.
 
+use crate::transport::scratch::SCRATCH;
+
 /// What has been asked for and what has come to pass, one bit each.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Flags(pub(super) u32);
@@ -44,10 +46,10 @@ impl Flags {
     /// There may be something to send or to remember. Clear for nearly every message, which then costs no look at it.
     pub(crate) const OUTGOING: Flags = Flags(1 << 16);
 
-    /// The protocol may have to keep what it is given, and is given little at once.
-    pub(crate) const SMALL_READS: Flags = Flags(1 << 17);
-    /// But not by the next read.
-    pub(crate) const LARGE_READ_NEXT: Flags = Flags(1 << 18);
+    /// The size of one read, as a number of two bits; none set: [`SCRATCH`].
+    pub(super) const READ_64K: Flags = Flags(1 << 17);
+    pub(super) const READ_16K: Flags = Flags(2 << 17);
+    pub(super) const READ_4K: Flags = Flags(3 << 17);
 
     /// This side closes, and the peer sends, or may be sending.
     pub(crate) const PEER_SENDING: Flags = Flags(1 << 19);
@@ -94,6 +96,12 @@ impl Flags {
     /// Those of both.
     pub(super) const fn and(self, other: Flags) -> Flags {
         Flags(self.0 & other.0)
+    }
+
+    /// The most that one read delivers.
+    #[inline]
+    pub(super) fn read_size(self) -> usize {
+        SCRATCH >> (2 * ((self.0 >> 17) & 3))
     }
 
     #[inline]

@@ -10,7 +10,6 @@ use twistor_reactor::Ready;
 use super::{Connection, Flags, Io};
 use crate::stream::Stream;
 use crate::transport::outgoing::Outgoing;
-use crate::transport::scratch::{LITTLE, SCRATCH};
 use crate::transport::socket::Socket;
 use crate::{ConnectionReleased, Protocol, Transport};
 
@@ -97,8 +96,7 @@ impl Connection<dyn Protocol> {
     #[cold]
     pub(super) fn deliver_unread(&self, transport: &Transport) {
         while !self.is(Flags::NOT_READ) {
-            let little = self.is(Flags::SMALL_READS) && !self.is(Flags::LARGE_READ_NEXT);
-            let piece = self.take_unread(if little { LITTLE } else { SCRATCH });
+            let piece = self.take_unread(self.flags.get().read_size());
             if piece.is_empty() || self.is(Flags::CLOSING) {
                 self.clear(Flags::INHERITED_DATA);
                 self.with_io(|io| io.outgoing.as_mut().and_then(|outgoing| outgoing.unread.take()));

@@ -299,13 +299,11 @@ impl Connection<dyn Protocol> {
         self.with_io(|io| io.outgoing.as_ref().map_or(0, |outgoing| outgoing.queue.len()))
     }
 
-    #[cfg(feature = "http")]
     pub(crate) fn is_sent(&self) -> bool {
         self.with_io(|io| io.is_sent())
     }
 
     /// Whether the socket has nothing to read; a byte that is read to find out is lost.
-    #[cfg(feature = "http")]
     pub(crate) fn is_silent(&self) -> bool {
         self.with_io(|io| {
             loop {
@@ -315,6 +313,18 @@ impl Connection<dyn Protocol> {
                 }
             }
         })
+    }
+
+    pub(crate) fn set_read_size(&self, bytes: usize) {
+        let pages = bytes.div_ceil(4 << 10);
+        let size = match pages {
+            0..=1 => Flags::READ_4K,
+            2..=4 => Flags::READ_16K,
+            5..=16 => Flags::READ_64K,
+            _ => Flags::default(),
+        };
+        self.clear(Flags::READ_4K);
+        self.set(size);
     }
 
     pub(crate) fn sent_bytes(&self) -> u32 {

@@ -1,0 +1,47 @@
+//! The client: pages, responses, and the connections they come over.
+
+mod agent;
+mod cookies;
+mod destination;
+mod download;
+mod errors;
+mod exceptions;
+mod exchange;
+mod fetch;
+#[cfg(feature = "compression")]
+mod inflate;
+mod lease;
+mod page;
+mod pool;
+mod proxy;
+mod redirect;
+mod request;
+mod route;
+mod stream;
+mod trust;
+#[cfg(feature = "tls")]
+mod tunnel;
+
+pub use agent::Agent;
+pub use cookies::Cookies;
+pub use download::download_page;
+#[cfg(not(feature = "tls"))]
+pub use errors::TlsUnavailable;
+pub use errors::{
+    HttpError, IdleTimedOut, NoResponse, PartialDownload, ProxyFault, ProxyMisbehaved, ProxyRefused,
+    ProxyUnreachable, RequestStage, RequestTimedOut, TooSlow,
+};
+#[cfg(feature = "compression")]
+pub use inflate::Undecodable;
+pub use page::{Page, get_page};
+pub use proxy::{InvalidProxy, Proxy};
+pub use redirect::{Hop, InsecureRedirect, RedirectError, Redirects, TooManyRedirects};
+pub use request::Request;
+pub use stream::{Response, ResponseBody};
+
+// inflate.rs is also a part of a fuzz target, and finds it there in the same place.
+#[cfg(feature = "compression")]
+use crate::BodyTooLarge;
+
+/// What this client calls itself.
+const AGENT: &str = concat!("twistor/", env!("CARGO_PKG_VERSION"));

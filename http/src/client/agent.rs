@@ -1,0 +1,207 @@
+//! A client that keeps its connections.
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_deferred::Deferred;
+use twistor_net::Stream;
+use twistor_net::connect::Connecting;
+use twistor_reactor::Handle;
+
+use super::cookies::Cookies;
+use super::page::{self, Page};
+use super::pool::Pool;
+use super::proxy::Proxy;
+use super::request::Request;
+use super::stream::{self, Response};
+use crate::Origin;
+
+/// A client whose requests share connections. Twisted: `Agent` with an `HTTPConnectionPool`.
+///
+/// A connection is kept after a response that allows it, and serves the next request to its origin (scheme, host and
+/// port), the one used last first. No more than a bound are open to an origin; further requests wait for one, first
+/// come first served. A request on a kept connection that turns out to be closed is sent once more, on a new one,
+/// if its method may be repeated.
+///
+/// Cloning gives another handle on the same connections.
+///
+/// # Dropping
+///
+/// With the last handle, and when the requests under way are done, the connections are closed.
+///
+/// # Examples
+///
+/// ```no_run
+/// use twistor_http::{Agent, Request};
+/// use twistor_reactor::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// let agent = Agent::new(&reactor).max_connections(4);
+/// let length = agent
+///     .request(Request::get("http://localhost:8080/large"))
+///     .add_callback(|response| {
+///         println!("{} {}", response.status(), response.reason());
+///         response.into_body().deliver(|piece| Ok(println!("{} bytes", piece.len())))
+///     });
+/// reactor.run_until(length)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Agent {
+    handle: Handle,
+    pool: Rc<Pool>,
+}
+
+impl Agent {
+    /// An agent without connections yet.
+    pub fn new(handle: &Handle) -> Agent {
+        Agent { handle: handle.clone(), pool: Pool::new(handle) }
+    }
+
+    /// Sets how many connections may be open to one origin; 64 if never set. At least one.
+    #[must_use]
+    pub fn max_connections(self, count: usize) -> Agent {
+        self.pool.max_open.set(count.max(1));
+        self
+    }
+
+    /// Sets how many connections may be open in all, whatever their origins; 256 if never set. At least one.
+    ///
+    /// Where the limit is reached, the connection that has been idle longest makes way, else requests wait. They wait
+    /// as well while the process has no descriptor for another connection, up to the
+    /// [`connect_timeout`](Request::connect_timeout).
+    #[must_use]
+    pub fn max_total_connections(self, count: usize) -> Agent {
+        self.pool.max_total.set(count.max(1));
+        self
+    }
+
+    /// Sets how many idle connections are kept for one origin; 16 if never set. With 0 none is kept.
+    #[must_use]
+    pub fn max_idle(self, count: usize) -> Agent {
+        self.pool.max_idle.set(count);
+        self
+    }
+
+    /// Sets how long an idle connection is kept; 60 seconds if never set.
+    #[must_use]
+    pub fn keep_idle(self, time: Duration) -> Agent {
+        self.pool.idle_timeout.set(time);
+        self
+    }
+
+    /// Sets how old a connection may become and still be used again; an hour if never set.
+    #[must_use]
+    pub fn max_age(self, age: Duration) -> Agent {
+        self.pool.max_age.set(age);
+        self
+    }
+
+    /// Sets whom to trust, and who to be, for `https` URLs; whom the platform trusts if never set.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(self, tls: twistor_net::tls::ClientTls) -> Agent {
+        self.pool.trust.replace(Some(super::trust::speaking_http(tls)));
+        self
+    }
+
+    /// Sets which proxy the requests go through that have [none of their own](Request::proxy); none if never set.
+    ///
+    /// Connections through a proxy are kept apart from others. All `http` requests through a proxy share their
+    /// connections to it, and the bound on these, whatever their origins.
+    #[must_use]
+    pub fn proxy(self, proxy: Proxy) -> Agent {
+        self.pool.proxy.replace(Some(proxy));
+        self
+    }
+
+    /// Sets how the agent reaches the host and port of an origin, or of a proxy, instead of by TCP: over a UNIX socket,
+    /// through a SOCKS proxy, by addresses of the program's own. TLS and HTTP run on the connection that it makes.
+    ///
+    /// A panic of `connector` fails the request.
+    ///
+    /// # Examples
+    ///
+    /// The API of Docker, over its UNIX socket:
+    ///
+    /// ```no_run
+    /// # #[cfg(unix)] {
+    /// use twistor_net::connect::{Connect, Unix};
+    /// use twistor_http::Agent;
+    /// use twistor_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let socket = Unix::new("/run/docker.sock");
+    /// let agent = Agent::new(&reactor).connector(move |on, _origin| socket.connect(on));
+    /// let version = reactor.run_until(agent.get_page("http://docker/version"))?;
+    /// println!("{}", version.text());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn connector(self, connector: impl Fn(&Connecting, &Origin) -> Deferred<Stream> + 'static) -> Agent {
+        self.pool.dial.replace(Some(Rc::new(connector)));
+        self
+    }
+
+    /// Sets who keeps cookies; nobody if never set.
+    #[must_use]
+    pub fn cookies(self, jar: Rc<dyn Cookies>) -> Agent {
+        self.pool.cookies.replace(Some(jar));
+        self
+    }
+
+    /// Sends a request, or a `GET` for a URL. Fires with the head of the response; its body is then asked for.
+    ///
+    /// Every status is a response, those of redirects only with [`Request::keep_redirects`]. A limit on the body's
+    /// size, and the timeouts, hold to its end.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get_page`](super::get_page), without [`HttpError`](super::HttpError).
+    ///
+    /// # Dropping
+    ///
+    /// The Deferred dropped, the request goes on; a [`Response`] that nobody takes closes its connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the request, or gives up its place in line, and closes its connection.
+    #[track_caller]
+    pub fn request(&self, request: impl Into<Request>) -> Deferred<Response> {
+        stream::fetch(&self.handle, Some(self.pool.clone()), request.into())
+    }
+
+    /// Sends a request, or a `GET` for a URL, and collects the response, as [`get_page`](super::get_page) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`get_page`](super::get_page).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the request, or gives up its place in line, and closes its connection.
+    #[track_caller]
+    pub fn get_page(&self, request: impl Into<Request>) -> Deferred<Page> {
+        page::fetch(&self.handle, Some(self.pool.clone()), request.into())
+    }
+
+    /// Closes the connections that are idle now. Twisted: `closeCachedConnections`.
+    pub fn close_idle(&self) {
+        self.pool.close_idle();
+    }
+
+    /// Returns how many sockets are open or being opened, and how many of them are idle connections. A connection that
+    /// is being closed counts until its socket is.
+    pub fn connections(&self) -> (usize, usize) {
+        self.pool.count()
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, idle) = self.connections();
+        write!(f, "Agent({open} connections, {idle} of them idle)")
+    }
+}

@@ -1,0 +1,346 @@
+//! A response saved to a file.
+
+mod file;
+mod resume;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+
+use ::http::header::RANGE;
+use twistor_deferred::{Canceller, Deferred, Failure, Trigger, fail};
+use twistor_reactor::Handle;
+
+use super::destination::{Destination, Ending, MOST_COLLECTED};
+use super::errors::HttpError;
+use super::fetch::Fetch;
+use super::request::Request;
+use crate::{BodyTooLarge, ResponseHead, Url};
+use file::{Growing, Target};
+use resume::{Continued, Part};
+
+/// Fetches a page into a file and returns its length in bytes. Twisted: `downloadPage`.
+///
+/// The body is written, as it comes, to a temporary file beside `path`, which takes that name when it is whole and
+/// stored. So `path` is the old file or the whole new one at any time, and after a failure still the old one; the
+/// memory taken does not grow with the page. [`Request::download_page`] is the long form, and
+/// [`Request::resume_download`] continues after a failure.
+///
+/// The file has the server's bytes: it is asked for no coding, and one that it applies nevertheless is left in place,
+/// unless [`Request::decode`] says otherwise. A symbolic link is followed. An old file's mode is kept, and its owner
+/// where the system allows that.
+///
+/// Files are written in the reactor's thread; a slow disk holds up the loop. The last step, which waits until the disk
+/// has stored all, runs in a thread of the [pool](Handle::defer_to_thread).
+///
+/// # Errors
+///
+/// Those of [`get_page`](super::get_page), and [`std::io::Error`] for what goes wrong with the file, up to its being
+/// stored. A `path` that is a folder, a device or a pipe is refused, when the head of the response is there, and left
+/// as it is.
+///
+/// # Examples
+///
+/// ```no_run
+/// use twistor_http::download_page;
+/// use twistor_reactor::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// let bytes = reactor.run_until(download_page(&reactor, "http://example.org/", "example.html"))?;
+/// println!("{bytes} bytes");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Cancel safety
+///
+/// Cancelling ends the transfer and closes its connection.
+#[track_caller]
+pub fn download_page(handle: &Handle, url: impl AsRef<str>, path: impl AsRef<Path>) -> Deferred<u64> {
+    Request::get(url).download_page(handle, path, |_, _| ())
+}
+
+impl Request {
+    /// Sends the request over a connection of its own, and saves the response as [`download_page`] does. Calls
+    /// `progress`, whenever a piece has been written, with the bytes that the file has and those that it will have,
+    /// where the server has said.
+    ///
+    /// # Errors
+    ///
+    /// See [`download_page`].
+    #[track_caller]
+    pub fn download_page(
+        mut self,
+        handle: &Handle,
+        path: impl AsRef<Path>,
+        progress: impl FnMut(u64, Option<u64>) + 'static,
+    ) -> Deferred<u64> {
+        self.settings.decode.get_or_insert(false);
+        save(handle, self, path.as_ref(), None, &Shared::new(progress))
+    }
+
+    /// As [`download_page`](Request::download_page), but keeps the part that came if the download fails or is
+    /// cancelled, and continues from there the next time. curl: `-C -`; Twisted: `downloadPage(supportPartial=True)`.
+    ///
+    /// The part is kept beside `path`, in a file whose name ends in `.part`. Another, whose name ends in `.part.version`,
+    /// holds the tag by which the server recognizes that version of the file. The server is asked for the rest (`Range`, `If-Range`) only
+    /// where it has given a strong tag; it sends the whole if its file has changed. `progress` counts the part in.
+    ///
+    /// Only one program at a time may download to one `path` in this way. Bodies are never decoded.
+    ///
+    /// # Errors
+    ///
+    /// See [`download_page`]; [`io::Error`] also if the request sets `Range` itself.
+    #[track_caller]
+    pub fn resume_download(
+        mut self,
+        handle: &Handle,
+        path: impl AsRef<Path>,
+        progress: impl FnMut(u64, Option<u64>) + 'static,
+    ) -> Deferred<u64> {
+        self.settings.decode = Some(false);
+        let path = path.as_ref();
+        let own_range = self.parts.as_ref().is_ok_and(|parts| parts.headers.contains_key(RANGE));
+        let part = if own_range { Err(io::ErrorKind::InvalidInput.into()) } else { find_part(path) };
+        let part = match part {
+            Ok(part) => part,
+            Err(error) => return fail(blame(path, error)),
+        };
+        let again = match &self.parts {
+            Ok(parts) => Request { parts: Ok(parts.clone()), settings: self.settings.clone() },
+            Err(_) => return save(handle, self, path, Some(part), &Shared::new(progress)),
+        };
+        let progress = Shared::new(progress);
+        let request = part.ask(self);
+        let first = save(handle, request, path, Some(part), &progress);
+        let (handle, path) = (handle.clone(), path.to_owned());
+        first.add_errback(move |failure| {
+            if !failure.is::<UselessPart>() {
+                return fail(failure);
+            }
+            match find_part(&path) {
+                // Without its tag, the part is not asked to be continued.
+                Ok(part) => save(&handle, again, &path, Some(part), &progress),
+                Err(error) => fail(blame(&path, error)),
+            }
+        })
+    }
+}
+
+fn find_part(path: &Path) -> io::Result<Part> {
+    Part::find(&Target::find(path)?)
+}
+
+/// What went wrong with a file, and with which.
+#[track_caller]
+fn blame(path: &Path, error: io::Error) -> Failure {
+    Failure::from(error).context(path.display())
+}
+
+/// Sends a request and saves the response.
+#[track_caller]
+fn save(
+    handle: &Handle,
+    request: Request,
+    path: &Path,
+    part: Option<Part>,
+    progress: &Shared,
+) -> Deferred<u64> {
+    let saver = Rc::new(Saver {
+        handle: handle.clone(),
+        trigger: Cell::new(None),
+        fetch: OnceCell::new(),
+        path: path.to_owned(),
+        part,
+        answer: RefCell::new(Answer::None),
+        finishing: RefCell::new(None),
+        progress: progress.clone(),
+        received: Cell::new(0),
+        expected: Cell::new(None),
+        due: Cell::new(None),
+    });
+    let cancelled = Rc::downgrade(&saver);
+    let (deferred, trigger) = Deferred::with_canceller(move |_| {
+        if let Some(saver) = cancelled.upgrade() {
+            saver.cancel();
+        }
+    });
+    saver.trigger.set(Some(trigger));
+    if let Some(fetch) = Fetch::start(handle, None, request, saver.clone()) {
+        let _ = saver.fetch.set(Rc::downgrade(&fetch));
+        fetch.attempt(false);
+    }
+    deferred
+}
+
+type Progress = Box<dyn FnMut(u64, Option<u64>)>;
+
+/// The caller's function, for one try after the other.
+#[derive(Clone)]
+struct Shared(Rc<Cell<Option<Progress>>>);
+
+impl Shared {
+    fn new(progress: impl FnMut(u64, Option<u64>) + 'static) -> Shared {
+        Shared(Rc::new(Cell::new(Some(Box::new(progress)))))
+    }
+
+    fn report(&self, received: u64, expected: Option<u64>) {
+        if let Some(mut progress) = self.0.take() {
+            progress(received, expected);
+            self.0.set(Some(progress));
+        }
+    }
+}
+
+/// The server's file is another one than the part is of.
+#[derive(Debug)]
+struct UselessPart;
+
+impl fmt::Display for UselessPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the part that came earlier cannot be continued")
+    }
+}
+
+impl Error for UselessPart {}
+
+struct Saver {
+    handle: Handle,
+    trigger: Cell<Option<Trigger<u64>>>,
+    fetch: OnceCell<Weak<Fetch>>,
+    path: PathBuf,
+    /// What to continue, if anything may be.
+    part: Option<Part>,
+    answer: RefCell<Answer>,
+    finishing: RefCell<Option<Canceller>>,
+    progress: Shared,
+    received: Cell<u64>,
+    expected: Cell<Option<u64>>,
+    /// The length of the whole, of which the server may have sent a part.
+    due: Cell<Option<u64>>,
+}
+
+enum Answer {
+    None,
+    Saved(Growing),
+    /// The part turned out to be the whole.
+    Complete(Growing),
+    /// A failed status: its page is not the one to be saved.
+    Refused(Box<HttpError>),
+}
+
+impl Saver {
+    fn cancel(&self) {
+        if let Some(fetch) = self.fetch.get().and_then(Weak::upgrade) {
+            fetch.abandon();
+        }
+        // The temporary file goes with it.
+        drop(self.answer.replace(Answer::None));
+        if let Some(canceller) = self.finishing.take() {
+            canceller.cancel();
+        }
+    }
+
+    fn begin(&self, head: &ResponseHead<'_>) -> io::Result<Option<Answer>> {
+        let target = Target::find(&self.path)?;
+        let Some(part) = &self.part else {
+            let is_success = head.status.is_success();
+            return Ok(if is_success { Some(Answer::Saved(Growing::new(target)?)) } else { None });
+        };
+        Ok(match part.continued(target, head)? {
+            Continued::Rest(growing, length) => {
+                self.received.set(part.have());
+                self.due.set(Some(length));
+                Some(Answer::Saved(growing))
+            }
+            Continued::Anew(growing) => Some(Answer::Saved(growing)),
+            Continued::Complete(growing) => {
+                self.received.set(part.have());
+                Some(Answer::Complete(growing))
+            }
+            Continued::Useless => return Err(io::Error::other(UselessPart)),
+            Continued::Refused => None,
+        })
+    }
+
+    /// Waits in a thread until the file is stored.
+    fn finish(&self, growing: Growing, trigger: Trigger<u64>) {
+        let (received, path) = (self.received.get(), self.path.clone());
+        let tag = self.part.as_ref().map(Part::tag_path);
+        let kept = self.handle.defer_to_thread(move || {
+            growing
+                .keep()
+                .and_then(|()| tag.map_or(Ok(()), |tag| resume::forget(&tag)))
+                .map_err(|error| blame(&path, error))?;
+            Ok(received)
+        });
+        self.finishing.replace(Some(kept.canceller()));
+        drop(kept.add_both(move |result| trigger.fire(result)));
+    }
+}
+
+impl Destination for Saver {
+    fn head(self: Rc<Self>, head: &ResponseHead<'_>, _: Url) -> Result<(), Failure> {
+        let begun = match self.begin(head) {
+            Ok(begun) => begun,
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<UselessPart>()) => {
+                return Err(UselessPart.into());
+            }
+            Err(error) => return Err(blame(&self.path, error)),
+        };
+        let answer = begun.unwrap_or_else(|| {
+            Answer::Refused(Box::new(HttpError {
+                status: head.status,
+                reason: head.words(),
+                headers: head.headers.to_headers(),
+                body: Vec::new(),
+            }))
+        });
+        drop(self.answer.replace(answer));
+        self.expected.set(head.length().map(|length| self.received.get() + length));
+        Ok(())
+    }
+
+    fn data(&self, data: &[u8]) -> Result<(), Failure> {
+        match &mut *self.answer.borrow_mut() {
+            Answer::None | Answer::Complete(_) => return Ok(()),
+            Answer::Refused(error) => {
+                if (error.body.len() + data.len()) as u64 > MOST_COLLECTED {
+                    return Err(BodyTooLarge { limit: MOST_COLLECTED }.into());
+                }
+                error.body.extend_from_slice(data);
+                return Ok(());
+            }
+            Answer::Saved(growing) => growing.write(data).map_err(|error| blame(&self.path, error))?,
+        }
+        self.received.set(self.received.get() + data.len() as u64);
+        self.progress.report(self.received.get(), self.expected.get());
+        Ok(())
+    }
+
+    fn ended(&self, ending: Ending) {
+        let Some(trigger) = self.trigger.take() else { return };
+        let received = self.received.get();
+        let ending = match (ending, self.due.get()) {
+            (Ending::Complete, Some(due)) if due != received => {
+                let cause = "the server sent a part of the rest".to_owned();
+                Ending::Cut { expected: Some(due), cause }
+            }
+            (ending, _) => ending,
+        };
+        let failed = match (ending, self.answer.replace(Answer::None)) {
+            (Ending::Complete, Answer::Saved(growing)) => return self.finish(growing, trigger),
+            (ending, Answer::Complete(growing)) if ending.is_of_the_body() => {
+                return self.finish(growing, trigger);
+            }
+            (ending, Answer::Refused(error)) if ending.is_of_the_body() => Err((*error).into()),
+            (ending, _) => ending.into_result(received, Vec::new()),
+        };
+        match failed {
+            Err(failure) => trigger.errback(failure),
+            Ok(()) => drop(trigger),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! One request, from the search for a connection to the end of the response, over redirects and a retry.
+
+mod attempt;
+mod content;
+mod follow;
+mod limits;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use twistor_deferred::{Canceller, Failure};
+use twistor_net::Transport;
+use twistor_net::connect::Connecting;
+use twistor_reactor::Handle;
+
+use super::destination::{Appetite, Destination, Ending};
+use super::lease::Lease;
+use super::pool::Pool;
+use super::request::{Parts, Request, Settings};
+use super::route::Route;
+use crate::ResponseHead;
+use content::Content;
+use follow::Skipping;
+use limits::Watch;
+
+pub(super) struct Fetch {
+    handle: Handle,
+    pool: Option<Rc<Pool>>,
+    settings: RefCell<Settings>,
+    parts: RefCell<Parts>,
+    destination: Rc<dyn Destination>,
+    /// The route of the last attempt.
+    route: RefCell<Option<Route>>,
+    stage: RefCell<Stage>,
+    /// The redirect whose own body is being skipped.
+    skipping: RefCell<Option<Skipping>>,
+    /// Whether a head was handed on: then the response is the answer, whatever happens.
+    answered: Cell<bool>,
+    retried: Cell<bool>,
+    /// How the exchange ended, while the rest of its content is held back.
+    ending: Cell<Option<Ending>>,
+    /// The destination was notified of the end, or will not be.
+    done: Cell<bool>,
+    content: Content,
+    watch: Watch,
+}
+
+enum Stage {
+    New,
+    /// Waiting for a connection, with how far that has come.
+    Waiting(Canceller, Connecting),
+    Exchanging(Lease),
+}
+
+impl Fetch {
+    /// Prepares the request; [`attempt`](Fetch::attempt) starts it. Returns `None` if the request is invalid, after
+    /// notifying the destination.
+    pub(super) fn start(
+        handle: &Handle,
+        pool: Option<Rc<Pool>>,
+        request: Request,
+        destination: Rc<dyn Destination>,
+    ) -> Option<Rc<Fetch>> {
+        let Request { parts, settings } = request;
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(failure) => {
+                destination.ended(Ending::Failed(failure));
+                return None;
+            }
+        };
+        let fetch = Rc::new(Fetch {
+            handle: handle.clone(),
+            pool,
+            content: Content::new(settings.max_body.unwrap_or_else(|| destination.most())),
+            settings: RefCell::new(settings),
+            parts: RefCell::new(parts),
+            destination,
+            route: RefCell::new(None),
+            stage: RefCell::new(Stage::New),
+            skipping: RefCell::new(None),
+            answered: Cell::new(false),
+            retried: Cell::new(false),
+            ending: Cell::new(None),
+            done: Cell::new(false),
+            watch: Watch::default(),
+        });
+        fetch.limit_whole();
+        Some(fetch)
+    }
+
+    /// How much more is wanted of what the server sends.
+    pub(super) fn appetite(&self) -> Appetite {
+        if !self.answered.get() {
+            Appetite::Little
+        } else if self.is_holding() {
+            Appetite::None
+        } else {
+            self.destination.appetite()
+        }
+    }
+
+    /// The destination wants more; what was held back comes first.
+    pub(super) fn resume(self: &Rc<Self>) {
+        if !self.is_held_up() {
+            return;
+        }
+        self.silence_starts_anew();
+        if self.is_holding() {
+            self.decode_soon();
+        } else {
+            self.read_on();
+        }
+    }
+
+    /// Whether this side holds up the response, and not the server.
+    fn is_held_up(&self) -> bool {
+        self.is_holding() || self.transport().is_some_and(|transport| transport.is_paused())
+    }
+
+    fn read_on(&self) {
+        if let Some(transport) = self.transport() {
+            transport.resume_producing();
+        }
+    }
+
+    fn transport(&self) -> Option<Transport> {
+        match &*self.stage.borrow() {
+            Stage::Exchanging(lease) => lease.connection()?.transport().cloned(),
+            _ => None,
+        }
+    }
+
+    /// The head of a final response has come.
+    pub(super) fn head(self: &Rc<Self>, head: &ResponseHead<'_>) {
+        self.keep_cookies(head);
+        let followed = {
+            let (parts, mut settings) = (self.parts.borrow(), self.settings.borrow_mut());
+            settings.redirects.follow(&parts.url, &parts.method, head.status, head.headers.get("location"))
+        };
+        match followed {
+            Ok(None) => {
+                self.answered.set(true);
+                // It will not be sent again, and the body of the response may be kept for long.
+                self.parts.borrow_mut().body = Vec::new();
+                if let Err(failure) = self.begin_content(head) {
+                    self.fail(failure);
+                }
+            }
+            Ok(Some(hop)) => self.skip_or_follow(hop, head),
+            Err(error) => self.fail(error.into_failure()),
+        }
+    }
+
+    /// The next bytes of the response's body.
+    pub(super) fn data(self: &Rc<Self>, data: &[u8]) {
+        if !self.answered.get() {
+            return self.skip(data.len());
+        }
+        self.watch.count(data.len());
+        if let Err(failure) = self.take(data) {
+            self.fail(failure);
+        }
+    }
+
+    /// The exchange is over.
+    pub(super) fn ended(self: &Rc<Self>, ending: Ending, reusable: bool) {
+        if let Stage::Exchanging(lease) = self.stage.replace(Stage::New) {
+            lease.give_back(reusable && !self.parts.borrow().closes());
+        }
+        if self.done.get() {
+            return;
+        }
+        let skipping = self.skipping.take();
+        match (ending, skipping) {
+            // The target is known, however the page that names it ends.
+            (Ending::Complete | Ending::Cut { .. }, Some(skipping)) => self.follow(skipping.into_hop()),
+            (Ending::NoResponse { stale: true, .. }, _) if self.may_retry() => {
+                self.retried.set(true);
+                self.attempt(true);
+            }
+            (ending, _) => {
+                self.watch.stop_watching_the_server();
+                if self.is_holding() {
+                    self.ending.set(Some(ending));
+                } else {
+                    self.conclude(ending);
+                }
+            }
+        }
+    }
+
+    /// Notifies the destination of the end, after everything before it was handed on.
+    fn conclude(&self, ending: Ending) {
+        if self.done.replace(true) {
+            return;
+        }
+        self.watch.stop();
+        self.destination.ended(self.content.end(ending));
+    }
+
+    /// Gives up, for this reason.
+    pub(super) fn fail(self: &Rc<Self>, failure: Failure) {
+        if self.abandon() {
+            self.destination.ended(Ending::Failed(failure));
+        }
+    }
+
+    /// Gives up: closes the connection, or stops waiting for one. Returns false if there is nothing to give up.
+    pub(super) fn abandon(&self) -> bool {
+        if self.done.replace(true) {
+            return false;
+        }
+        self.watch.stop();
+        self.content.discard();
+        drop(self.skipping.take());
+        // Taken out first: cancelling calls back.
+        let stage = self.stage.replace(Stage::New);
+        match stage {
+            Stage::New => {}
+            Stage::Waiting(canceller, _) => canceller.cancel(),
+            Stage::Exchanging(lease) => drop(lease),
+        }
+        true
+    }
+}

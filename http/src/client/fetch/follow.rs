@@ -1,0 +1,86 @@
+//! Redirects, and the bodies that come with them.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_reactor::DelayedCall;
+
+use super::{Fetch, Stage};
+use crate::{BodyLength, Hop, ResponseHead};
+
+/// The body of a redirect is read to keep the connection, up to this size and for this time.
+const SKIPPED_BYTES: u64 = 64 << 10;
+const SKIPPING_TIME: Duration = Duration::from_secs(1);
+
+/// A redirect that is followed once its own body is over.
+pub(super) struct Skipping {
+    hop: Hop,
+    left: Cell<u64>,
+    timer: DelayedCall,
+}
+
+impl Skipping {
+    pub(super) fn into_hop(self) -> Hop {
+        let _ = self.timer.cancel();
+        self.hop
+    }
+}
+
+impl Fetch {
+    /// Follows a redirect: at once, or after its body where that keeps the connection.
+    pub(super) fn skip_or_follow(self: &Rc<Self>, hop: Hop, head: &ResponseHead<'_>) {
+        let is_short = match head.body {
+            BodyLength::Empty | BodyLength::Chunked => true,
+            BodyLength::Known(length) => length <= SKIPPED_BYTES,
+            BodyLength::ToEnd => false,
+        };
+        let is_kept = matches!(&*self.stage.borrow(), Stage::Exchanging(lease) if lease.is_kept());
+        let is_sent = self.transport().is_some_and(|transport| transport.is_drained());
+        if is_kept && is_sent && head.keep_alive && is_short {
+            let weak = Rc::downgrade(self);
+            let timer = self.handle.call_later(SKIPPING_TIME, move || {
+                if let Some(fetch) = weak.upgrade() {
+                    fetch.stop_skipping();
+                }
+            });
+            self.skipping.replace(Some(Skipping { hop, left: Cell::new(SKIPPED_BYTES), timer }));
+            return;
+        }
+        if let Stage::Exchanging(lease) = self.stage.replace(Stage::New) {
+            lease.give_back(false);
+        }
+        self.follow(hop);
+    }
+
+    /// The body of a redirect goes on.
+    pub(super) fn skip(self: &Rc<Self>, count: usize) {
+        let left = match &*self.skipping.borrow() {
+            Some(skipping) => {
+                skipping.left.set(skipping.left.get().saturating_sub(count as u64));
+                skipping.left.get()
+            }
+            None => return,
+        };
+        if left == 0 {
+            self.stop_skipping();
+        }
+    }
+
+    /// Follows the redirect without the rest of its body, which costs the connection. Returns false if there is none.
+    pub(super) fn stop_skipping(self: &Rc<Self>) -> bool {
+        let Some(skipping) = self.skipping.take() else { return false };
+        drop(self.stage.replace(Stage::New));
+        self.follow(skipping.into_hop());
+        true
+    }
+
+    pub(super) fn follow(self: &Rc<Self>, hop: Hop) {
+        {
+            let settings = self.settings.borrow();
+            self.parts.borrow_mut().redirect(hop, &settings.sensitive);
+        }
+        self.retried.set(false);
+        self.attempt(false);
+    }
+}

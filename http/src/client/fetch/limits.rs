@@ -1,0 +1,161 @@
+//! The time that a request may take, and what happened meanwhile.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use twistor_reactor::DelayedCall;
+
+use super::{Fetch, Stage};
+use crate::client::errors::{IdleTimedOut, RequestStage, RequestTimedOut, TooSlow};
+
+/// While a request is being sent, progress is looked for this often within the idle timeout.
+const LOOKS: u32 = 4;
+
+#[derive(Default)]
+pub(super) struct Watch {
+    whole: RefCell<Option<DelayedCall>>,
+    idle: RefCell<Option<DelayedCall>>,
+    rate: RefCell<Option<DelayedCall>>,
+    /// When the server last sent or took something, or was last given something to do.
+    heard: Cell<Option<Instant>>,
+    /// Bytes that were still to be sent when progress was last looked for.
+    unsent: Cell<usize>,
+    /// Bytes of the body that came in this period of the minimum rate; `None` if this side held them up.
+    came: Cell<Option<u64>>,
+}
+
+impl Watch {
+    /// Counts bytes of the body.
+    pub(super) fn count(&self, bytes: usize) {
+        self.came.set(self.came.get().map(|came| came + bytes as u64));
+    }
+
+    /// The server has nothing more to do.
+    pub(super) fn stop_watching_the_server(&self) {
+        cancel(&self.idle);
+        cancel(&self.rate);
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop_watching_the_server();
+        cancel(&self.whole);
+    }
+}
+
+fn cancel(timer: &RefCell<Option<DelayedCall>>) {
+    if let Some(call) = timer.borrow_mut().take() {
+        let _ = call.cancel();
+    }
+}
+
+impl Fetch {
+    /// Starts the time that the whole may take.
+    pub(super) fn limit_whole(self: &Rc<Self>) {
+        let Some(after) = self.settings.borrow().timeout else { return };
+        let weak = Rc::downgrade(self);
+        let call = self.handle.call_later(after, move || {
+            if let Some(fetch) = weak.upgrade() {
+                let (target, stage) = fetch.awaited();
+                fetch.fail(RequestTimedOut { target, stage, after }.into());
+            }
+        });
+        self.watch.whole.replace(Some(call));
+    }
+
+    /// The server has sent something.
+    pub(in crate::client) fn touch(&self) {
+        self.watch.heard.set(Some(self.handle.now()));
+    }
+
+    /// This side has held up the response until now.
+    pub(super) fn silence_starts_anew(&self) {
+        self.touch();
+        self.watch.came.set(None);
+    }
+
+    /// Starts looking for silence, once the request is handed to the connection.
+    pub(super) fn watch_the_server(self: &Rc<Self>, is_large: bool) {
+        if is_large {
+            self.watch.unsent.set(self.unsent());
+        }
+        let Some(after) = self.settings.borrow().idle_timeout else { return };
+        if self.watch.idle.borrow().is_none() || is_large {
+            cancel(&self.watch.idle);
+            self.look_after(after, after);
+        }
+    }
+
+    fn unsent(&self) -> usize {
+        self.transport().map_or(0, |transport| transport.buffered())
+    }
+
+    /// Looks for silence after `delay`. The timer is not moved for every byte: when it fires, it looks how long ago
+    /// the last one came.
+    fn look_after(self: &Rc<Self>, delay: Duration, after: Duration) {
+        let delay = if self.watch.unsent.get() > 0 { delay.min(after / LOOKS) } else { delay };
+        let weak = Rc::downgrade(self);
+        let call = self.handle.call_later(delay, move || {
+            if let Some(fetch) = weak.upgrade().filter(|fetch| !fetch.done.get()) {
+                fetch.look(after);
+            }
+        });
+        self.watch.idle.replace(Some(call));
+    }
+
+    fn look(self: &Rc<Self>, after: Duration) {
+        let is_waiting = !matches!(*self.stage.borrow(), Stage::Exchanging(_));
+        let unsent = self.unsent();
+        let was_taken = unsent < self.watch.unsent.replace(unsent);
+        if is_waiting || was_taken || self.is_held_up() {
+            self.touch();
+        }
+        let now = self.handle.now();
+        let silence = now.saturating_duration_since(self.watch.heard.get().unwrap_or(now));
+        match after.checked_sub(silence) {
+            Some(left) if !left.is_zero() => self.look_after(left, after),
+            _ if self.stop_skipping() => {}
+            _ => {
+                let (target, stage) = self.awaited();
+                self.fail(IdleTimedOut { target, stage, after }.into());
+            }
+        }
+    }
+
+    /// Starts the first period of the minimum rate, when the head has come.
+    pub(super) fn watch_the_rate(self: &Rc<Self>) {
+        let Some((least, per)) = self.settings.borrow().min_rate else { return };
+        self.watch.came.set(Some(0));
+        let weak = Rc::downgrade(self);
+        let call = self.handle.call_later(per, move || {
+            let Some(fetch) = weak.upgrade().filter(|fetch| !fetch.done.get()) else { return };
+            match fetch.watch.came.get() {
+                Some(received) if received < least && !fetch.is_held_up() => {
+                    let (target, _) = fetch.awaited();
+                    fetch.fail(TooSlow { target, received, least, per }.into());
+                }
+                _ => fetch.watch_the_rate(),
+            }
+        });
+        self.watch.rate.replace(Some(call));
+    }
+
+    /// Returns the server or proxy that the request waits for, and the stage it has reached.
+    fn awaited(&self) -> (String, RequestStage) {
+        if let Stage::Waiting(_, connecting) = &*self.stage.borrow() {
+            let stage = connecting.stage().map_or(RequestStage::Queue, RequestStage::Connect);
+            return (connecting.target(), stage);
+        }
+        let origin = self.parts.borrow().url.origin();
+        let target =
+            self.route.borrow().as_ref().map_or_else(|| origin.to_string(), |route| route.to(&origin));
+        let stage = if self.answered.get() || self.skipping.borrow().is_some() {
+            RequestStage::Body
+        } else if self.unsent() > 0 {
+            RequestStage::Send
+        } else {
+            RequestStage::Head
+        };
+        (target, stage)
+    }
+}

@@ -1,0 +1,203 @@
+//! A response collected: the page.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::{Rc, Weak};
+
+use ::http::{HeaderMap, StatusCode};
+use twistor_deferred::{Deferred, Failure, Trigger};
+use twistor_reactor::Handle;
+
+use super::destination::{Destination, Ending, MOST_COLLECTED};
+use super::errors::HttpError;
+use super::fetch::Fetch;
+use super::pool::Pool;
+use super::request::Request;
+use crate::{BodyLength, Headers, ResponseHead, Url};
+
+/// A body is given room for what its length says, up to here; beyond, it grows with what comes.
+const TRUSTED_LENGTH: u64 = 1 << 20;
+
+/// Fetches a page. Twisted: `getPage`.
+///
+/// The page comes over a connection of its own, closed afterwards. Redirects are followed, up to 20.
+/// [`Request`] is the long form, with method, headers, body, timeouts and limits; an [`Agent`](super::Agent) keeps
+/// connections.
+///
+/// # Errors
+///
+/// - [`InvalidUrl`](crate::InvalidUrl), before anything is done.
+/// - [`HttpError`]: a status other than 2xx. Its `body` is the page that came with it, or the part of it that did.
+/// - [`ConnectRefused`](twistor_net::ConnectRefused), [`ConnectTimedOut`](twistor_net::ConnectTimedOut),
+///   [`DnsLookupError`](twistor_net::DnsLookupError), [`NoRoute`](twistor_net::NoRoute), [`ConnectFailed`](twistor_net::ConnectFailed).
+/// - [`Malformed`](crate::Malformed), [`HeadTooLarge`](crate::HeadTooLarge),
+///   [`TooManyHeaders`](crate::TooManyHeaders), [`BodyTooLarge`](crate::BodyTooLarge),
+///   [`TrailersTooLarge`](crate::TrailersTooLarge): what the server sent is refused.
+/// - [`NoResponse`](super::NoResponse), [`PartialDownload`](super::PartialDownload): the connection ended early.
+/// - [`RequestTimedOut`](super::RequestTimedOut), [`IdleTimedOut`](super::IdleTimedOut), [`TooSlow`](super::TooSlow).
+/// - [`TooManyRedirects`](crate::TooManyRedirects), [`InsecureRedirect`](crate::InsecureRedirect).
+/// - With a [proxy](crate::Proxy): [`ProxyUnreachable`](super::ProxyUnreachable),
+///   [`ProxyRefused`](super::ProxyRefused), [`ProxyMisbehaved`](super::ProxyMisbehaved).
+/// - [`Cancelled`](twistor_deferred::Cancelled): the Deferred was cancelled, which closes the connection.
+///
+/// # Examples
+///
+/// ```no_run
+/// use twistor_http::get_page;
+/// use twistor_reactor::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// let page = reactor.run_until(get_page(&reactor, "http://example.org/"))?;
+/// println!("{} with {} bytes", page.status(), page.body().len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Cancel safety
+///
+/// Cancelling ends the request and closes its connection.
+#[track_caller]
+pub fn get_page(handle: &Handle, url: impl AsRef<str>) -> Deferred<Page> {
+    Request::get(url).get_page(handle)
+}
+
+impl Request {
+    /// Sends the request over a connection of its own, and collects the response as [`get_page`] does.
+    ///
+    /// # Errors
+    ///
+    /// See [`get_page`].
+    #[track_caller]
+    pub fn get_page(self, handle: &Handle) -> Deferred<Page> {
+        fetch(handle, None, self)
+    }
+}
+
+/// A page that came whole, with a status of success.
+#[derive(Clone)]
+pub struct Page {
+    status: StatusCode,
+    reason: String,
+    headers: Headers,
+    url: Url,
+    body: Vec<u8>,
+}
+
+impl Page {
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body, to keep.
+    pub fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+
+    /// The body as text: UTF-8, with a replacement character for what is none.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
+    }
+
+    /// The status, between 200 and 299.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The server's words for the status, or the usual ones if it sent none.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The header fields, as a map that is made when first asked for.
+    pub fn headers(&self) -> &HeaderMap {
+        self.headers.map()
+    }
+
+    /// The value of the first header of that name, if it is text. Makes no map.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// Where the page was found, after redirects.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Page({} {} from {}, {} bytes)",
+            self.status.as_str(),
+            self.reason,
+            self.url,
+            self.body.len()
+        )
+    }
+}
+
+/// Sends a request and collects the response.
+#[track_caller]
+pub(super) fn fetch(handle: &Handle, pool: Option<Rc<Pool>>, request: Request) -> Deferred<Page> {
+    let canceller: Rc<RefCell<Weak<Fetch>>> = Rc::default();
+    let cancelled = canceller.clone();
+    let (deferred, trigger) = Deferred::with_canceller(move |_| {
+        let fetch = cancelled.borrow().upgrade();
+        if let Some(fetch) = fetch {
+            fetch.abandon();
+        }
+    });
+    let collector =
+        Collector { trigger: Cell::new(Some(trigger)), start: RefCell::new(None), body: RefCell::default() };
+    if let Some(fetch) = Fetch::start(handle, pool, request, Rc::new(collector)) {
+        canceller.replace(Rc::downgrade(&fetch));
+        fetch.attempt(false);
+    }
+    deferred
+}
+
+struct Collector {
+    trigger: Cell<Option<Trigger<Page>>>,
+    start: RefCell<Option<(StatusCode, String, Headers, Url)>>,
+    body: RefCell<Vec<u8>>,
+}
+
+impl Destination for Collector {
+    fn head(self: Rc<Self>, head: &ResponseHead<'_>, url: Url) -> Result<(), Failure> {
+        if let BodyLength::Known(length) = head.body {
+            self.body.borrow_mut().reserve_exact(length.min(TRUSTED_LENGTH) as usize);
+        }
+        self.start.replace(Some((head.status, head.words(), head.headers.to_headers(), url)));
+        Ok(())
+    }
+
+    fn data(&self, data: &[u8]) -> Result<(), Failure> {
+        self.body.borrow_mut().extend_from_slice(data);
+        Ok(())
+    }
+
+    fn ended(&self, ending: Ending) {
+        let Some(trigger) = self.trigger.take() else { return };
+        let (start, body) = (self.start.take(), self.body.take());
+        match (start, ending) {
+            (Some((status, reason, headers, url)), Ending::Complete) if status.is_success() => {
+                trigger.callback(Page { status, reason, headers, url, body });
+            }
+            (Some((status, reason, headers, _)), ending)
+                if !status.is_success() && ending.is_of_the_body() =>
+            {
+                trigger.errback(HttpError { status, reason, headers, body });
+            }
+            (_, ending) => match ending.into_result(body.len() as u64, body) {
+                Err(failure) => trigger.errback(failure),
+                Ok(()) => drop(trigger),
+            },
+        }
+    }
+
+    fn most(&self) -> u64 {
+        MOST_COLLECTED
+    }
+}

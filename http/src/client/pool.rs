@@ -1,0 +1,517 @@
+//! Connections kept for the next request, route by route, and the requests that wait for one.
+
+// Routes are looked up, and have no order of their own; walks that show an order sort.
+#![allow(clippy::disallowed_types)]
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use twistor_deferred::{Deferred, Failure, Trigger, fail};
+use twistor_net::connect::Connecting;
+use twistor_reactor::{DelayedCall, Handle};
+
+use super::cookies::Cookies;
+use super::exchange::{ClientProtocol, Connection};
+use super::lease::{Lease, Permit};
+use super::proxy::Proxy;
+use super::route::{Dial, Route};
+use super::trust::Trust;
+
+/// A connection that was read this long ago, in the same turn, is used without asking the socket.
+const RECENT: Duration = Duration::from_millis(1);
+
+/// How long requests wait for descriptors before the next try, unless a connection closes first.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+pub(super) struct Pool {
+    handle: Handle,
+    pub(super) max_open: Cell<usize>,
+    pub(super) max_total: Cell<usize>,
+    pub(super) max_idle: Cell<usize>,
+    pub(super) idle_timeout: Cell<Duration>,
+    pub(super) max_age: Cell<Duration>,
+    pub(super) trust: RefCell<Trust>,
+    pub(super) dial: RefCell<Dial>,
+    pub(super) proxy: RefCell<Option<Proxy>>,
+    pub(super) cookies: RefCell<Option<Rc<dyn Cookies>>>,
+    places: RefCell<HashMap<Route, Rc<Place>>>,
+    /// Sockets that are open or being opened, over all places.
+    open: Cell<usize>,
+    /// Requests in the queues, over all places, cancelled ones included.
+    queued: Cell<usize>,
+    /// Numbers places and requests in the order in which they came.
+    next_number: Cell<u64>,
+    /// The last try to connect found no descriptor.
+    starved: Cell<bool>,
+    /// A call of `serve` is due, at once or after the back-off.
+    serving: Cell<bool>,
+    retrying: Cell<bool>,
+    sweep: RefCell<Option<(Instant, DelayedCall)>>,
+}
+
+/// The connections of one route: to an origin, or to a proxy for many.
+pub(super) struct Place {
+    pool: Weak<Pool>,
+    route: Route,
+    number: u64,
+    /// The one idle longest first.
+    idle: RefCell<VecDeque<Idle>>,
+    /// Permits held: sockets that are open or being opened, the idle ones included.
+    open: Cell<usize>,
+    waiting: RefCell<VecDeque<Waiting>>,
+}
+
+struct Idle {
+    connection: Rc<Connection>,
+    since: Instant,
+    /// The reactor's count of turns at that time.
+    turn: u64,
+    /// `None`: for as long as it is young enough.
+    until: Option<Instant>,
+}
+
+struct Waiting {
+    trigger: Trigger<Lease>,
+    number: u64,
+    connect_timeout: Duration,
+    /// When to stop waiting for descriptors; set by the first try that found none.
+    give_up: Option<Instant>,
+    connecting: Connecting,
+}
+
+/// A connection, now or later.
+pub(super) enum Found {
+    Now(Lease),
+    /// Without a stage as long as the request waits in the queue.
+    Later(Deferred<Lease>, Connecting),
+}
+
+impl Pool {
+    pub(super) fn new(handle: &Handle) -> Rc<Pool> {
+        Rc::new(Pool {
+            handle: handle.clone(),
+            max_open: Cell::new(64),
+            max_total: Cell::new(256),
+            max_idle: Cell::new(16),
+            idle_timeout: Cell::new(Duration::from_secs(60)),
+            max_age: Cell::new(Duration::from_secs(3600)),
+            trust: RefCell::default(),
+            dial: RefCell::default(),
+            proxy: RefCell::default(),
+            cookies: RefCell::default(),
+            places: RefCell::default(),
+            open: Cell::new(0),
+            queued: Cell::new(0),
+            next_number: Cell::new(0),
+            starved: Cell::new(false),
+            serving: Cell::new(false),
+            retrying: Cell::new(false),
+            sweep: RefCell::new(None),
+        })
+    }
+
+    /// Returns an idle connection, unless it must be `fresh`; else a new one where the limits allow it; else the next
+    /// that is free, first come first served.
+    pub(super) fn find(self: &Rc<Self>, route: &Route, connect_timeout: Duration, fresh: bool) -> Found {
+        let place = self.place(route);
+        loop {
+            let Some(idle) = place.idle.borrow_mut().pop_back() else { break };
+            if !fresh && self.is_fit(&idle) {
+                return Found::Now(place.lease(idle.connection));
+            }
+            // Makes room for a new one as well.
+            idle.connection.close();
+        }
+        let connecting = route.connecting(&self.handle);
+        let waiting_before = place.is_awaited();
+        if place.open.get() < self.max_open.get() && !waiting_before && self.has_room() {
+            return Found::Later(place.connect(self, connect_timeout, None, &connecting), connecting);
+        }
+        let number = self.number();
+        Found::Later(place.queue(self, number, connect_timeout, None, &connecting), connecting)
+    }
+
+    /// Whether a kept connection can be used: young enough, and neither closed nor spoken on by the server.
+    fn is_fit(&self, idle: &Idle) -> bool {
+        let now = self.handle.now();
+        if !idle.connection.is_usable() || idle.is_over(now) || self.is_too_old(&idle.connection, now) {
+            return false;
+        }
+        // What arrived before this turn's events were collected may not have been delivered yet.
+        let recent =
+            idle.turn == self.handle.stats().turns && now.saturating_duration_since(idle.since) < RECENT;
+        recent || idle.connection.is_silent()
+    }
+
+    fn is_too_old(&self, connection: &Connection, now: Instant) -> bool {
+        now.saturating_duration_since(connection.opened) >= self.max_age.get()
+    }
+
+    /// Whether another socket may be opened. If the limit is reached, an idle connection makes way.
+    fn has_room(&self) -> bool {
+        if self.starved.get() {
+            return false;
+        }
+        let room = self.open.get() < self.max_total.get();
+        if !room {
+            self.close_one_idle();
+        }
+        room
+    }
+
+    fn place(self: &Rc<Self>, route: &Route) -> Rc<Place> {
+        let mut places = self.places.borrow_mut();
+        if let Some(place) = places.get(route) {
+            return place.clone();
+        }
+        let place = Rc::new(Place {
+            pool: Rc::downgrade(self),
+            route: route.clone(),
+            number: self.number(),
+            idle: RefCell::default(),
+            open: Cell::new(0),
+            waiting: RefCell::default(),
+        });
+        places.insert(route.clone(), place.clone());
+        place
+    }
+
+    fn number(&self) -> u64 {
+        let number = self.next_number.get();
+        self.next_number.set(number + 1);
+        number
+    }
+
+    /// In the order in which they came to be, which no hash changes.
+    fn in_order(&self) -> Vec<Rc<Place>> {
+        let mut places: Vec<Rc<Place>> = self.places.borrow().values().cloned().collect();
+        places.sort_unstable_by_key(|place| place.number);
+        places
+    }
+
+    /// Closes all connections that carry no request.
+    pub(super) fn close_idle(&self) {
+        for place in self.in_order() {
+            place.idle.take().iter().for_each(|idle| idle.connection.close());
+        }
+    }
+
+    /// Closes the connection that has been idle longest.
+    fn close_one_idle(&self) {
+        let since = |place: &Rc<Place>| place.idle.borrow().front().map(|idle| (idle.since, place.number));
+        let longest = self
+            .places
+            .borrow()
+            .values()
+            .filter(|place| since(place).is_some())
+            .min_by_key(|place| since(place))
+            .cloned();
+        let idle = longest.and_then(|place| place.idle.borrow_mut().pop_front());
+        if let Some(idle) = idle {
+            idle.connection.close();
+        }
+    }
+
+    /// How many sockets are open or being opened, and how many connections are idle.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let idle = self.places.borrow().values().map(|place| place.idle.borrow().len()).sum();
+        (self.open.get(), idle)
+    }
+
+    /// Schedules closing the connections that will be idle for too long at `time`.
+    fn sweep_at(self: &Rc<Self>, time: Instant) {
+        let mut sweep = self.sweep.borrow_mut();
+        // A run that ended has dropped it.
+        if sweep.as_ref().is_some_and(|(due, call)| *due <= time && call.active()) {
+            return;
+        }
+        if let Some((_, call)) = sweep.take() {
+            let _ = call.cancel();
+        }
+        let weak = Rc::downgrade(self);
+        let call = self.handle.call_later(time.saturating_duration_since(self.handle.now()), move || {
+            if let Some(pool) = weak.upgrade() {
+                pool.sweep();
+            }
+        });
+        *sweep = Some((time, call));
+    }
+
+    fn sweep(self: &Rc<Self>) {
+        self.sweep.replace(None);
+        let now = self.handle.now();
+        let mut next: Option<Instant> = None;
+        for place in self.in_order() {
+            let mut over = Vec::new();
+            place.idle.borrow_mut().retain(|idle| {
+                if idle.is_over(now) {
+                    over.push(idle.connection.clone());
+                    return false;
+                }
+                next = next.into_iter().chain(idle.until).min();
+                true
+            });
+            over.iter().for_each(|connection| connection.close());
+        }
+        if let Some(time) = next {
+            self.sweep_at(time);
+        }
+    }
+
+    /// Serves the queues from the loop: this may be inside a user's call, or inside the failure of another connection.
+    fn serve_soon(self: &Rc<Self>) {
+        if !self.serving.replace(true) {
+            let soon = Soon { pool: Some(self.clone()), is_retry: false };
+            self.handle.call_later(Duration::ZERO, move || soon.serve());
+        }
+    }
+
+    /// Opens connections for the requests that wait, first come first served, as far as the limits allow.
+    fn serve(self: &Rc<Self>) {
+        while self.queued.get() > 0 && !self.starved.get() {
+            let Some(place) = self.first_place_to_serve() else { break };
+            if !self.has_room() {
+                break;
+            }
+            let Some(waiting) = place.next_waiting(self) else { break };
+            let Waiting { trigger, connect_timeout, give_up, connecting, .. } = waiting;
+            let connected = place.connect(self, connect_timeout, give_up, &connecting);
+            drop(connected.add_both(move |result| match result {
+                // Cancelled meanwhile: the next request can have it.
+                Ok(lease) if !trigger.is_live() => lease.give_back(true),
+                result => trigger.fire(result),
+            }));
+        }
+        self.places.borrow_mut().retain(|_, place| place.is_needed());
+    }
+
+    /// The place whose first request came before those of all others that may open a connection.
+    fn first_place_to_serve(&self) -> Option<Rc<Place>> {
+        let mut first: Option<(u64, Rc<Place>)> = None;
+        for place in self.places.borrow().values().filter(|place| place.open.get() < self.max_open.get()) {
+            if let Some(number) = place.first_number(self) {
+                if first.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
+                    first = Some((number, place.clone()));
+                }
+            }
+        }
+        first.map(|(_, place)| place)
+    }
+
+    /// Whether a free connection has to make way: the limit over all routes is reached, and another route waits that
+    /// may open one. If this route waits too, only a route without any connection goes first.
+    fn owes_room(&self, place: &Place) -> bool {
+        if self.queued.get() == 0 || self.open.get() < self.max_total.get() {
+            return false;
+        }
+        let most = if place.is_awaited() { 0 } else { self.max_open.get() - 1 };
+        let places = self.places.borrow();
+        let mut others = places.values().filter(|other| other.number != place.number);
+        others.any(|other| other.open.get() <= most && other.is_awaited())
+    }
+
+    /// Reacts to running out of descriptors: closes an idle connection, and schedules another try.
+    fn starve(self: &Rc<Self>) {
+        if !self.starved.replace(true) {
+            log::warn!("no descriptor for another connection; requests wait until one is free");
+        }
+        self.close_one_idle();
+        if !self.retrying.replace(true) {
+            let soon = Soon { pool: Some(self.clone()), is_retry: true };
+            self.handle.call_later(BACK_OFF, move || soon.serve());
+        }
+    }
+}
+
+impl Drop for Pool {
+    /// The connections belong to the reactor; without a pool nobody uses them.
+    fn drop(&mut self) {
+        self.close_idle();
+        if let Some((_, sweep)) = self.sweep.take() {
+            let _ = sweep.cancel();
+        }
+    }
+}
+
+impl Place {
+    fn lease(self: &Rc<Self>, connection: Rc<Connection>) -> Lease {
+        Lease::new(connection, Some(Rc::downgrade(self)))
+    }
+
+    /// Opens a connection. If the process has no descriptor left, the request waits for one, at most as long as
+    /// connecting may take.
+    fn connect(
+        self: &Rc<Self>,
+        pool: &Rc<Pool>,
+        timeout: Duration,
+        give_up: Option<Instant>,
+        connecting: &Connecting,
+    ) -> Deferred<Lease> {
+        self.open.set(self.open.get() + 1);
+        pool.open.set(pool.open.get() + 1);
+        let permit = Permit::new(Rc::downgrade(self));
+        let now = pool.handle.now();
+        let connection = Connection::new(now, self.route.is_secured().then(|| pool.handle.clone()));
+        let protocol = ClientProtocol::new(connection.clone(), Some(permit));
+        let (trust, dial) = (pool.trust.borrow().clone(), pool.dial.borrow().clone());
+        let connected = self.route.connect(timeout, &trust, &dial, protocol, connecting);
+        let (place, pool, connecting) = (self.clone(), pool.clone(), connecting.clone());
+        let route = self.route.clone();
+        connected.add_callbacks(
+            move |_| Ok(place.lease(connection)),
+            move |failure| {
+                let give_up = give_up.or_else(|| now.checked_add(timeout));
+                let late = give_up.is_some_and(|time| pool.handle.now() >= time);
+                if late || !is_out_of_descriptors(&failure) {
+                    return fail(failure);
+                }
+                pool.starve();
+                // The pool may have forgotten the place with the failed connection.
+                pool.place(&route).queue(&pool, 0, timeout, give_up, &connecting)
+            },
+        )
+    }
+
+    /// Waits for a connection, after the requests with smaller numbers.
+    fn queue(
+        &self,
+        pool: &Pool,
+        number: u64,
+        connect_timeout: Duration,
+        give_up: Option<Instant>,
+        connecting: &Connecting,
+    ) -> Deferred<Lease> {
+        let (deferred, trigger) = Deferred::new();
+        let waiting = Waiting { trigger, number, connect_timeout, give_up, connecting: connecting.clone() };
+        pool.queued.set(pool.queued.get() + 1);
+        let mut queue = self.waiting.borrow_mut();
+        match queue.iter().rposition(|other| other.number <= number) {
+            Some(last) => queue.insert(last + 1, waiting),
+            None => queue.push_front(waiting),
+        }
+        deferred
+    }
+
+    /// A connection is free: the first request that waits gets it, else it is kept.
+    pub(super) fn keep(self: &Rc<Self>, connection: Rc<Connection>) {
+        let Some(pool) = self.pool.upgrade() else { return connection.close() };
+        let (now, time) = (pool.handle.now(), connection.keep_time(pool.idle_timeout.get()));
+        if time.is_zero() || pool.is_too_old(&connection, now) || pool.owes_room(self) {
+            return connection.close();
+        }
+        if let Some(waiting) = self.next_waiting(&pool) {
+            return waiting.trigger.callback(self.lease(connection));
+        }
+        let until = now.checked_add(time);
+        let idle = Idle { connection, since: now, turn: pool.handle.stats().turns, until };
+        self.idle.borrow_mut().push_back(idle);
+        if self.idle.borrow().len() > pool.max_idle.get() {
+            let oldest = self.idle.borrow_mut().pop_front();
+            if let Some(oldest) = oldest {
+                oldest.connection.close();
+            }
+        }
+        if let Some(until) = until {
+            pool.sweep_at(until);
+        }
+    }
+
+    /// A socket is closed, or was not opened; another may be.
+    pub(super) fn closed(self: &Rc<Self>, was_connected: bool) {
+        self.idle.borrow_mut().retain(|idle| idle.connection.is_usable());
+        self.open.set(self.open.get() - 1);
+        let Some(pool) = self.pool.upgrade() else { return };
+        pool.open.set(pool.open.get() - 1);
+        if was_connected {
+            pool.starved.set(false);
+        }
+        if pool.queued.get() == 0 {
+            if !self.is_needed() {
+                pool.places.borrow_mut().remove(&self.route);
+            }
+        } else {
+            pool.serve_soon();
+        }
+    }
+
+    fn is_needed(&self) -> bool {
+        self.open.get() > 0 || !self.waiting.borrow().is_empty()
+    }
+
+    /// Whether a request waits here that was not cancelled.
+    fn is_awaited(&self) -> bool {
+        self.waiting.borrow().iter().any(|waiting| waiting.trigger.is_live())
+    }
+
+    /// The number of the first request that still waits.
+    fn first_number(&self, pool: &Pool) -> Option<u64> {
+        let mut queue = self.waiting.borrow_mut();
+        while queue.front().is_some_and(|waiting| !waiting.trigger.is_live()) {
+            queue.pop_front();
+            pool.queued.set(pool.queued.get() - 1);
+        }
+        queue.front().map(|waiting| waiting.number)
+    }
+
+    /// Takes the first request that still waits.
+    fn next_waiting(&self, pool: &Pool) -> Option<Waiting> {
+        self.first_number(pool)?;
+        let waiting = self.waiting.borrow_mut().pop_front()?;
+        pool.queued.set(pool.queued.get() - 1);
+        Some(waiting)
+    }
+}
+
+impl Idle {
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now >= until)
+    }
+}
+
+/// Whether connecting failed because this process, or the machine, has no descriptor left.
+fn is_out_of_descriptors(failure: &Failure) -> bool {
+    #[cfg(unix)]
+    return failure.chain().any(|error| {
+        let code = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        matches!(code, Some(libc::EMFILE | libc::ENFILE))
+    });
+    #[cfg(not(unix))]
+    {
+        let _ = failure;
+        false
+    }
+}
+
+/// A call to come. If it never does, the reactor is gone, and the requests that wait will not be served.
+struct Soon {
+    pool: Option<Rc<Pool>>,
+    is_retry: bool,
+}
+
+impl Soon {
+    fn serve(mut self) {
+        let Some(pool) = self.pool.take() else { return };
+        if self.is_retry {
+            pool.retrying.set(false);
+            pool.starved.set(false);
+        } else {
+            pool.serving.set(false);
+        }
+        pool.serve();
+    }
+}
+
+impl Drop for Soon {
+    fn drop(&mut self) {
+        let Some(pool) = self.pool.take() else { return };
+        pool.serving.set(false);
+        pool.retrying.set(false);
+        for place in pool.in_order() {
+            let waiting = place.waiting.take();
+            pool.queued.set(pool.queued.get() - waiting.len());
+            drop(waiting);
+        }
+    }
+}

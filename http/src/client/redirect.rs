@@ -1,0 +1,191 @@
+//! Where a redirect leads, and what of the request goes along (RFC 9110, section 15.4).
+
+use std::error::Error;
+use std::fmt;
+
+use ::http::{Method, StatusCode};
+use twistor_deferred::Failure;
+
+use crate::{InvalidUrl, Scheme, Url};
+
+/// A redirect to follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Where to.
+    pub url: Url,
+    /// With which method.
+    pub method: Method,
+    /// Whether the request's body, and the headers that describe it, go along.
+    pub keep_body: bool,
+    /// Whether `Authorization`, `Cookie` and other credentials may go along.
+    pub same_origin: bool,
+}
+
+/// Follows the redirects of one request.
+///
+/// 301 and 302 turn `POST` into `GET`, 303 turns all but `HEAD` into `GET`, without the body; 307
+/// and 308 leave method and body as they are. A status without a `Location` is not a redirect.
+///
+/// Redirects are counted and otherwise not compared: a page that redirects to itself, with a new cookie, is followed.
+///
+/// # Examples
+///
+/// ```
+/// use http::{Method, StatusCode};
+/// use twistor_http::{Redirects, Url};
+///
+/// let url = Url::parse("http://example.org/a/b")?;
+/// let mut redirects = Redirects::new(20);
+/// let hop = redirects.follow(&url, &Method::POST, StatusCode::FOUND, Some(b"c"))?.expect("a redirect");
+/// assert_eq!((hop.url.as_str(), hop.method, hop.keep_body), ("http://example.org/a/c", Method::GET, false));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Redirects {
+    limit: usize,
+    ignored: bool,
+    allow_insecure: bool,
+    followed: usize,
+}
+
+impl Redirects {
+    /// At most that many, none from https to http.
+    pub fn new(limit: usize) -> Redirects {
+        Redirects { limit, ignored: false, allow_insecure: false, followed: 0 }
+    }
+
+    /// Takes no response for a redirect.
+    pub fn none() -> Redirects {
+        Redirects { ignored: true, ..Redirects::new(0) }
+    }
+
+    /// Also follows redirects from https to http.
+    pub fn allow_insecure(mut self, allow: bool) -> Redirects {
+        self.allow_insecure = allow;
+        self
+    }
+
+    /// What a response to a request for `from` asks for; `None` if it is not a redirect.
+    ///
+    /// # Errors
+    ///
+    /// See [`RedirectError`].
+    pub fn follow(
+        &mut self,
+        from: &Url,
+        method: &Method,
+        status: StatusCode,
+        location: Option<&[u8]>,
+    ) -> Result<Option<Hop>, RedirectError> {
+        let (Some(location), 301 | 302 | 303 | 307 | 308) = (location, status.as_u16()) else {
+            return Ok(None);
+        };
+        if self.ignored {
+            return Ok(None);
+        }
+        if self.followed >= self.limit {
+            return Err(TooManyRedirects { limit: self.limit }.into());
+        }
+        let url = from.join(location)?;
+        if (from.scheme(), url.scheme()) == (Scheme::Https, Scheme::Http) && !self.allow_insecure {
+            return Err(InsecureRedirect { url }.into());
+        }
+        let to_get = match status.as_u16() {
+            301 | 302 => *method == Method::POST,
+            303 => *method != Method::HEAD && *method != Method::GET,
+            _ => false,
+        };
+        let hop = Hop {
+            method: if to_get { Method::GET } else { method.clone() },
+            keep_body: !to_get,
+            same_origin: from.same_origin(&url),
+            url,
+        };
+        self.followed += 1;
+        Ok(Some(hop))
+    }
+}
+
+/// Why a redirect was not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RedirectError {
+    /// There were too many.
+    TooMany(TooManyRedirects),
+    /// It led from https to http.
+    Insecure(InsecureRedirect),
+    /// It led to no valid URL.
+    Invalid(InvalidUrl),
+}
+
+impl RedirectError {
+    /// The failure of the type within, so that `check::<TooManyRedirects>()` and the like find it.
+    #[track_caller]
+    pub fn into_failure(self) -> Failure {
+        match self {
+            RedirectError::TooMany(error) => error.into(),
+            RedirectError::Insecure(error) => error.into(),
+            RedirectError::Invalid(error) => Failure::from(error).context("bad redirect"),
+        }
+    }
+}
+
+impl fmt::Display for RedirectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RedirectError::TooMany(error) => error.fmt(f),
+            RedirectError::Insecure(error) => error.fmt(f),
+            RedirectError::Invalid(error) => write!(f, "bad redirect: {error}"),
+        }
+    }
+}
+
+impl Error for RedirectError {}
+
+/// More redirects than allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyRedirects {
+    /// How many are allowed.
+    pub limit: usize,
+}
+
+impl fmt::Display for TooManyRedirects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "more than {} redirects", self.limit)
+    }
+}
+
+impl Error for TooManyRedirects {}
+
+/// A redirect from https to http.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InsecureRedirect {
+    /// Where it led.
+    pub url: Url,
+}
+
+impl fmt::Display for InsecureRedirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "redirect from https to {}", self.url)
+    }
+}
+
+impl Error for InsecureRedirect {}
+
+impl From<TooManyRedirects> for RedirectError {
+    fn from(error: TooManyRedirects) -> RedirectError {
+        RedirectError::TooMany(error)
+    }
+}
+
+impl From<InsecureRedirect> for RedirectError {
+    fn from(error: InsecureRedirect) -> RedirectError {
+        RedirectError::Insecure(error)
+    }
+}
+
+impl From<InvalidUrl> for RedirectError {
+    fn from(error: InvalidUrl) -> RedirectError {
+        RedirectError::Invalid(error)
+    }
+}

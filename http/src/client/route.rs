@@ -1,0 +1,217 @@
+//! The way to an origin.
+
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_deferred::{Cancelled, Deferred, Failure, fail, maybe_deferred};
+use twistor_net::connect::{Connect, Connecting, Tcp};
+use twistor_net::{ConnectStage, Protocol, Stream, Transport};
+use twistor_reactor::Handle;
+
+use super::errors::ProxyUnreachable;
+use super::proxy::{Proxy, Via};
+use super::trust::Trust;
+#[cfg(feature = "tls")]
+use super::trust::trusting;
+#[cfg(feature = "tls")]
+use super::tunnel::Tunnel;
+use crate::{Origin, Scheme, Url};
+
+/// Where a connection leads. Requests with the same route can share one.
+#[derive(Clone)]
+pub(super) enum Route {
+    Direct(Origin),
+    /// To a proxy that is given whole requests, for any `http` origin.
+    Forward(Rc<Via>),
+    /// To an `https` origin through a tunnel of a proxy.
+    Tunnel(Origin, Rc<Via>),
+}
+
+impl Route {
+    pub(super) fn new(url: &Url, proxy: Option<&Proxy>) -> Result<Route, Failure> {
+        let via = proxy.map_or(Ok(None), |proxy| proxy.via(url))?;
+        Ok(match (via, url.scheme()) {
+            (None, _) => Route::Direct(url.origin()),
+            (Some(via), Scheme::Http) => Route::Forward(via.clone()),
+            (Some(via), Scheme::Https) => Route::Tunnel(url.origin(), via.clone()),
+        })
+    }
+
+    /// The proxy that reads the requests.
+    pub(super) fn reader(&self) -> Option<&Via> {
+        match self {
+            Route::Forward(via) => Some(via),
+            Route::Direct(_) | Route::Tunnel(..) => None,
+        }
+    }
+
+    /// Whether connections are secured by TLS.
+    pub(super) fn is_secured(&self) -> bool {
+        match self {
+            Route::Direct(origin) => origin.scheme == Scheme::Https,
+            Route::Forward(via) => via.url.scheme() == Scheme::Https,
+            Route::Tunnel(..) => true,
+        }
+    }
+
+    /// What leads to that origin, in words.
+    pub(super) fn to(&self, origin: &Origin) -> String {
+        match self {
+            Route::Direct(_) => origin.to_string(),
+            Route::Forward(via) | Route::Tunnel(_, via) => {
+                format!("{origin} through the proxy {}", via.name())
+            }
+        }
+    }
+
+    /// A connection that is not being made yet, to what is to be reached first.
+    pub(super) fn connecting(&self, handle: &Handle) -> Connecting {
+        match self {
+            Route::Direct(origin) => Connecting::new(handle, origin.clone()),
+            Route::Forward(via) | Route::Tunnel(_, via) => {
+                Connecting::new(handle, format!("the proxy {}", via.name()))
+            }
+        }
+    }
+
+    /// A connection, made in the time allowed.
+    pub(super) fn connect(
+        &self,
+        timeout: Duration,
+        trust: &Trust,
+        dial: &Dial,
+        protocol: impl Protocol,
+        on: &Connecting,
+    ) -> Deferred<Transport> {
+        on.enter(ConnectStage::Answer);
+        let starter = on.handle().clone();
+        let connected = on.within(timeout, |on| {
+            let connected = match self {
+                Route::Direct(origin) => reach_origin(origin, trust, dial, on),
+                Route::Forward(via) => reach_proxy(via, dial, on),
+                Route::Tunnel(origin, via) => reach_through(origin, via, trust, dial, on),
+            };
+            connected.unwrap_or_else(fail)
+        });
+        connected.add_callback(move |stream| Ok(stream.run(&starter, protocol)?))
+    }
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Route) -> bool {
+        match (self, other) {
+            (Route::Direct(one), Route::Direct(two)) => one == two,
+            (Route::Forward(one), Route::Forward(two)) => one.is_same(two),
+            (Route::Tunnel(one, via), Route::Tunnel(two, other)) => one == two && via.is_same(other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Route {}
+
+impl Hash for Route {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Route::Direct(origin) => origin.hash(state),
+            Route::Forward(via) => via.url.hash(state),
+            Route::Tunnel(origin, via) => (origin, &via.url).hash(state),
+        }
+    }
+}
+
+/// How an agent reaches a host and port; TCP if it says nothing.
+pub(super) type Dial = Option<Rc<dyn Fn(&Connecting, &Origin) -> Deferred<Stream>>>;
+
+/// A connection to the host and port of an origin, secured if that is an `https` one.
+fn reach_origin(
+    origin: &Origin,
+    trust: &Trust,
+    dial: &Dial,
+    on: &Connecting,
+) -> Result<Deferred<Stream>, Failure> {
+    let connector = Dialling { origin: origin.clone(), dial: dial.clone() };
+    match origin.scheme {
+        Scheme::Http => Ok(connector.connect(on)),
+        Scheme::Https => secure(connector, on, trust),
+    }
+}
+
+/// The way to the host and port of an origin, without TLS.
+struct Dialling {
+    origin: Origin,
+    dial: Dial,
+}
+
+impl Connect for Dialling {
+    fn connect(&self, on: &Connecting) -> Deferred<Stream> {
+        match &self.dial {
+            // A panic in it fails the request alone.
+            Some(dial) => maybe_deferred(|| dial(on, &self.origin)),
+            None => Tcp::new(self.origin.host.clone(), self.origin.port).connect(on),
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+fn secure(dialling: Dialling, on: &Connecting, trust: &Trust) -> Result<Deferred<Stream>, Failure> {
+    let host = dialling.origin.host.clone();
+    Ok(twistor_net::connect::Tls::new(dialling, host, trusting(trust)?).connect(on))
+}
+
+#[cfg(not(feature = "tls"))]
+fn secure(_: Dialling, _: &Connecting, (): &Trust) -> Result<Deferred<Stream>, Failure> {
+    Err(super::TlsUnavailable.into())
+}
+
+/// A connection to a proxy.
+fn reach_proxy(via: &Rc<Via>, dial: &Dial, on: &Connecting) -> Result<Deferred<Stream>, Failure> {
+    #[cfg(feature = "tls")]
+    let trust = &via.tls;
+    #[cfg(not(feature = "tls"))]
+    let trust = &();
+    let proxy = via.name();
+    Ok(reach_origin(&via.url.origin(), trust, dial, on)?.add_errback(move |failure| {
+        if failure.is::<Cancelled>() {
+            return Err(failure);
+        }
+        Err(ProxyUnreachable { proxy, source: failure.into() }.into())
+    }))
+}
+
+/// A connection to an origin at the other end of a proxy's tunnel, secured by TLS.
+#[cfg(feature = "tls")]
+fn reach_through(
+    origin: &Origin,
+    via: &Rc<Via>,
+    trust: &Trust,
+    dial: &Dial,
+    on: &Connecting,
+) -> Result<Deferred<Stream>, Failure> {
+    let tls = trusting(trust)?;
+    let tunnel = Tunnel::new(origin, via)?;
+    let connected = reach_proxy(via, dial, on)?;
+    let what = Route::Tunnel(origin.clone(), via.clone()).to(origin);
+    let (digging, securing, host) = (on.clone(), on.clone(), origin.host.clone());
+    let target = what.clone();
+    let dug = connected.add_callback(move |stream| {
+        digging.go_on(target, ConnectStage::Tunnel);
+        tunnel.dig(digging.handle(), stream)
+    });
+    Ok(dug.add_callback(move |stream| {
+        securing.enter(ConnectStage::Handshake);
+        tls.secure(securing.handle(), &host, stream).add_errback(move |failure| Err(failure.context(what)))
+    }))
+}
+
+#[cfg(not(feature = "tls"))]
+fn reach_through(
+    _: &Origin,
+    _: &Rc<Via>,
+    (): &Trust,
+    _: &Dial,
+    _: &Connecting,
+) -> Result<Deferred<Stream>, Failure> {
+    Err(super::TlsUnavailable.into())
+}

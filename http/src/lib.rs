@@ -1,0 +1,54 @@
+//! HTTP/1.1, client and server, on the [reactor](twistor_reactor) and the [connections](twistor_net) of twistor.
+//!
+//! [`get_page`] fetches a page; [`Request`] says more about how, and an [`Agent`] keeps connections and hands out
+//! bodies piece by piece.
+//!
+//! The [`server`] answers requests: a [`Site`](server::Site) of [`Resource`](server::Resource)s.
+//!
+//! At the bottom, in `message`, are machines that know nothing of sockets: [`ResponseDecoder`] and
+//! [`RequestDecoder`] take bytes apart as they come, in pieces of any size, and [`HeadWriter`] and
+//! [`ChunkWriter`] put them together. They are strict (RFC 9110 and 9112): what two parsers could
+//! read differently is refused, and nothing is written that could be read as more than was meant.
+//!
+//! # From here
+//!
+//! All promises, numbered: [`behaviour`].
+//!
+//! # Features
+//!
+//! On by default: `compression` (gzip and deflate) and `tls` (`https`, see the module `tls` of `twistor-net`). Off by
+//! default: `idna` (host names with letters outside ASCII).
+
+#![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
+
+#[doc = include_str!("../BEHAVIOUR.md")]
+pub mod behaviour {}
+
+mod client;
+mod message;
+mod pieces;
+pub mod server;
+mod url;
+
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+#[cfg(not(feature = "tls"))]
+pub use client::TlsUnavailable;
+#[cfg(feature = "compression")]
+pub use client::Undecodable;
+pub use client::{
+    Agent, Cookies, Hop, HttpError, IdleTimedOut, InsecureRedirect, InvalidProxy, NoResponse, Page,
+    PartialDownload, Proxy, ProxyFault, ProxyMisbehaved, ProxyRefused, ProxyUnreachable, RedirectError,
+    Redirects, Request, RequestStage, RequestTimedOut, Response, ResponseBody, TooManyRedirects, TooSlow,
+    download_page, get_page,
+};
+pub use message::{
+    BodyLength, BodyTooLarge, ChunkWriter, DecodeError, EncodeError, Eof, Fault, Fields, HeadTooLarge,
+    HeadWriter, Headers, Limits, Malformed, Place, RequestDecoder, RequestEvent, RequestHead,
+    ResponseDecoder, ResponseEvent, ResponseHead, Target, TargetTooLong, TooManyHeaders, TrailersTooLarge,
+};
+pub use url::{InvalidUrl, Origin, Scheme, Url};
+
+/// The README's program is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,0 +1,289 @@
+//! Takes the bytes of a connection apart into requests.
+
+use ::http::{Method, Version};
+
+use super::body::{Body, BodyLength, BodyStep};
+use super::error::{DecodeError, Fault, HeadTooLarge, Malformed, Place, TargetTooLong};
+use super::fields::{Fields, Span, slice};
+use super::framing::{Facts, Sender};
+use super::head::{Block, BlockReader, Kind, StartLine};
+use super::limits::Limits;
+use super::response::{Eof, take};
+use super::target::Target;
+
+/// A request line and the header fields after it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RequestHead<'a> {
+    /// The method.
+    pub method: Method,
+    /// What the request is for.
+    pub target: Target<'a>,
+    /// The host, with its port if one was named: the target's, else that of the `Host` header.
+    ///
+    /// `None` in HTTP/1.0 only.
+    pub host: Option<&'a str>,
+    /// HTTP/1.0, or HTTP/1.1 for that and all higher minor versions.
+    pub version: Version,
+    /// The header fields.
+    pub headers: Fields<'a>,
+    /// How the end of the body is told; never [`BodyLength::ToEnd`].
+    pub body: BodyLength,
+    /// Whether the client will take another response on this connection. An HTTP/1.0 client has
+    /// to be told `Connection: keep-alive` in return.
+    pub keep_alive: bool,
+    /// The client waits for `100 Continue`, or for a final status, before it sends the body.
+    pub expect_continue: bool,
+}
+
+/// A part of a request.
+#[derive(Clone, Debug)]
+pub enum RequestEvent<'a> {
+    /// The head.
+    Head(RequestHead<'a>),
+    /// The next bytes of the body; never empty.
+    Body(&'a [u8]),
+    /// The request is over. Holds the trailer fields, if there were any.
+    End(Fields<'a>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Head,
+    Body,
+    Failed(DecodeError),
+}
+
+/// Reads requests, one after the other, from bytes that come in pieces of any size.
+///
+/// It knows nothing of sockets. [`decode`](RequestDecoder::decode) is called with what was read,
+/// again and again until it returns `None`, and [`eof`](RequestDecoder::eof) when the client's side
+/// of the connection ends. Pipelined requests stay in the input after
+/// [`End`](RequestEvent::End); whoever answers one at a time keeps that rest and decodes it later.
+///
+/// Copies and buffers are as in [`ResponseDecoder`](super::ResponseDecoder).
+///
+/// Whatever two parsers could read differently is refused (W4): besides what RFC 9112 has servers
+/// refuse, lines that end in a bare line feed, and any repeated `Content-Length`.
+///
+/// # Errors
+///
+/// [`DecodeError::status`] is the status to answer with; then the connection is closed. Every
+/// further call returns the same error.
+///
+/// # Examples
+///
+/// ```
+/// use twistor_http::{Limits, RequestDecoder, RequestEvent};
+///
+/// let mut decoder = RequestDecoder::new(Limits::default());
+/// let mut input = &b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\nGET /next HTTP/1.1\r\n"[..];
+/// let Some(RequestEvent::Head(head)) = decoder.decode(&mut input)? else { panic!("a head is there") };
+/// assert_eq!((head.target.path(), head.target.query(), head.host), ("/a", Some("b"), Some("h")));
+/// assert!(matches!(decoder.decode(&mut input)?, Some(RequestEvent::End(_))));
+/// assert_eq!(input, b"GET /next HTTP/1.1\r\n");
+/// # Ok::<(), twistor_http::DecodeError>(())
+/// ```
+#[derive(Debug)]
+pub struct RequestDecoder {
+    limits: Limits,
+    reader: BlockReader,
+    state: State,
+    body: Body,
+    /// Bytes of empty lines passed over before the request line.
+    skipped: usize,
+    skipped_cr: bool,
+}
+
+impl RequestDecoder {
+    /// A decoder for the requests of one connection.
+    pub fn new(limits: Limits) -> RequestDecoder {
+        RequestDecoder {
+            limits,
+            reader: BlockReader::default(),
+            state: State::Head,
+            body: Body::ToEnd { received: 0 },
+            skipped: 0,
+            skipped_cr: false,
+        }
+    }
+
+    /// Whether the decoder is between two requests, nothing of the next one taken in.
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Head && !self.reader.is_started() && self.skipped == 0
+    }
+
+    /// How much of the body is still to come, as far as that is known.
+    pub(crate) fn body_left(&self) -> u64 {
+        match self.body {
+            Body::Known { left, .. } if self.state == State::Body => left,
+            _ => 0,
+        }
+    }
+
+    /// Gives the memory of the buffers back. Only between messages.
+    pub fn release(&mut self) {
+        if self.is_idle() {
+            self.reader.release();
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        self.reader.memory()
+    }
+
+    /// Takes the next part of a request from the front of `input`; `None` when more is needed.
+    ///
+    /// # Errors
+    ///
+    /// See [`DecodeError`].
+    pub fn decode<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i [u8],
+    ) -> Result<Option<RequestEvent<'a>>, DecodeError> {
+        match self.state {
+            State::Head => {
+                let block = match self.read_head(input) {
+                    Ok(Some(block)) => block,
+                    Ok(None) => return Ok(None),
+                    Err(error) => {
+                        self.state = State::Failed(error.clone());
+                        return Err(error);
+                    }
+                };
+                let bytes = take(&self.reader, block, input);
+                let head = interpret(block.start, bytes, &self.reader.spans, &self.limits);
+                match head.and_then(|head| Ok((Body::new(head.body, &self.limits)?, head))) {
+                    Ok((body, head)) => {
+                        (self.body, self.state, self.skipped) = (body, State::Body, 0);
+                        Ok(Some(RequestEvent::Head(head)))
+                    }
+                    Err(error) => {
+                        self.state = State::Failed(error.clone());
+                        Err(error)
+                    }
+                }
+            }
+            State::Body => match self.body.step(input, &mut self.reader, &self.limits) {
+                Ok(BodyStep::More) => Ok(None),
+                Ok(BodyStep::Data(data)) => Ok(Some(RequestEvent::Body(data))),
+                Ok(BodyStep::End(block)) => {
+                    self.state = State::Head;
+                    let block = block.map_or(&b""[..], |block| take(&self.reader, block, input));
+                    let spans = if block.is_empty() { &[][..] } else { &self.reader.spans[..] };
+                    Ok(Some(RequestEvent::End(Fields::new(block, spans))))
+                }
+                Err(error) => {
+                    self.state = State::Failed(error.clone());
+                    Err(error)
+                }
+            },
+            State::Failed(ref error) => Err(error.clone()),
+        }
+    }
+
+    /// The client's side of the connection has ended: what that means for the request under way.
+    ///
+    /// # Errors
+    ///
+    /// The head or the trailers were cut, and what came of them is malformed.
+    pub fn eof(&mut self) -> Result<Eof, DecodeError> {
+        match self.state {
+            State::Head if self.is_idle() => Ok(Eof::Idle),
+            State::Head => {
+                let checked = self.reader.check(Kind::Request, self.limits.header_count);
+                checked.inspect_err(|error| self.state = State::Failed(error.clone())).map(|()| Eof::InHead)
+            }
+            State::Body => match self.body.progress() {
+                (received, Some(length)) if received == length => Ok(Eof::Complete),
+                (received, expected) => {
+                    // What was begun can only be trailers.
+                    let checked = self.reader.check(Kind::Trailers, self.limits.header_count);
+                    checked.inspect_err(|error| self.state = State::Failed(error.clone()))?;
+                    Ok(Eof::InBody { received, expected })
+                }
+            },
+            State::Failed(ref error) => Err(error.clone()),
+        }
+    }
+
+    /// Empty lines before a request line: left over from a body whose sender ended it with one
+    /// (RFC 9112, section 2.2).
+    fn skip_empty_lines(&mut self, input: &mut &[u8]) -> Result<(), DecodeError> {
+        while !self.reader.is_started() {
+            match (self.skipped_cr, input.first()) {
+                (false, Some(b'\r')) => self.skipped_cr = true,
+                (true, Some(b'\n')) => self.skipped_cr = false,
+                (true, Some(_)) => {
+                    return Err(Malformed::new(Fault::BareCr, Place::Head, self.skipped - 1).into());
+                }
+                (_, _) => break,
+            }
+            *input = &input[1..];
+            self.skipped += 1;
+            if self.skipped > self.limits.head_bytes() {
+                return Err(HeadTooLarge { limit: self.limits.head_bytes() }.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn read_head(&mut self, input: &mut &[u8]) -> Result<Option<Block>, DecodeError> {
+        self.skip_empty_lines(input)?;
+        let (max_bytes, max_fields) = (self.limits.head_bytes(), self.limits.header_count);
+        let read = self.reader.read(Kind::Request, input, max_bytes, max_fields);
+        read.map_err(|error| self.too_long(error, input))
+    }
+
+    /// A head that is too large because its first line does not end is a target that is too long.
+    fn too_long(&self, error: DecodeError, input: &[u8]) -> DecodeError {
+        let bytes = if self.reader.is_started() { self.reader.bytes() } else { input };
+        let window = &bytes[..bytes.len().min(self.limits.head_bytes())];
+        match error {
+            DecodeError::HeadTooLarge(_) if !window.contains(&b'\n') => {
+                TargetTooLong { limit: self.limits.target_size }.into()
+            }
+            error => error,
+        }
+    }
+}
+
+/// Reads the meaning of a head that is complete.
+fn interpret<'a>(
+    start: StartLine,
+    bytes: &'a [u8],
+    spans: &'a [Span],
+    limits: &Limits,
+) -> Result<RequestHead<'a>, DecodeError> {
+    let malformed = |fault, at| DecodeError::from(Malformed::new(fault, Place::Head, at));
+    let StartLine::Request { method, target, http11 } = start else {
+        return Err(malformed(Fault::InvalidMethod, 0));
+    };
+    if (target.1 - target.0) as usize > limits.target_size {
+        return Err(TargetTooLong { limit: limits.target_size }.into());
+    }
+    let facts = Facts::read(Sender::Client, http11, bytes, spans)?;
+    if http11 && facts.host.is_none() {
+        return Err(malformed(Fault::MissingHost, 0));
+    }
+    let method = Method::from_bytes(slice(bytes, method)).map_err(|_| malformed(Fault::InvalidMethod, 0))?;
+    let text = std::str::from_utf8(slice(bytes, target)).unwrap_or_default();
+    let parsed = Target::parse(method.as_str(), text);
+    let target = parsed.ok_or_else(|| malformed(Fault::InvalidTarget, target.0 as usize))?;
+    let body = match facts.length {
+        _ if facts.chunked => BodyLength::Chunked,
+        Some(length) => BodyLength::Known(length),
+        None => BodyLength::Empty,
+    };
+    Ok(RequestHead {
+        method,
+        host: target.authority().or_else(|| facts.host.and_then(|host| std::str::from_utf8(host).ok())),
+        target,
+        version: if http11 { Version::HTTP_11 } else { Version::HTTP_10 },
+        headers: Fields::new(bytes, spans),
+        body,
+        keep_alive: facts.persists(http11),
+        expect_continue: facts.expect_continue && !matches!(body, BodyLength::Empty | BodyLength::Known(0)),
+    })
+}

@@ -1,0 +1,362 @@
+//! Takes the bytes of a connection apart into responses.
+
+use ::http::{Method, StatusCode, Version};
+
+use super::body::{Body, BodyLength, BodyStep};
+use super::error::{DecodeError, Fault, Malformed, Place};
+use super::fields::Fields;
+use super::framing::{Facts, Sender};
+use super::head::{Block, BlockReader, Kind, StartLine};
+use super::limits::Limits;
+
+/// A status line and the header fields after it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ResponseHead<'a> {
+    /// The status.
+    pub status: StatusCode,
+    /// The words after the status, as they came; may be empty.
+    pub reason: &'a [u8],
+    /// HTTP/1.0, or HTTP/1.1 for that and all higher minor versions.
+    pub version: Version,
+    /// The header fields.
+    pub headers: Fields<'a>,
+    /// How the end of the body is told.
+    pub body: BodyLength,
+    /// Whether the connection can be used again when the response is over.
+    pub keep_alive: bool,
+}
+
+impl ResponseHead<'_> {
+    /// How many bytes the body has, where the head says.
+    pub fn length(&self) -> Option<u64> {
+        match self.body {
+            BodyLength::Empty => Some(0),
+            BodyLength::Known(length) => Some(length),
+            BodyLength::Chunked | BodyLength::ToEnd => None,
+        }
+    }
+
+    /// The server's words for its status, or the usual ones.
+    pub(crate) fn words(&self) -> String {
+        if self.reason.is_empty() {
+            self.status.canonical_reason().unwrap_or_default().to_owned()
+        } else {
+            String::from_utf8_lossy(self.reason).into_owned()
+        }
+    }
+}
+
+/// A part of a response.
+#[derive(Clone, Copy, Debug)]
+pub enum ResponseEvent<'a> {
+    /// An interim (1xx) response: the final one is still to come.
+    Interim(ResponseHead<'a>),
+    /// The head of the final response.
+    Head(ResponseHead<'a>),
+    /// The next bytes of the body; never empty.
+    Body(&'a [u8]),
+    /// The response is over. Holds the trailer fields, if there were any.
+    End(Fields<'a>),
+}
+
+/// What the end of the connection means for the message under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eof {
+    /// No message was under way.
+    Idle,
+    /// The body went to the end of the connection, or only the event of its end was not yet asked
+    /// for: the message is complete.
+    Complete,
+    /// Nothing of the message that was due has come.
+    Nothing,
+    /// Its head is cut.
+    InHead,
+    /// Its body is cut.
+    InBody {
+        /// The bytes of the body that came.
+        received: u64,
+        /// How many were announced, where that was told.
+        expected: Option<u64>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    Head,
+    Body,
+    Failed(DecodeError),
+}
+
+/// Reads responses, one for each request, from bytes that come in pieces of any size.
+///
+/// It knows nothing of sockets. [`start`](ResponseDecoder::start) tells it which request the next
+/// response answers; then [`decode`](ResponseDecoder::decode) is called with what was read, again
+/// and again until it returns `None`, and [`eof`](ResponseDecoder::eof) when the connection ends.
+///
+/// A head that is whole in the input is parsed where it lies, and body bytes are always handed
+/// out as slices of the input: only what a read cut apart is copied. The buffers serve one message
+/// after the other; [`release`](ResponseDecoder::release) gives them back while a connection rests.
+///
+/// Whatever two parsers could read differently is refused (H6), lines that end in a bare line
+/// feed included.
+///
+/// # Errors
+///
+/// After an error the connection is of no more use; every further call returns the same error.
+///
+/// # Examples
+///
+/// ```
+/// use http::Method;
+/// use twistor_http::{Limits, ResponseDecoder, ResponseEvent};
+///
+/// let mut decoder = ResponseDecoder::new(Limits::default());
+/// decoder.start(&Method::GET);
+/// let mut body = Vec::new();
+/// for mut input in [&b"HTTP/1.1 200 OK\r\nContent-Le"[..], b"ngth: 5\r\n\r\nHel", b"lo"] {
+///     while let Some(event) = decoder.decode(&mut input)? {
+///         match event {
+///             ResponseEvent::Head(head) => assert_eq!(head.status, 200),
+///             ResponseEvent::Body(bytes) => body.extend_from_slice(bytes),
+///             _ => {}
+///         }
+///     }
+/// }
+/// assert_eq!(body, b"Hello");
+/// assert!(decoder.is_idle() && decoder.keep_alive());
+/// # Ok::<(), twistor_http::DecodeError>(())
+/// ```
+#[derive(Debug)]
+pub struct ResponseDecoder {
+    limits: Limits,
+    reader: BlockReader,
+    state: State,
+    body: Body,
+    request: Request,
+    interim: usize,
+    keep_alive: bool,
+}
+
+/// What matters of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Request {
+    Head,
+    Connect,
+    Other,
+}
+
+impl ResponseDecoder {
+    /// A decoder that waits for [`start`](ResponseDecoder::start).
+    pub fn new(limits: Limits) -> ResponseDecoder {
+        ResponseDecoder {
+            limits,
+            reader: BlockReader::default(),
+            state: State::Idle,
+            body: Body::ToEnd { received: 0 },
+            request: Request::Other,
+            interim: 0,
+            keep_alive: true,
+        }
+    }
+
+    /// A request of that method was, or will be, sent: its response is due.
+    ///
+    /// Answers to `HEAD`, and successful ones to `CONNECT`, have no body.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, while another response is under way.
+    pub fn start(&mut self, method: &Method) {
+        debug_assert!(self.is_idle(), "a response is under way");
+        self.request = match *method {
+            Method::HEAD => Request::Head,
+            Method::CONNECT => Request::Connect,
+            _ => Request::Other,
+        };
+        self.interim = 0;
+        if self.state == State::Idle {
+            self.state = State::Head;
+        }
+    }
+
+    /// Changes the limits, from the next head on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Whether no response is due or under way. Input that comes now belongs to none.
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+
+    /// Whether the connection can carry another request after the response last begun.
+    pub fn keep_alive(&self) -> bool {
+        self.keep_alive && !matches!(self.state, State::Failed(_))
+    }
+
+    /// Gives the memory of the buffers back. Only between messages.
+    pub fn release(&mut self) {
+        if self.is_idle() {
+            self.reader.release();
+        }
+    }
+
+    /// Takes the next part of the response from the front of `input`; `None` when more input is
+    /// needed, or no response is due, in which case `input` stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// See [`DecodeError`].
+    pub fn decode<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i [u8],
+    ) -> Result<Option<ResponseEvent<'a>>, DecodeError> {
+        match self.state {
+            State::Idle => Ok(None),
+            State::Head => self.head(input),
+            State::Body => match self.body.step(input, &mut self.reader, &self.limits) {
+                Ok(BodyStep::More) => Ok(None),
+                Ok(BodyStep::Data(data)) => Ok(Some(ResponseEvent::Body(data))),
+                Ok(BodyStep::End(block)) => {
+                    self.state = State::Idle;
+                    let block = block.map_or(&b""[..], |block| take(&self.reader, block, input));
+                    let spans = if block.is_empty() { &[][..] } else { &self.reader.spans[..] };
+                    Ok(Some(ResponseEvent::End(Fields::new(block, spans))))
+                }
+                Err(error) => {
+                    self.state = State::Failed(error.clone());
+                    Err(error)
+                }
+            },
+            State::Failed(ref error) => Err(error.clone()),
+        }
+    }
+
+    /// The connection has ended: what that means for the response under way. The decoder is idle,
+    /// and cannot be kept alive, afterwards.
+    ///
+    /// # Errors
+    ///
+    /// The head or the trailers were cut, and what came of them is malformed.
+    pub fn eof(&mut self) -> Result<Eof, DecodeError> {
+        self.keep_alive = false;
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => Ok(Eof::Idle),
+            State::Head if !self.reader.is_started() => Ok(Eof::Nothing),
+            State::Head => {
+                let checked = self.reader.check(Kind::Response, self.limits.header_count);
+                checked.inspect_err(|error| self.state = State::Failed(error.clone())).map(|()| Eof::InHead)
+            }
+            State::Body => match self.body {
+                Body::ToEnd { .. } | Body::Known { left: 0, .. } => Ok(Eof::Complete),
+                ref body => {
+                    let (received, expected) = body.progress();
+                    // What was begun can only be trailers.
+                    let checked = self.reader.check(Kind::Trailers, self.limits.header_count);
+                    checked.inspect_err(|error| self.state = State::Failed(error.clone()))?;
+                    Ok(Eof::InBody { received, expected })
+                }
+            },
+            State::Failed(error) => {
+                self.state = State::Failed(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    fn head<'a, 'i: 'a>(
+        &'a mut self,
+        input: &mut &'i [u8],
+    ) -> Result<Option<ResponseEvent<'a>>, DecodeError> {
+        // Split in two because a head borrows the decoder that an error would have to change.
+        match self.read_head(input) {
+            Ok(Some((block, parts))) => {
+                let bytes = take(&self.reader, block, input);
+                let head = ResponseHead {
+                    status: parts.status,
+                    reason: reason(bytes),
+                    version: if parts.http11 { Version::HTTP_11 } else { Version::HTTP_10 },
+                    headers: Fields::new(bytes, &self.reader.spans),
+                    body: parts.length,
+                    keep_alive: self.keep_alive,
+                };
+                Ok(Some(
+                    if parts.status.is_informational() && parts.status != StatusCode::SWITCHING_PROTOCOLS {
+                        ResponseEvent::Interim(head)
+                    } else {
+                        ResponseEvent::Head(head)
+                    },
+                ))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.state = State::Failed(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    fn read_head(&mut self, input: &mut &[u8]) -> Result<Option<(Block, Parts)>, DecodeError> {
+        let (max_bytes, max_fields) = (self.limits.head_bytes(), self.limits.header_count);
+        let Some(block) = self.reader.read(Kind::Response, input, max_bytes, max_fields)? else {
+            return Ok(None);
+        };
+        let StartLine::Response { code, http11 } = block.start else { return Ok(None) };
+        let Ok(status) = StatusCode::from_u16(code) else {
+            return Err(Malformed::new(Fault::InvalidStatusLine, Place::Head, "HTTP/1.1 ".len()).into());
+        };
+        let bytes = if block.buffered { self.reader.bytes() } else { &input[..block.len] };
+        let facts = Facts::read(Sender::Server, http11, bytes, &self.reader.spans)?;
+        let bodiless = status.is_informational() || status == StatusCode::NO_CONTENT;
+        let length = match self.request {
+            _ if bodiless || status == StatusCode::NOT_MODIFIED => BodyLength::Empty,
+            Request::Head => BodyLength::Empty,
+            Request::Connect if status.is_success() => BodyLength::Empty,
+            _ if facts.chunked => BodyLength::Chunked,
+            _ => facts.length.map_or(BodyLength::ToEnd, BodyLength::Known),
+        };
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Malformed::new(Fault::UnexpectedUpgrade, Place::Head, "HTTP/1.1 ".len()).into());
+        }
+        if status.is_informational() {
+            self.interim += 1;
+            if self.interim > self.limits.interim_count {
+                return Err(Malformed::new(Fault::TooManyInterim, Place::Head, 0).into());
+            }
+            return Ok(Some((block, Parts { status, http11, length })));
+        }
+        // A body where none can be: it is not read, so nothing after it is either.
+        let contradicts = bodiless && (facts.chunked || facts.length.is_some_and(|length| length > 0));
+        let tunnel = self.request == Request::Connect && status.is_success();
+        self.keep_alive = facts.persists(http11) && length != BodyLength::ToEnd && !contradicts && !tunnel;
+        self.body = Body::new(length, &self.limits)?;
+        self.state = State::Body;
+        Ok(Some((block, Parts { status, http11, length })))
+    }
+}
+
+/// What the head is made of besides its bytes.
+#[derive(Clone, Copy)]
+struct Parts {
+    status: StatusCode,
+    http11: bool,
+    length: BodyLength,
+}
+
+/// The bytes of a block: the reader's, or taken from the input.
+pub(crate) fn take<'a, 'i: 'a>(reader: &'a BlockReader, block: Block, input: &mut &'i [u8]) -> &'a [u8] {
+    if block.buffered {
+        return reader.bytes();
+    }
+    let (bytes, rest) = input.split_at(block.len);
+    *input = rest;
+    bytes
+}
+
+/// What stands after `HTTP/1.1 200 `.
+fn reason(head: &[u8]) -> &[u8] {
+    let end = head.iter().position(|&byte| byte == b'\r').unwrap_or_default();
+    head.get("HTTP/1.1 200 ".len()..end).unwrap_or_default()
+}

@@ -1,0 +1,130 @@
+//! What a handler may return.
+
+use std::error::Error;
+use std::fmt;
+
+use ::http::StatusCode;
+use twistor_deferred::{Deferred, Failure};
+
+use super::response::Response;
+
+/// What comes of a request: a response now or later, or a failure.
+#[derive(Debug)]
+pub enum Answer {
+    /// The response.
+    Now(Response),
+    /// The response, once this fires. It is cancelled when the client leaves. Twisted: `NOT_DONE_YET`.
+    Later(Deferred<Response>),
+    /// No response: the client gets a 500, or what the [`StatusError`] within says.
+    Failed(Failure),
+}
+
+/// What a handler may return: text, bytes, a [`StatusCode`], `()` (which is 204), a [`Response`]; a `Result` with one
+/// of these and a [`Failure`]; or a [`Deferred`] of one.
+pub trait IntoAnswer {
+    /// The answer that this is.
+    fn into_answer(self) -> Answer;
+}
+
+impl IntoAnswer for Answer {
+    #[inline]
+    fn into_answer(self) -> Answer {
+        self
+    }
+}
+
+macro_rules! answers {
+    ($($kind:ty),*) => {$(
+        impl IntoAnswer for $kind {
+            #[inline]
+            fn into_answer(self) -> Answer {
+                Answer::Now(self.into())
+            }
+        }
+    )*};
+}
+
+answers!(
+    &'static str,
+    String,
+    std::borrow::Cow<'static, str>,
+    &'static [u8],
+    Vec<u8>,
+    StatusCode,
+    (),
+    Response
+);
+
+impl<T: Into<Response>> IntoAnswer for Result<T, Failure> {
+    #[inline]
+    fn into_answer(self) -> Answer {
+        match self {
+            Ok(value) => Answer::Now(value.into()),
+            Err(failure) => Answer::Failed(failure),
+        }
+    }
+}
+
+impl<T: Into<Response> + 'static> IntoAnswer for Deferred<T> {
+    #[track_caller]
+    fn into_answer(self) -> Answer {
+        Answer::Later(self.add_callback(|value| Ok(value.into())))
+    }
+}
+
+/// The error of a handler that knows what to tell the client. Any other is answered with 500, and logged. Twisted:
+/// `twisted.web.error.Error`.
+///
+/// ```
+/// use twistor_deferred::Failure;
+/// use twistor_http::StatusCode;
+/// use twistor_http::server::{Request, StatusError};
+///
+/// fn render(request: &mut Request<'_>) -> Result<String, Failure> {
+///     let name = request.arg("name").ok_or(StatusError::new(StatusCode::BAD_REQUEST).because("who are you?"))?;
+///     Ok(format!("Hello, {name}!"))
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusError {
+    status: StatusCode,
+    message: Option<String>,
+}
+
+impl StatusError {
+    /// An error that is answered with that status and its usual words.
+    pub fn new(status: StatusCode) -> StatusError {
+        StatusError { status, message: None }
+    }
+
+    /// Sets what the client is told.
+    #[must_use]
+    pub fn because(mut self, message: impl Into<String>) -> StatusError {
+        self.message = Some(message.into());
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn response(&self) -> Response {
+        match &self.message {
+            Some(message) => Response::plain(self.status, message),
+            None => Response::of_status(self.status),
+        }
+    }
+}
+
+impl fmt::Display for StatusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        match &self.message {
+            Some(message) => write!(f, ": {message}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for StatusError {}

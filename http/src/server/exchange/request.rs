@@ -1,0 +1,276 @@
+//! What a handler sees of a request.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use ::http::{Method, Version};
+use twistor_net::Address;
+use twistor_reactor::Handle;
+
+use crate::server::wire::body_reader::RequestBody;
+use crate::{BodyLength, Fields, Headers, RequestHead};
+
+/// A request. Twisted: `Request`, without its answering half, which is what a handler returns.
+///
+/// It is a view into what was read, and ends with the handler. One whose answer comes later takes with it what that
+/// needs: `request.arg("name")`, [`request.take_body()`](Request::take_body),
+/// [`request.reactor().clone()`](Request::reactor).
+pub struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) query: Option<&'a str>,
+    pub(super) host: Option<&'a str>,
+    pub(super) version: Version,
+    pub(super) headers: Fields<'a>,
+    pub(super) length: BodyLength,
+    pub(super) body: Content<'a>,
+    /// Where the part of the path begins that no resource has taken yet, and the segment before it.
+    pub(super) at: usize,
+    pub(super) last: usize,
+    pub(super) place: Place<'a>,
+}
+
+/// Where a request came from, and where it is answered.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(super) peer: &'a Address,
+    pub(super) handle: &'a Handle,
+}
+
+pub(super) enum Content<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Vec<u8>),
+    Stream(RequestBody),
+    Taken,
+}
+
+impl<'a> Request<'a> {
+    #[inline]
+    pub(super) fn new(head: RequestHead<'a>, place: Place<'a>) -> Request<'a> {
+        Request {
+            method: head.method,
+            path: head.target.path(),
+            query: head.target.query(),
+            host: head.host,
+            version: head.version,
+            headers: head.headers,
+            length: head.body,
+            body: Content::Borrowed(b""),
+            at: 0,
+            last: 0,
+            place,
+        }
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The path, as it came: percent-encoded, with its first slash. `*` when an `OPTIONS` request is for the server as
+    /// a whole.
+    pub fn path(&self) -> &'a str {
+        self.path
+    }
+
+    /// The part of the path below the resource that answers: empty, or begins with a slash; percent-encoded. Twisted:
+    /// `postpath`.
+    pub fn rest(&self) -> &'a str {
+        &self.path[self.at..]
+    }
+
+    /// What follows the question mark, as it came.
+    pub fn query(&self) -> Option<&'a str> {
+        self.query
+    }
+
+    /// The first argument of that name in the query, decoded; bytes that are not UTF-8 are replaced. Twisted: `args`.
+    pub fn arg(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.args().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
+    /// All arguments of the query, decoded.
+    pub fn args(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
+        let pairs = self.query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode_lossy(name), decode_lossy(value))
+        })
+    }
+
+    /// HTTP/1.0 or HTTP/1.1.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The host the request is for, with its port if one was named; `None` in HTTP/1.0 only.
+    pub fn host(&self) -> Option<&'a str> {
+        self.host
+    }
+
+    /// The header fields; [`Fields::to_headers`] keeps them.
+    pub fn headers(&self) -> Fields<'a> {
+        self.headers
+    }
+
+    /// The value of the first header field of that name. Twisted: `getHeader`.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers.get(name)
+    }
+
+    /// How long the client says that the body is.
+    pub fn body_length(&self) -> BodyLength {
+        self.length
+    }
+
+    /// The body; empty if it was taken, or is [streamed](crate::server::BodyMode::Streamed). Twisted: `content`.
+    pub fn body(&self) -> &[u8] {
+        match &self.body {
+            Content::Borrowed(bytes) => bytes,
+            Content::Owned(bytes) => bytes,
+            Content::Stream(_) | Content::Taken => b"",
+        }
+    }
+
+    /// The body, to keep; empty if it was taken before.
+    pub fn take_body(&mut self) -> Vec<u8> {
+        match std::mem::replace(&mut self.body, Content::Taken) {
+            Content::Borrowed(bytes) => bytes.to_vec(),
+            Content::Owned(bytes) => bytes,
+            stream @ Content::Stream(_) => {
+                self.body = stream;
+                Vec::new()
+            }
+            Content::Taken => Vec::new(),
+        }
+    }
+
+    /// The body as it comes, for resources whose mode is [`Streamed`](crate::server::BodyMode::Streamed); others get what has
+    /// come, which is all. `None` the second time.
+    pub fn stream(&mut self) -> Option<RequestBody> {
+        match std::mem::replace(&mut self.body, Content::Taken) {
+            Content::Stream(body) => Some(body),
+            Content::Taken => None,
+            Content::Borrowed(bytes) => Some(RequestBody::whole(bytes.to_vec())),
+            Content::Owned(bytes) => Some(RequestBody::whole(bytes)),
+        }
+    }
+
+    /// The client's address. Twisted: `getClientAddress`.
+    pub fn peer(&self) -> &'a Address {
+        self.place.peer
+    }
+
+    /// The reactor the site runs in.
+    pub fn reactor(&self) -> &'a Handle {
+        self.place.handle
+    }
+
+    /// Takes the next segment of the path, decoded; `None` after the last.
+    pub(super) fn next_segment(&mut self) -> Option<Option<Cow<'a, str>>> {
+        let rest = self.path.get(self.at..)?.strip_prefix('/')?;
+        let length = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+        self.last = self.at;
+        self.at += 1 + length;
+        Some(decode(&rest[..length]))
+    }
+
+    /// Gives the segment back that was taken last.
+    pub(crate) fn put_back(&mut self) {
+        self.at = self.last;
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("query", &self.query)
+            .field("host", &self.host)
+            .field("version", &self.version)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The parts of a head that are kept until the body has come.
+pub(super) struct KeptHead {
+    method: Method,
+    path: String,
+    query: Option<String>,
+    host: Option<String>,
+    version: Version,
+    headers: Headers,
+    length: BodyLength,
+    at: usize,
+}
+
+impl KeptHead {
+    pub(super) fn new(request: &Request<'_>) -> KeptHead {
+        KeptHead {
+            method: request.method.clone(),
+            path: request.path.to_owned(),
+            query: request.query.map(str::to_owned),
+            host: request.host.map(str::to_owned),
+            version: request.version,
+            headers: request.headers.to_headers(),
+            length: request.length,
+            at: request.at,
+        }
+    }
+
+    pub(super) fn request<'a>(&'a self, body: Vec<u8>, place: Place<'a>) -> Request<'a> {
+        Request {
+            method: self.method.clone(),
+            path: &self.path,
+            query: self.query.as_deref(),
+            host: self.host.as_deref(),
+            version: self.version,
+            headers: self.headers.fields(),
+            length: self.length,
+            body: Content::Owned(body),
+            at: self.at,
+            last: self.at,
+            place,
+        }
+    }
+}
+
+/// Decodes a part of a query, in which a plus sign is a space.
+fn decode_lossy(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
+        return Cow::Borrowed(text);
+    }
+    let bytes = unescape(&text.replace('+', " "));
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Decodes a segment of a path; `None` if what comes out is not UTF-8.
+pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.bytes().any(|byte| byte == b'%') {
+        return Some(Cow::Borrowed(text));
+    }
+    String::from_utf8(unescape(text)).ok().map(Cow::Owned)
+}
+
+/// A percent sign that no two digits follow stands for itself.
+fn unescape(text: &str) -> Vec<u8> {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match (byte, digit(bytes.get(at + 1)), digit(bytes.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high << 4 | low) as u8);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    decoded
+}

@@ -1,0 +1,260 @@
+//! What is sent back.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+
+use ::http::{HeaderName, HeaderValue, StatusCode, header};
+use twistor_deferred::{Deferred, Failure, Outcome, maybe_deferred_at};
+
+use crate::server::wire::body_writer::BodyWriter;
+use crate::server::wire::encode::Head;
+
+/// An answer to a request: a status, header fields and a body. Twisted: `setResponseCode`, `setHeader` and `write` of
+/// `Request`.
+///
+/// Most handlers need none: text, bytes and a [`StatusCode`] become one by themselves.
+///
+/// The length of the body, how it is framed, whether the connection stays and the date are written by the server.
+///
+/// ```
+/// use twistor_http::StatusCode;
+/// use twistor_http::server::Response;
+///
+/// let response = Response::from("<p>There is nothing here.")
+///     .status(StatusCode::NOT_FOUND)
+///     .content_type("text/html; charset=utf-8")
+///     .header("cache-control", "no-store");
+/// ```
+#[must_use = "a response does nothing unless a handler returns it"]
+pub struct Response {
+    pub(super) status: StatusCode,
+    pub(super) content_type: Option<HeaderValue>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Body,
+    pub(super) close: bool,
+    /// What a caller got wrong: answered by 500, and logged.
+    pub(super) fault: Option<Failure>,
+}
+
+pub(super) type Start = Box<dyn FnOnce(BodyWriter) -> Deferred<()>>;
+
+pub(super) enum Body {
+    Static(&'static [u8]),
+    Owned(Vec<u8>),
+    Stream { length: Option<u64>, start: Start },
+}
+
+/// What writes a body, in the name of the place where it was given.
+fn named<O: Outcome<Value = ()>>(
+    place: &'static Location<'static>,
+    start: impl FnOnce(BodyWriter) -> O + 'static,
+) -> Start {
+    Box::new(move |writer| maybe_deferred_at(place, || start(writer)))
+}
+
+impl Response {
+    /// A response without a body.
+    pub fn new(status: StatusCode) -> Response {
+        Response {
+            status,
+            content_type: None,
+            headers: Vec::new(),
+            body: Body::Static(b""),
+            close: false,
+            fault: None,
+        }
+    }
+
+    fn with_body(body: Body) -> Response {
+        Response { body, ..Response::new(StatusCode::OK) }
+    }
+
+    /// A response whose body is written piece by piece: `start` gets the [`BodyWriter`] when the head is sent, and
+    /// what it returns tells the end. Twisted: `IBodyProducer`.
+    ///
+    /// HTTP/1.1 clients get it in chunks, HTTP/1.0 clients up to the end of the connection; see
+    /// [`sized`](Response::sized) for a body whose length is known. `start` is not called for a `HEAD` request.
+    ///
+    /// ```
+    /// use twistor_deferred::Failure;
+    /// use twistor_http::server::Response;
+    /// use twistor_reactor::Handle;
+    ///
+    /// fn count(reactor: Handle) -> Response {
+    ///     Response::stream(move |out| {
+    ///         reactor.spawn(async move {
+    ///             for n in 0..1_000_000 {
+    ///                 out.write(format!("{n}\n").as_bytes());
+    ///                 if out.is_full() {
+    ///                     out.drained().await?;
+    ///                 }
+    ///             }
+    ///             Ok::<(), Failure>(())
+    ///         })
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it fails, the connection is reset, so that the client does not take what it got for the whole. When the
+    /// client leaves, it is cancelled.
+    #[track_caller]
+    pub fn stream<O: Outcome<Value = ()>>(start: impl FnOnce(BodyWriter) -> O + 'static) -> Response {
+        let start = named(Location::caller(), start);
+        Response::with_body(Body::Stream { length: None, start })
+    }
+
+    /// As [`stream`](Response::stream), of exactly that many bytes. A piece that would make it longer is not taken;
+    /// to end before is a failure.
+    #[track_caller]
+    pub fn sized<O: Outcome<Value = ()>>(
+        length: u64,
+        start: impl FnOnce(BodyWriter) -> O + 'static,
+    ) -> Response {
+        let start = named(Location::caller(), start);
+        Response::with_body(Body::Stream { length: Some(length), start })
+    }
+
+    /// Sends the client elsewhere with 302. Twisted: `redirectTo`.
+    pub fn redirect(location: &str) -> Response {
+        Response::new(StatusCode::FOUND).header(header::LOCATION, location)
+    }
+
+    /// Sets the status; 200 if never set. One below 200 is no final answer, and refused.
+    pub fn status(mut self, status: StatusCode) -> Response {
+        self.status = status;
+        self
+    }
+
+    /// Sets the type of the body. Text has `text/plain; charset=utf-8` if never set, bytes have none.
+    pub fn content_type(self, kind: impl TryInto<HeaderValue, Error: Into<::http::Error>>) -> Response {
+        self.header(header::CONTENT_TYPE, kind)
+    }
+
+    /// Adds a header field, behind those of the same name; `content-type` is replaced.
+    ///
+    /// One that is not valid, or that is for the server to write (`content-length`, `transfer-encoding`,
+    /// `connection`), makes the answer a 500 and is logged: nothing of it is sent.
+    pub fn header(
+        mut self,
+        name: impl TryInto<HeaderName, Error: Into<::http::Error>>,
+        value: impl TryInto<HeaderValue, Error: Into<::http::Error>>,
+    ) -> Response {
+        let (name, value) = match (name.try_into(), value.try_into()) {
+            (Ok(name), Ok(value)) => (name, value),
+            (Err(error), _) => return self.refused(error.into()),
+            (_, Err(error)) => return self.refused(error.into()),
+        };
+        if name == header::CONTENT_TYPE {
+            self.content_type = Some(value);
+        } else if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION].contains(&name) {
+            self.fault =
+                Some(Failure::new(format!("the header {name} is not to be set: the server writes it")));
+        } else {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    fn refused(mut self, error: ::http::Error) -> Response {
+        self.fault = Some(Failure::from(error).context("a header that cannot be sent"));
+        self
+    }
+
+    /// Closes the connection after this response.
+    pub fn close(mut self) -> Response {
+        self.close = true;
+        self
+    }
+
+    /// What its head says.
+    #[inline]
+    pub(super) fn head(&self) -> Head<'_> {
+        Head { status: self.status, content_type: self.content_type.as_ref(), headers: &self.headers }
+    }
+
+    /// A few words for a human, as the body of an error.
+    pub(super) fn plain(status: StatusCode, message: &str) -> Response {
+        Response::from(format!("{message}\n")).status(status)
+    }
+
+    /// The answer to a request that failed, with the status's own words.
+    pub(super) fn of_status(status: StatusCode) -> Response {
+        Response::plain(status, status.canonical_reason().unwrap_or("no reason is known"))
+    }
+}
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+impl From<&'static str> for Response {
+    #[inline]
+    fn from(text: &'static str) -> Response {
+        Response { content_type: Some(TEXT), ..Response::from(text.as_bytes()) }
+    }
+}
+
+impl From<String> for Response {
+    fn from(text: String) -> Response {
+        Response { content_type: Some(TEXT), ..Response::from(text.into_bytes()) }
+    }
+}
+
+impl From<Cow<'static, str>> for Response {
+    fn from(text: Cow<'static, str>) -> Response {
+        match text {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
+
+impl From<&'static [u8]> for Response {
+    #[inline]
+    fn from(bytes: &'static [u8]) -> Response {
+        Response::with_body(Body::Static(bytes))
+    }
+}
+
+impl From<Vec<u8>> for Response {
+    #[inline]
+    fn from(bytes: Vec<u8>) -> Response {
+        Response::with_body(Body::Owned(bytes))
+    }
+}
+
+/// The status with its usual words as the body, where it may have one.
+impl From<StatusCode> for Response {
+    fn from(status: StatusCode) -> Response {
+        match status {
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => {
+                Response::new(status)
+            }
+            _ => Response::of_status(status),
+        }
+    }
+}
+
+/// 204 No Content.
+impl From<()> for Response {
+    fn from((): ()) -> Response {
+        Response::new(StatusCode::NO_CONTENT)
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = match &self.body {
+            Body::Static(bytes) => Some(bytes.len() as u64),
+            Body::Owned(bytes) => Some(bytes.len() as u64),
+            Body::Stream { length, .. } => *length,
+        };
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("content_type", &self.content_type)
+            .field("headers", &self.headers)
+            .field("length", &length)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,302 @@
+//! The files of a folder.
+
+mod conditions;
+mod kinds;
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
+
+use ::http::{Method, StatusCode, header};
+use twistor_deferred::Failure;
+use twistor_reactor::Handle;
+
+use self::conditions::{Conditions, Part, Verdict};
+use super::exchange::answer::{Answer, IntoAnswer, StatusError};
+use super::exchange::request::{Request, decode};
+use super::exchange::response::Response;
+use super::resource::Resource;
+use super::tree::{is_known, not_allowed, options};
+use super::wire::body_writer::BodyWriter;
+use super::wire::date;
+
+/// Files up to this size are read at once; larger ones in pieces of this size, as the client takes them.
+const PIECE: u64 = 256 * 1024;
+
+/// No file has a longer name, and none a longer path below its root.
+const LONGEST_NAME: usize = 255;
+const LONGEST_PATH: usize = 2048;
+
+/// Serves the files of a folder and of those in it, for `GET` and `HEAD`. Twisted: `static.File`.
+///
+/// It answers for all that is below its place in the site. For a folder there is its `index.html`; a folder asked for
+/// without a slash at the end is a redirect to the one with it. Ranges (one at a time), `If-Match`,
+/// `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since` and `If-Range` are understood; the `ETag` is made of the time of the last change and the size.
+///
+/// No path leads out of the folder: not by `..`, encoded or not, and not by a symbolic link that points outside.
+///
+/// Files are looked up and read on the reactor's threads.
+///
+/// ```
+/// use twistor_http::server::{Files, Tree};
+///
+/// let root = Tree::new().get(|_| "Hello, world!").put_child("static", Files::new("/srv/www"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Files {
+    root: PathBuf,
+}
+
+impl Files {
+    /// Serves what is in `root`. That it is there is seen at each request.
+    pub fn new(root: impl Into<PathBuf>) -> Files {
+        Files { root: root.into() }
+    }
+}
+
+impl Resource for Files {
+    fn render(&self, request: &mut Request<'_>) -> Answer {
+        match *request.method() {
+            Method::GET | Method::HEAD => {}
+            Method::OPTIONS => return options(self.methods()),
+            ref method if is_known(method) => return not_allowed(self.methods()),
+            _ => return StatusCode::NOT_IMPLEMENTED.into_answer(),
+        }
+        let Some((below, folder)) = relative(request.rest()) else {
+            return StatusCode::NOT_FOUND.into_answer();
+        };
+        let slashed = redirect_target(request);
+        let conditions = Conditions::of(request.method(), request.headers());
+        let (root, handle) = (self.root.clone(), request.reactor().clone());
+        let found = handle.defer_to_thread(move || Ok(Found::look_up(&root, &below, folder)?));
+        let found = found.add_callbacks(
+            move |found| {
+                Ok(match found {
+                    Found::Folder => Response::redirect(&slashed).status(StatusCode::MOVED_PERMANENTLY),
+                    Found::File(file) => file.response(&conditions, &handle),
+                })
+            },
+            |failure| Err(told(failure)),
+        );
+        found.into_answer()
+    }
+
+    fn is_leaf(&self) -> bool {
+        true
+    }
+
+    fn methods(&self) -> Vec<Method> {
+        vec![Method::GET, Method::HEAD]
+    }
+}
+
+/// The path below the root, and whether a folder is meant. `None` if a segment is no name of a file.
+fn relative(rest: &str) -> Option<(PathBuf, bool)> {
+    let mut below = PathBuf::new();
+    let folder = rest.is_empty() || rest.ends_with('/');
+    let rest = rest.strip_prefix('/').unwrap_or(rest);
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.is_empty() {
+        return Some((below, folder));
+    }
+    for segment in rest.split('/') {
+        let name = decode(segment)?;
+        let mut parts = Path::new(&*name).components();
+        match (parts.next(), parts.next()) {
+            (Some(Component::Normal(part)), None)
+                if part.to_str() == Some(&*name) && name.len() <= LONGEST_NAME =>
+            {
+                below.push(part);
+            }
+            _ => return None,
+        }
+    }
+    (below.as_os_str().len() <= LONGEST_PATH).then_some((below, folder))
+}
+
+/// The same place with a slash at its end. The path alone, so that it can lead to no other host.
+fn redirect_target(request: &Request<'_>) -> String {
+    let mut target = format!("/{}/", request.path().trim_start_matches('/'));
+    if let Some(query) = request.query() {
+        target.push('?');
+        for character in query.chars() {
+            match character {
+                // Taken as they come, and not to be passed on.
+                '"' => target.push_str("%22"),
+                '<' => target.push_str("%3C"),
+                '>' => target.push_str("%3E"),
+                '\\' => target.push_str("%5C"),
+                other => target.push(other),
+            }
+        }
+    }
+    target
+}
+
+/// What the client is told of a file that cannot be had.
+fn told(failure: Failure) -> Failure {
+    use io::ErrorKind as Kind;
+    match failure.check::<io::Error>().map(io::Error::kind) {
+        Some(Kind::NotFound | Kind::NotADirectory | Kind::InvalidInput) => {
+            StatusError::new(StatusCode::NOT_FOUND).into()
+        }
+        Some(Kind::PermissionDenied) => StatusError::new(StatusCode::FORBIDDEN).into(),
+        _ if failure.check().is_some_and(lacks_descriptors) => {
+            log::warn!("a file could not be opened: {failure}");
+            StatusError::new(StatusCode::SERVICE_UNAVAILABLE).into()
+        }
+        _ => failure,
+    }
+}
+
+/// Whether it may be had later: the process, or the system, has as many descriptors as it may.
+fn lacks_descriptors(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+    #[cfg(windows)]
+    return error.raw_os_error() == Some(ERROR_TOO_MANY_OPEN_FILES);
+    #[cfg(not(any(unix, windows)))]
+    return false;
+}
+
+#[cfg(windows)]
+const ERROR_TOO_MANY_OPEN_FILES: i32 = 4;
+
+/// What a path leads to.
+enum Found {
+    /// A folder that was asked for without a slash.
+    Folder,
+    File(Opened),
+}
+
+struct Opened {
+    file: File,
+    path: PathBuf,
+    length: u64,
+    changed: Option<SystemTime>,
+    opened: SystemTime,
+    /// The whole file, if it is small.
+    content: Option<Vec<u8>>,
+}
+
+impl Found {
+    fn look_up(root: &Path, below: &Path, folder: bool) -> io::Result<Found> {
+        let root = root.canonicalize()?;
+        let inside = |path: &Path| -> io::Result<(PathBuf, Metadata)> {
+            let path = path.canonicalize().map_err(leads_nowhere)?;
+            if !path.starts_with(&root) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            let metadata = path.metadata()?;
+            Ok((path, metadata))
+        };
+        let (mut path, mut metadata) = inside(&root.join(below))?;
+        match (metadata.is_dir(), folder) {
+            (true, false) => return Ok(Found::Folder),
+            (true, true) => (path, metadata) = inside(&path.join("index.html"))?,
+            (false, true) => return Err(io::ErrorKind::NotFound.into()),
+            (false, false) => {}
+        }
+        // Before it is opened: to open a pipe would wait for its writer.
+        if !metadata.is_file() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let mut file = File::open(&path)?;
+        let metadata = file.metadata()?;
+        // The clock that the times of files are taken from, whatever the reactor's is.
+        #[allow(clippy::disallowed_methods, reason = "what a simulation reads of real files is as real")]
+        let opened = SystemTime::now();
+        let length = metadata.len();
+        let content = if length <= PIECE { Some(read_exactly(&mut file, length)?) } else { None };
+        Ok(Found::File(Opened { file, path, length, changed: metadata.modified().ok(), opened, content }))
+    }
+}
+
+/// A path that cannot be followed, because it is too long or goes round in circles, is one at which there is nothing.
+fn leads_nowhere(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        #[cfg(unix)]
+        Some(libc::ELOOP | libc::ENAMETOOLONG) => io::ErrorKind::NotFound.into(),
+        _ => error,
+    }
+}
+
+fn read_exactly(file: &mut File, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl Opened {
+    fn response(self, conditions: &Conditions, handle: &Handle) -> Response {
+        let changed = self.changed.map(date::seconds);
+        let tag = self.tag();
+        let verdict = conditions.judge(self.length, &tag, changed, date::seconds(self.opened));
+        let kind = kinds::of(&self.path);
+        let response = match verdict {
+            Verdict::NotModified => Response::new(StatusCode::NOT_MODIFIED),
+            Verdict::Changed => Response::from(StatusCode::PRECONDITION_FAILED),
+            Verdict::OutOfRange => Response::from(StatusCode::RANGE_NOT_SATISFIABLE)
+                .header(header::CONTENT_RANGE, format!("bytes */{}", self.length)),
+            Verdict::Whole => {
+                let part = Part { start: 0, length: self.length };
+                self.part(part, handle).content_type(kind).header(header::ACCEPT_RANGES, "bytes")
+            }
+            Verdict::Part(part) => {
+                let range = format!("bytes {}-{}/{}", part.start, part.start + part.length - 1, self.length);
+                let response = self.part(part, handle).content_type(kind);
+                response.status(StatusCode::PARTIAL_CONTENT).header(header::CONTENT_RANGE, range)
+            }
+        };
+        let response = response.header(header::ETAG, tag);
+        match changed {
+            Some(changed) => response.header(header::LAST_MODIFIED, &date::format(changed)[..]),
+            None => response,
+        }
+    }
+
+    fn tag(&self) -> String {
+        let since = self.changed.and_then(|changed| changed.duration_since(SystemTime::UNIX_EPOCH).ok());
+        format!("\"{:x}-{:x}\"", since.map_or(0, |since| since.as_nanos()), self.length)
+    }
+
+    fn part(self, part: Part, handle: &Handle) -> Response {
+        let Opened { file, content, .. } = self;
+        if let Some(mut content) = content {
+            // No larger than a piece, so these fit.
+            content.truncate((part.start + part.length) as usize);
+            content.drain(..part.start as usize);
+            return Response::from(content);
+        }
+        let handle = handle.clone();
+        Response::sized(part.length, move |out| handle.clone().spawn(send(file, part, handle, out)))
+    }
+}
+
+/// Sends a part of a file, a piece at a time.
+async fn send(mut file: File, part: Part, handle: Handle, out: BodyWriter) -> Result<(), Failure> {
+    let (mut at, end) = (part.start, part.start + part.length);
+    while at < end {
+        let length = PIECE.min(end - at);
+        let read = handle.defer_to_thread(move || {
+            file.seek(SeekFrom::Start(at))?;
+            let piece = read_exactly(&mut file, length)?;
+            Ok((file, piece))
+        });
+        let piece;
+        (file, piece) = read.await?;
+        at += length;
+        out.write_vec(piece);
+        // When the client leaves, this is cancelled here.
+        out.drained().await?;
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opened({}, {} bytes)", self.path.display(), self.length)
+    }
+}

@@ -1,0 +1,157 @@
+//! Runs a decoder over a message whole, at every split into two reads, and one byte at a time.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use http::Method;
+use twistor_http::{
+    DecodeError, Eof, Fault, Fields, Limits, RequestDecoder, RequestEvent, ResponseDecoder, ResponseEvent,
+};
+
+/// All that a decoder said of a message, however the input was split.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Each head in a line.
+    pub(crate) heads: Vec<String>,
+    /// How many interim responses came.
+    pub(crate) interim: usize,
+    /// The bodies, one after the other.
+    pub(crate) body: Vec<u8>,
+    /// How many messages ended, with the trailers of the last.
+    pub(crate) ends: usize,
+    pub(crate) trailers: Vec<(String, Vec<u8>)>,
+    pub(crate) error: Option<DecodeError>,
+    /// What was left in the input, belonging to no message.
+    pub(crate) rest: Vec<u8>,
+    pub(crate) eof: Option<Eof>,
+    pub(crate) keep_alive: bool,
+}
+
+impl Told {
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        match self.error {
+            Some(DecodeError::Malformed(malformed)) => Some(malformed.fault),
+            _ => None,
+        }
+    }
+}
+
+fn owned(fields: Fields<'_>) -> Vec<(String, Vec<u8>)> {
+    fields.iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
+}
+
+fn pieces_of(wire: &[u8], run: impl Fn(&[&[u8]]) -> Told) -> Told {
+    let whole = run(&[wire]);
+    for split in 0..=wire.len() {
+        let (first, second) = wire.split_at(split);
+        let told = run(&[first, second]);
+        assert_eq!(told, whole, "split at {split} of {:?}", wire.escape_ascii().to_string());
+    }
+    let bytes: Vec<&[u8]> = wire.chunks(1).collect();
+    assert_eq!(run(&bytes), whole, "byte by byte: {:?}", wire.escape_ascii().to_string());
+    whole
+}
+
+/// Reads one response to a request of that method.
+pub(crate) fn response(method: &Method, limits: &Limits, wire: &[u8]) -> Told {
+    pieces_of(wire, |pieces| response_in(method, limits, pieces))
+}
+
+/// Reads one response in these pieces.
+pub(crate) fn response_in(method: &Method, limits: &Limits, pieces: &[&[u8]]) -> Told {
+    let mut decoder = ResponseDecoder::new(limits.clone());
+    decoder.start(method);
+    let mut told = Told::default();
+    'pieces: for piece in pieces {
+        let mut input = *piece;
+        loop {
+            match decoder.decode(&mut input) {
+                Ok(Some(ResponseEvent::Interim(_))) => told.interim += 1,
+                Ok(Some(ResponseEvent::Head(head))) => told.heads.push(format!(
+                    "{:?} {} {} {:?}",
+                    head.version,
+                    head.status.as_u16(),
+                    head.reason.escape_ascii(),
+                    head.headers
+                )),
+                Ok(Some(ResponseEvent::Body(bytes))) => {
+                    assert!(!bytes.is_empty(), "an empty piece of body");
+                    told.body.extend_from_slice(bytes);
+                }
+                Ok(Some(ResponseEvent::End(trailers))) => {
+                    told.ends += 1;
+                    told.trailers = owned(trailers);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    assert_eq!(decoder.decode(&mut &b"more"[..]).err(), Some(error.clone()));
+                    (told.error, told.keep_alive) = (Some(error), false);
+                    break 'pieces;
+                }
+            }
+        }
+        told.rest.extend_from_slice(input);
+    }
+    told.keep_alive = decoder.keep_alive();
+    if told.error.is_none() {
+        // Some faults are told at once, or only when no more comes, as the input is split.
+        match decoder.eof() {
+            Ok(eof) => told.eof = Some(eof),
+            Err(error) => (told.error, told.keep_alive) = (Some(error), false),
+        }
+    }
+    told
+}
+
+/// Reads requests to the end of `wire`.
+pub(crate) fn requests(limits: &Limits, wire: &[u8]) -> Told {
+    pieces_of(wire, |pieces| requests_in(limits, pieces))
+}
+
+/// Reads requests in these pieces.
+pub(crate) fn requests_in(limits: &Limits, pieces: &[&[u8]]) -> Told {
+    let mut decoder = RequestDecoder::new(limits.clone());
+    let mut told = Told::default();
+    'pieces: for piece in pieces {
+        let mut input = *piece;
+        loop {
+            match decoder.decode(&mut input) {
+                Ok(Some(RequestEvent::Head(head))) => {
+                    told.keep_alive = head.keep_alive;
+                    told.heads.push(format!(
+                        "{} {} {:?} host={} {:?} continue={} {:?}",
+                        head.method,
+                        head.target.path(),
+                        head.version,
+                        head.host.unwrap_or("-"),
+                        head.body,
+                        head.expect_continue,
+                        head.headers
+                    ));
+                }
+                Ok(Some(RequestEvent::Body(bytes))) => {
+                    assert!(!bytes.is_empty(), "an empty piece of body");
+                    told.body.extend_from_slice(bytes);
+                }
+                Ok(Some(RequestEvent::End(trailers))) => {
+                    told.ends += 1;
+                    told.trailers = owned(trailers);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    assert_eq!(decoder.decode(&mut &b"more"[..]).err(), Some(error.clone()));
+                    (told.error, told.keep_alive) = (Some(error), false);
+                    break 'pieces;
+                }
+            }
+        }
+        assert!(told.error.is_some() || input.is_empty(), "input left over");
+    }
+    if told.error.is_none() {
+        // Some faults are told at once, or only when no more comes, as the input is split.
+        match decoder.eof() {
+            Ok(eof) => told.eof = Some(eof),
+            Err(error) => (told.error, told.keep_alive) = (Some(error), false),
+        }
+    }
+    told
+}

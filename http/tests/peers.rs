@@ -1,0 +1,260 @@
+//! The client against servers that are not ours.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "it is test code, which clippy knows only inside #[test]"
+)]
+
+#[path = "../../net/tests/support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+
+use support::folder::Folder;
+use support::run;
+use twistor_deferred::{Deferred, DeferredList, Failure, fail, succeed};
+use twistor_http::server::{Request as Asked, Site};
+use twistor_http::{Agent, HttpError, Request, download_page, get_page};
+use twistor_net::connect::{Connect, Tcp, Unix};
+use twistor_net::{DnsLookupError, Resolver, ServerEndpoint};
+use twistor_reactor::Handle;
+
+/// A folder with a page of a mebibyte in it that no compression and no pattern could feign.
+struct Pages {
+    folder: Folder,
+    random: Vec<u8>,
+}
+
+impl Pages {
+    fn new(name: &str) -> Pages {
+        let folder = Folder::new(&format!("peer-{name}"));
+        let mut random = vec![0; 1 << 20];
+        fs::File::open("/dev/urandom").unwrap().read_exact(&mut random).unwrap();
+        folder.write("random", &random);
+        Pages { folder, random }
+    }
+}
+
+/// A server of ours to end.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a peer, or says that it is missing.
+fn start(command: &mut Command) -> Option<Running> {
+    match command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
+        Ok(child) => Some(Running(child)),
+        Err(error) => {
+            eprintln!("not tested: {} is missing here: {error}", command.get_program().to_string_lossy());
+            None
+        }
+    }
+}
+
+fn fetch_all(url: String, pages: &Pages) {
+    let random = pages.random.clone();
+    let copy = pages.folder.join("copy");
+    run(move |reactor| {
+        let agent = Agent::new(reactor);
+        let page = get_page(reactor, &url).add_callback({
+            let random = random.clone();
+            move |page| assert!(page.body() == random, "the page has {} bytes", page.body().len())
+        });
+        let kept = agent.get_page(Request::get(&url)).add_callback({
+            let (agent, url, random) = (agent.clone(), url.clone(), random.clone());
+            move |page| {
+                assert!(page.body() == random);
+                agent.get_page(Request::head(url))
+            }
+        });
+        let kept = kept.add_callback(move |page| {
+            assert_eq!((page.body().len(), page.header("content-length")), (0, Some("1048576")));
+            drop(agent);
+        });
+        let saved = download_page(reactor, &url, &copy).add_callback({
+            move |bytes| {
+                assert_eq!(bytes, 1 << 20);
+                assert!(fs::read(copy).unwrap() == random);
+            }
+        });
+        let missing = get_page(reactor, url.replace("random", "missing")).add_both(|result| {
+            let error = result.expect_err("it is not there").trap::<HttpError>()?;
+            assert_eq!(error.status.as_u16(), 404);
+            Ok(())
+        });
+        let many: Vec<Deferred<()>> = (0..20)
+            .map(|_| get_page(reactor, &url).add_callback(|page| assert_eq!(page.body().len(), 1 << 20)))
+            .collect();
+        let all = [page, kept, saved, missing].into_iter().chain(many);
+        DeferredList::new(all).into_deferred().add_callback(|results| {
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+        })
+    });
+}
+
+#[test]
+fn a_page_from_python_comes_byte_for_byte() {
+    // H1, H2, H8
+    let pages = Pages::new("python");
+    let mut command = Command::new("python3");
+    command
+        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
+        .arg(pages.folder.path());
+    let Some(mut server) = start(&mut command) else { return };
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port =
+        line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).expect("python tells its port");
+    fetch_all(format!("http://127.0.0.1:{port}/random"), &pages);
+}
+
+#[test]
+fn a_page_from_nginx_comes_byte_for_byte() {
+    // H1, H2, H5, H8
+    let pages = Pages::new("nginx");
+    // Nginx does not tell a port of its own choice; this one was free a moment ago.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let folder = pages.folder.path().display();
+    let config = format!(
+        "daemon off; master_process off; pid {folder}/pid; error_log stderr;
+         events {{}}
+         http {{
+           access_log off;
+           client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+           uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+           server {{ listen 127.0.0.1:{port}; root {folder}; }}
+         }}"
+    );
+    let path = pages.folder.join("nginx.conf");
+    fs::write(&path, config).unwrap();
+    let mut command = Command::new("nginx");
+    command.args(["-e", "stderr", "-p"]).arg(pages.folder.path()).arg("-c").arg(&path);
+    let Some(_server) = start(&mut command) else { return };
+    // It says nothing when it listens.
+    let mut tries = 0;
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        tries += 1;
+        assert!(tries < 1_000_000, "nginx does not listen");
+        std::thread::yield_now();
+    }
+    fetch_all(format!("http://127.0.0.1:{port}/random"), &pages);
+}
+
+/// An HTTP server on a UNIX socket, which answers with the path and the host asked for.
+const ON_A_UNIX_SOCKET: &str = r"
+import http.server, socketserver, sys
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def do_GET(self):
+        body = ('%s of %s' % (self.path, self.headers['Host'])).encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+with socketserver.ThreadingUnixStreamServer(sys.argv[1], Answer) as server:
+    print('ready', flush=True)
+    server.serve_forever()
+";
+
+#[test]
+fn pages_come_from_python_over_a_unix_socket() {
+    // P21.4
+    let folder = Folder::new("peer-unix");
+    let path = folder.join("socket");
+    let mut command = Command::new("python3");
+    command.args(["-u", "-c", ON_A_UNIX_SOCKET]).arg(&path);
+    let Some(mut server) = start(&mut command) else { return };
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    run(move |reactor| {
+        let socket = Unix::new(path);
+        let agent = Agent::new(reactor).connector(move |on, _origin| socket.connect(on));
+        reactor.spawn(async move {
+            for name in ["containers", "images"] {
+                let page = agent.get_page(format!("http://daemon/{name}")).await?;
+                assert_eq!(page.text(), format!("/{name} of daemon"));
+            }
+            assert_eq!(agent.connections(), (1, 1), "the second came over the first's connection");
+            Ok::<(), Failure>(())
+        })
+    });
+}
+
+#[test]
+fn curl_gets_a_page_over_a_unix_socket() {
+    // P21.4, W1
+    let folder = Folder::new("peer-curl");
+    let path = folder.join("socket");
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--max-time", "20", "http://site/page", "--unix-socket"]).arg(&path);
+    let text = run(move |reactor| {
+        let answer = |request: &mut Asked<'_>| request.path().to_owned();
+        Site::new(reactor, answer).listen(ServerEndpoint::unix(path)).unwrap();
+        reactor.defer_to_thread(move || {
+            let Some(mut curl) = start(&mut command) else { return Ok(None) };
+            let mut text = String::new();
+            curl.0.stdout.take().unwrap().read_to_string(&mut text)?;
+            Ok(Some(text))
+        })
+    });
+    assert!(text.is_none_or(|text| text == "/page"));
+}
+
+/// Answers one name.
+#[derive(Debug)]
+struct Hosts(&'static str, std::net::IpAddr);
+
+impl Resolver for Hosts {
+    fn resolve(&self, _: &Handle, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
+        if host == self.0 {
+            return succeed(vec![SocketAddr::new(self.1, port)]);
+        }
+        fail(DnsLookupError::new(host, None))
+    }
+}
+
+#[test]
+fn a_page_comes_from_python_by_a_name_of_the_programs_own() {
+    // P21.4
+    let pages = Pages::new("resolver");
+    pages.folder.write("page", "hello");
+    let mut command = Command::new("python3");
+    command
+        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
+        .arg(pages.folder.path());
+    let Some(mut server) = start(&mut command) else { return };
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    run(move |reactor| {
+        let hosts: Rc<dyn Resolver> = Rc::new(Hosts("python.test", [127, 0, 0, 1].into()));
+        let agent = Agent::new(reactor).connector(move |on, origin| {
+            Tcp::new(origin.host.clone(), origin.port).resolver(hosts.clone()).connect(on)
+        });
+        reactor.spawn(async move {
+            let page = agent.get_page(format!("http://python.test:{port}/page")).await?;
+            assert_eq!(page.text(), "hello");
+            let unknown = agent.get_page(format!("http://unknown.test:{port}/page")).await;
+            assert!(unknown.unwrap_err().check::<DnsLookupError>().is_some());
+            Ok::<(), Failure>(())
+        })
+    });
+}

@@ -1,0 +1,244 @@
+//! W and H together, in a network where things go wrong: each request gets its own answer, once, or a failure.
+//!
+//! A thousand seeds, or as many as `SEEDS` says.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use twistor_deferred::{Deferred, DeferredList};
+use twistor_http::server::{BodyMode, Request as Asked, Response, Settings, Site, Timeouts, Tree};
+use twistor_http::{Agent, Method, Request};
+use twistor_net::{Failure, ServerEndpoint, SimulatedNetwork};
+use twistor_reactor::{Handle, Reactor, defer_later};
+
+pub(super) fn seeds() -> std::ops::Range<u64> {
+    crate::support::seeds_or(1000)
+}
+
+/// What the answer to a request is to be.
+pub(super) fn expected(kind: &str, id: &str) -> String {
+    match kind {
+        "large" => format!("large {id} ").repeat(2000),
+        _ => format!("{kind} {id}"),
+    }
+}
+
+fn text(kind: &'static str, request: &Asked<'_>) -> String {
+    expected(kind, &request.arg("id").unwrap_or_default())
+}
+
+/// Answers of all kinds; `seen` counts how often each request arrived.
+pub(super) fn site(seen: Rc<RefCell<HashMap<String, usize>>>) -> Tree {
+    let count = move |request: &Asked<'_>| {
+        let id = request.arg("id").unwrap_or_default().into_owned();
+        *seen.borrow_mut().entry(id).or_default() += 1;
+    };
+    let (now, later, large) = (count.clone(), count.clone(), count.clone());
+    let (stream, echo, streamed_echo) = (count.clone(), count.clone(), count);
+    let stream = move |request: &mut Asked<'_>| {
+        stream(request);
+        let (text, handle) = (text("stream", request), request.reactor().clone());
+        Response::stream(move |out| {
+            handle.clone().spawn(async move {
+                for byte in text.bytes() {
+                    out.write(&[byte]);
+                    handle.sleep(Duration::from_millis(3)).await?;
+                }
+                Ok::<(), Failure>(())
+            })
+        })
+    };
+    Tree::new()
+        .put_child(
+            "now",
+            Tree::new().get(move |request| {
+                now(request);
+                text("now", request)
+            }),
+        )
+        .put_child(
+            "later",
+            Tree::new().get(move |request| {
+                later(request);
+                let text = text("later", request);
+                let delay = Duration::from_millis(text.len() as u64 * 7);
+                defer_later(request.reactor(), delay, move || Ok(text))
+            }),
+        )
+        .put_child(
+            "large",
+            Tree::new().get(move |request| {
+                large(request);
+                text("large", request)
+            }),
+        )
+        .put_child("stream", Tree::new().get(stream))
+        .put_child(
+            "echo",
+            Tree::new().post(move |request| {
+                echo(request);
+                request.take_body()
+            }),
+        )
+        .put_child(
+            "streamed",
+            Tree::new().on_mode(Method::POST, BodyMode::Streamed, move |request| {
+                streamed_echo(request);
+                request
+                    .stream()
+                    .map(|body| body.collect())
+                    .ok_or(Failure::new("no body"))
+                    .unwrap_or_else(twistor_deferred::fail)
+            }),
+        )
+}
+
+#[derive(Default)]
+struct Tally {
+    answered: Cell<usize>,
+    failed: Cell<usize>,
+    /// What went over the network, and what came of each request.
+    trace: RefCell<Vec<String>>,
+}
+
+/// Asks for a page, and has it checked.
+fn ask(agent: &Agent, base: &str, n: usize, tally: &Rc<Tally>) -> Deferred<()> {
+    let kind = ["now", "later", "large", "stream", "echo", "streamed"][n % 6];
+    let id = format!("{n}");
+    let url = format!("{base}/{kind}?id={id}");
+    let request = match kind {
+        "echo" | "streamed" => Request::post(url).body(expected(kind, &id)),
+        _ => Request::get(url),
+    };
+    let request = request.timeout(Duration::from_secs(5));
+    let tally = tally.clone();
+    agent.get_page(request).add_both(move |result| {
+        let line = match result {
+            Ok(page) => {
+                assert_eq!(page.text(), expected(kind, &id), "the answer to another request");
+                tally.answered.set(tally.answered.get() + 1);
+                format!("{n}: {} {}", page.status(), page.header("date").unwrap_or_default())
+            }
+            Err(failure) => {
+                tally.failed.set(tally.failed.get() + 1);
+                format!("{n}: {failure}")
+            }
+        };
+        tally.trace.borrow_mut().push(line);
+    })
+}
+
+const REQUESTS: usize = 36;
+
+/// Requests to a site at the endpoint, from an agent made ready to reach it at `base`.
+fn play(
+    seed: u64,
+    endpoint: ServerEndpoint,
+    base: &'static str,
+    ready: impl FnOnce(Agent) -> Agent,
+) -> (usize, Vec<String>) {
+    let reactor = Reactor::simulated(seed);
+    let network = SimulatedNetwork::of(&reactor).unwrap();
+    let (server, client) = ("192.0.2.80".parse().unwrap(), "192.0.2.1".parse().unwrap());
+    network.set_latency(Duration::from_millis(1), Duration::from_millis(40));
+    network.add_name("server.test", [server]);
+    let tally = Rc::new(Tally::default());
+    let observed = tally.clone();
+    network.set_observer(move |event| observed.trace.borrow_mut().push(event.to_string()));
+    match seed % 4 {
+        // Every fourth world is a good one.
+        0 => {}
+        1 => network.set_resets(0.2),
+        2 => network.set_silences(0.1),
+        _ => {
+            let (apart, together) = (network.clone(), network.clone());
+            reactor.call_later(Duration::from_millis(100), move || apart.partition(server, client));
+            reactor.call_later(Duration::from_millis(1500), move || together.heal(server, client));
+        }
+    }
+    let second = Duration::from_secs(1);
+    let timeouts = Timeouts {
+        head: second,
+        body: second,
+        idle: second,
+        write: second,
+        half_closed: second,
+        linger: second,
+    };
+    let settings = Settings { timeouts, grace: second * 2, ..Settings::default() };
+    let seen: Rc<RefCell<HashMap<String, usize>>> = Rc::default();
+    let site = Site::with_settings(&reactor, site(seen.clone()), settings);
+    site.listen(endpoint).unwrap();
+
+    let agent = Rc::new(ready(Agent::new(&reactor).max_connections(3)));
+    let asked: Vec<Deferred<()>> = (0..REQUESTS)
+        .map(|n| {
+            let (agent, tally) = (agent.clone(), tally.clone());
+            let when = Duration::from_millis(n as u64 / 3 * 60);
+            defer_later(&reactor, when, move || ask(&agent, base, n, &tally))
+        })
+        .collect();
+    let (stopping, handle) = (site.clone(), Handle::clone(&reactor));
+    // Every other site is stopped in the middle of it.
+    let stopped = (seed % 2 == 1)
+        .then(|| defer_later(&reactor, Duration::from_millis(400 + seed % 300), move || stopping.stop()));
+    reactor.call_later(Duration::from_secs(60), move || {
+        handle.stop();
+    });
+    let begin = reactor.now();
+    let all = DeferredList::new(asked)
+        .add_callback(move |_| stopped.unwrap_or_else(|| twistor_deferred::succeed(())));
+    reactor.run_until(all.add_callback(move |()| site.stop())).unwrap();
+    assert!(reactor.now() - begin < Duration::from_secs(60), "seed {seed}: it did not come to an end");
+
+    let (answered, failed) = (tally.answered.get(), tally.failed.get());
+    assert_eq!(answered + failed, REQUESTS, "seed {seed}: a request was lost, or answered twice");
+    if seed % 4 == 0 {
+        assert_eq!(failed, 0, "seed {seed}: {:?}", tally.trace.borrow().last());
+    }
+    for (id, times) in &*seen.borrow() {
+        let posted = id.parse::<usize>().is_ok_and(|n| n % 6 >= 4);
+        assert!(*times == 1 || (!posted && *times <= 2), "seed {seed}: request {id} arrived {times} times");
+    }
+    (answered, tally.trace.take())
+}
+
+fn play_plain(seed: u64) -> (usize, Vec<String>) {
+    play(seed, ServerEndpoint::tcp("192.0.2.80:80".parse().unwrap()), "http://server.test", |agent| agent)
+}
+
+/// Every world, of which most requests come through, and some do not.
+fn play_all(mut play: impl FnMut(u64) -> usize) {
+    let answered: usize = seeds().map(&mut play).sum();
+    let asked = REQUESTS * seeds().count();
+    println!("{answered} of {asked} requests were answered");
+    assert!(answered > asked / 2 && (answered < asked || asked < 1000), "{answered} of {asked}");
+}
+
+// W1 to W6 and H5, P9: no answer to the wrong request, none twice, none lost in silence
+#[test]
+fn client_and_server_agree_in_every_world() {
+    play_all(|seed| play_plain(seed).0);
+}
+
+// The same with P7 between them
+#[cfg(feature = "tls")]
+#[test]
+fn client_and_server_agree_over_tls_in_every_world() {
+    let authority = crate::tls_support::Authority::new();
+    let (server, client) = (authority.signs("server.test").server(), authority.client());
+    play_all(|seed| {
+        let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), server.clone());
+        play(seed, endpoint, "https://server.test", |agent| agent.tls(client.clone())).0
+    });
+}
+
+// P9: the same for the same seed, dates among it
+#[test]
+fn the_same_seed_is_the_same_conversation() {
+    for seed in 0..20 {
+        assert!(play_plain(seed) == play_plain(seed), "seed {seed}");
+    }
+}
