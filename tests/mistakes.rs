@@ -13,13 +13,14 @@ use std::process::Command;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A package with one program per entry, which depends on `twistor` alone.
+/// A package that depends on `twistor` alone.
 struct Package {
     folder: PathBuf,
 }
 
 impl Package {
-    fn new(name: &str, programs: &BTreeMap<String, String>) -> Package {
+    /// Writes the package. The keys of `sources` are paths inside `src`, without `.rs`.
+    fn new(name: &str, sources: &BTreeMap<String, String>) -> Package {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(folder.join("src/bin")).unwrap();
@@ -30,16 +31,16 @@ impl Package {
         fs::write(folder.join("Cargo.toml"), manifest).unwrap();
         // The versions that the workspace uses are downloaded already.
         fs::copy(Path::new(ROOT).join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
-        for (program, text) in programs {
-            fs::write(folder.join("src/bin").join(program).with_extension("rs"), text).unwrap();
+        for (path, text) in sources {
+            fs::write(folder.join("src").join(path).with_extension("rs"), text).unwrap();
         }
         Package { folder }
     }
 
-    /// Type-checks the programs, with warnings as errors. Returns the compiler's messages, one string per program.
+    /// Type-checks the package, with warnings as errors. Returns the compiler's messages, one string for each target.
     fn check(&self) -> BTreeMap<String, String> {
         let output = Command::new(env!("CARGO"))
-            .args(["check", "--offline", "--quiet", "--bins", "--keep-going", "--message-format", "json"])
+            .args(["check", "--offline", "--quiet", "--keep-going", "--message-format", "json"])
             .arg("--config")
             .arg("build.rustflags = ['-Dwarnings']")
             .env_remove("RUSTFLAGS")
@@ -79,14 +80,15 @@ fn each_common_mistake_is_explained() {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .map(|path| {
-            (path.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(path).unwrap())
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            (format!("bin/{name}"), fs::read_to_string(&path).unwrap())
         })
         .collect();
     assert!(programs.len() >= 15);
     let messages = Package::new("mistakes", &programs).check();
     let mut wrong = String::new();
     for (program, text) in &programs {
-        let said = flat(messages.get(program).map_or("", String::as_str));
+        let said = flat(messages.get(program.trim_start_matches("bin/")).map_or("", String::as_str));
         let error = quoted(text, "compiler").unwrap();
         if !said.contains(error) {
             writeln!(wrong, "{program}: the compiler does not say {error:?}, but: {said}").unwrap();
@@ -106,8 +108,8 @@ fn each_common_mistake_is_explained() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Collects the Rust code blocks of a Markdown text, as rustdoc would compile them.
-fn examples(name: &str, markdown: &str, programs: &mut BTreeMap<String, String>) {
+/// Collects the Rust code blocks of a Markdown text as modules, in which rustdoc's `main` is a public function.
+fn examples(name: &str, markdown: &str, modules: &mut BTreeMap<String, String>) {
     let mut lines = markdown.lines().enumerate();
     while let Some((number, line)) = lines.next() {
         let Some(info) = line.trim_start().strip_prefix("```") else { continue };
@@ -129,15 +131,13 @@ fn examples(name: &str, markdown: &str, programs: &mut BTreeMap<String, String>)
                 _ => format!("{line}\n"),
             })
             .collect();
-        let program = match (code.contains("fn main()"), code.contains("\nOk::<")) {
-            (true, _) => code,
-            (false, false) => format!("fn main() {{\n{code}}}\n"),
-            (false, true) => format!(
-                "fn main() {{\nfn example() -> Result<(), impl core::fmt::Debug> {{\n{code}}}\nexample().unwrap();\n}}\n"
-            ),
+        let module = match (code.contains("fn main()"), code.contains("\nOk::<")) {
+            (true, _) => code.replace("fn main()", "pub fn main()"),
+            (false, false) => format!("pub fn main() {{\n{code}}}\n"),
+            (false, true) => format!("pub fn main() -> Result<(), impl core::fmt::Debug> {{\n{code}}}\n"),
         };
-        programs
-            .insert(format!("{}_{}", name.replace(|c: char| !c.is_alphanumeric(), "_"), number + 1), program);
+        let name = name.replace(|c: char| !c.is_alphanumeric(), "_").to_lowercase();
+        modules.insert(format!("{name}_{}", number + 1), module);
     }
 }
 
@@ -147,25 +147,47 @@ fn doc_comments(source: &str) -> String {
         .lines()
         .map(|line| {
             let line = line.trim_start();
-            let doc = line.strip_prefix("//!").or_else(|| line.strip_prefix("///")).unwrap_or_default();
+            let doc = line.strip_prefix("//!").or_else(|| line.strip_prefix("///"));
+            // A code block that only one feature compiles. The package below has all features.
+            let fence =
+                line.strip_prefix("#![cfg_attr(feature = ").and_then(|rest| rest.split_once("doc = \""));
+            let doc = doc.or_else(|| fence?.1.strip_suffix("\")]")).unwrap_or_default();
             format!("{}\n", doc.strip_prefix(' ').unwrap_or(doc))
         })
         .collect()
 }
 
+/// The README and all sources of the facade and of the crates whose examples import from it.
+fn documented_files() -> Vec<String> {
+    let mut files = vec!["README.md".to_owned(), "deferred/README.md".to_owned()];
+    let mut folders = vec!["src".to_owned(), "deferred/src".to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(Path::new(ROOT).join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else if path.ends_with(".rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
 #[test]
 fn examples_paste_into_a_program_that_depends_on_twistor_alone() {
-    let mut programs = BTreeMap::new();
-    for file in ["README.md", "src/lib.rs"] {
-        let text = fs::read_to_string(Path::new(ROOT).join(file)).unwrap();
+    // Modules of one library: a program for each example would take a compiler run each.
+    let mut modules = BTreeMap::new();
+    for file in documented_files() {
+        let text = fs::read_to_string(Path::new(ROOT).join(&file)).unwrap();
         let markdown = if file.ends_with(".rs") { doc_comments(&text) } else { text };
-        examples(file, &markdown, &mut programs);
+        examples(&file, &markdown, &mut modules);
     }
-    assert!(programs.len() >= 2, "{:?}", programs.keys());
-    let messages = Package::new("pasted", &programs).check();
-    let complaints: String = messages
-        .iter()
-        .map(|(program, text)| format!("== {program}\n{text}\n{}\n", programs[program]))
-        .collect();
-    assert!(complaints.is_empty(), "{complaints}");
+    assert!(modules.len() >= 30, "{:?}", modules.keys());
+    let root = modules.keys().map(|module| format!("pub mod {module};\n")).collect();
+    modules.insert("lib".to_owned(), root);
+    let messages = Package::new("pasted", &modules).check();
+    assert!(messages.is_empty(), "{}", messages.into_values().collect::<String>());
 }

@@ -1,24 +1,25 @@
-//! How many results a future may take in one poll.
+//! The number of results that a task may take in one poll.
 
 use std::cell::Cell;
 
 thread_local! {
-    // `Future::poll` has no argument that could carry it from the executor to a Deferred.
+    // Thread-local, because `Future::poll` has no argument that could carry the budget from the executor to a Deferred.
     static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// Runs `f`, in which at most `results` results of awaited Deferreds are ready at once. For executors, which poll a
-/// task inside; the reactor does.
+/// Runs `f`, in which awaiting Deferreds returns at most `results` results. For executors, which poll one task inside
+/// `f`; the reactor does this.
 ///
-/// A task that awaits one Deferred after another, each of which has fired already, would otherwise never return from its
-/// poll. When the budget is used up, awaiting a fired Deferred wakes the task and returns `Pending`, and the result is
-/// there for the next poll. Outside `with_budget` there is no limit.
+/// Without a budget, a task that awaits one fired Deferred after another never returns from its poll. When the budget is
+/// used up, awaiting a fired Deferred wakes the task and returns `Pending`. The next poll returns the result. Outside of
+/// `with_budget` there is no limit.
 ///
 /// ```
 /// use std::future::Future;
 /// use std::pin::pin;
 /// use std::task::{Context, Waker};
-/// use twistor_deferred::{Failure, succeed, with_budget};
+/// use twistor::deferred::with_budget;
+/// use twistor::prelude::*;
 ///
 /// let mut task = pin!(async {
 ///     for _ in 0..10 {
@@ -32,14 +33,13 @@ thread_local! {
 /// ```
 ///
 /// # Re-entrancy
-///
-/// A call inside `f` has its own budget; the outer one continues after it.
+/// A nested call has its own budget. The outer budget continues after it.
 pub fn with_budget<R>(results: u32, f: impl FnOnce() -> R) -> R {
     let _restored = RestoredBudget(LEFT.replace(Some(results)));
     f()
 }
 
-/// Whether this poll has taken all the results that it may.
+/// Returns whether the budget of this poll is used up.
 #[inline]
 pub(crate) fn is_spent() -> bool {
     LEFT.get() == Some(0)
@@ -53,7 +53,7 @@ pub(crate) fn spend() {
     }
 }
 
-/// Sets the budget back to what it was, also when `f` panics.
+/// Restores the outer budget, even if `f` panics.
 struct RestoredBudget(Option<u32>);
 
 impl Drop for RestoredBudget {

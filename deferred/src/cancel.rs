@@ -1,16 +1,17 @@
-//! Giving up on a Deferred.
+//! Cancelling a Deferred.
 
 use std::fmt;
 use std::rc::Weak;
 
 use crate::origin::{self, Origin};
 
-/// Cancels a Deferred whose handle was given away; made by [`Deferred::canceller`](crate::Deferred::canceller).
+/// Cancels a Deferred whose handle has moved elsewhere. [`Deferred::canceller`](crate::Deferred::canceller) creates it.
 ///
-/// It owns nothing, and may be cloned and kept as long as one likes.
+/// A `Canceller` owns nothing. It can be cloned, and kept after the Deferred is gone.
 ///
 /// ```
-/// use twistor_deferred::{Cancelled, Deferred};
+/// use twistor::deferred::Cancelled;
+/// use twistor::prelude::*;
 ///
 /// let (deferred, _trigger) = Deferred::<u64>::new();
 /// let canceller = deferred.canceller();
@@ -32,8 +33,8 @@ impl Canceller {
         Canceller { origin: None }
     }
 
-    /// Cancels the Deferred as [`Deferred::cancel`](crate::Deferred::cancel) does: nothing happens once it
-    /// has its result, or when it is gone.
+    /// Cancels the Deferred, as [`Deferred::cancel`](crate::Deferred::cancel) does. Does nothing if the result has arrived
+    /// or the Deferred is gone.
     pub fn cancel(&self) {
         if let Some(origin) = self.origin.as_ref().and_then(Weak::upgrade) {
             origin::cancel(origin);
@@ -44,11 +45,11 @@ impl Canceller {
 impl fmt::Debug for Canceller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let alive = self.origin.as_ref().is_some_and(|origin| origin.strong_count() > 0);
-        f.write_str(if alive { "Canceller" } else { "Canceller(of nothing)" })
+        f.write_str(if alive { "Canceller" } else { "Canceller(gone)" })
     }
 }
 
-/// The error of a Deferred that was cancelled. Twisted's `CancelledError`.
+/// The error of a cancelled Deferred. Twisted: `CancelledError`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cancelled;
 

@@ -1,18 +1,18 @@
-//! The engine: how stages are linked, and how a result runs through them.
+//! The engine: how stages are linked, and how a result walks through them.
 //!
-//! A chain is a list of nodes. Each node is one allocation: a stage (the callback, or the head where a
-//! chain starts) and the slot for what comes out of it. A slot knows where its result goes, so firing is
-//! a walk from slot to slot. The walk is bounded in depth: after [`frame::stages`] stages the rest is parked and
-//! taken up by the loop in [`drive`], so that a chain of any length takes constant stack.
+//! A chain is a list of nodes. Each node is one allocation with two parts: a stage (a callback, or the head of the chain)
+//! and a slot for its result. A slot also stores where its result goes, so firing is a walk from slot to slot. After
+//! [`frame::stages`] stages the rest is parked, and the loop in [`Walk::finish`] continues it, so that a chain of any
+//! length takes constant stack.
 //!
 //! ```text
 //!   Trigger ──▶ Head │ slot ──Next──▶ callback │ slot ──Next──▶ callback │ slot ◀── Deferred
 //!                                                │
-//!                     a stage that returned a Deferred: that one's last slot is
-//!                     pointed at whatever came next, and the stage is out of the way
+//!                     when a callback returns a Deferred, the last slot of
+//!                     that one is linked to the next stage, and this node goes
 //! ```
 //!
-//! Nothing here is borrowed while a user's code runs: slots are `Cell`s, taken and put back.
+//! Nothing is borrowed while user code runs: the contents of a slot are taken out of a `Cell` and put back.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -30,7 +30,7 @@ use crate::trace::{StageKind, StageTrack};
 use crate::trigger::ChainSource;
 use crate::{Deferred, Failure, Panicked};
 
-/// A result inside a chain: dropped there, a failure is reported.
+/// A result inside a chain. A failure that is dropped there is logged.
 pub(crate) type Settled<T> = Result<T, Unhandled>;
 
 pub(crate) struct Node<T, S: ?Sized> {
@@ -55,15 +55,14 @@ impl<T, S> Node<T, S> {
     }
 }
 
-/// What is left of a stage for those who hold only its slot.
+/// A stage as its handle sees it, without the type of its input.
 pub(crate) trait AnyStage {
-    /// Has `waker` woken when the result comes; false if this stage has no place for it.
+    /// Stores `waker`, to be woken by the result. Returns false if this stage cannot store one.
     fn set_waker(&self, _waker: &Waker, _origin: &Rc<dyn Origin>) -> bool {
         false
     }
 
-    /// The handle is gone before the result came. If it was polled, nobody is to hear of the result, and the source of
-    /// the chain is to be cancelled.
+    /// Called when the handle is dropped before the result. Returns the origin to cancel, if the handle was polled.
     fn give_up(&self) -> Option<Rc<dyn Origin>> {
         None
     }
@@ -71,36 +70,36 @@ pub(crate) trait AnyStage {
     fn forget_waker(&self) {}
 }
 
-/// Something that takes a result of type `T`.
+/// A stage as the slot before it sees it: the consumer of a result of type `T`.
 pub(crate) trait NextStage<T> {
     fn run(self: Rc<Self>, input: Settled<T>, walk: &mut Walk);
 
-    /// The same with a value that goes back if nobody reads it. A callback reads it.
+    /// Runs with a lent value. The default reads the value, as every callback does.
     fn run_lent(self: Rc<Self>, lent: Lent<T>, walk: &mut Walk) {
         if let Some(value) = lent.read() {
             self.run(Ok(value), walk);
         }
     }
 
-    /// If this is nothing but a boundary that nobody needs any more: what comes after it.
+    /// If this stage is a boundary that is no longer needed, returns the slot after it.
     fn beyond_boundary(&self, _walk: &mut Walk) -> Option<Slot<T>> {
         None
     }
 
-    /// The same, for taking a chain apart that never fired.
+    /// Converts the node to a link, to take apart a chain that never fired.
     fn into_link(self: Rc<Self>) -> Rc<dyn Unlink>;
 }
 
-/// A user's function in one of its four forms, on one side of the chain or on both.
+/// User code in one of its four forms: for the value, the failure, either, or both.
 pub(crate) trait StageFunction<T>: 'static {
     const KIND: StageKind;
     type Value: 'static;
     fn call(self, input: Settled<T>) -> Deferred<Self::Value>;
 }
 
-/// A stage made by one `add_…` call.
+/// A stage created by one `add_…` call.
 pub(crate) struct Added<T, C> {
-    /// The callback, where it was added, and what is recorded of it.
+    /// The callback, the line that added it, and its entry in the trace.
     callback: Cell<Option<(C, &'static Location<'static>, StageTrack)>>,
     input: PhantomData<fn(T)>,
 }
@@ -114,7 +113,7 @@ impl<T, C> Default for Added<T, C> {
 impl<U, T, C> Node<U, Added<T, C>> {
     #[inline]
     pub(crate) fn added(callback: C, added_at: &'static Location<'static>, step: StageTrack) -> Rc<Self> {
-        // `Rc::new` would make the node on the stack and copy it, which costs as much as the allocation.
+        // `Rc::new(Node { … })` would build the node on the stack and copy it, which costs as much as the allocation.
         let node = Rc::<Self>::default();
         node.stage.callback.set(Some((callback, added_at, step)));
         node
@@ -143,7 +142,7 @@ impl<T: 'static, C: StageFunction<T>> NextStage<T> for Node<C::Value, Added<T, C
     }
 }
 
-/// A frame of its own, so that the user's locals are off the stack before the next stage runs.
+/// Calls user code. Not inlined, so that the user's locals leave the stack before the next stage runs.
 #[inline(never)]
 fn call<T, C: StageFunction<T>>(
     callback: C,
@@ -153,7 +152,7 @@ fn call<T, C: StageFunction<T>>(
     caught(added_at, || callback.call(input))
 }
 
-/// Runs a user's function; a panic is its failure. The caller holds a [`Frame`].
+/// Runs user code and converts a panic to a failure. The caller must hold a [`Frame`].
 #[inline(always)]
 pub(crate) fn caught<T: 'static>(
     added_at: &'static Location<'static>,
@@ -168,11 +167,12 @@ pub(crate) fn caught<T: 'static>(
     }
 }
 
-/// Stands at the end of a chain that a future awaits.
+/// The last stage of a chain that a task awaits.
 #[derive(Default)]
 pub(crate) struct Awaited {
     waker: Cell<Option<Waker>>,
-    /// The source of the chain, if it was polled. That owns the chain, which owns this: the ring ends when it fires.
+    /// The origin of the chain, after the first poll. It owns the chain and so this stage: a reference cycle, until it
+    /// fires.
     origin: Cell<Option<Rc<dyn Origin>>>,
     given_up: Cell<bool>,
 }
@@ -198,7 +198,7 @@ impl AnyStage for Awaited {
 impl<T: 'static> NextStage<T> for Node<T, Awaited> {
     fn run(self: Rc<Self>, input: Settled<T>, walk: &mut Walk) {
         if self.stage.given_up.get() {
-            // A failure is not to be logged: the program gave up the wait.
+            // A failure is not logged, because the program dropped the wait on purpose.
             return drop(input.map_err(Unhandled::into_failure));
         }
         drop(self.stage.origin.take());
@@ -236,19 +236,19 @@ impl<T: 'static> NextStage<T> for Node<T, Awaited> {
     }
 }
 
-/// One walk of a result down its chain.
+/// The walk of one result along its chain.
 pub(crate) struct Walk {
-    /// The source of the chain the result is in; see [`origin`].
+    /// The origin of the chain that the result is in; see [`origin`].
     root: Rc<dyn Origin>,
     depth: u32,
-    /// How many stages run one inside the other before the rest is parked.
+    /// The number of stages that may be nested on the stack before the rest is parked.
     limit: u32,
     parked: Option<ParkedStage>,
 }
 
 type ParkedStage = Box<dyn FnOnce(&mut Walk)>;
 
-/// Runs `result`, which comes from `origin`, from `node` down to where the chain ends or waits.
+/// Walks `result`, which came from `origin`, from `node` to the point where the chain ends or waits.
 pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, node: Rc<Node<T, dyn AnyStage>>, result: Settled<T>) {
     let Some(_frame) = Frame::within_depth() else {
         return drive_later(origin, node, result);
@@ -260,7 +260,7 @@ pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, node: Rc<Node<T, dyn Any
 }
 
 impl Walk {
-    /// Takes up what was parked on the way.
+    /// Continues after each parked stage.
     #[inline]
     fn finish(mut self) {
         while let Some(rest) = self.parked.take() {
@@ -270,7 +270,7 @@ impl Walk {
     }
 }
 
-/// As [`drive`], with a value that goes back if nobody reads it.
+/// As [`drive`], for a lent value, which returns to its source if it is dropped unread.
 pub(crate) fn drive_lent<T: 'static>(
     origin: Rc<dyn Origin>,
     mut node: Rc<Node<T, dyn AnyStage>>,
@@ -295,7 +295,7 @@ pub(crate) fn drive_lent<T: 'static>(
     walk.finish();
 }
 
-/// Too deep to call anybody: the walk is parked, unless there is nothing to call.
+/// Parks the walk because the stack is too deep. A chain without callbacks stores its result at once.
 #[cold]
 #[inline(never)]
 pub(crate) fn drive_later<T: 'static>(
@@ -313,8 +313,10 @@ pub(crate) fn drive_later<T: 'static>(
     }
 }
 
-/// Hands on what came out of `node`. Always inline, as [`advance`]: with one frame a stage, the returns of a short chain
-/// are those that the processor expects; with two, a chain of ten takes twice the time.
+/// Passes on the result of `node`.
+///
+/// Always inlined, as is [`advance`]. With one stack frame for each stage, the processor predicts the returns of a short
+/// chain. With two frames, a chain of ten stages takes twice as long.
 #[inline(always)]
 fn deliver<T: 'static, S: AnyStage + 'static>(node: Rc<Node<T, S>>, result: Settled<T>, walk: &mut Walk) {
     match node.out.take_next() {
@@ -326,7 +328,7 @@ fn deliver<T: 'static, S: AnyStage + 'static>(node: Rc<Node<T, S>>, result: Sett
     }
 }
 
-/// As [`deliver`], along the nodes that were left waiting on one another.
+/// As [`deliver`], along nodes that forward their result to another node.
 #[inline(never)]
 fn forward<T: 'static>(mut node: Rc<Node<T, dyn AnyStage>>, result: Settled<T>, walk: &mut Walk) {
     loop {
@@ -358,9 +360,10 @@ fn park<T: 'static>(next: Rc<dyn NextStage<T>>, result: Settled<T>, walk: &mut W
     walk.parked = Some(Box::new(move |walk| next.run(result, walk)));
 }
 
-/// The callback of `node` returned `inner`, which has not fired: what comes out of that is to come out
-/// of `node`. A node that has a next stage steps aside altogether, so an endless loop of callbacks that
-/// each return the next Deferred holds nothing but the last.
+/// Links `inner`, which the callback of `node` returned, so that its result becomes the result of `node`.
+///
+/// If `node` has a next stage, `inner` is linked to that stage directly and `node` is dropped. An endless loop of
+/// callbacks that each return the next Deferred thus holds one node.
 #[cold]
 fn splice<T: 'static, S: AnyStage + 'static>(node: Rc<Node<T, S>>, inner: PendingChain<T>, walk: &mut Walk) {
     if let Some(result) = inner.take_result() {
@@ -385,7 +388,7 @@ fn splice<T: 'static, S: AnyStage + 'static>(node: Rc<Node<T, S>>, inner: Pendin
 }
 
 impl<T: 'static> PendingChain<T> {
-    /// Lets the result go on to `to`, in the chain of `outer`, which waits for it.
+    /// Sends the result to `to`, in the chain of `outer`, which waits for it.
     fn end_in(self, mut to: Slot<T>, outer: &Rc<dyn Origin>) {
         let Some((origin, end)) = self.into_ends() else { return };
         let bounded = origin::is_watched(&origin);
@@ -398,8 +401,8 @@ impl<T: 'static> PendingChain<T> {
 }
 
 impl<T: 'static> PendingChain<T> {
-    /// What a callback returned that was added after its chain had its result, where it was added: the rest
-    /// of that chain. `origin` is the chain's, if it is still known.
+    /// Makes the Deferred that a late callback returned the rest of its chain. The callback was added at `place`, after
+    /// the chain had fired. `origin` is that of the chain, if it is still known.
     #[cold]
     pub(crate) fn returned_late(
         self,
@@ -409,13 +412,13 @@ impl<T: 'static> PendingChain<T> {
         if let Some(result) = self.take_result() {
             return Deferred::fired(result).in_chain_of(origin);
         }
-        // Without a `Canceller` of either, nobody can tell the two chains apart.
+        // Without a `Canceller` of either chain, the two are indistinguishable from outside.
         if !origin.as_ref().is_some_and(origin::is_watched) && !origin::is_watched(self.origin()) {
             self.forget_waker();
             return Deferred::of(DeferredState::Pending(self));
         }
         let origin = origin.unwrap_or_else(|| ChainSource::<T>::fired_at(place));
-        // Not `Forward`, which would pass by the waker.
+        // Not `Slot::Forward`, which would bypass the waker.
         let end = Node::new(Awaited::default());
         self.end_in(Slot::Next(end.clone()), &origin);
         Deferred::of(DeferredState::Pending(PendingChain::new(origin, end)))
@@ -423,8 +426,8 @@ impl<T: 'static> PendingChain<T> {
 }
 
 impl<T: 'static> Deferred<T> {
-    /// Keeps a result in its chain for as long as somebody has a [`Canceller`](crate::Canceller) of that, who
-    /// can then reach what callbacks added later wait for.
+    /// Keeps a result in its chain while a [`Canceller`](crate::Canceller) of the chain exists, so that the canceller also
+    /// reaches the Deferreds that later callbacks return.
     #[inline]
     pub(crate) fn in_chain_of(self, origin: Option<Rc<dyn Origin>>) -> Deferred<T> {
         match (self.0, origin) {
@@ -437,7 +440,7 @@ impl<T: 'static> Deferred<T> {
     }
 }
 
-/// Stands where a chain ends that can be cancelled by itself, and the one that waits for it goes on.
+/// A stage between a chain that can be cancelled by itself and the chain that waits for it.
 struct Boundary;
 
 impl AnyStage for Boundary {}
@@ -457,13 +460,13 @@ impl<T: 'static> NextStage<T> for Node<T, Boundary> {
     }
 }
 
-/// The error of a chain whose callback returned a Deferred that waits for that same chain.
+/// The error of a chain whose callback returned a Deferred that waits for the same chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CircularWait;
 
 impl std::fmt::Display for CircularWait {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a callback returned the Deferred whose chain it is in, which would wait for itself")
+        f.write_str("circular wait: a callback returned a Deferred that waits for the callback's own chain")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The reading half: a result that is not there yet, and what is to be done with it.
+//! The receiving half: a result that has not arrived yet, and its callbacks.
 
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -15,56 +15,56 @@ use crate::trace::{StageKind, StageTrack, Track};
 use crate::trigger::ChainSource;
 use crate::{Canceller, Failure, Outcome, OutcomeOf, Trigger};
 
-/// A result that is not there yet, to which callbacks are added. Twisted's `Deferred`.
+/// A result that has not arrived yet, and the callbacks that will process it. Twisted: `Deferred`.
 ///
-/// [`new`](Deferred::new) gives one together with the [`Trigger`] that fires it. Adding a callback
-/// consumes the handle and returns the next one, because a callback may change the type of the result.
-/// A callback captures what it needs, so there are no extra arguments as Twisted has them.
+/// [`new`](Deferred::new) returns a Deferred and the [`Trigger`] that fires it. Adding a callback consumes the Deferred
+/// and returns the next one, because a callback may change the type of the result. Callbacks are closures and capture
+/// their arguments.
 ///
 /// ```
-/// use twistor_deferred::Deferred;
+/// use twistor::prelude::*;
 ///
 /// let (deferred, trigger) = Deferred::<u64>::new();
 /// deferred
 ///     .add_callback(|n| Ok(n.to_string()))
-///     .add_callback(|text| println!("it came: {text}"));
+///     .add_callback(|text| println!("the answer is {text}"))
+///     .detach();
 /// trigger.callback(42);
 /// ```
 ///
 /// # Ordering
-/// Callbacks run in the order they were added, each on what the one before returned. One added after
-/// the result is there runs at once, before `add_callback` returns.
+/// Callbacks run in the order in which they were added. Each receives the result of the previous one. A callback added
+/// to a fired Deferred runs before `add_callback` returns.
 ///
-/// Callbacks that fire or add to further Deferreds may be nested 32 deep. Beyond that they are parked, and run in order
-/// before the outermost call returns, so recursion through callbacks takes constant stack. `add_callback` then returns
-/// a Deferred that has not fired yet.
+/// Callbacks that fire other Deferreds, or add callbacks to fired ones, can be nested 32 deep. Deeper callbacks are
+/// parked. They run in order before the outermost call returns, so recursion through callbacks takes constant stack.
+/// `add_callback` then returns a Deferred that has not fired yet.
 ///
-/// # Errors and panics
-/// An `Err` that a callback returns, or its panic, goes to the errback of a *later* stage. A stage that
-/// has no callback for the side it gets passes the result on. A failure that nobody handled is logged
-/// with `log::error!` at the moment the last handle to it is dropped; [`log_to_stderr`](crate::log_to_stderr) shows it
-/// in programs without a logger.
+/// # Errors
+/// If a callback returns `Err` or panics, the failure goes to the errback of a *later* stage. A stage without a function
+/// for the side it receives passes the result on. A failure that is dropped unhandled is logged with `log::error!`;
+/// [`log_to_stderr`](crate::log_to_stderr) prints it in programs without a logger.
 ///
 /// # Re-entrancy
-/// A callback may do anything: fire, cancel, drop and add to other Deferreds, or to its own. Firing is a
-/// loop, so chains of any length take constant stack.
+/// A callback may fire, cancel and drop any Deferred, or add callbacks to it, its own included. A chain of any length
+/// takes constant stack.
 ///
 /// # Dropping
-/// A handle dropped before the result is there cancels nothing: the callbacks already added still run. One that was
-/// polled, as by `await`, is cancelled.
+/// Dropping a Deferred before it fires does not cancel it: the callbacks already added still run. A Deferred that was
+/// polled, for example by `await`, is cancelled when it is dropped.
 ///
-/// The trigger owns the chain, and what a callback captured goes when it has run or was passed over. A callback, or a
-/// canceller, that itself owns what is to fire it (its trigger, or the queue or pool where it waits) is a ring of
-/// owners: firing or cancelling breaks it, and nothing else frees it. Let it hold a [`Weak`](std::rc::Weak) then.
-/// A [`Canceller`] owns nothing.
+/// The trigger owns the chain. The captures of a callback are dropped after it has run or was skipped. A callback or
+/// canceller that owns the source that will fire it (its trigger, or the queue or pool it waits for) makes a reference
+/// cycle, which lasts until the Deferred fires or is cancelled. Capture a [`Weak`](std::rc::Weak) instead. A
+/// [`Canceller`] owns nothing.
 ///
 /// # Threads
-/// A Deferred belongs to its thread:
+/// A Deferred stays on its thread:
 /// ```compile_fail,E0277
 /// fn send<T: Send>(_: T) {}
-/// send(twistor_deferred::succeed(1));
+/// send(twistor::deferred::succeed(1));
 /// ```
-#[must_use = "a failure in a Deferred that is dropped can only be logged: return it, give it to `run_until`, or `drop` it to say so"]
+#[must_use = "a failure in a dropped Deferred is only logged: return the Deferred, pass it to `run_until`, or call `.detach()`"]
 pub struct Deferred<T>(pub(crate) DeferredState<T>, pub(crate) Track);
 
 pub(crate) enum DeferredState<T> {
@@ -72,13 +72,13 @@ pub(crate) enum DeferredState<T> {
     Pending(PendingChain<T>),
 }
 
-/// The handle of a chain that had not fired when it was last looked at: where the chain starts, and its end.
+/// A chain that had not fired when it was last polled or extended.
 pub(crate) struct PendingChain<T> {
     origin: Rc<dyn Origin>,
     tail: Tail<T>,
 }
 
-/// Where a chain starts, and its last node.
+/// The origin and the last node of a chain.
 type Ends<T> = (Rc<dyn Origin>, Rc<Node<T, dyn AnyStage>>);
 
 impl<T> PendingChain<T> {
@@ -87,10 +87,10 @@ impl<T> PendingChain<T> {
         PendingChain { origin, tail: Tail(Some(end)) }
     }
 
-    /// Both ends of the chain, whose result, which has not come, is to go elsewhere. They are always there.
+    /// Returns both ends, so that the result can be sent on. `None` does not occur: only this function empties the tail.
     #[inline]
     pub(crate) fn into_ends(self) -> Option<Ends<T>> {
-        // The tail is not to be closed, then.
+        // `Tail::drop` would close the slot and cancel an awaited source.
         let end = ManuallyDrop::new(self.tail).0.take()?;
         Some((self.origin, end))
     }
@@ -100,7 +100,7 @@ impl<T> PendingChain<T> {
         &self.origin
     }
 
-    /// The result, if it is there.
+    /// Takes the result, if it has arrived.
     #[inline]
     pub(crate) fn take_result(&self) -> Option<Settled<T>> {
         self.tail.0.as_ref()?.out.take_result()
@@ -117,35 +117,34 @@ impl<T> PendingChain<T> {
         }
     }
 
-    /// Whether it has a value that goes back where it is dropped unread.
+    /// Returns whether the result is a lent value, which returns to its source if it is dropped unread.
     fn is_lent(&self) -> bool {
         self.tail.0.as_ref().is_some_and(|end| end.out.is_lent())
     }
 
-    /// Has `waker` woken when the result comes; false if there is no place for it yet.
+    /// Stores `waker`, to be woken by the result. Returns false if the last stage cannot store one.
     pub(crate) fn set_waker(&self, waker: &Waker) -> bool {
         self.tail.0.as_ref().is_some_and(|end| end.stage.set_waker(waker, &self.origin))
     }
 
-    /// Ends the wait of the task that polled it, so that dropping it cancels nothing.
+    /// Forgets the task that polled this chain, so that dropping it cancels nothing.
     pub(crate) fn forget_waker(&self) {
         if let Some(end) = &self.tail.0 {
             end.stage.forget_waker();
         }
     }
 
-    /// Drops the handle, and cancels nothing.
+    /// Drops the handle without cancelling.
     pub(crate) fn detach(self) {
         self.forget_waker();
     }
 }
 
-/// The end of a chain, in the hands of the one who may read its result; there until it leads elsewhere.
+/// The last node of a chain, whose result only this handle can read. `None` after [`PendingChain::into_ends`].
 struct Tail<T>(Option<Rc<Node<T, dyn AnyStage>>>);
 
 impl<T> Drop for Tail<T> {
-    /// A result that nobody can read any more goes at once, although the trigger of a Deferred that was
-    /// cancelled may hold the node for longer.
+    /// Drops a result that is now unreadable. The trigger of a cancelled Deferred may keep the node alive for longer.
     #[inline]
     fn drop(&mut self) {
         if let Some(end) = &self.0 {
@@ -158,11 +157,11 @@ impl<T> Drop for Tail<T> {
     }
 }
 
-/// Cancels what was awaited, and no longer is.
+/// Cancels a source whose awaiting task dropped the Deferred.
 #[cold]
 fn cancel_awaited(origin: Rc<dyn Origin>) {
     if std::thread::panicking() {
-        // Cancellers do not run inside of a panic, but as soon as it is caught.
+        // While a panic unwinds, a canceller would see half-changed state. It runs after the panic is caught.
         frame::park(Box::new(move || origin::cancel(origin)));
     } else {
         origin::cancel(origin);
@@ -170,7 +169,7 @@ fn cancel_awaited(origin: Rc<dyn Origin>) {
 }
 
 impl<T: 'static> Deferred<T> {
-    /// A Deferred and the trigger that fires it. Twisted's `Deferred()`.
+    /// Creates a Deferred and the trigger that fires it. Twisted: `Deferred()`.
     #[allow(clippy::new_ret_no_self)]
     #[inline]
     #[track_caller]
@@ -178,18 +177,20 @@ impl<T: 'static> Deferred<T> {
         Deferred::from_source(ChainSource::at(Location::caller(), None))
     }
 
-    /// A Deferred that knows how to stop what it waits for. Twisted's `Deferred(canceller)`.
+    /// Creates a Deferred with a function that stops the operation it waits for. Twisted: `Deferred(canceller)`.
     ///
-    /// `canceller` runs at most once, when the Deferred is cancelled before it fired. It gets a trigger of
-    /// its own, and may fire it, either way; if nothing was fired when it returns, [`Cancelled`] follows.
+    /// `canceller` runs at most once, when the Deferred is cancelled before it has fired. It receives a second trigger
+    /// and may fire it with a value or a failure. If it returns without firing, the Deferred fails with [`Cancelled`].
     ///
     /// ```
-    /// use twistor_deferred::{Cancelled, Deferred};
+    /// use twistor::deferred::Cancelled;
+    /// use twistor::prelude::*;
     ///
     /// let (deferred, trigger) = Deferred::<u64>::with_canceller(|_| println!("stopping the download"));
     /// deferred.cancel();
     /// assert!(!trigger.is_live());
-    /// deferred.add_errback(|failure| failure.trap::<Cancelled>().map(|_| 0));
+    /// let bytes = deferred.add_errback(|failure| failure.trap::<Cancelled>().map(|_| 0));
+    /// assert!(matches!(bytes.try_result(), Ok(Ok(0))));
     /// ```
     ///
     /// [`Cancelled`]: crate::Cancelled
@@ -217,7 +218,7 @@ impl<T: 'static> Deferred<T> {
         Deferred::of(DeferredState::Fired(result))
     }
 
-    /// A Deferred that has a value, which `give_back` gets where it is dropped unread.
+    /// Creates a fired Deferred that passes its value to `give_back` if it is dropped unread.
     pub(crate) fn lent(
         value: T,
         give_back: impl FnOnce(T) + 'static,
@@ -238,19 +239,24 @@ impl<T: 'static> Deferred<T> {
         Deferred(self.0, track)
     }
 
-    /// Names `place` as where the Deferred was made, in log lines and in what the feature `trace` shows. For libraries
-    /// that make a Deferred for their caller, deep inside: `place` is the caller's.
+    /// Names `place` as the line that created this Deferred, in log lines and in the output of the feature `trace`. For
+    /// libraries that create a Deferred for their caller: pass the caller's location.
     ///
     /// ```
     /// use std::panic::Location;
-    /// use twistor_deferred::Deferred;
+    /// use twistor::prelude::*;
     ///
-    /// # fn open() -> Deferred<u64> { twistor_deferred::fail(twistor_deferred::Cancelled) }
-    /// /// If nobody handles its failure, the log names the line that called `connect`.
+    /// fn open() -> Deferred<u64> {
+    ///     succeed(7)
+    /// }
+    ///
+    /// /// If its failure is not handled, the log names the line that called `connect`.
     /// #[track_caller]
     /// fn connect() -> Deferred<u64> {
     ///     open().attributed_to(Location::caller())
     /// }
+    ///
+    /// connect().add_callback(|number| println!("connection {number}")).detach();
     /// ```
     pub fn attributed_to(self, place: &'static Location<'static>) -> Deferred<T> {
         let track = self.1;
@@ -269,7 +275,7 @@ impl<T: 'static> Deferred<T> {
         named.tracked(track)
     }
 
-    /// Lets a failure in it know where it was.
+    /// Notes `place` in a failure, as the Deferred that it was in last.
     #[inline]
     pub(crate) fn made_at(self, place: &'static Location<'static>) -> Deferred<T> {
         match self.0 {
@@ -280,7 +286,7 @@ impl<T: 'static> Deferred<T> {
         }
     }
 
-    /// Adds a function for the value; a failure passes it by. Twisted's `addCallback`.
+    /// Adds a callback for the value. A failure skips it. Twisted: `addCallback`.
     ///
     /// `callback` returns an [`Outcome`]: a `Result`, a Deferred, or nothing.
     #[inline]
@@ -289,26 +295,31 @@ impl<T: 'static> Deferred<T> {
         self.then(OnValue(callback))
     }
 
-    /// Adds a function for the failure; a value passes it by. Twisted's `addErrback`.
+    /// Adds a function for the failure. A value skips it. Twisted: `addErrback`.
     ///
-    /// `errback` returns an [`Outcome`] of the same type: `Ok` brings the chain back to its callbacks, and
-    /// `Err(failure)` goes on to the next errback. [`Failure::trap`] picks the errors to handle.
+    /// `errback` returns an [`Outcome`] of the same type: after `Ok` the chain continues with its callbacks, after
+    /// `Err(failure)` with the next errback. [`Failure::trap`] selects the errors to handle.
     ///
-    /// One that only tells of the failure, and returns nothing, therefore stands behind a callback that returns nothing,
-    /// or beside one in [`add_callbacks`](Deferred::add_callbacks); anywhere else it does not compile, since the
-    /// callbacks behind it would get nothing.
+    /// An errback that returns nothing, for example one that only prints, must come after a callback that returns
+    /// nothing, or beside one in [`add_callbacks`](Deferred::add_callbacks). Elsewhere it does not compile, because the
+    /// next callback would have no value.
     ///
     /// ```
-    /// # use twistor_deferred::{Abandoned, fail};
-    /// # let page = || fail::<String>(Abandoned);
-    /// page().add_errback(|_| Ok("nothing".to_owned())); // another value instead
-    /// page().add_errback(|failure| Err(failure.context("the first page"))); // and on it goes
-    /// page().add_callback(|text| println!("{text}")).add_errback(|failure| println!("failed: {failure}"));
+    /// use twistor::deferred::Abandoned;
+    /// use twistor::prelude::*;
+    ///
+    /// let page = || fail::<String>(Abandoned);
+    /// let recovered = page().add_errback(|_| Ok("nothing".to_owned()));
+    /// let passed_on = page().add_errback(|failure| Err(failure.context("the first page")));
+    /// page().add_callback(|text| println!("{text}")).add_errback(|failure| println!("failed: {failure}")).detach();
+    /// # drop((recovered, passed_on.add_errback(|_| Ok(String::new()))));
     /// ```
     ///
     /// ```compile_fail,E0277
-    /// # use twistor_deferred::{Abandoned, fail};
-    /// # let page = || fail::<String>(Abandoned);
+    /// use twistor::deferred::Abandoned;
+    /// use twistor::prelude::*;
+    ///
+    /// let page = || fail::<String>(Abandoned);
     /// page().add_errback(|failure| println!("failed: {failure}")).add_callback(|text| println!("{text}"));
     /// ```
     #[inline]
@@ -317,7 +328,7 @@ impl<T: 'static> Deferred<T> {
         self.then(OnFailure(errback))
     }
 
-    /// Adds a function for either side, of which one runs. Twisted's `addCallbacks`.
+    /// Adds a callback and an errback, one of which runs. Twisted: `addCallbacks`.
     ///
     /// A failure of `callback` goes to the errback of the next stage, not to `errback`.
     #[inline]
@@ -330,7 +341,7 @@ impl<T: 'static> Deferred<T> {
         self.then(OnEither(callback, errback))
     }
 
-    /// Adds one function for both sides. Twisted's `addBoth`.
+    /// Adds one function that receives the value or the failure. Twisted: `addBoth`.
     #[inline]
     #[track_caller]
     pub fn add_both<O: Outcome>(
@@ -340,7 +351,8 @@ impl<T: 'static> Deferred<T> {
         self.then(OnBoth(function))
     }
 
-    // Left to itself, the compiler inlines this in one program and not in the next, and a fired chain is to cost nothing.
+    // The compiler's own choice to inline this varies from program to program. Out of line, a fired chain costs a call
+    // and a copy of the result for each stage.
     #[inline(always)]
     #[track_caller]
     fn then<C: StageFunction<T>>(self, callback: C) -> Deferred<C::Value> {
@@ -354,12 +366,13 @@ impl<T: 'static> Deferred<T> {
         next.tracked(track)
     }
 
-    /// Gives a name to the callback that was added last, or to the Deferred itself when there is none yet, to
-    /// be found by in what the cargo feature `trace` shows. Without the feature it does nothing.
+    /// Names the callback that was added last, or the Deferred itself if it has no callback yet. The output of the
+    /// feature `trace` shows the name. Without the feature, this function does nothing.
     ///
     /// ```
-    /// # use twistor_deferred::succeed;
-    /// succeed("21").named("input").add_callback(|text| Ok(text.parse::<u64>()?)).named("parse");
+    /// use twistor::prelude::*;
+    ///
+    /// succeed("21").named("input").add_callback(|text| Ok(text.parse::<u64>()?)).named("parse").detach();
     /// ```
     #[inline]
     pub fn named(self, name: &str) -> Deferred<T> {
@@ -367,12 +380,13 @@ impl<T: 'static> Deferred<T> {
         self
     }
 
-    /// Records the value that comes out of the callback that was added last, or out of the trigger, as its `Debug` text:
-    /// the cargo feature `trace` shows it. Without the feature it does nothing.
+    /// Records the `Debug` text of the value that the last callback returns, or of the trigger's value if there is no
+    /// callback yet. The output of the feature `trace` shows it. Without the feature, this function does nothing.
     ///
     /// ```
-    /// # use twistor_deferred::succeed;
-    /// succeed("21").add_callback(|text| Ok(text.parse::<u64>()?)).named("parse").shown();
+    /// use twistor::prelude::*;
+    ///
+    /// succeed("21").add_callback(|text| Ok(text.parse::<u64>()?)).named("parse").shown().detach();
     /// ```
     #[inline]
     pub fn shown(self) -> Deferred<T>
@@ -383,8 +397,8 @@ impl<T: 'static> Deferred<T> {
         self
     }
 
-    /// Whether the result is there, so that a callback would run at once. [`try_result`](Deferred::try_result)
-    /// takes it.
+    /// Returns whether the result has arrived, so that a new callback would run immediately.
+    /// [`try_result`](Deferred::try_result) takes the result.
     pub fn is_fired(&self) -> bool {
         match &self.0 {
             DeferredState::Fired(_) => true,
@@ -392,15 +406,16 @@ impl<T: 'static> Deferred<T> {
         }
     }
 
-    /// Whether it has a value that goes back where it is dropped unread.
+    /// Returns whether the result is a lent value, which returns to its source if it is dropped unread.
     pub(crate) fn is_lent(&self) -> bool {
         matches!(&self.0, DeferredState::Pending(pending) if pending.is_lent())
     }
 
-    /// The result, if it is there, and otherwise the Deferred again: for a test, or a loop that only looks.
+    /// Returns the result if it has arrived, and the Deferred otherwise. For tests, and for loops that check now and
+    /// then.
     ///
     /// ```
-    /// use twistor_deferred::Deferred;
+    /// use twistor::prelude::*;
     ///
     /// let (deferred, trigger) = Deferred::<u64>::new();
     /// let Err(waiting) = deferred.try_result() else { panic!("it has not fired") };
@@ -409,7 +424,7 @@ impl<T: 'static> Deferred<T> {
     /// ```
     ///
     /// # Errors
-    /// The Deferred itself, as it was, when it waits.
+    /// The unchanged Deferred, if it has no result yet.
     pub fn try_result(self) -> Result<Result<T, Failure>, Deferred<T>> {
         let result = match self.0 {
             DeferredState::Fired(result) => result,
@@ -421,11 +436,13 @@ impl<T: 'static> Deferred<T> {
         Ok(result.map_err(Unhandled::into_failure))
     }
 
-    /// Cancels what the chain waits for. Twisted's `cancel`.
+    /// Cancels the operation that the chain waits for. Twisted: `cancel`.
     ///
-    /// Before it fired: the canceller runs, if there is one, and unless that fires something the chain gets
-    /// [`Cancelled`]. While the chain waits for a Deferred that a callback returned, that one is cancelled,
-    /// and its outcome goes on down the chain. On a Deferred that has its result: nothing.
+    /// - Before the Deferred has fired, its canceller runs. If it has none, or the canceller does not fire a result, the
+    ///   chain fails with [`Cancelled`].
+    /// - While the chain waits for a Deferred that a callback returned, that Deferred is cancelled, and the chain
+    ///   continues with its result.
+    /// - If the result has arrived, this function does nothing.
     ///
     /// [`Cancelled`]: crate::Cancelled
     pub fn cancel(&self) {
@@ -434,7 +451,7 @@ impl<T: 'static> Deferred<T> {
         }
     }
 
-    /// Something that cancels this Deferred after the handle was given away.
+    /// Returns a [`Canceller`], which can cancel this Deferred after its handle has moved elsewhere.
     pub fn canceller(&self) -> Canceller {
         match &self.0 {
             DeferredState::Fired(_) => Canceller::none(),
@@ -442,13 +459,15 @@ impl<T: 'static> Deferred<T> {
         }
     }
 
-    /// Lets the chain run on without its handle, also if the Deferred was polled. A failure that no errback of the chain
-    /// handles is logged.
+    /// Drops the handle without cancelling, even if the Deferred was polled. The callbacks still run, and a failure that
+    /// no errback handles is logged.
     ///
-    /// Dropping a Deferred that was never polled does the same.
+    /// Dropping a Deferred that was never polled has the same effect. `detach` states the intent, and the compiler does
+    /// not warn about an unused Deferred.
     ///
     /// ```
-    /// # use twistor_deferred::Deferred;
+    /// use twistor::prelude::*;
+    ///
     /// # let (upload, trigger) = Deferred::<u64>::new();
     /// upload.add_callback(|bytes| println!("sent {bytes} bytes")).detach();
     /// # trigger.callback(1);
@@ -461,7 +480,7 @@ impl<T: 'static> Deferred<T> {
 }
 
 impl<T: 'static> PendingChain<T> {
-    // As above: in its own frame a pending chain takes half as much again.
+    // As above. Out of line, adding to a pending chain takes half as long again.
     #[inline(always)]
     fn then<C: StageFunction<T>>(
         self,
@@ -470,7 +489,7 @@ impl<T: 'static> PendingChain<T> {
         step: StageTrack,
     ) -> Deferred<C::Value> {
         let input = self.take_result();
-        // Always there.
+        // `None` does not occur.
         let Some((origin, end)) = self.into_ends() else { return Deferred::fired(Err(Unhandled::taken())) };
         match input {
             None => {
@@ -486,7 +505,7 @@ impl<T: 'static> PendingChain<T> {
     }
 }
 
-/// Adds a callback to a chain that has its result, too deep to run it now.
+/// Adds a callback to a fired chain, and parks its call because the stack is too deep.
 #[cold]
 #[inline(never)]
 fn later<T: 'static, C: StageFunction<T>>(
@@ -503,7 +522,7 @@ fn later<T: 'static, C: StageFunction<T>>(
     Deferred::of(DeferredState::Pending(PendingChain::new(origin, node)))
 }
 
-/// Runs a callback that was added to a Deferred which has fired.
+/// Runs a callback added to a fired Deferred whose chain is gone.
 #[inline(always)]
 fn fired<T: 'static, C: StageFunction<T>>(
     input: Settled<T>,
@@ -524,7 +543,7 @@ fn fired<T: 'static, C: StageFunction<T>>(
     }
 }
 
-/// Runs a callback that was added after the chain of `origin` had its result.
+/// Runs a callback added after the result of `origin`'s chain had arrived in its last node.
 #[cold]
 fn late<T: 'static, C: StageFunction<T>>(
     origin: Rc<dyn Origin>,
@@ -606,10 +625,10 @@ impl<T: 'static, O: Outcome, F: FnOnce(Result<T, Failure>) -> O + 'static> Stage
 impl<T> fmt::Debug for Deferred<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
-            DeferredState::Fired(Ok(_)) => "Deferred(has its value)",
-            DeferredState::Fired(Err(_)) => "Deferred(has failed)",
-            DeferredState::Pending(pending) if pending.has_result() => "Deferred(has its result)",
-            DeferredState::Pending(_) => "Deferred(waiting)",
+            DeferredState::Fired(Ok(_)) => "Deferred(value)",
+            DeferredState::Fired(Err(_)) => "Deferred(failure)",
+            DeferredState::Pending(pending) if pending.has_result() => "Deferred(result)",
+            DeferredState::Pending(_) => "Deferred(pending)",
         })
     }
 }

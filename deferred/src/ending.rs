@@ -1,23 +1,25 @@
-//! The end of a loop, which is nobody's fault.
+//! The end of an event loop, whose open work is not an error.
 
 use std::cell::Cell;
 
 thread_local! {
+    // The triggers that a loop drops cannot carry it: they belong to user code, anywhere on the thread.
     static ENDING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `f`, in which a loop that ends drops what it has left. For those who write loops; the reactor does it.
+/// Runs `f`, in which an event loop drops its remaining work. For authors of event loops; the reactor calls it.
 ///
-/// What was under way is cut off then: triggers go unfired, and connections fail. That is no error, and with a thousand
-/// connections it would be a thousand. So a failure that a Deferred of this thread is fired with meanwhile,
-/// [`Abandoned`](crate::Abandoned) among them, is [`quiet`](crate::Failure::quiet): errbacks get it as ever, and where
-/// there are none it is logged for debugging. What a callback makes of it is its own, and is not.
+/// Dropping work in progress leaves triggers unfired and fails connections. With a thousand open connections this would
+/// log a thousand errors. So, while `f` runs, each failure that a Deferred of this thread is fired with is
+/// [`quiet`](crate::Failure::quiet), [`Abandoned`](crate::Abandoned) included: errbacks receive it as usual, and an
+/// unhandled one is logged at level debug. A new failure that a callback returns is logged as an error.
 ///
 /// ```
-/// use twistor_deferred::{Abandoned, Deferred, ending};
+/// use twistor::deferred::ending;
+/// use twistor::prelude::*;
 ///
 /// let (answer, trigger) = Deferred::<String>::new();
-/// drop(answer.add_callback(|text| println!("{text}")));
+/// answer.add_callback(|text| println!("{text}")).detach();
 /// ending(|| drop(trigger)); // logs no error
 /// ```
 pub fn ending<R>(f: impl FnOnce() -> R) -> R {
@@ -25,12 +27,12 @@ pub fn ending<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Whether a loop in this thread drops what it has left.
+/// Returns whether an event loop of this thread is dropping its remaining work.
 pub(crate) fn is_ending() -> bool {
     ENDING.get()
 }
 
-/// Sets it back to what it was, also when `f` panics.
+/// Restores the previous value, even if `f` panics.
 struct RestoredEnding(bool);
 
 impl Drop for RestoredEnding {

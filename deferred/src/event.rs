@@ -1,4 +1,4 @@
-//! Something that happens once, and any number of waiters.
+//! An event with any number of waiters.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -9,32 +9,31 @@ use std::rc::Rc;
 use crate::wait_list::WaitList;
 use crate::{Deferred, Failure, succeed};
 
-/// An event with any number of waiters, all of which one call fires.
+/// An event with any number of waiters. One call fires all of them.
 ///
-/// Twisted writes a list of Deferreds for this by hand. Here, a cancelled waiter leaves the list, and a late waiter
-/// gets the value at once.
+/// A late waiter receives the value immediately. In Twisted, programs keep a list of Deferreds for this.
 ///
 /// A clone is another handle to the same event.
 ///
 /// ```
-/// use twistor_deferred::DeferredEvent;
+/// use twistor::deferred::DeferredEvent;
 ///
 /// let connected = DeferredEvent::new();
-/// connected.wait().add_callback(|address: String| println!("connected to {address}"));
+/// connected.wait().add_callback(|address: String| println!("connected to {address}")).detach();
 /// connected.fire("192.0.2.1".to_owned()); // prints: connected to 192.0.2.1
-/// connected.wait().add_callback(|address| println!("still connected to {address}")); // prints at once
+/// connected.wait().add_callback(|address| println!("still connected to {address}")).detach(); // prints immediately
 /// ```
 ///
 /// # Ordering
-/// WaitList are fired in the order in which they began to wait. The first [`fire`](DeferredEvent::fire) or
-/// [`fail`](DeferredEvent::fail) counts; later ones are ignored until [`reset`](DeferredEvent::reset).
+/// Waiters fire in order of arrival. After the first [`fire`](DeferredEvent::fire) or [`fail`](DeferredEvent::fail),
+/// further calls do nothing until [`reset`](DeferredEvent::reset).
 ///
 /// # Re-entrancy
-/// The callbacks of all waiters have run when `fire` returns. A callback may use the event: a waiter that it adds gets
-/// the value at once, or waits for the next one after a `reset`.
+/// `fire` returns after the callbacks of all waiters have run. A callback may use the event. A waiter that it adds
+/// receives the value immediately, or waits for the next value after a `reset`.
 ///
 /// # Cancel safety
-/// A waiter that is cancelled leaves the event, and changes nothing for the others.
+/// A cancelled waiter leaves the event without affecting the others.
 ///
 /// # Dropping
 /// When the last handle is dropped, waiters fail with [`Abandoned`](crate::Abandoned).
@@ -61,16 +60,16 @@ impl<T: Clone> EventOutcome<T> {
 }
 
 impl<T: Clone + 'static> DeferredEvent<T> {
-    /// Creates an event that has not happened.
+    /// Creates an event that has not fired.
     pub fn new() -> DeferredEvent<T> {
         DeferredEvent(Rc::new(EventState { outcome: RefCell::default(), waiters: WaitList::new() }))
     }
 
-    /// Returns a Deferred that fires with the value of the event, at once if it has happened.
+    /// Waits for the event. If the event has fired, the Deferred has the value immediately.
     ///
     /// # Errors
-    /// The error that [`fail`](DeferredEvent::fail) was called with; [`Abandoned`](crate::Abandoned) if the last
-    /// handle is dropped before.
+    /// The error passed to [`fail`](DeferredEvent::fail), or [`Abandoned`](crate::Abandoned) if the last handle is dropped
+    /// first.
     #[track_caller]
     pub fn wait(&self) -> Deferred<T> {
         match self.result() {
@@ -80,36 +79,35 @@ impl<T: Clone + 'static> DeferredEvent<T> {
         }
     }
 
-    /// Fires all waiters, and every later one, with `value`.
+    /// Fires all present and later waiters with `value`.
     pub fn fire(&self, value: T) {
         self.happen(EventOutcome::Value(value));
     }
 
-    /// Fails all waiters, and every later one, with `error`.
+    /// Fails all present and later waiters with `error`.
     #[track_caller]
     pub fn fail(&self, error: impl Error + Clone + Send + Sync + 'static) {
         let place = Location::caller();
         self.happen(EventOutcome::Error(Rc::new(move || Failure::made_at(Box::new(error.clone()), place))));
     }
 
-    /// Fails all waiters, and every later one, each with a failure that `make` returns: for errors that cannot be cloned.
+    /// Fails all present and later waiters, each with a new failure from `make`. For errors that cannot be cloned.
     pub fn fail_with(&self, make: impl Fn() -> Failure + 'static) {
         self.happen(EventOutcome::Error(Rc::new(make)));
     }
 
-    /// Forgets what happened, so that new waiters wait for the next [`fire`](DeferredEvent::fire). For events that happen
-    /// again and again.
+    /// Forgets the value, so that new waiters wait for the next [`fire`](DeferredEvent::fire). For recurring events.
     pub fn reset(&self) {
         let forgotten = self.0.outcome.take();
         drop(forgotten);
     }
 
-    /// Whether the event has happened.
+    /// Returns whether the event has fired.
     pub fn is_fired(&self) -> bool {
         self.0.outcome.borrow().is_some()
     }
 
-    /// The number of waiters.
+    /// Returns the number of waiters.
     pub fn waiting(&self) -> usize {
         self.0.waiters.len()
     }
@@ -122,10 +120,10 @@ impl<T: Clone + 'static> DeferredEvent<T> {
         if self.is_fired() {
             return;
         }
-        // Those that begin to wait after a `reset` in a callback are not fired by this call.
+        // Waiters that a callback adds after a `reset` are not part of this call.
         let end = self.0.waiters.end();
         self.0.outcome.replace(Some(outcome.clone()));
-        // A callback may drop the last handle.
+        // Keeps the list alive: a callback may drop the last handle.
         let waiters = self.0.waiters.clone();
         while let Some(trigger) = waiters.first_before(end) {
             trigger.fire(outcome.result());

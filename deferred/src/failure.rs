@@ -1,4 +1,4 @@
-//! An error on its way down a chain.
+//! An error on its path through a chain.
 
 use std::any::Any;
 use std::error::Error;
@@ -8,16 +8,15 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
 use crate::Abandoned;
 
-/// An error on its way down a chain: any [`std::error::Error`], and the place where it was made into a
-/// `Failure`. Twisted's `Failure`.
+/// Any [`std::error::Error`], with the source location where it became a `Failure`. Twisted: `Failure`.
 ///
-/// `?` in a callback makes one of any error. A `Failure` is one pointer wide and `Send`.
+/// In a callback, `?` converts any error to a `Failure`. A `Failure` has the size of a pointer and is `Send`.
 ///
-/// For people, `{}` prints the context and the error, and `{:#}` the errors beneath it as well. For
-/// programmers, `{:?}` prints all that is known, over several lines.
+/// `{}` prints the context and the error. `{:#}` also prints the sources of the error. `{:?}` prints all of this and the
+/// source locations, on several lines.
 ///
 /// ```
-/// use twistor_deferred::Failure;
+/// use twistor::prelude::*;
 ///
 /// let error = "x".parse::<u64>().unwrap_err();
 /// let failure = Failure::new(error).context("reading the port");
@@ -25,8 +24,8 @@ use crate::Abandoned;
 /// assert!(failure.is::<std::num::ParseIntError>());
 /// ```
 ///
-/// It does not implement [`Error`] itself, since then `?` could not turn every error into one;
-/// [`error`](Failure::error) and `Box<dyn Error>::from` lead back.
+/// `Failure` does not implement [`Error`]: if it did, `?` could not convert every error to a `Failure`. For code that
+/// expects an error, [`into_error`](Failure::into_error) converts it to one, and `?` converts it to a `Box<dyn Error>`.
 pub struct Failure(Box<FailureData>);
 
 struct FailureData {
@@ -38,8 +37,18 @@ struct FailureData {
 }
 
 impl Failure {
-    /// A failure of this error, made here; or of a text, where nobody has to tell it from others: as in
-    /// `Err(Failure::new("nobody is at home"))`.
+    /// Creates a failure from an error or a message, recording the caller's location.
+    ///
+    /// ```
+    /// # use twistor::prelude::*;
+    /// fn port(text: &str) -> Result<u16, Failure> {
+    ///     match text.parse()? {
+    ///         0 => Err(Failure::new("the port must not be zero")),
+    ///         port => Ok(port),
+    ///     }
+    /// }
+    /// # assert!(port("0").is_err() && port("80").is_ok());
+    /// ```
     #[track_caller]
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
         Failure::made_at(error.into(), Location::caller())
@@ -59,30 +68,31 @@ impl Failure {
         }))
     }
 
-    /// Whether the error is an `E`.
+    /// Returns whether the error is an `E`. Its sources are not considered; see [`check`](Failure::check).
     pub fn is<E: Error + 'static>(&self) -> bool {
         self.0.error.is::<E>()
     }
 
-    /// The error, if it is an `E`.
+    /// Returns the error, if it is an `E`.
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
         self.0.error.downcast_ref::<E>()
     }
 
-    /// The first `E` among the error and its sources: what [`is`](Failure::is) looks for at the top only.
+    /// Returns the first `E` among the error and its sources. Twisted: `Failure.check`.
     ///
-    /// An aggregate wraps the failure of its member, a library the error of the library beneath it; this
-    /// finds what is inside. The nearest to Twisted's `Failure.check`.
+    /// Use it to find an error inside another: a [`FirstError`](crate::FirstError) wraps the error of a member, and many
+    /// libraries wrap the errors of others.
     pub fn check<E: Error + 'static>(&self) -> Option<&E> {
         self.chain().find_map(|error| error.downcast_ref::<E>())
     }
 
-    /// The error itself if it is an `E`, else the failure unchanged, to return to the chain. Twisted's
-    /// `Failure.trap`.
+    /// Returns the error if it is an `E`, and the unchanged failure otherwise. Twisted: `Failure.trap`.
+    ///
+    /// An errback that handles one kind of error passes all others on with `?`.
     ///
     /// ```
     /// use std::num::ParseIntError;
-    /// use twistor_deferred::succeed;
+    /// use twistor::prelude::*;
     ///
     /// let n = succeed("x")
     ///     .add_callback(|text| Ok(text.parse::<u64>()?))
@@ -91,7 +101,7 @@ impl Failure {
     /// ```
     ///
     /// # Errors
-    /// The failure itself, when it is of another kind.
+    /// The failure itself, if its error is not an `E`.
     pub fn trap<E: Error + 'static>(self) -> Result<E, Failure> {
         let FailureData { error, made_at, deferred_at, contexts, quiet } = *self.0;
         match error.downcast::<E>() {
@@ -102,40 +112,62 @@ impl Failure {
         }
     }
 
-    /// The same failure, saying what was being done: it comes before the error when printed, and changes
-    /// nothing for [`is`](Failure::is) and [`trap`](Failure::trap).
+    /// Adds a description of the operation that failed. It is printed before the error, and does not affect
+    /// [`is`](Failure::is) and [`trap`](Failure::trap).
     #[must_use]
     pub fn context(mut self, what: impl fmt::Display) -> Failure {
         self.0.contexts.push(what.to_string());
         self
     }
 
-    /// The same failure, which is nobody's fault, such as a peer that leaves: dropped without being handled, it is logged
-    /// for debugging, and not as an error.
+    /// Marks the failure as expected, such as a disconnected peer. If it is dropped unhandled, it is logged at level debug
+    /// instead of error.
     #[must_use]
     pub fn quiet(mut self) -> Failure {
         self.0.quiet = true;
         self
     }
 
-    /// The error.
+    /// Returns the error.
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.0.error
     }
 
-    /// The error, the error that caused it, and so on down.
+    /// Iterates over the error, its source, the source of that, and so on.
     pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
         let first: &(dyn Error + 'static) = &*self.0.error;
         std::iter::successors(Some(first), |error| (*error).source())
     }
 
-    /// Where the error became a failure.
+    /// Converts the failure to a [`std::error::Error`], for code that expects one, such as the `?` of `anyhow` and the
+    /// `#[from]` of `thiserror`.
+    ///
+    /// ```
+    /// use std::error::Error;
+    /// use twistor::prelude::*;
+    ///
+    /// // `anyhow::Result` and other error types work in the same way.
+    /// fn main() -> Result<(), Box<dyn Error>> {
+    ///     let reactor = Reactor::new()?;
+    ///     let answer = succeed("42").add_callback(|text| Ok(text.parse::<u64>()?));
+    ///     let answer = reactor.run_until(answer).map_err(Failure::into_error)?;
+    ///     println!("{answer}");
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn into_error(self) -> FailureError {
+        FailureError(self)
+    }
+
+    /// Returns the source location where the error became a failure.
     pub fn location(&self) -> &'static Location<'static> {
         self.0.made_at
     }
 
-    /// The place in the user's code to name in a log line: where the error became a failure; if that was inside of this
-    /// library, where the Deferred was made whose chain the failure went down last.
+    /// Returns the source location in the user's code to name in a log line.
+    ///
+    /// This is [`location`](Failure::location), unless that lies inside this library. Then it is the line that created the
+    /// Deferred, if the failure was in one.
     pub fn user_location(&self) -> &'static Location<'static> {
         match self.0.deferred_at {
             Some(place) if is_ours(self.0.made_at.file()) => place,
@@ -143,7 +175,7 @@ impl Failure {
         }
     }
 
-    /// Where the Deferred was made whose chain the failure went down last, if it has been in one: the one to handle it.
+    /// Returns the line that created the Deferred that the failure was in last. `None` if it was not in a Deferred yet.
     pub fn deferred_location(&self) -> Option<&'static Location<'static>> {
         self.0.deferred_at
     }
@@ -157,9 +189,9 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 }
 
 impl From<Failure> for Box<dyn Error + Send + Sync> {
-    /// The bare error, or, where there is context, an error that prints it.
+    /// Returns the original error, so that `downcast` finds it. A failure with context becomes a [`FailureError`].
     fn from(failure: Failure) -> Self {
-        if failure.0.contexts.is_empty() { failure.0.error } else { Box::new(InContext(failure)) }
+        if failure.0.contexts.is_empty() { failure.0.error } else { Box::new(FailureError(failure)) }
     }
 }
 
@@ -169,17 +201,37 @@ impl From<Failure> for Box<dyn Error> {
     }
 }
 
-/// A failure with context, as an error for those who take errors.
-#[derive(Debug)]
-struct InContext(Failure);
+/// A [`Failure`] as an error. [`Failure::into_error`] creates it.
+///
+/// It prints the context and the error, as the failure does. Its [`source`](Error::source) is the source of the failure's
+/// error.
+pub struct FailureError(Failure);
 
-impl fmt::Display for InContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+impl FailureError {
+    /// Returns the failure, to find out the kind of its error.
+    pub fn failure(&self) -> &Failure {
+        &self.0
+    }
+
+    /// Converts the error back to the failure.
+    pub fn into_failure(self) -> Failure {
+        self.0
     }
 }
 
-impl Error for InContext {
+impl fmt::Debug for FailureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for FailureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Error for FailureError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.error().source()
     }
@@ -190,15 +242,15 @@ impl fmt::Display for Failure {
         for context in self.0.contexts.iter().rev() {
             write!(f, "{context}: ")?;
         }
-        let mut told = self.0.error.to_string();
-        f.write_str(&told)?;
+        let mut printed = self.0.error.to_string();
+        f.write_str(&printed)?;
         if f.alternate() {
             for cause in self.chain().skip(1).map(ToString::to_string) {
-                // Many an error tells its cause already.
-                if !told.ends_with(&cause) {
+                // Many errors include their source in their own message.
+                if !printed.ends_with(&cause) {
                     write!(f, ": {cause}")?;
                 }
-                told = cause;
+                printed = cause;
             }
         }
         Ok(())
@@ -221,7 +273,7 @@ impl fmt::Debug for Failure {
     }
 }
 
-/// The error of a callback that panicked: the panic's message, and where the callback was added.
+/// The error of a callback that panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panicked {
     message: String,
@@ -229,18 +281,18 @@ pub struct Panicked {
 }
 
 impl Panicked {
-    /// Creates the error of the callback added at `added_at`, whose panic said `message`, as
-    /// [`guarded`](crate::guarded) returns it.
+    /// Creates the error of a callback that was added at `added_at` and panicked with `message`, which
+    /// [`guarded`](crate::guarded) returns.
     pub fn new(message: String, added_at: &'static Location<'static>) -> Panicked {
         Panicked { message, added_at }
     }
 
-    /// What the panic said.
+    /// Returns the message of the panic.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Where the callback that panicked was added.
+    /// Returns the source location where the callback was added.
     pub fn added_at(&self) -> &'static Location<'static> {
         self.added_at
     }
@@ -248,19 +300,20 @@ impl Panicked {
 
 impl fmt::Display for Panicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the callback added at {} panicked: {}", self.added_at, self.message)
+        // The place is that of the failure. Naming it here too would print it twice.
+        write!(f, "a callback panicked: {}", self.message)
     }
 }
 
 impl Error for Panicked {}
 
-/// The message of a panic. A payload that panics when it is dropped is caught; what it panics with is leaked, since
-/// that might go on for ever.
+/// Returns the message of a panic. If dropping the payload panics, that panic is caught and its own payload leaked, since
+/// dropping that one might panic again, without end.
 pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> String {
     match payload.downcast::<String>() {
         Ok(text) => *text,
         Err(payload) => {
-            let message = payload.downcast_ref::<&str>().copied().unwrap_or("a value that is not text");
+            let message = payload.downcast_ref::<&str>().copied().unwrap_or("a payload that is not a string");
             let message = message.to_owned();
             if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
                 mem::forget(another);
@@ -270,17 +323,16 @@ pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> String {
     }
 }
 
-/// A failure inside a chain. Dropping it there means that nothing can handle it any more, so that is
-/// where it is reported; taking it out hands the duty on.
+/// A failure inside a chain. Dropping it logs it, because no errback can handle it any more.
 pub(crate) struct Unhandled(Option<Failure>);
 
 impl Unhandled {
-    /// What is left where a result was taken out.
+    /// Creates the placeholder for a result that was taken out.
     pub(crate) fn taken() -> Unhandled {
         Unhandled(None)
     }
 
-    /// The failure, for somebody to handle.
+    /// Takes the failure out. Its new owner is responsible for it.
     #[inline]
     pub(crate) fn into_failure(mut self) -> Failure {
         self.0.take().unwrap_or_else(|| Failure::new(Abandoned))
@@ -291,8 +343,8 @@ impl Unhandled {
         self.0.as_ref()
     }
 
-    /// Remembers where the Deferred was made that this went down last. By value, so that a result that is
-    /// none of its business can stay in registers.
+    /// Notes the line that created the Deferred that the failure is in. Takes `self` by value, so that results without a
+    /// failure can stay in registers.
     #[cold]
     #[inline(never)]
     pub(crate) fn seen_in(mut self, deferred_at: &'static Location<'static>) -> Unhandled {
@@ -322,21 +374,18 @@ impl Drop for Unhandled {
 #[cold]
 fn report(failure: &Failure) {
     let level = if failure.0.quiet { log::Level::Debug } else { log::Level::Error };
-    let made_at = failure.location();
+    // One place: where the missing errback belongs, or what comes closest to it.
     match failure.deferred_location() {
-        Some(place) if is_ours(made_at.file()) => {
-            log::log!(level, "unhandled failure in the Deferred made at {place}: {failure:#}");
+        Some(place) => {
+            log::log!(level, "unhandled failure: {failure:#} (in the Deferred made at {place})")
         }
-        Some(place) => log::log!(
-            level,
-            "unhandled failure in the Deferred made at {place}: {failure:#} (made at {made_at})"
-        ),
-        None => log::log!(level, "unhandled failure: {failure:#} (made at {made_at})"),
+        None => log::log!(level, "unhandled failure: {failure:#} (made at {})", failure.location()),
     }
 }
 
-/// Whether a file is one of this library's, which the user did not write: a log line names it only where it knows no
-/// other place. The crates of the library stand beside this one, in a checkout as in a registry.
+/// Returns whether `file` belongs to this library. A log line names such a file only if no other place is known.
+///
+/// The crates of the library lie side by side, in a checkout as in a registry's folder.
 fn is_ours(file: &str) -> bool {
     let separator = ['/', '\\'];
     let directory = |path: &'static str| path.rsplit_once(separator).map_or("", |(directory, _)| directory);
@@ -356,7 +405,7 @@ mod tests {
     use super::is_ours;
 
     #[test]
-    fn the_files_of_the_library_are_told_from_a_users() {
+    fn library_files_are_distinguished_from_user_files() {
         // D11.1
         let here = file!().strip_suffix("deferred/src/failure.rs").unwrap();
         for ours in [

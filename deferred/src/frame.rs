@@ -1,4 +1,4 @@
-//! How deep user code is nested in this thread, and the calls that wait until the outermost frame returns.
+//! The nesting depth of user code on this thread, and the calls that are parked until the outermost frame returns.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -6,15 +6,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::failure::panic_message;
 
-/// How many frames may be nested before further callbacks are parked.
+/// The number of nested frames beyond which callbacks are parked.
 const DEPTH: u32 = 32;
 
-/// A bit beside the depth, so that leaving a frame is one comparison.
+/// Set while calls are parked. It shares an integer with the depth, so that leaving a frame takes one comparison.
 const PARKED: u32 = 1 << 31;
 
 type Call = Box<dyn FnOnce()>;
 
-// A thread-local, because a Deferred knows no loop that it could ask, and a trigger is fired from anywhere.
+// Thread-local, because a Deferred belongs to no loop, and a trigger can be fired from anywhere on its thread.
 thread_local! {
     static STATE: Cell<u32> = const { Cell::new(0) };
     static CALLS: RefCell<ParkedCalls> = const { RefCell::new(ParkedCalls(VecDeque::new())) };
@@ -23,7 +23,7 @@ thread_local! {
 struct ParkedCalls(VecDeque<Call>);
 
 impl Drop for ParkedCalls {
-    /// The thread ends: nothing runs any more. A panic here would abort the process.
+    /// Drops the parked calls when the thread ends, without running them. A panic here would abort the process.
     fn drop(&mut self) {
         STATE.set(1);
         while let Some(call) = self.0.pop_front() {
@@ -32,20 +32,20 @@ impl Drop for ParkedCalls {
     }
 }
 
-/// Runs `code`, which is user code, and catches its panic. It is for libraries that call user code: event loops,
-/// protocols, and everything else that takes a closure.
+/// Runs user code and catches its panic. For event loops, protocols and other libraries that call closures.
 ///
-/// Some work cannot be done at the moment it comes up. A [`Trigger`](crate::Trigger) that is dropped while a panic
-/// unwinds cannot fire, and a callback beyond a fixed depth would overflow the stack. Such work is parked, and the
-/// outermost call of this function on the thread does it, in order, before it returns. Every function of this crate
-/// that calls user code does the same, so a program needs this only around code that may panic outside of them.
+/// Some work cannot run at the moment when it arises: a [`Trigger`](crate::Trigger) that is dropped while a panic unwinds
+/// cannot fire, and a callback beyond a fixed depth would overflow the stack. Such work is parked. The outermost call of
+/// this function on the thread runs it, in order, before it returns. Every function of this crate that calls user code
+/// does the same, so a program needs `guarded` only around other code that may panic.
 ///
 /// ```
-/// use twistor_deferred::{Abandoned, Deferred, guarded};
+/// use twistor::deferred::{Abandoned, guarded};
+/// use twistor::prelude::*;
 ///
 /// let (answer, trigger) = Deferred::<u64>::new();
 /// let result = guarded(move || {
-///     let number: u64 = "x".parse().unwrap(); // panics
+///     let number: u64 = "x".parse().unwrap(); // panics, and drops the trigger
 ///     trigger.callback(number);
 /// });
 /// assert!(result.is_err());
@@ -53,26 +53,26 @@ impl Drop for ParkedCalls {
 /// ```
 ///
 /// # Errors
-/// The message of the panic, if `code` panics. A payload that panics when it is dropped is caught too.
+/// The message of the panic, if `code` panics. A second panic, in the drop of the panic's payload, is caught too.
 ///
 /// # Re-entrancy
-/// Calls may be nested. A loop that may itself be run from a callback wraps its turn in [`loop_turn`].
+/// Calls may be nested. An event loop that can run inside a callback wraps each turn in [`loop_turn`].
 #[inline]
 pub fn guarded<R>(code: impl FnOnce() -> R) -> Result<R, String> {
     let _frame = Frame::enter();
     catch_unwind(AssertUnwindSafe(code)).map_err(panic_message)
 }
 
-/// Runs `turn`, one turn of an event loop, in which the next [`guarded`] is outermost again.
+/// Runs one turn of an event loop, in which the next call of [`guarded`] counts as outermost.
 ///
-/// A program may run a loop from a callback. Without this, parked work would wait for that callback to return, and the
-/// callback for the parked work.
+/// A program may run a loop inside a callback. Without `loop_turn`, parked work would wait for the callback to return
+/// while the callback waits for the parked work.
 pub fn loop_turn<R>(turn: impl FnOnce() -> R) -> R {
     let _outer = OuterDepth(STATE.replace(STATE.get() & PARKED));
     turn()
 }
 
-/// The depth outside of a loop's turn, restored also if the turn panics.
+/// Restores the depth outside of a loop's turn, even if the turn panics.
 struct OuterDepth(u32);
 
 impl Drop for OuterDepth {
@@ -81,7 +81,7 @@ impl Drop for OuterDepth {
     }
 }
 
-/// One call into user code.
+/// One call into user code, counted in the depth.
 pub(crate) struct Frame(());
 
 impl Frame {
@@ -91,7 +91,7 @@ impl Frame {
         Frame(())
     }
 
-    /// The same, unless as many are nested as may be: then the call is to be parked.
+    /// Enters a frame unless the depth limit is reached. After `None`, the caller parks its call.
     #[inline]
     pub(crate) fn within_depth() -> Option<Frame> {
         let state = STATE.get();
@@ -113,18 +113,18 @@ impl Drop for Frame {
     }
 }
 
-/// How many stages of one chain may run one inside the other. A chain fired from a chain gets half as many, so that the
-/// stages of all nested chains stay below a hundred or so.
+/// Returns how many stages of one chain may be nested on the stack. Each chain that is fired inside another gets half as
+/// many, so that all nested chains together have about a hundred.
 #[inline]
 pub(crate) fn stages() -> u32 {
     let depth = STATE.get() & !PARKED;
     (DEPTH >> (depth - 1).min(31)).max(2)
 }
 
-/// Keeps `call` until the outermost frame returns.
+/// Parks `call` until the outermost frame returns.
 #[cold]
 pub(crate) fn park(call: Call) {
-    // A thread that is ending has no frame that would run it.
+    // When the thread is ending, the call is dropped: no frame is left to run it.
     let parked = CALLS.try_with(|calls| calls.borrow_mut().0.push_back(call));
     if parked.is_ok() {
         STATE.set(STATE.get() | PARKED);
@@ -134,14 +134,14 @@ pub(crate) fn park(call: Call) {
 #[cold]
 #[inline(never)]
 fn settle() {
-    // While a panic goes on outside of all frames, nothing can run. The next frame is early enough.
+    // While a panic unwinds outside of all frames, callbacks would see half-changed state. The next frame runs them.
     if std::thread::panicking() {
         return;
     }
-    // Nested frames are not outermost.
+    // Depth 1, so that the frames of the parked calls do not settle again.
     STATE.set(PARKED + 1);
     while let Some(call) = next() {
-        // Callbacks are caught where they run. What is left is a user's value that panics when dropped.
+        // Callbacks are caught where they run. This catches user values that panic when they are dropped.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
             log::error!("a value dropped in a callback panicked: {}", panic_message(payload));
         }
@@ -154,7 +154,7 @@ fn next() -> Option<Call> {
         let calls = &mut calls.borrow_mut().0;
         let call = calls.pop_front();
         if call.is_none() {
-            // A burst of parked calls is rare; its memory goes back.
+            // A burst of parked calls is rare, so its memory is released.
             *calls = VecDeque::new();
         }
         call

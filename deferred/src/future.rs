@@ -1,4 +1,4 @@
-//! A Deferred can be awaited.
+//! Deferreds as futures.
 
 use std::future::Future;
 use std::mem;
@@ -12,28 +12,32 @@ use crate::failure::Unhandled;
 use crate::slot::Slot;
 use crate::{Deferred, Failure};
 
-/// Nothing in a Deferred is pinned: it moves freely between polls.
+/// A Deferred can move between polls, because it holds no reference to itself.
 impl<T> Unpin for Deferred<T> {}
 
 /// Awaiting a Deferred returns its result.
 ///
 /// # Cancel safety
-/// A Deferred that was polled, and is dropped before it fires, is [cancelled](Deferred::cancel), and what it fails with
-/// is not logged. So a task that is cancelled, times out, or loses a race cancels what it awaits, as Twisted's coroutines
-/// and Rust's futures do. [`detach`](Deferred::detach) lets it run on. A Deferred that was never polled is only dropped.
+/// A Deferred that was polled and is dropped before it fires is [cancelled](Deferred::cancel), and its failure is not
+/// logged. So a task that is cancelled, times out or loses a race cancels the operation it awaits, as with other Rust
+/// futures. [`detach`](Deferred::detach) drops a Deferred without cancelling it. A Deferred that was never polled is not
+/// cancelled.
 ///
-/// A value that came and was not read is dropped, unless its source takes it back: a
-/// [`DeferredQueue`](crate::DeferredQueue) does, and a [`Permit`](crate::Permit) releases its slot. An
-/// own source uses [`Trigger::lend`](crate::Trigger::lend).
+/// A value that has arrived but was not read is dropped, unless its source takes it back: a
+/// [`DeferredQueue`](crate::DeferredQueue) does, and a [`Permit`](crate::Permit) releases its slot. Other sources use
+/// [`Trigger::lend`](crate::Trigger::lend).
+///
+/// # Errors
+/// A Deferred that is polled again after it returned its result fails with [`Abandoned`](crate::Abandoned).
 ///
 /// # Other executors
-/// The way back, with whatever spawns local futures: `spawn_local(async move { trigger.fire(future.await) })` fires the
-/// Deferred of `trigger`, as [`Abandoned`](crate::Abandoned) where the task is dropped.
-///
-/// Polled again after it returned its result, it fails with [`Abandoned`](crate::Abandoned).
+/// To convert a future to a Deferred on another executor, spawn a local task that fires a trigger:
+/// `spawn_local(async move { trigger.fire(future.await) })`. If the task is dropped, the Deferred fails with
+/// [`Abandoned`](crate::Abandoned).
 ///
 /// ```
-/// # use twistor_deferred::{succeed, Deferred, Failure};
+/// use twistor::prelude::*;
+///
 /// async fn sum(a: Deferred<u64>, b: Deferred<u64>) -> Result<u64, Failure> {
 ///     Ok(a.await? + b.await?)
 /// }

@@ -1,11 +1,11 @@
-//! A value that goes back if nobody reads it.
+//! Values that return to their source if they are dropped unread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::failure::panic_message;
 use crate::frame;
 
-/// A value on its way to a reader. Dropped unread, it is given back.
+/// A value on its way to a reader. If it is dropped unread, it returns to its source.
 pub(crate) struct Lent<T>(Box<dyn Loan<T>>);
 
 impl<T: 'static> Lent<T> {
@@ -15,7 +15,7 @@ impl<T: 'static> Lent<T> {
 }
 
 impl<T> Lent<T> {
-    /// Reads the value. `None` was read before, which does not happen: reading consumes.
+    /// Takes the value. `None` does not occur, because reading consumes the `Lent`.
     pub(crate) fn read(mut self) -> Option<T> {
         self.0.take()
     }
@@ -41,13 +41,13 @@ impl<T: 'static, F: FnOnce(T) + 'static> Loan<T> for Option<(T, F)> {
 
     fn give_back(&mut self) {
         let Some((value, give_back)) = Option::take(self) else { return };
-        // It may fire the next waiter, and callbacks do not run inside of a panic.
+        // `give_back` may fire the next waiter. Its callbacks run after the panic is caught.
         if std::thread::panicking() {
             return frame::park(Box::new(move || give_back(value)));
         }
         let _frame = frame::Frame::enter();
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| give_back(value))) {
-            log::error!("giving back an unread value panicked: {}", panic_message(payload));
+            log::error!("the function that takes back an unread value panicked: {}", panic_message(payload));
         }
     }
 }

@@ -1,39 +1,40 @@
 //! Typed, callback-chain Deferreds: no I/O, no clock, no loop.
 //!
-//! A [`Deferred<T>`] stands for a result that is not there yet. Whoever will have the result keeps the
-//! [`Trigger<T>`]; whoever wants it adds callbacks, which run in order, each on what the one before it
-//! returned, as soon as the trigger fires. An error travels the same chain on its other side, as a
-//! [`Failure`], to the next errback.
+//! A [`Deferred<T>`] is a result that has not arrived yet. The code that produces the result keeps the [`Trigger<T>`].
+//! The code that needs the result adds callbacks, which run in order when the trigger fires. Each callback receives the
+//! result of the one before it. An error becomes a [`Failure`] and goes to the next errback.
 //!
 //! ```
-//! use twistor_deferred::Deferred;
+//! use twistor::prelude::*;
 //!
 //! let (deferred, trigger) = Deferred::<String>::new();
 //! deferred
 //!     .add_callback(|text| Ok(text.parse::<u64>()?))
 //!     .add_errback(|failure| {
-//!         println!("that is no number: {failure}");
+//!         println!("not a number: {failure}");
 //!         Ok(0)
 //!     })
-//!     .add_callback(|n| println!("twice that is {}", 2 * n));
+//!     .add_callback(|n| println!("twice that is {}", 2 * n))
+//!     .detach();
 //! trigger.callback("21".into()); // prints: twice that is 42
 //! ```
 //!
-//! Firing is synchronous: the callbacks have run when [`Trigger::callback`] returns, and a callback
-//! added to a Deferred that has fired runs before `add_callback` returns. Nothing here needs a reactor.
+//! Firing is synchronous: [`Trigger::callback`] returns after the callbacks have run, and a callback added to a fired
+//! Deferred runs before `add_callback` returns. This crate does not need a reactor.
 //!
-//! # From here
+//! # Where to go next
 //!
-//! - What a callback may return, and how an error gets into the chain and out of it: [`Outcome`], [`Failure`].
-//! - Several at once: [`gather_results`] for all, [`DeferredList`] for each, [`race`] for the first, [`join`] where
-//!   their types differ.
-//! - Waiting for one another: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`DeferredPool`],
-//!   [`DeferredEvent`].
-//! - Stopping: [`Deferred::cancel`], [`Canceller`].
-//! - All that is promised, numbered: [`behaviour`].
+//! - Callback results and errors: [`Outcome`], [`Failure`].
+//! - Several Deferreds at once: [`gather_results`] returns all values, [`DeferredList`] each result, [`race`] the first
+//!   value, and [`join`] values of different types.
+//! - Synchronization: [`DeferredQueue`], [`DeferredLock`], [`DeferredSemaphore`], [`DeferredPool`], [`DeferredEvent`].
+//! - Cancellation: [`Deferred::cancel`], [`Canceller`].
+//! - The numbered promises of this crate: [`behaviour`].
 //!
-//! With the feature `trace` (off by default) the module `trace` tells which path a result took, as text and as a
-//! picture, and which Deferreds have not fired yet.
+//! # Features
+//!
+//! - `trace` (off by default): the module `trace` shows the path of a result, as text and as a picture, and lists the
+//!   Deferreds that have not fired.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
 
@@ -72,7 +73,7 @@ pub use chain::CircularWait;
 pub use deferred::Deferred;
 pub use ending::ending;
 pub use event::DeferredEvent;
-pub use failure::{Failure, Panicked};
+pub use failure::{Failure, FailureError, Panicked};
 pub use frame::{guarded, loop_turn};
 pub use list::{
     DeferredList, EarlyListMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, JoinTuple,
@@ -86,7 +87,7 @@ pub use shortcuts::{execute, fail, maybe_deferred, maybe_deferred_at, succeed};
 pub use stderr::log_to_stderr;
 pub use trigger::{Abandoned, Trigger};
 
-/// The README's program is compiled with the tests.
+/// Compiles the README's program as a doc test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

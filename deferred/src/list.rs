@@ -1,4 +1,4 @@
-//! Many Deferreds as one.
+//! Several Deferreds, waited for together.
 
 mod gathering;
 mod mode;
@@ -14,51 +14,51 @@ pub use shortcuts::{JoinTuple, gather_results, join, race};
 
 use crate::{Deferred, Failure, Outcome, OutcomeOf};
 
-/// Many Deferreds of one type, waited for together. Twisted's `DeferredList`.
+/// Several Deferreds of one type, waited for together. Twisted: `DeferredList`.
 ///
-/// Callbacks are added to it as to a Deferred, and what they get depends on when it is to fire:
+/// Callbacks are added as to a Deferred. Their argument depends on the mode of the list:
 ///
-/// | made by | fires | with |
+/// | created by | fires | with |
 /// |---|---|---|
-/// | [`new`](DeferredList::new) | when every member has | `Vec<Result<T, Failure>>` |
+/// | [`new`](DeferredList::new) | when every member has fired | `Vec<Result<T, Failure>>` |
 /// | [`fire_on_one_callback`](DeferredList::fire_on_one_callback) | on the first value | `(usize, T)`, or [`FailureGroup`] |
 /// | [`fire_on_one_errback`](DeferredList::fire_on_one_errback) | on the first failure | `Vec<T>`, or [`FirstError`] |
 ///
 /// ```
-/// use twistor_deferred::{Deferred, DeferredList, Failure, succeed};
+/// use twistor::prelude::*;
 ///
 /// let (page, trigger) = Deferred::<String>::new();
-/// DeferredList::new([page, succeed("second".to_owned())]).add_callback(|results| {
-///     for result in results {
-///         match result {
-///             Ok(text) => println!("{text}"),
-///             Err(failure) => println!("failed: {failure}"),
+/// DeferredList::new([page, succeed("second".to_owned())])
+///     .add_callback(|results| {
+///         for result in results {
+///             match result {
+///                 Ok(text) => println!("{text}"),
+///                 Err(failure) => println!("failed: {failure}"),
+///             }
 ///         }
-///     }
-/// });
+///     })
+///     .detach();
 /// trigger.callback("first".to_owned());
 /// ```
 ///
-/// Where a plain Deferred is wanted, [`into_deferred`](DeferredList::into_deferred) gives it; a list may
-/// be returned from a callback, and awaited, as it is. It begins to listen to its members when the first
-/// of these is done.
+/// A list can be returned from a callback and can be awaited. [`into_deferred`](DeferredList::into_deferred) converts it
+/// to a Deferred. Each of these, and adding a callback, starts the list; until then it does not observe its members.
 ///
 /// # Ordering
-/// Results stand in the order of the members, whenever each of them came. An empty list fires at once.
+/// Results are in the order of the members, not of their arrival. An empty list fires immediately.
 ///
 /// # Errors
-/// In the first mode the failures are in the list of results, for its receiver to handle. In the other
-/// two, a failure that came too late to be passed on, or before the value that won, is logged as
-/// unhandled, unless [`consume_errors`](DeferredList::consume_errors) says not to.
+/// By default the results include the failures, for the callback to handle. In the other two modes, a failure that is not
+/// passed on is logged as unhandled, unless [`consume_errors`](DeferredList::consume_errors) is set.
 ///
 /// # Cancelling
-/// Cancelling the list's Deferred cancels every member that has not fired. The list fails with
-/// [`Cancelled`](crate::Cancelled), unless the members' own results decide it: a value for the first mode that waits for
-/// one, an error other than `Cancelled`, or a result of every member. Members that do not fire even then are left alone.
+/// Cancelling the list's Deferred cancels every member that has not fired. The list then fails with
+/// [`Cancelled`](crate::Cancelled), unless results of the members decide it: the value that a first-value list waits for,
+/// an error other than `Cancelled`, or a result of every member. Members that do not fire even then are left alone.
 ///
 /// # Cancel safety
-/// Dropping a list that was awaited cancels it. Values that its members have delivered to it are lost.
-#[must_use = "a list listens to its members when a callback is added to it"]
+/// Dropping a list after it was polled cancels it. Values that the members have already delivered are lost.
+#[must_use = "a list does nothing until a callback is added, or it is awaited or returned"]
 pub struct DeferredList<T: 'static, M: ListMode = EveryResult> {
     members: Vec<Deferred<T>>,
     options: ListOptions,
@@ -66,7 +66,7 @@ pub struct DeferredList<T: 'static, M: ListMode = EveryResult> {
     mode: PhantomData<fn() -> M>,
 }
 
-/// What a list does with the failures and the members it does not need.
+/// How a list treats failures and members that its result does not need.
 #[derive(Debug, Clone, Copy, Default)]
 struct ListOptions {
     consume_errors: bool,
@@ -74,7 +74,7 @@ struct ListOptions {
 }
 
 impl<T: 'static> DeferredList<T> {
-    /// A list that fires when every member has, with the result of each in the order of the members.
+    /// Creates a list that fires when every member has fired, with all results in the order of the members.
     #[track_caller]
     pub fn new(members: impl IntoIterator<Item = Deferred<T>>) -> DeferredList<T> {
         DeferredList {
@@ -85,11 +85,12 @@ impl<T: 'static> DeferredList<T> {
         }
     }
 
-    /// Fires on the first value, with its index, whatever has failed before. When every member has failed,
-    /// and when there is none, it fails with [`FailureGroup`]. Twisted's `fireOnOneCallback`.
+    /// Makes the list fire with the first value and its index. It fails with [`FailureGroup`] if every member fails, or the
+    /// list is empty. Twisted: `fireOnOneCallback`.
     ///
     /// ```
-    /// use twistor_deferred::{Abandoned, DeferredList, fail, succeed};
+    /// use twistor::deferred::Abandoned;
+    /// use twistor::prelude::*;
     ///
     /// let first = DeferredList::new([fail(Abandoned), succeed("mirror")])
     ///     .fire_on_one_callback()
@@ -101,11 +102,11 @@ impl<T: 'static> DeferredList<T> {
         self.in_mode()
     }
 
-    /// Fires on the first failure, with [`FirstError`]; when there was none, with the values in the order of
-    /// the members. Twisted's `fireOnOneErrback`.
+    /// Makes the list fail with the first failure, as a [`FirstError`]. Without a failure, it fires with all values in the
+    /// order of the members. Twisted: `fireOnOneErrback`.
     ///
     /// ```
-    /// use twistor_deferred::{DeferredList, succeed};
+    /// use twistor::prelude::*;
     ///
     /// let all = DeferredList::new([succeed(1), succeed(2)])
     ///     .fire_on_one_errback()
@@ -118,15 +119,13 @@ impl<T: 'static> DeferredList<T> {
 }
 
 impl<T: 'static, M: EarlyListMode> DeferredList<T, M> {
-    /// Drops the failures the list has no use for, where they would be logged as unhandled. Twisted's
-    /// `consumeErrors`.
+    /// Drops failures that are not passed on, instead of logging them as unhandled. Twisted: `consumeErrors`.
     pub fn consume_errors(mut self) -> Self {
         self.options.consume_errors = true;
         self
     }
 
-    /// Cancels the members that have not fired when the result is known, just before the list fires. What
-    /// they make of that is dropped.
+    /// Cancels the remaining members as soon as the result is decided, before the list fires. Their results are dropped.
     pub fn cancel_others(mut self) -> Self {
         self.options.cancel_others = true;
         self
@@ -139,12 +138,12 @@ impl<T: 'static, M: ListMode> DeferredList<T, M> {
         DeferredList { members, options, made_at, mode: PhantomData }
     }
 
-    /// The list as one Deferred.
+    /// Starts the list, and returns the Deferred of its result.
     pub fn into_deferred(self) -> Deferred<M::Results<T>> {
         gathering::start::<T, M>(self.members, self.options, self.made_at)
     }
 
-    /// As [`Deferred::add_callback`].
+    /// Starts the list. Then as [`Deferred::add_callback`].
     #[track_caller]
     pub fn add_callback<O: Outcome>(
         self,
@@ -153,7 +152,7 @@ impl<T: 'static, M: ListMode> DeferredList<T, M> {
         self.into_deferred().add_callback(callback)
     }
 
-    /// As [`Deferred::add_errback`].
+    /// Starts the list. Then as [`Deferred::add_errback`].
     #[track_caller]
     pub fn add_errback<O: OutcomeOf<M::Results<T>>>(
         self,
@@ -162,7 +161,7 @@ impl<T: 'static, M: ListMode> DeferredList<T, M> {
         self.into_deferred().add_errback(errback)
     }
 
-    /// As [`Deferred::add_callbacks`].
+    /// Starts the list. Then as [`Deferred::add_callbacks`].
     #[track_caller]
     pub fn add_callbacks<O: Outcome, P: OutcomeOf<O::Value>>(
         self,
@@ -172,7 +171,7 @@ impl<T: 'static, M: ListMode> DeferredList<T, M> {
         self.into_deferred().add_callbacks(callback, errback)
     }
 
-    /// As [`Deferred::add_both`].
+    /// Starts the list. Then as [`Deferred::add_both`].
     #[track_caller]
     pub fn add_both<O: Outcome>(
         self,

@@ -1,5 +1,4 @@
-//! Where chains start, and how those that wait on one another hang together: the part of the engine that
-//! cancelling needs.
+//! The origins of chains, and the links between chains that wait for one another. Cancelling follows these links.
 //!
 //! ```text
 //!            waited_by                  waited_by
@@ -8,11 +7,12 @@
 //!            waiting_on                 waiting_on
 //! ```
 //!
-//! When the inner chain comes to its end, its result goes on down the outer one, so from the moment it fires
-//! the two are one chain, and the inner origin is let go: that is why an endless loop of callbacks that
-//! each return the next Deferred holds nothing but the last. Only an inner chain that somebody can still
-//! cancel by itself, by a [`Canceller`](crate::Canceller), is kept apart until its own end, which a
-//! [`Boundary`](crate::chain) stage marks; such an origin is *bounded*.
+//! At the end of the inner chain its result continues in the outer one. So the two are one chain from the moment when the
+//! inner one fires, and the inner origin is released. This is why an endless loop of callbacks that each return the next
+//! Deferred holds only the last origin.
+//!
+//! An inner chain that has a [`Canceller`](crate::Canceller) stays separate until its own end, because it can still be
+//! cancelled by itself. A [`Boundary`](crate::chain) stage marks that end, and such an origin is *bounded*.
 
 use std::cell::{Cell, OnceCell};
 use std::panic::Location;
@@ -21,11 +21,11 @@ use std::rc::{Rc, Weak};
 use crate::chain::Settled;
 use crate::trace::Track;
 
-/// Where a chain starts: what can be cancelled.
+/// The start of a chain, which can be cancelled.
 pub(crate) trait Origin {
     fn link(&self) -> &OriginLink;
 
-    /// Cancels this source, if it has not fired.
+    /// Cancels this origin, if it has not fired.
     fn cancel_source(self: Rc<Self>);
 }
 
@@ -33,11 +33,11 @@ pub(crate) struct OriginLink {
     made_at: Cell<&'static Location<'static>>,
     track: OnceCell<Track>,
     state: Cell<OriginState>,
-    /// Whether a boundary stands where this chain ends and the one that waits for it goes on.
+    /// Whether a boundary stage separates this chain from the chain that waits for it.
     bounded: Cell<bool>,
-    /// The source whose result this chain waits for, after its own has fired.
+    /// The origin that this chain waits for, after it has fired itself.
     waiting_on: Cell<Option<Weak<dyn Origin>>>,
-    /// The chain that waits for this one, having had it returned from a callback.
+    /// The chain that waits for this one, because one of its callbacks returned it.
     waited_by: Cell<Option<Rc<dyn Origin>>>,
 }
 
@@ -63,11 +63,11 @@ impl Default for OriginLink {
 }
 
 impl OriginLink {
-    /// Sets what it does not begin with.
+    /// Sets the fields that `Default` cannot know.
     #[inline]
     pub(crate) fn init(&self, made_at: &'static Location<'static>, track: Track) {
         self.made_at.set(made_at);
-        // Once for each.
+        // It is empty: `init` is called once for each origin.
         let _ = self.track.set(track);
     }
 
@@ -90,7 +90,7 @@ impl OriginLink {
         }
     }
 
-    /// Where it was made, or the place that it is attributed to.
+    /// The line that created the Deferred, or the line it is attributed to.
     #[inline]
     pub(crate) fn made_at(&self) -> &'static Location<'static> {
         self.made_at.get()
@@ -129,7 +129,7 @@ impl OriginLink {
 }
 
 impl Drop for OriginLink {
-    /// One after the other, not one inside the other. What waits for this one will never go on.
+    /// Drops the outer origins in a loop, not nested: there may be a million. Their chains can never continue.
     fn drop(&mut self) {
         let mut next = self.waited_by.take();
         while let Some(origin) = next {
@@ -138,7 +138,7 @@ impl Drop for OriginLink {
     }
 }
 
-/// Cancels whatever the chain that starts at `origin` is waiting for now.
+/// Cancels the operation that the chain of `origin` waits for at present.
 pub(crate) fn cancel(mut origin: Rc<dyn Origin>) {
     loop {
         match origin.link().state() {
@@ -152,20 +152,20 @@ pub(crate) fn cancel(mut origin: Rc<dyn Origin>) {
     }
 }
 
-/// Whether somebody holds a `Canceller` of a chain that nothing waits for yet.
+/// Returns whether a `Canceller` of `origin` exists. Only valid while no other chain waits for it, because the waiting
+/// chain holds a weak reference too.
 pub(crate) fn is_watched(origin: &Rc<dyn Origin>) -> bool {
     Rc::weak_count(origin) > 0
 }
 
-/// Lets `outer` wait for `inner`.
+/// Links `outer`, which waits, to `inner`.
 pub(crate) fn wait(outer: &Rc<dyn Origin>, inner: &Rc<dyn Origin>, bounded: bool) {
     inner.link().bounded.set(bounded);
     inner.link().waited_by.set(Some(outer.clone()));
     outer.link().waiting_on.set(Some(Rc::downgrade(inner)));
 }
 
-/// The chain in which a result of `origin` runs: that of the outermost origin that waits for it, as far as
-/// no boundary lies between.
+/// Returns the chain in which a result of `origin` runs: the outermost chain that waits for it, up to the first boundary.
 #[inline]
 pub(crate) fn root_of(origin: Rc<dyn Origin>) -> Rc<dyn Origin> {
     let mut root = origin;
@@ -181,15 +181,15 @@ pub(crate) fn root_of(origin: Rc<dyn Origin>) -> Rc<dyn Origin> {
     root
 }
 
-/// The chain in which a result runs that has passed the boundary at the end of `root`.
+/// Returns the chain in which a result continues after the boundary at the end of `root`.
 pub(crate) fn leave(root: Rc<dyn Origin>) -> Rc<dyn Origin> {
     root.link().bounded.set(false);
     root_of(root)
 }
 
-/// As [`leave`], if nobody can cancel `root` by itself any more.
+/// As [`leave`], if `root` can no longer be cancelled by itself. Returns whether it was left.
 pub(crate) fn leave_unwatched(root: &mut Rc<dyn Origin>) -> bool {
-    // One weak reference is that of the chain that waits.
+    // The waiting chain holds one weak reference; others belong to cancellers.
     let unwatched = Rc::weak_count(root) <= 1;
     if unwatched {
         *root = leave(root.clone());
@@ -197,9 +197,9 @@ pub(crate) fn leave_unwatched(root: &mut Rc<dyn Origin>) -> bool {
     unwatched
 }
 
-/// Whether `outer` waits, over however many others, for `origin`, or is it.
+/// Returns whether `outer` waits for `origin`, directly or indirectly, or is the same chain.
 pub(crate) fn waits_for(outer: &Rc<dyn Origin>, origin: &Rc<dyn Origin>) -> bool {
-    // One that has not fired waits for nobody; most are found out here.
+    // A chain waits for another only after its own origin has fired. Most calls end here.
     if outer.link().state() != OriginState::Fired {
         return false;
     }

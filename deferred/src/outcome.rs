@@ -1,18 +1,18 @@
-//! What a callback may return.
+//! The values that a callback may return.
 
 use crate::{Deferred, Failure};
 
-/// What a callback may return: `Result<U, Failure>`, `Deferred<U>`, or nothing.
+/// The result of a callback: `Result<U, Failure>`, `Deferred<U>`, or `()`.
 ///
-/// - `Ok(value)` goes to the next callback, `Err(failure)` to the next errback;
-/// - a `Deferred<U>` suspends the chain until it fires, and its result goes on;
-/// - `()` is the result `()`.
+/// - `Ok(value)` goes to the next callback, `Err(failure)` to the next errback.
+/// - A `Deferred<U>` suspends the chain until it fires. Its result goes to the next stage.
+/// - `()` is the same as `Ok(())`.
 ///
-/// There are these three and no more, because with them Rust infers the type of `Ok(x)`, of `?` and of
-/// a closure that returns a Deferred, without a word from the user.
+/// With only these three types, Rust infers the result of a closure that ends with `Ok(x)`, uses `?`, or returns a
+/// Deferred, without annotations.
 ///
 /// ```
-/// use twistor_deferred::{Deferred, succeed};
+/// use twistor::prelude::*;
 ///
 /// fn double(n: u64) -> Deferred<u64> {
 ///     succeed(2 * n)
@@ -25,18 +25,22 @@ use crate::{Deferred, Failure};
 /// assert!(matches!(done.try_result(), Ok(Ok(()))));
 /// ```
 ///
-/// A function has one type: where one branch has to wait and another has its value already, the other gives it by
-/// [`succeed`](crate::succeed) or [`fail`](crate::fail).
+/// All branches of a function have one type. If one branch returns a Deferred, the others return
+/// [`succeed(value)`](crate::succeed) or [`fail(error)`](crate::fail).
 ///
-/// A plain value is none: it is returned as `Ok(value)`. Nor is a `Result` with another error: `?` makes a [`Failure`]
-/// of any error, as in `Ok(result?)`.
+/// A plain value is returned as `Ok(value)`. A `Result` with another error type is returned as `Ok(result?)`, because `?`
+/// converts any error to a [`Failure`].
 ///
-/// Rust has `?` in functions that return a `Result`, so not in one that returns a Deferred. One that does something that
-/// can fail, and then waits, returns the Deferred in an `Ok`, and a callback that takes it out has the chain wait:
+/// A function that returns a Deferred cannot use `?`. To use `?` and then wait, return the Deferred inside `Ok`, and add
+/// a callback that unwraps it:
 ///
 /// ```
-/// # use twistor_deferred::{Deferred, succeed};
-/// # fn look_up(id: u64) -> Deferred<String> { succeed(format!("number {id}")) }
+/// use twistor::prelude::*;
+///
+/// fn look_up(id: u64) -> Deferred<String> {
+///     succeed(format!("number {id}"))
+/// }
+///
 /// let name = succeed("7").add_callback(|text| Ok(look_up(text.parse()?))).add_callback(|name| name);
 /// assert!(matches!(name.try_result(), Ok(Ok(name)) if name == "number 7"));
 /// ```
@@ -48,10 +52,10 @@ use crate::{Deferred, Failure};
     note = "for a future, return `reactor.spawn(future)`, which is a `Deferred`"
 )]
 pub trait Outcome {
-    /// The type of the result that the next callback gets.
+    /// The type of the value that the next callback receives.
     type Value: 'static;
 
-    /// The outcome as a Deferred, fired or not.
+    /// Converts the outcome to a Deferred, fired or pending.
     fn into_deferred(self) -> Deferred<Self::Value>;
 }
 
@@ -82,11 +86,11 @@ impl Outcome for () {
     }
 }
 
-/// What an errback may return: an [`Outcome`] of the type that the callbacks before and beside it give, since those
-/// behind it get that type either way.
+/// The result of an errback: an [`Outcome`] with the value type of the chain, which the next callback needs in either
+/// case.
 ///
-/// Every outcome of a `T` is an `OutcomeOf<T>`, and whoever writes one writes both. It is a trait of its own for the sake
-/// of what the compiler says where the types differ.
+/// Every `Outcome` with the value type `T` is also an `OutcomeOf<T>`. An implementation of one needs the other. The trait
+/// exists so that the compiler's error can name both types if they differ.
 #[diagnostic::on_unimplemented(
     message = "this errback returns `{Self}`, but the chain continues with `{T}`",
     label = "both sides of a chain must have the same type",

@@ -1,4 +1,4 @@
-//! Work under way, and when it is done.
+//! Counts operations in flight.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,29 +11,29 @@ use crate::{Deferred, Panicked, guarded, succeed};
 
 type Predicate = Box<dyn FnMut(usize) -> bool>;
 
-/// Counts the Deferreds under way, and tells when there are none: what a service asks before it stops.
+/// Counts the Deferreds that have not fired, and notifies waiters when the pool is empty. For example, a service waits for
+/// its requests before it stops.
 ///
-/// A clone is another handle to the same pool. It can fill and empty as often as one likes.
+/// A clone is another handle to the same pool. A pool can become empty and fill again any number of times.
 ///
 /// ```
-/// use twistor_deferred::{Deferred, DeferredPool};
+/// use twistor::prelude::*;
 ///
 /// let requests = DeferredPool::new();
 /// let (request, trigger) = Deferred::new();
-/// let request = requests.add(request); // nothing changes for the request
-/// requests.defer_until_empty(true).add_callback(|()| println!("all answered, stopping"));
+/// let request = requests.add(request); // has the same result
+/// requests.defer_until_empty(true).add_callback(|()| println!("all answered, stopping")).detach();
 /// trigger.callback("the answer"); // prints: all answered, stopping
 /// # drop(request);
 /// ```
 ///
 /// # Ordering
-/// A Deferred leaves the pool where its chain passes the point at which it was added: callbacks added
-/// before have run, those added after have not. Those who wait for the pool are asked, first come first,
-/// before the chain goes on.
+/// A Deferred leaves the pool when its result reaches the point where it was added: callbacks added before have run,
+/// callbacks added after have not. The waiters of the pool are notified, in order of arrival, before the chain continues.
 ///
 /// # Dropping
-/// The pool's Deferreds go on without its handles. When those and the Deferreds are all gone, whoever still
-/// waits gets [`Abandoned`](crate::Abandoned).
+/// Dropping the handles of a pool does not affect its Deferreds. When all handles and all Deferreds are gone, waiters fail
+/// with [`Abandoned`](crate::Abandoned).
 #[derive(Clone)]
 pub struct DeferredPool(Rc<PoolState>);
 
@@ -48,12 +48,12 @@ struct PoolWaiter {
 }
 
 impl DeferredPool {
-    /// An empty pool.
+    /// Creates an empty pool.
     pub fn new() -> DeferredPool {
         DeferredPool(Rc::new(PoolState { members: Cell::new(0), waiters: WaitList::new() }))
     }
 
-    /// Counts `deferred` until it fires, either way, and passes its result on unchanged.
+    /// Counts `deferred` until it fires or is dropped. The returned Deferred has the same result.
     #[track_caller]
     pub fn add<T: 'static>(&self, deferred: Deferred<T>) -> Deferred<T> {
         self.0.members.set(self.0.members.get() + 1);
@@ -64,12 +64,11 @@ impl DeferredPool {
         })
     }
 
-    /// Fires when the pool becomes empty: at once, if `test_immediately` and it is.
+    /// Waits until the pool is empty. If `test_immediately` is true, an empty pool fires immediately; otherwise it fires the
+    /// next time that the last Deferred leaves.
     ///
     /// # Cancel safety
-    /// A wait that is cancelled changes nothing for the pool and its members.
-    ///
-    /// Without `test_immediately` it waits for the next time that the last Deferred leaves.
+    /// Cancelling the wait does not affect the pool and its Deferreds.
     #[track_caller]
     pub fn defer_until_empty(&self, test_immediately: bool) -> Deferred<()> {
         if test_immediately && self.is_empty() {
@@ -78,29 +77,30 @@ impl DeferredPool {
         self.defer_until(|left| left == 0)
     }
 
-    /// Fires when `predicate` says so. It is asked each time that a Deferred of the pool has fired, with the
-    /// number of those left.
+    /// Waits until `predicate` returns true. It is called each time a Deferred leaves the pool, with the number of the
+    /// remaining ones.
     ///
     /// ```
-    /// # use twistor_deferred::DeferredPool;
-    /// # let pool = DeferredPool::new();
-    /// pool.defer_until(|left| left < 10).add_callback(|()| println!("there is room again"));
+    /// use twistor::prelude::*;
+    ///
+    /// let pool = DeferredPool::new();
+    /// pool.defer_until(|left| left < 10).add_callback(|()| println!("fewer than ten left")).detach();
     /// ```
     ///
     /// # Panics
-    /// A panic of `predicate` is the failure [`Panicked`](crate::Panicked) of the Deferred; the pool and its members go on.
+    /// If `predicate` panics, the wait fails with [`Panicked`](crate::Panicked). The pool and its Deferreds are not affected.
     #[track_caller]
     pub fn defer_until(&self, predicate: impl FnMut(usize) -> bool + 'static) -> Deferred<()> {
         let asked_at = Location::caller();
         self.0.waiters.wait(PoolWaiter { predicate: Box::new(predicate), asked_at }, asked_at)
     }
 
-    /// How many Deferreds are under way.
+    /// Returns the number of Deferreds that have not fired.
     pub fn len(&self) -> usize {
         self.0.members.get()
     }
 
-    /// Whether none is.
+    /// Returns whether all Deferreds have fired.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -111,14 +111,14 @@ impl DeferredPool {
         self.ask(left);
     }
 
-    /// Asks those who wait, with the number of members that were left.
+    /// Calls the predicates of the waiters. `left` is the number of members after the one that left.
     fn ask(&self, left: usize) {
         let Some(_frame) = Frame::within_depth() else {
             let pool = self.clone();
             return frame::park(Box::new(move || pool.ask(left)));
         };
         for place in self.0.waiters.places() {
-            // One may have gone, or be asked further up the stack.
+            // A waiter may be gone, or its predicate may be running further up the stack.
             let Some((trigger, mut waiter)) = self.0.waiters.remove(place) else { continue };
             match guarded(|| (waiter.predicate)(left)) {
                 Ok(true) => trigger.callback(()),
@@ -137,11 +137,11 @@ impl Default for DeferredPool {
 
 impl fmt::Debug for DeferredPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DeferredPool({} under way)", self.len())
+        write!(f, "DeferredPool({} in flight)", self.len())
     }
 }
 
-/// Leaves the pool when it is dropped, so that a Deferred that goes without firing leaves it too.
+/// Leaves the pool when it is dropped, so that a Deferred that never fires leaves the pool too.
 struct PoolMember(DeferredPool);
 
 impl Drop for PoolMember {

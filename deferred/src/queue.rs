@@ -1,4 +1,4 @@
-//! Items for those who wait for them.
+//! A queue of items and of waiters for items.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -10,35 +10,35 @@ use std::rc::Rc;
 use crate::wait_list::WaitList;
 use crate::{Deferred, fail};
 
-/// A queue whose [`get`](DeferredQueue::get) gives a Deferred: of an item that is there, or of the next one
-/// that comes. Twisted's `DeferredQueue`.
+/// A queue whose [`get`](DeferredQueue::get) returns a Deferred of the oldest item, or of the next one to arrive.
+/// Twisted: `DeferredQueue`.
 ///
 /// A clone is another handle to the same queue.
 ///
 /// ```
-/// use twistor_deferred::DeferredQueue;
+/// use twistor::prelude::*;
 ///
 /// let jobs = DeferredQueue::new();
-/// jobs.get().add_callback(|job| println!("doing {job}"));
+/// jobs.get().add_callback(|job| println!("doing {job}")).detach();
 /// jobs.put("the dishes")?; // prints: doing the dishes
-/// # Ok::<(), twistor_deferred::Failure>(())
+/// # Ok::<(), twistor::prelude::Failure>(())
 /// ```
 ///
 /// # Ordering
-/// Items come out in the order they went in, and go to those who wait in the order they came.
+/// Items and waiters are served first in, first out.
 ///
 /// # Re-entrancy
-/// An item for which somebody waits is handed over inside `put`: the callbacks have run when it returns.
+/// If a waiter exists, `put` fires it and returns after its callbacks have run.
 ///
 /// # Dropping
-/// When the last handle is gone, those who wait get [`Abandoned`](crate::Abandoned).
+/// When the last handle is dropped, waiters fail with [`Abandoned`](crate::Abandoned).
 pub struct DeferredQueue<T: 'static>(Rc<QueueState<T>>);
 
 struct QueueState<T: 'static> {
     items: RefCell<VecDeque<T>>,
-    /// Items that a `get` had and nobody read, by the order in which they were put: older than the rest.
+    /// Items that came back unread, by the order in which they were handed out. They are older than `items`.
     returned: RefCell<BTreeMap<u64, T>>,
-    /// How many items were handed out.
+    /// The number of items handed out so far, which numbers the next one.
     handed_out: Cell<u64>,
     waiters: Rc<WaitList<T>>,
     size: Cell<usize>,
@@ -46,7 +46,7 @@ struct QueueState<T: 'static> {
 }
 
 impl<T: 'static> DeferredQueue<T> {
-    /// An empty queue, without limits.
+    /// Creates an empty queue without limits.
     pub fn new() -> DeferredQueue<T> {
         DeferredQueue(Rc::new(QueueState {
             items: RefCell::default(),
@@ -58,27 +58,26 @@ impl<T: 'static> DeferredQueue<T> {
         }))
     }
 
-    /// Limits how many items the queue keeps. With zero it keeps none: an item goes to somebody who waits for
-    /// it, or back.
+    /// Limits the number of stored items. Default: no limit. With zero, [`put`](DeferredQueue::put) succeeds only if a
+    /// waiter exists.
     #[must_use]
     pub fn size(self, items: usize) -> DeferredQueue<T> {
         self.0.size.set(items);
         self
     }
 
-    /// Limits how many may wait for an item. With zero, nobody may: `get` gives an item that is there, or
-    /// fails.
+    /// Limits the number of waiters. Default: no limit. With zero, [`get`](DeferredQueue::get) fails if the queue is empty.
     #[must_use]
     pub fn backlog(self, waiters: usize) -> DeferredQueue<T> {
         self.0.backlog.set(waiters);
         self
     }
 
-    /// Hands the item to whoever has waited longest, or keeps it.
+    /// Passes `item` to the first waiter, or stores it.
     ///
     /// # Errors
-    /// [`QueueOverflow`], with the item, when nobody waits and the queue keeps as many as it may. Never, when no
-    /// [`size`](DeferredQueue::size) was set.
+    /// [`QueueOverflow`], which contains the item, if the queue has no waiter and is at its
+    /// [`size`](DeferredQueue::size) limit. A queue without that limit never fails.
     pub fn put(&self, item: T) -> Result<(), QueueOverflow<T>> {
         if let Some(trigger) = self.0.waiters.first() {
             let number = self.0.number();
@@ -92,14 +91,14 @@ impl<T: 'static> DeferredQueue<T> {
         Err(QueueOverflow(item))
     }
 
-    /// The oldest item, when there is one, else the next that comes and is not for those who came before.
-    ///
-    /// # Cancel safety
-    /// No item is lost. Cancelling a wait gives up the place; an item that nobody read, by a callback or an `await`, goes
-    /// back to the front of the queue when the Deferred is dropped.
+    /// Returns a Deferred of the oldest item. If the queue is empty, it waits for an item, after the earlier waiters.
     ///
     /// # Errors
-    /// The Deferred fails with [`QueueUnderflow`] when there is no item, and as many wait as may.
+    /// [`QueueUnderflow`], if the queue is empty and its [`backlog`](DeferredQueue::backlog) limit is reached.
+    ///
+    /// # Cancel safety
+    /// No item is lost. A cancelled wait leaves the queue. An item that was not read by a callback or an `await` goes to
+    /// the next waiter, or back to its old position in the queue, when the Deferred is dropped.
     #[track_caller]
     pub fn get(&self) -> Deferred<T> {
         match self.0.next() {
@@ -109,17 +108,17 @@ impl<T: 'static> DeferredQueue<T> {
         }
     }
 
-    /// How many items the queue keeps.
+    /// Returns the number of stored items.
     pub fn len(&self) -> usize {
         self.0.items.borrow().len() + self.0.returned.borrow().len()
     }
 
-    /// Whether it keeps none.
+    /// Returns whether no items are stored.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many wait for an item.
+    /// Returns the number of waiters.
     pub fn waiting(&self) -> usize {
         self.0.waiters.len()
     }
@@ -130,7 +129,7 @@ impl<T: 'static> QueueState<T> {
         self.handed_out.replace(self.handed_out.get() + 1)
     }
 
-    /// The oldest item, and its number.
+    /// Removes the oldest item. Returns it with its number.
     fn next(&self) -> Option<(u64, T)> {
         if let Some(returned) = self.returned.borrow_mut().pop_first() {
             return Some(returned);
@@ -143,7 +142,8 @@ impl<T: 'static> QueueState<T> {
         Some((self.number(), item))
     }
 
-    /// Where the item of this number goes if nobody reads it: to the next waiter, or before all that are left.
+    /// Returns the function that takes back item `number` if it is not read, and passes it to the next waiter or stores it
+    /// in front of the newer items.
     fn home(self: &Rc<Self>, number: u64) -> impl FnOnce(T) + 'static {
         let inner = Rc::downgrade(self);
         move |item| {
@@ -156,7 +156,7 @@ impl<T: 'static> QueueState<T> {
     }
 }
 
-/// The room for items that an empty queue keeps. After a burst, the rest is returned.
+/// The capacity, in items, that an empty queue keeps. After a burst, a larger buffer is freed.
 const KEPT: usize = 1024;
 
 impl<T: 'static> Default for DeferredQueue<T> {
@@ -177,7 +177,7 @@ impl<T: 'static> fmt::Debug for DeferredQueue<T> {
     }
 }
 
-/// The error of [`DeferredQueue::put`] on a full queue: it holds the item. Twisted's `QueueOverflow`.
+/// The error of [`DeferredQueue::put`] on a full queue. It contains the item. Twisted: `QueueOverflow`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct QueueOverflow<T>(pub T);
 
@@ -195,14 +195,13 @@ impl<T> fmt::Display for QueueOverflow<T> {
 
 impl<T> Error for QueueOverflow<T> {}
 
-/// The error of [`DeferredQueue::get`] when there is no item and nobody more may wait. Twisted's
-/// `QueueUnderflow`.
+/// The error of [`DeferredQueue::get`] on an empty queue whose waiter limit is reached. Twisted: `QueueUnderflow`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueUnderflow;
 
 impl fmt::Display for QueueUnderflow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the queue is empty, and as many wait for an item as may")
+        f.write_str("the queue is empty and its waiter limit is reached")
     }
 }
 

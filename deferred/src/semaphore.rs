@@ -1,4 +1,4 @@
-//! Only so many at a time.
+//! Limits on concurrent operations.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -9,13 +9,17 @@ use std::rc::Rc;
 use crate::wait_list::WaitList;
 use crate::{Deferred, Outcome, Trigger, maybe_deferred_at, succeed};
 
-/// Lets so many do a thing at a time, and the others wait. Twisted's `DeferredSemaphore`.
+/// Limits how many operations run at once. Twisted: `DeferredSemaphore`.
 ///
 /// A clone is another handle to the same semaphore.
 ///
 /// ```
-/// # use twistor_deferred::{Deferred, DeferredList, DeferredSemaphore, Failure, succeed};
-/// # fn fetch(url: &str) -> Deferred<String> { succeed(url.to_owned()) }
+/// use twistor::prelude::*;
+///
+/// fn fetch(url: &str) -> Deferred<String> {
+///     succeed(url.to_owned())
+/// }
+///
 /// let downloads = DeferredSemaphore::new(2)?;
 /// let pages = ["one", "two", "three"].map(|url| downloads.run(move || fetch(url)));
 /// let count = DeferredList::new(pages).add_callback(|pages| Ok(pages.len()));
@@ -24,55 +28,56 @@ use crate::{Deferred, Outcome, Trigger, maybe_deferred_at, succeed};
 /// ```
 ///
 /// # Ordering
-/// First in, first out. A slot that is released goes straight to whoever has waited longest.
+/// First in, first out. A released slot goes to the first waiter, even if another caller asks for it at that moment.
 ///
 /// # Re-entrancy
-/// The next in line runs inside the release. Where one release leads to another, as in a row of short
-/// [`run`](DeferredSemaphore::run)s, they follow one another in a loop, in constant stack.
+/// Releasing a slot runs the callbacks of the next waiter before it returns. If these release a slot too, as in a row of
+/// short [`run`](DeferredSemaphore::run)s, the waiter after that runs when they have returned: in a loop, with constant
+/// stack.
 #[derive(Clone)]
 pub struct DeferredSemaphore(Rc<SemaphoreState>);
 
 impl DeferredSemaphore {
-    /// A semaphore with `limit` free slots.
+    /// Creates a semaphore with `limit` free slots.
     ///
     /// # Errors
-    /// [`NoSlots`] if the limit is zero: nobody could ever get past.
+    /// [`NoSlots`] if `limit` is zero, because no operation could ever run.
     pub fn new(limit: usize) -> Result<DeferredSemaphore, NoSlots> {
         if limit == 0 { Err(NoSlots) } else { Ok(DeferredSemaphore(SemaphoreState::new(limit))) }
     }
 
-    /// Fires when a slot is free, at once if one is. The slot is taken for as long as the [`Permit`] lives.
+    /// Waits for a free slot. The slot is taken until the [`Permit`] is dropped. Twisted: `DeferredSemaphore.acquire`.
     ///
     /// # Cancel safety
-    /// Cancelling a wait gives up the place in line. A permit that was not read is dropped with the Deferred, and
+    /// A cancelled wait leaves the queue of waiters. A permit that was not read is dropped with the Deferred, which
     /// releases its slot.
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit> {
         self.0.acquire(Location::caller())
     }
 
-    /// Calls `function` once a slot is free, and releases it when its outcome is there: a value, a failure, or
-    /// a panic. Gives that outcome. Twisted's `DeferredSemaphore.run`.
+    /// Calls `function` when a slot is free, and returns its outcome. The slot is released when the outcome is complete: a
+    /// value, a failure, or a panic. Twisted: `DeferredSemaphore.run`.
     ///
     /// # Cancel safety
-    /// Cancelled before the call, it gives up the place in line; after it, the Deferred that `function` returned is
-    /// cancelled.
+    /// Cancelling before `function` is called leaves the queue of waiters. Cancelling later cancels the Deferred that
+    /// `function` returned.
     #[track_caller]
     pub fn run<O: Outcome>(&self, function: impl FnOnce() -> O + 'static) -> Deferred<O::Value> {
         self.0.run(function, Location::caller())
     }
 
-    /// How many slots there are.
+    /// Returns the total number of slots.
     pub fn limit(&self) -> usize {
         self.0.limit
     }
 
-    /// How many of them are free.
+    /// Returns the number of free slots.
     pub fn available(&self) -> usize {
         self.0.free.get()
     }
 
-    /// How many wait for one.
+    /// Returns the number of waiters.
     pub fn waiting(&self) -> usize {
         self.0.waiters.len()
     }
@@ -85,61 +90,64 @@ impl fmt::Debug for DeferredSemaphore {
     }
 }
 
-/// Lets one do a thing at a time, and the others wait: a semaphore of one. Twisted's `DeferredLock`.
+/// Limits an operation to one caller at a time. Twisted: `DeferredLock`.
 ///
-/// A clone is another handle to the same lock. It is not re-entrant: whoever holds it and waits for it
-/// waits for ever.
+/// A clone is another handle to the same lock. The lock is not re-entrant: a caller that holds the lock and waits for it
+/// waits forever.
 ///
 /// ```
-/// # use twistor_deferred::DeferredLock;
+/// use twistor::prelude::*;
+///
 /// let lock = DeferredLock::new();
-/// lock.acquire().add_callback(|permit| {
-///     // Nobody else is here until the permit is dropped.
-///     drop(permit);
-/// });
+/// lock.acquire()
+///     .add_callback(|permit| {
+///         println!("this callback holds the lock");
+///         drop(permit);
+///     })
+///     .detach();
 /// assert!(!lock.is_locked());
 /// ```
 ///
 /// # Ordering
-/// First in, first out. A lock that is released goes straight to whoever has waited longest.
+/// First in, first out. A released lock goes to the first waiter, even if another caller asks for it at that moment.
 ///
 /// # Re-entrancy
-/// As [`DeferredSemaphore`].
+/// As for [`DeferredSemaphore`].
 #[derive(Clone)]
 pub struct DeferredLock(Rc<SemaphoreState>);
 
 impl DeferredLock {
-    /// A free lock.
+    /// Creates a free lock.
     pub fn new() -> DeferredLock {
         DeferredLock(SemaphoreState::new(1))
     }
 
-    /// Fires when the lock is free, at once if it is. It is taken for as long as the [`Permit`] lives.
+    /// Waits for the lock. It is locked until the [`Permit`] is dropped. Twisted: `DeferredLock.acquire`.
     ///
     /// # Cancel safety
-    /// Cancelling a wait gives up the place in line. A permit that was not read is dropped with the Deferred, and
+    /// A cancelled wait leaves the queue of waiters. A permit that was not read is dropped with the Deferred, which
     /// releases the lock.
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit> {
         self.0.acquire(Location::caller())
     }
 
-    /// Calls `function` once the lock is free, and releases it when its outcome is there: a value, a failure,
-    /// or a panic. Gives that outcome. Twisted's `DeferredLock.run`.
+    /// Calls `function` when the lock is free, and returns its outcome. The lock is released when the outcome is complete:
+    /// a value, a failure, or a panic. Twisted: `DeferredLock.run`.
     ///
     /// # Cancel safety
-    /// As [`DeferredSemaphore::run`].
+    /// As for [`DeferredSemaphore::run`].
     #[track_caller]
     pub fn run<O: Outcome>(&self, function: impl FnOnce() -> O + 'static) -> Deferred<O::Value> {
         self.0.run(function, Location::caller())
     }
 
-    /// Whether somebody has it.
+    /// Returns whether the lock is taken.
     pub fn is_locked(&self) -> bool {
         self.0.free.get() == 0
     }
 
-    /// How many wait for it.
+    /// Returns the number of waiters.
     pub fn waiting(&self) -> usize {
         self.0.waiters.len()
     }
@@ -158,16 +166,16 @@ impl fmt::Debug for DeferredLock {
     }
 }
 
-/// A slot of a [`DeferredSemaphore`], or a [`DeferredLock`], for as long as it lives.
+/// A taken slot of a [`DeferredSemaphore`] or a [`DeferredLock`].
 ///
 /// # Dropping
-/// Dropped anywhere, also by a panic, it gives the slot to the next in line, whose callbacks run before
-/// `drop` returns (unless it is itself dropped by such a callback; then they run just after).
-#[must_use = "the slot is free again as soon as the permit is dropped"]
+/// Dropping the permit, also by a panic, gives the slot to the next waiter and runs its callbacks before `drop` returns.
+/// If such a callback drops another permit of the same semaphore, the next callbacks run after it has returned.
+#[must_use = "dropping the permit releases the slot"]
 pub struct Permit(Rc<SemaphoreState>);
 
 impl Permit {
-    /// The same as dropping it, said aloud. Twisted's `release`.
+    /// Releases the slot, as dropping the permit does. Twisted: `release`.
     pub fn release(self) {}
 }
 
@@ -215,7 +223,7 @@ impl SemaphoreState {
 
     #[track_caller]
     fn acquire(self: &Rc<Self>, made_at: &'static Location<'static>) -> Deferred<Permit> {
-        // A free slot may be on its way to somebody who waits.
+        // While waiters exist, a free slot is already on its way to the first of them.
         if self.waiters.len() == 0 {
             if let Some(permit) = self.take() {
                 return succeed(permit);
@@ -244,8 +252,8 @@ impl SemaphoreState {
         Some(Permit(self.clone()))
     }
 
-    /// Gives free slots to those who wait. A release in a callback of one of them is left to the loop
-    /// that is under way.
+    /// Gives free slots to waiters. If this runs inside a waiter's callback, the loop further up the stack continues
+    /// instead, so that a row of releases takes constant stack.
     fn hand_over(self: &Rc<Self>) {
         struct Over<'a>(&'a Cell<bool>);
         impl Drop for Over<'_> {

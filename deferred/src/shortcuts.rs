@@ -1,4 +1,4 @@
-//! Deferreds that have fired already.
+//! Functions that return fired Deferreds.
 
 use std::panic::Location;
 
@@ -7,12 +7,13 @@ use crate::frame::Frame;
 use crate::trace::Track;
 use crate::{Deferred, Failure, Outcome};
 
-/// A Deferred that has fired with `value`. Twisted's `succeed`.
+/// Returns a Deferred that has fired with `value`. Twisted: `succeed`.
 ///
-/// Its callbacks run as they are added.
+/// Its callbacks run as soon as they are added.
 ///
 /// ```
-/// # use twistor_deferred::succeed;
+/// use twistor::prelude::*;
+///
 /// let n = succeed(20).add_callback(|n| Ok(n + 1));
 /// assert!(matches!(n.try_result(), Ok(Ok(21))));
 /// ```
@@ -24,12 +25,14 @@ pub fn succeed<T: 'static>(value: T) -> Deferred<T> {
     Deferred::fired(result).tracked(track)
 }
 
-/// A Deferred that has failed. Twisted's `fail`.
+/// Returns a Deferred that has failed with an error or a [`Failure`]. Twisted: `fail`.
 ///
-/// Of text, [`Failure::new`] makes an error.
+/// [`Failure::new`] creates a failure from a message.
 ///
 /// ```
-/// # use twistor_deferred::{fail, Cancelled};
+/// use twistor::deferred::Cancelled;
+/// use twistor::prelude::*;
+///
 /// let n = fail(Cancelled).add_errback(|failure| if failure.is::<Cancelled>() { Ok(0) } else { Err(failure) });
 /// assert!(matches!(n.try_result(), Ok(Ok(0))));
 /// ```
@@ -41,11 +44,13 @@ pub fn fail<T: 'static>(failure: impl Into<Failure>) -> Deferred<T> {
     Deferred::fired(result).made_at(place).tracked(track)
 }
 
-/// Calls `function` and gives its outcome as a Deferred, whatever it is: a value, an error, a Deferred,
-/// or a panic, which becomes the failure [`Panicked`](crate::Panicked). Twisted's `maybeDeferred`.
+/// Calls `function` and returns its outcome as a Deferred. `function` may return a `Result`, a Deferred, or nothing. If it
+/// panics, the Deferred fails with [`Panicked`](crate::Panicked). Twisted: `maybeDeferred`.
 ///
 /// ```
-/// # use twistor_deferred::{maybe_deferred, Panicked};
+/// use twistor::deferred::Panicked;
+/// use twistor::prelude::*;
+///
 /// let n = maybe_deferred(|| -> Result<u64, _> { panic!("oh") })
 ///     .add_errback(|failure| failure.trap::<Panicked>().map(|_| 0));
 /// assert!(matches!(n.try_result(), Ok(Ok(0))));
@@ -55,8 +60,8 @@ pub fn maybe_deferred<O: Outcome>(function: impl FnOnce() -> O) -> Deferred<O::V
     maybe_deferred_at(Location::caller(), function)
 }
 
-/// Calls `function` as [`maybe_deferred`] does, in the name of `place`. For libraries that run a function later: `place`
-/// is where they were given it, so that a log line names the user's code.
+/// Calls `function` as [`maybe_deferred`] does, and names `place` as the line that created the Deferred. For libraries that
+/// call a function later: pass the location where the user supplied it, so that log lines name the user's code.
 pub fn maybe_deferred_at<O: Outcome>(
     place: &'static Location<'static>,
     function: impl FnOnce() -> O,
@@ -65,12 +70,13 @@ pub fn maybe_deferred_at<O: Outcome>(
     caught(place, || function().into_deferred()).made_at(place)
 }
 
-/// Calls `function` and gives its result as a Deferred that has fired. Twisted's `execute`.
+/// Calls `function` and returns its result as a fired Deferred. Twisted: `execute`.
 ///
-/// It differs from [`maybe_deferred`] in taking only functions that have their result at once.
+/// Unlike [`maybe_deferred`], it accepts only functions that return a `Result`.
 ///
 /// ```
-/// # use twistor_deferred::execute;
+/// use twistor::prelude::*;
+///
 /// let n = execute(|| Ok("21".parse::<u64>()?));
 /// assert!(matches!(n.try_result(), Ok(Ok(21))));
 /// ```

@@ -1,4 +1,4 @@
-//! Where the result of a stage is, or where it goes.
+//! The result of a stage, or the place that it goes to.
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -8,24 +8,24 @@ use crate::chain::{AnyStage, NextStage, Node, Settled};
 use crate::lent::Lent;
 
 pub(crate) enum Slot<T> {
-    /// No result yet, and nothing to take it but a handle.
+    /// No result yet. A handle may read it later.
     Open,
-    /// No result yet, and the handle is gone.
+    /// The handle is gone: a result will be dropped.
     Closed,
-    /// The next stage takes it.
+    /// The result goes to the next stage.
     Next(Rc<dyn NextStage<T>>),
-    /// It is the result of that node, whose callback returned the Deferred that ends here.
+    /// The result becomes that of another node, whose callback returned the Deferred that ends here.
     Forward(Rc<Node<T, dyn AnyStage>>),
-    /// The result, for the handle to pick up.
+    /// The result, ready for the handle.
     Done(Settled<T>),
-    /// The value, for the handle to pick up, or else to go back.
+    /// A lent value, ready for the handle. It returns to its source if it is dropped unread.
     Lent(Lent<T>),
 }
 
 /// The slot of a node.
 ///
-/// The cell drops nothing by itself: on the way of a result most slots are empty when something is put into
-/// them and when they go, and to find that out over and over costs as much as all the rest.
+/// `ManuallyDrop`, because most slots on the path of a result are empty whenever they are overwritten or dropped. Checking
+/// for that each time costs as much as the rest of the walk.
 pub(crate) struct Out<T>(Cell<ManuallyDrop<Slot<T>>>);
 
 impl<T> Out<T> {
@@ -34,13 +34,13 @@ impl<T> Out<T> {
         Out(Cell::new(ManuallyDrop::new(slot)))
     }
 
-    /// Takes what is there, and leaves it open.
+    /// Takes the contents and leaves the slot open.
     #[inline]
     pub(crate) fn take(&self) -> Slot<T> {
         self.replace(Slot::Open)
     }
 
-    /// Keeps the result if the handle is all that takes it; otherwise returns it.
+    /// Stores the result if only a handle can read it. Returns it otherwise.
     #[inline]
     pub(crate) fn fill(&self, result: Settled<T>) -> Result<(), Settled<T>> {
         match self.take() {
@@ -55,7 +55,7 @@ impl<T> Out<T> {
         }
     }
 
-    /// Fills the slot, which is empty.
+    /// Fills the slot, which must be open or closed: its contents are not dropped.
     #[inline]
     pub(crate) fn put(&self, slot: Slot<T>) {
         self.0.set(ManuallyDrop::new(slot));
@@ -66,7 +66,7 @@ impl<T> Out<T> {
         ManuallyDrop::into_inner(self.0.replace(ManuallyDrop::new(slot)))
     }
 
-    /// The result, if it is there.
+    /// Takes the result, if it has arrived.
     #[inline]
     pub(crate) fn take_result(&self) -> Option<Settled<T>> {
         match self.take() {
@@ -79,7 +79,7 @@ impl<T> Out<T> {
         }
     }
 
-    /// The next stage, if there is one.
+    /// Takes the next stage, if there is one.
     #[inline]
     pub(crate) fn take_next(&self) -> Option<Rc<dyn NextStage<T>>> {
         match self.take() {
@@ -114,15 +114,14 @@ impl<T> Out<T> {
         lent
     }
 
-    /// Nobody will read the result from here any more, where a handle could until now, so that it leads nowhere else.
-    /// Returns whether it was still to come.
+    /// Closes the slot, whose handle is dropped. Returns whether the result was still to come.
     #[inline]
     pub(crate) fn close(&self) -> bool {
         matches!(self.replace(Slot::Closed), Slot::Open)
     }
 
-    /// What comes next, of a slot that is about to be dropped. No result can come from there any more, so what leads on
-    /// from it goes too; the one node that somebody else may still hold is the last, by its handle, and leads nowhere.
+    /// Takes the link to the next node out of a slot that is about to be dropped. No result can arrive there any more, so
+    /// the next node may lose its own link too. Only the last node can have another owner, its handle, and it has no link.
     fn unlinked(&self) -> Option<Rc<dyn Unlink>> {
         let mut taken = self.take();
         loop {
@@ -144,7 +143,7 @@ impl<T> Out<T> {
 }
 
 impl<T> Drop for Out<T> {
-    /// One node after the other, not one inside the other: a chain may be a million long.
+    /// Drops the rest of the chain in a loop. Nested drops would overflow the stack with a chain of a million nodes.
     #[inline]
     fn drop(&mut self) {
         if !matches!(**self.0.get_mut(), Slot::Open | Slot::Closed) {
@@ -153,9 +152,9 @@ impl<T> Drop for Out<T> {
     }
 }
 
-/// A piece of a chain, to be taken apart.
+/// A node of a chain that is being taken apart.
 pub(crate) trait Unlink {
-    /// What comes next.
+    /// Takes the link to the next node.
     fn unlink(self: Rc<Self>) -> Option<Rc<dyn Unlink>>;
 }
 

@@ -1,18 +1,20 @@
-//! Where complaints go in a program that has set up nothing for them.
+//! The smallest logger, for programs without one.
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-/// Has what is logged as a warning or an error printed to standard error, for programs that set up no logger of their
-/// own. Twisted's `startLogging(sys.stderr)`.
+/// Installs a logger that prints warnings and errors to standard error, for programs without a logger of their own.
+/// Twisted: `startLogging(sys.stderr)`.
 ///
-/// A failure that nobody handled, a panic in a timer, a request that failed inside a server: what there is nobody else
-/// to tell is logged, through the crate `log`, and a program without a logger never shows it. If there is one already,
-/// nothing changes: it stays, and this is no error.
+/// Problems without a caller to report to are logged through the crate `log`: an unhandled failure, a panic in a timer, a
+/// failed request inside a server. A program without a logger does not see them. If a logger is already installed, this
+/// function does nothing.
 ///
 /// ```
-/// twistor_deferred::log_to_stderr();
-/// let port = twistor_deferred::succeed("eighty").add_callback(|text| Ok(text.parse::<u16>()?));
-/// drop(port); // error: unhandled failure in the Deferred made at src/main.rs:3:12: invalid digit found in string …
+/// use twistor::prelude::*;
+///
+/// log_to_stderr();
+/// let port = succeed("eighty").add_callback(|text| Ok(text.parse::<u16>()?));
+/// drop(port); // error: unhandled failure: invalid digit found in string (in the Deferred made at src/main.rs:5:16)
 /// ```
 pub fn log_to_stderr() {
     if log::set_logger(&Stderr).is_ok() {

@@ -8,7 +8,8 @@
 //!
 #![cfg_attr(feature = "trace", doc = "```")]
 #![cfg_attr(not(feature = "trace"), doc = "```ignore")]
-//! use twistor_deferred::{Deferred, trace};
+//! use twistor::deferred::trace;
+//! use twistor::prelude::*;
 //!
 //! let (deferred, trigger) = Deferred::<String>::new();
 //! let deferred = deferred

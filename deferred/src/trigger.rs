@@ -1,4 +1,4 @@
-//! The firing half.
+//! The firing half of a Deferred.
 
 use std::cell::Cell;
 use std::fmt;
@@ -46,7 +46,7 @@ impl<T: 'static> ChainSource<T> {
         source
     }
 
-    /// A source that has fired, for a chain that has none of its own any more.
+    /// Creates a source that has fired, for a chain whose own source is gone.
     pub(crate) fn fired_at(made_at: &'static Location<'static>) -> Rc<ChainSource<T>> {
         let source = Rc::<Self>::default();
         source.stage.link.init(made_at, Track::default());
@@ -54,7 +54,7 @@ impl<T: 'static> ChainSource<T> {
         source
     }
 
-    /// From here on it has fired.
+    /// Marks the source as fired, and drops its canceller.
     #[inline]
     fn settle(&self) {
         self.stage.link.enter(OriginState::Fired);
@@ -65,7 +65,7 @@ impl<T: 'static> ChainSource<T> {
     fn fire(self: Rc<Self>, result: Settled<T>) {
         self.stage.link.fired(&result);
         self.settle();
-        // Without callbacks there is nothing to run.
+        // Without callbacks there is nothing to walk: the result stays in the slot.
         if let Err(result) = self.out.fill(result) {
             chain::drive(self.clone(), self, result);
         }
@@ -96,7 +96,7 @@ impl<T: 'static> Origin for ChainSource<T> {
             let trigger = Trigger::new(self.clone());
             if let Err(message) = guarded(|| canceller(trigger)) {
                 let place = link.made_at();
-                log::error!("the canceller of the Deferred made at {place} panicked: {message}");
+                log::error!("a canceller panicked: {message} (in the Deferred made at {place})");
             }
         }
         if link.state() == OriginState::Cancelling {
@@ -106,22 +106,22 @@ impl<T: 'static> Origin for ChainSource<T> {
     }
 }
 
-/// Fires a [`Deferred`](crate::Deferred), once: firing consumes it. The half of Twisted's `Deferred` that
-/// has `callback` and `errback`.
+/// Fires a [`Deferred`](crate::Deferred) once. Firing consumes the trigger. Twisted: `Deferred.callback` and
+/// `Deferred.errback`.
 ///
 /// # Re-entrancy
-/// Firing is synchronous: the callbacks have run, as far as they can, when it returns.
+/// Firing is synchronous: it returns after the callbacks have run, up to the first that waits.
 ///
 /// # Dropping
-/// A trigger dropped unfired fires [`Abandoned`], so that no waiter hangs. If it is dropped while a panic unwinds, it
-/// fires as soon as this library has caught the panic; see [`guarded`](crate::guarded).
+/// A trigger that is dropped unfired fails its Deferred with [`Abandoned`], so that no waiter hangs. If a panic drops it,
+/// the Deferred fails as soon as this library has caught the panic; see [`guarded`](crate::guarded).
 ///
 /// # Threads
-/// A trigger stays in its Deferred's thread. What another thread has found out goes there first: as the result of
-/// `reactor.defer_to_thread(work)`, which is a Deferred, or by `remote.call_from_thread(call)`.
-#[must_use = "a trigger dropped unfired fires `Abandoned`"]
+/// A trigger stays on the thread of its Deferred. For work on another thread, use `reactor.defer_to_thread(work)`, which
+/// returns a Deferred, or `remote.call_from_thread(call)`, which runs `call` on the reactor's thread.
+#[must_use = "a trigger that is dropped unfired fails its Deferred with `Abandoned`"]
 pub struct Trigger<T: 'static> {
-    /// There until it fires.
+    /// `None` after firing.
     source: Option<Rc<ChainSource<T>>>,
 }
 
@@ -131,26 +131,25 @@ impl<T: 'static> Trigger<T> {
         Trigger { source: Some(source) }
     }
 
-    /// Fires the Deferred with its value. Twisted's `callback`.
+    /// Fires the Deferred with a value. Twisted: `callback`.
     ///
-    /// Ignored after the Deferred was cancelled.
+    /// Does nothing after the Deferred was cancelled.
     #[inline]
     pub fn callback(self, value: T) {
         self.fire(Ok(value));
     }
 
-    /// Fires the Deferred with a failure: an error, or a [`Failure`] from elsewhere, or of text by [`Failure::new`].
-    /// Twisted's `errback`.
+    /// Fires the Deferred with a failure: any error, or a [`Failure`]. Twisted: `errback`.
     ///
-    /// Ignored after the Deferred was cancelled.
+    /// [`Failure::new`] creates a failure from a message. Does nothing after the Deferred was cancelled.
     #[track_caller]
     pub fn errback(self, failure: impl Into<Failure>) {
         self.fire(Err(failure.into()));
     }
 
-    /// Fires the Deferred with a result that is there as one.
+    /// Fires the Deferred with a `Result`.
     ///
-    /// Ignored after the Deferred was cancelled.
+    /// Does nothing after the Deferred was cancelled.
     #[inline]
     pub fn fire(mut self, result: Result<T, Failure>) {
         if let Some(source) = self.take_live() {
@@ -166,15 +165,15 @@ impl<T: 'static> Trigger<T> {
         self.source.take().filter(|source| source.stage.link.state() != OriginState::Fired)
     }
 
-    /// Fires the Deferred with a value that goes back if nobody reads it: `give_back` gets it where the Deferred is
-    /// dropped before a callback, [`try_result`](crate::Deferred::try_result) or an `await` took it. For sources whose
-    /// items are not to be lost where a task is cancelled, as [`DeferredQueue`](crate::DeferredQueue).
+    /// Fires the Deferred with a value that returns to its source if it is not read.
     ///
-    /// After the Deferred was cancelled, the value goes back at once.
+    /// `give_back` receives the value if the Deferred is dropped before a callback, an `await` or
+    /// [`try_result`](crate::Deferred::try_result) has taken it, or if the Deferred was already cancelled. For sources
+    /// that must not lose an item when a task is cancelled, such as [`DeferredQueue`](crate::DeferredQueue).
     ///
     /// ```
     /// use std::{cell::RefCell, rc::Rc};
-    /// use twistor_deferred::Deferred;
+    /// use twistor::prelude::*;
     ///
     /// let jobs = Rc::new(RefCell::new(vec!["dishes", "laundry"]));
     /// let (job, trigger) = Deferred::new();
@@ -186,7 +185,7 @@ impl<T: 'static> Trigger<T> {
     /// ```
     ///
     /// # Panics
-    /// A panic of `give_back` is logged.
+    /// A panic of `give_back` is caught and logged.
     pub fn lend(mut self, value: T, give_back: impl FnOnce(T) + 'static) {
         let lent = Lent::new(value, give_back);
         if let Some(source) = self.take_live() {
@@ -196,7 +195,7 @@ impl<T: 'static> Trigger<T> {
         }
     }
 
-    /// Whether firing would do anything: false once the Deferred was cancelled.
+    /// Returns whether firing has an effect: false after the Deferred was cancelled.
     #[inline]
     pub fn is_live(&self) -> bool {
         self.source.as_ref().is_some_and(|source| source.stage.link.state() != OriginState::Fired)
@@ -218,7 +217,7 @@ impl<T: 'static> Drop for Trigger<T> {
 fn abandon<T: 'static>(source: Rc<ChainSource<T>>) {
     let failure = Failure::made_at(Box::new(Abandoned), source.stage.link.made_at());
     if std::thread::panicking() {
-        // Callbacks do not run inside of a panic, but as soon as it is caught.
+        // While a panic unwinds, callbacks would see half-changed state. They run after it is caught.
         let failure = if is_ending() { failure.quiet() } else { failure };
         frame::park(Box::new(move || {
             if source.stage.link.state() == OriginState::Live {
@@ -232,11 +231,11 @@ fn abandon<T: 'static>(source: Rc<ChainSource<T>>) {
 
 impl<T: 'static> fmt::Debug for Trigger<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_live() { "Trigger(live)" } else { "Trigger(of a cancelled Deferred)" })
+        f.write_str(if self.is_live() { "Trigger(live)" } else { "Trigger(cancelled)" })
     }
 }
 
-/// The error of a Deferred whose trigger was dropped without firing.
+/// The error of a Deferred whose trigger was dropped without firing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abandoned;
 

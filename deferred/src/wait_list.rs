@@ -1,4 +1,4 @@
-//! Who waits for a thing, first in first out: what queue, lock, semaphore and pool share.
+//! First-in-first-out lists of waiters, for the queue, lock, semaphore, pool and event.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -7,9 +7,10 @@ use std::rc::Rc;
 
 use crate::{Deferred, Trigger};
 
-/// Triggers in the order they came, each with a note. One whose Deferred is cancelled leaves at once.
+/// The triggers of waiters in order of arrival, each with a note. A waiter leaves as soon as its Deferred is cancelled.
 pub(crate) struct WaitList<T: 'static, N = ()> {
     next: Cell<u64>,
+    // By place: a cancelled waiter in the middle leaves in logarithmic time.
     waiting: RefCell<BTreeMap<u64, (Trigger<T>, N)>>,
 }
 
@@ -18,7 +19,7 @@ impl<T: 'static, N: 'static> WaitList<T, N> {
         Rc::new(WaitList { next: Cell::new(0), waiting: RefCell::default() })
     }
 
-    /// One more, behind all others.
+    /// Adds a waiter at the end.
     pub(crate) fn wait(self: &Rc<Self>, note: N, made_at: &'static Location<'static>) -> Deferred<T> {
         let place = self.next.get();
         self.next.set(place + 1);
@@ -33,17 +34,18 @@ impl<T: 'static, N: 'static> WaitList<T, N> {
         deferred
     }
 
+    /// Removes the first waiter.
     pub(crate) fn first(&self) -> Option<Trigger<T>> {
         let first = self.waiting.borrow_mut().pop_first();
         first.map(|(_, (trigger, _))| trigger)
     }
 
-    /// The place that the next waiter gets.
+    /// Returns the place that the next waiter will get.
     pub(crate) fn end(&self) -> u64 {
         self.next.get()
     }
 
-    /// The first, if it came before that place.
+    /// Removes the first waiter, if its place is before `end`.
     pub(crate) fn first_before(&self, end: u64) -> Option<Trigger<T>> {
         let mut waiting = self.waiting.borrow_mut();
         let first = waiting.first_entry().filter(|first| *first.key() < end)?;
@@ -54,14 +56,14 @@ impl<T: 'static, N: 'static> WaitList<T, N> {
         self.waiting.borrow_mut().remove(&place)
     }
 
-    /// Undoes [`remove`](WaitList::remove).
+    /// Undoes [`remove`](WaitList::remove), unless the waiter was cancelled in the meantime.
     pub(crate) fn put_back(&self, place: u64, trigger: Trigger<T>, note: N) {
         if trigger.is_live() {
             self.waiting.borrow_mut().insert(place, (trigger, note));
         }
     }
 
-    /// The places of all who wait now.
+    /// Returns the places of all present waiters.
     pub(crate) fn places(&self) -> Vec<u64> {
         self.waiting.borrow().keys().copied().collect()
     }

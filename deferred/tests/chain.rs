@@ -133,7 +133,7 @@ fn a_panic_is_a_failure_with_its_message_and_the_place_of_its_callback() {
     let late = failure_of(succeed(1).add_callback(|_| -> Result<u64, Failure> { panic!("plain") }));
     assert_eq!(late.downcast_ref::<Panicked>().unwrap().message(), "plain");
     let odd = failure_of(succeed(1).add_callback(|_| -> Result<u64, Failure> { panic_any(7_u8) }));
-    assert!(odd.to_string().contains("not text"), "{odd}");
+    assert!(odd.to_string().contains("not a string"), "{odd}");
 }
 
 // D3

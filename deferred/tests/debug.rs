@@ -11,13 +11,13 @@ use twistor_deferred::{
 #[test]
 fn a_deferred_shows_whether_it_waits_and_what_came_of_it() {
     let (deferred, trigger) = Deferred::<u64>::new();
-    assert_eq!(format!("{deferred:?}"), "Deferred(waiting)");
+    assert_eq!(format!("{deferred:?}"), "Deferred(pending)");
     trigger.callback(1);
-    assert_eq!(format!("{deferred:?}"), "Deferred(has its result)");
+    assert_eq!(format!("{deferred:?}"), "Deferred(result)");
     assert_eq!(value_of(deferred), 1);
-    assert_eq!(format!("{:?}", succeed(1)), "Deferred(has its value)");
+    assert_eq!(format!("{:?}", succeed(1)), "Deferred(value)");
     let failed = fail::<u64>(Cancelled);
-    assert_eq!(format!("{failed:?}"), "Deferred(has failed)");
+    assert_eq!(format!("{failed:?}"), "Deferred(failure)");
     assert!(failure_of(failed).is::<Cancelled>());
 }
 
@@ -27,17 +27,17 @@ fn a_trigger_shows_whether_it_does_anything_and_a_canceller_whether_there_is_som
     let canceller = deferred.canceller();
     assert_eq!(format!("{trigger:?} {canceller:?}"), "Trigger(live) Canceller");
     canceller.cancel();
-    assert_eq!(format!("{trigger:?}"), "Trigger(of a cancelled Deferred)");
+    assert_eq!(format!("{trigger:?}"), "Trigger(cancelled)");
     drop((failure_of(deferred), trigger));
-    assert_eq!(format!("{canceller:?}"), "Canceller(of nothing)");
-    assert_eq!(format!("{:?}", succeed(1).canceller()), "Canceller(of nothing)");
+    assert_eq!(format!("{canceller:?}"), "Canceller(gone)");
+    assert_eq!(format!("{:?}", succeed(1).canceller()), "Canceller(gone)");
 }
 
 #[test]
 fn a_list_shows_its_members() {
     let (waiting, _trigger) = Deferred::<u64>::new();
     let list = DeferredList::new([succeed(1), waiting]);
-    assert_eq!(format!("{list:?}"), "DeferredList([Deferred(has its value), Deferred(waiting)])");
+    assert_eq!(format!("{list:?}"), "DeferredList([Deferred(value), Deferred(pending)])");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_pool_and_a_queue_show_how_much_is_in_them_and_an_overflow_nothing_of_its_it
     let pool = DeferredPool::new();
     let (member, _trigger) = Deferred::<u64>::new();
     let member = pool.add(member);
-    assert_eq!(format!("{pool:?}"), "DeferredPool(1 under way)");
+    assert_eq!(format!("{pool:?}"), "DeferredPool(1 in flight)");
     let queue = DeferredQueue::new();
     queue.put("a secret").ok();
     assert_eq!(format!("{queue:?}"), "DeferredQueue(1 items, 0 waiting)");

@@ -1,4 +1,4 @@
-//! What a failure tells, and to whom.
+//! Failures: conversion, printing, and the places they name.
 
 mod support;
 
@@ -137,4 +137,19 @@ fn a_failure_goes_back_to_code_that_takes_boxed_errors() {
 fn the_errors_of_this_crate_speak_plainly() {
     assert_eq!(Cancelled.to_string(), "cancelled");
     assert_eq!(Abandoned.to_string(), "abandoned: the trigger was dropped without firing");
+}
+
+#[test]
+fn a_failure_converts_to_an_error_and_back() {
+    fn reported(error: impl Error + Send + Sync + 'static) -> String {
+        format!("{error:#}, caused by: {}", error.source().unwrap())
+    }
+    let failure = Failure::new(no_config()).context("starting");
+    let place = failure.location();
+    let error = failure.into_error();
+    assert!(error.failure().is::<NoConfig>());
+    let failure = error.into_failure();
+    assert_eq!(failure.location(), place);
+    let all = "starting: no configuration: the disk is gone, caused by: the disk is gone";
+    assert_eq!(reported(failure.into_error()), all);
 }

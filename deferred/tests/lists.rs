@@ -88,7 +88,7 @@ fn where_one_value_is_asked_for_and_all_fail_the_failure_carries_them_all() {
 fn one_value_of_an_empty_list_is_a_failure_at_once() {
     let failure = failure_of(DeferredList::<u64>::new([]).fire_on_one_callback().into_deferred());
     assert!(failure.downcast_ref::<FailureGroup>().unwrap().failures.is_empty());
-    assert_eq!(failure.to_string(), "there was no member that could succeed");
+    assert_eq!(failure.to_string(), "the list is empty");
 }
 
 // L2

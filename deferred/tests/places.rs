@@ -193,7 +193,7 @@ fn a_deferred_is_attributed_to_a_callers_line() {
     #[track_caller]
     fn attributed(deferred: Deferred<()>) -> (Deferred<()>, String) {
         let place = Location::caller();
-        (deferred.attributed_to(place), format!("unhandled failure in the Deferred made at {place}:"))
+        (deferred.attributed_to(place), format!("(in the Deferred made at {place})"))
     }
     let (failed, named) = attributed(fail(Cancelled));
     let lines = logged(|| drop(failed));

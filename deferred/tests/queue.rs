@@ -147,6 +147,6 @@ fn a_million_waiters_get_their_items_or_give_up() {
 #[test]
 fn the_errors_say_what_was_wrong() {
     assert_eq!(QueueOverflow(()).to_string(), "the queue is full");
-    assert_eq!(QueueUnderflow.to_string(), "the queue is empty, and as many wait for an item as may");
+    assert_eq!(QueueUnderflow.to_string(), "the queue is empty and its waiter limit is reached");
     assert_eq!(format!("{:?}", DeferredQueue::<()>::new()), "DeferredQueue(0 items, 0 waiting)");
 }

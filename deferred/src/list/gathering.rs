@@ -1,4 +1,4 @@
-//! How a list follows its members.
+//! A started list, which observes its members.
 
 use std::cell::{Cell, RefCell};
 use std::mem;
@@ -10,7 +10,7 @@ use crate::chain::Settled;
 use crate::failure::Unhandled;
 use crate::{Cancelled, Canceller, Deferred, Failure, Trigger};
 
-/// Listens to `members`, and gives the Deferred for their results.
+/// Adds a callback to each member, and returns the Deferred of their combined result.
 pub(super) fn start<T: 'static, M: ListMode>(
     members: Vec<Deferred<T>>,
     options: ListOptions,
@@ -39,7 +39,7 @@ pub(super) fn start<T: 'static, M: ListMode>(
     }
     for (index, member) in members.into_iter().enumerate() {
         if gathering.trigger_is_gone() && member.is_lent() {
-            // Unread, its value goes back to where it came from.
+            // The result is decided. A lent value that is not read returns to its source.
             continue;
         }
         let gathering = gathering.clone();
@@ -48,20 +48,20 @@ pub(super) fn start<T: 'static, M: ListMode>(
     deferred
 }
 
-/// One list on its way. Its members' callbacks own it together.
+/// A started list. The callbacks of its members own it.
 struct Gathering<T: 'static, M: ListMode> {
-    /// There until the list fires.
+    /// `None` after the list has fired.
     trigger: Cell<Option<Trigger<M::Results<T>>>>,
     results: RefCell<Vec<Option<Settled<T>>>>,
     missing: Cell<usize>,
-    /// The list was cancelled, and so was a member: then its failure is `Cancelled`, as of any Deferred.
+    /// Whether a member failed with `Cancelled` after the list was cancelled. The list then fails with `Cancelled`.
     cut_off: Cell<bool>,
     cancellers: Rc<Cancellers>,
     options: ListOptions,
 }
 
 impl<T: 'static, M: ListMode> Gathering<T, M> {
-    /// Whether the result is decided.
+    /// Returns whether the result is decided.
     fn trigger_is_gone(&self) -> bool {
         let trigger = self.trigger.take();
         let gone = trigger.is_none();
@@ -69,7 +69,7 @@ impl<T: 'static, M: ListMode> Gathering<T, M> {
         gone
     }
 
-    /// A member's result has come.
+    /// Records the result of a member.
     fn settle(&self, index: usize, result: Result<T, Failure>) {
         self.missing.set(self.missing.get() - 1);
         if self.cancellers.list_is_cancelled.get() && is_cancelled(&result) {
@@ -93,7 +93,7 @@ impl<T: 'static, M: ListMode> Gathering<T, M> {
     fn complete(&self) {
         if let Some(trigger) = self.trigger.take() {
             if self.cut_off.get() {
-                // Unfired inside its canceller, it gets `Cancelled`.
+                // The canceller is running. If its trigger stays unfired, the list fails with `Cancelled`.
                 drop(trigger);
                 return self.discard_all();
             }
@@ -121,7 +121,7 @@ impl<T: 'static, M: ListMode> Gathering<T, M> {
         }
     }
 
-    /// Drops a result that the list has no use for.
+    /// Drops a result that is not passed on.
     fn discard(&self, result: Result<T, Failure>) {
         if let Err(failure) = result {
             if !self.options.consume_errors && !self.cancellers.used.get() {
@@ -135,7 +135,7 @@ fn is_cancelled<T>(result: &Result<T, Failure>) -> bool {
     result.as_ref().is_err_and(Failure::is::<Cancelled>)
 }
 
-/// What cancels the members.
+/// The cancellers of the members.
 struct Cancellers {
     members: RefCell<Vec<Canceller>>,
     list_is_cancelled: Cell<bool>,
@@ -152,7 +152,7 @@ impl Cancellers {
         }
     }
 
-    /// Cancels all that have not fired.
+    /// Cancels all members that have not fired.
     fn cancel(&self) {
         self.used.set(true);
         for member in self.members.take() {

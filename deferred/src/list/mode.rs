@@ -1,31 +1,31 @@
-//! When a list fires, and with what.
+//! The modes of a list: when it fires, and with which result.
 
 use std::error::Error;
 use std::fmt;
 
 use crate::Failure;
 
-/// When a [`DeferredList`](crate::DeferredList) fires, and with what. It has three modes, and no more can
-/// be made.
+/// When a [`DeferredList`](crate::DeferredList) fires, and with which result. The trait is sealed: its implementations are
+/// [`EveryResult`], [`FirstValue`] and [`FirstFailure`].
 pub trait ListMode: sealed::Sealed + Sized + 'static {
-    /// What the list fires with.
+    /// The type of the value that the list fires with.
     type Results<T: 'static>: 'static;
 
-    /// The list's result, if this member's decides it; else the member's back, to be kept.
+    /// Returns the result of the list if that of one member decides it, and otherwise the member's result, to be stored.
     #[doc(hidden)]
     fn decide<T: 'static>(
         index: usize,
         result: Result<T, Failure>,
     ) -> Result<Result<Self::Results<T>, Failure>, Result<T, Failure>>;
 
-    /// The list's result, when no member's decided it.
+    /// Returns the result of the list if no single member has decided it.
     #[doc(hidden)]
     fn complete<T: 'static>(
         results: impl Iterator<Item = Result<T, Failure>>,
     ) -> Result<Self::Results<T>, Failure>;
 }
 
-/// A [`ListMode`] in which a list may fire before all its members have.
+/// A [`ListMode`] in which a list may fire before all of its members.
 pub trait EarlyListMode: ListMode {}
 
 mod sealed {
@@ -109,14 +109,14 @@ impl ListMode for FirstFailure {
 
 impl EarlyListMode for FirstFailure {}
 
-/// The error of a list of which one member failed: which, and how. Twisted's `FirstError`.
+/// The error of a list that fails with the first failure of a member. Twisted: `FirstError`.
 ///
-/// Its source is the member's error, so [`Failure::check`] finds that one through it.
+/// Its source is the error of the member, so [`Failure::check`] finds that error.
 #[derive(Debug)]
 pub struct FirstError {
-    /// The place of the member in the list.
+    /// The index of the member.
     pub index: usize,
-    /// What it failed with.
+    /// The failure of the member.
     pub failure: Failure,
 }
 
@@ -132,18 +132,17 @@ impl Error for FirstError {
     }
 }
 
-/// The error of a list of which every member failed, when one success was asked for; also of one without
-/// members. Twisted's `FailureGroup`.
+/// The error of a list that waits for a value if every member fails, or the list is empty. Twisted: `FailureGroup`.
 #[derive(Debug)]
 pub struct FailureGroup {
-    /// What the members failed with, in their order in the list.
+    /// The failures, in the order of the members.
     pub failures: Vec<Failure>,
 }
 
 impl fmt::Display for FailureGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.failures.is_empty() {
-            return f.write_str("there was no member that could succeed");
+            return f.write_str("the list is empty");
         }
         write!(f, "all {} members failed", self.failures.len())?;
         for (index, failure) in self.failures.iter().enumerate() {

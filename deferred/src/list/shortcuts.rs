@@ -1,4 +1,4 @@
-//! The usual lists, and the one whose members differ in type.
+//! Functions for common lists, and for members of different types.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -6,17 +6,16 @@ use std::rc::Rc;
 use super::DeferredList;
 use crate::{Abandoned, Deferred};
 
-/// The values of all the Deferreds, in their order, or [`FirstError`](crate::FirstError) as soon as one has
-/// failed. Twisted's `gatherResults`.
+/// Waits for the values of all members, in their order. Fails with [`FirstError`](crate::FirstError) as soon as one fails.
+/// Twisted: `gatherResults`.
+///
+/// This is a [`DeferredList`] with [`fire_on_one_errback`](DeferredList::fire_on_one_errback). Use that for more options.
 ///
 /// # Cancel safety
-/// As of a [`DeferredList`]: cancelling it cancels the members.
-///
-/// It is a [`DeferredList`] that [fires on one errback](DeferredList::fire_on_one_errback): take that for
-/// its options.
+/// As for a [`DeferredList`]: cancelling the result cancels the members.
 ///
 /// ```
-/// use twistor_deferred::{gather_results, succeed};
+/// use twistor::prelude::*;
 ///
 /// let sum = gather_results([succeed(1), succeed(2)]).add_callback(|numbers| Ok(numbers[0] + numbers[1]));
 /// assert!(matches!(sum.try_result(), Ok(Ok(3))));
@@ -26,19 +25,19 @@ pub fn gather_results<T: 'static>(members: impl IntoIterator<Item = Deferred<T>>
     DeferredList::new(members).fire_on_one_errback().into_deferred()
 }
 
-/// The first value, with the index of the Deferred it came from; the others are cancelled, just before the
-/// race fires. Twisted's `race`.
+/// Waits for the first value, and returns it with the index of its member. The other members are cancelled before the race
+/// fires. Twisted: `race`.
 ///
 /// # Errors
-/// [`FailureGroup`](crate::FailureGroup), with the failures in the order of the members, when all have
-/// failed, and at once when there are none. The failures of those that lost are dropped in silence.
+/// [`FailureGroup`](crate::FailureGroup), with the failures in the order of the members, if all members fail. Immediately,
+/// if `members` is empty. If a member wins, the failures of the others are dropped without a log line.
 ///
 /// # Cancel safety
-/// Cancelling it cancels the members. A member that lost loses no item of a queue: it leaves the queue, or gives back the
-/// item that it had.
+/// Cancelling the race cancels the members. A losing member that waits for a queue leaves the queue, or gives back the item
+/// that it received.
 ///
 /// ```
-/// use twistor_deferred::{Deferred, race};
+/// use twistor::prelude::*;
 ///
 /// let (near, trigger) = Deferred::new();
 /// let (far, far_trigger) = Deferred::new();
@@ -52,14 +51,14 @@ pub fn race<T: 'static>(members: impl IntoIterator<Item = Deferred<T>>) -> Defer
     DeferredList::new(members).fire_on_one_callback().consume_errors().cancel_others().into_deferred()
 }
 
-/// Waits for Deferreds of differing types, two to eight: the tuple of their values, or
-/// [`FirstError`](crate::FirstError) as soon as one has failed.
+/// Waits for two to eight Deferreds of different types, and returns the tuple of their values. Fails with
+/// [`FirstError`](crate::FirstError) as soon as one fails.
 ///
 /// # Cancel safety
-/// As of a [`DeferredList`]: cancelling it cancels the members.
+/// As for a [`DeferredList`]: cancelling the result cancels the members.
 ///
 /// ```
-/// use twistor_deferred::{join, succeed};
+/// use twistor::prelude::*;
 ///
 /// let both = join((succeed("answer"), succeed(42)));
 /// assert!(matches!(both.try_result(), Ok(Ok(("answer", 42)))));
@@ -69,10 +68,10 @@ pub fn join<J: JoinTuple>(members: J) -> Deferred<J::Values> {
     members.joined()
 }
 
-/// Tuples of Deferreds, for [`join`].
+/// A tuple of two to eight Deferreds, for [`join`].
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no tuple of two to eight Deferreds",
-    note = "any number of one type can be waited for with `gather_results`"
+    message = "`{Self}` is not a tuple of two to eight Deferreds",
+    note = "to wait for any number of Deferreds of one type, use `gather_results`"
 )]
 pub trait JoinTuple: sealed::Sealed {
     /// The tuple of their values.
@@ -100,7 +99,7 @@ macro_rules! join_tuple {
                 gather_results([$(slots.$index.filled_by(self.$index)),+]).add_callback(move |_| {
                     match ($(slots.$index.0.take(),)+) {
                         ($(Some($value),)+) => Ok(($($value,)+)),
-                        // Not reached: each has come, and nobody else takes them.
+                        // Unreachable: all values have arrived, and only this callback takes them.
                         _ => Err(Abandoned.into()),
                     }
                 })
@@ -109,7 +108,7 @@ macro_rules! join_tuple {
     };
 }
 
-/// Where one of the values waits for the others.
+/// One value of the tuple, stored until the others arrive.
 struct JoinedValue<T>(Rc<Cell<Option<T>>>);
 
 impl<T> Default for JoinedValue<T> {

@@ -96,8 +96,8 @@ impl StageKind {
     /// Whether a stage of this kind has a function for that side.
     pub(crate) fn handles(self, side: Side) -> bool {
         match self {
-            StageKind::Callback => side == Side::Value,
-            StageKind::Errback => side == Side::Failure,
+            StageKind::Callback => side == Side::Callbacks,
+            StageKind::Errback => side == Side::Errbacks,
             StageKind::Callbacks | StageKind::Both => true,
         }
     }
@@ -115,21 +115,21 @@ impl StageKind {
 /// The side of a chain that a result is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Callbacks handle it.
-    Value,
-    /// Errbacks handle it.
-    Failure,
+    /// The result is a value, which callbacks handle.
+    Callbacks,
+    /// The result is a failure, which errbacks handle.
+    Errbacks,
 }
 
 impl Side {
     pub(crate) fn of(ok: bool) -> Side {
-        if ok { Side::Value } else { Side::Failure }
+        if ok { Side::Callbacks } else { Side::Errbacks }
     }
 
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Side::Value => "value",
-            Side::Failure => "failure",
+            Side::Callbacks => "value",
+            Side::Errbacks => "failure",
         }
     }
 }

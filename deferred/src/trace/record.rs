@@ -307,7 +307,7 @@ impl Track {
     /// It fired with a value that may go back.
     pub(crate) fn lent(&self) {
         if let Some(record) = &self.0 {
-            record.came_unseen(None, &Came { side: Side::Value, error: None, panicked: false });
+            record.came_unseen(None, &Came { side: Side::Callbacks, error: None, panicked: false });
         }
     }
 

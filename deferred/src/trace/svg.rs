@@ -74,12 +74,12 @@ type Span = (Option<Moment>, Option<Moment>);
 const ALWAYS: Span = (None, None);
 
 fn x(side: Side) -> i32 {
-    COLUMN[usize::from(side == Side::Failure)]
+    COLUMN[usize::from(side == Side::Errbacks)]
 }
 
 /// One of two classes, by side.
 fn by(side: Side, value: &'static str, failure: &'static str) -> &'static str {
-    if side == Side::Value { value } else { failure }
+    if side == Side::Callbacks { value } else { failure }
 }
 
 fn box_height(stage: &LadderStage) -> i32 {
@@ -118,7 +118,7 @@ impl Picture<'_> {
         let made_at =
             ladder.made_at.map_or_else(String::new, |made_at| format!("made at {}", place(made_at)));
         self.text((WIDTH / 2, 49), WIDTH - 40, Style(11, "tw-mut", 400, middle), &made_at, ALWAYS)?;
-        for (side, heading) in [(Side::Value, "callbacks"), (Side::Failure, "errbacks")] {
+        for (side, heading) in [(Side::Callbacks, "callbacks"), (Side::Errbacks, "errbacks")] {
             let style = Style(12, by(side, "tw-vt", "tw-ft"), 600, middle);
             self.text((x(side), 71), BOX.0, style, heading, ALWAYS)?;
             let from = TOP - 26;
@@ -136,7 +136,7 @@ impl Picture<'_> {
         self.joins(&rows)?;
         let ring = self.way(&rows, end)?;
         for (stage, row) in ladder.stages.iter().zip(&rows) {
-            for side in [Side::Value, Side::Failure] {
+            for side in [Side::Callbacks, Side::Errbacks] {
                 if stage.kind.handles(side) {
                     self.stage(stage, *row, side)?;
                 }
@@ -171,7 +171,7 @@ impl Picture<'_> {
     /// The lines between the two functions of one stage.
     fn joins(&mut self, rows: &[Row]) -> std::fmt::Result {
         for (stage, row) in self.ladder.stages.iter().zip(rows) {
-            if stage.kind.handles(Side::Value) && stage.kind.handles(Side::Failure) {
+            if stage.kind.handles(Side::Callbacks) && stage.kind.handles(Side::Errbacks) {
                 let (at, [left, right]) = (row.top + BOX.1 / 2, COLUMN);
                 let span = self.span((stage.added, None));
                 writeln!(
@@ -267,8 +267,8 @@ impl Picture<'_> {
     /// The value or the error that is on its way, on the inner side of its rail.
     fn beside_rail(&mut self, side: Side, y: i32, text: &str, at: Option<Moment>) -> std::fmt::Result {
         let (x, anchor) = match side {
-            Side::Value => (x(side) + 13, Anchor::Start),
-            Side::Failure => (x(side) - 13, Anchor::End),
+            Side::Callbacks => (x(side) + 13, Anchor::Start),
+            Side::Errbacks => (x(side) - 13, Anchor::End),
         };
         let style = Style(11, by(side, "tw-vt tw-halo", "tw-ft tw-halo"), 600, anchor);
         self.text((x, y), 250, style, text, (at, None))
@@ -292,7 +292,7 @@ impl Picture<'_> {
             by(side, "tw-v", "tw-f"),
             x - 7
         )?;
-        let word = if side == Side::Value { "a value" } else { "a failure" };
+        let word = if side == Side::Callbacks { "a value" } else { "a failure" };
         let style = Style(11, by(side, "tw-vt", "tw-ft"), 600, Anchor::Middle);
         self.text((x, at + 30), BOX.0, style, word, (moment, None))
     }
@@ -373,7 +373,7 @@ impl Picture<'_> {
             row.bottom - row.top
         )?;
         let kind = match stage.kind {
-            StageKind::Callbacks if side == Side::Failure => "errback",
+            StageKind::Callbacks if side == Side::Errbacks => "errback",
             StageKind::Callbacks => "callback",
             kind => kind.word(),
         };

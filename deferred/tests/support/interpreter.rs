@@ -7,7 +7,7 @@ use super::program::{Act, CHAINS, Canceller, On, Op, Stage};
 type Outcome = Result<usize, String>;
 
 /// The message of a panic with another payload.
-const NOT_TEXT: &str = "a value that is not text";
+const NOT_TEXT: &str = "a payload that is not a string";
 
 pub(crate) fn run(program: &[Op]) -> Vec<String> {
     let mut model = Model::default();

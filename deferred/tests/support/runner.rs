@@ -321,14 +321,14 @@ impl log::Log for IntoEvents {
             let rest = line.split(word).nth(1)?;
             Some(format!("{word}{}", rest.split(|c: char| !c.is_ascii_digit()).next()?))
         };
-        let what = if line.contains("whose chain it is in") {
+        let what = if line.contains("circular wait") {
             "circular".to_owned()
         } else if line.contains(": abandoned: ") {
             "abandoned".to_owned()
         } else if line.contains(": cancelled ") {
             "cancelled".to_owned()
-        } else if line.contains("not text") {
-            "a value that is not text".to_owned()
+        } else if line.contains("not a string") {
+            "a payload that is not a string".to_owned()
         } else {
             number("boom ").or_else(|| number("oops ")).unwrap_or(line)
         };

@@ -161,7 +161,7 @@ fn payload(what: &Happening) -> (&'static str, String) {
 
 fn word(side: Side) -> &'static str {
     match side {
-        Side::Value => "value",
-        Side::Failure => "failure",
+        Side::Callbacks => "value",
+        Side::Errbacks => "failure",
     }
 }

@@ -122,7 +122,7 @@ fn deferred(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
 
 fn word(side: twistor_deferred::trace::Side) -> &'static str {
     match side {
-        twistor_deferred::trace::Side::Value => "value",
-        twistor_deferred::trace::Side::Failure => "failure",
+        twistor_deferred::trace::Side::Callbacks => "value",
+        twistor_deferred::trace::Side::Errbacks => "failure",
     }
 }
