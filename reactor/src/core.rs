@@ -17,7 +17,7 @@ use crate::ready::Progress;
 use crate::recorder::{CallbackKind, Recorder};
 use crate::remote::{RemoteCall, RemoteShared};
 use crate::sources::Sources;
-use crate::stats::Meter;
+use crate::stats::{Meter, SlowLimits};
 use crate::tasks::Tasks;
 use crate::threads::Threads;
 use crate::time::{Time, nanos};
@@ -60,6 +60,8 @@ pub(crate) struct Core {
     pub(crate) signals: crate::signals::Signals,
     pub(crate) threads: Threads,
     pub(crate) meter: Meter,
+    /// The user's hook, which is called in each turn before the wait.
+    before_wait: Option<Box<dyn Fn()>>,
     #[cfg(unix)]
     pub(crate) watcher: std::cell::OnceCell<crate::watcher::Watcher>,
     /// Whether the user's code has run since this was last cleared.
@@ -74,7 +76,8 @@ impl Core {
         driver: Driver,
         time: Time,
         (threads, grace): (usize, Duration),
-        slow: Option<Duration>,
+        slow: SlowLimits,
+        before_wait: Option<Box<dyn Fn()>>,
     ) -> Rc<Core> {
         let shared = RemoteShared::new(driver.waker());
         Rc::new_cyclic(|this: &Weak<Core>| Core {
@@ -90,6 +93,7 @@ impl Core {
             #[cfg(all(unix, feature = "signals"))]
             signals: Default::default(),
             meter: Meter::new(slow),
+            before_wait,
             #[cfg(unix)]
             watcher: std::cell::OnceCell::new(),
             busy: Cell::new(false),
@@ -115,6 +119,7 @@ impl Core {
             self.end_run();
             return Err(RunError::Wait(error));
         }
+        let began = self.meter.turn_began();
         let mark = self.timers.begin_turn();
         self.run_sources();
         self.run_incoming();
@@ -123,6 +128,7 @@ impl Core {
         self.meter.turns.count();
         let goes_on = !self.lifecycle.has_work() || self.lifecycle.step(self);
         self.recorder().turn_ended();
+        self.meter.turn_ended(began);
         if !goes_on {
             // The run was stopped on request, so unfinished work is not an error.
             ending(|| self.end_run());
@@ -162,6 +168,9 @@ impl Core {
     }
 
     fn wait(&self, max_wait: Option<Duration>) -> std::io::Result<()> {
+        if let Some(Err(message)) = self.before_wait.as_ref().map(guarded) {
+            log::error!("the hook before waiting panicked: {message}");
+        }
         let wait = if self.has_work() { Wait::Not } else { self.longest_wait(max_wait) };
         {
             let mut sources = self.sources.borrow_mut();

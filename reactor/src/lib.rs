@@ -128,7 +128,7 @@ pub use shared_iterator::SharedIterator;
 pub use signals::{SignalCallback, signal};
 pub use simulation::Simulation;
 pub use sleep::Sleep;
-pub use stats::Stats;
+pub use stats::{Slow, Stats};
 pub use watch::Watch;
 pub use watched::{Watched, WatchedKind};
 pub use yield_now::{YieldNow, yield_now};

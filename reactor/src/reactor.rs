@@ -14,6 +14,7 @@ use crate::delayed_call::HostHook;
 #[cfg(feature = "simulation")]
 use crate::driver::Simulated;
 use crate::driver::{Driver, Os};
+use crate::stats::{Slow, SlowLimits};
 use crate::time::Time;
 #[cfg(unix)]
 use crate::watcher::Watcher;
@@ -100,7 +101,8 @@ impl Reactor {
         Builder {
             threads: 10,
             thread_grace: Duration::from_secs(5),
-            slow_callback: None,
+            slow: SlowLimits::default(),
+            before_wait: None,
             host_hook: None,
             #[cfg(unix)]
             watcher: false,
@@ -325,7 +327,8 @@ impl fmt::Debug for Reactor {
 pub struct Builder {
     threads: usize,
     thread_grace: Duration,
-    slow_callback: Option<Duration>,
+    slow: SlowLimits,
+    before_wait: Option<Box<dyn Fn()>>,
     host_hook: Option<HostHook>,
     #[cfg(unix)]
     watcher: bool,
@@ -355,7 +358,52 @@ impl Builder {
     /// that added the callback, and [`Stats`](crate::Stats) reports the longest one. Default: no limit, and
     /// callbacks are not timed.
     pub fn slow_callback(mut self, limit: Duration) -> Builder {
-        self.slow_callback = Some(limit);
+        self.slow.callback = Some(limit);
+        self
+    }
+
+    /// Logs a warning for every turn that takes longer than `limit`, without its wait. Default: no limit, and turns
+    /// are not timed.
+    ///
+    /// A turn can be slow although no callback is, if it runs very many of them.
+    pub fn slow_turn(mut self, limit: Duration) -> Builder {
+        self.slow.turn = Some(limit);
+        self
+    }
+
+    /// Sets a callback that receives each slow callback and each slow turn instead of the log, so that a host can
+    /// count them or show them.
+    ///
+    /// It has no effect without a limit: [`slow_callback`](Builder::slow_callback) or
+    /// [`slow_turn`](Builder::slow_turn). It is called inside the turn, after the slow callback has returned. Its own
+    /// time does not count. A panic in it is logged.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use twistor::prelude::*;
+    /// use twistor::reactor::Slow;
+    ///
+    /// let reactor = Reactor::builder()
+    ///     .slow_callback(Duration::from_millis(20))
+    ///     .on_slow(|slow| match slow {
+    ///         Slow::Callback { took, .. } => println!("missed a frame: {took:?}"),
+    ///         other => println!("{other}"),
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), Failure>(())
+    /// ```
+    pub fn on_slow(mut self, report: impl Fn(&Slow) + 'static) -> Builder {
+        self.slow.report = Some(Box::new(report));
+        self
+    }
+
+    /// Sets a hook that is called in each turn before the reactor waits for events, even if the wait is zero.
+    ///
+    /// For work that is done once for everything that a turn has produced, such as flushing a batch or notifying a
+    /// watchdog. Work that the hook adds, such as a call without a delay, is done in the same turn. A panic in the
+    /// hook is logged.
+    pub fn before_wait(mut self, hook: impl Fn() + 'static) -> Builder {
+        self.before_wait = Some(Box::new(hook));
         self
     }
 
@@ -467,7 +515,7 @@ impl Builder {
     }
 
     fn build_with(self, driver: Driver, time: Time) -> Reactor {
-        let core = Core::new(driver, time, (self.threads, self.thread_grace), self.slow_callback);
+        let core = Core::new(driver, time, (self.threads, self.thread_grace), self.slow, self.before_wait);
         if let Some(hook) = self.host_hook {
             let _ = core.shared.hook.set(hook.clone());
             let _ = core.timers.hook.set(hook);
@@ -487,7 +535,8 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("threads", &self.threads)
             .field("thread_grace", &self.thread_grace)
-            .field("slow_callback", &self.slow_callback)
+            .field("slow_callback", &self.slow.callback)
+            .field("slow_turn", &self.slow.turn)
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,10 @@
 //! Counts of the reactor's work, and the duration of its callbacks.
 
 use std::cell::Cell;
+use std::fmt;
 use std::time::{Duration, Instant};
+
+use twistor_deferred::guarded;
 
 use crate::CallSite;
 
@@ -27,8 +30,60 @@ pub struct Stats {
     pub longest: Option<(Duration, CallSite)>,
 }
 
+/// Something that held the loop for longer than its limit, as [`on_slow`](crate::Builder::on_slow) reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Slow {
+    /// A callback, with the limit of [`slow_callback`](crate::Builder::slow_callback).
+    Callback {
+        /// The user's code that the loop called.
+        call_site: CallSite,
+        /// The duration of the call.
+        took: Duration,
+    },
+    /// A turn without its wait, with the limit of [`slow_turn`](crate::Builder::slow_turn).
+    Turn {
+        /// The number of the turn, counting from one as [`Stats::turns`] does.
+        number: u64,
+        /// The number of callbacks that ran in it: of sources, calls from other threads, delayed calls and tasks.
+        callbacks: u64,
+        /// The time from the end of the wait to the end of the turn.
+        took: Duration,
+    },
+}
+
+impl fmt::Display for Slow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Slow::Callback { call_site, took } => write!(f, "{call_site} held the loop for {took:?}"),
+            Slow::Turn { number, callbacks, took } => {
+                write!(f, "turn {number} took {took:?} for {callbacks} callbacks")
+            }
+        }
+    }
+}
+
+pub(crate) type SlowCallback = Box<dyn Fn(&Slow)>;
+
+/// The limits of a reactor, and a callback that is called when one is exceeded.
+#[derive(Default)]
+pub(crate) struct SlowLimits {
+    pub(crate) callback: Option<Duration>,
+    pub(crate) turn: Option<Duration>,
+    pub(crate) report: Option<SlowCallback>,
+}
+
+impl SlowLimits {
+    fn report(&self, slow: &Slow) {
+        let Some(report) = &self.report else { return log::warn!("{slow}") };
+        if let Err(message) = guarded(|| report(slow)) {
+            log::error!("the callback for slow callbacks panicked: {message}");
+        }
+    }
+}
+
 pub(crate) struct Meter {
-    slow: Option<Duration>,
+    limits: SlowLimits,
     pub(crate) turns: Counter,
     pub(crate) events: Counter,
     pub(crate) timers: Counter,
@@ -39,9 +94,9 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(slow: Option<Duration>) -> Meter {
+    pub(crate) fn new(limits: SlowLimits) -> Meter {
         Meter {
-            slow,
+            limits,
             turns: Counter::default(),
             events: Counter::default(),
             timers: Counter::default(),
@@ -68,7 +123,7 @@ impl Meter {
     #[allow(clippy::disallowed_methods)]
     #[inline]
     pub(crate) fn start(&self) -> Option<Instant> {
-        self.slow.map(|_| Instant::now())
+        self.limits.callback.map(|_| Instant::now())
     }
 
     #[inline]
@@ -81,15 +136,43 @@ impl Meter {
     #[allow(clippy::disallowed_methods)] // As above.
     #[cold]
     fn stopped(&self, started: Instant, call_site: CallSite) {
-        let Some(slow) = self.slow else { return };
+        let Some(limit) = self.limits.callback else { return };
         let took = started.elapsed();
         if self.longest.get().is_none_or(|(longest, _)| longest < took) {
             self.longest.set(Some((took, call_site)));
         }
-        if took > slow {
+        if took > limit {
             self.slow_callbacks.count();
-            log::warn!("{call_site} held the loop for {took:?}");
+            self.limits.report(&Slow::Callback { call_site, took });
         }
+    }
+
+    /// Returns the time and the number of callbacks so far, if turns are timed.
+    #[allow(clippy::disallowed_methods)] // As above.
+    #[inline]
+    pub(crate) fn turn_began(&self) -> Option<(Instant, u64)> {
+        self.limits.turn.map(|_| (Instant::now(), self.callbacks()))
+    }
+
+    #[inline]
+    pub(crate) fn turn_ended(&self, began: Option<(Instant, u64)>) {
+        if let Some((began, callbacks)) = began {
+            self.turn_took(began, callbacks);
+        }
+    }
+
+    #[allow(clippy::disallowed_methods)] // As above.
+    #[cold]
+    fn turn_took(&self, began: Instant, before: u64) {
+        let took = began.elapsed();
+        if self.limits.turn.is_some_and(|limit| took > limit) {
+            let (number, callbacks) = (self.turns.get(), self.callbacks() - before);
+            self.limits.report(&Slow::Turn { number, callbacks, took });
+        }
+    }
+
+    fn callbacks(&self) -> u64 {
+        self.events.get() + self.timers.get() + self.remote_calls.get() + self.polls.get()
     }
 }
 

@@ -1,10 +1,10 @@
 //! R13: turns, and panics in callbacks.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_reactor::{CallSite, EventHandler, Handle, NotRunning, Progress, Reactor, Ready, RunError};
+use twistor_reactor::{CallSite, EventHandler, Handle, NotRunning, Progress, Reactor, Ready, RunError, Slow};
 
 use crate::support::{Record, keep_log, logged, reactor, run};
 
@@ -277,4 +277,74 @@ fn stats_report_the_longest_callback() {
         longest = now;
     }
     assert_eq!(reactor.stats().slow_callbacks, 0);
+}
+
+#[test]
+fn slow_callbacks_and_turns_are_reported_instead_of_logged() {
+    // R19.2
+    keep_log();
+    let seen = Record::new();
+    let reports = seen.clone();
+    let reactor = Reactor::builder()
+        .slow_callback(Duration::ZERO)
+        .slow_turn(Duration::ZERO)
+        .on_slow(move |slow| reports.add(*slow))
+        .build()
+        .unwrap();
+    let line = line!() + 1;
+    reactor.call_later(Duration::ZERO, || ());
+    reactor.turn(Some(Duration::from_millis(1))).unwrap();
+    assert_eq!(logged(), Vec::<String>::new());
+    let reports = seen.take();
+    let [Slow::Callback { call_site: CallSite::AddedAt(place), took }, Slow::Callback { .. }, turn] =
+        &reports[..]
+    else {
+        panic!("{reports:?}");
+    };
+    assert_eq!(place.line(), line);
+    // The turn is at least as long as its callbacks.
+    assert!(matches!(turn, Slow::Turn { number: 1, callbacks: 1, took: turn } if turn >= took), "{turn:?}");
+}
+
+#[test]
+fn fast_callbacks_and_turns_are_not_reported() {
+    // R19.2
+    let limit = Duration::from_secs(3600);
+    let builder = Reactor::builder().slow_callback(limit).slow_turn(limit);
+    let reactor = builder.on_slow(|slow| panic!("{slow}")).build().unwrap();
+    reactor.call_later(Duration::ZERO, || ());
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+}
+
+#[test]
+fn a_slow_turn_is_logged_without_a_callback_for_it() {
+    // R19.2
+    keep_log();
+    let reactor = Reactor::builder().slow_turn(Duration::ZERO).build().unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    let lines = logged();
+    assert!(lines[0].starts_with("turn 1 took ") && lines[0].ends_with(" for 0 callbacks"), "{lines:?}");
+}
+
+#[test]
+fn a_hook_runs_before_each_wait_and_may_add_work() {
+    // R13.6
+    keep_log();
+    let (slot, ran) = (Rc::new(RefCell::new(None::<Handle>)), Record::new());
+    let (handle, seen) = (slot.clone(), ran.clone());
+    let hook = move || {
+        let Some(handle) = &*handle.borrow() else { return };
+        let seen = seen.clone();
+        // A wait of an hour finds it.
+        handle.call_later(Duration::ZERO, move || seen.add(()));
+    };
+    let reactor = Reactor::builder().before_wait(hook).build().unwrap();
+    slot.replace(Some(reactor.handle()));
+    for turns in 1..=3 {
+        reactor.turn(Some(Duration::from_secs(3600))).unwrap();
+        assert_eq!(ran.len(), turns);
+    }
+    let reactor = Reactor::builder().before_wait(|| panic!("out of cheese")).build().unwrap();
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(logged(), ["the hook before waiting panicked: out of cheese"]);
 }
