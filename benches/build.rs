@@ -1,4 +1,4 @@
-//! The versions of the peers, out of the lock file, for the head of the report.
+//! Reads the versions of the peers from the lock file, for the report.
 
 fn main() {
     const PEERS: &[&str] = &["calloop", "hyper", "hyper-util", "mio", "reqwest", "tokio", "tokio-util"];
@@ -18,7 +18,7 @@ fn main() {
         })
         .collect();
     println!("cargo:rustc-env=PEER_VERSIONS={}", versions.join(", "));
-    // target/PROFILE/build/…: `PROFILE` itself is "release" for all that inherit from it.
+    // target/PROFILE/build/…. The variable `PROFILE` is "release" for every profile that inherits from it.
     let out = std::env::var("OUT_DIR").unwrap_or_default();
     let profile =
         out.split(['/', '\\']).rev().skip_while(|part| *part != "build").nth(1).unwrap_or("unknown");

@@ -1,4 +1,4 @@
-//! The load: one program for all echo servers, on a core of its own.
+//! The load for all echo servers: one program, on a separate core.
 
 mod bulk;
 mod connect;

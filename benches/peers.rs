@@ -1,4 +1,5 @@
-//! One folder a peer. A peer is asked for by name and role; each role is a program of its own, run in a child process.
+//! The peers, one folder each. A peer is chosen by name and role. Each role is a separate program that runs in a
+//! child process.
 
 mod late;
 pub mod nginx;

@@ -1,4 +1,5 @@
-//! The one runner: takes the workloads asked for, runs every peer in turn for several rounds, prints a table for each case.
+//! The runner: takes the requested workloads, runs every peer in turn for several rounds, and prints a table for
+//! each case.
 
 pub mod case;
 mod chart;
@@ -19,7 +20,7 @@ use self::report::Report;
 use self::table::Table;
 use crate::workloads;
 
-/// Fails when a peer's result was wrong, after all others have run.
+/// Fails after all peers have run if the result of one was wrong.
 pub fn run(arguments: &[String]) -> Result<(), String> {
     let options = match Options::parse(arguments) {
         Ok(Some(options)) => options,
@@ -58,14 +59,14 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     if failures.is_empty() { Ok(()) } else { Err(format!("wrong results:\n{}", failures.join("\n"))) }
 }
 
-/// Every peer in turn: what drifts, drifts for all. The floor runs twice.
+/// Runs every peer in turn, so that a drift affects all of them. The floor runs twice.
 fn run_case(workload: &'static str, case: &Case, options: &Options, place: &str) -> Table {
     let mut table = Table::new(workload, case);
     let rounds = options.rounds * if options.quick { 1 } else { case.slices };
     let rows = table.rows.len();
     for round in 0..rounds {
         for turn in 0..rows {
-            // Every other round backwards, so that none always runs after the same other.
+            // Every other round runs backwards, so that no peer always follows the same one.
             let row = if round % 2 == 0 { turn } else { rows - 1 - turn };
             let peer = case.peers.get(row).unwrap_or(&case.peers[0]);
             let is_floor = row == 0 || row >= case.peers.len();
@@ -80,7 +81,7 @@ fn run_case(workload: &'static str, case: &Case, options: &Options, place: &str)
     table
 }
 
-/// One line that is written over, on a terminal.
+/// A line that is overwritten, on a terminal.
 fn progress(text: &str) {
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{text}");

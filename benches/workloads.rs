@@ -1,4 +1,4 @@
-//! One file a workload: which peers take part, with what, and what is told of them.
+//! The workloads, one file each: the peers that take part, their arguments, and the figures.
 
 mod bulk;
 mod deferred;
@@ -33,13 +33,13 @@ pub const ALL: &[Workload] = &[
     http_client::WORKLOAD,
 ];
 
-/// Processor time and rate of an operation: what most workloads tell.
+/// Processor time and rate of an operation, the figures of most workloads.
 const CPU_AND_RATE: &[Metric] = &[
     Metric { key: "cpu", title: "cpu/op", unit: Unit::Nanoseconds },
     Metric { key: "rate", title: "op/s", unit: Unit::PerSecond },
 ];
 
-/// Processor time alone, where a workload waits on purpose.
+/// Only processor time, for a workload that waits on purpose.
 const CPU: &[Metric] = &[Metric { key: "cpu", title: "cpu/op", unit: Unit::Nanoseconds }];
 
 /// Arguments of a child.

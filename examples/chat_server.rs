@@ -1,7 +1,7 @@
 //! cargo run --example chat_server -- [--listen ADDRESS]
 //!
-//! A chat over lines: the first line is one's name, each further one goes to all the others. A guest who does not read
-//! misses lines, and learns how many. Try it with `telnet 127.0.0.1 8000` from two terminals.
+//! A chat over lines: a guest's first line is their name, and every further line goes to all other guests. A guest
+//! who does not read misses lines, and learns how many. Try it with `telnet 127.0.0.1 8000` from two terminals.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,10 +12,10 @@ use clap::Parser;
 use twistor::net::framing::FrameError;
 use twistor::prelude::*;
 
-/// Those who have a name, by it.
+/// The guests who have a name, by name.
 type Room = Rc<RefCell<HashMap<String, Transport>>>;
 
-/// Someone who is connected.
+/// A connected guest.
 struct Guest {
     room: Room,
     name: Option<String>,
@@ -23,7 +23,7 @@ struct Guest {
 }
 
 impl Guest {
-    /// Passes a line on to all but oneself.
+    /// Sends a line to all other guests.
     fn tell(&self, text: &str) {
         let text: Rc<str> = text.into();
         for (name, other) in &*self.room.borrow() {
@@ -49,7 +49,7 @@ impl Guest {
 
     fn come_in(&mut self, transport: &Transport, name: String) {
         if name.is_empty() || self.room.borrow().contains_key(&name) {
-            transport.write(b"That name is taken; another one, please.\r\n");
+            transport.write(b"That name is taken. Please choose another one.\r\n");
             return;
         }
         transport.write_slices(&[b"Welcome, ", name.as_bytes(), b"!\r\n"]);
@@ -75,7 +75,7 @@ impl FrameReceiver for Guest {
     }
 
     fn frame_refused(&mut self, transport: &Transport, error: FrameError) -> Result<(), Failure> {
-        transport.write(b"That was too long a line. Good bye.\r\n");
+        transport.write(b"That line is too long. Good bye.\r\n");
         Err(error.into())
     }
 

@@ -1,7 +1,7 @@
 //! cargo run --example download -- URL FILE
 //!
-//! Downloads a file with a progress bar. Until the file is whole, its bytes are in FILE.part; when the download was cut
-//! off, the next run continues from there, if the server still has the same file.
+//! Downloads a file with a progress bar. The data stays in FILE.part until the file is complete. After an interrupted
+//! download, the next run continues from there if the server still has the same file.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

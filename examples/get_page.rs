@@ -1,8 +1,9 @@
-//! cargo run --example get_page -- [--timeout SECONDS] [--max-body BYTES] [--max-redirects N] [--head] [--cacert FILE] [--proxy URL | --env-proxy] [--output FILE] URL
+//! cargo run --example get_page -- [--timeout SECONDS] [--max-body BYTES] [--max-redirects N] [--head] [--cacert
+//! FILE] [--proxy URL | --env-proxy] [--output FILE] URL
 //!
-//! One page, for use in scripts: its body and nothing else on standard output, or in FILE; with `--head`
-//! its status line and headers instead. Any failure is one line on standard error, and exit status 1; bad
-//! usage is exit status 2.
+//! Fetches one page, for scripts. Prints only its body on standard output, or writes it to FILE; with `--head`,
+//! only its status line and headers. A failure is one line on standard error and exit status 1. Exit status 2 is a
+//! usage error.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,31 +15,31 @@ use twistor::http::Proxy;
 use twistor::net::tls::ClientTls;
 use twistor::prelude::*;
 
-/// Gets one page.
+/// Fetches one page.
 #[derive(Parser)]
 struct Options {
-    /// How long the whole may take
+    /// Time limit for the whole request
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
-    /// How long the body may be
+    /// Size limit of the body
     #[arg(long, value_name = "BYTES")]
     max_body: Option<u64>,
-    /// How many redirects to follow
+    /// Maximum number of redirects
     #[arg(long, value_name = "N")]
     max_redirects: Option<usize>,
-    /// Ask for the headers only, and print them
+    /// Request only the headers, and print them
     #[arg(long)]
     head: bool,
-    /// Whom to trust instead of the certificates of this machine (PEM)
+    /// Certificates to trust instead of this machine's (PEM)
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
-    /// Which proxy to go through
+    /// Proxy to use
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
-    /// Go through the proxy that http_proxy, https_proxy, all_proxy and no_proxy name
+    /// Use the proxy that http_proxy, https_proxy, all_proxy and no_proxy name
     #[arg(long, conflicts_with = "proxy")]
     env_proxy: bool,
-    /// Where to put the body
+    /// File for the body
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     url: String,
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
     match fetch(Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // One line, whatever a server or a file system put into its message.
+            // One line, even if the message of a server or file system contains line feeds.
             eprintln!("error: {}", failure.to_string().replace(|c: char| c.is_control(), " "));
             ExitCode::FAILURE
         }

@@ -24,7 +24,7 @@ fn slow(request: &mut Request<'_>) -> Deferred<String> {
     defer_later(request.reactor(), delay, move || Ok(format!("slept {milliseconds} ms\n")))
 }
 
-/// Greets, and returns what is posted.
+/// Greets on GET, and returns the body of a POST.
 fn greeting(tree: Tree) -> Tree {
     tree.get(|_| "Hello, world!").post(|request| request.take_body())
 }

@@ -1,9 +1,9 @@
 //! cargo run --example key_value_server -- [--listen ADDRESS] [--idle SECONDS]
 //!
-//! Keeps values for keys, over lines: `SET key value`, `GET key`, `DEL key`, `QUIT`. Whatever its clients do, what they
-//! can cost is bounded: the length of a line, the number of keys, the connections in total and from one address, and the
-//! time in which nothing comes of one. Ctrl-C stops it in order: nobody new is let in, and everyone is told, behind the
-//! answers to what he asked for.
+//! Stores values by key, over lines: `SET key value`, `GET key`, `DEL key`, `QUIT`. The cost of clients is bounded:
+//! the length of a line, the number of keys, the number of connections in total and per address, and the time that
+//! a client may stay silent. Ctrl-C shuts the server down gracefully: it accepts no new clients, answers the
+//! requests of the others, and notifies them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -21,11 +21,11 @@ const MOST_KEYS: usize = 100_000;
 
 type Store = Rc<RefCell<HashMap<Vec<u8>, Vec<u8>>>>;
 
-/// Someone who is connected.
+/// A connected client.
 struct Session {
     reactor: Handle,
     store: Store,
-    /// What a shutdown does about this connection, and who is told when that is lost.
+    /// The shutdown trigger of this connection, and the trigger that reports when the connection is lost.
     leaving: Option<(PhaseTrigger, Trigger<()>)>,
 }
 
@@ -56,14 +56,14 @@ impl Session {
         transport.write_slices(&[answer, b"\r\n"]);
     }
 
-    /// The server stops, which comes after the answer at hand.
+    /// Called when the server stops. The farewell follows the current answer.
     fn leave(&mut self, transport: &Transport) -> Result<(), Failure> {
-        good_bye(transport, "BYE, the server stops");
+        good_bye(transport, "BYE, the server is stopping");
         Ok(())
     }
 }
 
-/// Says a last thing, and closes when all is sent.
+/// Sends a last line, and closes the connection when everything is sent.
 fn good_bye(transport: &Transport, text: &str) {
     transport.write_slices(&[text.as_bytes(), b"\r\n"]);
     transport.unregister_producer();
@@ -72,15 +72,15 @@ fn good_bye(transport: &Transport, text: &str) {
 
 impl FrameReceiver for Session {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-        // Whoever does not take his answers is not read from, until he does.
+        // If a client does not read its answers, stop reading from it until it does.
         transport.register_producer(transport.clone())?;
-        let (lost, told) = Deferred::new();
+        let (lost, trigger) = Deferred::new();
         let transport = transport.clone();
         let shutdown = self.reactor.on_shutdown(Phase::Before, move || {
             transport.enter(Session::leave);
             lost
         });
-        self.leaving = Some((shutdown, told));
+        self.leaving = Some((shutdown, trigger));
         Ok(())
     }
 
@@ -95,9 +95,9 @@ impl FrameReceiver for Session {
     }
 
     fn connection_lost(&mut self, _: Failure) {
-        if let Some((shutdown, told)) = self.leaving.take() {
+        if let Some((shutdown, trigger)) = self.leaving.take() {
             shutdown.remove();
-            told.callback(());
+            trigger.callback(());
         }
     }
 }
@@ -106,7 +106,7 @@ impl FrameReceiver for Session {
 struct Options {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     listen: SocketAddr,
-    /// How long a client may keep quiet
+    /// How long a client may stay silent
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     idle: u64,
 }

@@ -1,21 +1,22 @@
 //! cargo run --example proxy -- [--listen ADDRESS] TARGET
 //!
-//! Passes connections on to TARGET, byte for byte, in both directions: `proxy --listen 127.0.0.1:8000 example.com:80`.
-//! TARGET is HOST:PORT or an endpoint string, as `unix:/run/app.sock`. However much faster one side is than the other,
-//! little is kept here: each side is read no faster than the other side takes it.
+//! Passes connections on to TARGET, byte for byte, in both directions: `proxy --listen 127.0.0.1:8000
+//! example.com:80`. TARGET is HOST:PORT or an endpoint string, such as `unix:/run/app.sock`. The proxy buffers
+//! little, even if one side is much faster than the other: it reads each side only as fast as it can write to the
+//! other.
 //!
-//! ADDRESS may be an endpoint string, too. So the same program ends TLS in front of a server that knows none:
-//! `proxy --listen ssl:8443:privateKey=key.pem:certKey=cert.pem 127.0.0.1:80`.
+//! ADDRESS may also be an endpoint string. So the same program terminates TLS in front of a server that does not
+//! speak it: `proxy --listen ssl:8443:privateKey=key.pem:certKey=cert.pem 127.0.0.1:80`.
 
 use clap::Parser;
 use twistor::net::{ConnectionDone, EndpointError};
 use twistor::prelude::*;
 
-/// One end: what it receives goes to the other.
+/// One side of the proxy: it passes everything that it receives to the other side.
 struct End {
-    /// None at the near end, until the far one is connected.
+    /// None on the near side until the far side is connected.
     other: Option<Transport>,
-    /// Where the near end finds the far one.
+    /// The reactor and the endpoint with which the near side connects the far side.
     target: Option<(Handle, ClientEndpoint)>,
 }
 
@@ -25,12 +26,12 @@ impl End {
             Ok(far) => far,
             Err(failure) => {
                 let peer = near.peer().map_or_else(Default::default, |peer| peer.to_string());
-                eprintln!("a connection from {peer} was closed: {failure}");
+                eprintln!("closed a connection from {peer}: {failure}");
                 near.abort_connection();
                 return Ok(());
             }
         };
-        // Each end produces the other's output, and is paused while the other cannot send more.
+        // Each side produces the other's output, and is paused while the other cannot send more.
         far.register_producer(near.clone())?;
         near.register_producer(far.clone())?;
         near.resume_producing();
@@ -42,7 +43,8 @@ impl End {
 impl Protocol for End {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         if let Some((reactor, target)) = self.target.take() {
-            // The near end waits for the far one. A client that leaves meanwhile cancels it.
+            // The near side waits for the far side. If the client leaves in the meantime, that cancels the
+            // connection attempt.
             transport.pause_producing();
             let far = End { other: Some(transport.clone()), target: None };
             transport.deliver(target.connect(&reactor, far), Self::connected);
@@ -57,7 +59,7 @@ impl Protocol for End {
         Ok(())
     }
 
-    /// One direction is at its end; the other may go on.
+    /// Passes on the end of one direction. The other direction may continue.
     fn read_connection_lost(&mut self, _: &Transport) -> Result<(), Failure> {
         if let Some(other) = &self.other {
             other.unregister_producer();
@@ -66,15 +68,16 @@ impl Protocol for End {
         Ok(())
     }
 
-    /// An end is passed on as an end, and a reset as a reset, after what came before it.
+    /// Passes on a close as a close and a reset as a reset, after all data before it.
     fn connection_lost(&mut self, reason: Failure) {
         let Some(other) = self.other.take() else { return };
         if reason.is::<ConnectionDone>() {
             other.unregister_producer();
             other.lose_connection();
         } else {
-            // Until then this end stays registered as the other's producer, which keeps that from closing in order.
-            drop(other.drained().add_both(move |_| other.abort_connection()));
+            // Until the data is sent, this side stays registered as the other's producer, so the other cannot close
+            // gracefully.
+            other.drained().add_both(move |_| other.abort_connection()).detach();
         }
     }
 }

@@ -1,8 +1,8 @@
 //! cargo run --example socks -- [--listen ADDRESS]
 //!
-//! A SOCKS5 proxy (RFC 1928) and a client of it: a conversation of several steps on either side, each written as an
-//! `async` function that reads like the standard. With ADDRESS it is a proxy only, for curl: `curl --socks5-hostname
-//! ADDRESS http://example.com/`. Without, it talks to a server of its own through itself.
+//! A SOCKS5 proxy (RFC 1928) and its client. Both sides are conversations of several steps, written as `async`
+//! functions that read like the standard. With ADDRESS it is only a proxy, for example for curl: `curl
+//! --socks5-hostname ADDRESS http://example.com/`. Without ADDRESS, it talks through itself to its own server.
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,7 @@ const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// What the proxy answers.
+/// The proxy's replies.
 const GRANTED: u8 = 0;
 const UNREACHABLE: u8 = 4;
 const NO_SUCH_COMMAND: u8 = 7;
@@ -29,11 +29,11 @@ fn wrong(what: impl Into<String>) -> Failure {
     Error::new(ErrorKind::InvalidData, what.into()).into()
 }
 
-/// The proxy's side: what the client wants, done or refused.
+/// The proxy's side: reads a request, and fulfils or refuses it.
 async fn serve(reactor: Handle, client: Conversation) -> Result<(), Failure> {
     let [version, methods] = client.read_array().await?;
     if version != VERSION {
-        return Err(wrong(format!("version {version} of SOCKS, or something else")));
+        return Err(wrong(format!("unsupported protocol: SOCKS version {version} or not SOCKS")));
     }
     if !client.read_exact(methods.into()).await?.contains(&NO_PASSWORD) {
         client.write(&[VERSION, 0xff]);
@@ -63,19 +63,19 @@ async fn serve(reactor: Handle, client: Conversation) -> Result<(), Failure> {
         }
     };
     answer(&client, GRANTED).await?;
-    // From here on, both directions at once.
+    // From here on, data flows in both directions.
     let (client, server) = (Rc::new(client), Rc::new(server));
     let upward = reactor.spawn(copy(client.clone(), server.clone()));
     let downward = reactor.spawn(copy(server, client));
     join((upward, downward)).await.map(|_| ())
 }
 
-/// An answer; the address in it is of no use to anyone.
+/// Sends a reply. The address in it is not used.
 fn answer(client: &Conversation, reply: u8) -> Deferred<()> {
     client.write_all(&[VERSION, reply, 0, IPV4, 0, 0, 0, 0, 0, 0])
 }
 
-/// One direction to its end: no more is read than was written on.
+/// Copies one direction until its end. Reads more only after everything so far is written.
 async fn copy(from: Rc<Conversation>, to: Rc<Conversation>) -> Result<(), Failure> {
     loop {
         let data = from.read_some().await?;
@@ -87,7 +87,7 @@ async fn copy(from: Rc<Conversation>, to: Rc<Conversation>) -> Result<(), Failur
     }
 }
 
-/// The client's side: a connection to `host`, through the proxy.
+/// The client's side: connects to `host` through the proxy.
 async fn connect(
     reactor: &Handle,
     proxy: &ClientEndpoint,
@@ -97,16 +97,16 @@ async fn connect(
     let proxy = proxy.converse(reactor).await?;
     proxy.write(&[VERSION, 1, NO_PASSWORD]);
     if proxy.read_array().await? != [VERSION, NO_PASSWORD] {
-        return Err(wrong("the proxy wants a password"));
+        return Err(wrong("the proxy requires a password"));
     }
     proxy.write(&[VERSION, CONNECT, 0, NAME, u8::try_from(host.len())?]);
     proxy.write(host.as_bytes());
     proxy.write(&port.to_be_bytes());
     let [_, reply, _, kind] = proxy.read_array().await?;
     if reply != GRANTED {
-        return Err(wrong(format!("the proxy answers {reply}")));
+        return Err(wrong(format!("the proxy refused the request with reply {reply}")));
     }
-    // The address that the proxy connects from, and its port, of which nothing is made.
+    // Skips the address and port that the proxy connects from.
     let length = match kind {
         IPV4 => 4,
         IPV6 => 16,
@@ -153,7 +153,7 @@ fn main() -> Result<(), Failure> {
         server.write(b"Ada\r\n");
         let greeting = server.read_to_end(100).await?;
         println!("client: {}", String::from_utf8_lossy(&greeting));
-        // Now there is nobody.
+        // The server stops, so the next attempt fails.
         greeter.stop_listening().await?;
         if let Err(failure) = connect(&handle, &proxy, "localhost", port).await {
             println!("client: {failure}");

@@ -1,5 +1,5 @@
-//! The examples that serve: started as programs, used by clients that are not ours, left in the lurch by some, and
-//! ended by SIGTERM.
+//! The server examples, started as programs and stopped by SIGTERM. Their clients are independent programs, and
+//! some of them leave in the middle.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
@@ -49,7 +49,7 @@ fn echo_server_sends_everything_back_to_everyone() {
     server.stop();
 }
 
-/// Sends for ever, and reads nothing.
+/// A client that sends endlessly and reads nothing.
 const PYTHON_FLOOD: &str = "
 import socket, sys
 host, port = sys.argv[1].split(':')
@@ -71,7 +71,7 @@ signal.pause()
 ";
 
 #[test]
-fn echo_server_slows_a_silent_reader_and_survives_a_killed_client() {
+fn echo_server_slows_a_client_that_does_not_read() {
     let server = Service::on_free_port("echo_server", &[]);
     let Some(mut flood) = Python::start(PYTHON_FLOOD, &[&server.address]) else { return };
     assert_eq!((flood.line(), flood.line()), ("connected".into(), "held up".into()));
@@ -86,13 +86,13 @@ fn echo_server_slows_a_silent_reader_and_survives_a_killed_client() {
     let left = answers(&server);
     flood.kill();
     drop(answers(&server));
-    // One is still connected when it stops.
+    // One client is still connected when the server stops.
     server.stop();
     drop(left);
 }
 
 #[test]
-fn echo_server_listens_on_a_unix_socket_and_takes_its_file_away() {
+fn echo_server_removes_the_file_of_its_unix_socket() {
     let folder = Folder::new();
     let path = folder.path().join("echo.sock");
     let endpoint = format!("unix:{}", path.display());
@@ -119,7 +119,7 @@ for line in lines:
     print(line.strip())
 ";
 
-/// Someone in the chat, by hand.
+/// A guest of the chat, in this process.
 struct Guest {
     stream: TcpStream,
     lines: BufReader<TcpStream>,
@@ -145,14 +145,14 @@ impl Guest {
 }
 
 #[test]
-fn chat_server_passes_lines_on_and_tells_who_comes_and_goes() {
+fn chat_server_passes_lines_on_and_announces_guests() {
     let server = Service::on_free_port("chat_server", &[]);
     let (mut ada, mut grace) = (Guest::new(&server), Guest::new(&server));
     ada.says("Ada");
     assert_eq!(ada.hears(), "Welcome, Ada!");
     grace.says("Ada");
-    assert_eq!(grace.hears(), "That name is taken; another one, please.");
-    // Cut in the middle, and two in one piece.
+    assert_eq!(grace.hears(), "That name is taken. Please choose another one.");
+    // One line in two pieces, and two lines in one piece.
     grace.stream.write_all(b"Gra").unwrap();
     grace.stream.write_all(b"ce\r\ngood morning\nhow are you?\n").unwrap();
     assert_eq!(grace.hears(), "Welcome, Grace!");
@@ -175,14 +175,14 @@ fn chat_server_passes_lines_on_and_tells_who_comes_and_goes() {
     }
 
     grace.says(&"x".repeat(2000));
-    assert_eq!(grace.hears(), "That was too long a line. Good bye.");
+    assert_eq!(grace.hears(), "That line is too long. Good bye.");
     assert_eq!(grace.hears(), "");
     assert!(ada.hears().starts_with("Grace has left ("));
     server.stop();
     assert_eq!(ada.hears(), "");
 }
 
-/// All that comes until the end, as text.
+/// Returns everything until the end of the stream, as text.
 fn rest(mut stream: impl Read) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -190,7 +190,7 @@ fn rest(mut stream: impl Read) -> String {
 }
 
 #[test]
-fn key_value_server_keeps_values_within_its_bounds() {
+fn key_value_server_stores_values_within_its_limits() {
     let server = Service::on_free_port("key_value_server", &[]);
     let mut client = server.connect();
     client.write_all(b"SET a 1 2\r\nGET a\nGET b\nDEL a\nDEL a\nGET a\nGET\n\nQUIT\nGET a\n").unwrap();
@@ -226,7 +226,7 @@ fn key_value_server_keeps_values_within_its_bounds() {
     assert_eq!(server.connect().read(&mut [0]).unwrap_or(0), 0, "an eleventh of one address was let in");
     server.terminate();
     for guest in guests {
-        assert_eq!(rest(guest), "BYE, the server stops\r\n");
+        assert_eq!(rest(guest), "BYE, the server is stopping\r\n");
     }
     assert_eq!(server.ended(), "");
 }
@@ -245,7 +245,7 @@ fn socks_is_a_proxy_that_curl_can_use() {
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).unwrap();
     assert_eq!(answer, b"\x05\xff", "no way to authenticate in common");
-    // A peer that does not speak SOCKS, and one that leaves in the middle.
+    // A client that does not speak SOCKS, and one that leaves in the middle.
     let mut client = proxy.connect();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
@@ -254,7 +254,7 @@ fn socks_is_a_proxy_that_curl_can_use() {
     proxy.stop();
 }
 
-/// One side of a connection: a fast writer, and a reader of small pieces.
+/// One side of a connection: it writes fast, and reads in small pieces.
 fn pour_and_sip(stream: TcpStream, total: usize) {
     let sender = send(&stream, vec![b'x'; total]);
     let (mut stream, mut piece, mut got) = (stream, vec![0; 2048], 0);
@@ -298,7 +298,7 @@ fn proxy_buffers_little_in_both_directions() {
 }
 
 #[test]
-fn proxy_passes_a_reset_on_as_a_reset_and_an_end_as_an_end() {
+fn proxy_passes_on_a_reset_and_an_end_as_such() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = listener.local_addr().unwrap().to_string();
     let proxy = Service::on_free_port("proxy", &[&target]);
@@ -323,7 +323,7 @@ fn proxy_passes_a_reset_on_as_a_reset_and_an_end_as_an_end() {
 }
 
 #[test]
-fn proxy_passes_on_http_and_tells_of_a_target_that_is_not_there() {
+fn proxy_passes_on_http_and_reports_a_missing_target() {
     let folder = Folder::new();
     let bytes = folder.random_file("random", 3 << 20);
     let root = folder.path().to_str().unwrap();
@@ -340,7 +340,7 @@ fn proxy_passes_on_http_and_tells_of_a_target_that_is_not_there() {
 }
 
 #[test]
-fn proxy_ends_tls_in_front_of_a_server_that_knows_none() {
+fn proxy_terminates_tls_for_a_server_without_it() {
     let folder = Folder::new();
     let (chain, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -367,7 +367,7 @@ fn proxy_closes_a_connection_whose_target_fails_at_once() {
     let proxy = Service::on_free_port("proxy", &[&format!("unix:{}", folder.path().join("none").display())]);
     assert_eq!(proxy.connect().read(&mut [0]).unwrap_or(0), 0);
     proxy.terminate();
-    assert!(proxy.ended().contains(" was closed: cannot connect to "));
+    assert!(proxy.ended().contains("closed a connection from "));
 }
 
 /// Returns the output of curl, or prints the reason and returns `None` if curl is missing.
@@ -395,7 +395,7 @@ fn http_server_greets_echoes_and_finishes_requests_in_flight() {
         assert_eq!(curl(&["--data", &bytes, &url("/echo")]).unwrap(), bytes.as_bytes());
         assert_eq!(curl(&[&url("/slow?ms=1")]).unwrap(), b"slept 1 ms\n");
     }
-    // The second is under way when the first is answered.
+    // The second request is in flight when the first is answered.
     let mut stream = connect(server.address.parse().unwrap());
     stream
         .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /slow?ms=500 HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -430,7 +430,7 @@ fn activated(sockets: std::os::fd::OwnedFd) -> (std::process::Child, String) {
     use std::io::BufRead;
     use std::process::{Command, Stdio};
 
-    // The shell moves its input to descriptor 3, and becomes the example, whose process it therefore is.
+    // The shell moves its input to descriptor 3. It then becomes the example, so the process id stays the same.
     let mut child = Command::new("sh")
         .args(["-c", "exec env LISTEN_FDS=1 LISTEN_PID=$$ \"$0\" 3<&0 </dev/null"])
         .arg(support::example("socket_activation").get_program())

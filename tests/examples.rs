@@ -39,7 +39,7 @@ fn without_ports(text: &str) -> String {
     clean
 }
 
-/// As `prints`, for lines whose order depends on the network.
+/// Does what `prints` does, for lines whose order depends on the network.
 #[track_caller]
 fn prints_in_any_order(name: &str, lines: &[&str]) {
     let text = prints(name);
@@ -57,7 +57,7 @@ fn print_later_prints_once_and_print_later_twice_twice() {
 }
 
 #[test]
-fn blocking_input_saves_the_good_pages_and_reports_the_bad_one() {
+fn blocking_input_saves_good_pages_and_reports_the_bad_one() {
     let lines = [
         "Failed to download `a_bad_url`.",
         "Successfully downloaded `http://SITE/google`.",
@@ -328,8 +328,7 @@ fn embed_poll_serves_the_host_and_the_reactor_in_one_loop() {
 
 #[test]
 fn socks_serves_its_client_and_reports_a_refused_connection() {
-    let expected =
-        "client: good morning, Ada\nproxy: connection to SITE refused\nclient: the proxy answers 4\n";
+    let expected = "client: good morning, Ada\nproxy: connection to SITE refused\nclient: the proxy refused the request with reply 4\n";
     assert_eq!(prints("socks"), expected);
 }
 

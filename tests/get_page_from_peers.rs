@@ -1,4 +1,4 @@
-//! `get_page` against servers that are not ours, and against servers that misbehave.
+//! `get_page` with independent servers, and with servers that misbehave.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +17,7 @@ const MIB: usize = 1 << 20;
 
 /// H1
 #[test]
-fn a_random_mebibyte_from_pythons_server_comes_byte_for_byte() {
+fn a_mebibyte_from_pythons_server_arrives_unchanged() {
     let folder = Folder::new();
     let bytes = folder.random_file("random", MIB);
     let Some(peer) = python_http_server(folder.path()) else { return };
@@ -28,7 +28,7 @@ fn a_random_mebibyte_from_pythons_server_comes_byte_for_byte() {
 
 /// H1
 #[test]
-fn a_random_mebibyte_from_nginx_comes_byte_for_byte() {
+fn a_mebibyte_from_nginx_arrives_unchanged() {
     let (folder, state) = (Folder::new(), Folder::new());
     let bytes = folder.random_file("random", MIB);
     let Some(peer) = nginx(folder.path(), state.path()) else { return };
@@ -62,7 +62,7 @@ struct Trickle {
 impl Protocol for Trickle {
     fn data_received(&mut self, transport: &Transport, _: &[u8]) -> Result<(), Failure> {
         transport.set_nodelay(true)?;
-        trickle(self.reactor.clone(), transport.clone(), self.bytes, self.piece, self.end);
+        trickle(self.reactor.handle(), transport.clone(), self.bytes, self.piece, self.end);
         Ok(())
     }
 }
@@ -73,12 +73,12 @@ fn trickle(reactor: Handle, transport: Transport, bytes: &'static [u8], piece: u
     }
     let (now, later) = bytes.split_at(piece.min(bytes.len()));
     transport.write(now);
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::ZERO, move || trickle(handle, transport, later, piece, end));
 }
 
 fn serve(reactor: &Handle, bytes: &'static [u8], piece: usize, end: fn(&Transport)) -> ListeningPort {
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap())
         .listen(reactor, move |_| Trickle { reactor: handle.clone(), bytes, piece, end })
         .unwrap()
@@ -97,7 +97,7 @@ fn a_server_that_sends_one_byte_at_a_time_is_understood() {
 
 /// H2
 #[test]
-fn a_reset_in_the_middle_is_a_partial_download_with_the_data() {
+fn a_reset_in_the_middle_reports_the_data_so_far() {
     let reactor = Reactor::new().unwrap();
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nthe first twenty....";
     // The reset waits for a moment, so that the data sent before it arrives.
@@ -128,7 +128,7 @@ fn cancelling_closes_the_connection() {
         }
     }
     let reactor = Reactor::new().unwrap();
-    let (lost, handle) = (Rc::new(Cell::new(false)), reactor.clone());
+    let (lost, handle) = (Rc::new(Cell::new(false)), reactor.handle());
     let seen = lost.clone();
     let port = ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap())
         .listen(&reactor, move |_| Watch(seen.clone(), handle.clone()))
@@ -137,7 +137,7 @@ fn cancelling_closes_the_connection() {
     let canceller = page.canceller();
     let outcome = page.add_both(|result| Ok(result.unwrap_err().to_string()));
     reactor.call_later(Duration::from_millis(20), move || canceller.cancel());
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(support::DEADLINE, move || handle.stop());
     reactor.run().unwrap();
     assert!(lost.get());

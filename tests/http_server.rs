@@ -1,4 +1,4 @@
-//! `examples/http_server.rs` from outside: its answers, and how SIGTERM ends it.
+//! `examples/http_server.rs` as a program: its answers, and how SIGTERM stops it.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// The example, running; killed if a test fails.
+/// The running example. Killed if a test fails.
 struct Server {
     child: Child,
     address: String,
@@ -16,7 +16,7 @@ struct Server {
 
 impl Server {
     fn start(arguments: &[&str]) -> Server {
-        // As `cargo test` has built it.
+        // The example as `cargo test` has built it.
         let mut path = std::env::current_exe().unwrap();
         path.pop();
         path.pop();
@@ -83,7 +83,7 @@ fn sigterm_drains_it() {
     let mut idle = server.connect();
     let mut slow = server.connect();
     slow.write_all(b"GET /slow?ms=1500 HTTP/1.1\r\nHost: here\r\n\r\n").unwrap();
-    // An answer on another connection tells that the server has come by.
+    // An answer on another connection shows that the server has read the request.
     assert!(server.get("/").ends_with("Hello, world!"));
     let term = format!("kill -TERM {}", server.child.id());
     assert!(Command::new("sh").args(["-c", &term]).status().unwrap().success());

@@ -1,7 +1,7 @@
 //! Common mistakes, and the examples of the documentation, as a program that depends on `twistor` alone sees them.
 //!
-//! Each file in `mistakes/` contains one mistake. Its first lines quote the compiler's error and the explanation: a note
-//! of the compiler, or an entry in the README that starts with the same error.
+//! Each file in `mistakes/` contains one mistake. Its first lines quote the compiler's error and the explanation: a
+//! note of the compiler, or an entry in the README that starts with the same error.
 
 #![allow(clippy::unwrap_used)]
 
@@ -29,7 +29,7 @@ impl Package {
              [dependencies]\ntwistor = {{ path = {ROOT:?}, features = [\"trace\"] }}\n"
         );
         fs::write(folder.join("Cargo.toml"), manifest).unwrap();
-        // The versions that the workspace uses are downloaded already.
+        // The dependencies of the workspace are already downloaded, so this works offline.
         fs::copy(Path::new(ROOT).join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
         for (path, text) in sources {
             fs::write(folder.join("src").join(path).with_extension("rs"), text).unwrap();

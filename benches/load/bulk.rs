@@ -1,4 +1,5 @@
-//! `ADDRESS PID CONNECTIONS MILLISECONDS`: each connection sends all it can, with at most 1 MiB not yet back.
+//! `ADDRESS PID CONNECTIONS MILLISECONDS`: each connection sends as much as it can, with at most 1 MiB not yet
+//! returned.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
@@ -38,13 +39,13 @@ pub fn run(arguments: &Arguments<'_>) {
     }
 }
 
-/// The same, at the lowest priority: whatever else runs on this core comes first.
+/// The same load at the lowest priority, so that everything else on this core runs first.
 pub fn flood(arguments: &Arguments<'_>) {
     rustix::process::nice(19).expect("a lower priority");
     run(arguments);
 }
 
-/// Writes and reads until neither goes on; gives the number of bytes read.
+/// Writes and reads until neither makes progress. Returns the number of bytes read.
 fn pump(stream: &mut TcpStream, on_the_way: &mut usize, data: &[u8], buffer: &mut [u8]) -> usize {
     let mut received = 0;
     loop {

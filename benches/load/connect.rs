@@ -1,4 +1,4 @@
-//! What the loads share: connections, and the window in which they count.
+//! The connections and the time window that all loads share.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use mio::{Interest, Poll, Token};
 
 use crate::runner::sample::processor_time_of;
 
-/// Connects `count` times, registers each under its number, for reading and writing.
+/// Connects `count` times, and registers each connection under its number, for reading and writing.
 pub fn connect(address: &str, count: usize, poll: &Poll) -> Vec<TcpStream> {
     (0..count)
         .map(|number| {
@@ -23,7 +23,7 @@ pub fn connect(address: &str, count: usize, poll: &Poll) -> Vec<TcpStream> {
         .collect()
 }
 
-/// Counts from a tenth of the time on, so that connecting and warming up stay out.
+/// Counts after the first tenth of the time, to leave out connecting and warming up.
 pub struct Window {
     pid: u32,
     opens: Instant,
@@ -31,7 +31,7 @@ pub struct Window {
     open: Option<(Instant, Duration, u64)>,
 }
 
-/// What was done in the window.
+/// The work done within the window.
 pub struct Counted {
     pub operations: u64,
     pub wall: Duration,
@@ -44,7 +44,7 @@ impl Window {
         Window { pid: pid as u32, opens: Instant::now() + length / 10, length, open: None }
     }
 
-    /// To be called often with the count so far; gives the result when the window is over.
+    /// Call this often with the count so far. Returns the result when the window has passed.
     pub fn look(&mut self, count: u64) -> Option<Counted> {
         let now = Instant::now();
         let cpu = || processor_time_of(self.pid).expect("the server runs");

@@ -1,4 +1,5 @@
-//! `ADDRESS PID CONNECTIONS MILLISECONDS`: each connection sends 64 bytes, waits until they are back, and again.
+//! `ADDRESS PID CONNECTIONS MILLISECONDS`: each connection sends 64 bytes, waits until they have returned, and
+//! repeats.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub fn run(arguments: &Arguments<'_>) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
                 Err(error) => panic!("connection {number}: {error}"),
             }
-            // Less than the buffer: the socket is drained, and the next bytes bring the next event.
+            // The read did not fill the buffer, so the socket is drained, and the next bytes cause the next event.
             if received[number] == MESSAGE.len() {
                 received[number] = 0;
                 trips += 1;

@@ -1,4 +1,4 @@
-//! `ADDRESS CONNECTIONS`: opens them, sends a request of one byte through each, and reads nothing, until it is ended.
+//! `ADDRESS CONNECTIONS`: opens them, sends a request of one byte through each, and reads nothing until it is killed.
 
 use std::io::Write;
 use std::net::TcpStream;

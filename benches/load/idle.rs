@@ -1,4 +1,5 @@
-//! `ADDRESS PID CONNECTIONS`: opens them one after the other, one message through each, and looks at the server's memory.
+//! `ADDRESS PID CONNECTIONS`: opens them one after another, sends one message through each, and reads the server's
+//! memory.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! `ADDRESS CONNECTIONS MILLISECONDS`: every millisecond a few connections send 64 bytes, each of them ten times a second;
-//! how long until the bytes are back.
+//! `ADDRESS CONNECTIONS MILLISECONDS`: every millisecond a few connections send 64 bytes, each of them ten times a
+//! second. Measures the time until the bytes return.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const TICKS_A_ROUND: usize = 100;
 
 struct Pinger {
     stream: TcpStream,
-    /// When the message went out that is on its way.
+    /// The time at which the message in flight was sent.
     sent: Option<Instant>,
     received: usize,
 }
@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments<'_>) {
 }
 
 impl Pinger {
-    /// Not while one is on its way: how long that takes is what counts.
+    /// Skipped while a message is in flight: the time of that message is measured.
     fn send(&mut self) {
         if self.sent.is_none() {
             self.sent = Some(Instant::now());
@@ -62,7 +62,7 @@ impl Pinger {
         }
     }
 
-    /// How long the message took, when it is all back.
+    /// Returns the time that the message took, when all of it has returned.
     fn receive(&mut self) -> Option<Duration> {
         let mut buffer = [0; 2 * MESSAGE.len()];
         match self.stream.read(&mut buffer) {

@@ -1,4 +1,4 @@
-//! What the lateness peers share.
+//! Code that the lateness peers share.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ impl Late {
         Late { delay, times, late: Vec::with_capacity(times) }
     }
 
-    /// A timer that was asked for at `asked` has run.
+    /// Records that a timer requested at `asked` has run.
     pub fn ran(&mut self, asked: Instant) {
         self.late.push(Instant::now().saturating_duration_since(asked + self.delay));
     }

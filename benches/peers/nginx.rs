@@ -1,4 +1,4 @@
-//! nginx: one process, its configuration written for the run.
+//! nginx: one process, with a configuration written for the run.
 
 use std::fs;
 use std::net::TcpListener;

@@ -24,7 +24,7 @@ impl Random {
     }
 }
 
-/// Where the timers of a cancel workload are due: an hour away, spread over another.
+/// Deadlines for the timers of a cancel workload: an hour away, spread over another hour.
 pub fn far_away(random: &mut Random) -> Duration {
     Duration::from_secs(3600) + Duration::from_micros(random.below(3_600_000_000))
 }

@@ -1,4 +1,5 @@
-//! The other thread of the remote calls, the same for all peers: it sends closures, in a box each where the peer wants one type.
+//! The other thread of the remote calls, the same for all peers. It sends closures, boxed if the peer needs a
+//! single type.
 
 use std::cell::Cell;
 use std::sync::mpsc;
@@ -10,17 +11,17 @@ thread_local! {
     static DONE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What every call does when the loop's thread runs it.
+/// The work of every call on the loop's thread.
 pub fn count() {
     DONE.set(DONE.get() + 1);
 }
 
-/// How many calls this thread has run.
+/// Returns the number of calls that this thread has run.
 pub fn done() -> u64 {
     DONE.get()
 }
 
-/// Sends `calls` closures as fast as it can; each is to run [`count`] and no more.
+/// Sends `calls` closures as fast as possible. Each must run only [`count`].
 pub fn flood(calls: u64, mut send: impl FnMut() + Send + 'static) -> JoinHandle<()> {
     pin_thread(Core::Measured);
     std::thread::spawn(move || {
@@ -31,7 +32,8 @@ pub fn flood(calls: u64, mut send: impl FnMut() + Send + 'static) -> JoinHandle<
     })
 }
 
-/// Sends `calls` closures, each when the one before has answered; each is to run [`count`] and send on the channel.
+/// Sends `calls` closures, each after the answer of the previous one. Each must run [`count`] and send on the
+/// channel.
 pub fn ping(calls: u64, mut send: impl FnMut(mpsc::Sender<()>) + Send + 'static) -> JoinHandle<()> {
     pin_thread(Core::Measured);
     std::thread::spawn(move || {

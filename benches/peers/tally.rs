@@ -1,4 +1,4 @@
-//! What every echo server keeps for each connection: sixteen bytes, as a small protocol has.
+//! The state that every echo server keeps for each connection: sixteen bytes, like a small protocol.
 
 use std::hint::black_box;
 
@@ -12,6 +12,6 @@ impl Tally {
     pub fn count(&mut self, data: &[u8]) {
         self.messages += 1;
         self.bytes += data.len() as u64;
-        black_box(self); // nobody asks for the sums, and they are to be kept all the same
+        black_box(self); // keeps the sums, although nothing reads them
     }
 }

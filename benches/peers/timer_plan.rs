@@ -1,4 +1,4 @@
-//! The same deadlines for all timer peers.
+//! The deadlines for all timer peers.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use crate::runner::child::Arguments;
 use crate::runner::memory::own_anonymous_memory;
 use crate::runner::sample::Sample;
 
-/// A fire workload: all timers are inserted, then all fall due while nobody looks, then the loop runs them. So the figure
-/// holds inserting, ordering and firing, and no waiting.
+/// A fire workload: all timers are inserted, then all fall due while the process sleeps, then the loop runs them.
+/// So the figure covers inserting, ordering and firing, without waiting.
 pub struct FirePlan {
     start: Instant,
     lead: Duration,
-    /// What each peer's timers are given; each peer reads the clock for them as its users would have it do.
+    /// The delays of the timers. Each peer reads the clock for them as its users would.
     pub delays: Vec<Duration>,
 }
 
@@ -31,7 +31,7 @@ impl FirePlan {
         self.delays.len() as u64
     }
 
-    /// To be called after inserting: sleeps until all are due.
+    /// Call this after inserting. Sleeps until all timers are due.
     pub fn wait_until_due(&self) {
         assert!(self.start.elapsed() < self.lead, "inserting took longer than the lead of {:?}", self.lead);
         std::thread::sleep(self.lead + Duration::from_millis(1_010));
@@ -40,7 +40,7 @@ impl FirePlan {
 
 /// An expiry workload: the loop runs timers while they expire, and waits between them.
 pub struct ExpirePlan {
-    /// How often all of `delays` are inserted, and waited for.
+    /// The number of times that all of `delays` are inserted and waited for.
     pub rounds: u64,
     pub delays: Vec<Duration>,
 }
@@ -59,18 +59,19 @@ impl ExpirePlan {
         self.delays.len() as u64
     }
 
-    /// Whether the lateness of this timer is measured: of one in 64, so that reading the clock does not count.
+    /// Returns whether the lateness of this timer is measured: of one in 64, so that the cost of reading the clock
+    /// is small.
     pub fn is_watched(index: usize) -> bool {
         index % 64 == 0
     }
 }
 
-/// How late the watched timers were.
+/// The lateness of the measured timers.
 #[derive(Default)]
 pub struct Lateness(RefCell<Vec<u64>>);
 
 impl Lateness {
-    /// A timer due at `due` runs. It must not run early.
+    /// Records that a timer due at `due` runs. It must not run early.
     pub fn ran(&self, due: Instant) {
         let late = Instant::now().checked_duration_since(due).expect("a timer ran early");
         self.0.borrow_mut().push(late.as_nanos() as u64);
@@ -111,7 +112,7 @@ impl CancelPlan {
     }
 }
 
-/// A churn or reset workload: `PENDING CHURNS`: the timers that wait, and then which is replaced by what.
+/// A churn or reset workload: `PENDING CHURNS`: the pending timers, and which of them are replaced by which delays.
 pub fn churn_plan(arguments: &Arguments<'_>) -> (Vec<Duration>, Vec<(usize, Duration)>) {
     let pending = arguments.number(0);
     let mut random = Random::new();
@@ -121,8 +122,8 @@ pub fn churn_plan(arguments: &Arguments<'_>) -> (Vec<Duration>, Vec<(usize, Dura
     (first, churns)
 }
 
-/// A memory workload: `COUNT`: the memory of pending timers, and the memory that remains after all were cancelled and the
-/// loop has turned once.
+/// A memory workload: `COUNT`: the memory of pending timers, and the memory left after all were cancelled and the
+/// loop has taken one turn.
 pub struct MemoryPlan {
     pub delays: Vec<Duration>,
     before: f64,
@@ -136,7 +137,7 @@ impl MemoryPlan {
         MemoryPlan { delays, before: own_anonymous_memory(), pending: 0.0 }
     }
 
-    /// All timers wait. The handles that cancel them count.
+    /// All timers are pending. The handles that cancel them count.
     pub fn all_pending(&mut self) {
         self.pending = own_anonymous_memory();
     }

@@ -1,10 +1,10 @@
-//! Structures that a timer queue can be made of, by themselves: no clock, no callbacks, no loop.
+//! Data structures for a timer queue, measured alone: without a clock, callbacks or a loop.
 
 mod indexed_heap;
 mod wheel;
 
 #[path = "../../reactor/src/timers/mod.rs"]
-#[allow(dead_code, unreachable_pub, reason = "it is the reactor's own, which uses more of it")]
+#[allow(dead_code, unreachable_pub, reason = "the reactor uses more of it")]
 mod ladder;
 
 use std::collections::BTreeMap;
@@ -21,15 +21,15 @@ use crate::runner::sample::Stopwatch;
 /// As large as a boxed callback.
 type Value = [u64; 2];
 
-/// Deadlines in nanoseconds; ties in the order of insertion.
+/// Deadlines in nanoseconds. Equal deadlines keep the order of insertion.
 trait TimerQueue {
     type Id: Copy;
     fn new() -> Self;
     fn insert(&mut self, deadline: u64, value: Value) -> Self::Id;
     fn cancel(&mut self, id: Self::Id) -> Value;
-    /// The earliest, or one that is not later: what a loop may wait for.
+    /// The earliest deadline, or one that is not later: the time that a loop may wait for.
     fn first(&mut self) -> Option<u64>;
-    /// Takes out the earliest.
+    /// Removes the earliest timer.
     fn pop(&mut self) -> Option<Value>;
 }
 
@@ -83,7 +83,7 @@ impl TimerQueue for (u64, BTreeMap<(u64, u64), Value>) {
     }
 }
 
-/// `COUNT TIMERS`: so many at a time until so many have been inserted and fired.
+/// `COUNT TIMERS`: COUNT timers at a time, until TIMERS have been inserted and fired.
 fn fire<Q: TimerQueue>(arguments: &Arguments<'_>) {
     let (deadlines, _, rounds) = plan(arguments);
     let clock = Stopwatch::start();
@@ -103,7 +103,7 @@ fn fire<Q: TimerQueue>(arguments: &Arguments<'_>) {
     clock.stop(rounds * deadlines.len() as u64).report();
 }
 
-/// The same, but cancelled in another order.
+/// The same, but the timers are cancelled in another order.
 fn cancel<Q: TimerQueue>(arguments: &Arguments<'_>) {
     let (deadlines, order, rounds) = plan(arguments);
     let clock = Stopwatch::start();

@@ -1,26 +1,26 @@
-//! What a workload tells the runner.
+//! The description of a workload for the runner.
 
 use super::sample::{Metric, Sample};
 
-/// One workload: its name on the command line, what it does, and its cases (shorter ones where `quick` is set).
+/// A workload: its name on the command line, a description, and its cases, which are shorter if `quick` is set.
 pub struct Workload {
     pub name: &'static str,
     pub about: &'static str,
     pub cases: fn(quick: bool) -> Vec<Case>,
 }
 
-/// One table: peers that do the same work. The first peer is the floor.
+/// A table of peers that do the same work. The first peer is the floor.
 pub struct Case {
     pub title: String,
     pub metrics: &'static [Metric],
     pub peers: Vec<Peer>,
-    /// How many times each peer runs in a round; once, in a quick one. Where differences of a percent count, many short
-    /// runs side by side tell more than one long one: a machine that others share changes its speed from one second to
-    /// the next.
+    /// The number of runs of each peer in a round; one in a quick round. If differences of a percent matter, many
+    /// short runs show more than one long one, because a shared machine changes its speed from one second to the
+    /// next.
     pub slices: usize,
 }
 
-/// One row of it; `run` does the work once.
+/// One row of the table. `run` does the work once.
 pub struct Peer {
     pub name: &'static str,
     pub run: Box<dyn Fn() -> Result<Sample, Trouble>>,
@@ -29,9 +29,9 @@ pub struct Peer {
 /// The reason for a missing sample.
 #[derive(Clone, Debug)]
 pub enum Trouble {
-    /// The peer is not there, or cannot do this work: it is skipped.
+    /// The peer is missing, or cannot do this work. It is skipped.
     Missing(String),
-    /// The result was wrong, or there was none: the benchmark fails.
+    /// The result was wrong or missing. The benchmark fails.
     Failed(String),
 }
 
@@ -52,7 +52,7 @@ impl Peer {
         Peer { name, run: Box::new(move || run().map_err(E::into)) }
     }
 
-    /// A peer that cannot do this work, and why.
+    /// A peer that cannot do this work, and the reason.
     pub fn skipped(name: &'static str, reason: &'static str) -> Peer {
         Peer::new(name, move || Err(Trouble::missing(reason)))
     }

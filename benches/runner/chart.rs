@@ -9,7 +9,7 @@ use super::table::Table;
 
 const WIDTH: i32 = 760;
 const ROW: i32 = 26;
-/// Where the bars begin and end.
+/// The left and right ends of the bars.
 const LEFT: i32 = 210;
 const RIGHT: i32 = 610;
 const TOP: i32 = 52;
@@ -18,7 +18,7 @@ const OURS: RGBColor = RGBColor(0xc2, 0x41, 0x0c);
 const OTHERS: RGBColor = RGBColor(0x94, 0xa3, 0xb8);
 const INK: RGBColor = RGBColor(0x1e, 0x29, 0x3b);
 
-/// Draws the ratios of the first metric; false when there are none.
+/// Draws the ratios of the first metric. Returns false if there are none.
 pub fn draw(table: &Table, path: &Path) -> Result<bool, String> {
     let Some(metric) = table.metrics.first() else { return Ok(false) };
     let bars: Vec<_> =

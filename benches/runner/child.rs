@@ -1,4 +1,4 @@
-//! Child processes: started from this same program, each on its core, none outliving the runner or its time limit.
+//! Child processes: started from this same program and pinned to a core. None outlives the runner or its time limit.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -17,19 +17,19 @@ use crate::{load, peers};
 /// The first argument of a child.
 pub const MARK: &str = "--child";
 
-/// The core of what is measured, and the core of what loads it.
+/// The core of the measured program, and the core of the load.
 #[derive(Clone, Copy)]
 pub enum Core {
     Measured,
     Load,
-    /// Both: for a workload that is itself two threads.
+    /// Both cores, for a workload that has two threads.
     Any,
 }
 
-/// No child lives longer, whatever happens to the runner.
+/// No child lives longer, even if the runner is killed.
 const LIMIT: u32 = 180;
 
-/// What a child was asked to do: `PEER ROLE ARGUMENT…`.
+/// The arguments of a child: `PEER ROLE ARGUMENT…`.
 pub struct Arguments<'a>(&'a [String]);
 
 impl Arguments<'_> {
@@ -42,7 +42,7 @@ impl Arguments<'_> {
     }
 }
 
-/// Pins itself, sets its limits, and does what it was started for.
+/// Pins the process, sets its limits, and does the work of its role.
 pub fn become_child(arguments: &[String]) -> Result<(), String> {
     let [core, peer, role, rest @ ..] = arguments else {
         return Err("a child needs a core, a peer and a role".into());
@@ -56,13 +56,14 @@ pub fn become_child(arguments: &[String]) -> Result<(), String> {
     if peer == "exec" {
         return Err(format!("{role}: {}", Command::new(role).args(rest).exec())); // pinning, limit and death signal are inherited
     }
-    let program =
-        peers::find(peer, role).or_else(|| load::find(peer, role)).ok_or(format!("no {role} of {peer}"))?;
+    let program = peers::find(peer, role)
+        .or_else(|| load::find(peer, role))
+        .ok_or(format!("peer {peer} has no role {role}"))?;
     program(&Arguments(rest));
     Ok(())
 }
 
-/// The cores this process may use; one is shared where there is only one.
+/// The cores that this process may use. If there is only one, everything shares it.
 fn cores() -> Vec<usize> {
     let allowed = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
     (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false)).collect()
@@ -76,7 +77,7 @@ fn pin_to(core: usize) {
     }
 }
 
-/// Pins the calling thread: for a workload of two threads.
+/// Pins the calling thread, for a workload of two threads.
 pub fn pin_thread(core: Core) {
     if let Some(core) = number_of(core) {
         pin_to(core);
@@ -92,7 +93,7 @@ fn number_of(core: Core) -> Option<usize> {
     }
 }
 
-/// As many descriptors as the system allows.
+/// Raises the limit of descriptors as far as the system allows.
 pub fn raise_descriptor_limit() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
@@ -124,7 +125,7 @@ impl Running {
         self.child.id()
     }
 
-    /// What `read` makes of the first line that it takes.
+    /// Returns the first result of `read`, which is called with each line until it accepts one.
     pub fn first<T>(&mut self, mut read: impl FnMut(&str) -> Option<T>) -> Result<T, String> {
         let mut line = String::new();
         loop {
@@ -145,7 +146,7 @@ impl Running {
         }
     }
 
-    /// All that it prints, until it ends.
+    /// Returns everything that the child prints until it ends.
     pub fn all(&mut self) -> Result<String, String> {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut self.output, &mut text).map_err(|error| error.to_string())?;
@@ -166,7 +167,7 @@ pub fn sample(core: Core, peer: &str, role: &str, arguments: &[String]) -> Resul
     Running::start(core, peer, role, arguments)?.first(Sample::parse)
 }
 
-/// A server on the core of what is measured.
+/// A server on the core of the measured program.
 pub struct Server {
     running: Running,
     pub address: String,
@@ -174,7 +175,7 @@ pub struct Server {
 
 const LISTENING: &str = "listening ";
 
-/// What a server prints once it can be connected to.
+/// The line that a server prints when it accepts connections.
 pub fn say_listening(address: impl std::fmt::Display) {
     println!("{LISTENING}{address}");
 }
@@ -186,7 +187,7 @@ impl Server {
         Ok(Server { running, address })
     }
 
-    /// One that cannot say when it is ready: waited for until it takes a connection.
+    /// A server that does not report when it is ready: waits until it accepts a connection.
     pub fn start_at(address: String, program: &str, arguments: &[String]) -> Result<Server, String> {
         let running = Running::start(Core::Measured, "exec", program, arguments)?;
         for _ in 0..200 {
@@ -203,7 +204,7 @@ impl Server {
     }
 }
 
-/// Whether a program can be started at all.
+/// Returns whether a program can be started.
 pub fn is_installed(program: &str) -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let also = [std::path::PathBuf::from("/usr/sbin")];

@@ -1,6 +1,7 @@
 //! The memory of a process.
 
-/// Bytes of memory that back no file: heap and stacks. From the page tables, because the counters in `status` lag behind.
+/// Returns the bytes of memory that no file backs: heap and stacks. Read from the page tables, because the counters
+/// in `status` lag.
 pub fn anonymous_memory(pid: u64) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("smaps_rollup");
     let line = text.lines().find(|line| line.starts_with("Anonymous:")).expect("its anonymous memory");
@@ -8,7 +9,7 @@ pub fn anonymous_memory(pid: u64) -> f64 {
     kilobytes * 1024.0
 }
 
-/// The same of the calling process.
+/// Returns the same for the calling process.
 pub fn own_anonymous_memory() -> f64 {
     anonymous_memory(std::process::id().into())
 }

@@ -25,7 +25,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// `None`: help was asked for.
+    /// `None` if help was requested.
     pub fn parse(arguments: &[String]) -> Result<Option<Options>, String> {
         let mut options =
             Options { quick: false, rounds: 0, output: None, peers: Vec::new(), workloads: Vec::new() };
@@ -56,7 +56,7 @@ impl Options {
         self.workloads.is_empty() || self.workloads.iter().any(|wanted| wanted == name)
     }
 
-    /// A peer's variants have its name as their first word.
+    /// The variants of a peer have its name as their first word.
     pub fn wants_peer(&self, name: &str) -> bool {
         self.peers.is_empty()
             || self.peers.iter().any(|wanted| name == wanted || name.split([' ', ',']).next() == Some(wanted))

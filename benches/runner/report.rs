@@ -18,7 +18,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// What holds for all tables.
+    /// Facts about all tables.
     pub fn head(&self) -> String {
         let kind = if self.quick { " A quick run shows that all works and measures little." } else { "" };
         format!(
@@ -54,7 +54,7 @@ impl Report {
         fs::write(name.with_extension("md"), text).map_err(error)
     }
 
-    /// Where another peer's figure is better than twistor's by more than the noise.
+    /// Lists the cases in which another peer's figure is better than twistor's by more than the noise.
     fn losses(&self) -> String {
         let mut text = "\n## Where twistor loses\n\n".to_owned();
         for table in &self.tables {

@@ -1,11 +1,11 @@
-//! One measurement: what a child measures, prints on a line, and the runner reads back.
+//! A measurement: a child measures it and prints it on a line, and the runner parses the line.
 
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
-/// A column of the table: the key of a value in a [`Sample`], its title, and how it is printed.
+/// A column of the table: the key of a value in a [`Sample`], its title, and its format.
 pub struct Metric {
     pub key: &'static str,
     pub title: &'static str,
@@ -34,7 +34,8 @@ impl Sample {
         self
     }
 
-    /// The two figures of nearly every workload: processor time (`cpu`) for an operation, and operations a second (`rate`).
+    /// The two figures of nearly every workload: processor time per operation (`cpu`), and operations per second
+    /// (`rate`).
     pub fn of(operations: u64, wall: Duration, cpu: Duration) -> Sample {
         let operations = operations as f64;
         Sample::default()
@@ -59,7 +60,7 @@ impl Sample {
     }
 }
 
-/// This process's clocks, from `start` to `stop`.
+/// The clocks of this process, from `start` to `stop`.
 pub struct Stopwatch {
     wall: Instant,
     cpu: Duration,
@@ -70,22 +71,22 @@ impl Stopwatch {
         Stopwatch { wall: Instant::now(), cpu: own_processor_time() }
     }
 
-    /// What `operations` took.
+    /// Returns the figures for `operations` operations.
     pub fn stop(self, operations: u64) -> Sample {
         let cpu = own_processor_time() - self.cpu;
         Sample::of(operations, self.wall.elapsed(), cpu)
     }
 }
 
-/// User and system time of all threads of this process, to the nanosecond.
+/// Returns the user and system time of all threads of this process, in nanoseconds.
 fn own_processor_time() -> Duration {
     ClockId::CLOCK_PROCESS_CPUTIME_ID.now().map(Duration::from).unwrap_or_default()
 }
 
-/// The same of another process of this user.
+/// Returns the same for another process of this user.
 pub fn processor_time_of(pid: u32) -> Result<Duration, String> {
     clock_getcpuclockid(Pid::from_raw(pid as i32))
         .and_then(|clock| clock.now())
         .map(Duration::from)
-        .map_err(|error| format!("no processor clock of process {pid}: {error}"))
+        .map_err(|error| format!("cannot read the processor clock of process {pid}: {error}"))
 }

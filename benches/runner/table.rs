@@ -7,17 +7,17 @@ pub struct Table {
     pub workload: &'static str,
     pub title: String,
     pub metrics: &'static [Metric],
-    /// The floor first, and the floor again last: the difference of the two is noise.
+    /// The floor comes first, and again last: the difference between the two is noise.
     pub rows: Vec<Row>,
 }
 
 pub struct Row {
     pub peer: String,
-    /// Samples with their rounds, or why there are none.
+    /// Samples with their rounds, or the reason why there are none.
     pub samples: Result<Vec<(usize, Sample)>, Trouble>,
 }
 
-/// A median, with the least and the most.
+/// A median, with the minimum and the maximum.
 #[derive(Clone, Copy)]
 pub struct Spread {
     pub median: f64,
@@ -58,7 +58,7 @@ impl Table {
         }
     }
 
-    /// The first peer that failed, and why.
+    /// Returns the first peer that failed, with the reason.
     pub fn failure(&self) -> Option<String> {
         self.rows.iter().find_map(|row| match &row.samples {
             Err(Trouble::Failed(reason)) => Some(format!("{}: {}: {reason}", self.title, row.peer)),
@@ -66,13 +66,13 @@ impl Table {
         })
     }
 
-    /// A peer's figure.
+    /// Returns a peer's figure.
     pub fn figure(&self, metric: &Metric, row: usize) -> Option<Spread> {
         let samples = self.rows[row].samples.as_ref().ok()?;
         Spread::of(samples.iter().filter_map(|(_, sample)| sample.get(metric.key)).collect())
     }
 
-    /// Over the rounds, a peer's figure to the floor's of the same round.
+    /// Returns the ratio of a peer's figure to the floor's of the same round, over the rounds.
     pub fn ratio(&self, metric: &Metric, row: usize) -> Option<Spread> {
         let floor = self.rows.first()?.samples.as_ref().ok()?;
         let in_round = |wanted: usize| {
@@ -86,12 +86,12 @@ impl Table {
         Spread::of(ratios.collect())
     }
 
-    /// How far the floor is from itself: a smaller difference is a tie.
+    /// Returns how far the floor differs from itself. A smaller difference is a tie.
     pub fn noise(&self, metric: &Metric) -> Option<f64> {
         self.ratio(metric, self.rows.len() - 1).map(|again| (again.median - 1.0).abs())
     }
 
-    /// The ratio as text: `tie` where it is not further from 1 than the noise.
+    /// Returns the ratio as text: `tie` if it differs from 1 by less than the noise.
     pub fn shown_ratio(&self, metric: &Metric, row: usize) -> String {
         match (self.ratio(metric, row), self.noise(metric)) {
             (None, _) => "-".to_owned(),

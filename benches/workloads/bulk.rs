@@ -13,10 +13,10 @@ const METRICS: &[Metric] = &[
     Metric { key: "rate", title: "throughput", unit: Unit::MebibytesPerSecond },
 ];
 
-/// The same for all: the shared buffers of the others have this size, too.
+/// The same for all peers: the shared buffers of the others have this size, too.
 const TOKIO_BUFFER: u64 = 256 * 1024;
 
-/// Of a quarter of a second each.
+/// The number of runs in a round, each a quarter of a second long.
 const SLICES: usize = 8;
 
 fn cases(_: bool) -> Vec<Case> {

@@ -1,4 +1,4 @@
-//! Chains of callbacks, beside what the standard library has for them.
+//! Chains of callbacks, compared with the equivalents of the standard library.
 
 use super::{CPU, arguments};
 use crate::runner::case::{Case, Peer, Workload};

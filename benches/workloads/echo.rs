@@ -7,10 +7,10 @@ use crate::runner::child::{self, Core, Server};
 pub const WORKLOAD: Workload =
     Workload { name: "echo", about: "round trips of 64 bytes through an echo server on TCP", cases };
 
-/// What a tokio task reads into; the others share one buffer among all connections.
+/// The size of a tokio task's buffer. The other peers share one buffer among all connections.
 const TOKIO_BUFFER: u64 = 4096;
 
-/// Of a quarter of a second each.
+/// The number of runs in a round, each a quarter of a second long.
 const SLICES: usize = 8;
 
 fn cases(_: bool) -> Vec<Case> {

@@ -7,7 +7,7 @@ use crate::runner::sample::{Metric, Unit};
 
 pub const WORKLOAD: Workload = Workload {
     name: "fairness",
-    about: "how long a ping takes through an echo server, alone and beside a connection that floods",
+    about: "how long a ping takes through an echo server, alone and together with a connection that floods",
     cases,
 };
 
@@ -17,7 +17,7 @@ const METRICS: &[Metric] = &[
     Metric { key: "most", title: "longest", unit: Unit::Nanoseconds },
 ];
 
-/// The same for all, as for bulk data.
+/// The same for all peers, as for bulk data.
 const TOKIO_BUFFER: u64 = 256 * 1024;
 const PINGERS: u64 = 1_000;
 
@@ -28,7 +28,7 @@ fn cases(quick: bool) -> Vec<Case> {
             let peer = |name| {
                 Peer::new(name, move || {
                     let server = Server::start(Core::Measured, name, "echo", &arguments([&TOKIO_BUFFER]))?;
-                    // It goes on until it is dropped. It shares the core of the pings, and gives way to them.
+                    // It runs until it is dropped. It shares the core of the pings, and yields to them.
                     let flood = arguments([&server.address, &server.pid(), &1, &60_000]);
                     let _flood =
                         floods.then(|| Running::start(Core::Load, "load", "flood", &flood)).transpose()?;
@@ -36,7 +36,7 @@ fn cases(quick: bool) -> Vec<Case> {
                     child::sample(Core::Load, "load", "ping", &load)
                 })
             };
-            let beside = if floods { "beside one that sends all it can" } else { "and nothing else" };
+            let beside = if floods { "together with one that sends as much as it can" } else { "alone" };
             Case {
                 title: format!("{PINGERS} connections that each ping ten times a second, {beside}"),
                 metrics: METRICS,

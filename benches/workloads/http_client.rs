@@ -16,7 +16,7 @@ fn cases(quick: bool) -> Vec<Case> {
     [true, false]
         .map(|keep_alive| {
             let fetch = move |program: &str, role: &str, first: &[&str]| {
-                // A server of its own for each run, on a new port, so that no run meets the TIME_WAIT sockets of another.
+                // Each run has a new server on a new port, so that no run meets the TIME_WAIT sockets of another.
                 let body = "x".repeat(PAGE);
                 let server = Server::start(
                     Core::Load,
@@ -52,7 +52,8 @@ fn cases(quick: bool) -> Vec<Case> {
         .into()
 }
 
-/// A peer run by a Python that has Twisted: `$TWISTED_PYTHON`, or `python3`. `run` gets the program and the folder of the scripts.
+/// A peer run by a Python that has Twisted: `$TWISTED_PYTHON` or `python3`. `run` receives the program and the
+/// folder of the scripts.
 pub fn twisted(name: &'static str, run: impl Fn(&str, &str) -> Result<Sample, String> + 'static) -> Peer {
     Peer::new(name, move || {
         let python = std::env::var("TWISTED_PYTHON").unwrap_or("python3".to_owned());

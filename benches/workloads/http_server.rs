@@ -11,7 +11,7 @@ pub const WORKLOAD: Workload =
     Workload { name: "http_server", about: "GET / of 13 bytes under wrk -t1 -c64", cases };
 
 fn cases(_: bool) -> Vec<Case> {
-    // The least that wrk can do.
+    // The minimum that wrk accepts.
     let seconds: u64 = 1;
     let peer = |name, program: &'static str| {
         Peer::new(name, move || {
@@ -33,7 +33,7 @@ fn cases(_: bool) -> Vec<Case> {
     }]
 }
 
-/// One load for all of them; its processor is not counted.
+/// One load for all peers. Its processor time is not counted.
 fn under_wrk<E>(seconds: u64, start: impl FnOnce() -> Result<Server, E>) -> Result<Sample, Trouble>
 where
     Trouble: From<E>,
@@ -52,11 +52,11 @@ where
     )?
     .all()?;
     let cpu = processor_time_of(server.pid())?.saturating_sub(before);
-    let (requests, rate) = figures_of_wrk(&text).ok_or(format!("wrk said: {text}"))?;
+    let (requests, rate) = figures_of_wrk(&text).ok_or(format!("unexpected output of wrk: {text}"))?;
     Ok(Sample::default().with("cpu", cpu.as_nanos() as f64 / requests).with("rate", rate))
 }
 
-/// Its count of requests and its rate; nothing if any request failed.
+/// Returns wrk's number of requests and its rate. `None` if any request failed.
 fn figures_of_wrk(text: &str) -> Option<(f64, f64)> {
     if text.contains("Socket errors") || text.contains("Non-2xx") {
         return None;

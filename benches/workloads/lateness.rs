@@ -1,4 +1,4 @@
-//! How late a timer is.
+//! The lateness of a single timer.
 
 use super::arguments;
 use crate::runner::case::{Case, Peer, Workload};

@@ -1,4 +1,4 @@
-//! What the timer queue could be made of: the structures alone, at three sizes.
+//! Candidates for the timer queue: the data structures alone, at three sizes.
 
 use super::{CPU, arguments};
 use crate::runner::case::{Case, Peer, Workload};

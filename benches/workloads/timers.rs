@@ -1,4 +1,4 @@
-//! Timers that fire, expire one after another, are cancelled, and are reset; and their memory.
+//! Timers that fire, expire, are cancelled, and are reset; and their memory.
 
 use super::{CPU, arguments};
 use crate::runner::case::{Case, Peer, Workload};
@@ -23,7 +23,7 @@ const MEMORY: &[Metric] = &[
 fn cases(quick: bool) -> Vec<Case> {
     let few: u64 = 10_000;
     let many: u64 = if quick { 100_000 } else { 1_000_000 };
-    // Long enough for the slowest peer to have inserted all of them before the first is due: it says so if it was not.
+    // Long enough for the slowest peer to insert all timers before the first is due. A peer fails if it was not.
     let lead: u64 = if quick { 500 } else { 4_000 };
     let rounds: u64 = if quick { 10 } else { 100 };
     let resets = many / 10;

@@ -1,4 +1,4 @@
-//! The least a loop can do: one ready byte.
+//! The minimum of a loop's work: one ready byte.
 
 use super::{CPU_AND_RATE, arguments};
 use crate::runner::case::{Case, Peer, Workload};

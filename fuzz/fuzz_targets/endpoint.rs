@@ -1,4 +1,4 @@
-//! Endpoint strings: what is taken can be written and read again, whatever host or path it holds; and an error points
+//! Endpoint strings: an accepted endpoint can be written and parsed again, whatever its host or path. Errors point
 //! into the string.
 
 #![no_main]
@@ -47,7 +47,7 @@ fuzz_target!(|input: Input<'_>| {
                 Err(error) => check_error(text, &error),
             }
         }
-        // Strings have no way to say nothing.
+        // A string cannot express an empty host or path.
         Input::Tcp { host: "", .. } | Input::Unix { path: "", .. } => {}
         Input::Tcp { host, port, milliseconds, bind } => {
             let mut endpoint = ClientEndpoint::tcp(host, port);
@@ -68,7 +68,7 @@ fuzz_target!(|input: Input<'_>| {
             check_server(&backlog.map_or(endpoint.clone(), |backlog| endpoint.backlog(backlog)));
         }
         Input::Listen { address, reuse_port, backlog } => {
-            // Neither flow nor scope has a place in a string.
+            // A string has no place for the flow label and the scope.
             let address = SocketAddr::new(address.ip(), address.port());
             let endpoint = ServerEndpoint::tcp(address).reuse_port(reuse_port);
             check_server(&backlog.map_or(endpoint.clone(), |backlog| endpoint.backlog(backlog)));

@@ -1,5 +1,5 @@
-//! Redirects: wherever a server sends a client, by whatever status, it comes to an end within the limit, never goes
-//! from https to http, and credentials stay with their origin.
+//! Redirects: wherever a server redirects a client, with any status, the request ends within the limit, never goes
+//! from https to http, and credentials stay within their origin.
 
 #![no_main]
 
@@ -37,13 +37,13 @@ fuzz_target!(|data: &[u8]| {
         };
         assert!((url.scheme(), hop.url.scheme()) != (Scheme::Https, Scheme::Http));
         assert_eq!(hop.same_origin, hop.url.origin() == url.origin());
-        // Only 307 and 308 repeat what may do something twice, and a HEAD stays one.
+        // Only 307 and 308 repeat requests with side effects, and a HEAD request stays one.
         let kept = matches!(status.as_u16(), 307 | 308) || matches!(method, Method::GET | Method::HEAD);
         let kept = kept || (method == Method::PUT && status.as_u16() != 303);
         assert_eq!(hop.method, if kept { method } else { Method::GET });
         assert_eq!(hop.keep_body, kept);
         if hop.url.basic_credentials() != credentials {
-            // They are lost at the first step away, or named anew by the reference.
+            // Credentials are dropped at the first step to another origin, unless the reference names new ones.
             let named = location.is_some_and(|location| location.contains(&b'@'));
             assert!(named || (hop.url.basic_credentials().is_none() && !hop.same_origin));
             credentials = hop.url.basic_credentials();

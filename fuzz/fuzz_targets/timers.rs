@@ -1,5 +1,5 @@
-//! Delayed calls on a clock: made, cancelled and moved, also from inside one another, they run when and in the order
-//! in which a sorted map of deadlines has them, with the same answers all along.
+//! Delayed calls on a clock: created, cancelled and moved, also from inside other calls, they run in the order of a
+//! sorted map of deadlines, at the same times and with the same results.
 
 #![no_main]
 
@@ -12,29 +12,29 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary, Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use twistor_reactor::{Clock, DelayedCall, ManualClock};
 
-/// What is done to the clock. Calls are numbered in the order in which they were made.
+/// An operation on the clock. Calls are numbered in the order in which they were scheduled.
 #[derive(Clone, Debug, Arbitrary)]
 enum Op {
-    /// A call after so long, and what it does.
+    /// Schedules a call after this delay, which performs this operation.
     Call(Delay, Box<Op>),
-    /// So many calls at the same moment, which do nothing.
+    /// Schedules this many calls with the same deadline, which do nothing.
     Many(Delay, u8),
-    /// Four times so many calls, so many nanoseconds apart, in another order than that of their deadlines: enough to
-    /// fill the lists of the queue, and to have them split.
+    /// Schedules four times this many calls, this many nanoseconds apart, in another order than that of their
+    /// deadlines: enough to fill the lists of the queue, and to split them.
     Spread(Delay, u8, u16),
-    /// Cancels one call of so many.
+    /// Cancels one of this many calls.
     CancelEvery(u8),
     Cancel(u8),
     Reset(u8, Delay),
     Delay(u8, Delay),
-    /// A call without a delay that schedules itself again, for ever.
+    /// Schedules a call without a delay that keeps rescheduling itself.
     Again,
-    /// Moves one call about so often that what is left over of it has to be swept out.
+    /// Moves one call so often that its stale entries have to be swept out.
     Shuffle(u8),
     Nothing,
 }
 
-/// Nanoseconds: few values, so that there are ties, and the very largest.
+/// Returns a delay in nanoseconds: one of a few values, so that there are ties, or a very large one.
 #[derive(Clone, Copy, Debug)]
 struct Delay(u64);
 
@@ -54,7 +54,7 @@ enum Step {
     Advance(Delay),
 }
 
-/// What one may see: the answers, and the calls with the time at which they ran.
+/// The observable events: results, and calls with the times at which they ran.
 #[derive(Debug, PartialEq)]
 enum Seen {
     Answer(bool),
@@ -97,7 +97,7 @@ trait World {
     }
 }
 
-/// The clock.
+/// The clock under test.
 #[derive(Clone)]
 struct Real {
     clock: ManualClock,
@@ -147,13 +147,13 @@ impl World for Real {
     }
 }
 
-/// The map: deadline and order of scheduling, to the call.
+/// The map from deadline and order of scheduling to the call.
 #[derive(Default)]
 struct Model {
     now: u64,
     scheduled: u64,
     queue: BTreeMap<(u64, u64), usize>,
-    /// What each call does, and its place in the queue while it has one.
+    /// The operation of each call, and its place in the queue while it is pending.
     calls: Vec<(Op, Option<(u64, u64)>)>,
     seen: Vec<Seen>,
 }
@@ -166,7 +166,7 @@ impl Model {
         self.calls[call].1 = Some(place);
     }
 
-    /// Takes a call out, and gives the deadline it had.
+    /// Removes a call, and returns its deadline.
     fn take(&mut self, call: usize) -> Option<u64> {
         let place = self.calls[call].1.take()?;
         self.queue.remove(&place);
@@ -186,7 +186,7 @@ impl Model {
         }
     }
 
-    /// Runs the calls that are due and were scheduled before the turn; false when there were none.
+    /// Runs the calls that are due and were scheduled before the turn. Returns false if there were none.
     fn turn(&mut self) -> bool {
         let mark = self.scheduled;
         let mut ran = false;
@@ -266,7 +266,7 @@ fuzz_target!(|steps: Vec<Step>| {
         let time = real.handle(call).time().map(|time| nanos(time - real.start));
         assert_eq!(time, place.map(|(deadline, _)| deadline), "call {call}");
     }
-    // Calls that are left hold the clock that holds them.
+    // Pending calls hold the clock, which holds them: a reference cycle.
     real.calls.borrow().iter().for_each(|call| assert!(call.cancel().is_ok() || !call.active()));
     assert_eq!(real.clock.pending(), 0);
 });

@@ -1,5 +1,5 @@
-//! URLs and references: what is taken can be written, sent and read again, and a reference leads where the algorithm
-//! of RFC 3986 (section 5.2), done plainly, says.
+//! URLs and references: an accepted URL can be written, sent and parsed again. A reference resolves as a plain
+//! implementation of RFC 3986, section 5.2, resolves it.
 
 #![no_main]
 
@@ -17,7 +17,7 @@ fn check(url: &Url) {
     }
 }
 
-/// The parts of a reference, as the expression of appendix B takes them apart.
+/// The parts of a reference, as the expression of appendix B separates them.
 struct Parts<'a> {
     scheme: Option<&'a str>,
     authority: Option<&'a str>,
@@ -47,7 +47,7 @@ fn split(text: &str, mark: char) -> (&str, Option<&str>) {
     text.split_once(mark).map_or((text, None), |(before, after)| (before, Some(after)))
 }
 
-/// The URL that the reference means, without its fragment.
+/// Returns the URL that the reference resolves to, without its fragment.
 fn resolve(base: &Url, reference: &Parts<'_>) -> String {
     let base = apart(base.as_str());
     let (authority, path, query) = match reference {
@@ -72,7 +72,8 @@ fn resolve(base: &Url, reference: &Parts<'_>) -> String {
     url
 }
 
-/// The path of an absolute URL with its dot segments gone, escaped ones too: they mean the same (section 2.3).
+/// Returns the path of an absolute URL without its dot segments, including escaped ones, which are equivalent
+/// (section 2.3).
 fn without_dots(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();
@@ -92,8 +93,8 @@ fn without_dots(path: &str) -> String {
     kept.iter().map(|segment| format!("/{segment}")).collect()
 }
 
-/// Whether a reference consists of what the grammar has, so that nothing has to be tidied: and is none of those few
-/// that have a meaning only for schemes unlike these.
+/// Returns whether a reference matches the grammar, so that nothing has to be normalized, and is not one of the few
+/// forms that have a meaning only for other schemes.
 fn is_plain(text: &str) -> bool {
     let escapes = text.split('%').skip(1);
     let escaped = escapes
@@ -127,7 +128,7 @@ fn check_join(base: &Url, reference: &str) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    // A URL and a reference, with a space between them that neither has.
+    // A URL and a reference, separated by a space, which neither contains.
     let (first, second) = match data.iter().position(|&byte| byte == b' ') {
         Some(at) => (&data[..at], &data[at + 1..]),
         None => (data, data),

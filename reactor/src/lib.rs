@@ -103,6 +103,8 @@ mod watched;
 mod watcher;
 mod yield_now;
 
+// Errors without data, such as `NotPending`, are exhaustive unit structs, as in std: callers compare with them. Errors
+// with data have private fields, and so can grow. Enums are non-exhaustive unless a comment says why they are not.
 pub use call_site::CallSite;
 pub use clock::Clock;
 pub use cooperator::{CooperativeTask, Cooperator, SchedulerStopped, TaskError, TaskFailed, TaskStopped};

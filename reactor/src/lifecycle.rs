@@ -17,6 +17,7 @@ use crate::recorder::CallbackKind;
 /// A phase of the shutdown ends when no woken [task](crate::Handle::spawn) is left. So async code that a trigger
 /// wakes runs until it waits for something else. Tasks that keep waking each other extend a phase by at most 100
 /// turns.
+// Exhaustive: the three phases are Twisted's, and code that treats phases differently should cover all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// The first phase. The loop keeps running until every Deferred that its triggers return has fired.

@@ -117,6 +117,7 @@ impl fmt::Debug for Ready {
 }
 
 /// The response of a handler or callback to the readiness of its source.
+// Exhaustive: a handler that wraps another one has to treat both responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Everything has been handled: the operating system reported "would block", or there is nothing to do. Call

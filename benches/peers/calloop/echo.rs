@@ -1,4 +1,4 @@
-//! An echo server on calloop: each connection an event source of its own, level-triggered, one buffer for all.
+//! An echo server on calloop: each connection is an event source, level-triggered, and all share one buffer.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
@@ -46,7 +46,7 @@ pub fn serve(_: &Arguments<'_>) {
 
 struct Connection {
     stream: Generic<TcpStream>,
-    /// Read, and not yet written. While there is some, the source waits to write, and does not read.
+    /// Data that was read and not written yet. While there is some, the source waits to write and does not read.
     pending: Vec<u8>,
     tally: Tally,
 }

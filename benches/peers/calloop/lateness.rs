@@ -1,4 +1,4 @@
-//! A timer inserted when the one before has run.
+//! A timer that is inserted when the previous one has run.
 
 use std::time::Instant;
 

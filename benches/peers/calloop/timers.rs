@@ -1,4 +1,4 @@
-//! calloop's timers: each a source with a callback.
+//! calloop's timers: each is a source with a callback.
 
 use std::time::Duration;
 

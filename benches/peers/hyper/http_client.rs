@@ -1,4 +1,4 @@
-//! hyper-util's pooling client on tokio's current-thread runtime, a task for each request in flight.
+//! hyper-util's pooling client on tokio's current-thread runtime, with a task for each request in flight.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};

@@ -1,5 +1,5 @@
-//! libcurl's multi interface, driven by its socket and timer callbacks on a level-triggered epoll, as its documentation
-//! advises for many transfers.
+//! libcurl's multi interface, driven by its socket and timer callbacks on a level-triggered epoll, as its
+//! documentation advises for many transfers.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -131,9 +131,9 @@ impl Driver {
     }
 }
 
-/// Has epoll watch what libcurl wants of a socket.
+/// Makes epoll watch a socket as libcurl requests.
 fn watch(epoll: &OwnedFd, known: &mut HashSet<Socket>, socket: Socket, events: &SocketEvents) {
-    // SAFETY: libcurl tells of a socket while it is open, and asks for its removal before it closes it.
+    // SAFETY: libcurl reports a socket while it is open, and requests its removal before it closes it.
     let descriptor = unsafe { BorrowedFd::borrow_raw(socket) };
     if events.remove() {
         if known.remove(&socket) {

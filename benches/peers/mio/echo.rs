@@ -1,4 +1,4 @@
-//! An echo server on mio and nothing else: connections in a slab, one buffer for all of them, edges drained as mio asks.
+//! An echo server on plain mio: connections in a slab, one shared buffer, and edges drained as mio requires.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -14,7 +14,7 @@ const BUFFER: usize = 256 * 1024;
 
 struct Connection {
     stream: TcpStream,
-    /// Read, and not yet written.
+    /// Data that was read and not written yet.
     pending: Vec<u8>,
     tally: Tally,
 }
@@ -52,7 +52,7 @@ fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Slab<Connection
     }
 }
 
-/// Goes on until the socket would block; false at the end of the stream.
+/// Continues until the socket would block. Returns false at the end of the stream.
 fn echo(connection: &mut Connection, buffer: &mut [u8]) -> io::Result<bool> {
     loop {
         if !connection.pending.is_empty() {

@@ -1,4 +1,5 @@
-//! A bare client: fixed bytes out, the length of the answer found once, bytes counted. It parses no more than that.
+//! A bare client: sends fixed bytes, determines the length of an answer once, and counts bytes. It parses nothing
+//! else.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ struct Fetch {
     stream: TcpStream,
     answer: Vec<u8>,
     sent: bool,
-    /// No request is on its way, and none is left to send.
+    /// No request is in flight, and none is left to send.
     over: bool,
 }
 

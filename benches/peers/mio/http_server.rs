@@ -1,4 +1,4 @@
-//! A bare responder: finds the ends of requests, and answers each with the same bytes. It does not look into them.
+//! A bare responder: finds the ends of requests, and answers each with the same bytes, without parsing it.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -12,7 +12,7 @@ const LISTENER: Token = Token(usize::MAX);
 
 struct Connection {
     stream: TcpStream,
-    /// How many bytes of the blank line that ends a request were the last ones read.
+    /// The number of bytes at the end of the last read that belong to the blank line that ends a request.
     matched: usize,
 }
 
@@ -24,7 +24,7 @@ pub fn serve(arguments: &Arguments<'_>) {
     run((head + body).as_bytes(), true);
 }
 
-/// `BODY`: closes each after one answer.
+/// `BODY`: closes each connection after one answer.
 pub fn serve_closing(arguments: &Arguments<'_>) {
     let body = arguments.text(0);
     let head = format!(
@@ -69,7 +69,7 @@ fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Slab<Connection
     }
 }
 
-/// False when the connection is over.
+/// Returns false when the connection is finished.
 fn respond(connection: &mut Connection, answer: &[u8], keep_open: bool, buffer: &mut [u8]) -> bool {
     loop {
         let count = match connection.stream.read(buffer) {
@@ -78,7 +78,7 @@ fn respond(connection: &mut Connection, answer: &[u8], keep_open: bool, buffer: 
             Err(error) => return error.kind() == ErrorKind::WouldBlock,
         };
         for _ in 0..ends(&buffer[..count], &mut connection.matched) {
-            // The answers are small, and their receivers read: a write that does not fit is a broken peer.
+            // The answers are small and their receivers read, so a write that does not fit is a fault of the load.
             if !matches!(connection.stream.write(answer), Ok(sent) if sent == answer.len()) || !keep_open {
                 return false;
             }
@@ -89,7 +89,7 @@ fn respond(connection: &mut Connection, answer: &[u8], keep_open: bool, buffer: 
     }
 }
 
-/// How many requests end in `data`; `matched` goes on from one read to the next.
+/// Counts the requests that end in `data`. `matched` carries over from one read to the next.
 fn ends(data: &[u8], matched: &mut usize) -> usize {
     const END: &[u8; 4] = b"\r\n\r\n";
     let mut count = 0;

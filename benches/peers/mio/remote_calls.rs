@@ -1,4 +1,4 @@
-//! A channel of std and mio's waker, which is written only when the loop may be asleep.
+//! A channel of std, and mio's waker, which is called only if the loop may be asleep.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

@@ -1,4 +1,4 @@
-//! The least that a turn takes: one poll, one read, one write.
+//! The minimum of a turn: one poll, one read, one write.
 
 use std::io::{Read, Write};
 

@@ -1,4 +1,4 @@
-//! reqwest on tokio's current-thread runtime, a task for each request in flight.
+//! reqwest on tokio's current-thread runtime, with a task for each request in flight.
 
 use reqwest::{Client, Url};
 

@@ -1,4 +1,4 @@
-//! The floor of a chain: boxed closures in a vector, run one after the other. Beside it, the same as futures.
+//! The floor of a chain: boxed closures in a vector, run one after another; and the same chain as futures.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use crate::runner::child::Arguments;
 use crate::runner::sample::Stopwatch;
 
-/// Makes chains of a length that the compiler does not know, and runs each once.
+/// Builds chains of a length that the compiler does not know, and runs each once.
 pub fn measure(arguments: &Arguments<'_>, mut chain: impl FnMut(u64, u64)) {
     let (times, length) = (arguments.number(0), arguments.number(1));
     let captured = black_box(3);
@@ -39,7 +39,7 @@ pub fn closures(arguments: &Arguments<'_>) {
     });
 }
 
-/// One closure in a box: what a Deferred without callbacks is compared with.
+/// One boxed closure, to compare with a Deferred without callbacks.
 pub fn closure(arguments: &Arguments<'_>) {
     measure(arguments, |captured, _| {
         let callback: Box<dyn FnOnce(u64) -> u64> = Box::new(move |n| n.wrapping_add(captured));
@@ -47,7 +47,7 @@ pub fn closure(arguments: &Arguments<'_>) {
     });
 }
 
-/// Plain calls, which the compiler may do away with.
+/// Plain calls, which the compiler may optimize away.
 pub fn calls(arguments: &Arguments<'_>) {
     measure(arguments, |captured, length| {
         let mut n = black_box(1_u64);

@@ -1,4 +1,4 @@
-//! The floor: closures in a slot table, their deadlines in a binary heap of the standard library, no loop around it.
+//! The floor: closures in a slot table, their deadlines in a binary heap of the standard library, and no loop.
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -14,7 +14,7 @@ struct Timers {
     epoch: Instant,
     /// Deadline, order of insertion, slot.
     heap: BinaryHeap<Reverse<(u64, u32, u32)>>,
-    /// The order of insertion of the entry that counts, and the callback.
+    /// The insertion number of the current entry, and the callback.
     slots: Vec<(u32, Option<Box<dyn FnOnce()>>)>,
     free: Vec<u32>,
     number: u32,
@@ -52,7 +52,7 @@ impl Timers {
         slot
     }
 
-    /// The entry stays until it comes to the top, or until they are too many.
+    /// The entry stays until it reaches the top, or until there are too many stale ones.
     fn cancel(&mut self, slot: u32) {
         drop(self.slots[slot as usize].1.take().expect("it was pending"));
         self.free.push(slot);
@@ -95,7 +95,7 @@ impl Timers {
         }
     }
 
-    /// At least for the slack that the kernel takes for the timers of ordinary threads, so that real-time ones batch, too.
+    /// Waits at least for the kernel's timer slack of ordinary threads, so that real-time threads batch timers, too.
     fn sleep(&self) {
         if let Some(Reverse((deadline, ..))) = self.heap.peek() {
             match deadline.saturating_sub(self.now()) {

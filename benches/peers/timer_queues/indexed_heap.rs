@@ -1,4 +1,5 @@
-//! A four-way heap whose timers know where their entries are, so that a cancelled one is taken out at once.
+//! A four-way heap whose timers know the positions of their entries, so that a cancelled timer is removed
+//! immediately.
 
 use slab::Slab;
 
@@ -20,7 +21,7 @@ impl Entry {
 }
 
 pub struct IndexedHeap {
-    /// Each with the position of its entry.
+    /// Each value with the position of its entry.
     slots: Slab<(usize, Value)>,
     heap: Vec<Entry>,
     sequence: u64,

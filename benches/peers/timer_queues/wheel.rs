@@ -1,5 +1,5 @@
-//! A hierarchical wheel of ticks of 65 µs, eight levels of 64 buckets. Within a tick the order is exact: the timers of the
-//! tick that is due are sorted. It knows its earliest deadline only by the bucket, which is what it tells.
+//! A hierarchical wheel with ticks of 65 µs, and eight levels of 64 buckets. The order within a tick is exact: the
+//! timers of the due tick are sorted. The wheel knows its earliest deadline only to a bucket, and reports that.
 
 use slab::Slab;
 
@@ -13,7 +13,7 @@ const BUCKETS: usize = 1 << LEVEL_BITS;
 struct Slot {
     deadline: u64,
     sequence: u64,
-    /// Where it lies: its bucket, and its place there. `DUE`: among those that are due.
+    /// The timer's bucket and its place there. `DUE`: among the due timers.
     bucket: usize,
     place: usize,
     value: Value,
@@ -26,9 +26,9 @@ pub struct Wheel {
     buckets: Vec<Vec<usize>>,
     /// One bit for each bucket that is not empty.
     occupied: [u64; LEVELS],
-    /// The tick up to which timers were taken out.
+    /// The tick up to which timers were removed.
     now: u64,
-    /// The timers of that tick, the last first.
+    /// The timers of that tick, in reverse order.
     due: Vec<usize>,
     sequence: u64,
 }
@@ -46,7 +46,7 @@ impl Wheel {
         self.occupied[level as usize] |= 1 << index;
     }
 
-    /// Moves on to the next tick that has timers.
+    /// Advances to the next tick that has timers.
     fn advance(&mut self) {
         while let Some(level) = self.occupied.iter().position(|bits| *bits != 0) {
             let index = self.occupied[level].trailing_zeros();

@@ -1,4 +1,4 @@
-//! tokio-util's queue of values that become due.
+//! tokio-util's queue of values with deadlines.
 
 use std::time::Instant;
 

@@ -46,7 +46,7 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 256 * 1024]);
 }
 
-/// The same with one buffer for all tasks: what saves memory when most connections are idle.
+/// The same with one buffer for all tasks, which saves memory when most connections are idle.
 pub fn serve_shared(_: &Arguments<'_>) {
     current_thread().block_on(async {
         let listener = listen().await;
@@ -71,7 +71,7 @@ async fn echo_shared(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Reads once and writes what goes at once; gives the rest, or nothing at the end of the stream.
+/// Reads once and writes as much as possible without waiting. Returns the rest, or `None` at the end of the stream.
 fn step(stream: &TcpStream, buffer: &mut [u8], tally: &mut Tally) -> io::Result<Option<Vec<u8>>> {
     let count = match stream.try_read(buffer) {
         Ok(0) => return Ok(None),

@@ -1,4 +1,5 @@
-//! What the clients on tokio share: so many tasks, each fetching one page after the other until all are fetched.
+//! Code that the clients on tokio share: a number of tasks, each fetching one page after another until all are
+//! fetched.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -17,7 +18,8 @@ fn take_one() -> bool {
     left > 0
 }
 
-/// `ADDRESS PAGES IN_FLIGHT KEEP_ALIVE`: measures `fetch`, called for each page. The clock starts inside the runtime: clients are made outside.
+/// `ADDRESS PAGES IN_FLIGHT KEEP_ALIVE`: measures `fetch`, called for each page. The clock starts inside the
+/// runtime; clients are created outside.
 pub fn fetch_all<Fetch, Page>(arguments: &Arguments<'_>, fetch: Fetch)
 where
     Fetch: Fn() -> Page + Clone + Send + 'static,

@@ -1,4 +1,4 @@
-//! `sleep`, one after the other.
+//! `sleep`, one after another.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! The two ways in tokio: closures through an unbounded channel to a task that runs them, and a task spawned for each call.
+//! tokio's two ways: closures through an unbounded channel to a task that runs them, and a task spawned for each
+//! call.
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -36,7 +37,7 @@ pub fn ping(arguments: &Arguments<'_>) {
     clock.stop(calls).report();
 }
 
-/// Ends when the other thread is done, and so the sender is gone.
+/// Ends when the other thread has finished and dropped the sender.
 fn run_calls(mut receiver: mpsc::UnboundedReceiver<Call>) {
     current_thread().block_on(async {
         while let Some(call) = receiver.recv().await {
@@ -78,7 +79,8 @@ pub fn spawn_ping(arguments: &Arguments<'_>) {
     clock.stop(calls).report();
 }
 
-/// The other thread's hold on the runtime; when it is done with it, a last task, behind all others, ends the run.
+/// The other thread's handle to the runtime. When the thread has finished, a last task, after all others, ends the
+/// run.
 struct Over {
     handle: Handle,
     sender: Option<oneshot::Sender<()>>,

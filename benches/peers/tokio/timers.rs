@@ -1,4 +1,5 @@
-//! tokio's own timers: a task that sleeps where something is to run later, a bare `Sleep` where it is dropped again.
+//! tokio's timers: a task that sleeps if something has to run later, and a bare `Sleep` if the timer is dropped
+//! again.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -81,7 +82,7 @@ pub fn expire(arguments: &Arguments<'_>) {
     });
 }
 
-/// A sleep that the runtime's wheel knows of.
+/// A sleep that is registered in the runtime's wheel.
 async fn registered(delay: Duration) -> Pin<Box<Sleep>> {
     let mut sleep = Box::pin(sleep(delay));
     poll_fn(|context| {

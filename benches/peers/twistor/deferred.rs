@@ -25,7 +25,7 @@ pub fn pending(arguments: &Arguments<'_>) {
     });
 }
 
-/// Ten callbacks, each a closure of its own, as in a program.
+/// Ten callbacks that are separate closures in the source, as in a program.
 pub fn written_out(arguments: &Arguments<'_>) {
     measure(arguments, |captured, _| {
         let (deferred, trigger) = Deferred::<u64>::new();

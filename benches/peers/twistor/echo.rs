@@ -1,4 +1,4 @@
-//! An echo server: a protocol that writes what it gets.
+//! An echo server: a protocol that writes the data that it receives.
 
 use twistor::net::{Failure, Protocol, ServerEndpoint, Transport};
 use twistor::reactor::Reactor;
@@ -24,7 +24,7 @@ impl Protocol for Echo {
     }
 }
 
-/// Reads no more until all is sent, as the other servers do.
+/// Stops reading until everything is sent, as the other servers do.
 fn hold(transport: &Transport) {
     transport.pause_producing();
     let reader = transport.clone();

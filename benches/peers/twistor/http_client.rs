@@ -1,4 +1,4 @@
-//! `Agent::get_page` where connections are kept, `get_page` where they are not.
+//! `Agent::get_page` if connections are kept, otherwise `get_page`.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ pub fn run(arguments: &Arguments<'_>) {
     let url = format!("http://{}/", arguments.text(0));
     let (pages, in_flight, keep_alive) = (arguments.number(1), arguments.number(2), arguments.number(3) == 1);
     let reactor = Reactor::new().expect("a reactor");
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     let clock = Stopwatch::start();
     let fetch: Rc<dyn Fn() -> Deferred<Page>> = if keep_alive {
         let agent = Agent::new(&reactor).max_connections(in_flight as usize).max_idle(in_flight as usize);

@@ -1,4 +1,4 @@
-//! `call_later`, one after the other.
+//! `call_later`, one after another.
 
 use std::cell::Cell;
 use std::rc::Rc;

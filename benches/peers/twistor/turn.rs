@@ -27,7 +27,7 @@ impl EventHandler for Pair {
         if self.left.get() == 0 {
             self.reactor.stop();
         }
-        Progress::Drained // a read that gave less than it could
+        Progress::Drained // the read did not fill the buffer
     }
 }
 
@@ -37,7 +37,7 @@ pub fn run(arguments: &Arguments<'_>) {
     let (near, mut far) = UnixStream::pair().expect("pair");
     far.write_all(b"x").expect("write");
     let pair =
-        Rc::new(Pair { near: RefCell::new(near), far, left: Cell::new(turns), reactor: reactor.clone() });
+        Rc::new(Pair { near: RefCell::new(near), far, left: Cell::new(turns), reactor: reactor.handle() });
     let registration = {
         let source = &mut *pair.near.borrow_mut();
         reactor.register(source, Interest::READABLE, pair.clone()).expect("register")

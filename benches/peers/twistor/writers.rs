@@ -1,4 +1,4 @@
-//! A server of large answers, and how long its turns take.
+//! A server of large answers. Measures the duration of its turns.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::runner::sample::Sample;
 
 const PIECE: usize = 256 * 1024;
 
-/// Writes the answer a piece at a time.
+/// Writes the answer in pieces.
 struct Answer {
     transport: Transport,
     left: Cell<usize>,

@@ -1,8 +1,8 @@
 //! cargo run --manifest-path benches/hosts/glib/Cargo.toml
 //!
-//! GLib's main loop, as in a GTK program, carries a reactor. Three things are all there is to it: GLib watches the
-//! reactor's descriptor, a GLib timeout stands at the reactor's next deadline, and the reactor's hook has GLib take a
-//! turn when its own callbacks use the reactor. Each of the three leads to one turn that does not wait.
+//! Embeds a reactor in GLib's main loop, as a GTK program would. Three parts connect them: GLib watches the
+//! reactor's descriptor; a GLib timeout is set to the reactor's next deadline; the reactor's hook makes GLib take a
+//! turn when GLib's own callbacks use the reactor. Each of the three leads to one turn that does not wait.
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
@@ -22,8 +22,8 @@ fn main() -> Result<(), Failure> {
     let carrier = Carrier::new(main_loop.clone())?;
     let reactor = Handle::clone(&carrier.reactor);
 
-    // What a GTK program has: here, a tick. It uses the reactor, so the hook is called.
-    let (start, handle) = (Instant::now(), reactor.clone());
+    // The part of the GTK program: here, a tick. It uses the reactor, so the hook is called.
+    let (start, handle) = (Instant::now(), reactor.handle());
     glib::timeout_add_local(Duration::from_millis(400), move || {
         println!("glib:    tick at {:3} ms", start.elapsed().as_millis());
         let asked = Instant::now();
@@ -36,15 +36,15 @@ fn main() -> Result<(), Failure> {
         ControlFlow::Continue
     });
 
-    // What the reactor has: a server, a client, a thread's work, and an end.
+    // The part of the reactor: a server, a client, work on a thread, and an end.
     let port = echo(&reactor)?;
     let work = reactor.defer_to_thread(|| Ok((1..=1_000_000_u64).sum::<u64>()));
     drop(work.add_callback(|sum| println!("reactor: a thread found the sum {sum}")));
-    let handle = reactor.clone();
+    let handle = reactor.handle();
     reactor.call_later(Duration::from_millis(1500), move || handle.stop());
 
-    // Where the two are entangled: a callback of the reactor's that shows a dialog, with a main loop of its own inside.
-    // The reactor rests meanwhile, although it is sent something.
+    // Both together: a callback of the reactor shows a dialog, which runs a main loop inside the callback. The
+    // reactor runs nothing until the dialog is closed, although it receives data.
     let dialog_carrier = carrier.clone();
     reactor.call_later(Duration::from_millis(1000), move || {
         let dialog = MainLoop::new(None, false);
@@ -53,10 +53,7 @@ fn main() -> Result<(), Failure> {
         let mut peer = TcpStream::connect(("127.0.0.1", port)).expect("the echo server is there");
         peer.write_all(b"hello from outside").expect("it takes it");
         dialog.run();
-        println!(
-            "glib:    the dialog is closed; turns refused meanwhile: {}",
-            dialog_carrier.refused.get()
-        );
+        println!("glib:    the dialog is closed; it refused {} turns", dialog_carrier.refused.get());
     });
 
     main_loop.run();
@@ -67,19 +64,19 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Carries a reactor in the main loop of the thread that makes it.
+/// Embeds a reactor in the main loop of the thread that creates it.
 struct Carrier {
     reactor: Reactor,
     main_loop: MainLoop,
     watched: Cell<bool>,
-    /// Turns that were asked for while one was under way.
+    /// Turns that were requested while one was under way.
     refused: Cell<u64>,
     /// Set to the next deadline.
     timeout: Cell<Option<SourceId>>,
 }
 
 thread_local! {
-    /// Where the hook's idle callback finds the carrier: it may be sent from any thread, so it can hold nothing.
+    /// The carrier, for the hook's idle callback, which may be sent from any thread and so cannot hold it.
     static CARRIER: RefCell<Option<Rc<Carrier>>> = const { RefCell::new(None) };
 }
 
@@ -106,12 +103,12 @@ impl Carrier {
             timeout: Cell::new(None),
         });
         CARRIER.set(Some(carrier.clone()));
-        // The first turn starts it.
+        // The first turn starts the reactor.
         hook();
         Ok(carrier)
     }
 
-    /// Has GLib take a turn whenever something is ready.
+    /// Makes GLib take a turn whenever something is ready.
     fn watch(self: &Rc<Self>) {
         if self.watched.replace(true) {
             return;
@@ -126,12 +123,13 @@ impl Carrier {
         });
     }
 
-    /// A turn, and what GLib is to do for the next; false if there was none, or it was the last.
+    /// Takes a turn, and sets up GLib for the next one. Returns false if the turn was refused, or was the last.
     fn turn(self: &Rc<Self>) -> bool {
         match self.reactor.turn(Some(Duration::ZERO)) {
             Ok(true) => {}
-            // A dialog's main loop inside a callback of the reactor's. It is not to watch a descriptor that nobody reads
-            // until that callback returns, for it would be told of it over and over; then the turn under way sees to it.
+            // A dialog's main loop runs inside a callback of the reactor. Nothing reads the descriptor until that
+            // callback returns, so GLib must not watch it until then: it would be notified again and again. The
+            // turn under way resumes the watch.
             Err(RunError::AlreadyRunning) => {
                 self.refused.set(self.refused.get() + 1);
                 return false;
@@ -150,7 +148,7 @@ impl Carrier {
         let timeout = self.reactor.next_deadline().map(|deadline| {
             let carrier = self.clone();
             let left = deadline.saturating_duration_since(Instant::now());
-            // GLib counts in milliseconds and cuts off the rest, which would be spent in turns that come too early.
+            // GLib counts in milliseconds. Rounding down would waste turns that come too early.
             let left = Duration::from_millis(left.as_nanos().div_ceil(1_000_000) as u64);
             glib::timeout_add_local_once(left, move || {
                 carrier.timeout.take();
@@ -173,7 +171,7 @@ impl Protocol for Echo {
     }
 }
 
-/// Says something, and the same a while after each answer.
+/// Sends a message, and sends it again a while after each answer.
 struct Client(Handle);
 
 impl Protocol for Client {
@@ -190,10 +188,10 @@ impl Protocol for Client {
     }
 }
 
-/// The port of the server.
+/// Returns the port of the server.
 fn echo(reactor: &Handle) -> Result<u16, Failure> {
     let port = ServerEndpoint::tcp("127.0.0.1:0".parse()?).listen(reactor, |_peer| Echo)?;
     let port = port.address().port().unwrap_or(0);
-    drop(ClientEndpoint::tcp("127.0.0.1", port).connect(reactor, Client(reactor.clone())));
+    drop(ClientEndpoint::tcp("127.0.0.1", port).connect(reactor, Client(reactor.handle())));
     Ok(port)
 }
