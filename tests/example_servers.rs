@@ -336,7 +336,10 @@ fn proxy_passes_on_http_and_reports_a_missing_target() {
     assert_eq!(proxy.connect().read(&mut [0]).unwrap_or(0), 0);
     proxy.terminate();
     let errors = proxy.ended();
-    assert!(errors.starts_with("a connection from 127.0.0.1:") && errors.ends_with(" refused\n"), "{errors}");
+    assert!(
+        errors.starts_with("closed a connection from 127.0.0.1:") && errors.ends_with(" refused\n"),
+        "{errors}"
+    );
 }
 
 #[test]
