@@ -1,7 +1,22 @@
 //! Reads the versions of the peers from the lock file, for the report.
 
 fn main() {
-    const PEERS: &[&str] = &["calloop", "hyper", "hyper-util", "mio", "reqwest", "tokio", "tokio-util"];
+    const PEERS: &[&str] = &[
+        "attohttpc",
+        "calloop",
+        "hyper",
+        "hyper-util",
+        "mio",
+        "monoio",
+        "reqwest",
+        "rustls",
+        "smol",
+        "tokio",
+        "tokio-rustls",
+        "tokio-util",
+        "turmoil",
+        "ureq",
+    ];
     println!("cargo:rerun-if-changed=Cargo.lock");
     let lock = std::fs::read_to_string("Cargo.lock").unwrap_or_default();
     let versions: Vec<String> = lock

@@ -1,11 +1,13 @@
-//! The load for all echo servers: one program, on a separate core.
+//! The load generators: the same for all servers, on a separate core.
 
 mod bulk;
 mod connect;
 mod echo;
 mod hoard;
 mod idle;
+mod latency;
 mod ping;
+mod tls;
 
 use crate::runner::child::Arguments;
 
@@ -16,7 +18,10 @@ pub fn find(peer: &str, role: &str) -> Option<fn(&Arguments<'_>)> {
         ("load", "flood") => Some(bulk::flood),
         ("load", "hoard") => Some(hoard::run),
         ("load", "idle") => Some(idle::run),
+        ("load", "latency") => Some(latency::run),
         ("load", "ping") => Some(ping::run),
+        ("load", "tls-bulk") => Some(tls::bulk),
+        ("load", "tls-handshakes") => Some(tls::handshakes),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ pub mod child;
 mod machine;
 pub mod memory;
 mod options;
+pub mod program;
 mod report;
 pub mod sample;
 mod table;
@@ -62,7 +63,8 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
 /// Runs every peer in turn, so that a drift affects all of them. The floor runs twice.
 fn run_case(workload: &'static str, case: &Case, options: &Options, place: &str) -> Table {
     let mut table = Table::new(workload, case);
-    let rounds = options.rounds * if options.quick { 1 } else { case.slices };
+    let slices = if options.quick { case.slices.min(1) } else { case.slices };
+    let rounds = (options.rounds * slices).max(1);
     let rows = table.rows.len();
     for round in 0..rounds {
         for turn in 0..rows {
@@ -70,7 +72,8 @@ fn run_case(workload: &'static str, case: &Case, options: &Options, place: &str)
             let row = if round % 2 == 0 { turn } else { rows - 1 - turn };
             let peer = case.peers.get(row).unwrap_or(&case.peers[0]);
             let is_floor = row == 0 || row >= case.peers.len();
-            if !(is_floor || options.wants_peer(peer.name)) || table.has_trouble(row) {
+            let is_its_turn = !peer.once_a_round || round % slices.max(1) == 0;
+            if !(is_floor || options.wants_peer(peer.name)) || !is_its_turn || table.has_trouble(row) {
                 continue;
             }
             progress(&format!("{place}: round {} of {rounds}, {}", round + 1, peer.name));

@@ -1,4 +1,4 @@
-//! The workloads, one file each: the peers that take part, their arguments, and the figures.
+//! One file per workload: its peers, their arguments, and its metrics.
 
 mod bulk;
 mod deferred;
@@ -7,14 +7,19 @@ mod fairness;
 mod http_client;
 mod http_server;
 mod idle;
+mod late_responses;
+mod latency;
 mod lateness;
+mod programs;
 mod remote_calls;
+mod simulated_network;
 mod timer_queues;
 mod timers;
+mod tls;
 mod turn;
 mod writers;
 
-use crate::runner::case::Workload;
+use crate::runner::case::{Peer, Workload};
 use crate::runner::sample::{Metric, Unit};
 
 pub const ALL: &[Workload] = &[
@@ -25,24 +30,37 @@ pub const ALL: &[Workload] = &[
     turn::WORKLOAD,
     remote_calls::WORKLOAD,
     echo::WORKLOAD,
+    latency::WORKLOAD,
     bulk::WORKLOAD,
+    tls::WORKLOAD,
     fairness::WORKLOAD,
     writers::WORKLOAD,
     idle::WORKLOAD,
     http_server::WORKLOAD,
+    late_responses::WORKLOAD,
     http_client::WORKLOAD,
+    simulated_network::WORKLOAD,
+    programs::WORKLOAD,
 ];
 
-/// Processor time and rate of an operation, the figures of most workloads.
+/// CPU time and rate of an operation, for most workloads.
 const CPU_AND_RATE: &[Metric] = &[
     Metric { key: "cpu", title: "cpu/op", unit: Unit::Nanoseconds },
     Metric { key: "rate", title: "op/s", unit: Unit::PerSecond },
 ];
 
-/// Only processor time, for a workload that waits on purpose.
+/// CPU time alone, for workloads that wait on purpose.
 const CPU: &[Metric] = &[Metric { key: "cpu", title: "cpu/op", unit: Unit::Nanoseconds }];
 
 /// Arguments of a child.
 fn arguments<const N: usize>(values: [&dyn ToString; N]) -> Vec<String> {
     values.iter().map(|value| value.to_string()).collect()
+}
+
+/// Skips the peer if the kernel does not let this process use io_uring.
+fn with_io_uring(peer: Peer) -> Peer {
+    match monoio::utils::detect_uring() {
+        true => peer,
+        false => Peer::skipped(peer.name, "this process may not use io_uring"),
+    }
 }

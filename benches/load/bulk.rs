@@ -45,7 +45,7 @@ pub fn flood(arguments: &Arguments<'_>) {
     run(arguments);
 }
 
-/// Writes and reads until neither makes progress. Returns the number of bytes read.
+/// Writes and reads until both would block. Returns the number of bytes read.
 fn pump(stream: &mut TcpStream, on_the_way: &mut usize, data: &[u8], buffer: &mut [u8]) -> usize {
     let mut received = 0;
     loop {

@@ -1,4 +1,4 @@
-//! The connections and the time window that all loads share.
+//! Shared by the load generators: connections, and the time window in which operations count.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ pub struct Window {
     open: Option<(Instant, Duration, u64)>,
 }
 
-/// The work done within the window.
+/// The operations within the window, and their time.
 pub struct Counted {
     pub operations: u64,
     pub wall: Duration,
@@ -44,7 +44,7 @@ impl Window {
         Window { pid: pid as u32, opens: Instant::now() + length / 10, length, open: None }
     }
 
-    /// Call this often with the count so far. Returns the result when the window has passed.
+    /// Call this often with the current count. Returns the result once the window has passed.
     pub fn look(&mut self, count: u64) -> Option<Counted> {
         let now = Instant::now();
         let cpu = || processor_time_of(self.pid).expect("the server runs");

@@ -1,4 +1,4 @@
-//! Code that the lateness peers share.
+//! Shared by the lateness peers: the delays and the report.
 
 use std::time::{Duration, Instant};
 

@@ -21,7 +21,7 @@ pub fn done() -> u64 {
     DONE.get()
 }
 
-/// Sends `calls` closures as fast as possible. Each must run only [`count`].
+/// Sends `calls` closures as fast as it can. Each must run [`count`] and nothing else.
 pub fn flood(calls: u64, mut send: impl FnMut() + Send + 'static) -> JoinHandle<()> {
     pin_thread(Core::Measured);
     std::thread::spawn(move || {
@@ -32,8 +32,7 @@ pub fn flood(calls: u64, mut send: impl FnMut() + Send + 'static) -> JoinHandle<
     })
 }
 
-/// Sends `calls` closures, each after the answer of the previous one. Each must run [`count`] and send on the
-/// channel.
+/// Sends `calls` closures, each after the previous one has answered. Each must run [`count`] and send on the channel.
 pub fn ping(calls: u64, mut send: impl FnMut(mpsc::Sender<()>) + Send + 'static) -> JoinHandle<()> {
     pin_thread(Core::Measured);
     std::thread::spawn(move || {

@@ -8,8 +8,8 @@ use crate::runner::child::Arguments;
 use crate::runner::memory::own_anonymous_memory;
 use crate::runner::sample::Sample;
 
-/// A fire workload: all timers are inserted, then all fall due while the process sleeps, then the loop runs them.
-/// So the figure covers inserting, ordering and firing, without waiting.
+/// A fire workload: all timers are inserted, expire while the process sleeps, and then run. The figure includes
+/// inserting, ordering and firing, and excludes waiting.
 pub struct FirePlan {
     start: Instant,
     lead: Duration,

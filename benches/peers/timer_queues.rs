@@ -27,7 +27,7 @@ trait TimerQueue {
     fn new() -> Self;
     fn insert(&mut self, deadline: u64, value: Value) -> Self::Id;
     fn cancel(&mut self, id: Self::Id) -> Value;
-    /// The earliest deadline, or one that is not later: the time that a loop may wait for.
+    /// A lower bound of the earliest deadline, until which a loop may wait.
     fn first(&mut self) -> Option<u64>;
     /// Removes the earliest timer.
     fn pop(&mut self) -> Option<Value>;
@@ -83,7 +83,7 @@ impl TimerQueue for (u64, BTreeMap<(u64, u64), Value>) {
     }
 }
 
-/// `COUNT TIMERS`: COUNT timers at a time, until TIMERS have been inserted and fired.
+/// `COUNT TIMERS`: inserts and fires `COUNT` at a time until `TIMERS` have fired.
 fn fire<Q: TimerQueue>(arguments: &Arguments<'_>) {
     let (deadlines, _, rounds) = plan(arguments);
     let clock = Stopwatch::start();

@@ -1,5 +1,7 @@
-//! The description of a workload for the runner.
+//! The description of a workload, for the runner.
 
+use super::child::Core;
+use super::program::Program;
 use super::sample::{Metric, Sample};
 
 /// A workload: its name on the command line, a description, and its cases, which are shorter if `quick` is set.
@@ -9,27 +11,28 @@ pub struct Workload {
     pub cases: fn(quick: bool) -> Vec<Case>,
 }
 
-/// A table of peers that do the same work. The first peer is the floor.
+/// One table of peers that do the same work. The first peer is the floor.
 pub struct Case {
     pub title: String,
     pub metrics: &'static [Metric],
     pub peers: Vec<Peer>,
-    /// The number of runs of each peer in a round; one in a quick round. If differences of a percent matter, many
-    /// short runs show more than one long one, because a shared machine changes its speed from one second to the
-    /// next.
+    /// How often each peer runs in a round. 0: once in the whole run. Many short runs side by side show differences of
+    /// a percent better than one long run, because a shared machine changes its speed from one second to the next.
     pub slices: usize,
 }
 
 /// One row of the table. `run` does the work once.
 pub struct Peer {
     pub name: &'static str,
+    /// Runs once per round instead of in each slice, because its figures differ from the others' by far.
+    pub once_a_round: bool,
     pub run: Box<dyn Fn() -> Result<Sample, Trouble>>,
 }
 
 /// The reason for a missing sample.
 #[derive(Clone, Debug)]
 pub enum Trouble {
-    /// The peer is missing, or cannot do this work. It is skipped.
+    /// The peer is not installed or cannot do this work. It is skipped.
     Missing(String),
     /// The result was wrong or missing. The benchmark fails.
     Failed(String),
@@ -49,10 +52,25 @@ impl Trouble {
 
 impl Peer {
     pub fn new<E: Into<Trouble>>(name: &'static str, run: impl Fn() -> Result<Sample, E> + 'static) -> Peer {
-        Peer { name, run: Box::new(move || run().map_err(E::into)) }
+        Peer { name, once_a_round: false, run: Box::new(move || run().map_err(E::into)) }
     }
 
-    /// A peer that cannot do this work, and the reason.
+    /// A program that measures itself, on the measured core.
+    pub fn sampling(
+        name: &'static str,
+        program: Program,
+        role: &'static str,
+        arguments: Vec<String>,
+    ) -> Peer {
+        Peer::new(name, move || program.sample(Core::Measured, role, &arguments))
+    }
+
+    pub fn once_a_round(mut self) -> Peer {
+        self.once_a_round = true;
+        self
+    }
+
+    /// A peer that cannot do this work, with the reason.
     pub fn skipped(name: &'static str, reason: &'static str) -> Peer {
         Peer::new(name, move || Err(Trouble::missing(reason)))
     }

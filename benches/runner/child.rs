@@ -17,16 +17,16 @@ use crate::{load, peers};
 /// The first argument of a child.
 pub const MARK: &str = "--child";
 
-/// The core of the measured program, and the core of the load.
+/// The core a child is pinned to.
 #[derive(Clone, Copy)]
 pub enum Core {
     Measured,
     Load,
-    /// Both cores, for a workload that has two threads.
+    /// Any core, for a workload of two threads.
     Any,
 }
 
-/// No child lives longer, even if the runner is killed.
+/// The lifetime of a child in seconds, even if the runner is killed.
 const LIMIT: u32 = 180;
 
 /// The arguments of a child: `PEER ROLE ARGUMENT…`.
@@ -42,7 +42,7 @@ impl Arguments<'_> {
     }
 }
 
-/// Pins the process, sets its limits, and does the work of its role.
+/// Pins this process, sets its limits, and runs its role.
 pub fn become_child(arguments: &[String]) -> Result<(), String> {
     let [core, peer, role, rest @ ..] = arguments else {
         return Err("a child needs a core, a peer and a role".into());
@@ -63,7 +63,7 @@ pub fn become_child(arguments: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// The cores that this process may use. If there is only one, everything shares it.
+/// The cores that this process may use.
 fn cores() -> Vec<usize> {
     let allowed = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
     (0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false)).collect()
@@ -93,7 +93,7 @@ fn number_of(core: Core) -> Option<usize> {
     }
 }
 
-/// Raises the limit of descriptors as far as the system allows.
+/// Raises the limit of open descriptors to the system's maximum.
 pub fn raise_descriptor_limit() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
@@ -125,7 +125,7 @@ impl Running {
         self.child.id()
     }
 
-    /// Returns the first result of `read`, which is called with each line until it accepts one.
+    /// Returns the result of `read` for the first line that it accepts.
     pub fn first<T>(&mut self, mut read: impl FnMut(&str) -> Option<T>) -> Result<T, String> {
         let mut line = String::new();
         loop {
@@ -146,7 +146,7 @@ impl Running {
         }
     }
 
-    /// Returns everything that the child prints until it ends.
+    /// Waits for the end of the child and returns its output.
     pub fn all(&mut self) -> Result<String, String> {
         let mut text = String::new();
         std::io::Read::read_to_string(&mut self.output, &mut text).map_err(|error| error.to_string())?;
@@ -167,7 +167,7 @@ pub fn sample(core: Core, peer: &str, role: &str, arguments: &[String]) -> Resul
     Running::start(core, peer, role, arguments)?.first(Sample::parse)
 }
 
-/// A server on the core of the measured program.
+/// A server in a child process.
 pub struct Server {
     running: Running,
     pub address: String,
@@ -175,7 +175,7 @@ pub struct Server {
 
 const LISTENING: &str = "listening ";
 
-/// The line that a server prints when it accepts connections.
+/// Prints the address of a server that accepts connections.
 pub fn say_listening(address: impl std::fmt::Display) {
     println!("{LISTENING}{address}");
 }
@@ -187,7 +187,7 @@ impl Server {
         Ok(Server { running, address })
     }
 
-    /// A server that does not report when it is ready: waits until it accepts a connection.
+    /// Starts a server that does not report when it is ready, and waits until it accepts a connection.
     pub fn start_at(address: String, program: &str, arguments: &[String]) -> Result<Server, String> {
         let running = Running::start(Core::Measured, "exec", program, arguments)?;
         for _ in 0..200 {
@@ -204,7 +204,7 @@ impl Server {
     }
 }
 
-/// Returns whether a program can be started.
+/// Whether a program is in the search path.
 pub fn is_installed(program: &str) -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let also = [std::path::PathBuf::from("/usr/sbin")];

@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use super::program;
+
 pub struct Machine {
     pub processor: String,
     pub cores: usize,
@@ -44,7 +46,12 @@ impl Machine {
             command: command.trim_end_matches([' ', '-']).to_owned(),
             profile,
             compiler: env!("COMPILER_VERSION"),
-            peers: format!("{}; {}", env!("PEER_VERSIONS"), curl::Version::get().version()),
+            peers: format!(
+                "{}; {}; {}",
+                env!("PEER_VERSIONS"),
+                curl::Version::get().version(),
+                program::versions().join(", ")
+            ),
         }
     }
 

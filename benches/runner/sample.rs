@@ -1,4 +1,4 @@
-//! A measurement: a child measures it and prints it on a line, and the runner parses the line.
+//! A measurement, which a child prints on one line and the runner parses.
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,9 @@
-//! Chains of callbacks, compared with the equivalents of the standard library.
+//! Chains of callbacks, compared with boxed closures and futures.
 
 use super::{CPU, arguments};
 use crate::runner::case::{Case, Peer, Workload};
 use crate::runner::child::{self, Core};
+use crate::runner::program;
 
 pub const WORKLOAD: Workload =
     Workload { name: "deferred", about: "chains of one, three and ten callbacks, pending and fired", cases };
@@ -14,6 +15,10 @@ fn cases(quick: bool) -> Vec<Case> {
     let peer = |name, length: u64, program: &'static str, role: &'static str| {
         Peer::new(name, move || child::sample(Core::Measured, program, role, &arguments([&times, &length])))
     };
+    let twisted = |length: u64, role| {
+        let arguments = arguments([&(times / 10), &length]);
+        Peer::sampling("twisted", program::TWISTED, role, arguments).once_a_round()
+    };
     let case = |title: &str, peers| Case { title: title.to_owned(), metrics: CPU, peers, slices: SLICES };
     let pending = |length| {
         let mut peers = vec![
@@ -24,6 +29,7 @@ fn cases(quick: bool) -> Vec<Case> {
         if length == 10 {
             peers.push(peer("twistor, written out", length, "twistor", "deferred-written-out"));
         }
+        peers.push(twisted(length, "deferred-pending"));
         let title = format!(
             "callbacks on a u64, each with a captured u64, in a number known at run time: {length}; made, fired, dropped; per chain"
         );
@@ -38,6 +44,7 @@ fn cases(quick: bool) -> Vec<Case> {
             vec![
                 peer("plain additions", 10, "std", "deferred-calls"),
                 peer("twistor", 10, "twistor", "deferred-fired"),
+                twisted(10, "deferred-fired"),
             ],
         ),
         case(
@@ -45,6 +52,7 @@ fn cases(quick: bool) -> Vec<Case> {
             vec![
                 peer("std one boxed closure", 0, "std", "deferred-closure"),
                 peer("twistor", 0, "twistor", "deferred-bare"),
+                twisted(0, "deferred-bare"),
             ],
         ),
     ]

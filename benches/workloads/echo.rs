@@ -1,13 +1,14 @@
 //! Round trips through an echo server.
 
 use super::{CPU_AND_RATE, arguments};
-use crate::runner::case::{Case, Peer, Workload};
-use crate::runner::child::{self, Core, Server};
+use crate::runner::case::{Case, Peer, Trouble, Workload};
+use crate::runner::child::{self, Core};
+use crate::runner::program::{self, Program};
 
 pub const WORKLOAD: Workload =
     Workload { name: "echo", about: "round trips of 64 bytes through an echo server on TCP", cases };
 
-/// The size of a tokio task's buffer. The other peers share one buffer among all connections.
+/// The buffer of a task. The servers without tasks share one buffer among all connections.
 const TOKIO_BUFFER: u64 = 4096;
 
 /// The number of runs in a round, each a quarter of a second long.
@@ -17,19 +18,31 @@ fn cases(_: bool) -> Vec<Case> {
     let milliseconds: u64 = 250;
     [1_u64, 50, 1_000]
         .map(|connections| {
-            let peer = |name| {
-                Peer::new(name, move || {
-                    let server = Server::start(Core::Measured, name, "echo", &arguments([&TOKIO_BUFFER]))?;
+            let peer = |name, program: Program| {
+                Peer::new(name, move || -> Result<_, Trouble> {
+                    let server = program.server(Core::Measured, "echo", &arguments([&TOKIO_BUFFER]))?;
                     let load = arguments([&server.address, &server.pid(), &connections, &milliseconds]);
-                    child::sample(Core::Load, "load", "echo", &load)
+                    Ok(child::sample(Core::Load, "load", "echo", &load)?)
                 })
             };
+            let own = |name| peer(name, Program::Own(name));
             Case {
                 title: format!(
                     "{connections} connections, each with one message on its way; the server's processor time"
                 ),
                 metrics: CPU_AND_RATE,
-                peers: vec![peer("mio"), peer("twistor"), peer("tokio"), peer("calloop")],
+                peers: vec![
+                    own("mio"),
+                    own("twistor"),
+                    own("tokio"),
+                    own("calloop"),
+                    own("smol"),
+                    super::with_io_uring(own("monoio")),
+                    peer("libuv", program::LIBUV),
+                    peer("node", program::NODE).once_a_round(),
+                    peer("asyncio", program::ASYNCIO).once_a_round(),
+                    peer("twisted", program::TWISTED).once_a_round(),
+                ],
                 slices: SLICES,
             }
         })

@@ -1,8 +1,9 @@
 //! A thousand connections that ping, and one that floods.
 
 use super::arguments;
-use crate::runner::case::{Case, Peer, Workload};
-use crate::runner::child::{self, Core, Running, Server};
+use crate::runner::case::{Case, Peer, Trouble, Workload};
+use crate::runner::child::{self, Core, Running};
+use crate::runner::program::{self, Program};
 use crate::runner::sample::{Metric, Unit};
 
 pub const WORKLOAD: Workload = Workload {
@@ -25,22 +26,33 @@ fn cases(quick: bool) -> Vec<Case> {
     let milliseconds: u64 = if quick { 500 } else { 3_000 };
     [false, true]
         .map(|floods| {
-            let peer = |name| {
-                Peer::new(name, move || {
-                    let server = Server::start(Core::Measured, name, "echo", &arguments([&TOKIO_BUFFER]))?;
-                    // It runs until it is dropped. It shares the core of the pings, and yields to them.
+            let peer = |name, program: Program| {
+                Peer::new(name, move || -> Result<_, Trouble> {
+                    let server = program.server(Core::Measured, "echo", &arguments([&TOKIO_BUFFER]))?;
+                    // Runs until dropped. It shares the core of the pings, at a lower priority.
                     let flood = arguments([&server.address, &server.pid(), &1, &60_000]);
                     let _flood =
                         floods.then(|| Running::start(Core::Load, "load", "flood", &flood)).transpose()?;
                     let load = arguments([&server.address, &PINGERS, &milliseconds]);
-                    child::sample(Core::Load, "load", "ping", &load)
+                    Ok(child::sample(Core::Load, "load", "ping", &load)?)
                 })
             };
-            let beside = if floods { "together with one that sends as much as it can" } else { "alone" };
+            let own = |name| peer(name, Program::Own(name));
+            let beside = if floods { "beside one that sends all it can" } else { "and nothing else" };
             Case {
                 title: format!("{PINGERS} connections that each ping ten times a second, {beside}"),
                 metrics: METRICS,
-                peers: vec![peer("mio"), peer("twistor"), peer("tokio"), peer("calloop")],
+                peers: vec![
+                    own("mio"),
+                    own("twistor"),
+                    own("tokio"),
+                    own("calloop"),
+                    own("smol"),
+                    peer("libuv", program::LIBUV),
+                    peer("node", program::NODE),
+                    peer("asyncio", program::ASYNCIO),
+                    peer("twisted", program::TWISTED),
+                ],
                 slices: 1,
             }
         })

@@ -3,68 +3,63 @@
 use super::{CPU_AND_RATE, arguments};
 use crate::peers::PAGE;
 use crate::runner::case::{Case, Peer, Trouble, Workload};
-use crate::runner::child::{self, Core, Server};
-use crate::runner::sample::Sample;
+use crate::runner::child::{Core, Server};
+use crate::runner::program::{self, Program};
 
 pub const WORKLOAD: Workload =
-    Workload { name: "http_client", about: "pages of 1 KiB fetched with 50 requests in flight", cases };
+    Workload { name: "http_client", about: "pages of 1 KiB fetched, 50 at a time and one at a time", cases };
 
 const IN_FLIGHT: u64 = 50;
 
+/// Blocking clients have one request in flight per thread, so they are compared one at a time.
+const ONE_AT_A_TIME: u64 = 1;
+
 fn cases(quick: bool) -> Vec<Case> {
     let pages: u64 = if quick { 2_000 } else { 5_000 };
-    [true, false]
-        .map(|keep_alive| {
-            let fetch = move |program: &str, role: &str, first: &[&str]| {
-                // Each run has a new server on a new port, so that no run meets the TIME_WAIT sockets of another.
-                let body = "x".repeat(PAGE);
-                let server = Server::start(
-                    Core::Load,
-                    "mio",
-                    if keep_alive { "http-server" } else { "http-server-closing" },
-                    &[body],
-                )?;
-                let mut all: Vec<String> = first.iter().map(|&text| text.to_owned()).collect();
-                all.extend(arguments([&server.address, &pages, &IN_FLIGHT, &u8::from(keep_alive)]));
-                child::sample(Core::Measured, program, role, &all)
+    [(IN_FLIGHT, true), (IN_FLIGHT, false), (ONE_AT_A_TIME, true), (ONE_AT_A_TIME, false)]
+        .map(|(in_flight, keep_alive)| {
+            let peer = |name, program: Program| {
+                Peer::new(name, move || -> Result<_, Trouble> {
+                    // A new port for each run: the TIME_WAIT sockets of one run would slow down the next.
+                    let role = if keep_alive { "http-server" } else { "http-server-closing" };
+                    let server = Server::start(Core::Load, "mio", role, &["x".repeat(PAGE)])?;
+                    let pages = if program.is_interpreted() { pages / 5 } else { pages };
+                    let numbers = arguments([&server.address, &pages, &in_flight, &u8::from(keep_alive)]);
+                    program.sample(Core::Measured, "http-client", &numbers)
+                })
             };
-            let peer =
-                |name, program: &'static str| Peer::new(name, move || fetch(program, "http-client", &[]));
+            let own = |name, program| peer(name, Program::Own(program));
+            let mut peers = vec![
+                own("mio, bare", "mio"),
+                own("twistor", "twistor"),
+                own("hyper-util on tokio", "hyper"),
+                own("reqwest on tokio", "reqwest"),
+                own("libcurl multi", "libcurl"),
+            ];
+            if in_flight == ONE_AT_A_TIME {
+                peers.push(own("ureq", "ureq"));
+                peers.push(match keep_alive {
+                    true => Peer::skipped("attohttpc", "it keeps no connections"),
+                    false => own("attohttpc", "attohttpc"),
+                });
+            }
+            peers.push(peer("node", program::NODE).once_a_round());
+            peers.push(peer("aiohttp", program::AIOHTTP).once_a_round());
+            peers.push(peer("twisted Agent", program::TWISTED).once_a_round());
             Case {
                 title: format!(
-                    "{pages} pages, {IN_FLIGHT} in flight, {}; the client's processor time per page",
+                    "{pages} pages, {}, {}; the client's processor time per page",
+                    if in_flight == ONE_AT_A_TIME {
+                        "one after the other".to_owned()
+                    } else {
+                        format!("{in_flight} in flight")
+                    },
                     if keep_alive { "keep-alive" } else { "a connection for each" }
                 ),
                 metrics: CPU_AND_RATE,
-                peers: vec![
-                    peer("mio, bare", "mio"),
-                    peer("twistor", "twistor"),
-                    peer("hyper-util on tokio", "hyper"),
-                    peer("reqwest on tokio", "reqwest"),
-                    peer("libcurl multi", "libcurl"),
-                    twisted("twisted Agent", move |python, folder| {
-                        fetch("exec", python, &[&format!("{folder}/http_client.py")])
-                    }),
-                ],
+                peers,
                 slices: 4,
             }
         })
         .into()
-}
-
-/// A peer run by a Python that has Twisted: `$TWISTED_PYTHON` or `python3`. `run` receives the program and the
-/// folder of the scripts.
-pub fn twisted(name: &'static str, run: impl Fn(&str, &str) -> Result<Sample, String> + 'static) -> Peer {
-    Peer::new(name, move || {
-        let python = std::env::var("TWISTED_PYTHON").unwrap_or("python3".to_owned());
-        let has_it = std::process::Command::new(&python)
-            .args(["-c", "import twisted"])
-            .stderr(std::process::Stdio::null())
-            .status();
-        if !has_it.is_ok_and(|status| status.success()) {
-            let reason = format!("{python} has no Twisted; name one that has in TWISTED_PYTHON");
-            return Err(Trouble::Missing(reason));
-        }
-        Ok(run(&python, concat!(env!("CARGO_MANIFEST_DIR"), "/peers/twisted"))?)
-    })
 }

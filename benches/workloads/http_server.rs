@@ -5,36 +5,41 @@ use super::arguments;
 use crate::peers::nginx;
 use crate::runner::case::{Case, Peer, Trouble, Workload};
 use crate::runner::child::{self, Core, Running, Server};
+use crate::runner::program::{self, Program};
 use crate::runner::sample::{Sample, processor_time_of};
 
 pub const WORKLOAD: Workload =
     Workload { name: "http_server", about: "GET / of 13 bytes under wrk -t1 -c64", cases };
 
+const BODY: &str = "Hello, world!";
+
 fn cases(_: bool) -> Vec<Case> {
     // The minimum that wrk accepts.
     let seconds: u64 = 1;
-    let peer = |name, program: &'static str| {
+    let peer = |name, program: Program| {
         Peer::new(name, move || {
-            under_wrk(seconds, || {
-                Server::start(Core::Measured, program, "http-server", &arguments([&"Hello, world!"]))
-            })
+            under_wrk(seconds, || program.server(Core::Measured, "http-server", &arguments([&BODY])))
         })
     };
+    let own = |name, program| peer(name, Program::Own(program));
     vec![Case {
         title: format!("{seconds} second, keep-alive; the server's processor time per request"),
         metrics: CPU_AND_RATE,
         peers: vec![
-            peer("mio, fixed bytes", "mio"),
-            peer("twistor", "twistor"),
-            peer("hyper on tokio", "hyper"),
-            Peer::new("nginx, one worker", move || under_wrk(seconds, || nginx::start("Hello, world!"))),
+            own("mio, fixed bytes", "mio"),
+            own("twistor", "twistor"),
+            own("hyper on tokio", "hyper"),
+            Peer::new("nginx, one worker", move || under_wrk(seconds, || nginx::start(BODY))),
+            peer("node", program::NODE).once_a_round(),
+            peer("aiohttp", program::AIOHTTP).once_a_round(),
+            peer("twisted", program::TWISTED).once_a_round(),
         ],
         slices: 4,
     }]
 }
 
-/// One load for all peers. Its processor time is not counted.
-fn under_wrk<E>(seconds: u64, start: impl FnOnce() -> Result<Server, E>) -> Result<Sample, Trouble>
+/// One load for all of them; its processor is not counted.
+pub fn under_wrk<E>(seconds: u64, start: impl FnOnce() -> Result<Server, E>) -> Result<Sample, Trouble>
 where
     Trouble: From<E>,
 {

@@ -1,8 +1,9 @@
-//! The cost of an idle connection.
+//! The memory of an idle connection.
 
 use super::arguments;
-use crate::runner::case::{Case, Peer, Workload};
-use crate::runner::child::{self, Core, Server};
+use crate::runner::case::{Case, Peer, Trouble, Workload};
+use crate::runner::child::{self, Core};
+use crate::runner::program::{self, Program};
 use crate::runner::sample::{Metric, Unit};
 
 pub const WORKLOAD: Workload =
@@ -12,42 +13,30 @@ const METRICS: &[Metric] = &[Metric { key: "memory", title: "memory", unit: Unit
 
 fn cases(quick: bool) -> Vec<Case> {
     let connections: u64 = if quick { 2_000 } else { 10_000 };
-    let peer = |name, program: &'static str, role: &'static str, buffer: u64| {
-        Peer::new(name, move || {
-            let server = Server::start(Core::Measured, program, role, &arguments([&buffer]))?;
-            child::sample(
-                Core::Load,
-                "load",
-                "idle",
-                &arguments([&server.address, &server.pid(), &connections]),
-            )
+    let peer = |name, program: Program, role: &'static str, buffer: u64| {
+        Peer::new(name, move || -> Result<_, Trouble> {
+            let server = program.server(Core::Measured, role, &arguments([&buffer]))?;
+            let load = arguments([&server.address, &server.pid(), &connections]);
+            Ok(child::sample(Core::Load, "load", "idle", &load)?)
         })
     };
+    let own = |name| peer(name, Program::Own(name), "echo", 0);
     vec![Case {
         title: format!(
             "{connections} connections, each of which echoed one message; the server's anonymous memory, per connection"
         ),
         metrics: METRICS,
         peers: vec![
-            peer("mio", "mio", "echo", 0),
-            peer("twistor", "twistor", "echo", 0),
-            peer("tokio, 1 KiB buffer", "tokio", "echo", 1024),
-            peer("tokio, shared buffer", "tokio", "echo-shared", 0),
-            peer("calloop", "calloop", "echo", 0),
-            super::http_client::twisted("twisted", move |python, folder| {
-                let server = Server::start(
-                    Core::Measured,
-                    "exec",
-                    python,
-                    &arguments([&format!("{folder}/echo.py")]),
-                )?;
-                child::sample(
-                    Core::Load,
-                    "load",
-                    "idle",
-                    &arguments([&server.address, &server.pid(), &connections]),
-                )
-            }),
+            own("mio"),
+            own("twistor"),
+            peer("tokio, 1 KiB buffer", Program::Own("tokio"), "echo", 1024),
+            peer("tokio, shared buffer", Program::Own("tokio"), "echo-shared", 0),
+            own("calloop"),
+            peer("smol, 1 KiB buffer", Program::Own("smol"), "echo", 1024),
+            peer("libuv", program::LIBUV, "echo", 0),
+            peer("node", program::NODE, "echo", 0),
+            peer("asyncio", program::ASYNCIO, "echo", 0),
+            peer("twisted", program::TWISTED, "echo", 0),
         ],
         slices: 1,
     }]

@@ -2,7 +2,7 @@
 
 use super::arguments;
 use crate::runner::case::{Case, Peer, Workload};
-use crate::runner::child::{self, Core};
+use crate::runner::program::{self, Program};
 use crate::runner::sample::{Metric, Unit};
 
 pub const WORKLOAD: Workload = Workload {
@@ -20,19 +20,21 @@ fn cases(quick: bool) -> Vec<Case> {
     let times: u64 = if quick { 30 } else { 200 };
     [100_u64, 1_000, 5_300]
         .map(|delay| {
-            let peer = |name, program| {
-                Peer::new(name, move || {
-                    child::sample(Core::Measured, program, "lateness", &arguments([&delay, &times]))
-                })
-            };
+            let peer = |name, program| Peer::sampling(name, program, "lateness", arguments([&delay, &times]));
+            let own = |name| peer(name, Program::Own(name));
             Case {
                 title: format!("a timer after {delay} µs, {times} times"),
                 metrics: METRICS,
                 peers: vec![
-                    peer("mio poll(timeout)", "mio"),
-                    peer("twistor", "twistor"),
-                    peer("tokio", "tokio"),
-                    peer("calloop", "calloop"),
+                    peer("mio poll(timeout)", Program::Own("mio")),
+                    own("twistor"),
+                    own("tokio"),
+                    own("calloop"),
+                    own("smol"),
+                    peer("libuv", program::LIBUV),
+                    peer("node", program::NODE),
+                    peer("asyncio", program::ASYNCIO),
+                    peer("twisted", program::TWISTED),
                 ],
                 slices: 1,
             }

@@ -2,7 +2,8 @@
 
 use super::{CPU_AND_RATE, arguments};
 use crate::runner::case::{Case, Peer, Workload};
-use crate::runner::child::{self, Core};
+use crate::runner::child::Core;
+use crate::runner::program::{self, Program};
 
 pub const WORKLOAD: Workload =
     Workload { name: "remote_calls", about: "closures that another thread sends to the loop", cases };
@@ -12,9 +13,10 @@ const SLICES: usize = 6;
 fn cases(quick: bool) -> Vec<Case> {
     let calls: u64 = if quick { 100_000 } else { 500_000 };
     let round_trips: u64 = if quick { 2_000 } else { 10_000 };
-    let peer = |name, program: &'static str, role: &'static str, number: u64| {
-        Peer::new(name, move || child::sample(Core::Any, program, role, &arguments([&number])))
+    let peer = |name, program: Program, role: &'static str, number: u64| {
+        Peer::new(name, move || program.sample(Core::Any, role, &arguments([&number])))
     };
+    let own = |name, program, role, number| peer(name, Program::Own(program), role, number);
     vec![
         Case {
             title: format!(
@@ -22,11 +24,14 @@ fn cases(quick: bool) -> Vec<Case> {
             ),
             metrics: CPU_AND_RATE,
             peers: vec![
-                peer("mio, std channel", "mio", "remote-flood", calls),
-                peer("twistor", "twistor", "remote-flood", calls),
-                peer("tokio mpsc", "tokio", "remote-flood", calls),
-                peer("tokio spawn", "tokio", "remote-spawn-flood", calls),
-                peer("calloop channel", "calloop", "remote-flood", calls),
+                own("mio, std channel", "mio", "remote-flood", calls),
+                own("twistor", "twistor", "remote-flood", calls),
+                own("tokio mpsc", "tokio", "remote-flood", calls),
+                own("tokio spawn", "tokio", "remote-spawn-flood", calls),
+                own("calloop channel", "calloop", "remote-flood", calls),
+                peer("libuv", program::LIBUV, "remote-flood", calls),
+                peer("asyncio", program::ASYNCIO, "remote-flood", calls / 10).once_a_round(),
+                peer("twisted", program::TWISTED, "remote-flood", calls / 10).once_a_round(),
             ],
             slices: SLICES,
         },
@@ -34,11 +39,14 @@ fn cases(quick: bool) -> Vec<Case> {
             title: format!("{round_trips} calls, each sent when the one before was answered"),
             metrics: CPU_AND_RATE,
             peers: vec![
-                peer("mio, std channel", "mio", "remote-ping", round_trips),
-                peer("twistor", "twistor", "remote-ping", round_trips),
-                peer("tokio mpsc", "tokio", "remote-ping", round_trips),
-                peer("tokio spawn", "tokio", "remote-spawn-ping", round_trips),
-                peer("calloop channel", "calloop", "remote-ping", round_trips),
+                own("mio, std channel", "mio", "remote-ping", round_trips),
+                own("twistor", "twistor", "remote-ping", round_trips),
+                own("tokio mpsc", "tokio", "remote-ping", round_trips),
+                own("tokio spawn", "tokio", "remote-spawn-ping", round_trips),
+                own("calloop channel", "calloop", "remote-ping", round_trips),
+                peer("libuv", program::LIBUV, "remote-ping", round_trips),
+                peer("asyncio", program::ASYNCIO, "remote-ping", round_trips / 10).once_a_round(),
+                peer("twisted", program::TWISTED, "remote-ping", round_trips / 10).once_a_round(),
             ],
             slices: SLICES,
         },

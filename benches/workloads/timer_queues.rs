@@ -1,4 +1,4 @@
-//! Candidates for the timer queue: the data structures alone, at three sizes.
+//! Candidates for the timer queue, without a loop, at three sizes.
 
 use super::{CPU, arguments};
 use crate::runner::case::{Case, Peer, Workload};

@@ -3,6 +3,7 @@
 use super::{CPU, arguments};
 use crate::runner::case::{Case, Peer, Workload};
 use crate::runner::child::{self, Core};
+use crate::runner::program::{self, Program};
 use crate::runner::sample::{Metric, Unit};
 
 pub const WORKLOAD: Workload =
@@ -113,10 +114,6 @@ fn cases(quick: bool) -> Vec<Case> {
     ]
 }
 
-fn peer(name: &'static str, program: &'static str, role: String, numbers: Vec<String>) -> Peer {
-    Peer::new(name, move || child::sample(Core::Measured, program, &role, &numbers))
-}
-
 fn case(
     title: String,
     metrics: &'static [Metric],
@@ -124,20 +121,43 @@ fn case(
     numbers: Vec<String>,
     slices: usize,
 ) -> Case {
-    let timers = || format!("timers-{action}");
+    let timers = |name, program: Program| {
+        let role = format!("timers-{action}");
+        // An interpreter would take minutes for all of them.
+        let mut numbers = numbers.clone();
+        if program.is_interpreted() {
+            for number in numbers.iter_mut().take(if action == "expire" { 1 } else { 2 }) {
+                let few = number.parse::<u64>().map_or(0, |number| number / 10);
+                *number = if few < 500 { number.clone() } else { few.to_string() };
+            }
+        }
+        let peer = Peer::new(name, move || program.sample(Core::Measured, &role, &numbers));
+        if program.is_interpreted() { peer.once_a_round() } else { peer }
+    };
     let tokio = if matches!(action, "fire" | "expire") { "tokio spawn+sleep" } else { "tokio sleep" };
-    let peers = vec![
-        peer("std BinaryHeap of closures", "std", timers(), numbers.clone()),
-        peer("twistor", "twistor", timers(), numbers.clone()),
-        peer(tokio, "tokio", timers(), numbers.clone()),
-        peer("tokio DelayQueue", "tokio", format!("delay-queue-{action}"), numbers),
+    let delay_queue = (format!("delay-queue-{action}"), numbers.clone());
+    let mut peers = vec![
+        timers("std BinaryHeap of closures", Program::Own("std")),
+        timers("twistor", Program::Own("twistor")),
+        timers(tokio, Program::Own("tokio")),
+        Peer::new("tokio DelayQueue", move || {
+            child::sample(Core::Measured, "tokio", &delay_queue.0, &delay_queue.1)
+        }),
+        timers("libuv", program::LIBUV),
     ];
+    peers.push(match action {
+        "reset" => Peer::skipped("node", "its timers cannot be given another delay"),
+        "memory" => Peer::skipped("node", "the time of its garbage collection is not under control"),
+        _ => timers("node, a tenth of the timers", program::NODE),
+    });
+    peers.push(timers("asyncio, a tenth of the timers", program::ASYNCIO));
+    peers.push(timers("twisted, a tenth of the timers", program::TWISTED));
     Case { title, metrics, peers, slices }
 }
 
-fn with_calloop(mut case: Case, calloop: Result<(&str, Vec<String>), &'static str>) -> Case {
+fn with_calloop(mut case: Case, calloop: Result<(&'static str, Vec<String>), &'static str>) -> Case {
     case.peers.push(match calloop {
-        Ok((role, numbers)) => peer("calloop", "calloop", role.to_owned(), numbers),
+        Ok((role, numbers)) => Peer::sampling("calloop", Program::Own("calloop"), role, numbers),
         Err(reason) => Peer::skipped("calloop", reason),
     });
     case

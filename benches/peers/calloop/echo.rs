@@ -1,4 +1,4 @@
-//! An echo server on calloop: each connection is an event source, level-triggered, and all share one buffer.
+//! An echo server on calloop: one level-triggered event source per connection, one buffer for all.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};

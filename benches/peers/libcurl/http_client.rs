@@ -131,9 +131,9 @@ impl Driver {
     }
 }
 
-/// Makes epoll watch a socket as libcurl requests.
+/// Registers a socket with epoll for the readiness that libcurl requested.
 fn watch(epoll: &OwnedFd, known: &mut HashSet<Socket>, socket: Socket, events: &SocketEvents) {
-    // SAFETY: libcurl reports a socket while it is open, and requests its removal before it closes it.
+    // SAFETY: libcurl reports a socket while it is open, and requests its removal before closing it.
     let descriptor = unsafe { BorrowedFd::borrow_raw(socket) };
     if events.remove() {
         if known.remove(&socket) {

@@ -8,12 +8,12 @@ use slab::Slab;
 
 use crate::runner::child::{Arguments, say_listening};
 
-const LISTENER: Token = Token(usize::MAX);
+pub(super) const LISTENER: Token = Token(usize::MAX);
 
-struct Connection {
-    stream: TcpStream,
-    /// The number of bytes at the end of the last read that belong to the blank line that ends a request.
-    matched: usize,
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    /// How many bytes of the blank line that ends a request were the last ones read.
+    pub(super) matched: usize,
 }
 
 /// `BODY`: keeps connections open.
@@ -60,7 +60,7 @@ fn run(answer: &[u8], keep_open: bool) {
     }
 }
 
-fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Slab<Connection>) {
+pub(super) fn accept(listener: &TcpListener, poll: &Poll, connections: &mut Slab<Connection>) {
     while let Ok((mut stream, _)) = listener.accept() {
         stream.set_nodelay(true).expect("nodelay");
         let entry = connections.vacant_entry();
@@ -89,8 +89,8 @@ fn respond(connection: &mut Connection, answer: &[u8], keep_open: bool, buffer: 
     }
 }
 
-/// Counts the requests that end in `data`. `matched` carries over from one read to the next.
-fn ends(data: &[u8], matched: &mut usize) -> usize {
+/// How many requests end in `data`; `matched` goes on from one read to the next.
+pub(super) fn ends(data: &[u8], matched: &mut usize) -> usize {
     const END: &[u8; 4] = b"\r\n\r\n";
     let mut count = 0;
     for byte in data {

@@ -39,7 +39,7 @@ pub fn closures(arguments: &Arguments<'_>) {
     });
 }
 
-/// One boxed closure, to compare with a Deferred without callbacks.
+/// One boxed closure, the floor of a Deferred without callbacks.
 pub fn closure(arguments: &Arguments<'_>) {
     measure(arguments, |captured, _| {
         let callback: Box<dyn FnOnce(u64) -> u64> = Box::new(move |n| n.wrapping_add(captured));

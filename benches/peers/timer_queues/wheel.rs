@@ -1,5 +1,5 @@
-//! A hierarchical wheel with ticks of 65 µs, and eight levels of 64 buckets. The order within a tick is exact: the
-//! timers of the due tick are sorted. The wheel knows its earliest deadline only to a bucket, and reports that.
+//! A hierarchical wheel of ticks of 65 µs, eight levels of 64 buckets. Within a tick the order is exact: the timers of the
+//! tick that is due are sorted. It knows its earliest deadline only to the bucket.
 
 use slab::Slab;
 

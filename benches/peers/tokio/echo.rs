@@ -71,7 +71,7 @@ async fn echo_shared(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Reads once and writes as much as possible without waiting. Returns the rest, or `None` at the end of the stream.
+/// Reads once and writes as much as the socket accepts. Returns the rest, or `None` at the end of the stream.
 fn step(stream: &TcpStream, buffer: &mut [u8], tally: &mut Tally) -> io::Result<Option<Vec<u8>>> {
     let count = match stream.try_read(buffer) {
         Ok(0) => return Ok(None),

@@ -1,5 +1,4 @@
-//! Code that the clients on tokio share: a number of tasks, each fetching one page after another until all are
-//! fetched.
+//! Shared by the clients on tokio: tasks that each fetch one page after another until all are fetched.
 
 use std::cell::Cell;
 use std::future::Future;

@@ -1,5 +1,4 @@
-//! tokio's timers: a task that sleeps if something has to run later, and a bare `Sleep` if the timer is dropped
-//! again.
+//! tokio's timers: a task that sleeps, or a bare `Sleep` for workloads that cancel.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

@@ -1,8 +1,8 @@
-"""An echo server on Twisted."""
-
-import signal
+"""An echo server on Twisted. It does not read while it cannot send."""
 
 from twisted.internet import protocol, reactor
+
+from measure import listening
 
 
 class Echo(protocol.Protocol):
@@ -11,6 +11,7 @@ class Echo(protocol.Protocol):
 
     def connectionMade(self):
         self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self.transport, True)
 
     def dataReceived(self, data):
         self.messages += 1
@@ -18,9 +19,8 @@ class Echo(protocol.Protocol):
         self.transport.write(data)
 
 
-signal.alarm(180)
 factory = protocol.Factory.forProtocol(Echo)
 factory.noisy = False
 address = reactor.listenTCP(0, factory, interface="127.0.0.1").getHost()
-print(f"listening {address.host}:{address.port}", flush=True)
+reactor.callWhenRunning(listening, address.host, address.port)
 reactor.run()

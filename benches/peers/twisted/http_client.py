@@ -1,11 +1,12 @@
 """Pages fetched by Twisted's Agent: ADDRESS PAGES IN_FLIGHT KEEP_ALIVE."""
 
 import sys
-import time
 import warnings
 
-from twisted.internet import defer, reactor, task
+from twisted.internet import defer, task
 from twisted.web.client import Agent, HTTPConnectionPool, _HTTP11ClientFactory, readBody
+
+from measure import Stopwatch
 
 PAGE = 1024
 warnings.filterwarnings("ignore", "Using readBody")
@@ -27,11 +28,10 @@ def main(reactor):
     pool.maxPersistentPerHost = in_flight
     agent = Agent(reactor, pool=pool)
     numbers = iter(range(pages))
-    wall, cpu = time.perf_counter(), time.process_time()
     url = f"http://{address}/".encode()
+    clock = Stopwatch()
     yield defer.gatherResults([worker(agent, url, numbers) for _ in range(in_flight)])
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(f"sample cpu={cpu * 1e9 / pages} rate={pages / wall}", flush=True)
+    clock.stop(pages)
     yield pool.closeCachedConnections()
 
 

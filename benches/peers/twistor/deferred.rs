@@ -25,7 +25,7 @@ pub fn pending(arguments: &Arguments<'_>) {
     });
 }
 
-/// Ten callbacks that are separate closures in the source, as in a program.
+/// Ten callbacks, each a different closure, as in a typical program.
 pub fn written_out(arguments: &Arguments<'_>) {
     measure(arguments, |captured, _| {
         let (deferred, trigger) = Deferred::<u64>::new();

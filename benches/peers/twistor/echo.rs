@@ -1,4 +1,4 @@
-//! An echo server: a protocol that writes the data that it receives.
+//! An echo server: a protocol that writes the data it receives.
 
 use twistor::net::{Failure, Protocol, ServerEndpoint, Transport};
 use twistor::reactor::Reactor;

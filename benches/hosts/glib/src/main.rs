@@ -22,8 +22,8 @@ fn main() -> Result<(), Failure> {
     let carrier = Carrier::new(main_loop.clone())?;
     let reactor = Handle::clone(&carrier.reactor);
 
-    // The part of the GTK program: here, a tick. It uses the reactor, so the hook is called.
-    let (start, handle) = (Instant::now(), reactor.handle());
+    // The GTK program's part: a tick. It uses the reactor, so the hook is called.
+    let (start, handle) = (Instant::now(), reactor.clone());
     glib::timeout_add_local(Duration::from_millis(400), move || {
         println!("glib:    tick at {:3} ms", start.elapsed().as_millis());
         let asked = Instant::now();
@@ -36,15 +36,15 @@ fn main() -> Result<(), Failure> {
         ControlFlow::Continue
     });
 
-    // The part of the reactor: a server, a client, work on a thread, and an end.
+    // The reactor's part: a server, a client, a job on a thread, and the end.
     let port = echo(&reactor)?;
     let work = reactor.defer_to_thread(|| Ok((1..=1_000_000_u64).sum::<u64>()));
     drop(work.add_callback(|sum| println!("reactor: a thread found the sum {sum}")));
     let handle = reactor.handle();
     reactor.call_later(Duration::from_millis(1500), move || handle.stop());
 
-    // Both together: a callback of the reactor shows a dialog, which runs a main loop inside the callback. The
-    // reactor runs nothing until the dialog is closed, although it receives data.
+    // A reactor callback shows a dialog, which runs a nested main loop. The reactor does not turn during the dialog,
+    // although data arrives.
     let dialog_carrier = carrier.clone();
     reactor.call_later(Duration::from_millis(1000), move || {
         let dialog = MainLoop::new(None, false);
@@ -108,7 +108,7 @@ impl Carrier {
         Ok(carrier)
     }
 
-    /// Makes GLib take a turn whenever something is ready.
+    /// Lets GLib take a turn whenever a source is ready.
     fn watch(self: &Rc<Self>) {
         if self.watched.replace(true) {
             return;
@@ -123,13 +123,12 @@ impl Carrier {
         });
     }
 
-    /// Takes a turn, and sets up GLib for the next one. Returns false if the turn was refused, or was the last.
+    /// Takes a turn and schedules the next one with GLib. Returns false if there was none, or if it was the last.
     fn turn(self: &Rc<Self>) -> bool {
         match self.reactor.turn(Some(Duration::ZERO)) {
             Ok(true) => {}
-            // A dialog's main loop runs inside a callback of the reactor. Nothing reads the descriptor until that
-            // callback returns, so GLib must not watch it until then: it would be notified again and again. The
-            // turn under way resumes the watch.
+            // A nested main loop inside a reactor callback. The descriptor stays readable until that callback returns,
+            // so watching it would make the nested loop spin. The turn in progress handles it afterwards.
             Err(RunError::AlreadyRunning) => {
                 self.refused.set(self.refused.get() + 1);
                 return false;
