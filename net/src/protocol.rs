@@ -150,12 +150,14 @@ pub trait Protocol: AsAny + 'static {
         None
     }
 
-    /// Returns and removes the received bytes that this protocol has not used. Default: none.
+    /// Returns and removes the received bytes that this protocol has not used; `None` from a protocol that keeps
+    /// no bytes. Default: `None`.
     ///
-    /// Called when the connection is [released](Transport::release): its next owner receives these bytes first. A
-    /// protocol that keeps received bytes implements it; a wrapper passes the call on to the inner protocol.
-    fn unread(&mut self) -> Vec<u8> {
-        Vec::new()
+    /// A protocol that keeps received bytes implements it; a wrapper passes the call on to the inner protocol.
+    /// Called when the connection is [released](Transport::release), whose next owner receives these bytes first,
+    /// and by `start_tls` and `accept_tls`, which fail if there are any.
+    fn unread(&mut self) -> Option<Vec<u8>> {
+        None
     }
 
     /// Called when the connection has ended. The reason is [`ConnectionDone`] after a clean close, and
@@ -201,7 +203,7 @@ impl<P: Protocol + ?Sized> Protocol for Box<P> {
         (**self).write_connection_lost(transport)
     }
 
-    fn unread(&mut self) -> Vec<u8> {
+    fn unread(&mut self) -> Option<Vec<u8>> {
         (**self).unread()
     }
 

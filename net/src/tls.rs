@@ -52,6 +52,11 @@
 //! # Ok::<(), Failure>(())
 //! ```
 //!
+//! # STARTTLS
+//!
+//! A connection that begins in the clear is secured in place by [`Transport::start_tls`](crate::Transport::start_tls) and
+//! [`Transport::accept_tls`](crate::Transport::accept_tls).
+//!
 //! # Closing
 //!
 //! `lose_connection` and the half-close send close_notify after the last byte. Like Twisted's, `lose_connection`
@@ -87,9 +92,10 @@ pub use errors::{HandshakeFailed, HandshakeFailure, TlsConfigError, TlsTruncated
 pub use info::TlsInfo;
 pub use server::ServerTls;
 
+pub(crate) use errors::{Cause, Opening};
 pub(crate) use handshake::handshake;
 pub(crate) use pem::{certificates, identity, private_key, read as read_pem};
-pub(crate) use stream::TlsStream;
+pub(crate) use stream::{Handshaking, TlsStream};
 
 /// Returns the cryptography. It is explicit, because another crate may have set a different process-wide default.
 pub(crate) fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {

@@ -8,6 +8,8 @@ mod producer;
 mod rate;
 pub(crate) mod scratch;
 pub(crate) mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 pub(crate) mod watched;
 
 use std::any::TypeId;
@@ -398,9 +400,16 @@ impl Transport {
         self.connection.upgrade().is_none_or(|connection| connection.is(closing))
     }
 
+    /// Notes that the protocol keeps bytes that it has not used, and returns them by [`Protocol::unread`].
+    pub(crate) fn keeps_bytes(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.set(Flags::BUFFERED);
+        }
+    }
+
     /// Returns whether data may still be delivered to the protocol.
     pub(crate) fn delivers(&self) -> bool {
-        let over = Flags::CLOSING.or(Flags::DOOMED).or(Flags::LOST);
+        let over = Flags::CLOSING.or(Flags::DOOMED).or(Flags::LOST).or(Flags::SECURING);
         self.connection.upgrade().is_some_and(|connection| !connection.is(over))
     }
 
@@ -546,13 +555,6 @@ impl Transport {
     /// Returns the address of this end; `None` after the loss. Twisted: `getHost`.
     pub fn local_addr(&self) -> Option<Address> {
         self.with_socket(Socket::local_addr).ok()
-    }
-
-    /// Returns the negotiated parameters of a connection secured by TLS; `None` without TLS, and after the
-    /// loss.
-    #[cfg(feature = "tls")]
-    pub fn tls(&self) -> Option<crate::tls::TlsInfo> {
-        self.with_socket(|socket| Ok(socket.tls())).ok().flatten()
     }
 
     fn with_socket<T>(&self, look: impl FnOnce(&Socket) -> io::Result<T>) -> io::Result<T> {

@@ -113,7 +113,7 @@ fn a_protocol_is_asked_for_unused_bytes_from_outside() {
                     self.0.set(Some(transport.clone()));
                     self.1.data_received(transport, data)
                 }
-                fn unread(&mut self) -> Vec<u8> {
+                fn unread(&mut self) -> Option<Vec<u8>> {
                     self.1.unread()
                 }
             }

@@ -394,6 +394,7 @@ struct Side<F> {
 
 impl<F: FnOnce(Conversation) + 'static> Protocol for Side<F> {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        transport.keeps_bytes();
         let _ = self.shared.transport.set(transport.clone());
         if let Some(begin) = self.begin.take() {
             begin(Conversation { shared: self.shared.clone(), transport: transport.clone() });
@@ -416,8 +417,8 @@ impl<F: FnOnce(Conversation) + 'static> Protocol for Side<F> {
         Ok(())
     }
 
-    fn unread(&mut self) -> Vec<u8> {
-        self.shared.bytes.borrow_mut().take_rest()
+    fn unread(&mut self) -> Option<Vec<u8>> {
+        Some(self.shared.bytes.borrow_mut().take_rest())
     }
 
     fn connection_lost(&mut self, reason: Failure) {

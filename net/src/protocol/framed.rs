@@ -131,6 +131,7 @@ impl From<FrameError> for FramingError {
 
 impl<F: Framing, R: FrameReceiver> Protocol for Framed<F, R> {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        transport.keeps_bytes();
         self.receiver.connection_made(transport)
     }
 
@@ -154,8 +155,8 @@ impl<F: Framing, R: FrameReceiver> Protocol for Framed<F, R> {
         if TypeId::of::<R>() == part { Some(&mut self.receiver) } else { self.receiver.part(part) }
     }
 
-    fn unread(&mut self) -> Vec<u8> {
-        self.buffer.take_rest()
+    fn unread(&mut self) -> Option<Vec<u8>> {
+        Some(self.buffer.take_rest())
     }
 
     fn connection_lost(&mut self, reason: Failure) {

@@ -158,7 +158,7 @@ impl<P: Protocol> Protocol for LimitedProtocol<P> {
         part_of(&mut self.protocol, part)
     }
 
-    fn unread(&mut self) -> Vec<u8> {
+    fn unread(&mut self) -> Option<Vec<u8>> {
         self.protocol.unread()
     }
 

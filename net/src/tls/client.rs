@@ -169,7 +169,7 @@ impl ClientTls {
     }
 
     /// Creates the session with `host`, before its handshake.
-    fn session(&self, host: &str, peer: &Address) -> Result<rustls::Connection, HandshakeFailed> {
+    pub(crate) fn session(&self, host: &str, peer: &Address) -> Result<rustls::Connection, HandshakeFailed> {
         let name = match &self.name {
             Some(name) => Ok(name.clone()),
             // The zone of an IPv6 address has a meaning on this machine only.

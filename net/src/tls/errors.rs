@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::{AlertDescription, Error as RustlsError};
 
 use crate::Address;
+use crate::transport::connection::release::Unreachable;
 
 /// The TLS handshake failed, so no connection was made. Twisted: `SSL.Error`.
 ///
@@ -20,12 +21,18 @@ pub struct HandshakeFailed {
 }
 
 #[derive(Debug)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     Tls(RustlsError),
     NotTls(Opening),
     Io(io::Error),
     Closed,
     TimedOut(Duration),
+    /// This many bytes arrived in the clear after the command to secure the connection.
+    Plaintext(usize),
+    /// A wrapper hides whether such bytes arrived.
+    Unreachable,
+    /// The connection was secured before, or is being secured.
+    Repeated,
 }
 
 /// The kind of a handshake failure.
@@ -43,15 +50,35 @@ pub enum HandshakeFailure {
     Closed,
     /// The handshake timed out.
     TimedOut,
+    /// Bytes arrived in the clear after the command that secures a live connection. A third party may have
+    /// injected them.
+    Plaintext,
     /// The connection broke.
     Io,
     /// The peer violated the TLS protocol, or both sides have no version or cipher suite in common.
     Protocol,
+    /// This side cannot secure the connection: it is secured already, or a wrapper hides the bytes that its protocol keeps.
+    Unsupported,
 }
 
 impl HandshakeFailed {
-    pub(super) fn new(peer: Address, cause: Cause) -> HandshakeFailed {
+    pub(crate) fn new(peer: Address, cause: Cause) -> HandshakeFailed {
         HandshakeFailed { peer, cause }
+    }
+
+    /// The same failure again, for the reason of a connection's loss beside the failure of the Deferred.
+    pub(crate) fn duplicate(&self) -> HandshakeFailed {
+        let cause = match &self.cause {
+            Cause::Tls(error) => Cause::Tls(error.clone()),
+            Cause::NotTls(opening) => Cause::NotTls(*opening),
+            Cause::Io(error) => Cause::Io(io::Error::new(error.kind(), error.to_string())),
+            Cause::Closed => Cause::Closed,
+            Cause::TimedOut(after) => Cause::TimedOut(*after),
+            Cause::Plaintext(count) => Cause::Plaintext(*count),
+            Cause::Unreachable => Cause::Unreachable,
+            Cause::Repeated => Cause::Repeated,
+        };
+        HandshakeFailed::new(self.peer.clone(), cause)
     }
 
     /// Returns the address of the peer.
@@ -74,6 +101,8 @@ impl HandshakeFailed {
             Cause::Closed => HandshakeFailure::Closed,
             Cause::TimedOut(_) => HandshakeFailure::TimedOut,
             Cause::Io(_) => HandshakeFailure::Io,
+            Cause::Plaintext(_) => HandshakeFailure::Plaintext,
+            Cause::Unreachable | Cause::Repeated => HandshakeFailure::Unsupported,
         }
     }
 
@@ -95,13 +124,18 @@ impl fmt::Display for HandshakeFailed {
             Cause::Io(error) => error.fmt(f),
             Cause::Closed => f.write_str("the peer closed the connection"),
             Cause::TimedOut(after) => write!(f, "timed out after {after:?}"),
+            Cause::Plaintext(count) => {
+                write!(f, "{count} bytes arrived in the clear after the command to start TLS")
+            }
+            Cause::Unreachable => Unreachable.fmt(f),
+            Cause::Repeated => f.write_str("the connection is secured already, or is being secured"),
         }
     }
 }
 
 /// The first bytes received from a peer.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Opening {
+pub(crate) struct Opening {
     bytes: [u8; 16],
     length: usize,
 }
@@ -142,7 +176,7 @@ impl Error for HandshakeFailed {
         match &self.cause {
             Cause::Tls(error) => Some(error),
             Cause::Io(error) => Some(error),
-            Cause::NotTls(_) | Cause::Closed | Cause::TimedOut(_) => None,
+            _ => None,
         }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn handshake(
             drop(handshake.socket.take());
         }
     });
-    socket.wrap(|socket| Socket::Tls(Box::new(TlsStream::new(socket, session))));
+    socket.wrap(|socket| Socket::Tls(Box::new(TlsStream::new(socket, session, Vec::new()))));
     let handshake = Rc::new(Handshake {
         peer,
         socket: RefCell::new(None),

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::panic::Location;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -6,9 +7,11 @@ use std::time::Duration;
 
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection};
+use twistor_deferred::guarded;
 
 use super::required::requiring;
 use super::{HandshakeFailed, TlsConfigError, pem, provider};
+use crate::HandlerPanicked;
 
 /// The default timeout of a handshake.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,7 +25,8 @@ type FailureObserver = Rc<dyn Fn(&HandshakeFailed)>;
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     timeout: Duration,
-    observer: Option<FailureObserver>,
+    /// And where it was given.
+    observer: Option<(FailureObserver, &'static Location<'static>)>,
 }
 
 impl ServerTls {
@@ -94,8 +98,9 @@ impl ServerTls {
     /// Calls `observer` for every failed handshake. Default: they are logged at debug level, because any port
     /// scanner causes them.
     #[must_use]
+    #[track_caller]
     pub fn on_failed_handshake(mut self, observer: impl Fn(&HandshakeFailed) + 'static) -> ServerTls {
-        self.observer = Some(Rc::new(observer));
+        self.observer = Some((Rc::new(observer), Location::caller()));
         self
     }
 
@@ -110,7 +115,11 @@ impl ServerTls {
 
     pub(crate) fn failed(&self, failure: &HandshakeFailed) {
         match &self.observer {
-            Some(observer) => observer(failure),
+            Some((observer, place)) => {
+                if let Err(message) = guarded(|| observer(failure)) {
+                    log::error!("{}", HandlerPanicked::new("on_failed_handshake", message).given_at(place));
+                }
+            }
             None => log::debug!("{failure}"),
         }
     }

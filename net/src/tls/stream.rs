@@ -28,7 +28,7 @@ const MOST_READ: usize = 256 * 1024;
 const STEPS_PER_TURN: usize = 32;
 
 /// The progress of a handshake.
-pub(super) enum Handshaking {
+pub(crate) enum Handshaking {
     Done,
     /// The socket has no more data for now.
     Waiting,
@@ -40,6 +40,8 @@ pub(super) enum Handshaking {
 /// socket below is full, and a read that would block has emptied it.
 pub(crate) struct TlsStream {
     socket: Socket,
+    /// Bytes of the session that were read from the socket before.
+    early: Vec<u8>,
     session: Connection,
     close_notify_sent: bool,
     /// The size of the next read.
@@ -49,8 +51,8 @@ pub(crate) struct TlsStream {
 }
 
 impl TlsStream {
-    pub(super) fn new(socket: Socket, session: Connection) -> TlsStream {
-        TlsStream { socket, session, close_notify_sent: false, next_read: LEAST_READ, starved: false }
+    pub(crate) fn new(socket: Socket, session: Connection, early: Vec<u8>) -> TlsStream {
+        TlsStream { socket, early, session, close_notify_sent: false, next_read: LEAST_READ, starved: false }
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -70,13 +72,14 @@ impl TlsStream {
     }
 
     /// Continues the handshake.
-    pub(super) fn shake_hands(&mut self, opening: &mut Opening) -> Result<Handshaking, Cause> {
+    pub(crate) fn shake_hands(&mut self, opening: &mut Opening) -> Result<Handshaking, Cause> {
         for _ in 0..STEPS_PER_TURN {
             self.flush().map_err(Cause::Io)?;
             if !self.session.is_handshaking() {
                 return Ok(Handshaking::Done);
             }
-            match self.session.read_tls(&mut Opened { wire: Wire(&mut self.socket), opening }) {
+            let (socket, early) = (&mut self.socket, &mut self.early);
+            match self.session.read_tls(&mut Opened { socket, early, opening }) {
                 Ok(0) => return Err(Cause::Closed),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -116,7 +119,7 @@ impl TlsStream {
             self.process()?;
             let room = ROOM_FOR_A_RECORD.min(buffer.len() / 2);
             let most = self.next_read.min(buffer.len() - room);
-            let count = self.socket.read(&mut buffer[room..room + most])?;
+            let count = read(&mut self.socket, &mut self.early, &mut buffer[room..room + most])?;
             if count == 0 {
                 self.session.read_tls(&mut io::empty())?;
                 continue;
@@ -244,7 +247,7 @@ impl TlsStream {
     /// Returns whether there is something to read: plaintext, or bytes of the socket that may contain some.
     pub(crate) fn has_data(&mut self) -> io::Result<bool> {
         let plain = self.session.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
-        if plain { Ok(true) } else { self.socket.has_data() }
+        if plain || !self.early.is_empty() { Ok(true) } else { self.socket.has_data() }
     }
 
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
@@ -266,27 +269,39 @@ impl Source for TlsStream {
     }
 }
 
-/// Adapts a socket to the traits that rustls expects.
+/// Adapts a socket to the trait that rustls writes to.
 struct Wire<'a>(&'a mut Socket);
 
-impl Read for Wire<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-/// A [`Wire`] that records the first bytes.
+/// Adapts a socket to the trait that rustls reads a handshake from, and records the first bytes.
 struct Opened<'a> {
-    wire: Wire<'a>,
+    socket: &'a mut Socket,
+    early: &'a mut Vec<u8>,
     opening: &'a mut Opening,
 }
 
 impl Read for Opened<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.wire.read(buffer)?;
+        let count = read(self.socket, self.early, buffer)?;
         self.opening.add(&buffer[..count]);
         Ok(count)
     }
+}
+
+/// Reads from the socket, after the bytes that were read from it before.
+#[inline]
+fn read(socket: &mut Socket, early: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<usize> {
+    if early.is_empty() { socket.read(buffer) } else { Ok(read_early(early, buffer)) }
+}
+
+#[cold]
+fn read_early(early: &mut Vec<u8>, buffer: &mut [u8]) -> usize {
+    let count = early.len().min(buffer.len());
+    buffer[..count].copy_from_slice(&early[..count]);
+    early.drain(..count);
+    if early.is_empty() {
+        *early = Vec::new();
+    }
+    count
 }
 
 impl Write for Wire<'_> {

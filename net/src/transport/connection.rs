@@ -10,6 +10,8 @@ mod flags;
 mod limited;
 pub(crate) mod release;
 mod requests;
+#[cfg(feature = "tls")]
+pub(crate) mod securing;
 pub(crate) mod visits;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -64,7 +66,7 @@ impl Io {
     /// Whether everything written is sent.
     #[inline]
     fn is_sent(&self) -> bool {
-        self.socket.is_flushed() && self.outgoing.as_ref().is_none_or(|outgoing| outgoing.queue.is_empty())
+        self.socket.is_flushed() && self.outgoing.as_ref().is_none_or(|outgoing| outgoing.is_sent())
     }
 
     /// What there is to remember, once everything written is sent.
@@ -179,12 +181,16 @@ impl Connection<dyn Protocol> {
         if self.is(Flags::INHERITED_DATA) {
             self.deliver_unread(transport);
         }
+        #[cfg(feature = "tls")]
+        if self.is(Flags::SECURING) && !self.is(Flags::VISITS.or(Flags::DOOMED)) {
+            self.shake_hands(transport);
+        }
     }
 
     /// Sends what waits.
     fn send(&self, transport: &Transport) -> Progress {
         self.clear(Flags::STARVED);
-        if self.with_io(|io| io.is_sent()) {
+        if self.is(Flags::SECURING) || self.with_io(|io| io.is_sent()) {
             return Progress::Drained;
         }
         let share = self.share(SENT_PER_TURN);
@@ -315,7 +321,7 @@ impl Connection<dyn Protocol> {
 
     /// Does what was waiting for everything to be sent, and ends the connection if its time has come.
     fn settle(&self, transport: &Transport, ready: Ready) {
-        if self.is(Flags::LOST) {
+        if self.is(Flags::LOST) || (self.is(Flags::SECURING) && !self.is(Flags::DOOMED)) {
             return;
         }
         if ready.readable() {

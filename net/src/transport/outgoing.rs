@@ -9,6 +9,8 @@ use twistor_reactor::DelayedCall;
 
 use super::connection::Flags;
 use super::connection::release::Unread;
+#[cfg(feature = "tls")]
+use super::connection::securing::Securing;
 use super::connection::visits::Visit;
 use super::socket::Socket;
 use crate::{Producer, RateLimit};
@@ -42,6 +44,9 @@ pub(crate) struct Outgoing {
     pub(crate) drained: Option<DeferredEvent<()>>,
     /// Bytes to deliver before any that are read; of a connection that was released, bytes for its next owner.
     pub(crate) unread: Option<Unread>,
+    /// The TLS handshake that is under way.
+    #[cfg(feature = "tls")]
+    pub(crate) securing: Option<Box<Securing>>,
     /// How much more of what the peer sends is thrown away while its end is waited for, and what ends the wait.
     pub(crate) lingering: Option<(usize, DelayedCall)>,
 }
@@ -67,6 +72,8 @@ impl Outgoing {
             deliveries: BTreeMap::new(),
             drained: None,
             unread: None,
+            #[cfg(feature = "tls")]
+            securing: None,
             lingering: None,
         }
     }
@@ -101,8 +108,36 @@ impl Outgoing {
         })
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Drops unsent bytes.
+    pub(crate) fn forget(&mut self) {
+        self.queue = Queue::default();
+        #[cfg(feature = "tls")]
+        if let Some(securing) = &mut self.securing {
+            securing.clear = Queue::default();
+        }
+    }
+
+    /// Returns how many bytes wait to be sent in the clear before a TLS handshake.
+    pub(crate) fn clear(&self) -> usize {
+        #[cfg(feature = "tls")]
+        return self.securing.as_ref().map_or(0, |securing| securing.clear.len());
+        #[cfg(not(feature = "tls"))]
+        0
+    }
+
+    /// Whether everything written has left this queue. Until a handshake is over, the writes of the time before it count
+    /// as unsent.
+    #[inline]
+    pub(crate) fn is_sent(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.securing.is_some() {
+            return false;
+        }
         self.queue.is_empty()
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_sent()
             && self.high_water == DEFAULT_HIGH_WATER
             && self.producing.is_none()
             && self.reason.is_none()

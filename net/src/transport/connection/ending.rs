@@ -204,9 +204,15 @@ impl<P: Protocol + ?Sized> Connection<P> {
                 lingering,
                 visits,
                 deliveries,
+                #[cfg(feature = "tls")]
+                securing,
                 ..
             } = *outgoing;
             drop(queue);
+            #[cfg(feature = "tls")]
+            if let Some(securing) = securing {
+                securing.lose();
+            }
             self.guard("a visit", || drop(visits));
             for canceller in deliveries.into_values() {
                 self.guard("cancelling", || canceller.cancel());
@@ -295,7 +301,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
     pub(super) fn forget_queue(&self) {
         self.with_io(|io| {
             if let Some(outgoing) = &mut io.outgoing {
-                outgoing.queue = Default::default();
+                outgoing.forget();
             }
         });
     }

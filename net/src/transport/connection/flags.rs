@@ -73,17 +73,28 @@ impl Flags {
     /// Bytes that an earlier owner of the connection has read are still to be delivered.
     pub(crate) const INHERITED_DATA: Flags = Flags(1 << 26);
 
+    /// A TLS handshake is under way on the live connection: nothing is read for the protocol, and its writes wait.
+    pub(crate) const SECURING: Flags = Flags(1 << 27);
+    /// The live connection was secured.
+    pub(crate) const SECURED: Flags = Flags(1 << 28);
+    /// The protocol, or one that it wraps, keeps bytes that it has not used.
+    pub(crate) const BUFFERED: Flags = Flags(1 << 29);
+
     /// Nothing is read for the protocol.
     pub(super) const NOT_READ: Flags = Flags::LOST
         .or(Flags::PAUSED)
         .or(Flags::PEER_EOF)
         .or(Flags::DOOMED)
         .or(Flags::READ_HELD)
-        .or(Flags::VISITS);
+        .or(Flags::VISITS)
+        .or(Flags::SECURING);
 
     /// The protocol is to be called, or visits to be run, apart from any event.
-    pub(super) const TO_CATCH_UP: Flags =
-        Flags::RESUMED.or(Flags::BREAK_UNREPORTED).or(Flags::VISITS).or(Flags::INHERITED_DATA);
+    pub(super) const TO_CATCH_UP: Flags = Flags::RESUMED
+        .or(Flags::BREAK_UNREPORTED)
+        .or(Flags::VISITS)
+        .or(Flags::INHERITED_DATA)
+        .or(Flags::SECURING);
 
     /// There is something to do once all has been read and sent. A doomed connection has its reason to remember.
     pub(super) const TO_SETTLE: Flags =

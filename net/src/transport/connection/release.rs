@@ -1,6 +1,7 @@
 //! Handing a live connection to its next owner.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,6 +17,15 @@ use crate::{ConnectionReleased, Protocol, Transport};
 /// Bytes that an owner of the connection has read and not used, for the next one. Shared until that reads, because an
 /// owner that releases the connection in the middle of one of its methods names them when the method returns.
 pub(crate) type Unread = Rc<RefCell<Vec<u8>>>;
+
+/// A protocol that keeps bytes is wrapped in one that does not say so.
+pub(crate) struct Unreachable;
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the protocol around a `Framed` or a `Conversation` does not pass `Protocol::unread` on")
+    }
+}
 
 /// What the next owner of a connection inherits besides the socket.
 #[derive(Default)]
@@ -41,6 +51,9 @@ impl Connection<dyn Protocol> {
         if self.is(Flags::LOST.or(Flags::DOOMED).or(Flags::CLOSING)) {
             return Err(io::ErrorKind::NotConnected.into());
         }
+        if self.is(Flags::SECURING) {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "a TLS handshake is under way"));
+        }
         let registration = self.registration.get().ok_or(io::ErrorKind::NotConnected)?;
         let kept = Flags::WRITE_CLOSING.or(Flags::WRITE_CLOSED).or(Flags::BROKEN);
         let mut inherited = Inherited::default();
@@ -52,9 +65,10 @@ impl Connection<dyn Protocol> {
             }
             std::mem::replace(socket, Socket::Closed)
         });
+        let buffered = self.flags.get().and(Flags::BUFFERED);
         let free = self.protocol.try_borrow_mut().is_ok();
         // VISITS has the protocol looked at as soon as its running method returns.
-        self.flags.set(Flags::LOST.or(Flags::RELEASED).or(Flags::VISITS));
+        self.flags.set(Flags::LOST.or(Flags::RELEASED).or(Flags::VISITS).or(buffered));
         self.with_outgoing(|outgoing| outgoing.unread = Some(inherited.unread.clone()));
         // Registered again, the socket is reported as ready for all that it is ready for.
         let _ = registration.deregister(&mut socket);
@@ -72,8 +86,11 @@ impl Connection<dyn Protocol> {
         self.clear(Flags::VISITS);
         let Some(unread) = self.with_io(|io| io.outgoing.as_mut()?.unread.take()) else { return };
         self.call("unread", |protocol| {
-            let bytes = protocol.unread();
-            unread.borrow_mut().splice(..0, bytes);
+            match protocol.unread() {
+                Some(bytes) => drop(unread.borrow_mut().splice(..0, bytes)),
+                None if self.is(Flags::BUFFERED) => log::error!("received bytes are lost: {}", Unreachable),
+                None => {}
+            }
             Ok(())
         });
     }
@@ -98,12 +115,18 @@ impl Connection<dyn Protocol> {
         while !self.is(Flags::NOT_READ) {
             let piece = self.take_unread(self.flags.get().read_size());
             if piece.is_empty() || self.is(Flags::CLOSING) {
-                self.clear(Flags::INHERITED_DATA);
-                self.with_io(|io| io.outgoing.as_mut().and_then(|outgoing| outgoing.unread.take()));
+                self.forget_unread();
                 return self.tidy();
             }
             self.enter(transport, "data_received", |protocol| protocol.data_received(transport, &piece));
         }
+    }
+
+    /// Takes all that the last owner has left.
+    pub(super) fn forget_unread(&self) -> Vec<u8> {
+        self.clear(Flags::INHERITED_DATA);
+        let unread = self.with_io(|io| io.outgoing.as_mut().and_then(|outgoing| outgoing.unread.take()));
+        unread.map_or_else(Vec::new, |unread| unread.take())
     }
 
     fn take_unread(&self, most: usize) -> Vec<u8> {

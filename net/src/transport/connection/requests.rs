@@ -140,7 +140,7 @@ impl Connection<dyn Protocol> {
                     self.set(Flags::PULLED);
                     self.wake(Ready::WRITABLE);
                 }
-                if !outgoing.queue.is_empty() {
+                if !outgoing.queue.is_empty() || self.is(Flags::SECURING) {
                     return Ok(0);
                 }
                 if outgoing.write_limit.is_some() {
@@ -296,7 +296,7 @@ impl Connection<dyn Protocol> {
     }
 
     pub(crate) fn buffered(&self) -> usize {
-        self.with_io(|io| io.outgoing.as_ref().map_or(0, |outgoing| outgoing.queue.len()))
+        self.with_io(|io| io.outgoing.as_ref().map_or(0, |outgoing| outgoing.queue.len() + outgoing.clear()))
     }
 
     pub(crate) fn is_sent(&self) -> bool {

@@ -1,0 +1,240 @@
+//! Securing a live connection by TLS, in place.
+//!
+//! Bytes written before go out in the clear. Then the session takes the socket over, and whatever the peer has sent since
+//! is read by it. Bytes that this side has read in the clear but not used may have been put there by someone else: with
+//! them the handshake fails (RFC 3207, section 6). Nothing is read for the protocol until it knows how the handshake ended.
+
+use std::time::Duration;
+
+use rustls::Connection as Session;
+use twistor_deferred::{Deferred, Trigger, fail};
+use twistor_reactor::{DelayedCall, Ready};
+
+use super::{Connection, Flags, SENT_PER_TURN};
+use crate::tls::{Cause, HandshakeFailed, Handshaking, Opening, ServerTls, TlsStream};
+use crate::transport::calls::has_no_buffers;
+use crate::transport::outgoing::Queue;
+use crate::transport::socket::Socket;
+use crate::{Address, ConnectionLost, Protocol, Transport};
+
+/// A handshake on a live connection.
+pub(crate) struct Securing {
+    peer: Address,
+    /// Bytes that go out in the clear, before the handshake.
+    pub(crate) clear: Queue,
+    /// `None` once the handshake has begun.
+    session: Option<Session>,
+    /// Whether bytes that an earlier owner has left belong to the handshake.
+    adopts_unread: bool,
+    early: Vec<u8>,
+    /// The reason to end the handshake.
+    refused: Option<Cause>,
+    opening: Opening,
+    trigger: Trigger<()>,
+    /// Set on a server.
+    server: Option<ServerTls>,
+    timer: Option<DelayedCall>,
+}
+
+impl Securing {
+    fn failed(self: Box<Self>, cause: Cause) -> (HandshakeFailed, Trigger<()>) {
+        if let Some(timer) = self.timer {
+            let _ = timer.cancel();
+        }
+        let failure = HandshakeFailed::new(self.peer, cause);
+        if let Some(server) = &self.server {
+            server.failed(&failure);
+        }
+        (failure, self.trigger)
+    }
+
+    /// The connection is lost.
+    pub(crate) fn lose(mut self: Box<Self>) {
+        self.server = None;
+        let (failure, trigger) = self.failed(Cause::Closed);
+        trigger.errback(failure);
+    }
+}
+
+impl Connection<dyn Protocol> {
+    /// Begins a handshake with the session that `begin` makes.
+    #[track_caller]
+    pub(crate) fn secure(
+        &self,
+        transport: &Transport,
+        begin: impl FnOnce(&Address) -> Result<Session, HandshakeFailed>,
+        server: Option<&ServerTls>,
+        adopts_unread: bool,
+    ) -> Deferred<()> {
+        let peer = match self.with_socket(Socket::peer) {
+            Ok(peer) => peer,
+            Err(error) => return fail(ConnectionLost::new(error)),
+        };
+        let ending =
+            Flags::LOST.or(Flags::DOOMED).or(Flags::BROKEN).or(Flags::CLOSING).or(Flags::WRITE_CLOSING);
+        if self.is(ending) {
+            return fail(HandshakeFailed::new(peer, Cause::Closed));
+        }
+        if self.is(Flags::SECURING.or(Flags::SECURED)) {
+            return fail(HandshakeFailed::new(peer, Cause::Repeated));
+        }
+        let session = match begin(&peer) {
+            Ok(session) => session,
+            Err(failure) => {
+                self.forget_queue();
+                self.doom(failure.duplicate().into());
+                return fail(failure);
+            }
+        };
+        let target = transport.clone();
+        let (deferred, trigger) = Deferred::with_canceller(move |_| target.abort_connection());
+        let timer = server.map(ServerTls::timeout).and_then(|timeout| self.time_limit(transport, timeout));
+        self.set(Flags::SECURING);
+        self.with_outgoing(|outgoing| {
+            outgoing.securing = Some(Box::new(Securing {
+                peer,
+                clear: std::mem::take(&mut outgoing.queue),
+                session: Some(session),
+                adopts_unread,
+                early: Vec::new(),
+                refused: None,
+                opening: Opening::default(),
+                trigger,
+                server: server.cloned(),
+                timer,
+            }));
+        });
+        let target = transport.clone();
+        self.visit(transport, move |protocol, _| {
+            let unread = protocol.unread();
+            if let Some(connection) = target.connection.upgrade() {
+                connection.check_unread(unread);
+            }
+            Ok(())
+        });
+        self.wake(Ready::READABLE | Ready::WRITABLE);
+        deferred
+    }
+
+    fn time_limit(&self, transport: &Transport, timeout: Duration) -> Option<DelayedCall> {
+        let late = transport.clone();
+        let handle = self.registration.get()?.handle();
+        Some(handle.call_later(timeout, move || {
+            if let Some(connection) = late.connection.upgrade() {
+                connection.refuse(Cause::TimedOut(timeout));
+            }
+        }))
+    }
+
+    /// Checks that the protocol has used all bytes that came in the clear. The loop refuses the others, so that the result
+    /// is delivered while the protocol is free.
+    fn check_unread(&self, unread: Option<Vec<u8>>) {
+        let refused = match unread {
+            Some(bytes) if !bytes.is_empty() => Cause::Plaintext(bytes.len()),
+            None if self.is(Flags::BUFFERED) => Cause::Unreachable,
+            _ => return,
+        };
+        self.with_io(|io| io.outgoing.as_mut()?.securing.as_mut()?.refused.replace(refused));
+    }
+
+    /// Goes on with the handshake.
+    #[cold]
+    pub(super) fn shake_hands(&self, transport: &Transport) {
+        let unread = if self.is(Flags::INHERITED_DATA) { self.forget_unread() } else { Vec::new() };
+        let most = self.sendable_in_the_clear(transport);
+        let (outcome, count, starved) = self.with_io(|io| {
+            let Some(securing) = io.outgoing.as_mut().and_then(|outgoing| outgoing.securing.as_mut()) else {
+                return (Ok(Handshaking::Waiting), 0, false);
+            };
+            let before = securing.clear.len();
+            let outcome = securing.go_on(&mut io.socket, most, unread);
+            (outcome, before - securing.clear.len(), io.socket.is_starved())
+        });
+        if count > 0 {
+            self.spend(Flags::WRITE_LIMITED, count);
+            self.count_sent(count);
+        }
+        if starved {
+            self.starve();
+        }
+        match outcome {
+            Ok(Handshaking::Waiting) => {}
+            Ok(Handshaking::More) => self.wake(Ready::READABLE | Ready::WRITABLE),
+            Ok(Handshaking::Done) => self.secured(),
+            Err(Cause::Io(error)) if has_no_buffers(&error) => self.starve(),
+            Err(cause) => self.refuse(cause),
+        }
+    }
+
+    /// How many bytes may be sent in the clear now.
+    fn sendable_in_the_clear(&self, transport: &Transport) -> usize {
+        if self.with_io(|io| io.outgoing.as_ref().is_none_or(|outgoing| outgoing.clear() == 0)) {
+            return 0;
+        }
+        match self.share(SENT_PER_TURN) {
+            0 => {
+                self.wake(Ready::WRITABLE);
+                0
+            }
+            share => self.most(transport, Flags::WRITE_LIMITED, share),
+        }
+    }
+
+    fn secured(&self) {
+        let securing = self.with_io(|io| io.outgoing.as_mut()?.securing.take());
+        let Some(securing) = securing else { return };
+        self.clear(Flags::SECURING);
+        self.set(Flags::SECURED.or(Flags::END_ANNOUNCED));
+        // For plaintext after the handshake, and for bytes written meanwhile.
+        self.wake(Ready::READABLE | Ready::WRITABLE);
+        if let Some(timer) = securing.timer {
+            let _ = timer.cancel();
+        }
+        securing.trigger.callback(());
+    }
+
+    /// Fails the handshake and ends the connection: it must not be used in the clear.
+    #[cold]
+    fn refuse(&self, cause: Cause) {
+        let securing = self.with_io(|io| io.outgoing.as_mut()?.securing.take());
+        let Some(securing) = securing else { return };
+        let (failure, trigger) = securing.failed(cause);
+        let reason = failure.duplicate();
+        // Until then the connection counts as being secured, so that no byte that a callback writes is sent.
+        trigger.errback(failure);
+        if !self.is(Flags::LOST.or(Flags::DOOMED)) {
+            self.forget_queue();
+            self.doom(reason.into());
+        }
+    }
+}
+
+impl Securing {
+    /// Sends what goes out in the clear, puts the session on the socket, and shakes hands.
+    fn go_on(&mut self, socket: &mut Socket, most: usize, unread: Vec<u8>) -> Result<Handshaking, Cause> {
+        if let Some(cause) = self.refused.take() {
+            return Err(cause);
+        }
+        if !unread.is_empty() && !self.adopts_unread {
+            return Err(Cause::Plaintext(unread.len()));
+        }
+        self.early.extend(unread);
+        if !self.clear.is_empty() {
+            if most == 0 {
+                return Ok(Handshaking::Waiting);
+            }
+            let emptied = self.clear.send(socket, most).map_err(Cause::Io)?;
+            if !self.clear.is_empty() {
+                return Ok(if emptied { Handshaking::Waiting } else { Handshaking::More });
+            }
+        }
+        if let Some(session) = self.session.take() {
+            let clear = std::mem::replace(socket, Socket::Closed);
+            *socket = Socket::Tls(Box::new(TlsStream::new(clear, session, std::mem::take(&mut self.early))));
+        }
+        match socket {
+            Socket::Tls(stream) => stream.shake_hands(&mut self.opening),
+            _ => Ok(Handshaking::Waiting),
+        }
+    }
+}
