@@ -52,6 +52,7 @@ mod frame;
 mod future;
 mod lent;
 mod list;
+mod number_map;
 mod origin;
 mod outcome;
 mod pool;

@@ -1,17 +1,17 @@
 //! First-in-first-out lists of waiters, for the queue, lock, semaphore, pool and event.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::panic::Location;
 use std::rc::Rc;
 
+use crate::number_map::NumberMap;
 use crate::{Deferred, Trigger};
 
 /// The triggers of waiters in order of arrival, each with a note. A waiter leaves as soon as its Deferred is cancelled.
 pub(crate) struct WaitList<T: 'static, N = ()> {
     next: Cell<u64>,
     // By place: a cancelled waiter in the middle leaves in logarithmic time.
-    waiting: RefCell<BTreeMap<u64, (Trigger<T>, N)>>,
+    waiting: RefCell<NumberMap<(Trigger<T>, N)>>,
 }
 
 impl<T: 'static, N: 'static> WaitList<T, N> {
@@ -37,7 +37,7 @@ impl<T: 'static, N: 'static> WaitList<T, N> {
     /// Removes the first waiter.
     pub(crate) fn first(&self) -> Option<Trigger<T>> {
         let first = self.waiting.borrow_mut().pop_first();
-        first.map(|(_, (trigger, _))| trigger)
+        first.map(|(trigger, _)| trigger)
     }
 
     /// Returns the place that the next waiter will get.
@@ -48,12 +48,12 @@ impl<T: 'static, N: 'static> WaitList<T, N> {
     /// Removes the first waiter, if its place is before `end`.
     pub(crate) fn first_before(&self, end: u64) -> Option<Trigger<T>> {
         let mut waiting = self.waiting.borrow_mut();
-        let first = waiting.first_entry().filter(|first| *first.key() < end)?;
-        Some(first.remove().0)
+        waiting.first_number().filter(|first| *first < end)?;
+        waiting.pop_first().map(|(trigger, _)| trigger)
     }
 
     pub(crate) fn remove(&self, place: u64) -> Option<(Trigger<T>, N)> {
-        self.waiting.borrow_mut().remove(&place)
+        self.waiting.borrow_mut().remove(place)
     }
 
     /// Undoes [`remove`](WaitList::remove), unless the waiter was cancelled in the meantime.
@@ -65,7 +65,7 @@ impl<T: 'static, N: 'static> WaitList<T, N> {
 
     /// Returns the places of all present waiters.
     pub(crate) fn places(&self) -> Vec<u64> {
-        self.waiting.borrow().keys().copied().collect()
+        self.waiting.borrow().numbers()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,7 +1,9 @@
 //! The state that a reactor owns, and the steps of a turn.
 
-use std::cell::{Cell, RefCell};
+use std::any::Any;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use crate::remote::{RemoteCall, RemoteShared};
 use crate::sources::Sources;
 use crate::stats::{Meter, SlowLimits};
 use crate::tasks::Tasks;
-use crate::threads::Threads;
+use crate::threads::{JobThreads, ThreadLimits};
 use crate::time::{Time, nanos};
 use crate::{CallSite, Handle, RunError};
 
@@ -58,12 +60,13 @@ pub(crate) struct Core {
     pub(crate) lifecycle: Lifecycle,
     #[cfg(all(unix, feature = "signals"))]
     pub(crate) signals: crate::signals::Signals,
-    pub(crate) threads: Threads,
+    pub(crate) thread_limits: ThreadLimits,
+    pub(crate) threads: OnceCell<Box<dyn JobThreads>>,
     pub(crate) meter: Meter,
     /// The user's hook, which is called in each turn before the wait.
     before_wait: Option<Box<dyn Fn()>>,
     #[cfg(unix)]
-    pub(crate) watcher: std::cell::OnceCell<crate::watcher::Watcher>,
+    pub(crate) watcher: OnceCell<crate::watcher::Watcher>,
     /// Whether the user's code has run since this was last cleared.
     busy: Cell<bool>,
     /// Work that may still be done in this turn, and one source's share of it.
@@ -71,11 +74,19 @@ pub(crate) struct Core {
     share: Cell<usize>,
 }
 
+/// A task or a job that the end of a run drops.
+pub(crate) struct Leftover {
+    /// The number in a recording.
+    pub(crate) number: u64,
+    pub(crate) place: &'static Location<'static>,
+    pub(crate) value: Box<dyn Any>,
+}
+
 impl Core {
     pub(crate) fn new(
         driver: Driver,
         time: Time,
-        (threads, grace): (usize, Duration),
+        thread_limits: ThreadLimits,
         slow: SlowLimits,
         before_wait: Option<Box<dyn Fn()>>,
     ) -> Rc<Core> {
@@ -85,7 +96,8 @@ impl Core {
             driver,
             timers: TimerQueue::new(time),
             sources: RefCell::default(),
-            threads: Threads::new(threads, grace, shared.clone()),
+            thread_limits,
+            threads: OnceCell::new(),
             shared,
             incoming: RefCell::default(),
             tasks: Tasks::default(),
@@ -95,7 +107,7 @@ impl Core {
             meter: Meter::new(slow),
             before_wait,
             #[cfg(unix)]
-            watcher: std::cell::OnceCell::new(),
+            watcher: OnceCell::new(),
             busy: Cell::new(false),
             work_left: Cell::new(WORK_A_TURN),
             share: Cell::new(*SHARES.end()),
@@ -349,7 +361,9 @@ impl Core {
     /// Begins no more jobs, refuses calls, and drops calls that have not run. Otherwise a job that waits for its
     /// call to run would wait forever.
     fn refuse(&self) {
-        self.threads.close();
+        if let Some(threads) = self.threads.get() {
+            threads.close();
+        }
         for call in self.shared.close().into_iter().chain(self.incoming.take()) {
             self.discard(call.place, call.run);
         }
@@ -362,26 +376,20 @@ impl Core {
             let tasks = self.tasks.take_all();
             let timers = self.timers.timers.borrow_mut().take_all();
             let sources = self.sources.borrow_mut().take_all();
-            let (jobs, work) = self.threads.take_all();
-            if tasks.is_empty()
-                && timers.is_empty()
-                && sources.is_empty()
-                && jobs.is_empty()
-                && work.is_empty()
-            {
-                return self.threads.join();
+            let jobs = self.threads.get().map_or_else(Vec::new, |threads| threads.take_all());
+            if tasks.is_empty() && timers.is_empty() && sources.is_empty() && jobs.is_empty() {
+                return self.join_threads();
             }
             for task in tasks {
-                self.recorder().task_ended(task.number());
-                self.discard(task.place, task.run);
+                self.recorder().task_ended(task.number);
+                self.discard(task.place, task.value);
             }
             for call in timers {
                 self.recorder().timer_dropped(&call);
                 self.discard(call.place(), call);
             }
             sources.into_iter().for_each(|source| self.discard(source.handler.call_site(), source.handler));
-            work.into_iter().for_each(|work| self.discard(work.place, work.run));
-            jobs.into_iter().for_each(|job| self.discard(job.place, job));
+            jobs.into_iter().for_each(|job| self.discard(job.place, job.value));
         }
         log::error!(
             "dropping the timers and sources left at the end keeps setting up new ones: the last of them are leaked"
@@ -389,8 +397,14 @@ impl Core {
         std::mem::forget(self.tasks.take_all());
         std::mem::forget(self.timers.timers.borrow_mut().take_all());
         std::mem::forget(self.sources.borrow_mut().take_all());
-        std::mem::forget(self.threads.take_all());
-        self.threads.join();
+        std::mem::forget(self.threads.get().map(|threads| threads.take_all()));
+        self.join_threads();
+    }
+
+    fn join_threads(&self) {
+        if let Some(threads) = self.threads.get() {
+            threads.join();
+        }
     }
 
     /// Drops everything when the reactor is dropped: nothing runs any more.

@@ -286,7 +286,7 @@ impl Handle {
         f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
         match self.core() {
-            Some(core) => core.threads.defer(&core, JobKind::Work, f, Location::caller()),
+            Some(core) => core.defer_to_thread(JobKind::Work, f, Location::caller()),
             None => fail(ReactorGone),
         }
     }
@@ -311,7 +311,7 @@ impl Handle {
         f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
     ) -> Deferred<T> {
         match self.core() {
-            Some(core) => core.threads.defer(&core, JobKind::Lookup, f, Location::caller()),
+            Some(core) => core.defer_to_thread(JobKind::Lookup, f, Location::caller()),
             None => fail(ReactorGone),
         }
     }
@@ -319,7 +319,7 @@ impl Handle {
     pub(crate) fn finish_job(&self, id: u64) {
         if let Some(core) = self.core() {
             core.recorder().job_done(id + 1);
-            core.threads.finish(id);
+            core.job_threads().finish(id);
         }
     }
 

@@ -140,6 +140,11 @@ impl Lifecycle {
         matches!(self.state.get(), RunState::Running | RunState::Stopping(_))
     }
 
+    /// Whether everything that is left is being dropped.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.state.get() == RunState::Ending
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.state.get() == RunState::Idle
     }

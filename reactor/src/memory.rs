@@ -1,6 +1,6 @@
 //! A table and a queue that return their memory after a burst.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use slab::Slab;
 
@@ -13,13 +13,13 @@ const PAGE: usize = 1024;
 pub(crate) struct Table<T> {
     pages: Vec<Slab<T>>,
     /// Pages with room. The first one is filled first, so that the others can become empty.
-    open: BTreeSet<usize>,
+    open: Pages,
     len: usize,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Table<T> {
-        Table { pages: Vec::new(), open: BTreeSet::new(), len: 0 }
+        Table { pages: Vec::new(), open: Pages::default(), len: 0 }
     }
 }
 
@@ -31,13 +31,13 @@ impl<T> Table<T> {
     /// Returns the key that the next value will have.
     pub(crate) fn vacant_key(&self) -> usize {
         match self.open.first() {
-            Some(&page) => page * PAGE + self.pages[page].vacant_key(),
+            Some(page) => page * PAGE + self.pages[page].vacant_key(),
             None => self.pages.len() * PAGE,
         }
     }
 
     pub(crate) fn insert(&mut self, value: T) -> usize {
-        let page = self.open.first().copied().unwrap_or_else(|| {
+        let page = self.open.first().unwrap_or_else(|| {
             self.pages.push(Slab::new());
             self.open.insert(self.pages.len() - 1);
             self.pages.len() - 1
@@ -45,7 +45,7 @@ impl<T> Table<T> {
         self.len += 1;
         let key = self.pages[page].insert(value);
         if self.pages[page].len() == PAGE {
-            self.open.remove(&page);
+            self.open.remove(page);
         }
         page * PAGE + key
     }
@@ -94,6 +94,28 @@ impl<T> Table<T> {
     #[cfg(test)]
     fn capacity(&self) -> usize {
         self.pages.iter().map(Slab::capacity).sum()
+    }
+}
+
+/// A set of page numbers, one bit each. It adds less to the size of a program than a tree.
+#[derive(Debug, Default)]
+struct Pages(Vec<u64>);
+
+impl Pages {
+    fn first(&self) -> Option<usize> {
+        let word = self.0.iter().position(|word| *word != 0)?;
+        Some(word * 64 + self.0[word].trailing_zeros() as usize)
+    }
+
+    fn insert(&mut self, page: usize) {
+        if page / 64 >= self.0.len() {
+            self.0.resize(page / 64 + 1, 0);
+        }
+        self.0[page / 64] |= 1 << (page % 64);
+    }
+
+    fn remove(&mut self, page: usize) {
+        self.0[page / 64] &= !(1 << (page % 64));
     }
 }
 

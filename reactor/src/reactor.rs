@@ -15,6 +15,7 @@ use crate::delayed_call::HostHook;
 use crate::driver::Simulated;
 use crate::driver::{Driver, Os};
 use crate::stats::{Slow, SlowLimits};
+use crate::threads::ThreadLimits;
 use crate::time::Time;
 #[cfg(unix)]
 use crate::watcher::Watcher;
@@ -515,7 +516,8 @@ impl Builder {
     }
 
     fn build_with(self, driver: Driver, time: Time) -> Reactor {
-        let core = Core::new(driver, time, (self.threads, self.thread_grace), self.slow, self.before_wait);
+        let limits = ThreadLimits { most: self.threads, grace: self.thread_grace };
+        let core = Core::new(driver, time, limits, self.slow, self.before_wait);
         if let Some(hook) = self.host_hook {
             let _ = core.shared.hook.set(hook.clone());
             let _ = core.timers.hook.set(hook);

@@ -1,6 +1,6 @@
 //! Futures that the reactor runs.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::Location;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use twistor_deferred::{Deferred, Failure, Outcome, Panicked, Trigger, fail, guarded, with_budget};
 
-use crate::core::Core;
+use crate::core::{Core, Leftover};
 use crate::mailbox::Mailbox;
 use crate::memory::{Table, pop_front};
 use crate::recorder::CallbackKind;
@@ -87,13 +87,14 @@ impl Handle {
         place: &'static Location<'static>,
     ) -> Deferred<O::Value> {
         let Some(core) = self.core() else { return fail(ReactorGone).attributed_to(place) };
-        let id = core.tasks.next_id();
+        let table = core.tasks.table();
+        let id = table.next_id();
         let (deferred, trigger) = Deferred::with_canceller({
             let handle = self.clone();
             move |_| handle.drop_task(id)
         });
         core.recorder().task_spawned(id.recorded(), place);
-        core.tasks.insert(
+        table.insert(
             id,
             place,
             Box::new(TaskRun { place, job: Some((TaskStep::Future(Box::pin(future)), trigger)) }),
@@ -104,9 +105,9 @@ impl Handle {
 
     fn drop_task(&self, id: TaskId) {
         let Some(core) = self.core() else { return };
-        let task = core.tasks.remove(id);
+        let task = core.tasks.table().remove(id);
         if let Some(task) = task {
-            core.recorder().task_ended(task.number());
+            core.recorder().task_ended(id.recorded());
             core.discard(task.place, task.run);
         }
     }
@@ -146,18 +147,31 @@ impl Wake for TaskWaker {
     }
 }
 
-pub(crate) struct SpawnedTask {
-    id: TaskId,
-    pub(crate) place: &'static Location<'static>,
-    /// `None` while the task is being polled.
-    pub(crate) run: Option<Box<dyn PollTask>>,
+/// The tasks, and the code that runs them. The first task makes this trait object, so that a program without tasks
+/// contains none of that code. Only `run` polls futures, and none of the methods drops one.
+trait TaskTable {
+    /// Returns the id that the next task will have.
+    fn next_id(&self) -> TaskId;
+    fn insert(&self, id: TaskId, place: &'static Location<'static>, run: Box<dyn PollTask>);
+    fn remove(&self, id: TaskId) -> Option<SpawnedTask>;
+    /// Polls a task, unless it is gone.
+    fn run(&self, core: &Core, ring: Arc<TaskWaker>);
+    /// Returns the places that spawned the tasks, in the order of spawning.
+    fn places(&self) -> Vec<&'static Location<'static>>;
+    fn take_all(&self) -> Vec<Leftover>;
 }
 
-/// The table of tasks, and the list of woken ones. It never polls or drops a future.
+struct SpawnedTask {
+    id: TaskId,
+    place: &'static Location<'static>,
+    /// `None` while the task is being polled.
+    run: Option<Box<dyn PollTask>>,
+}
+
+/// The table of tasks, and the list of woken ones.
 #[derive(Default)]
 pub(crate) struct Tasks {
-    table: RefCell<Table<SpawnedTask>>,
-    spawned: Cell<u64>,
+    table: OnceCell<Box<dyn TaskTable>>,
     /// Tasks that were woken and have not run yet.
     pub(crate) woken: RefCell<VecDeque<Arc<TaskWaker>>>,
 }
@@ -170,52 +184,97 @@ impl TaskId {
     }
 }
 
-impl SpawnedTask {
-    #[inline]
-    pub(crate) fn number(&self) -> u64 {
-        self.id.recorded()
-    }
-}
-
 impl Tasks {
-    fn next_id(&self) -> TaskId {
-        let number = self.spawned.replace(self.spawned.get() + 1);
-        TaskId { key: self.table.borrow().vacant_key(), number }
-    }
-
-    fn insert(&self, id: TaskId, place: &'static Location<'static>, run: Box<dyn PollTask>) {
-        self.table.borrow_mut().insert(SpawnedTask { id, place, run: Some(run) });
-    }
-
-    fn remove(&self, id: TaskId) -> Option<SpawnedTask> {
-        self.table.borrow_mut().remove_if(id.key, |task| task.id == id)
+    /// The table, from the first task on.
+    fn table(&self) -> &dyn TaskTable {
+        &**self.table.get_or_init(|| Box::new(SpawnedTasks::default()))
     }
 
     /// Returns the places that spawned the tasks, in the order of spawning.
     pub(crate) fn places(&self) -> Vec<&'static Location<'static>> {
-        let table = self.table.borrow();
-        let mut tasks: Vec<_> = table.values().map(|task| (task.id.number, task.place)).collect();
-        tasks.sort_unstable_by_key(|(number, _)| *number);
-        tasks.into_iter().map(|(_, place)| place).collect()
+        self.table.get().map_or_else(Vec::new, |table| table.places())
     }
 
-    pub(crate) fn take_all(&self) -> Vec<SpawnedTask> {
-        self.table.borrow_mut().take_all().collect()
+    pub(crate) fn take_all(&self) -> Vec<Leftover> {
+        self.table.get().map_or_else(Vec::new, |table| table.take_all())
     }
+}
 
+#[derive(Default)]
+struct SpawnedTasks {
+    tasks: RefCell<Table<SpawnedTask>>,
+    spawned: Cell<u64>,
+}
+
+impl SpawnedTasks {
     /// Takes a task's future out to be polled, unless the task is gone.
     fn begin(&self, id: TaskId) -> Option<(Box<dyn PollTask>, &'static Location<'static>)> {
-        let mut table = self.table.borrow_mut();
-        let task = table.get_mut(id.key).filter(|task| task.id == id)?;
+        let mut tasks = self.tasks.borrow_mut();
+        let task = tasks.get_mut(id.key).filter(|task| task.id == id)?;
         Some((task.run.take()?, task.place))
     }
 
     /// Puts the future back. Returns it if the task was cancelled while it was polled.
     fn put_back(&self, id: TaskId, run: Box<dyn PollTask>) -> Option<Box<dyn PollTask>> {
-        match self.table.borrow_mut().get_mut(id.key).filter(|task| task.id == id) {
+        match self.tasks.borrow_mut().get_mut(id.key).filter(|task| task.id == id) {
             Some(task) => task.run.replace(run),
             None => Some(run),
         }
+    }
+}
+
+impl TaskTable for SpawnedTasks {
+    fn next_id(&self) -> TaskId {
+        let number = self.spawned.replace(self.spawned.get() + 1);
+        TaskId { key: self.tasks.borrow().vacant_key(), number }
+    }
+
+    fn insert(&self, id: TaskId, place: &'static Location<'static>, run: Box<dyn PollTask>) {
+        self.tasks.borrow_mut().insert(SpawnedTask { id, place, run: Some(run) });
+    }
+
+    fn remove(&self, id: TaskId) -> Option<SpawnedTask> {
+        self.tasks.borrow_mut().remove_if(id.key, |task| task.id == id)
+    }
+
+    fn run(&self, core: &Core, ring: Arc<TaskWaker>) {
+        let id = ring.id;
+        // Cleared before the poll, so that the task can wake itself. A wake that found the task queued happened
+        // before this, so the poll sees everything that was done before that wake.
+        ring.queued.swap(false, Ordering::AcqRel);
+        let Some((mut run, place)) = self.begin(id) else { return };
+        let waker = Waker::from(ring);
+        core.meter.polls.count();
+        core.recorder().began(CallbackKind::Task, id.recorded(), || place.into());
+        let polled =
+            core.call(place, || with_budget(RESULTS_A_POLL, || run.poll(&mut Context::from_waker(&waker))));
+        core.recorder().ended();
+        let done = match polled {
+            Some(Poll::Pending) => self.put_back(id, run),
+            Some(Poll::Ready(())) | None => {
+                drop(self.remove(id));
+                core.recorder().task_ended(id.recorded());
+                Some(run)
+            }
+        };
+        if done.is_some() {
+            core.discard(place, done);
+        }
+    }
+
+    fn places(&self) -> Vec<&'static Location<'static>> {
+        let tasks = self.tasks.borrow();
+        let mut tasks: Vec<_> = tasks.values().map(|task| (task.id.number, task.place)).collect();
+        tasks.sort_unstable_by_key(|(number, _)| *number);
+        tasks.into_iter().map(|(_, place)| place).collect()
+    }
+
+    fn take_all(&self) -> Vec<Leftover> {
+        let tasks = self.tasks.borrow_mut().take_all();
+        let number = |task: &SpawnedTask| task.id.recorded();
+        tasks
+            .map(|task| Leftover { number: number(&task), place: task.place, value: Box::new(task.run) })
+            .collect()
     }
 }
 
@@ -225,41 +284,17 @@ impl Core {
         if self.shared.is_pending() {
             self.fetch();
         }
+        let Some(table) = self.tasks.table.get() else { return };
         let snapshot = self.tasks.woken.borrow().len().min(TASKS_A_TURN);
         for _ in 0..snapshot {
             let Some(ring) = pop_front(&mut self.tasks.woken.borrow_mut()) else { break };
-            self.run_task(ring);
-        }
-    }
-
-    fn run_task(&self, ring: Arc<TaskWaker>) {
-        let id = ring.id;
-        // Cleared before the poll, so that the task can wake itself. A wake that found the task queued happened
-        // before this, so the poll sees everything that was done before that wake.
-        ring.queued.swap(false, Ordering::AcqRel);
-        let Some((mut run, place)) = self.tasks.begin(id) else { return };
-        let waker = Waker::from(ring);
-        self.meter.polls.count();
-        self.recorder().began(CallbackKind::Task, id.recorded(), || place.into());
-        let polled =
-            self.call(place, || with_budget(RESULTS_A_POLL, || run.poll(&mut Context::from_waker(&waker))));
-        self.recorder().ended();
-        let done = match polled {
-            Some(Poll::Pending) => self.tasks.put_back(id, run),
-            Some(Poll::Ready(())) | None => {
-                drop(self.tasks.remove(id));
-                self.recorder().task_ended(id.recorded());
-                Some(run)
-            }
-        };
-        if done.is_some() {
-            self.discard(place, done);
+            table.run(self, ring);
         }
     }
 }
 
 /// A task of any result type.
-pub(crate) trait PollTask {
+trait PollTask {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
 }
 
@@ -336,6 +371,6 @@ mod tests {
             drop(cancelled.add_both(|_| ()));
         }
         reactor.turn(Some(Duration::ZERO)).unwrap();
-        assert!(core.tasks.table.borrow().len() == 0 && core.tasks.woken.borrow().is_empty());
+        assert!(core.tasks.take_all().is_empty() && core.tasks.woken.borrow().is_empty());
     }
 }

@@ -3,7 +3,7 @@
 mod pool;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,22 +13,47 @@ use std::time::Duration;
 use twistor_deferred::{Deferred, Failure, Panicked, guarded};
 
 use crate::ScheduledCall;
-use crate::core::Core;
-use crate::remote::{RemoteCall, RemoteShared};
+use crate::core::{Core, Leftover};
+use crate::remote::RemoteCall;
 pub(crate) use pool::QueuedWork;
 use pool::ThreadPool;
 
 /// The number of threads for name lookups. A lookup mostly waits, and cannot be interrupted.
 const LOOKUPS: usize = 8;
 
-/// The reactor's jobs, and the threads that run them.
-pub(crate) struct Threads {
-    shared: Arc<RemoteShared>,
+/// The settings of the threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThreadLimits {
+    pub(crate) most: usize,
+    /// How long the end of a run waits for jobs in progress.
+    pub(crate) grace: Duration,
+}
+
+/// The reactor's jobs, and the threads that run them. The first job makes this trait object, so that a program without
+/// jobs contains none of its code.
+pub(crate) trait JobThreads {
+    /// Adds a job, and returns its number, which is never reused.
+    fn add(&self, job: Job) -> u64;
+    /// Gives the work of a job to a thread.
+    fn submit(&self, kind: JobKind, work: QueuedWork, id: u64);
+    /// Fires the Deferred of a job whose work is done.
+    fn finish(&self, id: u64);
+    /// Begins no more jobs until `join` returns.
+    fn close(&self);
+    /// Returns the places that started the unfinished jobs, in the order of starting.
+    fn places(&self) -> Vec<&'static Location<'static>>;
+    /// Takes the work that has not begun, and then all unfinished jobs.
+    fn take_all(&self) -> Vec<Leftover>;
+    /// Waits for work in progress, at most for the grace period. Leaves longer work behind with a warning, and all
+    /// lookups without one. The next job starts new threads.
+    fn join(&self);
+}
+
+struct Threads {
     pool: ThreadPool,
     lookups: ThreadPool,
-    /// How long the end of a run waits for jobs in progress.
     grace: Duration,
-    /// The unfinished jobs by number. A number is never reused.
+    /// The unfinished jobs by number.
     jobs: RefCell<BTreeMap<u64, Job>>,
     next_job: Cell<u64>,
 }
@@ -67,22 +92,21 @@ impl Drop for OnDrop {
     }
 }
 
-impl Threads {
-    pub(crate) fn new(most: usize, grace: Duration, shared: Arc<RemoteShared>) -> Threads {
-        Threads {
-            shared,
-            pool: ThreadPool::new("worker", most.max(1)),
-            lookups: ThreadPool::new("lookup", LOOKUPS),
-            grace,
-            jobs: RefCell::default(),
-            next_job: Cell::new(0),
-        }
+impl Core {
+    /// The jobs and their threads, from the first job on.
+    pub(crate) fn job_threads(&self) -> &dyn JobThreads {
+        &**self.threads.get_or_init(|| {
+            let threads = Threads::new(self.thread_limits);
+            if self.lifecycle.is_ending() {
+                threads.close();
+            }
+            Box::new(threads)
+        })
     }
 
     #[track_caller]
-    pub(crate) fn defer<T: Send + 'static>(
+    pub(crate) fn defer_to_thread<T: Send + 'static>(
         &self,
-        core: &Core,
         kind: JobKind,
         f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
         place: &'static Location<'static>,
@@ -94,7 +118,6 @@ impl Threads {
             move |_| given_up.cancelled.store(true, Ordering::Relaxed)
         });
 
-        let id = self.next_job.replace(self.next_job.get() + 1);
         let finish = {
             let result = result.clone();
             Box::new(move |refused: Option<Failure>| {
@@ -104,9 +127,10 @@ impl Threads {
                 }
             })
         };
-        self.jobs.borrow_mut().insert(id, Job { finish, _over: OnDrop(given_up.clone()), place });
+        let threads = self.job_threads();
+        let id = threads.add(Job { finish, _over: OnDrop(given_up.clone()), place });
 
-        core.recorder().job_given(id + 1, place);
+        self.recorder().job_given(id + 1, place);
         let shared = self.shared.clone();
         let run = Box::new(move || {
             if !given_up.cancelled.load(Ordering::Relaxed) {
@@ -121,15 +145,35 @@ impl Threads {
             }
         });
 
-        match core.driver.simulated() {
+        match self.driver.simulated() {
             // A simulation has no threads: the work runs in the loop, at a random time.
             Some(simulated) => {
                 let delay = Duration::from_nanos(simulated.random() % 10_000_000);
-                core.timers.call_later(delay, ScheduledCall::at(place, run));
+                self.timers.call_later(delay, ScheduledCall::at(place, run));
             }
-            None => self.submit(kind, QueuedWork { run, place }, id),
+            None => threads.submit(kind, QueuedWork { run, place }, id),
         }
         deferred
+    }
+}
+
+impl Threads {
+    fn new(limits: ThreadLimits) -> Threads {
+        Threads {
+            pool: ThreadPool::new("worker", limits.most.max(1)),
+            lookups: ThreadPool::new("lookup", LOOKUPS),
+            grace: limits.grace,
+            jobs: RefCell::default(),
+            next_job: Cell::new(0),
+        }
+    }
+}
+
+impl JobThreads for Threads {
+    fn add(&self, job: Job) -> u64 {
+        let id = self.next_job.replace(self.next_job.get() + 1);
+        self.jobs.borrow_mut().insert(id, job);
+        id
     }
 
     fn submit(&self, kind: JobKind, work: QueuedWork, id: u64) {
@@ -147,35 +191,33 @@ impl Threads {
         }
     }
 
-    /// Fires the Deferred of a job whose work is done.
-    pub(crate) fn finish(&self, id: u64) {
+    fn finish(&self, id: u64) {
         let job = self.jobs.borrow_mut().remove(&id);
         if let Some(job) = job {
             (job.finish)(None);
         }
     }
 
-    /// Begins no more jobs until `join` returns.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         self.pool.close();
         self.lookups.close();
     }
 
-    /// Returns the places that started the unfinished jobs, in the order of starting.
-    pub(crate) fn places(&self) -> Vec<&'static Location<'static>> {
+    fn places(&self) -> Vec<&'static Location<'static>> {
         self.jobs.borrow().values().map(|job| job.place).collect()
     }
 
-    /// Takes all unfinished jobs, and the part of their work that has not begun.
-    pub(crate) fn take_all(&self) -> (Vec<Job>, VecDeque<QueuedWork>) {
+    fn take_all(&self) -> Vec<Leftover> {
         let mut work = self.pool.take_queue();
         work.append(&mut self.lookups.take_queue());
-        (self.jobs.take().into_values().collect(), work)
+        let work = work.into_iter();
+        let work = work.map(|QueuedWork { run, place }| Leftover { number: 0, place, value: Box::new(run) });
+        let jobs = self.jobs.take().into_iter();
+        let jobs = jobs.map(|(id, job)| Leftover { number: id + 1, place: job.place, value: Box::new(job) });
+        work.chain(jobs).collect()
     }
 
-    /// Waits for work in progress, at most for the grace period. Leaves longer work behind with a warning, and all
-    /// lookups without one. The next job starts new threads.
-    pub(crate) fn join(&self) {
+    fn join(&self) {
         for place in self.pool.join(self.grace) {
             log::warn!(
                 "left a job running that did not finish within {:?} of the end of the run: it was started at {place}",

@@ -82,7 +82,8 @@ impl Handle {
         let timers = core.timers.places().into_iter();
         let timers = timers.map(|(due, place)| (WatchedKind::Timer, place.into(), Some(due)));
         let tasks = core.tasks.places().into_iter().map(|place| (WatchedKind::Task, place.into(), None));
-        let jobs = core.threads.places().into_iter().map(|place| (WatchedKind::Job, place.into(), None));
+        let jobs = core.threads.get().map_or_else(Vec::new, |threads| threads.places());
+        let jobs = jobs.into_iter().map(|place| (WatchedKind::Job, place.into(), None));
         let all = sources.chain(timers).chain(tasks).chain(jobs);
         all.map(|(kind, call_site, due)| Watched { kind, call_site, due }).collect()
     }

@@ -10,13 +10,12 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use twistor_deferred::{Deferred, guarded, succeed};
-use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
+use twistor_reactor::{CallSite, EventHandler, Handle, Progress, Ready, Registration};
 
 use super::listener::{Acceptor, Security};
 use crate::transport::connection::Connection;
 use crate::transport::socket::Socket;
-use crate::transport::watched::WatchedSocket;
-use crate::{Address, Factory, HandlerPanicked};
+use crate::{Address, Factory, HandlerPanicked, Transport};
 
 /// The number of connections accepted per turn and listener, which bounds what a burst can take of a turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -33,7 +32,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// Dropping the handle does not stop the listener, which the reactor owns.
 #[derive(Clone)]
 pub struct ListeningPort {
-    listener: Weak<dyn Stop>,
+    server: Weak<Server>,
     address: Address,
 }
 
@@ -53,8 +52,8 @@ impl ListeningPort {
     ///
     /// Cancelling has no effect. The port is closed.
     pub fn stop_listening(&self) -> Deferred<()> {
-        if let Some(listener) = self.listener.upgrade() {
-            listener.stop();
+        if let Some(server) = self.server.upgrade() {
+            server.stop();
         }
         succeed(())
     }
@@ -68,12 +67,12 @@ impl ListeningPort {
     /// operating system.
     #[cfg(unix)]
     pub fn try_clone_fd(&self) -> io::Result<OwnedFd> {
-        self.listener.upgrade().ok_or(io::ErrorKind::NotConnected)?.try_clone_fd()
+        self.server.upgrade().ok_or(io::ErrorKind::NotConnected)?.try_clone_fd()
     }
 
     /// Returns whether the listener still accepts connections.
     pub fn is_listening(&self) -> bool {
-        self.listener.upgrade().is_some_and(|listener| listener.is_listening())
+        self.server.upgrade().is_some_and(|server| server.is_listening())
     }
 }
 
@@ -83,59 +82,63 @@ impl fmt::Debug for ListeningPort {
     }
 }
 
-/// The part of a listener that does not depend on its factory.
-trait Stop {
-    fn stop(&self);
-    fn is_listening(&self) -> bool;
-    #[cfg(unix)]
-    fn try_clone_fd(&self) -> io::Result<OwnedFd>;
-}
-
-struct Server<F> {
+struct Server {
     acceptor: RefCell<Option<Acceptor>>,
     registration: OnceCell<Registration>,
-    /// Borrowed while it builds a protocol. Only the loop borrows it, and the loop does not re-enter itself.
-    factory: RefCell<F>,
+    welcome: Box<dyn Welcome>,
     security: Security,
     handle: Handle,
     address: Address,
-    /// The place in the user's code that gave the factory to the library.
-    place: &'static Location<'static>,
     /// Accepting fails for lack of resources. Logged once, until a connection is accepted.
     starved: Cell<bool>,
     /// A timer for another try is set. Each new client causes another failure, and one timer is enough.
     looks_again: Cell<bool>,
 }
 
+/// The actions of a listener that depend on its factory, the only part that is compiled again for each.
+trait Welcome {
+    fn connected(&self, server: &Rc<Server>, socket: Socket, peer: Address);
+    fn type_name(&self) -> &'static str;
+}
+
 /// Starts to accept connections on a listening socket.
-pub(super) fn serve<F: Factory>(
+pub(super) fn serve(
     handle: &Handle,
     acceptor: Acceptor,
     address: Address,
     security: Security,
-    factory: F,
+    factory: impl Factory,
     place: &'static Location<'static>,
 ) -> io::Result<ListeningPort> {
-    let listener = Rc::new(Server {
+    let factory = RefCell::new(factory);
+    listen(handle, acceptor, address, security, Box::new(FactoryWelcome { factory, place }))
+}
+
+fn listen(
+    handle: &Handle,
+    acceptor: Acceptor,
+    address: Address,
+    security: Security,
+    welcome: Box<dyn Welcome>,
+) -> io::Result<ListeningPort> {
+    let server = Rc::new(Server {
         acceptor: RefCell::new(Some(acceptor)),
         registration: OnceCell::new(),
-        factory: RefCell::new(factory),
+        welcome,
         security,
         handle: handle.clone(),
         address: address.clone(),
-        place,
         starved: Cell::new(false),
         looks_again: Cell::new(false),
     });
-    if let Some(acceptor) = &mut *listener.acceptor.borrow_mut() {
-        let registration = acceptor.watch(handle, listener.clone())?;
-        let _ = listener.registration.set(registration);
+    if let Some(acceptor) = &mut *server.acceptor.borrow_mut() {
+        let registration = acceptor.watch(handle, server.clone())?;
+        let _ = server.registration.set(registration);
     }
-    let listener: Rc<dyn Stop> = listener;
-    Ok(ListeningPort { listener: Rc::downgrade(&listener), address })
+    Ok(ListeningPort { server: Rc::downgrade(&server), address })
 }
 
-impl<F: Factory> EventHandler for Server<F> {
+impl EventHandler for Server {
     fn ready(self: Rc<Self>, _: Ready) -> Progress {
         for _ in 0..ACCEPTS_PER_TURN {
             let accepted = match &*self.acceptor.borrow() {
@@ -145,7 +148,7 @@ impl<F: Factory> EventHandler for Server<F> {
             match accepted {
                 Ok((socket, peer)) => {
                     self.starved.set(false);
-                    self.connected(socket, peer);
+                    self.welcome.connected(&self, socket, peer);
                     if self.registration.get().is_some_and(|registration| registration.share() == 0) {
                         return Progress::More;
                     }
@@ -162,27 +165,48 @@ impl<F: Factory> EventHandler for Server<F> {
         }
         Progress::More
     }
+
+    fn call_site(&self) -> CallSite {
+        CallSite::Handler(self.welcome.type_name())
+    }
 }
 
-impl<F: Factory> Server<F> {
-    fn connected(self: &Rc<Self>, socket: Socket, peer: Address) {
+struct FactoryWelcome<F> {
+    /// Borrowed while it builds a protocol. Only the loop borrows it, and the loop does not re-enter itself.
+    factory: RefCell<F>,
+    /// The place in the user's code that gave the factory to the library.
+    place: &'static Location<'static>,
+}
+
+impl<F: Factory> Welcome for FactoryWelcome<F> {
+    fn connected(&self, server: &Rc<Server>, socket: Socket, peer: Address) {
         let built = guarded(|| self.factory.borrow_mut().build_protocol(peer.clone()));
         match built {
-            Ok(Some(protocol)) => match &self.security {
-                Security::None => self.start(socket.into(), protocol),
+            Ok(Some(protocol)) => match &server.security {
+                Security::None => server.started(Connection::start(&server.handle, socket, protocol)),
                 #[cfg(feature = "tls")]
-                Security::Tls(tls) => self.secure(tls, socket, peer, protocol),
+                Security::Tls(tls) => server.secure(tls, socket, peer, protocol),
             },
             Ok(None) => {}
             Err(message) => {
-                let panic = HandlerPanicked::new("build_protocol", message).given_at(self.place);
-                log::error!("connection to {} was closed: {panic}", self.address);
+                server.not_built(HandlerPanicked::new("build_protocol", message).given_at(self.place));
             }
         }
     }
 
-    fn start(&self, socket: WatchedSocket, protocol: F::Protocol) {
-        if let Err(error) = Connection::start(&self.handle, socket, protocol) {
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<F>()
+    }
+}
+
+impl Server {
+    #[cold]
+    fn not_built(&self, panic: HandlerPanicked) {
+        log::error!("connection to {} was closed: {panic}", self.address);
+    }
+
+    fn started(&self, outcome: io::Result<Transport>) {
+        if let Err(error) = outcome {
             log::error!("cannot serve a connection to {}: {error}", self.address);
         }
     }
@@ -195,7 +219,7 @@ impl<F: Factory> Server<F> {
         tls: &crate::tls::ServerTls,
         socket: Socket,
         peer: Address,
-        protocol: F::Protocol,
+        protocol: impl crate::Protocol,
     ) {
         let session = match tls.session() {
             Ok(session) => session,
@@ -203,11 +227,11 @@ impl<F: Factory> Server<F> {
                 return log::error!("cannot serve a connection to {}: {error}", self.address);
             }
         };
-        let (listener, tls) = (self.clone(), tls.clone());
+        let (server, tls) = (self.clone(), tls.clone());
         let shaken = crate::tls::handshake(&self.handle, socket.into(), session, peer, Some(tls.timeout()));
         drop(shaken.add_both(move |outcome| match outcome {
             Ok(socket) => {
-                listener.start(socket, protocol);
+                server.started(Connection::start(&server.handle, socket, protocol));
                 Ok(())
             }
             Err(failure) => failure.trap().map(|failure| tls.failed(&failure)),
@@ -230,9 +254,7 @@ impl<F: Factory> Server<F> {
             }
         });
     }
-}
 
-impl<F: Factory> Stop for Server<F> {
     fn stop(&self) {
         let acceptor = self.acceptor.borrow_mut().take();
         if let (Some(mut acceptor), Some(registration)) = (acceptor, self.registration.get()) {

@@ -16,6 +16,7 @@ pub(crate) mod visits;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -78,14 +79,28 @@ impl Io {
 /// A connection; `P` is unsized to `dyn Protocol` as soon as it is made, so that only the way of an event to the protocol
 /// is compiled again for each.
 pub(crate) struct Connection<P: Protocol + ?Sized> {
-    /// Out of the cell while [`with_io`](Connection::with_io) works on it: a borrow counter would take eight bytes.
+    link: Link,
+    /// Borrowed while a method of it or a visit runs. Only `call` and the end borrow it, and a visit that finds it borrowed
+    /// waits.
+    protocol: RefCell<P>,
+}
+
+/// All of a connection but its protocol, compiled once.
+pub(crate) struct Link {
+    /// Out of the cell while [`with_io`](Link::with_io) works on it: a borrow counter would take eight bytes.
     io: Cell<Io>,
     registration: OnceCell<Registration>,
     flags: Cell<Flags>,
     /// Bytes that the operating system has taken, modulo 2^32.
     sent_bytes: Cell<u32>,
-    /// Borrowed while a method of it or a visit runs. Only `call` borrows it, and a visit that finds it borrowed waits.
-    protocol: RefCell<P>,
+}
+
+impl<P: Protocol + ?Sized> Deref for Connection<P> {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.link
+    }
 }
 
 impl<P: Protocol> EventHandler for Connection<P> {
@@ -107,20 +122,24 @@ impl Connection<dyn Protocol> {
         stream: impl Into<Stream>,
         protocol: P,
     ) -> io::Result<Transport> {
-        let Stream { mut watched, inherited } = stream.into();
+        let Stream { watched, inherited } = stream.into();
         let keeps_bytes = watched.socket.keeps_bytes();
-        let connection = Rc::new(Connection {
-            io: Cell::new(Io::GONE),
-            registration: OnceCell::new(),
-            flags: Cell::new(if keeps_bytes {
-                Flags::END_ANNOUNCED.or(Flags::OUTGOING)
-            } else {
-                Flags::default()
-            }),
-            sent_bytes: Cell::new(0),
-            protocol: RefCell::new(protocol),
-        });
-        watched.hand_to(handle, connection.clone())?;
+        let connection =
+            Rc::new(Connection { link: Link::new(keeps_bytes), protocol: RefCell::new(protocol) });
+        let handler: Rc<dyn EventHandler> = connection.clone();
+        Connection::take_up(connection, handler, handle, Stream { watched, inherited })
+    }
+
+    /// Continues [`start`](Connection::start), compiled once for all protocols. Both references are to the same connection.
+    fn take_up(
+        connection: Rc<Connection<dyn Protocol>>,
+        handler: Rc<dyn EventHandler>,
+        handle: &Handle,
+        stream: Stream,
+    ) -> io::Result<Transport> {
+        let Stream { mut watched, inherited } = stream;
+        let keeps_bytes = watched.socket.keeps_bytes();
+        watched.hand_to(handle, handler)?;
         let left = if keeps_bytes { watched.left | Ready::READABLE } else { watched.left };
         let (socket, registration) = watched.into_parts();
         connection.io.set(Io { socket, outgoing: None });
@@ -130,7 +149,6 @@ impl Connection<dyn Protocol> {
         if left.readable() {
             connection.wake(left);
         }
-        let connection: Rc<Connection<dyn Protocol>> = connection;
         if let Some(inherited) = inherited {
             connection.inherit(*inherited);
         }
@@ -392,6 +410,29 @@ impl<P: Protocol + ?Sized> Connection<P> {
     #[inline]
     fn call(&self, method: &'static str, call: impl FnOnce(&mut P) -> Result<(), Failure>) {
         let outcome = guarded(|| call(&mut *self.protocol.borrow_mut()));
+        if !matches!(outcome, Ok(Ok(()))) {
+            self.went_wrong(method, outcome);
+        }
+    }
+
+    /// The end: frees everything, then tells the producer, those who wait, and the protocol.
+    fn lose(&self) {
+        self.link.lose(&mut |reason| self.protocol.borrow_mut().connection_lost(reason));
+    }
+}
+
+impl Link {
+    fn new(keeps_bytes: bool) -> Link {
+        Link {
+            io: Cell::new(Io::GONE),
+            registration: OnceCell::new(),
+            flags: Cell::new(if keeps_bytes { Flags::END_ANNOUNCED.or(Flags::OUTGOING) } else { Flags(0) }),
+            sent_bytes: Cell::new(0),
+        }
+    }
+
+    #[cold]
+    fn went_wrong(&self, method: &'static str, outcome: Result<Result<(), Failure>, String>) {
         match outcome {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => self.close_because(failure),
@@ -466,7 +507,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
         result
     }
 
-    /// As [`with_io`](Connection::with_io), with what there is to remember, from now on.
+    /// As [`with_io`](Link::with_io), with what there is to remember, from now on.
     fn with_outgoing<R>(&self, work: impl FnOnce(&mut Outgoing) -> R) -> R {
         self.set(Flags::OUTGOING);
         self.with_io(|io| work(io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new()))))
@@ -525,13 +566,8 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_logged_of_a_connection_names_its_protocol() {
-        let connection = Connection {
-            io: Cell::new(Io::GONE),
-            registration: OnceCell::new(),
-            flags: Cell::new(Flags::LOST),
-            sent_bytes: Cell::new(0),
-            protocol: RefCell::new(Sixteen([0, 0])),
-        };
+        let connection = Connection { link: Link::new(false), protocol: RefCell::new(Sixteen([0, 0])) };
+        connection.set(Flags::LOST);
         let name = std::any::type_name::<Sixteen>();
         assert_eq!(connection.call_site(), CallSite::Handler(name));
     }

@@ -1,6 +1,6 @@
 //! What waits to be sent, and who waits for that.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
@@ -38,8 +38,8 @@ pub(crate) struct Outgoing {
     pub(crate) write_limit: Option<RateLimit>,
     /// Visits that wait for the protocol.
     pub(crate) visits: VecDeque<Visit>,
-    /// Deferreds whose results the protocol waits for; cancelled when the connection is lost.
-    pub(crate) deliveries: BTreeMap<u64, Canceller>,
+    /// Deferreds whose results the protocol waits for, in the order of their numbers; cancelled when the connection is lost.
+    pub(crate) deliveries: VecDeque<(u64, Canceller)>,
     /// Fires when the queue is empty, if somebody waits for that.
     pub(crate) drained: Option<DeferredEvent<()>>,
     /// Bytes to deliver before any that are read; of a connection that was released, bytes for its next owner.
@@ -69,7 +69,7 @@ impl Outgoing {
             read_limit: None,
             write_limit: None,
             visits: VecDeque::new(),
-            deliveries: BTreeMap::new(),
+            deliveries: VecDeque::new(),
             drained: None,
             unread: None,
             #[cfg(feature = "tls")]

@@ -232,3 +232,31 @@ fn stopping_waits_only_for_work_that_has_begun() {
     assert_eq!(record.take(), [(0, true), (1, true)]);
     assert_eq!(logged(), [""; 0]);
 }
+
+#[test]
+fn a_first_job_that_is_given_while_the_run_ends_never_begins() {
+    // R4.1
+    struct GivesWork(Handle, Rc<Cell<bool>>, Arc<AtomicUsize>);
+    impl Drop for GivesWork {
+        fn drop(&mut self) {
+            let GivesWork(handle, abandoned, begun) = self;
+            let (abandoned, begun) = (abandoned.clone(), begun.clone());
+            let work = handle.defer_to_thread(move || Ok(begun.fetch_add(1, Ordering::Relaxed)));
+            drop(work.add_both(move |result| abandoned.set(result.unwrap_err().is::<Abandoned>())));
+        }
+    }
+    let reactor = reactor();
+    let (abandoned, begun) = (Rc::new(Cell::new(false)), Arc::new(AtomicUsize::new(0)));
+    let gives = GivesWork(Handle::clone(&reactor), abandoned.clone(), begun.clone());
+    drop(reactor.call_later(Duration::from_secs(3600), move || drop(gives)));
+    reactor.call_when_running({
+        let handle = Handle::clone(&reactor);
+        move || handle.stop()
+    });
+    reactor.run().unwrap();
+    assert!(abandoned.get());
+    // The next run has threads.
+    let work = reactor.defer_to_thread(|| Ok(42));
+    assert_eq!(reactor.run_until(work).unwrap(), 42);
+    assert_eq!(begun.load(Ordering::Relaxed), 0);
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use twistor_deferred::Failure;
 use twistor_reactor::Ready;
 
-use super::{Connection, Flags, Io};
+use super::{Connection, Flags, Io, Link};
 use crate::transport::outgoing::{Outgoing, Producing};
 use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, Protocol, Transport};
 
@@ -179,9 +179,9 @@ fn lost_for(error: io::Error) -> Failure {
 }
 
 /// What is needed to end a connection, also when it is dropped.
-impl<P: Protocol + ?Sized> Connection<P> {
-    /// The end: frees everything, then tells the producer, those who wait, and the protocol.
-    pub(super) fn lose(&self) {
+impl Link {
+    /// The end: frees everything, then tells the producer, those who wait, and the protocol by `connection_lost`.
+    pub(super) fn lose(&self, connection_lost: &mut dyn FnMut(Failure)) {
         self.set(Flags::LOST);
         let Io { mut socket, outgoing } = self.io.replace(Io::GONE);
         if let Some(registration) = self.registration.get() {
@@ -189,11 +189,16 @@ impl<P: Protocol + ?Sized> Connection<P> {
             let _ = registration.deregister(&mut socket);
         }
         drop(socket);
-        self.tell_loss(outgoing, || ConnectionDone.into());
+        self.tell_loss(outgoing, || ConnectionDone.into(), connection_lost);
     }
 
     /// Notifies the producer, those who wait, and the protocol. The reason is the one that was written down, else `other`.
-    pub(super) fn tell_loss(&self, outgoing: Option<Box<Outgoing>>, other: impl FnOnce() -> Failure) {
+    pub(super) fn tell_loss(
+        &self,
+        outgoing: Option<Box<Outgoing>>,
+        other: fn() -> Failure,
+        connection_lost: &mut dyn FnMut(Failure),
+    ) {
         let mut reason = None;
         if let Some(outgoing) = outgoing {
             let Outgoing {
@@ -214,7 +219,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
                 securing.lose();
             }
             self.guard("a visit", || drop(visits));
-            for canceller in deliveries.into_values() {
+            for (_, canceller) in deliveries {
                 self.guard("cancelling", || canceller.cancel());
             }
             if let Some((_, timer)) = lingering {
@@ -233,10 +238,18 @@ impl<P: Protocol + ?Sized> Connection<P> {
             }
         }
         let reason = reason.unwrap_or_else(other);
-        self.call("connection_lost", |protocol| {
-            protocol.connection_lost(reason);
-            Ok(())
-        });
+        self.guard("connection_lost", || connection_lost(reason));
+    }
+
+    /// Ends a connection that is dropped. It was not lost by itself: its reactor has stopped, or was dropped.
+    pub(super) fn dropped(&self, connection_lost: &mut dyn FnMut(Failure)) {
+        self.tell_release(connection_lost);
+        if !self.is(Flags::LOST) && self.registration.get().is_some() {
+            if !self.is(Flags::LINGERING) {
+                self.write_down(ConnectionLost::new(io::Error::other("the reactor has stopped")).into());
+            }
+            self.lose(connection_lost);
+        }
     }
 
     /// Ends the connection for a reason once what was written is sent; the producer is told to stop.
@@ -307,15 +320,8 @@ impl<P: Protocol + ?Sized> Connection<P> {
     }
 }
 
-/// A connection that is dropped was not lost by itself: its reactor has stopped, or was dropped.
 impl<P: Protocol + ?Sized> Drop for Connection<P> {
     fn drop(&mut self) {
-        self.tell_release();
-        if !self.is(Flags::LOST) && self.registration.get().is_some() {
-            if !self.is(Flags::LINGERING) {
-                self.write_down(ConnectionLost::new(io::Error::other("the reactor has stopped")).into());
-            }
-            self.lose();
-        }
+        self.link.dropped(&mut |reason| self.protocol.borrow_mut().connection_lost(reason));
     }
 }

@@ -6,9 +6,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use twistor_deferred::Failure;
 use twistor_reactor::Ready;
 
-use super::{Connection, Flags, Io};
+use super::{Connection, Flags, Io, Link};
 use crate::stream::Stream;
 use crate::transport::outgoing::Outgoing;
 use crate::transport::socket::Socket;
@@ -76,7 +77,9 @@ impl Connection<dyn Protocol> {
             self.gather_unread();
         }
         let released = self.clone();
-        registration.handle().call_later(Duration::ZERO, move || released.tell_release());
+        registration.handle().call_later(Duration::ZERO, move || {
+            released.tell_release(&mut |reason| released.protocol.borrow_mut().connection_lost(reason));
+        });
         Ok(Stream { watched: socket.into(), inherited: Some(Box::new(inherited)) })
     }
 
@@ -141,14 +144,14 @@ impl Connection<dyn Protocol> {
     }
 }
 
-impl<P: Protocol + ?Sized> Connection<P> {
-    /// Notifies the protocol that the connection is its own no longer.
+impl Link {
+    /// Notifies the protocol, by `connection_lost`, that the connection is its own no longer.
     #[cold]
-    pub(super) fn tell_release(&self) {
+    pub(super) fn tell_release(&self, connection_lost: &mut dyn FnMut(Failure)) {
         if self.is(Flags::RELEASED) {
             self.clear(Flags::RELEASED);
             let Io { outgoing, .. } = self.io.replace(Io::GONE);
-            self.tell_loss(outgoing, || ConnectionReleased.into());
+            self.tell_loss(outgoing, || ConnectionReleased.into(), connection_lost);
         }
     }
 }

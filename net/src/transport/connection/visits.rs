@@ -125,14 +125,18 @@ impl Connection<dyn Protocol> {
 
     fn await_delivery(&self, canceller: Canceller) -> u64 {
         self.with_outgoing(|outgoing| {
-            let id = outgoing.deliveries.last_key_value().map_or(0, |(id, _)| id + 1);
-            outgoing.deliveries.insert(id, canceller);
+            let id = outgoing.deliveries.back().map_or(0, |(id, _)| id + 1);
+            outgoing.deliveries.push_back((id, canceller));
             id
         })
     }
 
     fn delivered(&self, id: u64) {
-        let canceller = self.with_io(|io| io.outgoing.as_mut()?.deliveries.remove(&id));
+        let canceller = self.with_io(|io| {
+            let deliveries = &mut io.outgoing.as_mut()?.deliveries;
+            let place = deliveries.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+            deliveries.remove(place)
+        });
         drop(canceller);
         self.tidy();
     }
