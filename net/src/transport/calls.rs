@@ -1,7 +1,7 @@
-//! The system calls that every message takes: receiving from a connected socket, and sending to it.
+//! The system calls for every message: receiving from a connected socket, and sending to it.
 //!
-//! On Linux they go straight to the kernel. The calls through mio, std and the C library in between cost a small message
-//! about as much as the loop, the connection and the protocol together.
+//! On Linux they bypass mio, std and the C library, whose layers cost a small message about as much as the
+//! loop, the connection and the protocol together.
 
 #[cfg(all(feature = "direct-syscalls", target_os = "linux"))]
 pub(crate) use direct::{receive, send, send_slices};
@@ -27,7 +27,8 @@ mod direct {
         Ok(rustix::net::send(stream, data, SendFlags::NOSIGNAL)?)
     }
 
-    /// Without a signal as `send`, where std's way would raise SIGPIPE in a host that has not ignored it.
+    /// Passes MSG_NOSIGNAL like `send`. std's method would raise SIGPIPE in a host program that does not
+    /// ignore it.
     #[inline]
     pub(crate) fn send_slices(stream: &mut impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         Ok(sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
@@ -40,8 +41,8 @@ mod plain {
 
     use socket2::SockRef;
 
-    /// A host that has not ignored SIGPIPE is not to die of a peer that has gone. Apple's systems know no such flag; the
-    /// socket has an option there, see [`no_sigpipe`](super::no_sigpipe).
+    /// Prevents SIGPIPE, which a closed peer would raise in a host program that does not ignore it. Apple's
+    /// systems lack this flag and have a socket option instead: see [`no_sigpipe`](super::no_sigpipe).
     #[cfg(all(unix, not(target_vendor = "apple")))]
     const FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
     #[cfg(not(all(unix, not(target_vendor = "apple"))))]
@@ -69,7 +70,7 @@ mod plain {
     }
 }
 
-/// Has the socket never raise SIGPIPE, where that is not said with each message.
+/// Disables SIGPIPE for the socket, on systems where a message cannot do so.
 #[cfg(target_vendor = "apple")]
 pub(crate) fn no_sigpipe<'s, S>(stream: &'s S) -> std::io::Result<()>
 where
@@ -78,7 +79,8 @@ where
     socket2::SockRef::from(stream).set_nosigpipe(true)
 }
 
-/// Whether the operating system had no memory for a message. It may have some a little later, and will not say when.
+/// Returns whether the operating system had no memory for a message. It does not report when it has memory
+/// again.
 #[cold]
 pub(crate) fn has_no_buffers(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(NO_BUFFERS)

@@ -8,24 +8,25 @@ use socket2::{SockRef, TcpKeepalive};
 use super::Transport;
 
 impl Transport {
-    /// Sends small writes at once instead of gathering them while earlier ones are under way (TCP_NODELAY). Off
-    /// unless set; nothing happens on a UNIX socket. Twisted: `setTcpNoDelay`.
+    /// Sets whether small writes are sent at once, instead of being gathered while earlier ones are in flight
+    /// (TCP_NODELAY). Default: off. Has no effect on a UNIX socket. Twisted: `setTcpNoDelay`.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// The error of the operating system.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         self.with_socket(|socket| socket.as_tcp().map_or(Ok(()), |tcp| tcp.set_nodelay(on)))
     }
 
-    /// Turns keep-alive on: the operating system asks an idle peer whether it is still there, after this time and then
-    /// at its own pace. `None` turns it off. Default: off. Does nothing on a UNIX socket. Twisted: `setTcpKeepAlive`.
+    /// Turns keep-alive on, with the idle time after which the operating system probes the peer, or off with
+    /// `None`. Default: off. Has no effect on a UNIX socket. Twisted: `setTcpKeepAlive`.
     ///
-    /// Operating systems count in seconds, and up to a limit (Linux: nine hours): other times are brought in range.
+    /// Operating systems use whole seconds and have a maximum (Linux: nine hours). Other values are brought
+    /// into range.
     ///
     /// # Errors
     ///
-    /// What the operating system says.
+    /// The error of the operating system.
     pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
         self.with_tcp(|socket| match idle {
             Some(idle) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(keepalive_time(idle))),
@@ -33,13 +34,13 @@ impl Transport {
         })
     }
 
-    /// Turns keep-alive on and sets its pace: an unanswered question is asked again after `interval`, and the
-    /// connection is lost with `TimedOut` after `count` of them. The limits are as those of
-    /// [`set_keepalive`](Transport::set_keepalive), and at most 127 questions.
+    /// Turns keep-alive on and sets its probes: an unanswered probe is repeated after `interval`, and after
+    /// `count` of them the connection is lost with `TimedOut`. The interval has the range of
+    /// [`set_keepalive`](Transport::set_keepalive), the count is at most 127.
     ///
     /// # Errors
     ///
-    /// `Unsupported` where the operating system has no such setting, or what it says.
+    /// `Unsupported` if the operating system has no such option, or the error of the operating system.
     pub fn set_keepalive_pace(&self, interval: Duration, count: u32) -> io::Result<()> {
         #[cfg(any(
             target_os = "android",
@@ -66,17 +67,17 @@ impl Transport {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Sets how long sent bytes may be unacknowledged by the peer before the connection is lost with `TimedOut`
-    /// (TCP_USER_TIMEOUT), in milliseconds; `None` is the operating system's default (Linux: about a quarter of an
-    /// hour). Nothing happens on a UNIX socket.
+    /// Sets how long sent bytes may stay unacknowledged before the connection is lost with `TimedOut`
+    /// (TCP_USER_TIMEOUT), in milliseconds. `None` restores the operating system's default (Linux: about a
+    /// quarter of an hour). Has no effect on a UNIX socket.
     ///
     /// # Errors
     ///
-    /// `Unsupported` where the operating system has no such setting (it is Linux's), or what it says.
+    /// `Unsupported` on operating systems other than Linux and Android, or the error of the operating system.
     pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         #[cfg(any(target_os = "android", target_os = "linux"))]
         return self.with_tcp(|socket| {
-            // A larger number is negative to the kernel; zero is the default.
+            // The kernel would read a larger number as negative, and zero as its default.
             let longest = Duration::from_millis(i32::MAX as u64);
             let timeout = timeout.map(|timeout| timeout.clamp(Duration::from_millis(1), longest));
             socket.set_tcp_user_timeout(timeout)
@@ -88,12 +89,13 @@ impl Transport {
         }
     }
 
-    /// Sets how many unsent bytes the operating system keeps for this connection (TCP_NOTSENT_LOWAT). With a small
-    /// number, [`buffered`](Transport::buffered) shows how far sending has come. Nothing happens on a UNIX socket.
+    /// Sets the number of unsent bytes that the operating system buffers for this connection (TCP_NOTSENT_LOWAT).
+    /// With a small number, [`buffered`](Transport::buffered) reflects the progress of sending. Has no effect on a
+    /// UNIX socket.
     ///
     /// # Errors
     ///
-    /// `Unsupported` where the operating system has no such setting (it is Linux's), or what it says.
+    /// `Unsupported` on operating systems other than Linux and Android, or the error of the operating system.
     pub fn set_unsent_limit(&self, bytes: usize) -> io::Result<()> {
         #[cfg(any(target_os = "android", target_os = "linux"))]
         return self
@@ -105,26 +107,27 @@ impl Transport {
         }
     }
 
-    /// Duplicates the descriptor of the socket, to look at it or to set an option that has no method here, for example
-    /// with `socket2::SockRef::from(&fd)`. Of a connection secured by TLS, it is the one beneath.
+    /// Duplicates the descriptor of the socket, to inspect it or to set an option that has no method here,
+    /// such as with `socket2::SockRef::from(&fd)`. Under TLS, it is the descriptor of the TCP or UNIX socket.
     ///
-    /// A transport owns nothing, so that it cannot lend the descriptor itself.
+    /// A transport does not own the socket, so it cannot lend the descriptor itself.
     ///
     /// # Errors
     ///
-    /// `NotConnected` after the loss, `Unsupported` on a simulated reactor, or an error of the operating system.
+    /// `NotConnected` after the loss, `Unsupported` on a simulated reactor, or the error of the operating
+    /// system.
     #[cfg(unix)]
     pub fn try_clone_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
         self.with_socket(|socket| socket.fd().ok_or(io::ErrorKind::Unsupported)?.try_clone_to_owned())
     }
 
-    /// Sets an option of a TCP socket; does nothing to another.
+    /// Sets an option of a TCP socket. Does nothing for other sockets.
     fn with_tcp(&self, set: impl FnOnce(SockRef<'_>) -> io::Result<()>) -> io::Result<()> {
         self.with_socket(|socket| socket.as_tcp().map_or(Ok(()), |tcp| set(SockRef::from(tcp))))
     }
 }
 
-/// A time that every operating system takes for keep-alive, in whole seconds.
+/// Rounds a keep-alive time to whole seconds in the range that every operating system accepts.
 fn keepalive_time(time: Duration) -> Duration {
     let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
     Duration::from_secs(seconds.clamp(1, 32_767))
@@ -140,7 +143,7 @@ mod tests {
     use super::super::socket::Socket;
     use super::*;
 
-    /// Options of a socket after `set` has been called.
+    /// Returns options of a socket after `set` was called.
     fn options<T: 'static>(
         set: impl FnOnce(&Transport) -> io::Result<()> + 'static,
         look: impl FnOnce(SockRef<'_>) -> io::Result<T> + 'static,

@@ -1,4 +1,4 @@
-//! The one place that knows which kind of socket a connection has.
+//! The socket of a connection, of any kind.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -18,21 +18,22 @@ use crate::simulation::BoxedSocket;
 #[cfg(feature = "tls")]
 use crate::tls::TlsStream;
 
-/// A connected stream. A TCP socket keeps the address of its peer, which the operating system forgets at a reset.
+/// A connected stream. A TCP socket keeps the address of its peer, because the operating system forgets it at
+/// a reset.
 pub(crate) enum Socket {
     Tcp(TcpStream, SocketAddrV4),
-    /// Boxed, as the next two, so that the address costs the others no memory.
+    /// Boxed, like the next two, so that its larger address does not enlarge every connection.
     Tcp6(TcpStream, Box<SocketAddrV6>),
     #[cfg(unix)]
     Unix(UnixStream),
     Simulated(BoxedSocket),
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream>),
-    /// Closed already: what is left in the place of a socket that was dropped.
+    /// Replaces a socket that was closed.
     Closed,
 }
 
-/// Calls the same method on whichever stream there is.
+/// Calls a method on the stream of any kind.
 macro_rules! each {
     ($self:expr, $stream:ident => $call:expr, closed => $closed:expr) => {
         match $self {
@@ -52,7 +53,7 @@ fn closed<T>() -> io::Result<T> {
 }
 
 impl Socket {
-    /// A stream, and the address that it was accepted from or is to connect to.
+    /// Creates a TCP socket. `peer` is the address that it was accepted from or that it connects to.
     pub(crate) fn tcp(stream: TcpStream, peer: SocketAddr) -> Socket {
         match peer {
             SocketAddr::V4(peer) => Socket::Tcp(stream, peer),
@@ -60,7 +61,7 @@ impl Socket {
         }
     }
 
-    /// Has the handler called when the socket is ready, in whichever network it is.
+    /// Registers the handler of the socket, in the network that the socket belongs to.
     pub(crate) fn watch(
         &mut self,
         handle: &Handle,
@@ -96,7 +97,7 @@ impl Socket {
         }
     }
 
-    /// Apart from the usual kinds, which are found without a jump table.
+    /// Separate from the common kinds, so that those need no jump table.
     #[inline(never)]
     fn read_other(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         each!(self, stream => stream.read(buffer), closed => closed())
@@ -126,7 +127,7 @@ impl Socket {
         }
     }
 
-    /// Sends what the socket took and keeps itself; whether all of it is sent.
+    /// Sends the bytes that the socket has accepted and keeps. Returns whether all of them are sent.
     #[inline]
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         match self {
@@ -145,7 +146,7 @@ impl Socket {
         }
     }
 
-    /// Whether a flush was given up for want of the operating system's memory, since this was last asked.
+    /// Returns whether a flush failed for lack of memory in the operating system since the last call.
     #[inline]
     pub(crate) fn is_starved(&mut self) -> bool {
         match self {
@@ -155,8 +156,8 @@ impl Socket {
         }
     }
 
-    /// Says that nothing more will be written, where there is a way to say so other than ending; whether that, and
-    /// all before it, is sent.
+    /// Announces the end of the data, for sockets that can do so before the end itself (close_notify of TLS).
+    /// Returns whether the announcement, and all data before it, is sent.
     pub(crate) fn finish(&mut self) -> io::Result<bool> {
         match self {
             #[cfg(feature = "tls")]
@@ -165,9 +166,10 @@ impl Socket {
         }
     }
 
-    /// Whether it keeps bytes itself, both ways: it may hold something to read that nothing will announce, give less
-    /// than there is room for although it has more, and take what it has not sent. Its peer sends what nobody asked
-    /// for: a TLS server's session tickets cross with the goodbye of a client that has no more to say.
+    /// Returns whether the socket itself buffers bytes, as TLS does. It may then hold readable bytes that no
+    /// event announces, return less than there is room for although it has more, and accept bytes that are
+    /// not sent yet. Its peer may also send bytes without being asked: session tickets of a TLS server cross
+    /// with the close_notify of a client.
     pub(crate) fn keeps_bytes(&self) -> bool {
         match self {
             #[cfg(feature = "tls")]
@@ -184,8 +186,8 @@ impl Socket {
         each!(self, stream => stream.take_error(), closed => closed()).ok().flatten()
     }
 
-    /// Whether there is data to read, which stays unread. After a reset, an error that is still to be fetched is
-    /// returned once.
+    /// Returns whether there is data to read, and leaves it unread. Returns an error that a reset has left,
+    /// once.
     #[cold]
     pub(crate) fn has_data(&mut self) -> io::Result<bool> {
         match self {
@@ -199,7 +201,7 @@ impl Socket {
         }
     }
 
-    /// Makes the coming close a reset. UNIX sockets have no such thing.
+    /// Makes the coming close a reset. Has no effect on UNIX sockets, which have no resets.
     pub(crate) fn reset_on_close(&self) {
         match self {
             Socket::Simulated(socket) => socket.reset_on_close(),
@@ -212,7 +214,7 @@ impl Socket {
         }
     }
 
-    /// The descriptor; a simulated socket has none.
+    /// Returns the descriptor; `None` for a simulated socket.
     #[cfg(unix)]
     pub(crate) fn fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         use std::os::fd::AsFd;
@@ -243,15 +245,16 @@ impl Socket {
         }
     }
 
-    /// Whether the socket is connected: an error where it is not, or not yet. A socket that is connected to itself, as
-    /// the operating system allows where nobody listens on a port of its own choosing, counts as refused.
+    /// Fails unless the socket is connected. A socket that is connected to itself counts as refused. The
+    /// operating system can connect it so if it chooses the target's port as the local one, and no process
+    /// listens there.
     pub(crate) fn check_connected(&self) -> io::Result<()> {
         match self {
             Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => {
                 let peer = stream.peer_addr()?;
-                // Systems choose no local port below 1024, so most connections save the second call.
+                // Systems choose no local port below 1024, so most connections save the second system call.
                 if peer.port() >= 1024 && peer == stream.local_addr()? {
-                    // Without this, the port could not be listened on for a minute.
+                    // Without a reset, the port would stay in TIME_WAIT, and no process could listen on it.
                     self.reset_on_close();
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
