@@ -1,8 +1,8 @@
-//! Two sides of a connection that do anything, at any time, also from inside their own handlers: what P1 to P5 and P11
-//! promise holds whatever they do, over TCP, UNIX sockets and TLS, on real sockets, and on a network where things go
-//! wrong.
+//! Two sides of a connection that do anything, at any time, also inside their own handlers. Whatever they do,
+//! P1 to P5 and P11 hold: over TCP, UNIX sockets and TLS, on real sockets and on a network with faults.
 //!
-//! Five hundred seeds each, or as many as `SEEDS` says; of real sockets, which take real time, a twentieth of that.
+//! Runs 500 seeds each, or as many as `SEEDS` says. Real sockets take real time, so they run a twentieth of
+//! that.
 
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
 
@@ -23,7 +23,7 @@ use twistor_net::{
 };
 use twistor_reactor::{Handle, Reactor, Simulation};
 
-/// For how much of a second something can be under way.
+/// The longest time, as a part of a second, for which something is in flight.
 const ON_THE_WAY: f64 = 0.15;
 const SERVER: &str = "192.0.2.80";
 
@@ -31,7 +31,7 @@ fn seeds() -> std::ops::Range<u64> {
     support::seeds_or(500)
 }
 
-/// What the program's own reasons to fail look like.
+/// How the program's own errors are recognized.
 #[derive(Debug)]
 struct Whim;
 
@@ -43,55 +43,55 @@ impl fmt::Display for Whim {
 
 impl std::error::Error for Whim {}
 
-/// How a world's programs behave.
+/// How the programs of a world behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Temper {
-    /// They write, pause, produce, and close in order.
+    /// They write, pause, produce, and close cleanly.
     Mild,
-    /// They abort, fail and panic, too.
+    /// They also abort, fail and panic.
     Wild,
 }
 
-/// One side, and all that was seen of it.
+/// One side, and everything it observed.
 struct Side {
     name: &'static str,
     temper: Temper,
-    /// It says little, and soon: what it sends later could meet a closed socket, and cost it what it was sent.
+    /// It writes little and early. Data sent later could meet a closed socket, and destroy data sent to it.
     silent: bool,
     handle: Handle,
     random: Simulation,
-    /// How long a second takes.
+    /// The duration of a simulated second.
     second: Duration,
     transport: RefCell<Option<Transport>>,
     limit: RateLimit,
-    /// Bytes taken to be sent, those that `drained` has said to be sent, and bytes received.
+    /// The bytes accepted for sending, the bytes that `drained` reported as sent, and the bytes received.
     written: Cell<u64>,
     drained: Cell<u64>,
     received: Cell<u64>,
     inside: Cell<bool>,
-    /// It has paused, and not resumed.
+    /// It has paused and not resumed.
     paused: Cell<bool>,
-    /// It called `lose_connection`, or something stronger; then nothing is delivered any more.
+    /// It called `lose_connection`, or something stronger. Nothing is delivered any more.
     closing: Cell<bool>,
-    /// It called `lose_connection` before it had seen the peer's end; and so early that what a silent peer
-    /// sends may have met a closed socket.
+    /// It called `lose_connection` before it saw the peer's end, and so early that data of a quiet peer may
+    /// have met a closed socket.
     closed_before_end: Cell<bool>,
     closed_early: Cell<bool>,
     rough: Cell<bool>,
     ended: Cell<bool>,
     made: Cell<usize>,
-    /// When all is here that a silent peer may send.
+    /// When everything that a quiet peer sends has arrived.
     settled: Cell<Instant>,
     reason: RefCell<Option<Failure>>,
-    /// Deferreds of `drained` that have not fired.
+    /// The number of Deferreds of `drained` that have not fired.
     undrained: Cell<usize>,
-    /// Promises that were broken. A panic in a handler would be the library's, which catches it.
+    /// Broken promises. They are collected, because the library would catch a panic in a handler.
     broken: Rc<RefCell<Vec<String>>>,
     producing: RefCell<Option<Rc<Pieces>>>,
     acts: Cell<usize>,
 }
 
-/// The byte at this place of what a side sends.
+/// Returns the byte at this position of a side's data.
 fn byte(name: &str, place: u64) -> u8 {
     (place.wrapping_mul(31) ^ (place >> 8).wrapping_mul(7) ^ u64::from(name.as_bytes()[0])) as u8
 }
@@ -148,7 +148,7 @@ impl Side {
         }
     }
 
-    /// Every handler goes through here: none inside another, and none after the loss.
+    /// Runs every handler: never inside another one, and never after the loss.
     fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
         self.promise(!self.inside.replace(true), "entered from inside its own call");
         self.promise(self.reason.borrow().is_none(), "called after its end");
@@ -166,7 +166,7 @@ impl Side {
         self.reason.borrow().is_some()
     }
 
-    /// Writes so many bytes in one of the ways there are.
+    /// Writes this number of bytes with one of the write methods.
     fn write(&self, transport: &Transport, length: u64) {
         let begin = self.written.get();
         let data: Vec<u8> = (begin..begin + length).map(|place| byte(self.name, place)).collect();
@@ -186,7 +186,7 @@ impl Side {
         }
     }
 
-    /// Does a thing or two, if it has not done enough.
+    /// Does one or two things, unless it has done enough.
     fn act(self: &Rc<Self>) {
         for _ in 0..=self.below(3) {
             self.act_once();
@@ -296,7 +296,7 @@ impl Side {
         }
     }
 
-    /// Sometimes something, from inside a handler; and sometimes the handler itself fails.
+    /// Sometimes does something inside a handler, and sometimes lets the handler fail.
     fn react(self: &Rc<Self>) -> Result<(), Failure> {
         if self.one_in(3) {
             self.act();
@@ -305,7 +305,7 @@ impl Side {
             self.closing.set(true);
             self.rough.set(true);
             if self.one_in(2) {
-                // Without a word on the terminal.
+                // Skips the panic hook, which would print to the terminal.
                 std::panic::resume_unwind(Box::new("on purpose"));
             }
             return Err(Whim.into());
@@ -313,7 +313,7 @@ impl Side {
         Ok(())
     }
 
-    /// Lets go of everything that holds the end up, and says no more.
+    /// Releases everything that delays the end, and does nothing more.
     fn wind_up(&self) {
         self.acts.set(0);
         let Some(transport) = self.transport.borrow().clone() else { return };
@@ -327,7 +327,7 @@ impl Side {
         transport.lose_write_connection();
     }
 
-    /// What can be said of a side on its own, when all is over.
+    /// Checks the promises about one side, after the end.
     fn check(&self, whom: &str) {
         assert!(self.broken.borrow().is_empty(), "{whom}: {:?}", self.broken.borrow());
         if self.made.get() == 0 {
@@ -489,13 +489,13 @@ impl Protocol for Play {
     }
 }
 
-/// How long things take in a world.
+/// The durations of a world.
 struct Pace {
-    /// Both sides let go of everything then.
+    /// When both sides release everything.
     wind_up: Duration,
-    /// Both halves have ended by then, except to who is cut off.
+    /// When both halves have ended, unless the side is cut off.
     over: Duration,
-    /// One unit of this comes for each second of a simulated world.
+    /// The real duration of one second of a simulated world.
     second: Duration,
 }
 
@@ -517,7 +517,7 @@ impl Pace {
     }
 }
 
-/// One play. Whether all that was sent had to arrive, and did.
+/// Runs one play. Returns whether all sent data had to arrive, and did.
 fn play(
     world: World,
     seed: u64,
@@ -537,7 +537,7 @@ fn play(
             network.set_send_failures(0.1);
         }
     }
-    // The numbers of a real world come from a simulation of their own.
+    // A real world draws its numbers from a separate simulation.
     let dice = Reactor::simulated(seed);
     let random = reactor.simulation().unwrap_or_else(|| dice.simulation().unwrap());
     let temper = if seed % 2 == 0 { Temper::Mild } else { Temper::Wild };
@@ -557,7 +557,7 @@ fn play(
     let winding_up = sides.clone();
     reactor.call_later(pace.wind_up, move || winding_up.iter().for_each(|side| side.wind_up()));
     if world == World::Real {
-        // Real time is not waited for in vain.
+        // Real time passes only while something can still happen.
         let (handle, ended) = (Handle::clone(&reactor), sides.clone());
         let look = twistor_reactor::LoopingCall::new(&reactor, move || {
             if ended.iter().all(|side| side.made.get() > 0 && side.is_lost()) {
@@ -595,14 +595,14 @@ fn play(
     let real = world == World::Real;
     let complete = |from: &Side, to: &Side| {
         let (sent, got) = (from.written.get(), to.received.get());
-        // The operating system had it, and in a simulated network that is enough: whatever the end, a reset with
-        // something unread included, a side that goes on reading gets it first.
+        // The data has reached the operating system or the simulated network. Whatever the end, including a
+        // reset with unread data, a side that continues to read receives it first.
         if !real && !to.rough.get() && !to.closed_before_end.get() {
             let drained = from.drained.get();
             assert!(drained <= got, "seed {seed}: the {} got {got} of {drained} bytes", to.name);
         }
-        // What one has sent before it closed in order reaches the other, unless that closed first; or, where a real
-        // socket throws away what it has not sent, sent something that met a closed socket.
+        // Data sent before a clean close reaches the other side, unless that side closed first. A real socket
+        // can also lose data if the side sent something that met a closed socket.
         let rough = from.rough.get() || to.rough.get();
         let met_a_closed_socket = !to.silent || from.closed_early.get();
         let due = !(rough || to.closed_before_end.get() || real && met_a_closed_socket);
@@ -629,7 +629,7 @@ fn play_for_real(server: &ServerEndpoint, client: impl Fn(u16) -> ClientEndpoint
 
 // P1 to P5
 #[test]
-fn whatever_two_sides_do_over_tcp_the_promises_hold() {
+fn two_sides_over_tcp_keep_the_promises() {
     play_all(
         &ServerEndpoint::tcp(format!("{SERVER}:80").parse().unwrap()),
         &ClientEndpoint::tcp("server.test", 80),
@@ -638,7 +638,7 @@ fn whatever_two_sides_do_over_tcp_the_promises_hold() {
 
 // P1 to P5, on the operating system's sockets
 #[test]
-fn whatever_two_sides_do_over_real_tcp_the_promises_hold() {
+fn two_sides_over_real_tcp_keep_the_promises() {
     play_for_real(&ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap()), |port| {
         ClientEndpoint::tcp("127.0.0.1", port)
     });
@@ -647,13 +647,14 @@ fn whatever_two_sides_do_over_real_tcp_the_promises_hold() {
 // P1 to P5
 #[cfg(unix)]
 #[test]
-fn whatever_two_sides_do_over_a_unix_socket_the_promises_hold() {
+fn two_sides_over_a_unix_socket_keep_the_promises() {
     let folder = Folder::new("anything");
     let path = folder.join("socket");
     play_for_real(&ServerEndpoint::unix(&path), |_| ClientEndpoint::unix(&path));
 }
 
-/// A server that sends ten session tickets where one is usual: with them it has something to send that nobody asked for.
+/// A server that sends ten session tickets instead of the usual one, and so has data to send that the program
+/// did not write.
 #[cfg(feature = "tls")]
 fn with_tickets(identity: &tls_support::Identity) -> twistor_net::tls::ServerTls {
     let mut config = identity.rustls_server();
@@ -664,7 +665,7 @@ fn with_tickets(identity: &tls_support::Identity) -> twistor_net::tls::ServerTls
 // P1 to P5, P10 and P11
 #[cfg(feature = "tls")]
 #[test]
-fn whatever_two_sides_do_over_tls_the_promises_hold() {
+fn two_sides_over_tls_keep_the_promises() {
     let authority = tls_support::Authority::new();
     let tls = with_tickets(&authority.signs("server.test"));
     play_all(
@@ -676,7 +677,7 @@ fn whatever_two_sides_do_over_tls_the_promises_hold() {
 // P1 to P5, P10 and P11
 #[cfg(feature = "tls")]
 #[test]
-fn whatever_two_sides_do_over_real_tls_the_promises_hold() {
+fn two_sides_over_real_tls_keep_the_promises() {
     let authority = tls_support::Authority::new();
     let tls = with_tickets(&authority.signs("localhost"));
     play_for_real(&ServerEndpoint::tls("127.0.0.1:0".parse().unwrap(), tls), |port| {

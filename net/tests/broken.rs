@@ -1,4 +1,4 @@
-//! What becomes of a connection on which writing has failed. Statement P1.
+//! Connections on which writing has failed. P1.
 
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
 
@@ -19,11 +19,11 @@ use twistor_net::{
 };
 use twistor_reactor::{Handle, Reactor};
 
-/// What the peer has sent: too much for one turn's reading.
+/// The number of bytes that the peer has sent, more than one turn reads.
 const SENT: usize = 700_000;
 
-/// Connects a client to a peer that sends a lot and reads nothing, resets both ends a second after that, lets the
-/// client do something before it is told, and waits for the loss.
+/// Connects a client to a peer that sends a lot and reads nothing. Resets both ends a second later, lets the
+/// client act before it is notified, and waits for the loss.
 fn break_off(
     reactor: &Reactor,
     diary: &Diary,
@@ -49,7 +49,7 @@ fn break_off(
     })
 }
 
-/// Finds out by writing.
+/// Discovers the reset by writing.
 fn write(transport: &Transport) {
     assert!(!transport.write(b"is anybody there?"));
 }
@@ -72,7 +72,7 @@ fn on_many_networks(test: impl Fn(&Reactor) -> Deferred<()>) {
 
 // P1.1
 #[test]
-fn what_the_peer_has_sent_is_delivered_although_it_takes_several_turns() {
+fn data_of_a_reset_peer_is_delivered_over_several_turns() {
     on_many_networks(|reactor| {
         let diary = Diary::new();
         let client = pauses(&diary).on_end(|_| Ok(()));
@@ -83,7 +83,7 @@ fn what_the_peer_has_sent_is_delivered_although_it_takes_several_turns() {
     });
 }
 
-/// What a producer was told.
+/// The calls that a producer received.
 #[derive(Clone, Default)]
 struct Told(Rc<RefCell<Vec<&'static str>>>);
 
@@ -101,9 +101,9 @@ impl Producer for Told {
     }
 }
 
-// P1, P5: nor while the rest is read. It is the queue that finds out, in the next turn
+// P1, P5: also while the rest is read. The queue discovers the reset in the next turn
 #[test]
-fn what_was_not_sent_is_not_taken_for_sent() {
+fn unsent_data_is_not_reported_as_sent() {
     on_many_networks(|reactor| {
         let (diary, told) = (Diary::new(), Told::default());
         let (producer, drained) = (told.clone(), Rc::new(RefCell::new(None)));
@@ -125,9 +125,9 @@ fn what_was_not_sent_is_not_taken_for_sent() {
     });
 }
 
-// P1, P14: a limit holds it up, and loses nothing
+// P1, P14: a rate limit delays the data and loses none
 #[test]
-fn what_the_peer_has_sent_is_delivered_at_the_rate_that_reading_is_limited_to() {
+fn data_of_a_reset_peer_is_delivered_at_the_read_limit() {
     on_many_networks(|reactor| {
         let (diary, limit) = (Diary::new(), RateLimit::new(reactor, 100_000));
         let client = scripted(&diary).on_made(move |transport| {
@@ -145,7 +145,7 @@ fn what_the_peer_has_sent_is_delivered_at_the_rate_that_reading_is_limited_to() 
 
 // P2
 #[test]
-fn what_is_still_to_be_read_is_thrown_away_behind_lose_connection() {
+fn lose_connection_discards_the_data_of_a_reset_peer() {
     on_many_networks(|reactor| {
         let diary = Diary::new();
         let client = pauses(&diary).on_data(|transport, _| {
@@ -160,7 +160,7 @@ fn what_is_still_to_be_read_is_thrown_away_behind_lose_connection() {
     });
 }
 
-// P1.1: the reader resumes long after the reset, which it learns from nothing but the event
+// P1.1: the reader resumes long after the reset, which only the event reports
 #[test]
 fn a_paused_reader_gets_the_data_before_the_loss() {
     on_many_networks(|reactor| {
@@ -229,9 +229,9 @@ fn a_reset_breaks_writing_at_once() {
     });
 }
 
-// P1.1, P8: frames that wait in a buffer, too
+// P1.1, P8: also frames in a buffer
 #[test]
-fn frames_of_a_peer_that_has_reset_are_delivered_one_by_one() {
+fn frames_of_a_reset_peer_are_delivered_one_by_one() {
     struct OneByOne(usize, Handle, Option<twistor_deferred::Trigger<usize>>);
 
     impl FrameReceiver for OneByOne {
@@ -271,7 +271,7 @@ fn frames_of_a_peer_that_has_reset_are_delivered_one_by_one() {
 
 // P1.3
 #[test]
-fn an_end_that_came_before_the_reset_is_the_end() {
+fn an_end_before_the_reset_is_the_end() {
     on_many_networks(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         network.set_window(SENT, SENT);
@@ -308,7 +308,7 @@ fn a_message_without_memory_is_sent_later_and_once() {
         let network = SimulatedNetwork::of(reactor).unwrap();
         let diary = Diary::new();
         let writer = scripted(&Diary::new()).on_made(move |transport| {
-            // From here on, so that there is a connection.
+            // From here on, so that the connection can be made.
             network.set_send_failures(0.5);
             for piece in noise(SENT).chunks(10_000) {
                 assert!(transport.write(piece));
@@ -321,7 +321,7 @@ fn a_message_without_memory_is_sent_later_and_once() {
         diary.when_lost().add_callback(move |()| {
             assert!(diary.received() == noise(SENT), "{} bytes came", diary.received().len());
             assert!(diary.reason().is::<twistor_net::ConnectionDone>());
-            // It waits for a while each time.
+            // Each retry takes a while.
             assert!(handle.stats().turns - turns < 5_000, "{} turns", handle.stats().turns - turns);
         })
     });
@@ -329,7 +329,7 @@ fn a_message_without_memory_is_sent_later_and_once() {
 
 type Connect = fn(&Reactor, Scripted, Scripted);
 
-/// Over TCP, and over TLS.
+/// Runs the test over TCP and over TLS.
 fn on_every_kind(test: impl Fn(&Reactor, Connect) -> Deferred<()>) {
     on_many_networks(|reactor| {
         test(reactor, |reactor, near, far| {

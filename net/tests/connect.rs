@@ -1,4 +1,4 @@
-//! Connecting, and how it fails. Statement P6.
+//! Connecting, and its failures. P6.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -19,7 +19,7 @@ use twistor_net::{
 };
 use twistor_reactor::Handle;
 
-/// The failure of a connect whose protocol must not be called.
+/// Returns the failure of a connect whose protocol must not be called.
 fn failure(connect: impl FnOnce(&Handle, Scripted) -> Deferred<Transport>) -> Failure {
     let diary = Diary::new();
     let failure = run(|reactor| {
@@ -32,12 +32,12 @@ fn failure(connect: impl FnOnce(&Handle, Scripted) -> Deferred<Transport>) -> Fa
     failure
 }
 
-/// A port of the loopback that nobody listens on.
+/// Returns a port of the loopback interface without a listener.
 fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A listener whose queue is full, so that it answers no one who asks to connect.
+/// A listener with a full queue, which answers no further client.
 struct Mute {
     address: SocketAddr,
     _held: (socket2::Socket, Vec<socket2::Socket>),
@@ -91,7 +91,7 @@ fn a_closed_port_is_connect_refused() {
 
 // P1, P6
 #[test]
-fn what_the_peer_has_done_before_the_client_hears_that_it_is_connected_is_heard_too() {
+fn a_peer_that_closed_before_the_connect_event_is_heard() {
     for closes in [false, true] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -99,7 +99,7 @@ fn what_the_peer_has_done_before_the_client_hears_that_it_is_connected_is_heard_
         run(|reactor| {
             let endpoint = ClientEndpoint::tcp("127.0.0.1", address.port());
             let connecting = endpoint.connect(reactor, scripted(&diary));
-            // The loop has not turned yet: one event will tell all of it.
+            // The loop has not turned yet, so one event reports everything.
             let mut peer = Some(listener.accept().unwrap().0);
             peer.as_mut().unwrap().write_all(b"hello").unwrap();
             if closes {
@@ -116,7 +116,7 @@ fn what_the_peer_has_done_before_the_client_hears_that_it_is_connected_is_heard_
 
 // P6
 #[test]
-fn a_failure_to_connect_names_the_deferred_of_who_connects() {
+fn an_unhandled_connect_failure_names_the_caller() {
     for host in ["127.0.0.1", "localhost", "no-such-name.invalid"] {
         let line = line!() + 2;
         let failure =
@@ -179,9 +179,9 @@ fn a_cancelled_connect_is_cancelled_at_every_stage() {
     assert!(failure_of(named(&["127.0.0.1", "127.0.0.2"], mute.address.port())).is::<Cancelled>());
 }
 
-// P6, C6: the time allowed counts the look-up in
+// P6, C6: the timeout includes the name lookup
 #[test]
-fn a_look_up_that_hangs_is_timed_out() {
+fn a_lookup_that_hangs_times_out() {
     #[derive(Debug)]
     struct Hangs(RefCell<Vec<twistor_deferred::Trigger<Vec<SocketAddr>>>>);
     impl Resolver for Hangs {
@@ -200,7 +200,7 @@ fn a_look_up_that_hangs_is_timed_out() {
         "connecting to tcp:some.name:1 timed out after 5ms while waiting for the name lookup"
     );
     assert_eq!(failure.trap::<ConnectTimedOut>().unwrap().stage, ConnectStage::Lookup);
-    // An answer that comes too late is ignored.
+    // An answer that arrives too late is ignored.
     for trigger in resolver.0.take() {
         trigger.callback(vec!["127.0.0.1:1".parse().unwrap()]);
     }
@@ -226,7 +226,7 @@ fn a_resolver_that_panics_is_a_failure_to_connect() {
     }
 }
 
-/// Blocks a lookup thread of the reactor for each name, until it may let go.
+/// Blocks a lookup thread of the reactor for each name, until it is released.
 #[derive(Debug, Default)]
 struct Stuck {
     let_go: Arc<(Mutex<bool>, Condvar)>,
@@ -254,7 +254,7 @@ impl Resolver for Stuck {
 
 // P6, C6; R4.4 of the reactor
 #[test]
-fn lookups_that_hang_time_out_and_hold_up_nothing_else() {
+fn lookups_that_hang_time_out_and_delay_nothing_else() {
     const NAMES: usize = 50;
     let stuck = Rc::new(Stuck::default());
     let failures = run(|reactor| {
@@ -264,7 +264,7 @@ fn lookups_that_hang_time_out_and_hold_up_nothing_else() {
             connecting.add_both(|result| Ok(result.err()))
         });
         let failures = gather_results(connects);
-        // An address that needs no look-up needs no thread.
+        // An IP address needs no lookup, and so no thread.
         let port = listen(reactor, |_| Echo);
         let literal = ClientEndpoint::tcp("127.0.0.1", address(&port).port()).resolver(stuck.clone());
         let connected = literal.connect(reactor, Echo);
@@ -285,7 +285,7 @@ fn a_name_without_addresses_is_a_dns_lookup_error() {
     let unresolved = failure(|handle, protocol| named(&[], 1).connect(handle, protocol));
     assert!(unresolved.is::<DnsLookupError>());
     assert_eq!(unresolved.to_string(), "cannot resolve \"some.name\": the name has no addresses");
-    // RFC 6761: never a name of anything.
+    // RFC 6761 reserves this name: it never has an address.
     let nowhere = ClientEndpoint::tcp("nowhere.invalid", 1);
     let unresolved = failure(|handle, protocol| nowhere.connect(handle, protocol));
     assert!(unresolved.is::<DnsLookupError>(), "{unresolved:?}");
@@ -293,7 +293,7 @@ fn a_name_without_addresses_is_a_dns_lookup_error() {
 
 // P6
 #[test]
-fn a_failing_resolver_has_the_last_word() {
+fn the_error_of_a_failing_resolver_is_passed_on() {
     #[derive(Debug)]
     struct Fails;
     impl Resolver for Fails {
@@ -308,8 +308,8 @@ fn a_failing_resolver_has_the_last_word() {
 
 // P6
 #[test]
-fn what_has_no_error_of_its_own_is_connect_failed() {
-    // Not an address of this machine.
+fn an_error_without_a_type_is_connect_failed() {
+    // This machine does not have this address.
     let endpoint = ClientEndpoint::tcp("127.0.0.1", 1).bind_address("192.0.2.1".parse().unwrap());
     let failure = failure(|handle, protocol| endpoint.connect(handle, protocol));
     assert!(failure.is::<ConnectFailed>(), "{failure:?}");
@@ -317,7 +317,7 @@ fn what_has_no_error_of_its_own_is_connect_failed() {
 
 // P6
 #[test]
-fn the_bind_address_is_what_the_peer_sees() {
+fn the_peer_sees_the_bind_address() {
     let peer = run(|reactor| {
         let (deferred, trigger) = Deferred::new();
         let trigger = Cell::new(Some(trigger));
@@ -341,10 +341,10 @@ fn the_bind_address_is_what_the_peer_sees() {
     assert_eq!(peer.ip().unwrap().ip(), "127.0.0.2".parse::<IpAddr>().unwrap());
 }
 
-/// An address of this machine that is good on one link only, and that link's interface by name and number.
+/// Returns a link-local address of this machine, and its interface by name and number.
 #[cfg(target_os = "linux")]
 fn link_local() -> Option<(std::net::Ipv6Addr, String, u32)> {
-    // ADDRESS NUMBER PREFIX SCOPE FLAGS NAME, all but the name in hexadecimal
+    // ADDRESS NUMBER PREFIX SCOPE FLAGS NAME; all but the name are hexadecimal
     let table = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     let found = table.lines().find_map(|line| {
         let mut fields = line.split_whitespace();
@@ -362,7 +362,7 @@ fn link_local() -> Option<(std::net::Ipv6Addr, String, u32)> {
 // P6
 #[test]
 #[cfg(target_os = "linux")]
-fn the_zone_of_an_address_goes_with_it_to_the_connection() {
+fn the_zone_of_an_address_is_used_for_the_connection() {
     let Some((ip, name, number)) = link_local() else { return };
     let server: ServerEndpoint = format!("tcp:[{ip}%{name}]:0").parse().unwrap();
     assert!(server.to_string().ends_with(&format!("%{number}")), "{server}");
@@ -393,7 +393,7 @@ fn an_unknown_zone_is_named_by_the_error() {
     assert_eq!(unknown.to_string(), told);
 }
 
-/// Where a named endpoint arrives, with a listener at 127.0.0.1.
+/// Returns the address at which a named endpoint arrives, with a listener at 127.0.0.1.
 fn arrives(addresses: &'static [&'static str]) -> IpAddr {
     run(|reactor| {
         let port = listen(reactor, |_| Echo);
@@ -412,8 +412,8 @@ fn the_next_address_is_tried_when_one_refuses() {
 
 // P6: happy eyeballs
 #[test]
-fn the_next_address_is_tried_beside_one_that_keeps_quiet() {
-    // The first address takes no connections and says nothing; the second is a listener on the same port.
+fn the_next_address_is_tried_beside_a_silent_one() {
+    // The first address accepts no connections and sends nothing. The second is a listener on the same port.
     let mute = mute();
     let arrived = run(|reactor| {
         let second: SocketAddr = SocketAddr::new("127.0.0.2".parse().unwrap(), mute.address.port());
@@ -426,7 +426,8 @@ fn the_next_address_is_tried_beside_one_that_keeps_quiet() {
     assert_eq!(arrived.to_string(), "127.0.0.2");
 }
 
-/// A mute address of IPv6, and a free one of IPv4 with the same port; or why there is none.
+/// Returns a silent IPv6 address and a listener at an IPv4 address with the same port, or the reason why
+/// there is none.
 fn mute_beside_free() -> std::io::Result<(Mute, SocketAddr)> {
     loop {
         let mute = mute_at("[::1]:0")?;
@@ -445,7 +446,7 @@ fn ipv4_is_tried_beside_an_ipv6_that_is_dropped() {
         Err(error) => return println!("skipped: no IPv6 on the loopback: {error}"),
     };
     let port = mute.address.port();
-    // By itself it goes nowhere.
+    // Without the IPv4 address, the connect times out.
     let alone = failure(|handle, protocol| {
         named(&["::1"], port).timeout(Duration::from_millis(400)).connect(handle, protocol)
     });
@@ -460,12 +461,12 @@ fn ipv4_is_tried_beside_an_ipv6_that_is_dropped() {
             })
         });
         assert_eq!(peer.ip(), Some(beside));
-        // IPv6 came first, and was given its time.
+        // IPv6 was tried first, for its delay.
         assert!(waited >= Duration::from_millis(250), "{waited:?}");
     }
 }
 
-// P6, P9: the same where the time it takes can be told
+// P6, P9: the same in simulated time, where the delay is exact
 #[test]
 fn a_dropped_ipv6_costs_a_quarter_of_a_second() {
     for seed in seeds() {
@@ -492,7 +493,7 @@ fn a_dropped_ipv6_costs_a_quarter_of_a_second() {
 
 // P6
 #[test]
-fn when_all_addresses_fail_the_most_telling_failure_is_given() {
+fn the_most_telling_failure_of_all_addresses_is_returned() {
     let port = closed_port();
     let refused = failure(|handle, protocol| {
         named(&["127.0.0.3", "127.0.0.2", "127.0.0.1"], port).connect(handle, protocol)
@@ -518,22 +519,22 @@ fn when_all_addresses_fail_the_error_lists_them() {
     let refused = refused.trap::<ConnectRefused>().unwrap();
     let others: Vec<_> = refused.others.iter().map(|other| other.address.to_string()).collect();
     assert_eq!(others, [format!("[::1]:{port}"), format!("127.0.0.3:{port}")]);
-    // One address has no others.
+    // A single address has no others.
     assert_eq!(bound(&["127.0.0.2"]).to_string(), format!("connection to 127.0.0.2:{port} refused"));
 }
 
 // P6.1
 #[test]
-fn thousands_of_addresses_that_fail_at_once_are_iterated() {
+fn thousands_of_addresses_that_fail_at_once_are_tried() {
     const ADDRESSES: u32 = 10_000;
-    // An IPv6 address is no source for these.
+    // An IPv6 address cannot be the source for these.
     let hosts = (1..=ADDRESSES).map(|host| std::net::Ipv4Addr::from(0x7f00_0000 + host).into()).collect();
     let endpoint = ClientEndpoint::tcp("some.name", 9)
         .resolver(Rc::new(Names(hosts)))
         .bind_address("::1".parse().unwrap());
     let failed = failure(|handle, protocol| {
         let connecting = endpoint.connect(handle, protocol);
-        // They are no more than a turn's share each turn.
+        // At most a turn's share fails in each turn.
         assert!(!connecting.is_fired());
         connecting
     });
@@ -592,7 +593,7 @@ fn localhost_is_looked_up_on_a_thread() {
     });
 }
 
-// P6: nothing announces when a UNIX socket's queue has room again
+// P6: no event reports that a UNIX socket's queue has room again
 #[cfg(unix)]
 #[test]
 fn a_full_queue_of_a_unix_socket_is_waited_for() {

@@ -1,4 +1,4 @@
-//! Ways to connect of a program's own. Statement P21.
+//! Connectors of the program. P21.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -15,7 +15,7 @@ use twistor_net::{ClientEndpoint, ConnectStage, ConnectTimedOut, Reconnecting, S
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A Deferred that never fires, and notes that it is cancelled.
+/// Returns a Deferred that never fires, and records that it is cancelled.
 fn never(cancelled: &Rc<Cell<bool>>) -> Deferred<Stream> {
     let told = cancelled.clone();
     let (deferred, trigger) = Deferred::with_canceller(move |_| told.set(true));
@@ -25,7 +25,7 @@ fn never(cancelled: &Rc<Cell<bool>>) -> Deferred<Stream> {
 
 // P21.1
 #[test]
-fn a_closure_connects_and_the_rest_is_as_ever() {
+fn a_closure_is_a_connector() {
     on_every_network(|world| {
         world.run(|reactor| {
             let port = address(&listen(reactor, |_| Echo)).port();
@@ -98,7 +98,7 @@ fn a_connector_that_fails_or_panics_is_a_failure_to_connect() {
 
 // P21.1
 #[test]
-fn a_connector_may_give_a_stream_that_was_made_before() {
+fn a_connector_may_return_an_adopted_stream() {
     run(|reactor| {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Conversations: reads answered in order, from whatever has come. Statement P13.
+//! Conversations: reads answered in order, from the data that has arrived. P13.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -14,7 +14,7 @@ use twistor_net::framing::FrameError;
 use twistor_net::{ClientEndpoint, ConnectionLost, Conversation, EndOfData, conversations};
 use twistor_reactor::{Handle, Reactor};
 
-/// Has a conversation with a peer that sends `text` in pieces of `piece` bytes and closes.
+/// Runs a conversation with a peer that sends `text` in pieces of `piece` bytes and closes.
 fn converse<T: 'static>(
     text: &'static [u8],
     piece: usize,
@@ -60,7 +60,7 @@ fn all(reads: Vec<Deferred<Vec<u8>>>) -> Deferred<Vec<Vec<u8>>> {
 
 // P13
 #[test]
-fn reads_are_answered_in_order_however_the_data_is_cut() {
+fn reads_are_answered_in_order_however_the_data_is_split() {
     for piece in [1, 2, 3, 100] {
         let got = converse(b"one\r\ntwo\n123456rest", piece, |peer| {
             all(vec![peer.read_line(10), peer.read_line(10), peer.read_exact(6), peer.read_to_end(10)])
@@ -69,7 +69,7 @@ fn reads_are_answered_in_order_however_the_data_is_cut() {
     }
 }
 
-/// Awaits `read` until its answer has come, and drops it unread.
+/// Awaits `read` until its result has arrived, and drops it unread.
 fn unread<T: 'static>(read: Deferred<T>) {
     let mut read = std::pin::pin!(read);
     let waiting = std::future::Future::poll(
@@ -81,7 +81,7 @@ fn unread<T: 'static>(read: Deferred<T>) {
 
 // P13, D10.1
 #[test]
-fn a_read_that_an_await_gave_up_takes_no_line() {
+fn a_read_whose_await_was_dropped_takes_no_line() {
     for piece in [1, 100] {
         let got = converse(b"one\r\ntwo\n", piece, |peer| {
             unread(peer.read_line(10));
@@ -94,7 +94,7 @@ fn a_read_that_an_await_gave_up_takes_no_line() {
 
 // P13, D10.4
 #[test]
-fn an_answer_that_nobody_read_goes_back() {
+fn an_unread_result_goes_back() {
     let got = converse(b"one\r\ntwo\n", 100, |peer| {
         peer.read_exact(1).add_callback(move |first| {
             assert_eq!(first, b"o");
@@ -113,7 +113,7 @@ fn an_answer_that_nobody_read_goes_back() {
 
 // P13
 #[test]
-fn an_array_is_read_as_so_many_bytes_are() {
+fn read_array_reads_as_read_exact_does() {
     let got = converse(b"abcde", 1, |peer| {
         let head = peer.read_array();
         head.add_callback(move |[a, b]: [u8; 2]| {
@@ -129,7 +129,7 @@ fn an_array_is_read_as_so_many_bytes_are() {
 
 // P13
 #[test]
-fn the_end_before_what_was_asked_for_gives_back_what_came() {
+fn an_early_end_returns_the_data_received_so_far() {
     let error = converse(b"half a line", 100, |peer| peer.read_line(100)).unwrap_err();
     assert_eq!(error.trap::<EndOfData>().unwrap().left, b"half a line");
     let error = converse(b"123", 100, |peer| peer.read_exact(4)).unwrap_err();
@@ -139,7 +139,7 @@ fn the_end_before_what_was_asked_for_gives_back_what_came() {
 
 // P13
 #[test]
-fn a_line_too_long_is_an_error_and_stays_to_be_read() {
+fn a_line_above_the_limit_is_an_error_and_stays_unread() {
     let got = converse(b"far too long\n", 100, |peer| {
         peer.read_line(5).add_both(move |result| {
             assert!(result.unwrap_err().is::<FrameError>());
@@ -156,9 +156,9 @@ fn the_end_of_a_line_does_not_count_towards_its_limit() {
     assert_eq!(got.unwrap(), [b"abc", b"abc"]);
 }
 
-// P13: held up while nobody reads, and read again when somebody does
+// P13: paused while no read is pending, and resumed by the next read
 #[test]
-fn a_peer_that_nobody_reads_from_is_paused_until_somebody_does() {
+fn a_peer_is_paused_until_the_next_read() {
     const TOTAL: usize = 1 << 20;
     on_every_network(|world| {
         let got = world.run(|reactor| {
@@ -205,7 +205,7 @@ fn a_cancelled_read_takes_nothing() {
 
 // P1
 #[test]
-fn a_reset_fails_the_reads_that_wait() {
+fn a_reset_fails_pending_reads() {
     let error = run(|reactor| {
         let (deferred, trigger) = Deferred::new();
         let trigger = RefCell::new(Some(trigger));
@@ -227,7 +227,7 @@ fn a_reset_fails_the_reads_that_wait() {
     assert_eq!(lost.map(ConnectionLost::kind), Some(std::io::ErrorKind::ConnectionReset), "{error:?}");
 }
 
-// P13: a peer that is not listened to is held up
+// P13: a peer is held up while no read is pending
 #[test]
 fn a_conversation_reads_a_bounded_amount_ahead() {
     let total = 32 << 20;
@@ -248,7 +248,7 @@ fn a_conversation_reads_a_bounded_amount_ahead() {
         });
         fn rest(peer: Rc<Conversation>, sum: usize) -> Deferred<usize> {
             peer.clone().read_some().add_callback(move |some| {
-                // What is read ahead, and one read on top.
+                // The bytes read ahead, and one more read.
                 assert!(some.len() <= (64 + 256) * 1024);
                 if some.is_empty() { twistor_deferred::succeed(sum) } else { rest(peer, sum + some.len()) }
             })
@@ -280,7 +280,7 @@ fn dropping_a_conversation_sends_the_rest_and_closes() {
 
 // P13
 #[test]
-fn a_dropped_conversation_still_answers_the_reads_under_way() {
+fn a_dropped_conversation_still_answers_pending_reads() {
     on_every_network(|world| {
         let got = world.run(|reactor| {
             let (deferred, trigger) = Deferred::new();
@@ -309,7 +309,7 @@ fn a_dropped_conversation_still_answers_the_reads_under_way() {
     });
 }
 
-// P13: nobody wants anything any more
+// P13: the last read is cancelled, so no data is needed any more
 #[test]
 fn a_dropped_conversation_closes_when_its_last_read_is_cancelled() {
     let got = run(|reactor| {
@@ -336,7 +336,7 @@ fn both_sides_can_be_written_with_async_and_await() {
         let (sums, rest) = world.run(|reactor| {
             let handle = Handle::clone(reactor);
             let served = handle.clone();
-            // Each line is a number; the answer is the sum so far, in four bytes.
+            // Each line is a number. The answer is the sum so far, in four bytes.
             let serve = move |peer: Conversation| {
                 served.spawn(async move {
                     let mut sum = 0;

@@ -1,5 +1,5 @@
-//! What the end of a run cuts off is no error, and a server with a thousand connections logs none at Ctrl-C. Statement
-//! R17, on connections.
+//! The end of a run is not an error for the work that it cuts off: a server with a thousand connections logs
+//! none after Ctrl-C. R17, for connections.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -17,7 +17,7 @@ use twistor_net::{
 };
 use twistor_reactor::{Handle, Reactor};
 
-/// Waits for an answer that never comes, with its own trigger, and for its transport.
+/// Waits for an answer that never arrives, with its own trigger, and for its transport.
 #[derive(Default)]
 struct Waiting(RefCell<Vec<Trigger<u64>>>);
 
@@ -36,8 +36,8 @@ impl Protocol for Waiting {
     }
 }
 
-/// A server that answers by `async` functions, and clients that wait: some in their protocol, some in tasks of their own;
-/// one for a server that does not take it. When all are connected, the run is stopped.
+/// Starts a server that answers with `async` functions, and clients that wait: some in their protocol, some in
+/// tasks, and one for a server that does not accept. When all are connected, stops the run.
 fn run_and_stop(reactor: &Reactor) {
     let handle = Handle::clone(reactor);
     let connected = Rc::new(());
@@ -47,12 +47,12 @@ fn run_and_stop(reactor: &Reactor) {
         kept.borrow_mut().push(connected.clone());
         if kept.borrow().len() == 9 {
             let handle = tasks.clone();
-            // What they wrote is under way then.
+            // Their data is in flight then.
             tasks.call_later(Duration::from_millis(1), move || handle.stop());
         }
         let inner = tasks.clone();
         tasks.spawn(async move {
-            // Reads no more, so that whoever sends much cannot send it all.
+            // Stops reading, so that the client cannot send all its data.
             peer.read_exact(1).await?;
             inner.sleep(Duration::from_secs(3600)).await?;
             Ok(())
@@ -81,7 +81,7 @@ fn run_and_stop(reactor: &Reactor) {
 
 // R17, P1, P9
 #[test]
-fn connections_that_are_cut_off_by_the_end_of_a_run_are_no_errors_in_the_log() {
+fn connections_cut_off_by_the_end_of_a_run_log_no_error() {
     keep_log();
     on_every_network(|world| {
         run_and_stop(&world.reactor());

@@ -1,4 +1,4 @@
-//! Running out of descriptors. Statement P7. In a file of its own, because the limit is the whole process's.
+//! Running out of file descriptors. P7. In a separate program, because the limit applies to the process.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use support::*;
 
-/// Lets this process have so many descriptors more than it has now; `None` where that is not possible.
+/// Allows this process `more` additional descriptors; `None` if the limit cannot be set.
 fn leave(more: usize) -> Option<()> {
     let listing = std::fs::read_dir("/proc/self/fd").ok()?;
     let open: HashSet<u64> =
         listing.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    // The listing's own is among those taken, and free again by now.
+    // The listing's own descriptor is among those counted, and closed again by now.
     let last = (0..).filter(|descriptor| !open.contains(descriptor)).nth(more - 2)?;
     let status = Command::new("prlimit")
         .arg(format!("--pid={}", std::process::id()))
@@ -30,7 +30,7 @@ fn leave(more: usize) -> Option<()> {
 
 // P7, A1
 #[test]
-fn a_listener_survives_running_out_of_descriptors_and_recovers_without_a_new_connection() {
+fn a_listener_recovers_from_a_lack_of_descriptors() {
     let turns = run(|reactor| {
         let made = Rc::new(Cell::new(0));
         let count = made.clone();
@@ -39,10 +39,10 @@ fn a_listener_survives_running_out_of_descriptors_and_recovers_without_a_new_con
             Echo
         });
         let handle = (**reactor).clone();
-        // The first work makes a thread and what that needs, before there is nothing left to make it of.
+        // The first job creates a thread and its resources, while there are descriptors left.
         let ready = reactor.defer_to_thread(|| Ok(()));
         ready.add_callback(move |()| {
-            // All are connected as far as they can tell; none is accepted before the next turn.
+            // All clients are connected, and none is accepted before the next turn.
             let clients: Vec<TcpStream> =
                 (0..40).map(|_| TcpStream::connect(address(&port)).unwrap()).collect();
             if leave(5).is_none() {
@@ -57,7 +57,7 @@ fn a_listener_survives_running_out_of_descriptors_and_recovers_without_a_new_con
             waited.add_callback(move |turns| {
                 assert_eq!(made.get(), 5, "connections were accepted");
                 handle.defer_to_thread(move || {
-                    // The five that were accepted are served, and make room for others as they leave.
+                    // The five accepted clients are served, and make room for others when they leave.
                     for mut client in clients {
                         client.set_read_timeout(Some(DEADLINE))?;
                         client.write_all(b"x")?;
@@ -68,6 +68,6 @@ fn a_listener_survives_running_out_of_descriptors_and_recovers_without_a_new_con
             })
         })
     });
-    // One turn for each time it looked again, and a few for the rest: no spinning.
+    // One turn for each retry, and a few more: no spinning.
     assert!(turns < 20, "{turns} turns while there was nothing to do");
 }

@@ -1,10 +1,10 @@
-//! Endpoints from strings, with Twisted's syntax. Statement P16.
+//! Endpoint strings, in Twisted's syntax. P16.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
 use twistor_net::{ClientEndpoint, ServerEndpoint};
 
-/// A client endpoint, read and printed.
+/// Parses and prints a client endpoint.
 fn client(text: &str) -> String {
     text.parse::<ClientEndpoint>().unwrap().to_string()
 }
@@ -21,7 +21,7 @@ fn refused<T: std::str::FromStr<Err = twistor_net::EndpointError>>(text: &str, m
 }
 
 #[test]
-fn client_arguments_come_by_place_and_by_name() {
+fn client_arguments_are_positional_or_named() {
     assert_eq!(client("tcp:example.com:80"), "tcp:example.com:80");
     assert_eq!(client("tcp:example.com:port=80"), "tcp:example.com:80");
     assert_eq!(client("tcp:port=80:host=example.com"), "tcp:example.com:80");
@@ -41,7 +41,7 @@ fn ipv6_addresses_may_stand_in_brackets() {
     assert_eq!(client("tcp:port=80:host=[::1]:timeout=1"), r"tcp:\:\:1:80:timeout=1");
     assert_eq!(client("tcp:h:80:bindAddress=[::1]"), r"tcp:h:80:bindAddress=\:\:1");
     assert_eq!(server("tcp:80:interface=[::]"), r"tcp:80:interface=\:\:");
-    // With the number of an interface behind them.
+    // With the number of an interface as their zone.
     assert_eq!(client("tcp:[fe80::1%7]:80"), r"tcp:fe80\:\:1%7:80");
     assert_eq!(server("tcp:[fe80::1%7]:80"), r"tcp:80:interface=fe80\:\:1%7");
     assert_eq!(server(r"tcp:80:interface=fe80\:\:1%7"), r"tcp:80:interface=fe80\:\:1%7");
@@ -49,7 +49,7 @@ fn ipv6_addresses_may_stand_in_brackets() {
     refused::<ServerEndpoint>("tcp:[fe80::1%no-such-link]:80", unknown, 4);
     refused::<ServerEndpoint>("tcp:80:interface=[fe80::1%no-such-link]", unknown, 17);
     refused::<ServerEndpoint>("tcp:80:interface=fe80%1", "\"fe80%1\" is not an IP address", 17);
-    // Whatever else begins with a bracket is what it is, and reads back.
+    // Any other text that begins with a bracket is taken literally, and reads back.
     assert_eq!(client("unix:[a]"), "unix:[a]");
     assert_eq!(client(r"unix:\[\:\:1]"), r"unix:\[\:\:1]");
     refused::<ClientEndpoint>("tcp:[::1:80", "empty port", 6);
@@ -57,7 +57,7 @@ fn ipv6_addresses_may_stand_in_brackets() {
 }
 
 #[test]
-fn a_backslash_takes_the_meaning_from_what_follows() {
+fn a_backslash_escapes_the_next_character() {
     assert_eq!(client(r"tcp:\:\:1:80"), r"tcp:\:\:1:80");
     assert_eq!(client(r"unix:/a\:b\\c\=d"), r"unix:/a\:b\\c\=d");
     assert_eq!(client(r"unix:path=/a=b"), r"unix:/a\=b");
@@ -75,7 +75,7 @@ fn server_arguments_have_defaults() {
 }
 
 #[test]
-fn server_arguments_come_by_place_and_by_name() {
+fn server_arguments_are_positional_or_named() {
     assert_eq!(server("tcp:8080:127.0.0.1"), "tcp:8080:interface=127.0.0.1");
     assert_eq!(server("tcp:interface=127.0.0.1:8080"), "tcp:8080:interface=127.0.0.1");
     assert_eq!(server("tcp:8080:127.0.0.1:5"), "tcp:8080:interface=127.0.0.1:backlog=5");
@@ -86,7 +86,7 @@ fn server_arguments_come_by_place_and_by_name() {
 }
 
 #[test]
-fn a_server_may_have_its_address_in_front_of_the_port() {
+fn the_address_of_a_server_may_precede_its_port() {
     assert_eq!(server("tcp:127.0.0.1:8080"), "tcp:8080:interface=127.0.0.1");
     assert_eq!(server("tcp:[::1]:8080"), r"tcp:8080:interface=\:\:1");
     assert_eq!(server("tcp6:[::1]:8080"), r"tcp:8080:interface=\:\:1");
@@ -111,7 +111,7 @@ fn a_server_may_have_its_address_in_front_of_the_port() {
 }
 
 #[test]
-fn errors_name_what_is_wrong_and_where() {
+fn errors_name_the_problem_and_its_position() {
     let known = if cfg!(feature = "tls") { "tcp, tls, ssl, unix" } else { "tcp, unix" };
     refused::<ClientEndpoint>("", &format!("unknown kind \"\" (known: {known})"), 0);
     refused::<ClientEndpoint>("udp:x", &format!("unknown kind \"udp\" (known: {known})"), 0);
@@ -133,7 +133,7 @@ fn errors_name_what_is_wrong_and_where() {
     refused::<ServerEndpoint>("tcp:80:127.0.0.1:many", "\"many\" is not a number of connections", 17);
     refused::<ServerEndpoint>("tcp:80:127.0.0.1:5:6", "unexpected argument \"6\"", 19);
     refused::<ServerEndpoint>("tcp:", "empty port", 4);
-    // P16.1: by name as by place
+    // P16.1: named as positional
     refused::<ServerEndpoint>("tcp:port=", "empty port", 9);
     refused::<ServerEndpoint>("unix:060:address=", "empty address", 17);
     refused::<ServerEndpoint>("unix:path=", "empty path", 10);
@@ -176,7 +176,7 @@ fn a_timeout_is_read_and_written_exactly() {
     );
 }
 
-/// Words that endpoint strings are made of, and some that they are not.
+/// Words of endpoint strings, and a few others.
 const WORDS: &[&str] = &[
     "tcp",
     "tcp6",
@@ -232,9 +232,9 @@ const WORDS: &[&str] = &[
     "%",
 ];
 
-// P16.3: what the fuzz target `endpoint` looks for
+// P16.3: the same property as in the fuzz target `endpoint`
 #[test]
-fn an_endpoint_reads_back_as_the_same_and_errors_point_into_the_string() {
+fn an_endpoint_reads_back_and_errors_point_into_the_string() {
     fn check<T>(text: &str, reads_back: &mut u32)
     where
         T: std::str::FromStr<Err = twistor_net::EndpointError> + std::fmt::Display + std::fmt::Debug,
@@ -258,7 +258,7 @@ fn an_endpoint_reads_back_as_the_same_and_errors_point_into_the_string() {
     };
     let (mut clients, mut servers) = (0, 0);
     for _ in 0..60_000 {
-        // Two in three begin like an endpoint, so that more of them are one.
+        // Two in three begin like an endpoint, so that more of them are valid.
         let mut text = match draw(3) {
             0 => String::new(),
             1 => ["tcp:", "unix:", "tcp6:"][draw(3)].to_owned(),

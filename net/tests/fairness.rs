@@ -1,4 +1,4 @@
-//! What one connection may take of the loop. The last sentence of statement P5.
+//! The share of the loop that connections get. P5.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
@@ -16,12 +16,12 @@ use twistor_deferred::{Deferred, Trigger};
 use twistor_net::{ClientEndpoint, Failure, Protocol, ServerEndpoint, SimulatedNetwork, Transport};
 use twistor_reactor::Handle;
 
-/// What may be read of one connection in a turn.
+/// The largest number of bytes read of one connection in a turn.
 const SHARE: usize = 256 * 1024;
 
 const FLOOD: usize = 32 << 20;
 
-/// Counts what it gets in each turn.
+/// Counts the bytes received in each turn.
 struct Flooded {
     handle: Handle,
     turn: u64,
@@ -54,7 +54,7 @@ fn a_flooding_connection_gets_a_bounded_share_of_each_turn() {
         let most = Rc::new(Cell::new(0));
         world.run(|reactor| {
             if let Some(network) = SimulatedNetwork::of(reactor) {
-                // All of it arrives at once.
+                // All data arrives at once.
                 network.set_window(FLOOD, FLOOD);
                 network.set_splitting(false);
             }
@@ -76,12 +76,12 @@ fn a_flooding_connection_gets_a_bounded_share_of_each_turn() {
             done
         });
         assert!(most.get() <= SHARE, "{} bytes in one turn, in {world:?}", most.get());
-        // It was a flood.
+        // Each turn was full, so it was a flood.
         assert!(world == World::Real || most.get() == SHARE);
     }
 }
 
-/// Writes pieces when asked, and counts what all have written in a turn.
+/// Writes pieces when resumed, and counts the bytes that all connections have written in a turn.
 struct Pieces {
     handle: Handle,
     transport: Transport,
@@ -89,7 +89,7 @@ struct Pieces {
     count: Rc<TurnCount>,
 }
 
-/// Bytes written in the last turn in which any were, and the most in one turn.
+/// The bytes written in the last turn that wrote any, and the most in one turn.
 #[derive(Default)]
 struct TurnCount {
     last: Cell<(u64, usize)>,
@@ -158,14 +158,14 @@ fn serve_pieces(size: usize) -> impl Fn(&Transport, Handle, Rc<TurnCount>) -> Re
     }
 }
 
-/// What all connections together may do in a turn.
+/// The largest number of bytes read and written by all connections in a turn.
 const WORK: usize = 4 << 20;
 
 // P5.1
 #[test]
 fn all_connections_together_get_a_bounded_share_of_a_turn() {
     let most = serve_many(1 << 20, serve_pieces(64 * 1024));
-    // The last piece of the turn may begin just before the work is used up.
+    // The last piece of the turn may begin just before the share is used up.
     assert!((1 << 20..=WORK + 64 * 1024).contains(&most), "{most} bytes in one turn");
 }
 
@@ -213,7 +213,7 @@ fn one_large_write_takes_no_more_than_a_share_of_the_turn() {
     });
 }
 
-/// A TLS server made by hand, which sends each byte in a record of its own.
+/// A hand-written TLS server that sends each byte in a separate record.
 #[cfg(feature = "tls")]
 struct OneByteRecords(twistor_net::tls::rustls::ServerConnection, usize);
 
@@ -242,7 +242,7 @@ impl Protocol for OneByteRecords {
     }
 }
 
-// P10.1: records are counted, however little they hold
+// P10.1: records are counted, however little they contain
 #[cfg(feature = "tls")]
 #[test]
 fn a_flood_of_small_records_gets_a_bounded_share_of_each_turn() {
@@ -274,16 +274,16 @@ fn a_flood_of_small_records_gets_a_bounded_share_of_each_turn() {
             drop(endpoint.connect(reactor, flooded));
             done
         });
-        // Four reads of 20 KiB, of 23 bytes a record, and what was left of the last turn's.
+        // Four reads of 20 KiB, at 23 bytes per record, and the rest of the last turn's.
         assert!(most.get() <= 4 * (20 * 1024 / 23 + 1), "{} records in one turn, in {world:?}", most.get());
     }
 }
 
-/// The pings of all connections, and how many turns each took.
+/// The pings of all connections, and the number of turns each took.
 struct Pings {
     handle: Handle,
     streams: RefCell<Vec<std::os::unix::net::UnixStream>>,
-    /// The turn in which the ping under way was sent.
+    /// The turn in which the pending ping was sent.
     sent: Cell<Option<u64>>,
     count: Cell<usize>,
     longest: Cell<u64>,
@@ -291,8 +291,8 @@ struct Pings {
 
 const PINGS: usize = 2000;
 
-/// The flooded connection's protocol: each time it is called, another connection's ping is sent, and is there as soon
-/// as it is sent, since the sockets are UNIX ones.
+/// The flooded connection's protocol. Each call sends another connection's ping, which arrives at once,
+/// because the sockets are UNIX sockets.
 struct Pinging(Rc<Pings>);
 
 impl Protocol for Pinging {
@@ -356,7 +356,7 @@ fn connections_that_ping_wait_one_turn_while_another_floods() {
         }
         let handle = Handle::clone(reactor);
         let flooded = all_accepted.add_callback(move |()| {
-            // Until all pings are done, and it is cut off.
+            // Until all pings are done, and this connection is cut off.
             handle.defer_to_thread(move || {
                 let mut stream = std::os::unix::net::UnixStream::connect(&flood_path)?;
                 stream.set_write_timeout(Some(DEADLINE))?;
