@@ -311,7 +311,7 @@ fn a_dropped_conversation_still_answers_pending_reads() {
 
 // P13: the last read is cancelled, so no data is needed any more
 #[test]
-fn a_dropped_conversation_closes_when_its_last_read_is_cancelled() {
+fn a_dropped_conversation_closes_after_its_last_read() {
     let got = run(|reactor| {
         let handle = (**reactor).clone();
         let port = listen(

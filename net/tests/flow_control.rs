@@ -1,4 +1,4 @@
-//! Producers and high-water marks. Statement P5, and the producer's part of P2.
+//! Producers and high-water marks. P5, and the producers of P2.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -28,7 +28,7 @@ struct Source {
 
 const PIECE: usize = 10_000;
 
-/// What a producer was told.
+/// The calls that a producer received.
 type Log = Rc<RefCell<Vec<&'static str>>>;
 
 impl Source {
@@ -65,7 +65,7 @@ impl Producer for Source {
 
 // P5, P2
 #[test]
-fn a_push_producer_is_paused_above_the_mark_and_resumed_when_all_is_sent() {
+fn a_push_producer_is_paused_and_resumed() {
     let (diary, log, most) = (Diary::new(), Log::default(), Rc::new(Cell::new(0)));
     let got = run(|reactor| {
         let (log, most) = (log.clone(), most.clone());
@@ -80,7 +80,7 @@ fn a_push_producer_is_paused_above_the_mark_and_resumed_when_all_is_sent() {
             transport.register_producer(source.clone())?;
             assert_eq!(transport.register_producer(source.clone()), Err(ProducerRefused::AlreadyRegistered));
             source.go();
-            // Waits for the producer.
+            // The connection waits for the producer.
             transport.lose_connection();
             assert_eq!(transport.register_producer(source), Err(ProducerRefused::Closed));
             Ok(())
@@ -101,7 +101,7 @@ fn the_high_water_mark_can_be_set() {
     let (diary, most) = (Diary::new(), Rc::new(Cell::new(0)));
     run(|reactor| {
         let seen = most.clone();
-        // The peer begins to read only then, or it could keep up with the producer.
+        // The peer begins to read only then. Otherwise it could keep up with the producer.
         let (full, is_full) = std::sync::mpsc::channel();
         let server = scripted(&diary).on_made(move |transport| {
             transport.set_high_water_mark(1 << 20);
@@ -131,7 +131,7 @@ fn the_high_water_mark_can_be_set() {
 
 // P5, B1
 #[test]
-fn a_producer_is_told_to_stop_when_the_connection_is_lost() {
+fn a_producer_is_stopped_when_the_connection_is_lost() {
     let (diary, log) = (Diary::new(), Log::default());
     run(|reactor| {
         let log = log.clone();
@@ -162,7 +162,7 @@ fn a_producer_is_told_to_stop_when_the_connection_is_lost() {
 
 // P4, P5
 #[test]
-fn a_producer_is_told_to_stop_when_a_handler_fails() {
+fn a_producer_is_stopped_when_a_handler_fails() {
     on_every_network(|world| {
         let (diary, log) = (Diary::new(), Log::default());
         let told = log.clone();
@@ -187,9 +187,9 @@ fn a_producer_is_told_to_stop_when_a_handler_fails() {
     });
 }
 
-// P5, P2: a limit holds back what is written, so that the buffer is as full as the test says
+// P5, P2: a rate limit holds the data back, so that the buffer is exactly as full as the test expects
 #[test]
-fn a_producer_is_paused_above_the_mark_and_holds_a_closing_connection_open() {
+fn a_producer_keeps_a_closing_connection_open() {
     for world in [World::Real, World::Simulated(1)] {
         let (diary, log) = (Diary::new(), Log::default());
         world.run(|reactor| {
@@ -209,7 +209,7 @@ fn a_producer_is_paused_above_the_mark_and_holds_a_closing_connection_open() {
                 assert!(log.borrow().is_empty());
                 transport.write(b"x");
                 assert_eq!(*log.borrow(), ["pause"]);
-                // One that comes when the buffer is full already is told so.
+                // A producer registered with a full buffer is paused at once.
                 transport.unregister_producer();
                 transport.register_producer(source())?;
                 assert_eq!(*log.borrow(), ["pause", "pause"]);
@@ -228,7 +228,8 @@ fn a_producer_is_paused_above_the_mark_and_holds_a_closing_connection_open() {
                 lost
             })
         });
-        // Resumed when all was sent, it had nothing more, and unregistered; that let the connection go.
+        // It was resumed when everything was sent, had no more data and unregistered. So the connection
+        // closed.
         assert_eq!(*log.borrow(), ["pause", "pause", "resume"]);
         assert!(diary.reason().is::<ConnectionDone>());
     }
@@ -236,7 +237,7 @@ fn a_producer_is_paused_above_the_mark_and_holds_a_closing_connection_open() {
 
 // P5
 #[test]
-fn a_mark_set_below_what_waits_already_pauses_the_producer_at_once() {
+fn a_mark_below_the_waiting_bytes_pauses_at_once() {
     on_every_network(|world| {
         let (diary, log) = (Diary::new(), Log::default());
         world.run(|reactor| {
@@ -255,7 +256,7 @@ fn a_mark_set_below_what_waits_already_pauses_the_producer_at_once() {
                 assert!(log.borrow().is_empty());
                 transport.set_high_water_mark(1999);
                 assert_eq!(*log.borrow(), ["pause"]);
-                // It is paused already, and stays so until all is sent.
+                // The producer is paused already, and stays paused until everything is sent.
                 transport.set_high_water_mark(1);
                 transport.set_high_water_mark(5000);
                 assert_eq!(*log.borrow(), ["pause"]);
@@ -273,7 +274,7 @@ fn a_mark_set_below_what_waits_already_pauses_the_producer_at_once() {
     });
 }
 
-/// Writes a piece when it is resumed for the first time.
+/// Writes a piece when it is first resumed.
 struct Hesitant {
     transport: Transport,
     resumed: Rc<Cell<usize>>,
@@ -293,9 +294,9 @@ impl Producer for Hesitant {
     fn stop_producing(&self) {}
 }
 
-// P5: it is asked again when what it wrote is sent, and not before it has written
+// P5: it is resumed again when its piece is sent, and not before it has written one
 #[test]
-fn a_pull_producer_that_writes_nothing_is_left_alone_until_it_does() {
+fn a_pull_producer_that_writes_nothing_is_not_resumed_again() {
     let resumed = Rc::new(Cell::new(0));
     World::Simulated(1).run(|reactor| {
         let (handle, count) = (Handle::clone(reactor), resumed.clone());
@@ -314,7 +315,7 @@ fn a_pull_producer_that_writes_nothing_is_left_alone_until_it_does() {
             Ok(())
         });
         let port = listen_once(reactor, server);
-        // It answers nothing: nothing else has the loop come by.
+        // It writes nothing, and nothing else makes the loop call the connection.
         let peer = scripted(&Diary::new());
         drop(ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, peer));
         done
@@ -322,7 +323,7 @@ fn a_pull_producer_that_writes_nothing_is_left_alone_until_it_does() {
     assert_eq!(resumed.get(), 3);
 }
 
-// P5: a pull producer has nothing to be paused in, whatever the mark
+// P5: a pull producer has nothing to pause, whatever the mark
 #[test]
 fn a_pull_producer_is_not_paused_by_a_mark() {
     let diary = Diary::new();
@@ -345,9 +346,9 @@ fn a_pull_producer_is_not_paused_by_a_mark() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-// P2: from a later turn, when nothing else happens on the connection
+// P2: from a later turn, without any other event on the connection
 #[test]
-fn a_closing_connection_goes_when_its_producer_unregisters() {
+fn a_closing_connection_closes_when_its_producer_unregisters() {
     on_every_network(|world| {
         let diary = Diary::new();
         world.run(|reactor| {
@@ -372,7 +373,7 @@ fn a_closing_connection_goes_when_its_producer_unregisters() {
     });
 }
 
-/// Panics in the method of this name.
+/// Panics in the method with this name.
 struct Panicking(&'static str);
 
 impl Panicking {
@@ -395,7 +396,7 @@ impl Producer for Panicking {
     }
 }
 
-// P4: a producer is one of the connection's handlers
+// P4: a producer counts as a handler of the connection
 #[test]
 fn a_panic_in_a_producer_closes_its_connection() {
     for method in ["pause_producing", "resume_producing", "stop_producing"] {
@@ -419,14 +420,14 @@ fn a_panic_in_a_producer_closes_its_connection() {
         });
         let reason = diary.reason();
         match method {
-            // The connection is lost already when it is called.
+            // The connection is already lost when it is called.
             "stop_producing" => assert!(reason.is::<ConnectionAborted>(), "{reason:?}"),
             _ => assert_eq!(reason.downcast_ref::<HandlerPanicked>().unwrap().handler(), method),
         }
     }
 }
 
-/// Writes one piece each time it is asked.
+/// Writes one piece each time it is resumed.
 struct Pull {
     transport: Transport,
     left: Cell<usize>,
@@ -453,7 +454,7 @@ impl Producer for Pull {
 
 // P5
 #[test]
-fn a_pull_producer_is_asked_for_one_piece_at_a_time() {
+fn a_pull_producer_is_resumed_for_one_piece_at_a_time() {
     let diary = Diary::new();
     let got = run(|reactor| {
         let server = scripted(&diary).on_made(|transport| {
@@ -466,7 +467,7 @@ fn a_pull_producer_is_asked_for_one_piece_at_a_time() {
     assert_eq!(got, 1500 * PIECE);
 }
 
-/// Writes a byte each time it is asked, and counts how often that is in one turn.
+/// Writes a byte each time it is resumed, and counts the resumes of one turn.
 struct Counting {
     transport: Transport,
     handle: Handle,
@@ -522,7 +523,7 @@ fn a_pull_producer_gets_a_bounded_share_of_each_turn() {
     }
 }
 
-/// Looks in every turn how much of the queue was sent in the last.
+/// Measures in every turn how much of the queue the last turn sent.
 fn watch(handle: &Handle, transport: Transport, before: usize, most: Rc<Cell<usize>>) {
     let now = transport.buffered();
     most.set(most.get().max(before - now));
@@ -532,9 +533,9 @@ fn watch(handle: &Handle, transport: Transport, before: usize, most: Rc<Cell<usi
     }
 }
 
-// P5: what a limit has held back may all go at once when it is lifted
+// P5: removing a rate limit releases all the data that it held back
 #[test]
-fn sending_from_the_queue_takes_a_bounded_share_of_each_turn() {
+fn the_queue_is_sent_in_bounded_shares() {
     const MUCH: usize = 8 << 20;
     let most = Rc::new(Cell::new(0));
     World::Simulated(1).run(|reactor| {
@@ -561,7 +562,7 @@ fn sending_from_the_queue_takes_a_bounded_share_of_each_turn() {
     assert_eq!(most.get(), 256 * 1024);
 }
 
-/// One side of a proxy: passes what comes to the other side, as fast as that takes it.
+/// One side of a proxy. Passes received data to the other side, at that side's pace.
 struct Side {
     other: Rc<RefCell<Option<Transport>>>,
     own: Rc<RefCell<Option<Transport>>>,
@@ -601,12 +602,12 @@ impl Protocol for Side {
 
 // P5: from end to end
 #[test]
-fn a_proxy_between_a_fast_and_a_slow_side_buffers_little_in_both_directions() {
+fn a_proxy_buffers_little_in_both_directions() {
     const TOTAL: usize = 32 << 20;
     let most = Rc::new(Cell::new(0));
     run(|reactor| {
         let (far_diary, handle, seen) = (Diary::new(), (**reactor).clone(), most.clone());
-        // The far side sends everything back.
+        // The far side sends all data back.
         let far = listen_once(reactor, Back(far_diary));
         let far = ClientEndpoint::tcp("127.0.0.1", address(&far).port());
         let near = listen(reactor, move |_| {
@@ -621,7 +622,7 @@ fn a_proxy_between_a_fast_and_a_slow_side_buffers_little_in_both_directions() {
                 writer.write_all(&vec![b'x'; TOTAL]).unwrap();
                 writer.shutdown(std::net::Shutdown::Write).unwrap();
             });
-            // A slow reader: small pieces.
+            // A slow reader takes small pieces.
             let (mut piece, mut total) = (vec![0; 4096], 0);
             loop {
                 match stream.read(&mut piece)? {
@@ -634,11 +635,11 @@ fn a_proxy_between_a_fast_and_a_slow_side_buffers_little_in_both_directions() {
             Ok(())
         })
     });
-    // The mark, and one read on top.
+    // The high-water mark, and one more read.
     assert!(most.get() <= (64 + 256) * 1024, "{} bytes were buffered", most.get());
 }
 
-/// Echo with flow control of its own: it is read no faster than it is sent.
+/// An echo with flow control: it reads no faster than it sends.
 struct Back(Diary);
 
 impl Protocol for Back {
@@ -664,7 +665,7 @@ impl Protocol for Back {
 
 // P5
 #[test]
-fn a_connection_that_is_idle_holds_no_buffer() {
+fn an_idle_connection_holds_no_buffer() {
     let transport = run(|reactor| {
         let port = listen(reactor, |_| Echo);
         let (deferred, trigger) = Deferred::new();

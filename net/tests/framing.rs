@@ -1,4 +1,4 @@
-//! Frames out of a stream, however it was cut. Statement P8.
+//! Frames of a stream, however it is split. P8.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -12,7 +12,7 @@ use support::*;
 use twistor_net::framing::{FrameBuffer, FrameError, Framing, Lines, Netstrings, Prefixed};
 use twistor_net::{Failure, FrameReceiver, Framed, Transport};
 
-/// All frames of `input`, fed in pieces of `piece` bytes.
+/// Returns all frames of `input`, fed in pieces of `piece` bytes.
 fn frames<F: Framing>(framing: F, input: &[u8], piece: usize) -> Result<Vec<Vec<u8>>, FrameError> {
     let mut buffer = FrameBuffer::new(framing);
     let mut frames = Vec::new();
@@ -33,7 +33,7 @@ fn encoded(framing: &impl Framing, payloads: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// What was encoded is found again at every cut, and nothing before it is whole.
+/// Checks that encoded frames are found however they are split, and not before they are complete.
 fn survives_every_split<F: Framing + Clone>(framing: &F) {
     let payloads: [&[u8]; 6] = [b"", b"one", b"\r", b"two and more", b"\n\n\x00", b"x"];
     let bytes = encoded(framing, &payloads);
@@ -57,7 +57,7 @@ fn frames_survive_every_split() {
 
 // P8
 #[test]
-fn a_line_of_the_longest_length_is_taken_and_a_longer_one_refused() {
+fn a_line_of_the_longest_length_is_accepted() {
     let lines = Lines::new().max_length(5);
     for piece in 1..10 {
         assert_eq!(frames(lines.clone(), b"12345\r\n", piece).unwrap(), [b"12345"]);
@@ -65,9 +65,9 @@ fn a_line_of_the_longest_length_is_taken_and_a_longer_one_refused() {
     }
 }
 
-// P8: no delimiter, no end
+// P8: without a delimiter
 #[test]
-fn a_line_that_does_not_end_is_refused_as_soon_as_it_is_too_long() {
+fn a_line_without_an_end_is_refused_early() {
     let mut buffer = FrameBuffer::new(Lines::new().max_length(5));
     buffer.feed(b"12345\r");
     assert_eq!(buffer.next_frame(), Ok(None));
@@ -84,16 +84,16 @@ fn a_delimiter_that_begins_twice_is_found() {
 
 // P8
 #[test]
-fn a_line_cannot_be_made_of_what_holds_its_delimiter() {
+fn a_line_with_its_delimiter_inside_is_not_encoded() {
     let mut out = b"kept".to_vec();
     let error = Lines::new().encode(b"a\r\nb", &mut out).unwrap_err();
     assert_eq!(error.to_string(), "malformed frame: the line contains the delimiter at byte 1");
     assert_eq!(out, b"kept");
 }
 
-// P8: the zero of the payload and the first of the delimiter are one themselves
+// P8: the payload's last byte and the delimiter's first one form another delimiter
 #[test]
-fn a_line_whose_end_makes_a_delimiter_with_its_own_cannot_be_made() {
+fn a_line_whose_end_forms_a_delimiter_is_not_encoded() {
     let lines = Lines::new().delimiter("\0\0");
     let mut out = b"kept".to_vec();
     let error = lines.encode(b"ab\0", &mut out).unwrap_err();
@@ -104,7 +104,7 @@ fn a_line_whose_end_makes_a_delimiter_with_its_own_cannot_be_made() {
 
 // P8
 #[test]
-fn malformed_netstrings_are_refused_and_say_where() {
+fn malformed_netstrings_are_refused_with_a_position() {
     let cases: [(&[u8], &str); 5] = [
         (b"x", "malformed frame: invalid length of a netstring at byte 0"),
         (b":,", "malformed frame: invalid length of a netstring at byte 0"),
@@ -121,7 +121,7 @@ fn malformed_netstrings_are_refused_and_say_where() {
 
 // P8
 #[test]
-fn a_length_beyond_the_limit_is_refused_before_its_payload() {
+fn a_length_above_the_limit_is_refused_before_its_payload() {
     let too_long = Err(FrameError::TooLong { limit: 100 });
     assert_eq!(frames(Netstrings::new().max_length(100), b"101", 1), too_long);
     assert_eq!(frames(Netstrings::new().max_length(100), &[b'9'; 1000], 1), too_long);
@@ -132,7 +132,7 @@ fn a_length_beyond_the_limit_is_refused_before_its_payload() {
 
 // P8
 #[test]
-fn a_frame_of_the_longest_length_is_taken() {
+fn a_frame_of_the_longest_length_is_accepted() {
     for width in [Prefixed::int8, Prefixed::int16, Prefixed::int32] {
         let framing = width().max_length(3);
         let input = encoded(&framing, &[b"abc"]);
@@ -143,7 +143,7 @@ fn a_frame_of_the_longest_length_is_taken() {
 
 // P8
 #[test]
-fn a_prefix_limits_what_can_be_sent() {
+fn a_prefix_limits_the_payload() {
     let mut out = Vec::new();
     assert!(Prefixed::int8().encode(&[0; 256], &mut out).is_err());
     assert!(Prefixed::int16().encode(&[0; 65_536], &mut out).is_err());
@@ -154,7 +154,7 @@ fn a_prefix_limits_what_can_be_sent() {
 
 // P8
 #[test]
-fn the_rest_behind_the_frames_can_be_taken_raw() {
+fn the_rest_after_the_frames_can_be_taken_raw() {
     let mut buffer = FrameBuffer::new(Lines::new());
     buffer.feed(b"head\r\nraw \r\n bytes");
     assert_eq!(buffer.next_frame(), Ok(Some(&b"head"[..])));
@@ -188,7 +188,7 @@ impl FrameReceiver for Collect {
 
 // P8
 #[test]
-fn pausing_stops_in_the_middle_of_a_buffer_and_resuming_goes_on() {
+fn pausing_stops_in_the_middle_of_a_buffer() {
     let frames = Rc::new(RefCell::new(Vec::new()));
     let got = run(|reactor| {
         let handle = (**reactor).clone();
@@ -217,9 +217,9 @@ fn pausing_stops_in_the_middle_of_a_buffer_and_resuming_goes_on() {
     assert_eq!(*frames.borrow(), [&b"one"[..], b"two", b"three", b"four"]);
 }
 
-// P8: told and closed
+// P8: reported, then closed
 #[test]
-fn a_line_too_long_is_told_and_closes_the_connection() {
+fn a_line_above_the_limit_closes_the_connection() {
     let frames = Rc::new(RefCell::new(Vec::new()));
     let reason = Rc::new(RefCell::new(None));
     let got = run(|reactor| {
@@ -237,7 +237,7 @@ fn a_line_too_long_is_told_and_closes_the_connection() {
     assert!(reason.take().unwrap().is::<FrameError>());
 }
 
-// P8: after lose_connection, frames that were read already are not delivered either
+// P8: after lose_connection, frames that were already read are not delivered
 #[test]
 fn no_frame_comes_after_lose_connection() {
     let frames = Rc::new(RefCell::new(Vec::new()));
@@ -256,9 +256,9 @@ fn no_frame_comes_after_lose_connection() {
     assert_eq!(*frames.borrow(), [b"one"]);
 }
 
-// P8: what no frame can carry is not sent, not even in part
+// P8: a payload that cannot be encoded is not sent, not even in part
 #[test]
-fn a_frame_is_written_whole_or_not_at_all() {
+fn a_frame_is_written_completely_or_not_at_all() {
     let got = run(|reactor| {
         let server = scripted(&Diary::new()).on_made(|transport| {
             assert_eq!(transport.write_frame(&Lines::new(), b"a line"), Ok(true));

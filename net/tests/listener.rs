@@ -1,4 +1,4 @@
-//! Listening: many connections, factories that fail, stopping. Statements P4 and P7.
+//! Listeners: bursts of connections, failing factories, and stopping. P4 and P7.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -21,12 +21,12 @@ fn echoed(mut stream: TcpStream) -> std::io::Result<()> {
     stream.read_exact(&mut [0])
 }
 
-/// The peer's connection was closed without a byte.
+/// Checks that the peer's connection was closed without a byte.
 fn closed(mut stream: TcpStream) -> std::io::Result<usize> {
     stream.read(&mut [0])
 }
 
-// P7, A3: more connections at once than are accepted in a turn
+// P7, A3: more connections at once than one turn accepts
 #[test]
 fn a_burst_of_connections_is_accepted_over_several_turns() {
     let (made, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
@@ -42,7 +42,7 @@ fn a_burst_of_connections_is_accepted_over_several_turns() {
             Echo
         });
         let address = address(&port);
-        // They wait in the queue, all of them, before the loop runs.
+        // All of them wait in the queue before the loop runs.
         let clients: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(address).unwrap()).collect();
         reactor.defer_to_thread(move || {
             for client in clients {
@@ -96,7 +96,7 @@ fn the_peer_is_known_after_a_reset() {
                     return twistor_deferred::succeed(());
                 }
             };
-            // It has reset before it is accepted.
+            // The peer resets before it is accepted.
             let mut stream = TcpStream::connect(address(&port)).unwrap();
             stream.write_all(b"hello").unwrap();
             reset(stream);
@@ -134,7 +134,7 @@ fn the_peer_is_known_after_a_reset_in_the_simulation() {
 
 // P4, A5
 #[test]
-fn a_factory_that_refuses_or_panics_closes_that_connection_and_the_listener_lives() {
+fn a_failing_factory_closes_that_connection_only() {
     run(|reactor| {
         let port = listen(reactor, Fickle(0));
         let (handle, at) = ((**reactor).clone(), address(&port));
@@ -153,7 +153,7 @@ fn a_factory_that_refuses_or_panics_closes_that_connection_and_the_listener_live
 
 // A4
 #[test]
-fn a_listener_stopped_by_its_own_factory_accepts_no_more() {
+fn a_listener_stopped_by_its_factory_accepts_no_more() {
     let made = Rc::new(Cell::new(0));
     run(|reactor| {
         let (count, kept) = (made.clone(), Rc::new(RefCell::new(None::<ListeningPort>)));
@@ -172,7 +172,7 @@ fn a_listener_stopped_by_its_own_factory_accepts_no_more() {
             echoed(first)?;
             for client in clients {
                 client.set_read_timeout(Some(DEADLINE))?;
-                // Closed or reset with the listener.
+                // Closed or reset, together with the listener.
                 assert_eq!(closed(client).unwrap_or(0), 0);
             }
             Ok(())
@@ -183,7 +183,7 @@ fn a_listener_stopped_by_its_own_factory_accepts_no_more() {
 
 // P7
 #[test]
-fn stop_listening_frees_the_port_at_once_and_keeps_the_connections() {
+fn stop_listening_frees_the_port_and_keeps_connections() {
     run(|reactor| {
         let port = listen(reactor, |_| Echo);
         let at = address(&port);
@@ -232,7 +232,7 @@ fn two_listeners_share_a_port_with_reuse_port() {
 
 // A2: connections that are gone before they are accepted
 #[test]
-fn peers_that_reset_before_they_are_accepted_do_no_harm() {
+fn peers_that_reset_before_accept_do_no_harm() {
     run(|reactor| {
         let port = listen(reactor, |_| Echo);
         for _ in 0..200 {
@@ -242,7 +242,7 @@ fn peers_that_reset_before_they_are_accepted_do_no_harm() {
     });
 }
 
-// P5, B8: a flood does not hold up the others
+// P5, B8: a flood does not delay other connections
 #[test]
 fn a_peer_that_floods_gets_a_bounded_share_of_each_turn() {
     let most = Rc::new(Cell::new(0));
@@ -270,7 +270,7 @@ fn a_peer_that_floods_gets_a_bounded_share_of_each_turn() {
 // P7
 #[cfg(unix)]
 #[test]
-fn a_unix_listener_removes_its_file_and_replaces_a_dead_one() {
+fn a_unix_listener_replaces_the_file_of_a_dead_one() {
     use twistor_net::ClientEndpoint;
 
     let folder = support::folder::Folder::new("listener");
@@ -281,7 +281,7 @@ fn a_unix_listener_removes_its_file_and_replaces_a_dead_one() {
         let endpoint = ServerEndpoint::unix(&path).mode(0o600);
         let port = endpoint.listen(reactor, |_| Echo).unwrap();
         assert_eq!(port.address().path(), Some(&*path));
-        // A living one is not replaced.
+        // The file of a live listener is not replaced.
         assert!(endpoint.listen(reactor, |_| Echo).is_err());
         let client: ClientEndpoint = ClientEndpoint::unix(&path).to_string().parse().unwrap();
         let client_side = scripted(&diary)
@@ -304,10 +304,10 @@ fn a_unix_listener_removes_its_file_and_replaces_a_dead_one() {
     assert!(!path.exists());
 }
 
-// P7: what somebody else has put in the place of a socket is not ours to remove
+// P7: a file that another process has put in the place of the socket must stay
 #[cfg(unix)]
 #[test]
-fn a_unix_listener_removes_and_replaces_nothing_but_sockets_and_its_own() {
+fn a_unix_listener_removes_only_its_own_socket() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = support::folder::Folder::new("others");
@@ -350,7 +350,7 @@ fn a_unix_listener_with_a_full_queue_is_alive() {
         }
         queued.push(socket);
     }
-    // A probe that waits would wait for ever.
+    // A blocking probe would never return.
     let (told, outcome) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let reactor = twistor_reactor::Reactor::new().unwrap();
@@ -384,7 +384,7 @@ fn an_abstract_name_needs_no_file() {
 
 // P7.3
 #[test]
-fn a_port_of_ipv6_alone_leaves_ipv4_to_another() {
+fn only_v6_leaves_the_ipv4_port_to_another_listener() {
     run(|reactor| {
         let only: ServerEndpoint = "tcp6:0:onlyV6=1".parse().unwrap();
         assert_eq!(only.to_string(), r"tcp:0:interface=\:\::onlyV6=1");
@@ -397,7 +397,7 @@ fn a_port_of_ipv6_alone_leaves_ipv4_to_another() {
         };
         let other = ServerEndpoint::tcp(format!("0.0.0.0:{port}").parse().unwrap());
         other.listen(reactor, |_| Echo).unwrap();
-        // Both families at once: IPv4 arrives with an address of IPv6.
+        // Both families at once: an IPv4 peer has an IPv6 address.
         let both = ServerEndpoint::tcp("[::]:0".parse().unwrap()).only_v6(false);
         let both = both.listen(reactor, |_| Echo).unwrap();
         ClientEndpoint::tcp("127.0.0.1", address(&both).port()).connect(reactor, Echo).add_callback(|_| ())

@@ -1,4 +1,4 @@
-//! Where no thread can be started. Statement P6.
+//! A process that cannot start threads. P6.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -9,9 +9,9 @@ use std::process::Command;
 use support::*;
 use twistor_net::{ClientEndpoint, DnsLookupError};
 
-// P6.6, R4.5: the test runs itself again, with more stack for each thread than there is memory
+// P6.6, R4.5: the test runs itself again, with a larger thread stack than there is memory
 #[test]
-fn a_job_that_no_thread_can_do_fails_with_the_reason() {
+fn a_job_without_a_thread_fails_with_the_reason() {
     const CHILD: &str = "TWISTOR_TEST_CHILD";
     if std::env::var_os(CHILD).is_none() {
         let mut child = Command::new(std::env::current_exe().unwrap());

@@ -1,4 +1,5 @@
-//! Log lines name the user's line. A table of everything in the net that takes a closure or makes a failure: P20.1.
+//! Log lines name the user's line. P20.1, as a table of everything in net that takes a closure or creates a
+//! failure.
 
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
 
@@ -43,7 +44,7 @@ impl DatagramProtocol for Idle {
     }
 }
 
-/// Says something as soon as it is connected.
+/// Sends data as soon as it is connected.
 struct Speaks;
 
 impl Protocol for Speaks {
@@ -70,7 +71,7 @@ fn serve(handle: &Handle, factory: impl Factory) {
     drop(server().listen(handle, factory).unwrap());
 }
 
-/// Connects to the server, and leaves after a while.
+/// Connects to the server, and disconnects after a while.
 fn visit(handle: &Handle) {
     drop(client().connect(handle, Speaks).add_both(|_| ()));
 }

@@ -1,4 +1,4 @@
-//! Idle timeouts, limits on connections and rates, and a client that connects again. Statement P14.
+//! Idle timeouts, limits on connections and rates, and reconnecting clients. P14.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -35,9 +35,9 @@ fn a_silent_connection_is_closed_with_idle_timed_out() {
 
 // P14
 #[test]
-fn signs_of_life_put_the_end_off() {
+fn signs_of_life_delay_the_timeout() {
     let diary = Diary::new();
-    // Where nothing but the clock decides what comes first.
+    // In simulated time, so that only the clock decides the order.
     let (first, last) = World::Simulated(1).run(|reactor| {
         let limit = Duration::from_millis(60);
         let (handle, lifespan) = ((**reactor).clone(), Rc::new(Cell::new(None)));
@@ -94,7 +94,7 @@ fn an_idle_timer_that_is_dropped_does_nothing() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-/// How many of so many clients are served, while all stay.
+/// Returns how many of `clients` are served while all stay connected.
 fn served(port: &ListeningPort, handle: &Handle, clients: usize) -> Deferred<(usize, Vec<TcpStream>)> {
     let clients: Vec<TcpStream> = (0..clients).map(|_| TcpStream::connect(address(port)).unwrap()).collect();
     handle.defer_to_thread(move || {
@@ -110,7 +110,7 @@ fn served(port: &ListeningPort, handle: &Handle, clients: usize) -> Deferred<(us
 
 // P14
 #[test]
-fn connections_beyond_the_total_are_closed_and_places_come_back() {
+fn connections_above_the_total_are_closed() {
     let (first, second) = run(|reactor| {
         let port = listen(reactor, Limited::new(|_| Echo).total(3));
         let handle = (**reactor).clone();
@@ -128,7 +128,7 @@ fn connections_beyond_the_total_are_closed_and_places_come_back() {
 
 // P14
 #[test]
-fn connections_beyond_the_peers_number_are_closed() {
+fn connections_above_the_limit_per_peer_are_closed() {
     let got = run(|reactor| {
         let port = listen(reactor, Limited::new(|_| Echo).total(10).per_peer(2));
         let here = served(&port, reactor, 4);
@@ -152,7 +152,7 @@ fn connections_beyond_the_peers_number_are_closed() {
 
 const RATE: u64 = 1_000_000;
 const TOTAL: usize = 300_000;
-/// What is beyond the tenth of a second that may come at once.
+/// The bytes beyond the burst of a tenth of a second.
 const LEAST: Duration = Duration::from_millis(199);
 
 // P14
@@ -176,7 +176,7 @@ fn reading_is_no_faster_than_its_limit() {
 
 // P14: shared by two connections
 #[test]
-fn writing_is_no_faster_than_a_limit_that_two_share() {
+fn two_connections_share_a_write_limit() {
     let (start, end) = run(|reactor| {
         let (handle, limit) = ((**reactor).clone(), RateLimit::new(reactor, RATE));
         let port = listen(reactor, move |_| {
@@ -204,7 +204,7 @@ fn writing_is_no_faster_than_a_limit_that_two_share() {
 
 // P14, P2, P4
 #[test]
-fn a_limit_holds_up_no_end_that_does_not_wait_for_what_was_sent() {
+fn a_limit_does_not_delay_an_end_that_drops_data() {
     let ends: [fn(&Transport); 2] =
         [Transport::abort_connection, |transport| transport.fail_connection(std::io::Error::other("enough"))];
     for end in ends {
@@ -238,7 +238,7 @@ fn a_limit_holds_up_no_end_that_does_not_wait_for_what_was_sent() {
 
 // P14
 #[test]
-fn a_limit_that_is_lifted_lets_everything_go() {
+fn removing_a_limit_releases_all_data() {
     let got = run(|reactor| {
         let (handle, limit) = ((**reactor).clone(), RateLimit::new(reactor, 1));
         let server = scripted(&Diary::new()).on_made(move |transport| {
@@ -259,7 +259,7 @@ fn a_limit_that_is_lifted_lets_everything_go() {
 
 // P14
 #[test]
-fn waits_grow_to_the_longest_and_differ_by_the_jitter() {
+fn waits_grow_to_the_longest_with_jitter() {
     let backoff = Backoff { jitter: 0.0, ..Backoff::default() };
     let waits: Vec<f64> =
         [1, 2, 3, 100, u32::MAX].iter().map(|n| backoff.delay(*n, 0.5).as_secs_f64()).collect();
@@ -269,7 +269,7 @@ fn waits_grow_to_the_longest_and_differ_by_the_jitter() {
     assert_eq!(backoff.delay(1, 1.0), Duration::from_millis(1500));
 }
 
-/// When a client whose server is not there tries to connect, within ten minutes.
+/// Returns when a client without a server tries to connect, within ten minutes.
 fn attempts(seed: u64) -> Vec<Duration> {
     let reactor = Reactor::simulated(seed);
     let times: Rc<RefCell<Vec<Duration>>> = Rc::default();
@@ -289,10 +289,10 @@ fn attempts(seed: u64) -> Vec<Duration> {
 
 // P14, P9
 #[test]
-fn in_a_simulation_the_jitter_comes_from_the_seed() {
+fn in_a_simulation_the_jitter_is_drawn_from_the_seed() {
     for seed in seeds() {
         let times = attempts(seed);
-        // Ten waits below a minute, then a minute or a quarter less or more.
+        // Ten waits below a minute, then a minute with a quarter of jitter.
         assert!((15..30).contains(&times.len()), "{times:?}");
         assert_eq!(attempts(seed), times);
         assert_ne!(attempts(seed + 1), times);
@@ -305,10 +305,10 @@ fn soon() -> Backoff {
 
 // P14
 #[test]
-fn a_reconnecting_client_connects_again_after_failures_and_losses() {
+fn a_client_reconnects_after_failures_and_losses() {
     let made = Rc::new(Cell::new(0));
     run(|reactor| {
-        // Nobody listens at first.
+        // The port has no listener at first.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let count = made.clone();
         let (third, trigger) = Deferred::new();
@@ -329,7 +329,7 @@ fn a_reconnecting_client_connects_again_after_failures_and_losses() {
         let (handle, kept) = ((**reactor).clone(), service.clone());
         reactor.call_later(Duration::from_millis(20), move || {
             assert!(kept.failures() > 0);
-            // It closes every connection at once.
+            // The server closes every connection at once.
             let endpoint = twistor_net::ServerEndpoint::tcp(port);
             endpoint
                 .listen(&handle, |_| {
@@ -347,7 +347,7 @@ fn a_reconnecting_client_connects_again_after_failures_and_losses() {
 
 // P14
 #[test]
-fn stopping_closes_the_connection_and_connects_no_more() {
+fn stopping_closes_and_does_not_reconnect() {
     let (diary, accepted) = (Diary::new(), Rc::new(Cell::new(0)));
     run(|reactor| {
         let count = accepted.clone();
@@ -381,7 +381,7 @@ fn stopping_closes_the_connection_and_connects_no_more() {
 
 // P14
 #[test]
-fn one_that_is_started_again_before_the_connection_is_lost_connects_again() {
+fn a_start_before_the_loss_connects_after_it() {
     let accepted = Rc::new(Cell::new(0));
     run(|reactor| {
         let count = accepted.clone();
@@ -411,7 +411,7 @@ fn one_that_is_started_again_before_the_connection_is_lost_connects_again() {
 
 // P14
 #[test]
-fn a_stop_is_told_even_if_the_service_is_dropped_meanwhile() {
+fn a_stop_fires_even_if_the_service_is_dropped() {
     let diary = Diary::new();
     run(|reactor| {
         let port = listen(reactor, |_| Echo);
@@ -432,7 +432,7 @@ fn a_stop_is_told_even_if_the_service_is_dropped_meanwhile() {
 
 // P14
 #[test]
-fn stopping_from_what_makes_the_protocols_or_from_a_protocol_ends_the_connecting() {
+fn stopping_in_the_builder_or_protocol_ends_connecting() {
     for from_protocol in [false, true] {
         let (diary, accepted) = (Diary::new(), Rc::new(Cell::new(0)));
         run(|reactor| {
@@ -476,7 +476,7 @@ fn stopping_from_what_makes_the_protocols_or_from_a_protocol_ends_the_connecting
 
 // P14
 #[test]
-fn each_failure_to_connect_is_told_with_the_wait_that_follows() {
+fn each_failure_is_reported_with_the_next_wait() {
     let told = Rc::new(RefCell::new(Vec::new()));
     run(|reactor| {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -501,7 +501,7 @@ fn each_failure_to_connect_is_told_with_the_wait_that_follows() {
 
 // P14
 #[test]
-fn stopping_while_connecting_or_waiting_fails_those_who_wait() {
+fn stopping_while_connecting_fails_the_waiters() {
     run(|reactor| {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let endpoint = ClientEndpoint::tcp("127.0.0.1", port.port());
@@ -513,7 +513,7 @@ fn stopping_while_connecting_or_waiting_fails_those_who_wait() {
     });
 }
 
-/// How long a connection lived, in a world without chance.
+/// Returns how long a connection lived, in a world without chance.
 fn lifespan(
     limit: Duration,
     made: impl FnMut(&Transport, &Handle) -> Result<(), Failure> + 'static,
@@ -538,7 +538,7 @@ fn lifespan(
 
 // P14
 #[test]
-fn a_peer_that_was_held_up_has_all_its_time_again() {
+fn a_peer_that_was_held_up_gets_the_full_time_again() {
     let lived = lifespan(Duration::from_millis(60), |transport, handle| {
         transport.pause_producing();
         let transport = transport.clone();
@@ -560,7 +560,7 @@ fn a_paused_connection_is_not_idle() {
     assert_eq!(lived, Duration::from_millis(100_060));
 }
 
-// P14.9: a peer that says nothing, and reads slowly
+// P14.9: a peer that sends nothing and reads slowly
 #[test]
 fn a_connection_whose_writes_make_progress_is_not_idle() {
     let (sent, lived) = World::Simulated(1).run(|reactor| {
@@ -591,9 +591,9 @@ fn a_connection_whose_writes_make_progress_is_not_idle() {
     assert!((19.0..22.0).contains(&lived.as_secs_f64()), "{lived:?}");
 }
 
-// P14.9: what is written in answer to the last data is no new sign of life
+// P14.9: data written in answer to received data is not another sign of life
 #[test]
-fn an_answer_does_not_double_the_time() {
+fn an_answer_does_not_double_the_idle_time() {
     let lived = World::Simulated(1).run(|reactor| {
         let diary = Diary::new();
         let answers = scripted(&diary).on_data(|transport, _| {
@@ -658,7 +658,7 @@ fn a_hook_can_keep_the_connection_and_may_panic() {
 
 // P14
 #[test]
-fn a_shorter_limit_counts_at_once() {
+fn a_shorter_limit_applies_at_once() {
     let keep = Rc::new(RefCell::new(None));
     let lived = lifespan(Duration::from_secs(3600), move |transport, handle| {
         let timer = IdleTimer::new(handle, transport, Duration::from_secs(3600));
@@ -671,7 +671,7 @@ fn a_shorter_limit_counts_at_once() {
 
 // P14
 #[test]
-fn a_peers_place_comes_back_when_its_connection_ends() {
+fn a_peer_stops_counting_when_its_connection_ends() {
     World::Simulated(1).run(|reactor| {
         let port = listen(reactor, Limited::new(|_| Echo).per_peer(1));
         let (endpoint, handle) =
@@ -681,7 +681,7 @@ fn a_peers_place_comes_back_when_its_connection_ends() {
                 let peer = endpoint.converse(&handle).await?;
                 peer.write(b"x");
                 assert_eq!(peer.read_exact(1).await?, b"x");
-                // Its place is taken.
+                // The limit of this peer is reached.
                 let second = endpoint.converse(&handle).await?;
                 assert_eq!(second.read_some().await?, b"");
                 peer.transport().lose_write_connection();
@@ -692,7 +692,8 @@ fn a_peers_place_comes_back_when_its_connection_ends() {
     });
 }
 
-/// How many connections are asked for when the service is ended in this way, while it waits or while it connects.
+/// Returns how many connections are requested if the service is ended in this way, while it waits or while it
+/// connects.
 fn asked_for(connecting: bool, end: fn(Reconnecting)) -> usize {
     let asked = Rc::new(Cell::new(0));
     World::Simulated(1).run(|reactor| {
@@ -711,7 +712,7 @@ fn asked_for(connecting: bool, end: fn(Reconnecting)) -> usize {
         service.start();
         let (waited, trigger) = Deferred::new();
         let handle = Handle::clone(reactor);
-        // The first wait is a second, about.
+        // The first wait is about a second.
         reactor.call_later(Duration::from_millis(100), move || {
             end(service);
             let healed = handle.clone();
@@ -728,7 +729,7 @@ fn asked_for(connecting: bool, end: fn(Reconnecting)) -> usize {
 
 // P14
 #[test]
-fn a_service_that_is_stopped_or_dropped_asks_for_no_more_connections() {
+fn a_stopped_or_dropped_service_does_not_connect() {
     for end in
         [|service| drop(service), |service: Reconnecting| drop(service.stop())] as [fn(Reconnecting); 2]
     {

@@ -1,4 +1,4 @@
-//! A client that connects again, in each of its states. Statement P14.
+//! A client that reconnects, in each of its states. P14.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -27,7 +27,7 @@ fn serve<F: twistor_net::Factory>(handle: &Handle, factory: F) -> twistor_net::L
     ServerEndpoint::tcp(SERVER.parse().unwrap()).listen(handle, factory).unwrap()
 }
 
-/// Waits without chance: 1, 2, 4, … seconds.
+/// Waits without jitter: 1, 2, 4, … seconds.
 fn steady() -> Backoff {
     Backoff { factor: 2.0, jitter: 0.0, ..Backoff::default() }
 }
@@ -80,7 +80,7 @@ impl Protocol for PanicsAtTheEnd {
 
 // P14.1
 #[test]
-fn a_protocol_that_panics_when_lost_is_made_again() {
+fn a_protocol_that_panics_when_lost_is_built_again() {
     keep_log();
     World::Simulated(1).run(|reactor| {
         serve(reactor, |_| Echo);
@@ -101,7 +101,7 @@ fn when_connected_fails_at_once_during_and_after_a_stop() {
     World::Simulated(1).run(|reactor| {
         serve(reactor, |_| Echo);
         let service = Reconnecting::new(reactor, endpoint(), || Echo);
-        // Before the first start it waits.
+        // It waits before the first start.
         let first = service.when_connected();
         assert!(!first.is_fired());
         service.start();
@@ -123,7 +123,7 @@ fn when_connected_fails_at_once_during_and_after_a_stop() {
     });
 }
 
-/// How long a stop takes whose peer does not read.
+/// Returns how long a stop takes if the peer does not read.
 fn stop_without_a_reader(grace: Option<Duration>) -> Option<Duration> {
     World::Simulated(1).run(|reactor| {
         serve(reactor, |_| {
@@ -149,7 +149,7 @@ fn stop_without_a_reader(grace: Option<Duration>) -> Option<Duration> {
             let ended = Rc::new(Cell::new(None));
             let (end, clock) = (ended.clone(), handle.clone());
             let stopped = service.stop().add_callback(move |()| end.set(Some(clock.now() - start)));
-            // Asking again does not put it off.
+            // A second stop does not restart the grace period.
             let second = service.stop();
             after(&handle, 3600 * SECOND).add_callback(move |()| {
                 drop((stopped, second, service));
@@ -161,7 +161,7 @@ fn stop_without_a_reader(grace: Option<Duration>) -> Option<Duration> {
 
 // P14.3
 #[test]
-fn a_stop_aborts_after_the_grace() {
+fn a_stop_aborts_after_the_grace_period() {
     let about = |elapsed: Option<Duration>| elapsed.unwrap().as_millis();
     assert_eq!(about(stop_without_a_reader(None)), 5000);
     assert_eq!(about(stop_without_a_reader(Some(SECOND))), 1000);
@@ -170,8 +170,8 @@ fn a_stop_aborts_after_the_grace() {
 
 // P14.4
 #[test]
-fn the_end_of_a_run_ends_the_service_and_the_next_may_start_it() {
-    // How far it has come when the run ends.
+fn a_service_ends_with_the_run_and_can_start_again() {
+    // The states that the service can have when the run ends.
     for stage in ["waiting", "connecting", "connected"] {
         for world in [World::Real, World::Simulated(1)] {
             let reactor = world.reactor();
@@ -194,7 +194,7 @@ fn the_end_of_a_run_ends_the_service_and_the_next_may_start_it() {
             let waiting = if stage == "connected" { None } else { Some(service.when_connected()) };
             reactor.run().unwrap();
             if let Some(waiting) = waiting {
-                // It may have been connected in the last turn.
+                // It may have connected in the last turn.
                 let outcome = waiting.try_result().unwrap();
                 assert!(outcome.is_ok() && stage == "connecting" || is_aborted(outcome), "{stage}");
             }
@@ -212,7 +212,7 @@ fn the_end_of_a_run_ends_the_service_and_the_next_may_start_it() {
 
 // P14.5
 #[test]
-fn a_connection_is_prepared_before_it_counts() {
+fn a_connection_counts_after_it_is_prepared() {
     World::Simulated(1).run(|reactor| {
         serve(reactor, |_| Echo);
         let place: Rc<RefCell<Vec<Trigger<()>>>> = Rc::default();
@@ -240,7 +240,7 @@ fn a_connection_is_prepared_before_it_counts() {
 
 // P14.5
 #[test]
-fn preparing_that_fails_panics_or_loses_the_connection_is_a_failure() {
+fn a_failed_preparation_is_a_failure_to_connect() {
     let told = Rc::new(RefCell::new(Vec::new()));
     let accepted = Rc::new(Cell::new(0));
     World::Simulated(1).run(|reactor| {
@@ -282,7 +282,7 @@ fn preparing_that_fails_panics_or_loses_the_connection_is_a_failure() {
 
 // P14.5
 #[test]
-fn a_stop_while_it_prepares_cancels_that_and_closes() {
+fn a_stop_while_preparing_cancels_and_closes() {
     let diary = Diary::new();
     let cancelled = Rc::new(Cell::new(false));
     World::Simulated(1).run(|reactor| {
@@ -311,13 +311,13 @@ fn a_stop_while_it_prepares_cancels_that_and_closes() {
 
 // P14.6
 #[test]
-fn a_caller_may_wait_for_so_many_failures_only() {
+fn a_caller_may_limit_the_failures_to_wait_for() {
     World::Simulated(1).run(|reactor| {
         let service = Reconnecting::new(reactor, endpoint(), || Echo).backoff(steady());
         service.start();
         let (any, one, three) =
             (service.when_connected(), service.when_connected_within(0), service.when_connected_within(3));
-        // One that leaves changes nothing for the others.
+        // A cancelled waiter does not affect the others.
         let left = service.when_connected_within(1);
         left.cancel();
         drop(left.add_both(|result| assert!(result.unwrap_err().is::<twistor_deferred::Cancelled>())));
@@ -343,7 +343,7 @@ fn a_caller_may_wait_for_so_many_failures_only() {
     });
 }
 
-/// When connections are asked for, with a server that keeps each as long as `kept`.
+/// Returns when connections are requested from a server that keeps each one for `kept`.
 fn gaps(kept: Duration) -> Vec<u64> {
     let times = Rc::new(RefCell::new(Vec::new()));
     World::Simulated(1).run(|reactor| {
@@ -376,15 +376,15 @@ fn gaps(kept: Duration) -> Vec<u64> {
 #[test]
 fn the_wait_also_grows_when_a_server_closes_at_once() {
     assert_eq!(gaps(Duration::ZERO)[..6], [1, 2, 4, 8, 16, 32]);
-    // A connection that lasts as long as the wait to come starts it anew.
+    // A connection that lasts as long as the next wait resets the wait.
     assert_eq!(gaps(3 * SECOND)[..5], [4, 4, 4, 4, 4]);
     assert_eq!(gaps(Duration::from_millis(1500))[..4], [2, 3, 5, 9]);
     assert_eq!(gaps(SECOND / 2)[..4], [1, 2, 4, 8]);
 }
 
-// P14: whatever was done to it, a service that is started and has a server gets its connection
+// P14: whatever happened before, a started service with a server gets its connection
 #[test]
-fn there_is_no_dead_state() {
+fn a_started_service_always_connects() {
     for seed in seeds_or(200) {
         let reactor = Reactor::simulated(seed);
         let simulation = reactor.simulation().unwrap();

@@ -1,4 +1,4 @@
-//! Handing a live connection to its next owner. Promises P19.5 to P19.10.
+//! Releasing a live connection to its next owner. P19.5 to P19.10.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -20,7 +20,7 @@ use twistor_reactor::{Handle, Reactor};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Makes the next protocol of a connection.
+/// Builds the next protocol of a connection.
 type Next = Rc<dyn Fn() -> Scripted>;
 
 /// Releases its connection at the line `NEXT`, and runs another protocol on it.
@@ -47,7 +47,7 @@ impl FrameReceiver for Lined {
     }
 }
 
-/// Serves lines until `NEXT`, behind the wrappers of this crate.
+/// Serves lines until `NEXT`, inside the wrappers of this crate.
 fn serve_lines(reactor: &Reactor, lost: &Diary, next: impl Fn() -> Scripted + 'static) -> u16 {
     let (handle, next, lost): (_, Next, _) = (reactor.handle(), Rc::new(next), lost.clone());
     let factory = Limited::new(move |_| {
@@ -91,7 +91,7 @@ fn unused_bytes_go_to_the_next_protocol_first() {
     });
 }
 
-// P19.5: nothing runs at that moment
+// P19.5: while no method of the protocol runs
 #[test]
 fn a_protocol_is_asked_for_unused_bytes_from_outside() {
     on_every_network(|world| {
@@ -129,7 +129,7 @@ fn a_protocol_is_asked_for_unused_bytes_from_outside() {
                         break transport;
                     }
                 };
-                // In a simulation, the rest may come later.
+                // In a simulation, the rest may arrive later.
                 handle.sleep(SECOND / 10).await?;
                 let mut stream = transport.release()?;
                 stream.put_back(b"> ");
@@ -144,7 +144,7 @@ fn a_protocol_is_asked_for_unused_bytes_from_outside() {
 
 // P19.5
 #[test]
-fn unsent_bytes_go_out_before_those_of_the_next_protocol() {
+fn unsent_bytes_are_sent_before_those_of_the_next_protocol() {
     on_every_network(|world| {
         world.run(|reactor| {
             let much = noise(world.much());
@@ -180,7 +180,7 @@ fn unsent_bytes_go_out_before_those_of_the_next_protocol() {
 
 // P19.6
 #[test]
-fn what_belongs_to_the_old_protocol_ends() {
+fn the_state_of_the_old_protocol_ends() {
     struct Stopped(Rc<Cell<bool>>);
     impl Producer for Stopped {
         fn pause_producing(&self) {}
@@ -253,7 +253,7 @@ fn a_reset_connection_is_released_with_its_data() {
         let kept = after.clone();
         world.run(|reactor| {
             let handle = reactor.handle();
-            // Paused until the reset is seen.
+            // Paused until the reset is noticed.
             let paused = |transport: &Transport| {
                 transport.pause_producing();
                 Ok(())
@@ -295,7 +295,7 @@ fn a_released_connection_that_is_dropped_is_closed() {
             let port = listen_once(reactor, scripted(&Diary::new()).on_made(made));
             let peer = converse(reactor, address(&port).port());
             reactor.spawn(async move {
-                // What is on its way may be lost to a reset.
+                // Data in flight may be lost to a reset.
                 let received = peer.await?.read_to_end(usize::MAX).await;
                 assert!(received.map_or(0, |received| received.len()) < much);
                 assert!(drained.take().unwrap().is::<ConnectionLost>());
@@ -307,7 +307,7 @@ fn a_released_connection_that_is_dropped_is_closed() {
 
 // P19.9
 #[test]
-fn a_conversation_is_released_with_what_it_has_not_read() {
+fn a_conversation_is_released_with_its_unread_bytes() {
     on_every_network(|world| {
         world.run(|reactor| {
             let speaks = |transport: &Transport| {
@@ -332,7 +332,7 @@ fn a_conversation_is_released_with_what_it_has_not_read() {
     });
 }
 
-// P19.9: the reader is called by the connection itself
+// P19.9: the connection itself calls the reader
 #[test]
 fn a_conversation_is_released_in_the_callback_of_a_read() {
     on_every_network(|world| {

@@ -1,5 +1,5 @@
-//! What a peer has sent before it resets is delivered first, in the reader's own time: P1.1 and P1.2, on all kinds of
-//! sockets, real and simulated, and of HTTP bodies.
+//! Data sent before a reset is delivered first, at the reader's pace: P1.1 and P1.2, on all kinds of sockets,
+//! real and simulated, and for HTTP bodies.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -17,7 +17,7 @@ use twistor_net::{
 };
 use twistor_reactor::{Handle, Reactor};
 
-/// As much as any socket takes at once.
+/// A number of bytes that any socket accepts at once.
 const SENT: usize = 50_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Kind {
         .collect()
     }
 
-    /// Connects two protocols. What is returned lives as long as the test.
+    /// Connects two protocols. The returned value keeps them alive for the test.
     fn connect(
         self,
         reactor: &Reactor,
@@ -85,8 +85,8 @@ impl Kind {
     }
 }
 
-/// Runs a client whose peer sends [`SENT`] bytes and resets, with something of the client's unread. `prepare` is called
-/// with the client when it is connected. Returns what the client saw.
+/// Runs a client whose peer sends [`SENT`] bytes and then resets, because it has not read the client's data.
+/// `prepare` is called with the client when it is connected. Returns the client's diary.
 fn run_until_lost(world: World, kind: Kind, prepare: impl Fn(&Transport, &Handle) + 'static) -> Diary {
     let diary = Diary::new();
     world.run(|reactor| {
@@ -98,7 +98,7 @@ fn run_until_lost(world: World, kind: Kind, prepare: impl Fn(&Transport, &Handle
             transport.write(&noise(SENT));
             let (near, far) = (transport.clone(), far.borrow().clone().unwrap());
             drop(transport.drained().add_callback(move |()| {
-                // A UNIX socket that is closed with something unread resets its peer.
+                // Closing a UNIX socket with unread data resets its peer.
                 far.write(b"unread");
                 near.abort_connection();
             }));
@@ -152,7 +152,7 @@ fn a_rate_limited_reader_gets_all_data_before_the_loss() {
     });
 }
 
-// P1.1: more than one turn's share, and the loop busy while the peer goes
+// P1.1: more than one turn's share, with a loop that is busy while the peer resets
 #[cfg(unix)]
 #[test]
 fn a_busy_reader_gets_all_data_before_the_loss() {
@@ -180,7 +180,7 @@ fn a_busy_reader_gets_all_data_before_the_loss() {
                     let mut stream = std::os::unix::net::UnixStream::connect(path)?;
                     socket2::SockRef::from(&stream).set_send_buffer_size(1 << 20)?;
                     stream.write_all(b"x")?;
-                    // Until the reader is busy.
+                    // Waits until the reader is busy.
                     stream.read_exact(&mut [0])?;
                     stream.set_nonblocking(true)?;
                     let mut total = 0;

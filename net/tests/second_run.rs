@@ -1,4 +1,5 @@
-//! Every type of this crate that holds a timer, a task or a registration goes through two runs: R4.6 of the reactor.
+//! Every type of this crate that holds a timer, a task or a registration works in two runs. R4.6 of the
+//! reactor.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -16,13 +17,13 @@ use twistor_reactor::{AddTimeout, Handle};
 type Begin = Box<dyn Fn() -> Deferred<()>>;
 type SetUp = fn(&Handle) -> Uses;
 
-/// Two uses of a type, each called in both runs: one fires during the run, the other not before its end.
+/// Two uses of a type, each called in both runs. One fires during the run, the other only at its end.
 struct Uses {
     fires: Begin,
     pends: Begin,
 }
 
-/// The name of a type, and what sets up an object that both runs use.
+/// The name of a type, and the function that sets up an object for both runs.
 const TABLE: &[(&str, SetUp)] = &[
     ("ClientEndpoint::connect", connects),
     ("ClientEndpoint::converse", conversations),
@@ -72,7 +73,7 @@ fn server<P: Protocol>(handle: &Handle, build: impl Fn() -> P + 'static) -> (Lis
     (port, ClientEndpoint::tcp(address.ip().to_string(), address.port()))
 }
 
-/// Its one name has the address of the moment, or is never found.
+/// A resolver with one name, which has the current address or is never found.
 #[derive(Debug, Default)]
 struct Moving(Cell<Option<SocketAddr>>, RefCell<Vec<twistor_deferred::Trigger<Vec<SocketAddr>>>>);
 

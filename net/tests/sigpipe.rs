@@ -1,4 +1,4 @@
-//! A peer that has gone costs an error, and never a signal: P1.4.
+//! Writing to a closed peer is an error, and never raises a signal: P1.4.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
@@ -19,7 +19,7 @@ use support::folder::Folder;
 use support::*;
 use twistor_net::{ConnectionLost, Factory, ServerEndpoint, Transport};
 
-/// Set for the child, which has SIGPIPE at its default action: it dies of the first.
+/// Set for the child process, which has the default action for SIGPIPE: the first one kills it.
 const CHILD: &str = "TWISTOR_SIGPIPE";
 
 fn child(test: &str) {
@@ -32,7 +32,7 @@ fn child(test: &str) {
     assert!(status.success());
 }
 
-/// Whether this is the child.
+/// Returns whether this process is the child.
 fn is_child() -> bool {
     let child = std::env::var_os(CHILD).is_some();
     if child {
@@ -48,7 +48,7 @@ const WAYS: [Way; 4] = [
     |transport| transport.write(b"is anybody there?"),
     |transport| transport.write_vec(b"is anybody there?".to_vec()),
     |transport| transport.write_slices(&[b"is anybody", b" there?"]),
-    // Two, so that the second waits in the queue where the first was taken.
+    // Two writes, so that the second one waits in the queue if the first was accepted.
     |transport| transport.write_vec(vec![b'x'; 8 << 20]) && transport.write_vec(vec![b'x'; 8 << 20]),
 ];
 
@@ -62,7 +62,7 @@ fn writer(way: Way, greeting: &'static [u8]) -> (Diary, impl Factory, std::sync:
     });
     let server = greets.on_data(move |transport, _| {
         when_gone.recv_timeout(DEADLINE).unwrap();
-        // The first may be what tells TCP that the peer is gone.
+        // TCP may discover that the peer is gone only by the first write.
         while way(transport) && transport.buffered() == 0 {}
         Ok(())
     });
@@ -71,7 +71,7 @@ fn writer(way: Way, greeting: &'static [u8]) -> (Diary, impl Factory, std::sync:
 
 // P1.4
 #[test]
-fn writing_to_a_unix_peer_that_is_gone_raises_no_signal() {
+fn writing_to_a_closed_unix_peer_raises_no_signal() {
     if !is_child() {
         return child("writing_to_a_unix_peer_that_is_gone_raises_no_signal");
     }
@@ -98,7 +98,7 @@ fn writing_to_a_unix_peer_that_is_gone_raises_no_signal() {
 
 // P1.4
 #[test]
-fn writing_to_a_tcp_peer_that_has_reset_raises_no_signal() {
+fn writing_to_a_reset_tcp_peer_raises_no_signal() {
     if !is_child() {
         return child("writing_to_a_tcp_peer_that_has_reset_raises_no_signal");
     }
@@ -119,10 +119,10 @@ fn writing_to_a_tcp_peer_that_has_reset_raises_no_signal() {
     }
 }
 
-// P1.4, P11: with TLS's own farewell
+// P1.4, P11: also for TLS's close_notify
 #[cfg(feature = "tls")]
 #[test]
-fn writing_to_a_tls_peer_that_has_reset_raises_no_signal() {
+fn writing_to_a_reset_tls_peer_raises_no_signal() {
     if !is_child() {
         return child("writing_to_a_tls_peer_that_has_reset_raises_no_signal");
     }
@@ -151,7 +151,7 @@ fn writing_to_a_tls_peer_that_has_reset_raises_no_signal() {
     }
 }
 
-/// The child's own check of the check: a pipe that nobody reads does kill it.
+/// Checks the check itself: writing to a pipe without a reader kills the child.
 #[test]
 fn the_child_would_die_of_a_signal() {
     if !is_child() {

@@ -1,4 +1,4 @@
-//! The network in memory: what it does to connections, and that it does the same again. Statement P9.
+//! The simulated network: its behaviour, and its reproducibility. P9.
 
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
 
@@ -45,7 +45,7 @@ fn with_seeds<T: 'static>(test: impl Fn(&Reactor) -> Deferred<T>) -> Vec<T> {
     seeds().map(|seed| World::Simulated(seed).run(&test)).collect()
 }
 
-/// As `with_seeds`, with the two ends of a server that is secured.
+/// Runs `test` with many seeds, with both endpoints of a server secured by TLS.
 #[cfg(feature = "tls")]
 fn with_tls<T: 'static>(test: impl Fn(&Reactor, ServerEndpoint, ClientEndpoint) -> Deferred<T>) -> Vec<T> {
     let authority = tls_support::Authority::new();
@@ -70,7 +70,7 @@ fn after(handle: &Handle, delay: Duration) -> Deferred<()> {
     deferred
 }
 
-/// A busy program with everything going wrong: its trace and its diaries.
+/// Runs a busy program with every fault. Returns its trace and its diaries.
 fn trace(seed: u64) -> Vec<String> {
     let lines: Rc<RefCell<Vec<String>>> = Rc::default();
     let diaries: Vec<Diary> = (0..10).map(|_| Diary::new()).collect();
@@ -100,7 +100,7 @@ fn trace(seed: u64) -> Vec<String> {
 
 // P9
 #[test]
-fn the_same_seed_gives_the_same_trace_and_another_another() {
+fn the_same_seed_gives_the_same_trace() {
     for seed in 0..5 {
         let first = trace(seed);
         assert!(first.len() > 50, "only {} events", first.len());
@@ -111,13 +111,13 @@ fn the_same_seed_gives_the_same_trace_and_another_another() {
 
 // P9
 #[test]
-fn a_reactor_of_the_operating_system_has_no_simulated_network() {
+fn a_real_reactor_has_no_simulated_network() {
     assert!(SimulatedNetwork::of(&Reactor::new().unwrap()).is_none());
 }
 
 // P9
 #[test]
-fn what_is_sent_at_once_may_come_in_parts_unless_told_otherwise() {
+fn data_may_be_split_unless_splitting_is_off() {
     let parts = |splitting| {
         let parts = with_seeds(|reactor| {
             let diary = Diary::new();
@@ -154,9 +154,9 @@ fn connecting_fails_as_it_does_on_a_real_network() {
     });
 }
 
-// P9, P6: in no time
+// P9, P6: without real time
 #[test]
-fn connecting_to_a_host_that_is_cut_off_takes_as_long_as_it_may() {
+fn connecting_to_an_isolated_host_times_out() {
     with_seeds(|reactor| {
         let _port = serve(reactor, |_| Echo);
         network(reactor).isolate(ip(SERVER));
@@ -176,7 +176,7 @@ fn connecting_to_a_host_that_is_cut_off_takes_as_long_as_it_may() {
 
 // P6: RFC 8305
 #[test]
-fn a_host_whose_first_address_is_dead_is_reached_by_its_second() {
+fn a_host_with_a_dead_first_address_is_reached() {
     with_seeds(|reactor| {
         let network = network(reactor);
         let dead: IpAddr = "2001:db8::80".parse().unwrap();
@@ -194,7 +194,7 @@ fn a_host_whose_first_address_is_dead_is_reached_by_its_second() {
 
 // P9
 #[test]
-fn a_partition_holds_data_up_and_healing_lets_it_go_on() {
+fn a_partition_holds_data_up_until_it_is_healed() {
     let diary = Diary::new();
     with_seeds(|reactor| {
         let diary = diary.clone();
@@ -218,7 +218,7 @@ fn a_partition_holds_data_up_and_healing_lets_it_go_on() {
 
 // P9
 #[test]
-fn connecting_goes_on_when_a_cut_is_healed_in_time() {
+fn connecting_continues_when_a_partition_is_healed() {
     with_seeds(|reactor| {
         let network = network(reactor);
         let _port = serve(reactor, |_| Echo);
@@ -230,7 +230,7 @@ fn connecting_goes_on_when_a_cut_is_healed_in_time() {
 
 // P9, P1
 #[test]
-fn a_reset_is_told_to_both_sides_once() {
+fn a_reset_is_reported_to_both_sides_once() {
     with_seeds(|reactor| {
         let (here, there) = (Diary::new(), Diary::new());
         let _port = serve(reactor, Once(Some(scripted(&there))));
@@ -253,9 +253,9 @@ fn a_reset_is_told_to_both_sides_once() {
     });
 }
 
-// P9: the server's end is there when the reset comes, the news of it still on its way
+// P9: the server is connected when the reset comes, and the client's confirmation is in flight
 #[test]
-fn a_reset_while_a_connection_is_being_made_reaches_the_one_who_asked() {
+fn a_reset_during_the_connect_reaches_the_client() {
     with_seeds(|reactor| {
         let here = Diary::new();
         let _port = serve(reactor, |_| Echo);
@@ -282,7 +282,7 @@ fn a_reset_while_a_connection_is_being_made_reaches_the_one_who_asked() {
 
 // P9
 #[test]
-fn of_a_connection_that_falls_silent_nobody_is_told() {
+fn a_silent_connection_is_reported_to_neither_side() {
     with_seeds(|reactor| {
         let (here, there) = (Diary::new(), Diary::new());
         let _port = serve(reactor, Once(Some(scripted(&there))));
@@ -306,9 +306,9 @@ fn of_a_connection_that_falls_silent_nobody_is_told() {
     });
 }
 
-// P9: each fault is met in some of many seeds
+// P9: each fault occurs with some of many seeds
 #[test]
-fn resets_and_silences_come_as_often_as_they_are_asked_for() {
+fn resets_and_silences_are_as_frequent_as_configured() {
     let faults = |setting: fn(&SimulatedNetwork, f64), probability| {
         let lost = Rc::new(Cell::new(0));
         for seed in 0..200 {
@@ -321,7 +321,7 @@ fn resets_and_silences_come_as_often_as_they_are_asked_for() {
             let connecting = server().connect(&reactor, scripted(&diary));
             let done = connecting.add_both(move |connected| {
                 after(&handle, Duration::from_secs(2)).add_callback(move |()| {
-                    // A silence may come before the connection is there.
+                    // A silence may begin before the client is connected.
                     if let Ok(transport) = connected {
                         transport.write(b"x");
                     }
@@ -346,12 +346,12 @@ fn resets_and_silences_come_as_often_as_they_are_asked_for() {
 
 // P7
 #[test]
-fn a_listener_without_descriptors_recovers_when_there_are_some_again() {
+fn a_simulated_listener_recovers_from_a_lack_of_descriptors() {
     with_seeds(|reactor| {
         let network = network(reactor);
         let _port = serve(reactor, |_| Echo);
         let diary = Diary::new();
-        // One for the first client; none is left to accept it with.
+        // One descriptor for the first client, and none to accept it.
         network.set_descriptor_limit(Some(1));
         let received = diary.when_received(1);
         let (handle, seen) = ((**reactor).clone(), diary.clone());
@@ -367,16 +367,16 @@ fn a_listener_without_descriptors_recovers_when_there_are_some_again() {
     });
 }
 
-// P7, A1: each that comes finds the listener waiting; it does not wait once more for each
+// P7, A1: each new client finds the listener waiting, and does not add another wait
 #[test]
-fn a_listener_without_descriptors_looks_no_more_often_for_those_who_keep_coming() {
+fn new_clients_do_not_make_a_starved_listener_retry_more() {
     with_seeds(|reactor| {
         let _port = serve(reactor, |_| Echo);
         let handle = (**reactor).clone();
         for number in 0..30 {
             let connecting = handle.clone();
             handle.call_later(Duration::from_micros(7300 * number), move || {
-                // One more, for this client; none to accept it with.
+                // One more descriptor for this client, and none to accept it.
                 network(&connecting).set_descriptor_limit(Some(number as usize + 1));
                 drop(server().connect(&connecting, Echo));
             });
@@ -393,7 +393,7 @@ fn a_listener_without_descriptors_looks_no_more_often_for_those_who_keep_coming(
 
 // P9
 #[test]
-fn those_who_find_no_place_to_wait_ask_again() {
+fn clients_of_a_full_queue_try_again() {
     with_seeds(|reactor| {
         let endpoint = ServerEndpoint::tcp("0.0.0.0:80".parse().unwrap()).backlog(1);
         let _port = endpoint.listen(reactor, |_| Echo).unwrap();
@@ -411,7 +411,7 @@ fn those_who_find_no_place_to_wait_ask_again() {
 
 // P9
 #[test]
-fn an_address_can_be_listened_on_once_and_again_when_it_is_free() {
+fn a_stopped_listener_frees_its_address() {
     with_seeds(|reactor| {
         let port = serve(reactor, |_| Echo);
         let again = || ServerEndpoint::tcp("192.0.2.80:80".parse().unwrap()).listen(reactor, |_| Echo);
@@ -429,7 +429,7 @@ fn an_address_can_be_listened_on_once_and_again_when_it_is_free() {
 
 // P9
 #[test]
-fn hosts_tell_one_another_by_the_addresses_they_bind_to() {
+fn hosts_are_distinguished_by_their_bind_address() {
     let peers: Rc<RefCell<Vec<String>>> = Rc::default();
     with_seeds(|reactor| {
         let seen = peers.clone();
@@ -466,7 +466,7 @@ fn unix_sockets_are_simulated_without_a_file() {
     });
 }
 
-// P9: a peer that never reads holds a writer up, in memory too
+// P9: a peer that never reads holds up a writer, in memory too
 #[test]
 fn a_peer_that_does_not_read_holds_the_writer_up() {
     with_seeds(|reactor| {
@@ -487,13 +487,13 @@ fn a_peer_that_does_not_read_holds_the_writer_up() {
     });
 }
 
-// P10, P11: TLS goes through the same network, and its wait for a goodbye ends
+// P10, P11: TLS uses the same network, and its wait for close_notify ends
 #[cfg(feature = "tls")]
 #[test]
 fn tls_runs_in_the_simulation() {
     with_tls(|reactor, endpoint, client| {
         let never_closes = Diary::new();
-        // It hears the end, and keeps its side open.
+        // It reads the end of the stream, and keeps its side open.
         let stubborn = scripted(&never_closes).on_end(|_| Ok(()));
         let _port = endpoint.listen(reactor, Once(Some(stubborn))).unwrap();
         let diary = Diary::new();
@@ -513,10 +513,10 @@ fn tls_runs_in_the_simulation() {
     });
 }
 
-// P11: nobody waits for a goodbye that cannot come any more
+// P11: after a reset, close_notify cannot arrive any more
 #[cfg(feature = "tls")]
 #[test]
-fn a_reset_ends_the_wait_for_a_goodbye_at_once() {
+fn a_reset_ends_the_wait_for_close_notify() {
     with_tls(|reactor, endpoint, client| {
         let stubborn = scripted(&Diary::new()).on_end(|_| Ok(()));
         endpoint.listen(reactor, Once(Some(stubborn))).unwrap();
@@ -537,9 +537,9 @@ fn a_reset_ends_the_wait_for_a_goodbye_at_once() {
     });
 }
 
-// P2: they may come at once: what is thrown away, and the end that is waited for
+// P2: data to be discarded and the end that is waited for may arrive together
 #[test]
-fn the_wait_for_a_peer_that_sends_ends_with_its_end_also_where_more_comes_before_it() {
+fn the_wait_for_a_sending_peer_ends_with_its_end() {
     with_seeds(|reactor| {
         network(reactor).set_splitting(false);
         let (served, handle) = (Diary::new(), Handle::clone(reactor));
@@ -566,7 +566,7 @@ fn the_wait_for_a_peer_that_sends_ends_with_its_end_also_where_more_comes_before
     });
 }
 
-/// Pauses reading again and again, as a producer's consumer may.
+/// Pauses reading again and again, as the consumer of a producer may.
 #[cfg(feature = "tls")]
 fn keep_pausing(handle: &Handle, transport: Transport) {
     if !transport.is_lost() {
@@ -579,7 +579,7 @@ fn keep_pausing(handle: &Handle, transport: Transport) {
 // P11
 #[cfg(feature = "tls")]
 #[test]
-fn the_wait_for_a_goodbye_cannot_be_paused() {
+fn the_wait_for_close_notify_cannot_be_paused() {
     with_tls(|reactor, endpoint, client| {
         endpoint.listen(reactor, |_| Echo).unwrap();
         let diary = Diary::new();
@@ -596,10 +596,10 @@ fn the_wait_for_a_goodbye_cannot_be_paused() {
     });
 }
 
-// P11: they may all come at once: the last words, the goodbye, and the end of the stream
+// P11: the last data, close_notify and the end of the stream may arrive together
 #[cfg(feature = "tls")]
 #[test]
-fn the_wait_for_a_goodbye_ends_with_it_also_where_last_words_come_before_it() {
+fn the_wait_for_close_notify_ends_after_late_data() {
     with_tls(|reactor, endpoint, client| {
         let polite = scripted(&Diary::new()).on_end(|transport| {
             transport.write(b"so long");
@@ -620,10 +620,10 @@ fn the_wait_for_a_goodbye_ends_with_it_also_where_last_words_come_before_it() {
     });
 }
 
-// P12: in whatever order a server was told
+// P12: whatever the order of the settings
 #[cfg(feature = "tls")]
 #[test]
-fn asking_for_certificates_forgets_neither_the_time_for_the_handshake_nor_who_is_told_of_failures() {
+fn requiring_certificates_keeps_the_timeout_and_observer() {
     let authority = tls_support::Authority::new();
     let identity = authority.signs("server.test");
     with_seeds(|reactor| {
@@ -648,10 +648,10 @@ fn asking_for_certificates_forgets_neither_the_time_for_the_handshake_nor_who_is
     });
 }
 
-// P11: neither a timer nor anything else is left of the wait
+// P11: neither a timer nor anything else remains of the wait
 #[cfg(feature = "tls")]
 #[test]
-fn the_wait_for_a_goodbye_ends_with_the_connection() {
+fn the_wait_for_close_notify_ends_with_the_connection() {
     with_tls(|reactor, endpoint, client| {
         let (served, diary) = (Diary::new(), Diary::new());
         endpoint.listen(reactor, Once(Some(scripted(&served)))).unwrap();
@@ -670,10 +670,10 @@ fn the_wait_for_a_goodbye_ends_with_the_connection() {
     });
 }
 
-// P11, P3: a half that has ended waits for no goodbye
+// P11, P3: after a half-close, no close_notify is waited for
 #[cfg(feature = "tls")]
 #[test]
-fn an_answer_may_take_its_time_although_the_other_half_has_ended() {
+fn an_answer_after_a_half_close_may_take_its_time() {
     with_tls(|reactor, endpoint, client| {
         let handle = Handle::clone(reactor);
         let server_side = scripted(&Diary::new()).on_end(move |transport| {
@@ -697,14 +697,14 @@ fn an_answer_may_take_its_time_although_the_other_half_has_ended() {
     });
 }
 
-// P11, P2: less than the socket refuses to take, so that nothing waits outside of TLS
+// P11, P2: less than the socket refuses, so that only TLS holds data
 #[cfg(feature = "tls")]
 #[test]
-fn what_only_tls_holds_is_not_drained() {
+fn data_held_by_tls_is_not_drained() {
     with_tls(|reactor, endpoint, client| {
         endpoint.listen(reactor, |_| scripted(&Diary::new())).unwrap();
         client.connect(reactor, scripted(&Diary::new())).add_callback(|transport| {
-            // The window is full at some point, in the middle of a record.
+            // The window fills up in the middle of a record.
             loop {
                 transport.write(&[b'x'; 1000]);
                 assert_eq!(transport.buffered(), 0, "more was taken than the window holds");
@@ -717,7 +717,7 @@ fn what_only_tls_holds_is_not_drained() {
     });
 }
 
-/// Writes down what comes.
+/// Records the received datagrams.
 #[derive(Clone, Default)]
 struct Mail(Rc<RefCell<Vec<String>>>);
 
@@ -748,7 +748,7 @@ fn place(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// What comes of a hundred datagrams.
+/// Sends a hundred datagrams, and returns the received ones.
 fn post(seed: u64, lost: f64, repeated: f64) -> Vec<String> {
     let mail = Mail::default();
     World::Simulated(seed).run(|reactor| {
@@ -765,7 +765,7 @@ fn post(seed: u64, lost: f64, repeated: f64) -> Vec<String> {
 
 // P9, P15
 #[test]
-fn datagrams_overtake_one_another_and_are_lost_or_repeated_where_that_is_asked_for() {
+fn datagrams_are_lost_repeated_and_reordered_as_configured() {
     for seed in 0..5 {
         let all = post(seed, 0.0, 0.0);
         assert_eq!(all.len(), 100);
@@ -780,7 +780,7 @@ fn datagrams_overtake_one_another_and_are_lost_or_repeated_where_that_is_asked_f
 
 // P9, P15
 #[test]
-fn a_connected_port_is_told_that_its_peer_refuses_and_hears_no_other() {
+fn a_connected_udp_port_is_notified_of_refusals() {
     with_seeds(|reactor| {
         let (mail, peer) = (Mail::default(), place("192.0.2.80:53"));
         let endpoint = UdpEndpoint::new(place("0.0.0.0:5353")).peer(peer);
@@ -806,7 +806,7 @@ fn a_connected_port_is_told_that_its_peer_refuses_and_hears_no_other() {
 
 // P9, P15
 #[test]
-fn datagrams_across_a_cut_are_lost_for_good() {
+fn datagrams_across_a_partition_are_lost() {
     with_seeds(|reactor| {
         let (mail, network) = (Mail::default(), network(reactor));
         let _ = mail.open(reactor, UdpEndpoint::new(place("192.0.2.80:53")));
@@ -823,7 +823,7 @@ fn datagrams_across_a_cut_are_lost_for_good() {
     });
 }
 
-/// Lives in a simulated world, for the test below to look at from outside.
+/// Runs in a simulated world. The test below traces it from outside.
 #[test]
 #[ignore = "the test below runs it under strace"]
 fn a_simulated_run_alone() {
@@ -833,7 +833,7 @@ fn a_simulated_run_alone() {
 // P9
 #[cfg(target_os = "linux")]
 #[test]
-fn a_simulated_run_makes_no_system_call_for_time_or_sockets() {
+fn a_simulation_makes_no_system_call_for_time_or_sockets() {
     use std::process::{Command, Stdio};
     let folder = support::folder::Folder::new("strace");
     let log = folder.join("log");
@@ -864,9 +864,9 @@ fn a_simulated_run_makes_no_system_call_for_time_or_sockets() {
     }
 }
 
-// P6, P9: a socket that is left open would take one of the descriptors
+// P6, P9: a socket that stays open would hold one of the descriptors
 #[test]
-fn a_cancelled_connect_and_the_loser_of_a_race_give_their_descriptors_back() {
+fn failed_and_cancelled_connects_free_their_descriptors() {
     with_seeds(|reactor| {
         let network = network(reactor);
         serve(reactor, |_| Echo);
@@ -881,7 +881,7 @@ fn a_cancelled_connect_and_the_loser_of_a_race_give_their_descriptors_back() {
                 handle.call_later(Duration::from_millis(20), move || canceller.cancel());
                 assert!(connecting.await.unwrap_err().is::<twistor_deferred::Cancelled>());
             }
-            // One for each end, and one for the attempt beside it.
+            // One for each end, and one for the parallel attempt.
             network.set_descriptor_limit(Some(3));
             for _ in 0..3 {
                 let peer = ClientEndpoint::tcp("both.test", 80).converse(&handle).await?;
@@ -895,7 +895,7 @@ fn a_cancelled_connect_and_the_loser_of_a_race_give_their_descriptors_back() {
     });
 }
 
-/// How long connecting to a name takes when everything takes 10 ms on its way.
+/// Returns how long connecting to a name takes if every latency is 10 ms.
 fn takes(addresses: &'static [&'static str], prepare: impl FnOnce(&SimulatedNetwork)) -> Duration {
     World::Simulated(1).run(|reactor| {
         let network = network(reactor);
@@ -912,14 +912,14 @@ fn takes(addresses: &'static [&'static str], prepare: impl FnOnce(&SimulatedNetw
 
 // P6: RFC 8305
 #[test]
-fn the_families_take_turns_and_a_failure_does_not_shorten_the_next_ones_time() {
+fn a_failure_does_not_shorten_the_next_attempts_delay() {
     let cut_off = |network: &SimulatedNetwork| {
         network.isolate(ip("2001:db8::8"));
         network.isolate(ip("2001:db8::9"));
     };
-    // The look-up, the first one's time, and there and back.
+    // The lookup, the delay of the first attempt, and one round trip.
     assert_eq!(takes(&["2001:db8::8", "2001:db8::9", SERVER], cut_off), Duration::from_millis(280));
-    // The first refuses after 20 ms; the second has its quarter of a second from then on.
+    // The first address refuses after 20 ms. The second one has a quarter of a second from then on.
     let took =
         takes(&["198.51.100.7", "198.51.100.8", SERVER], |network| network.isolate(ip("198.51.100.8")));
     assert_eq!(took, Duration::from_millis(300));
@@ -927,7 +927,7 @@ fn the_families_take_turns_and_a_failure_does_not_shorten_the_next_ones_time() {
 
 // P6: whichever failed last
 #[test]
-fn that_someone_refuses_tells_more_than_that_there_is_no_way() {
+fn a_refusal_tells_more_than_a_missing_route() {
     let (refusing, unreachable) = ("198.51.100.7", "198.51.100.8");
     for addresses in [[refusing, unreachable], [unreachable, refusing]] {
         with_seeds(|reactor| {
@@ -940,9 +940,9 @@ fn that_someone_refuses_tells_more_than_that_there_is_no_way() {
     }
 }
 
-// P6: whatever a resolver says
+// P6: whatever the resolver returns
 #[test]
-fn an_address_that_is_given_twice_is_tried_once() {
+fn an_address_listed_twice_is_tried_once() {
     with_seeds(|reactor| {
         let (network, tried) = (network(reactor), Rc::new(Cell::new(0)));
         let (first, second) = (ip("198.51.100.7"), ip("2001:db8::7"));
@@ -958,9 +958,9 @@ fn an_address_that_is_given_twice_is_tried_once() {
     });
 }
 
-// P14: the time that the limit before had still to be waited for is forgotten
+// P14: the remaining wait of the earlier limit is dropped
 #[test]
-fn a_limit_that_is_set_again_counts_at_once() {
+fn a_limit_that_is_set_again_applies_at_once() {
     const SIZE: usize = 50_000;
     for reads in [true, false] {
         with_seeds(|reactor| {
@@ -998,9 +998,9 @@ fn a_limit_that_is_set_again_counts_at_once() {
     }
 }
 
-// P1: the run ends with the turn; every connection made is lost once, and its transport takes nothing more
+// P1: the run ends with the turn. Every connection is lost once, and its transport accepts nothing more
 #[test]
-fn a_run_can_be_stopped_from_any_handler_and_transports_outlive_the_reactor() {
+fn transports_outlive_a_run_stopped_in_any_handler() {
     struct Stops(&'static str, Handle, Scripted);
     impl Stops {
         fn at(&self, method: &str) {
@@ -1070,16 +1070,16 @@ fn a_run_can_be_stopped_from_any_handler_and_transports_outlive_the_reactor() {
     }
 }
 
-// P9: the manners of TCP
+// P9: as TCP does
 #[test]
-fn closing_with_something_unread_and_writing_to_who_has_closed_are_answered_by_a_reset() {
+fn closing_unread_data_and_writing_to_a_closed_peer_reset() {
     for unread in [true, false] {
         with_seeds(|reactor| {
             let handle = Handle::clone(reactor);
             let server_side = scripted(&Diary::new()).on_made(move |transport| {
                 let (transport, closes) = (transport.clone(), if unread { 2 } else { 0 });
                 transport.pause_producing();
-                // At once; lose_connection would read what is there.
+                // Aborts, because lose_connection would read the data first.
                 let close = move || transport.fail_connection(std::io::Error::other("enough"));
                 handle.call_later(Duration::from_secs(closes), close);
                 Ok(())
@@ -1087,7 +1087,7 @@ fn closing_with_something_unread_and_writing_to_who_has_closed_are_answered_by_a
             serve(reactor, Once(Some(server_side)));
             let (diary, handle) = (Diary::new(), Handle::clone(reactor));
             let lost = diary.when_lost();
-            // It hears the end, and would write on.
+            // It reads the end of the stream, and continues to write.
             let client = scripted(&diary).on_end(|_| Ok(()));
             server().connect(reactor, client).add_callback(move |transport| {
                 handle.call_later(Duration::from_secs(1), move || assert!(transport.write(b"hello?")));
@@ -1099,7 +1099,7 @@ fn closing_with_something_unread_and_writing_to_who_has_closed_are_answered_by_a
 
 // P9
 #[test]
-fn a_cut_goes_both_ways_and_a_host_is_never_cut_off_from_itself() {
+fn a_partition_cuts_both_ways_and_never_a_host_from_itself() {
     for (one, other) in [(SERVER, CLIENT), (CLIENT, SERVER)] {
         with_seeds(|reactor| {
             let network = network(reactor);
@@ -1120,7 +1120,7 @@ fn a_cut_goes_both_ways_and_a_host_is_never_cut_off_from_itself() {
 
 // P9
 #[test]
-fn routes_come_back_and_names_go_away() {
+fn routes_are_restored_and_names_removed() {
     with_seeds(|reactor| {
         let (network, handle) = (network(reactor), Handle::clone(reactor));
         serve(reactor, |_| Echo);
@@ -1138,13 +1138,13 @@ fn routes_come_back_and_names_go_away() {
     });
 }
 
-// P9, P7: those who wait in a listener's queue are not left waiting
+// P9, P7: clients in a listener's queue do not hang
 #[test]
-fn who_was_not_accepted_is_reset_when_the_listener_stops() {
+fn unaccepted_clients_are_reset_when_the_listener_stops() {
     with_seeds(|reactor| {
         let port = Rc::new(Cell::new(None::<ListeningPort>));
         let stopping = port.clone();
-        // It stops as the first comes; the second waits behind it.
+        // It stops at the first client, while the second one waits.
         port.set(Some(serve(reactor, move |_| {
             if let Some(port) = stopping.take() {
                 drop(port.stop_listening());
@@ -1159,7 +1159,7 @@ fn who_was_not_accepted_is_reset_when_the_listener_stops() {
         let ended = both.map(|connecting| connecting.add_both(|result| Ok(result.is_ok())));
         let [one, other] = ended;
         one.add_callback(move |_| other).add_callback(move |connected| {
-            // Connected, as far as it could tell, or refused already.
+            // Connected, as far as it could observe, or already refused.
             if connected { second_lost } else { twistor_deferred::succeed(()) }
         })
     });
@@ -1167,7 +1167,7 @@ fn who_was_not_accepted_is_reset_when_the_listener_stops() {
 
 // P9, P15
 #[test]
-fn a_port_of_all_hosts_hears_those_who_send_to_one_and_keeps_a_bounded_amount() {
+fn a_port_of_all_hosts_receives_for_each_and_is_bounded() {
     let counted = with_seeds(|reactor| {
         let (network, mail, handle) = (network(reactor), Mail::default(), Handle::clone(reactor));
         network.set_latency(Duration::from_millis(1), Duration::from_millis(1));

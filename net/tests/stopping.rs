@@ -1,5 +1,5 @@
-//! A run that is stopped from inside a handler, whichever. It ends with that turn, and everything is told of its end
-//! once. Statement P1, and P15 of UDP.
+//! A run that is stopped in any handler. It ends with that turn, and everything is notified of the end once.
+//! P1, and P15 for UDP.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -20,14 +20,14 @@ use twistor_net::{
 };
 use twistor_reactor::{Handle, Reactor};
 
-/// What a run comes by, and where it is to stop.
+/// The handlers that a run reaches, and the one in which it stops.
 struct Stage {
     handle: Handle,
     stop_at: &'static str,
     reached: Cell<bool>,
     made: Cell<usize>,
     lost: Cell<usize>,
-    /// Producers that were neither unregistered nor told to stop.
+    /// The number of producers that were neither unregistered nor stopped.
     producing: Cell<usize>,
     transports: RefCell<Vec<Transport>>,
 }
@@ -68,7 +68,7 @@ impl Stage {
         self.producing.set(self.producing.get().checked_sub(1).unwrap());
     }
 
-    /// Runs, and sees that nothing is left behind.
+    /// Runs the reactor, and checks that nothing is left over.
     fn run(&self, reactor: &Reactor) {
         let late = Rc::new(Cell::new(false));
         let (is_late, handle) = (late.clone(), self.handle.clone());
@@ -86,7 +86,7 @@ impl Stage {
     }
 }
 
-/// Sends more than fits on the way, and hears.
+/// Sends more than fits in flight, and reads.
 struct Server(Rc<Stage>);
 
 impl Factory for Server {
@@ -154,7 +154,7 @@ impl Producer for Watched {
     }
 }
 
-/// Says something, hears all, and then ends its half; unless it goes in the middle.
+/// Sends data, reads everything, and then ends its half, unless it leaves in the middle.
 struct Client(Rc<Stage>, usize);
 
 impl Protocol for Client {
@@ -197,7 +197,7 @@ const METHODS: [&str; 13] = [
     "stop_producing",
 ];
 
-/// Stops a run in each of the methods, on a kind of socket.
+/// Stops a run in each of the methods, on one kind of socket.
 fn stop_everywhere(server: &ServerEndpoint, client: impl Fn(&Address) -> ClientEndpoint) {
     for method in METHODS {
         let reactor = Reactor::new().unwrap();
@@ -244,7 +244,7 @@ fn a_run_on_tls_can_be_stopped_from_any_handler() {
     });
 }
 
-// P1, P13: by callbacks, on either side, and in the factory
+// P1, P13: in callbacks, on either side, and in the factory
 #[test]
 fn a_run_can_be_stopped_from_any_step_of_a_conversation() {
     for step in ["begun", "heard", "written", "connected", "answered", "ended"] {

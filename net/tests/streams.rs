@@ -1,4 +1,4 @@
-//! Connections and listeners as values. Statement P19.
+//! Connections and listeners as values. P19.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -12,7 +12,7 @@ use twistor_deferred::Deferred;
 use twistor_net::{ClientEndpoint, ConnectionDone, Listener, ServerEndpoint, Stream, Transport};
 use twistor_reactor::{Handle, Reactor};
 
-/// Runs an echo on this end, and sends a line through it from the other.
+/// Runs an echo on this end, and sends a line through it from the other end.
 fn echoes(near: Stream, mut far: impl Read + Write + Send + 'static) {
     run(move |reactor| {
         near.run(reactor, Echo).unwrap();
@@ -54,7 +54,7 @@ fn a_unix_socket_of_the_standard_library_is_adopted() {
 // P19.1
 #[cfg(unix)]
 #[test]
-fn a_descriptor_is_adopted_where_it_is_a_connection() {
+fn a_descriptor_of_a_connection_is_adopted() {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
@@ -81,7 +81,7 @@ fn a_descriptor_is_adopted_where_it_is_a_connection() {
 // P19.1
 #[cfg(unix)]
 #[test]
-fn a_descriptor_is_adopted_where_it_listens() {
+fn a_descriptor_of_a_listener_is_adopted() {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixListener;
 
@@ -135,7 +135,7 @@ fn a_bound_listener_keeps_connections_until_it_is_served() {
             let handle = Handle::clone(reactor);
             let connecting = ClientEndpoint::tcp("127.0.0.1", place.port()).converse(reactor);
             let (served, trigger) = Deferred::new();
-            // Later than the client has connected.
+            // After the client has connected.
             reactor.call_later(std::time::Duration::from_millis(100), move || {
                 trigger.callback(listener.serve(&handle, |_| Echo).unwrap());
             });

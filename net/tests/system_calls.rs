@@ -1,5 +1,5 @@
-//! What a connection costs in system calls, counted by strace. Where strace is missing, or may not trace, the test says so
-//! and passes.
+//! The system calls of a connection, counted by strace. If strace is missing or may not trace, the test
+//! prints that and passes.
 
 #![cfg(all(target_os = "linux", feature = "direct-syscalls"))]
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
@@ -48,7 +48,7 @@ fn one_after_the_other(handle: &Handle, endpoint: ClientEndpoint, left: u32) -> 
         .add_callback(move |()| one_after_the_other(&handle, endpoint, left - 1))
 }
 
-/// Not a test by itself: what the other one traces. The other ends are a thread that blocks, and is not traced.
+/// Runs only under the trace of the other test. The peers are a blocking thread, which is not traced.
 #[test]
 fn traced() {
     let (Ok(address), Ok(connections)) = (std::env::var("TWISTOR_ADDRESS"), std::env::var(CONNECTIONS))
@@ -61,7 +61,7 @@ fn traced() {
     reactor.run_until(one_after_the_other(&reactor, endpoint, connections.parse().unwrap())).unwrap();
 }
 
-/// How often which system call was made for so many connections.
+/// Returns how often each system call was made for `connections` connections.
 fn count(connections: u32) -> Result<BTreeMap<String, u32>, String> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -70,7 +70,7 @@ fn count(connections: u32) -> Result<BTreeMap<String, u32>, String> {
             let mut stream = stream.unwrap();
             stream.read_exact(&mut [0]).unwrap();
             stream.write_all(b"x").unwrap();
-            // Until the client has closed, so that it closes first.
+            // Waits until the client has closed, so that the client closes first.
             let _ = stream.read(&mut [0]);
         }
     });
@@ -87,7 +87,8 @@ fn count(connections: u32) -> Result<BTreeMap<String, u32>, String> {
         return Err(text.into_owned());
     }
     let mut counts = BTreeMap::new();
-    // [pid 123] connect(5, {sa_family=AF_INET, ...}, 16) = -1 EINPROGRESS, and the second half of such a line elsewhere
+    // [pid 123] connect(5, {sa_family=AF_INET, ...}, 16) = -1 EINPROGRESS; the second half of such a line can
+    // come later
     for line in text.lines() {
         let call =
             line.strip_prefix("[pid ").and_then(|line| line.split_once("] ")).map_or(line, |(_, call)| call);
@@ -99,7 +100,7 @@ fn count(connections: u32) -> Result<BTreeMap<String, u32>, String> {
 }
 
 #[test]
-fn a_client_is_watched_once_and_asked_once_whether_it_is_connected() {
+fn a_client_is_registered_once_and_checked_once() {
     // P6
     let (few, many) = match (count(10), count(110)) {
         (Ok(few), Ok(many)) => (few, many),
@@ -107,7 +108,8 @@ fn a_client_is_watched_once_and_asked_once_whether_it_is_connected() {
     };
     let more: BTreeMap<&str, u32> =
         many.iter().map(|(name, calls)| (&**name, calls - few.get(name).unwrap_or(&0))).collect();
-    // The server's port is one that the system could also choose for the client: getsockname shows that it is not.
+    // The system could have chosen the server's port for the client, so getsockname rules out a connection to
+    // itself.
     let expected =
         ["connect", "getpeername", "getsockname", "recvfrom", "sendto", "socket"].map(|name| (name, 100));
     let watching = [("epoll_ctl", 200)]; // begun and ended

@@ -1,5 +1,5 @@
-//! TCP connections: what a protocol sees, in which order, and how it ends. Statements P1 to P4, and P9: each on the
-//! network of the operating system and on the simulated one.
+//! TCP connections: the events that a protocol receives, their order, and the end. P1 to P4 and P9, each on
+//! the network of the operating system and on the simulated one.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -19,7 +19,7 @@ use twistor_net::{
 };
 use twistor_reactor::Handle;
 
-// P1: the peer's close
+// P1: the peer closes
 #[test]
 fn a_client_sees_made_data_end_and_loss_in_order() {
     on_every_network(|world| {
@@ -64,7 +64,7 @@ fn connection_made_has_run_when_connect_fires() {
 
 // P1
 #[test]
-fn data_before_the_peers_close_comes_before_the_loss() {
+fn data_before_the_peers_close_precedes_the_loss() {
     on_every_network(|world| {
         let diary = Diary::new();
         let text = noise(world.much());
@@ -82,9 +82,9 @@ fn data_before_the_peers_close_comes_before_the_loss() {
     });
 }
 
-// P1: never from inside a call of the user's (Diary::enter asserts it)
+// P1: never inside a call of the program (`Diary::enter` asserts it)
 #[test]
-fn connection_lost_is_never_called_from_inside_a_call() {
+fn connection_lost_is_never_called_inside_a_call() {
     on_every_network(|world| {
         for end in [Transport::lose_connection, Transport::abort_connection] {
             let diary = Diary::new();
@@ -107,7 +107,7 @@ fn connection_lost_is_never_called_from_inside_a_call() {
 
 // P1: a reset in the middle of a large write
 #[test]
-fn a_reset_while_much_is_queued_gives_one_loss() {
+fn a_reset_with_a_full_queue_is_one_loss() {
     on_every_network(|world| {
         let diary = Diary::new();
         let kept = Rc::new(RefCell::new(None::<Transport>));
@@ -154,9 +154,9 @@ fn a_reset_while_reading_is_paused_is_noticed() {
     });
 }
 
-// P1: what a peer said before it refused more is still heard
+// P1: an answer that the peer sent before it refused more data
 #[test]
-fn an_answer_that_came_before_the_write_failed_is_delivered() {
+fn an_answer_before_a_failed_write_is_delivered() {
     let diary = Diary::new();
     run(|reactor| {
         let server = scripted(&diary).on_data(|transport, data| {
@@ -180,7 +180,7 @@ fn an_answer_that_came_before_the_write_failed_is_delivered() {
         let handle = (**reactor).clone();
         peer.add_callback(move |mut stream| {
             paused.add_callback(move |()| {
-                // The answer arrives and the peer is gone before this side reads: its next write is refused.
+                // The answer arrives and the peer resets before this side reads, so the next write fails.
                 stream.write_all(b"sorry")?;
                 drop(stream);
                 let transport = kept.take().unwrap();
@@ -200,7 +200,7 @@ fn an_answer_that_came_before_the_write_failed_is_delivered() {
 
 // P1
 #[test]
-fn a_connection_still_open_when_the_reactor_stops_is_lost() {
+fn an_open_connection_is_lost_when_the_reactor_stops() {
     on_every_network(|world| {
         let diary = Diary::new();
         world.run(|reactor| {
@@ -213,7 +213,7 @@ fn a_connection_still_open_when_the_reactor_stops_is_lost() {
 
 // P2
 #[test]
-fn write_after_lose_connection_is_ignored_and_says_so() {
+fn write_after_lose_connection_returns_false() {
     on_every_network(|world| {
         let diary = Diary::new();
         let got = world.run(|reactor| {
@@ -239,7 +239,7 @@ fn write_after_lose_connection_is_ignored_and_says_so() {
 
 // P2
 #[test]
-fn write_after_the_loss_is_ignored_and_says_so() {
+fn write_after_the_loss_returns_false() {
     on_every_network(|world| {
         let diary = Diary::new();
         let transport = world.run(|reactor| {
@@ -262,7 +262,7 @@ fn write_after_the_loss_is_ignored_and_says_so() {
 
 // P2
 #[test]
-fn lose_connection_sends_everything_to_a_slow_reader_first() {
+fn lose_connection_sends_everything_to_a_slow_reader() {
     on_every_network(|world| {
         let diary = Diary::new();
         let text = noise(world.much());
@@ -290,12 +290,12 @@ fn lose_connection_sends_everything_to_a_slow_reader_first() {
     });
 }
 
-/// A way to end a connection from inside a handler.
+/// A way to end a connection inside a handler.
 type End = fn(&Transport) -> Result<(), Failure>;
 
-// P2: what was held up is thrown away with what comes; left unread, it would make the close a reset
+// P2: data held up by a pause is discarded too. If it stayed unread, the close would be a reset
 #[test]
-fn a_paused_connection_that_closes_loses_nothing_of_what_was_written() {
+fn closing_a_paused_connection_loses_no_written_data() {
     let ends: [End; 2] = [
         |transport| {
             transport.lose_connection();
@@ -305,7 +305,7 @@ fn a_paused_connection_that_closes_loses_nothing_of_what_was_written() {
         |_| Err(std::io::Error::other("enough").into()),
     ];
     on_every_network(|world| {
-        // So much that the peer's bytes are there long before all is sent.
+        // So much that the peer's bytes arrive long before everything is sent.
         let much = 4 * world.much();
         for end in ends {
             let diary = Diary::new();
@@ -328,9 +328,10 @@ fn a_paused_connection_that_closes_loses_nothing_of_what_was_written() {
     });
 }
 
-// P2: what was held up is read before the close, also if that is asked for when all has just been sent
+// P2: held-up data is read before the close, also if the close is requested when everything has just been
+// sent
 #[test]
-fn a_paused_connection_that_closes_when_all_is_sent_answers_with_no_reset() {
+fn closing_a_paused_drained_connection_is_not_a_reset() {
     let (diary, much) = (Diary::new(), World::Real.much());
     let server = scripted(&diary).on_made(move |transport| {
         transport.pause_producing();
@@ -347,9 +348,9 @@ fn a_paused_connection_that_closes_when_all_is_sent_answers_with_no_reset() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-// P2: a peer that sends on while all is sent to it gets to read that
+// P2: a peer that continues to send can read everything
 #[test]
-fn a_peer_that_sends_on_reads_all_that_was_written() {
+fn a_peer_that_continues_to_send_reads_everything() {
     on_every_network(|world| {
         let (diary, much) = (Diary::new(), world.much());
         let server = scripted(&diary).on_data(move |transport, _| {
@@ -372,14 +373,14 @@ fn a_peer_that_sends_on_reads_all_that_was_written() {
     });
 }
 
-// P2: one that is known to send is waited for, although nothing of what it sends may have come
+// P2: a peer that is known to send is waited for, even if none of its data has arrived
 #[test]
-fn a_peer_that_is_refused_in_the_middle_reads_the_refusal() {
+fn a_peer_that_is_refused_midway_reads_the_refusal() {
     const REFUSAL: usize = 1 << 20;
     for _ in 0..10 {
         let diary = Diary::new();
         let server = scripted(&diary).on_data(|transport, _| {
-            // So little that the socket takes it at once.
+            // So little that the socket accepts it at once.
             transport.write_vec(vec![b'n'; REFUSAL]);
             transport.lose_connection_lingering();
             Ok(())
@@ -395,9 +396,9 @@ fn a_peer_that_is_refused_in_the_middle_reads_the_refusal() {
     }
 }
 
-// P2: one that is waited for and does not close costs five seconds, wherever the call comes from
+// P2: a lingering peer that does not close costs five seconds, wherever the call is made
 #[test]
-fn a_peer_that_neither_sends_nor_ends_is_waited_for_five_seconds_if_that_is_asked_for() {
+fn a_quiet_peer_is_lingered_on_for_five_seconds() {
     for (lingering, seconds) in [(false, 0.0..1.0), (true, 4.5..5.5)] {
         let world = World::Simulated(1);
         let (near, far) = (Diary::new(), Diary::new());
@@ -421,9 +422,9 @@ fn a_peer_that_neither_sends_nor_ends_is_waited_for_five_seconds_if_that_is_aske
     }
 }
 
-// P2: but not for ever
+// P2: with a time limit
 #[test]
-fn a_peer_that_sends_on_without_end_is_waited_for_five_seconds() {
+fn a_peer_that_sends_without_end_is_waited_for_five_seconds() {
     for seed in seeds() {
         let world = World::Simulated(seed);
         let (near, far, much) = (Diary::new(), Diary::new(), world.much());
@@ -464,9 +465,9 @@ fn a_peer_that_sends_on_without_end_is_waited_for_five_seconds() {
     }
 }
 
-// P2: nor for more than 16 MiB
+// P2: with a limit of 16 MiB
 #[test]
-fn a_peer_that_floods_is_not_read_without_end() {
+fn a_flooding_peer_is_not_read_without_end() {
     let diary = Diary::new();
     let much = World::Real.much();
     let server = scripted(&diary).on_data(move |transport, _| {
@@ -492,7 +493,7 @@ fn a_peer_that_floods_is_not_read_without_end() {
 
 // P2
 #[test]
-fn abort_connection_resets_and_throws_the_rest_away() {
+fn abort_connection_resets_and_drops_unsent_data() {
     on_every_network(|world| {
         let diary = Diary::new();
         let error = world.run(|reactor| {
@@ -514,9 +515,9 @@ fn abort_connection_resets_and_throws_the_rest_away() {
     });
 }
 
-// P2: what comes after lose_connection is thrown away
+// P2: data after lose_connection is discarded
 #[test]
-fn data_that_comes_after_lose_connection_is_not_delivered() {
+fn data_after_lose_connection_is_not_delivered() {
     on_every_network(|world| {
         let diary = Diary::new();
         world.run(|reactor| {
@@ -528,7 +529,7 @@ fn data_that_comes_after_lose_connection_is_not_delivered() {
             let port = listen_once(reactor, server);
             world.peer(reactor, address(&port), async move |mut stream| {
                 stream.write_all(b"too late").await?;
-                // In the simulation the other side may have closed before this came, which is a reset.
+                // In the simulation, the other side may have closed before this arrived, which is a reset.
                 let ended = stream.read_to_end(&mut Vec::new()).await;
                 if world == World::Real { ended } else { Ok(0) }
             })
@@ -539,7 +540,7 @@ fn data_that_comes_after_lose_connection_is_not_delivered() {
 
 // P2
 #[test]
-fn pieces_arrive_in_order_and_once_however_they_were_written() {
+fn bytes_arrive_once_and_in_order_however_written() {
     on_every_network(|world| {
         let diary = Diary::new();
         let text = noise(world.much());
@@ -577,7 +578,7 @@ fn pieces_arrive_in_order_and_once_however_they_were_written() {
 
 // P3
 #[test]
-fn a_half_close_closes_those_who_do_not_ask_after_sending_the_rest() {
+fn a_half_close_closes_by_default_after_sending_everything() {
     on_every_network(|world| {
         let diary = Diary::new();
         let got = world.run(|reactor| {
@@ -598,7 +599,7 @@ fn a_half_close_closes_those_who_do_not_ask_after_sending_the_rest() {
 
 // P3
 #[test]
-fn a_half_close_is_told_to_those_who_ask_and_they_can_answer() {
+fn an_overridden_half_close_can_be_answered() {
     on_every_network(|world| {
         let diary = Diary::new();
         let got = world.run(|reactor| {
@@ -621,9 +622,9 @@ fn a_half_close_is_told_to_those_who_ask_and_they_can_answer() {
     });
 }
 
-// P3: events that come while a long answer is sent say once more that the peer has ended
+// P3: events during a long answer report the peer's end again
 #[test]
-fn a_half_close_is_told_once_however_long_the_answer_takes() {
+fn a_half_close_is_reported_once() {
     on_every_network(|world| {
         let diary = Diary::new();
         let server = scripted(&diary).on_end(move |transport| {
@@ -641,9 +642,9 @@ fn a_half_close_is_told_once_however_long_the_answer_takes() {
     });
 }
 
-// P3: our own half-close
+// P3: a half-close by this side
 #[test]
-fn after_lose_write_connection_reading_goes_on() {
+fn reading_continues_after_lose_write_connection() {
     on_every_network(|world| {
         let diary = Diary::new();
         let server = scripted(&diary).on_made(move |transport| {
@@ -666,7 +667,7 @@ fn after_lose_write_connection_reading_goes_on() {
 
 // P4
 #[test]
-fn an_error_in_a_handler_closes_that_connection_with_that_reason() {
+fn an_error_of_a_handler_closes_with_that_reason() {
     on_every_network(|world| {
         #[derive(Debug)]
         struct Nonsense;
@@ -699,7 +700,7 @@ fn an_error_in_a_handler_closes_that_connection_with_that_reason() {
 
 // P4
 #[test]
-fn a_panic_in_a_handler_closes_that_connection_and_no_other() {
+fn a_panic_of_a_handler_closes_that_connection_only() {
     on_every_network(|world| {
         let diary = Diary::new();
         world.run(|reactor| {
@@ -771,7 +772,7 @@ fn a_panic_in_connection_lost_is_logged_and_survived() {
     });
 }
 
-// P8, for bytes: pausing holds the rest back
+// P8, for bytes: pausing holds the data back
 #[test]
 fn a_paused_connection_gets_no_data_until_it_is_resumed() {
     on_every_network(|world| {
@@ -809,7 +810,7 @@ fn a_paused_connection_gets_no_data_until_it_is_resumed() {
     });
 }
 
-// P1: a protocol that keeps its own transport does not leak; R8 for connections
+// P1: a protocol that keeps its own transport does not leak. R8 for connections
 #[test]
 fn a_dropped_reactor_drops_protocols_that_hold_their_transports() {
     on_every_network(|world| {
@@ -839,7 +840,7 @@ fn a_dropped_reactor_drops_protocols_that_hold_their_transports() {
 
 // P2
 #[test]
-fn drained_fires_when_all_is_sent_and_fails_when_it_cannot_be() {
+fn drained_fires_when_all_is_sent_and_fails_on_a_loss() {
     on_every_network(|world| {
         let diary = Diary::new();
         let outcome = Rc::new(RefCell::new(Vec::new()));
@@ -854,7 +855,7 @@ fn drained_fires_when_all_is_sent_and_fails_when_it_cannot_be() {
             let second = transport.clone();
             let after = note("second");
             drop(transport.drained().add_both(note("first")).add_callback(move |()| {
-                // More than the operating system keeps for both ends.
+                // More than the operating system buffers at both ends.
                 second.write(&vec![b'x'; 8 * world.much()]);
                 drop(second.drained().add_both(after));
             }));
@@ -871,7 +872,7 @@ fn drained_fires_when_all_is_sent_and_fails_when_it_cannot_be() {
 
 // P2
 #[test]
-fn drained_tells_an_abort_from_a_loss() {
+fn drained_distinguishes_an_abort_from_a_loss() {
     on_every_network(|world| {
         let failure = world.run(|reactor| {
             let (told, trigger) = Deferred::new();
@@ -895,7 +896,7 @@ fn drained_tells_an_abort_from_a_loss() {
     });
 }
 
-// P3: whoever ends first
+// P3: whichever side ends first
 #[test]
 fn a_connection_whose_halves_have_both_ended_is_lost() {
     on_every_network(|world| {
@@ -925,9 +926,9 @@ fn a_connection_whose_halves_have_both_ended_is_lost() {
     });
 }
 
-// P4: what happens afterwards is no better reason
+// P4: a later reset does not replace the reason
 #[test]
-fn a_reset_does_not_hide_the_error_that_closes_a_connection() {
+fn a_reset_does_not_hide_the_error_of_a_handler() {
     on_every_network(|world| {
         let diary = Diary::new();
         let server = scripted(&diary).on_data(move |transport, _| {
@@ -945,9 +946,9 @@ fn a_reset_does_not_hide_the_error_that_closes_a_connection() {
     });
 }
 
-// P4: nor is an error
+// P4: nor does an error
 #[test]
-fn an_error_of_a_handler_that_has_aborted_the_connection_is_not_the_reason() {
+fn an_error_after_an_abort_is_not_the_reason() {
     on_every_network(|world| {
         let diary = Diary::new();
         let server = scripted(&diary).on_data(|transport, _| {
@@ -963,9 +964,9 @@ fn an_error_of_a_handler_that_has_aborted_the_connection_is_not_the_reason() {
     });
 }
 
-// P2, P8: not from outside of its handlers either, nor of what has come already
+// P2, P8: neither from outside its handlers, nor data that has already arrived
 #[test]
-fn a_connection_that_ends_hears_nothing_more_although_reading_was_to_go_on() {
+fn a_closing_connection_delivers_nothing_when_resumed() {
     on_every_network(|world| {
         let ends: [fn(&Transport); 3] =
             [Transport::lose_connection, Transport::abort_connection, |transport| {
@@ -1006,7 +1007,7 @@ fn a_connection_that_ends_hears_nothing_more_although_reading_was_to_go_on() {
 
 // P2, P8
 #[test]
-fn a_connection_that_is_closing_is_not_told_that_reading_goes_on() {
+fn a_closing_connection_does_not_report_reading_resumed() {
     on_every_network(|world| {
         let diary = Diary::new();
         let server = scripted(&diary).on_data(|transport, _| {
@@ -1023,8 +1024,8 @@ fn a_connection_that_is_closing_is_not_told_that_reading_goes_on() {
     });
 }
 
-/// Lets a connection that is paused read only when all its peer says has come: an `x`, and the end. So a short read is no
-/// reason to stop reading.
+/// Resumes a paused connection only when everything that its peer sends has arrived: an `x`, and the end. A
+/// short read then must not stop the reading.
 fn read_when_all_has_come(
     diary: &Diary,
     on_data: impl Fn(&Handle, &Transport) -> Result<(), Failure> + 'static,
@@ -1055,9 +1056,9 @@ fn read_when_all_has_come(
     });
 }
 
-// P3: the end of the data waits behind a pause, as data does
+// P3: the end of the stream waits while reading is paused, as data does
 #[test]
-fn an_end_that_is_there_already_is_not_told_while_reading_is_paused() {
+fn an_end_is_not_reported_while_reading_is_paused() {
     let diary = Diary::new();
     read_when_all_has_come(&diary, |handle, transport| {
         transport.pause_producing();
@@ -1069,7 +1070,7 @@ fn an_end_that_is_there_already_is_not_told_while_reading_is_paused() {
     assert_eq!(diary.entries(), ["made", "resumed", "data x", "resumed", "end", &lost]);
 }
 
-// P2: not even what has come already
+// P2: including data that has already arrived
 #[test]
 fn nothing_is_delivered_after_abort_connection() {
     let diary = Diary::new();
@@ -1082,9 +1083,9 @@ fn nothing_is_delivered_after_abort_connection() {
 
 // P4
 #[test]
-fn a_panic_closes_at_once_and_does_not_send_the_rest() {
+fn a_panic_closes_at_once_and_drops_unsent_data() {
     on_every_network(|world| {
-        // More than the operating system keeps for both ends.
+        // More than the operating system buffers at both ends.
         let much = if world == World::Real { 64 << 20 } else { world.much() };
         let diary = Diary::new();
         let server = scripted(&diary).on_data(move |transport, _| {
@@ -1094,7 +1095,7 @@ fn a_panic_closes_at_once_and_does_not_send_the_rest() {
         let got = world.until_lost(&diary, server, async |mut stream| {
             stream.write_all(b"x").await?;
             let mut got = Vec::new();
-            // The end or a reset, as it happens.
+            // The peer sees the end or a reset.
             let _ = stream.read_to_end(&mut got).await;
             Ok(got.len())
         });
@@ -1105,7 +1106,7 @@ fn a_panic_closes_at_once_and_does_not_send_the_rest() {
 
 // P4.1
 #[test]
-fn a_panic_with_data_queued_resets_the_connection_and_is_logged() {
+fn a_panic_with_queued_data_resets_and_is_logged() {
     support::logged::keep_log();
     on_every_network(|world| {
         for pull in [false, true] {
@@ -1147,7 +1148,7 @@ impl twistor_net::Producer for PanicsInTheMiddle {
 
 // P2
 #[test]
-fn what_was_not_sent_is_thrown_away_at_once_with_the_connection() {
+fn the_queue_is_dropped_with_the_connection() {
     on_every_network(|world| {
         let ends: [fn(&Transport); 2] = [Transport::abort_connection, |transport| {
             transport.fail_connection(std::io::Error::other("enough"))

@@ -1,4 +1,4 @@
-//! TLS under the same protocols. Statements P10 to P12.
+//! TLS for the same protocols. P10 to P12.
 
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
@@ -34,7 +34,7 @@ fn endpoint(port: &ListeningPort, tls: ClientTls) -> ClientEndpoint {
     ClientEndpoint::tls("localhost", address(port).port(), tls)
 }
 
-/// A blocking client in a thread, with its TLS written apart from ours.
+/// A blocking client in a thread, which uses rustls directly.
 fn blocking<T: Send + 'static>(
     handle: &Handle,
     port: &ListeningPort,
@@ -51,7 +51,8 @@ fn blocking<T: Send + 'static>(
     })
 }
 
-/// Shakes hands as far as to the client's last flight, its Finished, which is left unsent with `data` behind it.
+/// Runs the handshake up to the client's last message (Finished), which is left unsent and followed by
+/// `data`.
 fn last_flight(
     config: Arc<ClientConfig>,
     stream: &mut TcpStream,
@@ -75,10 +76,10 @@ fn last_flight(
     Ok((session, flight))
 }
 
-/// A record that nobody with the keys has made.
+/// A record that was not made with the keys.
 const BAD_RECORD: &[u8] = b"\x17\x03\x03\x00\x20aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// Why connecting failed.
+/// Returns the failure of a connect.
 fn failure_of<T: 'static>(deferred: Deferred<T>) -> Deferred<HandshakeFailed> {
     deferred.add_both(|result| match result {
         Ok(_) => panic!("the handshake did not fail"),
@@ -86,7 +87,7 @@ fn failure_of<T: 'static>(deferred: Deferred<T>) -> Deferred<HandshakeFailed> {
     })
 }
 
-/// The first handshake that failed on the server's side.
+/// Returns the first failed handshake of the server.
 fn observed(tls: ServerTls) -> (ServerTls, Deferred<(HandshakeFailure, String)>) {
     let (deferred, trigger) = Deferred::new();
     let trigger = Cell::new(Some(trigger));
@@ -100,7 +101,7 @@ fn observed(tls: ServerTls) -> (ServerTls, Deferred<(HandshakeFailure, String)>)
 
 // P10
 #[test]
-fn a_protocol_runs_on_tls_as_it_runs_on_tcp() {
+fn a_protocol_runs_on_tls_as_on_tcp() {
     let authority = Authority::new();
     let diary = Diary::new();
     run(|reactor| {
@@ -123,7 +124,7 @@ fn a_protocol_runs_on_tls_as_it_runs_on_tcp() {
 
 // P10
 #[test]
-fn both_sides_can_ask_what_was_agreed_upon() {
+fn both_sides_have_the_negotiated_parameters() {
     let authority = Authority::new();
     let (client, server) = (authority.signs("client.test"), authority.signs("localhost"));
     let seen = Rc::new(RefCell::new(None));
@@ -164,7 +165,7 @@ fn both_sides_can_ask_what_was_agreed_upon() {
 
 // P10
 #[test]
-fn a_plain_connection_says_that_it_is_plain() {
+fn a_plain_connection_has_no_tls_info() {
     let diary = Diary::new();
     run(|reactor| {
         let port = listen(reactor, |_| Echo);
@@ -174,9 +175,9 @@ fn a_plain_connection_says_that_it_is_plain() {
     });
 }
 
-// P10, P2: however it was written, and whatever the reader's pace
+// P10, P2: whichever way it was written, at any pace of the reader
 #[test]
-fn pieces_arrive_in_order_and_once_in_both_directions() {
+fn bytes_arrive_once_and_in_order_in_both_directions() {
     let authority = Authority::new();
     let text = noise(3 << 20);
     let diary = Diary::new();
@@ -207,7 +208,7 @@ fn pieces_arrive_in_order_and_once_in_both_directions() {
     assert!(diary.received() == text, "the bytes differ");
 }
 
-// P10, P8: what rustls holds is not lost when reading pauses
+// P10, P8: the data buffered in rustls is not lost when reading pauses
 #[test]
 fn pausing_after_every_piece_loses_nothing() {
     let authority = Authority::new();
@@ -227,7 +228,7 @@ fn pausing_after_every_piece_loses_nothing() {
             stream.write_all(&sent)?;
             stream.conn.send_close_notify();
             stream.flush()?;
-            // To close with the session tickets unread would be a reset.
+            // Closing with unread session tickets would be a reset.
             stream.read_to_end(&mut Vec::new())
         });
         let lost = diary.when_lost();
@@ -237,9 +238,9 @@ fn pausing_after_every_piece_loses_nothing() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-// P10: data that comes in one piece with the end of the handshake
+// P10: data that arrives together with the end of the handshake
 #[test]
-fn data_behind_the_handshake_is_delivered_without_more_of_it() {
+fn data_after_the_handshake_needs_no_further_event() {
     let authority = Authority::new();
     let diary = Diary::new();
     run(|reactor| {
@@ -256,9 +257,9 @@ fn data_behind_the_handshake_is_delivered_without_more_of_it() {
     assert_eq!(diary.received(), b"early bird");
 }
 
-// P10: the answer to a client that changes its keys is a change of ours
+// P10: a client's key update is answered with one of this side
 #[test]
-fn a_conversation_goes_on_when_the_peer_changes_its_keys() {
+fn a_connection_survives_a_key_update() {
     let authority = Authority::new();
     let got = run(|reactor| {
         let port = listen_tls(reactor, authority.signs("localhost").server(), |_| Echo);
@@ -280,7 +281,7 @@ fn a_conversation_goes_on_when_the_peer_changes_its_keys() {
 
 // P11
 #[test]
-fn lose_connection_sends_everything_and_close_notify_to_a_slow_reader() {
+fn lose_connection_sends_everything_and_close_notify() {
     let authority = Authority::new();
     let diary = Diary::new();
     let text = noise(4 << 20);
@@ -310,9 +311,9 @@ fn lose_connection_sends_everything_and_close_notify_to_a_slow_reader() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-// P11: the server's session tickets would otherwise meet a closed socket, and the bytes under way be lost
+// P11: otherwise the server's session tickets would meet a closed socket, and data in flight would be lost
 #[test]
-fn a_client_that_writes_much_and_closes_at_once_is_heard_to_the_end() {
+fn a_client_that_writes_and_closes_at_once_is_read_fully() {
     let authority = Authority::new();
     let (diary, client_diary) = (Diary::new(), Diary::new());
     let text = noise(4 << 20);
@@ -337,7 +338,7 @@ fn a_client_that_writes_much_and_closes_at_once_is_heard_to_the_end() {
 
 // P11
 #[test]
-fn an_end_without_close_notify_is_an_error_of_its_own() {
+fn an_end_without_close_notify_is_tls_truncated() {
     let authority = Authority::new();
     let diary = Diary::new();
     run(|reactor| {
@@ -357,7 +358,7 @@ fn an_end_without_close_notify_is_an_error_of_its_own() {
 
 // P11
 #[test]
-fn an_end_without_close_notify_is_no_error_to_a_side_that_is_closing() {
+fn a_closing_side_accepts_an_end_without_close_notify() {
     let authority = Authority::new();
     let diary = Diary::new();
     run(|reactor| {
@@ -378,9 +379,9 @@ fn an_end_without_close_notify_is_no_error_to_a_side_that_is_closing() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-// P11: all is sent and said, and what comes of the wait for the peer's goodbye is no loss
+// P11: everything is sent, so the outcome of the wait for the peer's close_notify does not matter
 #[test]
-fn neither_a_reset_nor_the_end_of_the_reactor_is_an_error_to_a_side_that_has_said_goodbye() {
+fn a_closed_side_ignores_a_reset_and_the_end_of_the_run() {
     let authority = Authority::new();
     for resets in [true, false] {
         let diary = Diary::new();
@@ -412,7 +413,7 @@ fn neither_a_reset_nor_the_end_of_the_reactor_is_an_error_to_a_side_that_has_sai
 
 // P11
 #[test]
-fn abort_connection_says_no_goodbye() {
+fn abort_connection_sends_no_close_notify() {
     let authority = Authority::new();
     let diary = Diary::new();
     let clean = run(|reactor| {
@@ -432,7 +433,7 @@ fn abort_connection_says_no_goodbye() {
 
 // P11, P3
 #[test]
-fn a_half_close_is_told_and_answered() {
+fn a_half_close_is_reported_and_answered() {
     let authority = Authority::new();
     let (asking, answering) = (Diary::new(), Diary::new());
     run(|reactor| {
@@ -455,16 +456,16 @@ fn a_half_close_is_told_and_answered() {
     assert_eq!(asking.entries(), ["made", "data answer", "end", "lost connection was closed cleanly"]);
 }
 
-// P11, P2: what was encrypted and not sent counts
+// P11, P2: encrypted but unsent data counts
 #[test]
-fn drained_waits_for_what_tls_holds() {
+fn drained_waits_for_data_held_by_tls() {
     let authority = Authority::new();
     let diary = Diary::new();
     let drained = Rc::new(Cell::new(false));
     run(|reactor| {
         let drain = drained.clone();
         let server = scripted(&diary).on_made(move |transport| {
-            // Fill the socket until it takes no more, then stop short of a queue.
+            // Fills the socket until it accepts no more, but leaves the queue empty.
             while transport.buffered() == 0 {
                 transport.write(&[b'x'; 10_000]);
             }
@@ -481,8 +482,8 @@ fn drained_waits_for_what_tls_holds() {
     assert!(!drained.get());
 }
 
-/// On a simulated network, sends pieces to a client that does not read for a while, until one is queued, or this many
-/// are sent. How many were taken before, and how many bytes came.
+/// On a simulated network, sends pieces to a client that does not read for a while, until one is queued or
+/// `most` are sent. Returns the number of pieces accepted before, and the number of bytes received.
 fn send_to_a_late_reader(authority: &Authority, identity: &Identity, most: usize) -> (usize, usize) {
     let (sent, diary) = (Rc::new(Cell::new(0)), Diary::new());
     World::Simulated(7).run(|reactor| {
@@ -515,21 +516,21 @@ fn send_to_a_late_reader(authority: &Authority, identity: &Identity, most: usize
 
 const PIECE: usize = 1000;
 
-// P10, P2: also when the session took all of it, and nothing is queued that would be sent anyway
+// P10, P2: also if the session accepted all of it, so that the queue is empty
 #[test]
-fn what_only_the_session_holds_is_sent_when_the_socket_takes_it() {
+fn data_held_by_the_session_is_sent_when_there_is_room() {
     let authority = Authority::new();
     let identity = authority.signs("localhost");
     let (taken, _) = send_to_a_late_reader(&authority, &identity, usize::MAX);
     assert!(taken > 10);
-    // The session holds some of the last one.
+    // The session holds a part of the last piece.
     let (_, came) = send_to_a_late_reader(&authority, &identity, taken);
     assert_eq!(came, taken * PIECE);
 }
 
 // P12
 #[test]
-fn a_certificate_for_another_name_is_refused_and_the_protocol_not_called() {
+fn a_certificate_for_another_name_is_refused() {
     let authority = Authority::new();
     let (diary, server) = (Diary::new(), Diary::new());
     let (failure, told) = run(|reactor| {
@@ -545,9 +546,9 @@ fn a_certificate_for_another_name_is_refused_and_the_protocol_not_called() {
     assert_eq!((diary.entries(), server.entries()), (vec![], vec![]));
 }
 
-// P12, P6: the zone is this side's business, and in no certificate
+// P12, P6: the zone has a meaning on this side only, and is in no certificate
 #[test]
-fn an_address_with_a_zone_is_checked_without_it() {
+fn an_address_with_a_zone_is_verified_without_it() {
     let authority = Authority::new();
     let tls = authority.signs("::1").server();
     let connected = run(|reactor| {
@@ -576,7 +577,7 @@ fn expired_and_unknown_certificates_are_refused() {
 
 // P12
 #[test]
-fn a_self_signed_certificate_is_trusted_by_whom_it_was_given_in_its_time_and_for_its_name() {
+fn a_given_self_signed_certificate_is_trusted_while_valid() {
     let good = Authority::self_signed("localhost", |_| ());
     let trusting = |identity: &Identity| ClientTls::trusting_pem(identity.certificate.as_bytes()).unwrap();
     run(|reactor| {
@@ -603,7 +604,7 @@ fn a_self_signed_certificate_is_trusted_by_whom_it_was_given_in_its_time_and_for
 
 // P12
 #[test]
-fn the_platform_does_not_trust_the_authority_of_a_test() {
+fn the_platform_does_not_trust_a_test_authority() {
     let authority = Authority::new();
     let client = match ClientTls::platform() {
         Ok(client) => client,
@@ -618,7 +619,7 @@ fn the_platform_does_not_trust_the_authority_of_a_test() {
 
 // P12
 #[test]
-fn another_name_can_be_asked_for() {
+fn another_name_can_be_requested() {
     let authority = Authority::new();
     run(|reactor| {
         let port = listen_tls(reactor, authority.signs("elsewhere.test").server(), |_| Echo);
@@ -630,14 +631,14 @@ fn another_name_can_be_asked_for() {
 
 // P12
 #[test]
-fn a_client_without_the_certificate_asked_for_is_refused() {
+fn a_client_without_a_required_certificate_is_refused() {
     let authority = Authority::new();
     let diary = Diary::new();
     let told = run(|reactor| {
         let tls = authority.signs("localhost").server();
         let (tls, failed) = observed(tls.require_client_certificates(authority.pem.as_bytes()).unwrap());
         let port = listen_tls(reactor, tls, |_| Echo);
-        // With TLS 1.3 a client hears of it only when its own side of the handshake is done.
+        // With TLS 1.3, a client learns of it only after its own side of the handshake.
         let lost = diary.when_lost();
         let connected = endpoint(&port, authority.client()).connect(reactor, scripted(&diary));
         connected.add_callback(move |_| lost).add_callback(move |()| failed)
@@ -648,7 +649,7 @@ fn a_client_without_the_certificate_asked_for_is_refused() {
 
 // P12
 #[test]
-fn no_protocol_in_common_is_refused() {
+fn no_common_protocol_is_refused() {
     let authority = Authority::new();
     let failure = run(|reactor| {
         let port = listen_tls(reactor, authority.signs("localhost").server().alpn(["a"]), |_| Echo);
@@ -659,7 +660,7 @@ fn no_protocol_in_common_is_refused() {
 
 // P12
 #[test]
-fn a_server_that_speaks_no_tls_is_told_from_one_that_does() {
+fn a_server_without_tls_is_recognized() {
     let authority = Authority::new();
     let failure = run(|reactor| {
         let diary = Diary::new();
@@ -677,7 +678,7 @@ fn a_server_that_speaks_no_tls_is_told_from_one_that_does() {
 
 // P12
 #[test]
-fn a_client_that_speaks_no_tls_costs_that_one_connection() {
+fn a_client_without_tls_closes_that_connection_only() {
     let authority = Authority::new();
     let (told, _) = run(|reactor| {
         let (tls, failed) = observed(authority.signs("localhost").server());
@@ -696,7 +697,7 @@ fn a_client_that_speaks_no_tls_costs_that_one_connection() {
 
 // P12
 #[test]
-fn a_server_gives_up_on_a_handshake_that_stalls() {
+fn a_server_times_out_a_stalled_handshake() {
     let authority = Authority::new();
     let (told, ended) = run(|reactor| {
         let (tls, failed) = observed(authority.signs("localhost").server());
@@ -709,7 +710,7 @@ fn a_server_gives_up_on_a_handshake_that_stalls() {
 
 // P12
 #[test]
-fn a_client_gives_up_on_a_handshake_that_stalls() {
+fn a_client_times_out_a_stalled_handshake() {
     let authority = Authority::new();
     let failure = run(|reactor| {
         let diary = Diary::new();
@@ -718,7 +719,7 @@ fn a_client_gives_up_on_a_handshake_that_stalls() {
         let lost = diary.when_lost();
         endpoint.connect(reactor, Echo).add_both(move |outcome| {
             let failure = outcome.map(drop).unwrap_err();
-            // The server sees the socket closed.
+            // The server sees the closed socket.
             lost.add_callback(move |()| Ok(failure))
         })
     });
@@ -732,7 +733,7 @@ fn a_client_gives_up_on_a_handshake_that_stalls() {
 
 // P12, P6
 #[test]
-fn cancelling_in_the_middle_of_a_handshake_closes_the_socket() {
+fn cancelling_during_a_handshake_closes_the_socket() {
     let authority = Authority::new();
     let failure = run(|reactor| {
         let diary = Diary::new();
@@ -751,7 +752,7 @@ fn cancelling_in_the_middle_of_a_handshake_closes_the_socket() {
 
 // P12
 #[test]
-fn a_server_that_hangs_up_in_the_middle_is_told() {
+fn a_server_that_closes_during_the_handshake_is_reported() {
     let authority = Authority::new();
     let failure = run(|reactor| {
         let diary = Diary::new();
@@ -767,7 +768,7 @@ fn a_server_that_hangs_up_in_the_middle_is_told() {
 
 // P12
 #[test]
-fn garbage_in_the_middle_of_a_connection_ends_it_with_its_reason() {
+fn garbage_in_a_connection_ends_it_with_its_reason() {
     let authority = Authority::new();
     let diary = Diary::new();
     run(|reactor| {
@@ -787,9 +788,9 @@ fn garbage_in_the_middle_of_a_connection_ends_it_with_its_reason() {
     assert_eq!(lost.kind(), std::io::ErrorKind::InvalidData, "{reason}");
 }
 
-// P10, P11: both come in one piece
+// P10, P11: both arrive together
 #[test]
-fn what_came_before_a_bad_record_is_delivered_and_the_peer_is_told_what_was_wrong() {
+fn data_before_a_bad_record_is_delivered_and_answered() {
     let authority = Authority::new();
     let diary = Diary::new();
     let told = run(|reactor| {
@@ -814,9 +815,9 @@ fn what_came_before_a_bad_record_is_delivered_and_the_peer_is_told_what_was_wron
     assert!(told.contains("BadRecordMac"), "{told}");
 }
 
-// P11, P12: the hands are shaken, so it is the connection that is broken
+// P11, P12: the handshake is complete, so the error belongs to the connection
 #[test]
-fn a_bad_record_in_one_piece_with_the_end_of_the_handshake_ends_the_connection_not_the_handshake() {
+fn a_bad_record_right_after_the_handshake_ends_the_connection() {
     for data in [&b"good"[..], b""] {
         let (authority, diary) = (Authority::new(), Diary::new());
         let told = run(|reactor| {
@@ -843,9 +844,9 @@ fn a_bad_record_in_one_piece_with_the_end_of_the_handshake_ends_the_connection_n
     }
 }
 
-// P12: texts that are no certificates
+// P12: texts that are not certificates
 #[test]
-fn what_cannot_be_a_certificate_or_key_is_refused_with_the_file_named() {
+fn an_invalid_certificate_or_key_is_refused_with_its_file() {
     let authority = Authority::new();
     let (one, other) = (authority.signs("one.test"), authority.signs("other.test"));
     assert!(ClientTls::trusting_pem(b"nothing").is_err());
@@ -857,7 +858,7 @@ fn what_cannot_be_a_certificate_or_key_is_refused_with_the_file_named() {
 
 // P12, P6: endpoint strings
 #[test]
-fn endpoints_are_read_from_strings_and_talk() {
+fn tls_endpoints_are_parsed_and_connect() {
     let folder = Folder::new("tls-strings");
     let (authority, identity) = {
         let authority = Authority::new();
@@ -902,7 +903,7 @@ fn endpoints_are_read_from_strings_and_talk() {
     assert!(error.to_string().contains("/nonexistent") && error.offset() > 0, "{error}");
 }
 
-// P10, P11: a TLS that is not rustls, as the client
+// P10, P11: a client other than rustls
 #[test]
 fn openssl_s_client_talks_to_our_server() {
     let Some(mut openssl) = openssl() else { return };
@@ -944,7 +945,7 @@ fn openssl_s_client_talks_to_our_server() {
     }
 }
 
-// P10: what TLS answers by itself is sent although there is nothing else to send
+// P10: replies of TLS are sent although the program has nothing to send
 #[test]
 fn a_renegotiation_is_declined_at_once() {
     use std::process::Stdio;
@@ -956,7 +957,7 @@ fn a_renegotiation_is_declined_at_once() {
         openssl.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = openssl.spawn().unwrap();
         let (mut input, mut output) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
-        // It goes with the reactor, or when it takes too long.
+        // The process ends with the reactor, or by its own timeout.
         let child = Killed(child);
         reactor.call_later(DEADLINE / 2, move || drop(child));
         reactor.defer_to_thread(move || {
@@ -969,7 +970,7 @@ fn a_renegotiation_is_declined_at_once() {
     assert!(told.contains("no renegotiation"), "{told}");
 }
 
-// P10, P11: a TLS that is not rustls, as the server
+// P10, P11: a server other than rustls
 #[test]
 fn our_client_talks_to_openssl_s_server() {
     let Some(mut openssl) = openssl() else { return };
@@ -978,7 +979,7 @@ fn our_client_talks_to_openssl_s_server() {
     let identity = authority.signs("localhost");
     let key = folder.write("key", &identity.key);
     let certificate = folder.write("certificate", &identity.certificate);
-    // s_server prints the port it took; -rev sends each line back, reversed.
+    // s_server prints its port. With -rev, it sends each line back reversed.
     openssl.args(["s_server", "-accept", "127.0.0.1:0", "-rev", "-alpn", "backwards", "-key"]);
     openssl.arg(&key).arg("-cert").arg(&certificate);
     let mut server = Killed(
@@ -1028,7 +1029,7 @@ impl Drop for Killed {
     }
 }
 
-// P10, P5: a connection that floods gets no more than its share, and TLS keeps the high-water mark
+// P10, P5: a flooding connection gets its share only, and TLS keeps the high-water mark
 #[test]
 fn a_producer_is_paused_and_resumed_on_tls() {
     let authority = Authority::new();
@@ -1075,7 +1076,7 @@ fn a_producer_is_paused_and_resumed_on_tls() {
 
 // P12
 #[test]
-fn a_reset_in_the_middle_of_a_handshake_is_told() {
+fn a_reset_during_a_handshake_is_reported() {
     let authority = Authority::new();
     let told: Failure = run(|reactor| {
         let (tls, failed) = observed(authority.signs("localhost").server());

@@ -1,4 +1,4 @@
-//! Configurations of TLS: what they keep, and what is wrong with files. Statements P10 and P12.
+//! TLS configurations: the settings that they keep, and the errors of files. P10 and P12.
 
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
@@ -59,7 +59,8 @@ fn showing(client: ClientTls, identity: &Identity) -> ClientTls {
     client.certificate_pem(identity.certificate.as_bytes(), identity.key.as_bytes()).unwrap()
 }
 
-/// Sends a byte from a client to servers, one after another, and waits for it to come back: why it does not.
+/// Sends a byte from a client to servers, one after another, and waits until it comes back. Returns the error
+/// of the first that failed.
 fn echoes(servers: impl IntoIterator<Item = ServerTls>, client: &ClientTls) -> Vec<Result<(), Failure>> {
     let (servers, client): (Vec<_>, _) = (servers.into_iter().collect(), client.clone());
     run(move |reactor| {
@@ -128,14 +129,14 @@ fn requiring_client_certificates_keeps_the_key_log_and_tickets() {
     for outcome in echoes([tls.clone(), tls], &client) {
         outcome.unwrap();
     }
-    // Four for a handshake in full, and one more where a session is resumed.
+    // Four for a full handshake, and one more if a session is resumed.
     assert_eq!(keys.0.load(Ordering::Relaxed) % 5, 0, "{keys:?}");
     assert_eq!(keys.0.load(Ordering::Relaxed), 10);
 }
 
 // P12.2
 #[test]
-fn a_session_without_a_certificate_is_not_resumed_where_one_is_required() {
+fn a_session_without_a_certificate_is_not_resumed() {
     let authority = Authority::new();
     for version in [TLS12, TLS13] {
         for tickets in [false, true] {
@@ -155,7 +156,7 @@ fn a_session_without_a_certificate_is_not_resumed_where_one_is_required() {
 
 // P12.3
 #[test]
-fn a_self_signed_client_certificate_is_accepted_where_it_was_given() {
+fn a_given_self_signed_client_certificate_is_accepted() {
     let authority = Authority::new();
     let good = Authority::self_signed("client.test", |_| ());
     let other = Authority::self_signed("client.test", |_| ());
@@ -171,7 +172,7 @@ fn a_self_signed_client_certificate_is_accepted_where_it_was_given() {
     }
 }
 
-/// RSA of 1,024 bits.
+/// An RSA key of 1,024 bits.
 const WEAK: &str = "\
 -----BEGIN PRIVATE KEY-----
 MIICdwIBADANBgkqhkiG9w0BAQEFAASCAmEwggJdAgEAAoGBANnNKo7CP0JygQh6
@@ -193,7 +194,7 @@ Kp9b+qk/iO1tp6A=
 
 // P12.4
 #[test]
-fn a_key_that_cannot_be_used_is_named_with_the_problem() {
+fn an_unusable_key_is_reported_with_the_problem() {
     let authority = Authority::new();
     let (one, other) = (authority.signs("one.test"), authority.signs("other.test"));
     let folder = Folder::new("tls-files");
@@ -246,7 +247,7 @@ fn a_key_that_cannot_be_used_is_named_with_the_problem() {
     assert_eq!(error.to_string(), order);
 }
 
-/// What a TLS port says of a client that begins in this way.
+/// Returns the error of a TLS port for a client that begins with these bytes.
 fn told_of(first: &'static [u8]) -> String {
     let server = Authority::new().signs("localhost").server();
     run(move |reactor| {
@@ -259,7 +260,7 @@ fn told_of(first: &'static [u8]) -> String {
         let place = "127.0.0.1:0".parse().unwrap();
         let port = ServerEndpoint::tls(place, server).listen(reactor, |_| Echo).unwrap();
         let peer = peer(reactor, address(&port), |mut stream| stream.write_all(first).map(|()| stream));
-        // The peer stays until the server has told.
+        // The peer stays connected until the server has reported the error.
         peer.add_callback(move |stream| {
             told.add_callback(move |told| {
                 drop(stream);
@@ -271,7 +272,7 @@ fn told_of(first: &'static [u8]) -> String {
 
 // P12.5
 #[test]
-fn a_tls_port_that_gets_plain_http_says_so() {
+fn a_tls_port_recognizes_plain_http() {
     for request in
         [&b"GET / HTTP/1.1\r\n\r\n"[..], b"OPTIONS * HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
     {
@@ -287,7 +288,7 @@ fn a_tls_port_that_gets_plain_http_says_so() {
 
 // P12.5
 #[test]
-fn a_client_that_gets_plain_http_says_so() {
+fn a_tls_client_recognizes_plain_http() {
     let client = Authority::new().client();
     let told = run(|reactor| {
         let server = scripted(&Diary::new()).on_data(|transport, _| {

@@ -1,4 +1,4 @@
-//! Datagrams. Statement P15.
+//! UDP. P15.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -16,10 +16,10 @@ use twistor_net::{
 };
 use twistor_reactor::Handle;
 
-/// Who waits for how many entries.
+/// A waiter for a number of entries.
 type Waiting = (usize, Trigger<()>);
 
-/// Writes a diary, and does as told.
+/// Writes a diary, and behaves as scripted.
 #[derive(Clone, Default)]
 struct Log {
     entries: Rc<RefCell<Vec<String>>>,
@@ -38,7 +38,7 @@ impl Log {
         }
     }
 
-    /// Fires when so much has happened.
+    /// Fires when there are this many entries.
     fn when(&self, entries: usize) -> Deferred<()> {
         if self.entries.borrow().len() >= entries {
             return succeed(());
@@ -94,7 +94,7 @@ fn blocking_peer() -> UdpSocket {
 
 // P15
 #[test]
-fn datagrams_come_whole_in_order_and_stop_once() {
+fn datagrams_arrive_whole_in_order_and_stop_once() {
     let log = Log::default();
     run(|reactor| {
         let transport = open(reactor, &log);
@@ -118,7 +118,7 @@ fn datagrams_come_whole_in_order_and_stop_once() {
 
 // P15, B12
 #[test]
-fn the_largest_datagram_goes_both_ways() {
+fn the_largest_datagram_is_sent_and_received() {
     struct Echo;
     impl DatagramProtocol for Echo {
         fn datagram_received(
@@ -161,7 +161,7 @@ fn errors_and_panics_leave_the_port_open() {
 
 // P15, B12
 #[test]
-fn a_connected_port_is_told_that_its_peer_refuses_and_goes_on() {
+fn a_connected_port_survives_a_refusal() {
     let log = Log::default();
     run(|reactor| {
         let peer = blocking_peer();
@@ -170,13 +170,13 @@ fn a_connected_port_is_told_that_its_peer_refuses_and_goes_on() {
         let endpoint = UdpEndpoint::new("127.0.0.1:0".parse().unwrap()).peer(at);
         let transport = endpoint.listen(reactor, log.clone()).unwrap();
         transport.send(b"is anybody there?").unwrap();
-        // The refusal is there already; it is no error of this one.
+        // The refusal of the first datagram has arrived. It is not an error of this one.
         transport.send(b"and now?").unwrap();
         let seen = log.clone();
         log.when(2).add_callback(move |()| {
             let peer = UdpSocket::bind(at).unwrap();
             peer.send_to(b"now", transport.address()).unwrap();
-            // A stranger is not heard.
+            // A datagram of a stranger is not received.
             blocking_peer().send_to(b"stranger", transport.address()).unwrap();
             let wanted = seen.entries.borrow().len() + 1;
             seen.when(wanted).add_callback(move |()| transport.stop_listening())
@@ -187,10 +187,11 @@ fn a_connected_port_is_told_that_its_peer_refuses_and_goes_on() {
     assert!(entries.contains(&"now".to_owned()) && !entries.contains(&"stranger".to_owned()));
 }
 
-// P15: what sending finds out is told as what receiving finds out; the peer has come back before anything is received
+// P15: a refusal found while sending is reported like one found while receiving. The peer is back before
+// anything is received
 #[cfg(target_os = "linux")]
 #[test]
-fn a_refusal_that_is_found_by_sending_is_told_and_what_was_sent_goes_out() {
+fn a_refusal_found_by_sending_is_reported() {
     let log = Log::default();
     let heard = run(|reactor| {
         let peer = blocking_peer();
@@ -217,9 +218,9 @@ fn a_refusal_that_is_found_by_sending_is_told_and_what_was_sent_goes_out() {
     assert_eq!(log.entries.borrow()[..2], ["started", "refused"]);
 }
 
-// P15: whatever has come already
+// P15: including datagrams that have already arrived
 #[test]
-fn nothing_is_told_after_stop_listening_but_the_stop() {
+fn only_the_stop_is_reported_after_stop_listening() {
     struct StopsAtFirst(Log);
     impl DatagramProtocol for StopsAtFirst {
         fn datagram_received(
@@ -325,10 +326,10 @@ fn an_address_in_use_is_an_error() {
     });
 }
 
-// P15: on the loopback, whose broadcast address only Linux has
+// P15: on the loopback interface, which has a broadcast address on Linux only
 #[cfg(target_os = "linux")]
 #[test]
-fn broadcasts_are_sent_only_where_that_is_allowed() {
+fn broadcasts_need_permission() {
     let log = Log::default();
     run(|reactor| {
         let all = UdpEndpoint::new("0.0.0.0:0".parse().unwrap()).listen(reactor, log.clone()).unwrap();
@@ -359,7 +360,7 @@ fn two_sockets_share_a_port_with_reuse_port() {
 
 // P15
 #[test]
-fn a_multicast_group_is_joined_once_heard_and_left() {
+fn a_multicast_group_is_joined_received_and_left() {
     let log = Log::default();
     run(|reactor| {
         let group: std::net::IpAddr = "239.7.7.7".parse().unwrap();
@@ -426,7 +427,7 @@ fn multicast_options_reach_the_socket() {
 // P17.3
 #[cfg(target_os = "linux")]
 #[test]
-fn a_group_is_heard_on_the_interface_that_was_joined() {
+fn a_group_is_received_on_the_joined_interface() {
     let log = Log::default();
     run(|reactor| {
         let group = "239.255.0.10".parse().unwrap();

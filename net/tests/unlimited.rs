@@ -1,4 +1,4 @@
-//! The largest value of every setting, in every crate, means that there is no limit. Statement P18.
+//! The largest value of every setting, in every crate, means that there is no limit. P18.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -35,7 +35,7 @@ fn deferreds() {
     assert_eq!(with_budget(u32::MAX, || 3), 3);
 }
 
-/// Runs what a reactor is given, until it is over.
+/// Runs the reactor until the result has fired.
 fn turns(reactor: &Reactor) {
     let handle = Handle::clone(reactor);
     reactor.call_later(Duration::from_millis(1), move || handle.stop());
@@ -73,7 +73,7 @@ fn timers() {
         assert_eq!(ticks.get(), 1);
         assert!(!call.active());
     }
-    // In steps, since no clock holds them all.
+    // In steps, because no clock can hold them all.
     let clock = ManualClock::new();
     let called = Rc::new(Cell::new(0));
     for delay in [Duration::from_secs(1), FOREVER] {
@@ -98,7 +98,7 @@ fn reactors() {
         (left > 0).then(|| succeed(()))
     }));
     reactor.run_until(task.when_done()).unwrap();
-    // Turned by a host.
+    // Turned by a host program.
     let handle = Handle::clone(&reactor);
     reactor.call_later(Duration::from_millis(1), move || handle.stop());
     while reactor.turn(Some(FOREVER)).unwrap() {}
@@ -112,7 +112,7 @@ fn reactors() {
 #[test]
 fn framings() {
     fn frames<F: Framing>(framing: F, wire: &[u8]) -> Result<Vec<u8>, FrameError> {
-        // Whole, and one byte at a time.
+        // As a whole, and one byte at a time.
         let (mut whole, mut slow) = (FrameBuffer::new(framing), Vec::new());
         for byte in wire {
             whole.feed(&[*byte]);
@@ -125,7 +125,7 @@ fn framings() {
     assert_eq!(frames(Lines::new().max_length(usize::MAX), b"one\r\ntwo\r\n").unwrap(), b"onetwo");
     let netstrings = || Netstrings::new().max_length(usize::MAX);
     assert_eq!(frames(netstrings(), b"5:hello,").unwrap(), b"hello");
-    // No input holds these.
+    // No input has a frame of these lengths.
     let longest = usize::MAX.to_string();
     for length in [longest.clone(), (usize::MAX - 1).to_string(), (usize::MAX - longest.len()).to_string()] {
         assert_eq!(frames(netstrings(), format!("{length}:x,").as_bytes()).unwrap(), b"", "{length}");
@@ -140,7 +140,7 @@ fn framings() {
     }
 }
 
-/// Sends a line from one end to the other and back, with everything set to the most, on this network.
+/// Sends a line from one end to the other and back on this network, with every setting at its largest value.
 fn connections(world: World) {
     world.run(|reactor| {
         if let Some(network) = SimulatedNetwork::of(reactor) {
@@ -234,7 +234,7 @@ fn waits_before_connecting_again() {
 
 // P18
 #[test]
-fn a_latency_without_end_lets_nothing_arrive() {
+fn an_infinite_latency_lets_nothing_arrive() {
     let reactor = Reactor::simulated(1);
     let network = SimulatedNetwork::of(&reactor).unwrap();
     for least in [Duration::ZERO, FOREVER] {

@@ -1,4 +1,4 @@
-//! `Transport::enter` and `deliver`: the way back into a protocol. Promises P22.1 to P22.6.
+//! `Transport::enter` and `deliver`: access to a protocol from outside. P22.1 to P22.6.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -19,7 +19,7 @@ use twistor_reactor::{Handle, Reactor, defer_later};
 
 type Story = Rc<RefCell<Vec<String>>>;
 
-/// Keeps its state in itself.
+/// Keeps its state in plain fields.
 struct Member {
     story: Story,
     visits: usize,
@@ -55,7 +55,7 @@ impl Protocol for Member {
     }
 }
 
-/// Connects `member` to a peer that sends a byte; fires with its transport.
+/// Connects `member` to a peer that sends a byte. Fires with its transport.
 fn meet(reactor: &Reactor, member: impl Protocol) -> Deferred<Transport> {
     let sends = scripted(&Diary::new()).on_made(|transport| {
         transport.write(b"x");
@@ -69,7 +69,7 @@ fn meet(reactor: &Reactor, member: impl Protocol) -> Deferred<Transport> {
     })
 }
 
-/// Fires a little later, when the peer's byte has come.
+/// Fires a little later, when the peer's byte has arrived.
 fn later(handle: &Handle) -> Deferred<()> {
     defer_later(handle, Duration::from_millis(50), || Ok(()))
 }
@@ -119,7 +119,7 @@ fn a_visit_from_inside_runs_when_the_method_returns() {
 
 // P22.4
 #[test]
-fn wrappers_are_looked_through() {
+fn visits_reach_the_protocol_inside_wrappers() {
     struct Counts(usize);
 
     impl FrameReceiver for Counts {
@@ -199,7 +199,7 @@ fn a_wrapper_without_parts_fails_at_the_first_connection() {
 
 // P22.2
 #[test]
-fn an_error_or_panic_of_a_visit_ends_that_connection_and_no_other() {
+fn a_failed_visit_ends_that_connection_only() {
     type Fails = fn(&mut Scripted, &Transport) -> Result<(), Failure>;
     let ways: [(Fails, &str); 2] = [
         (
@@ -222,7 +222,7 @@ fn an_error_or_panic_of_a_visit_ends_that_connection_and_no_other() {
                 let other = meet(reactor, scripted(&other));
                 endpoint.connect(reactor, near).add_callback(move |transport| {
                     other.add_callback(move |other| {
-                        // From inside a visit of the other one, which does not notice.
+                        // Inside a visit of the other connection, which does not notice.
                         other.enter(move |_: &mut Scripted, _| {
                             transport.enter(fails);
                             Ok(())
@@ -263,7 +263,7 @@ fn a_delivery_is_cancelled_when_the_connection_is_lost() {
                 };
                 let first: Trigger<()> = deliver(&transport);
                 transport.abort_connection();
-                // Too late already.
+                // Too late: the connection is lost.
                 drop(deliver(&transport));
                 later(&handle).add_callback(move |()| {
                     drop((first, deliver(&transport)));
@@ -278,7 +278,7 @@ fn a_delivery_is_cancelled_when_the_connection_is_lost() {
 
 // P22.5
 #[test]
-fn results_are_delivered_in_the_order_in_which_they_come() {
+fn results_are_delivered_in_the_order_of_arrival() {
     on_every_network(|world| {
         let story = Story::default();
         world.run(|reactor| {
@@ -318,7 +318,7 @@ fn results_are_delivered_in_the_order_in_which_they_come() {
 /// All connections of a chain.
 type Chain = Rc<RefCell<Vec<Transport>>>;
 
-/// Visits the next one in the chain, from inside its own visit.
+/// Visits the next connection of the chain, inside its own visit.
 struct Link(Chain, Rc<Cell<usize>>);
 
 impl Link {
@@ -373,7 +373,7 @@ fn a_chain_of_ten_thousand_visits_needs_little_stack() {
 
 // P22.3
 #[test]
-fn visits_that_never_end_do_not_hold_the_loop() {
+fn endless_visits_do_not_block_the_loop() {
     struct Endless(usize);
 
     impl Endless {
@@ -507,7 +507,7 @@ fn guests_of_a_chat_hear_each_other_and_themselves() {
     });
 }
 
-/// A request, a look-up that is a Deferred, and the answer, in order, without a cell.
+/// A protocol that answers requests in order, after a lookup that returns a Deferred, without a cell.
 struct Finger {
     handle: Handle,
     answered: usize,
@@ -540,7 +540,7 @@ impl FrameReceiver for Finger {
 
 // P22.5
 #[test]
-fn requests_are_answered_in_order_however_long_a_look_up_takes() {
+fn requests_are_answered_in_order_however_slow_the_lookup() {
     on_every_network(|world| {
         let answers = world.run(|reactor| {
             let handle = Handle::clone(reactor);

@@ -1,4 +1,4 @@
-//! A server that a test scripts, in a network whose time is exact.
+//! A scripted server, in a network with exact times.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -17,13 +17,13 @@ pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
-/// A request that came to the server.
+/// A request that reached the server.
 pub(crate) struct Asked {
-    /// On which of its connections.
+    /// The number of its connection.
     pub(crate) connection: usize,
-    /// Which on that connection, from 1.
+    /// Its number on that connection, from 1.
     pub(crate) nth: usize,
-    /// The whole head.
+    /// The complete head.
     pub(crate) head: String,
     /// Method and path.
     pub(crate) what: String,
@@ -36,7 +36,7 @@ impl Asked {
         self.transport.write(text.as_bytes());
     }
 
-    /// A page that tells the number of the connection.
+    /// A page with the number of the connection.
     pub(crate) fn answer(&self) {
         self.say(&format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{}", self.connection));
     }
@@ -46,7 +46,7 @@ impl Asked {
     }
 }
 
-/// A server that does with each request what it is told, and remembers what it saw.
+/// A server that handles each request as scripted, and records the requests.
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) url: String,
@@ -120,12 +120,12 @@ impl Server {
     }
 }
 
-/// Runs a test in many worlds whose data takes 10 ms and comes as it was sent.
+/// Runs a test in many worlds with a latency of 10 ms, in which data is not split.
 pub(crate) fn run(test: impl AsyncFn(Handle) -> Result<(), Failure> + 'static) {
     run_in(5, test);
 }
 
-/// As `run`, in so many worlds.
+/// Runs a test in this number of worlds, like `run`.
 pub(crate) fn run_in(worlds: usize, test: impl AsyncFn(Handle) -> Result<(), Failure> + 'static) {
     let test = Rc::new(test);
     for seed in seeds().take(worlds) {
@@ -144,7 +144,7 @@ pub(crate) async fn text(page: Deferred<Page>) -> Result<String, Failure> {
     Ok(page.await?.text().into_owned())
 }
 
-/// Answers, those whose path begins with /slow a second later.
+/// Answers requests. Paths that begin with /slow are answered a second later.
 pub(crate) async fn answer(asked: Asked) {
     if asked.what.starts_with("GET /slow") {
         asked.sleep(1.0).await;

@@ -1,4 +1,4 @@
-//! The same seed gives the same run, byte for byte, also with an agent that has many origins. Statement P9.1.
+//! The same seed produces the same run, byte for byte, also with an agent that has many origins. P9.1.
 
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use twistor_reactor::{Reactor, defer_later};
 
 const ORIGINS: u16 = 24;
 
-/// Fetches from many origins, closes what is idle, fetches again, and lets it all be idle for too long.
+/// Fetches from many origins, closes idle connections, fetches again, and lets all connections time out.
 fn trace(seed: u64) -> String {
     let reactor = Reactor::simulated(seed);
     let network = SimulatedNetwork::of(&reactor).unwrap();

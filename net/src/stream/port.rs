@@ -301,7 +301,7 @@ mod tests {
 
     // P7.4: an error about resources, retried at once, would make the loop spin
     #[test]
-    fn an_error_of_accept_is_about_one_connection_or_about_resources() {
+    fn an_accept_error_concerns_one_connection_or_resources() {
         let is_skipped = |code| concerns_one_connection(&io::Error::from_raw_os_error(code));
         for one in [libc::ECONNABORTED, libc::EINTR, libc::EPERM, libc::ENETDOWN, libc::EHOSTUNREACH] {
             assert!(is_skipped(one), "{}", io::Error::from_raw_os_error(one));

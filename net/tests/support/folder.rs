@@ -1,14 +1,14 @@
-//! A folder of a test's own.
+//! A temporary folder for one test.
 
 use std::path::{Path, PathBuf};
 
-/// A folder that goes when the test does, also when it fails.
+/// A folder that is removed at the end of the test, also if it fails.
 pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new(name: &str) -> Folder {
         let path = std::env::temp_dir().join(format!("twistor-{name}-{}", std::process::id()));
-        // One that was killed may have left it.
+        // A killed test may have left it.
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).unwrap();
         Folder(path)
@@ -28,7 +28,7 @@ impl Folder {
         path
     }
 
-    /// What is in it, in order.
+    /// Returns the names in the folder, in order.
     pub fn names(&self) -> Vec<String> {
         let names = std::fs::read_dir(&self.0).unwrap();
         let mut names: Vec<_> =

@@ -1,4 +1,4 @@
-//! What the thread of a test has logged.
+//! The log records of a test's thread.
 
 use std::cell::{Cell, RefCell};
 
@@ -26,21 +26,21 @@ impl log::Log for Logger {
     fn flush(&self) {}
 }
 
-/// Begins to keep warnings and errors.
+/// Starts recording warnings and errors.
 pub fn keep_log() {
     keep_log_from(LevelFilter::Warn);
 }
 
-/// Begins to keep what is logged at this level and above.
+/// Starts recording at this level and above.
 pub fn keep_log_from(level: LevelFilter) {
-    // Another test may have done so.
+    // Another test may have set the logger.
     let _ = log::set_logger(&Logger);
     log::set_max_level(LevelFilter::Debug);
     LEVEL.set(level);
     logged();
 }
 
-/// What was logged since it was last asked for.
+/// Returns and removes the recorded log lines.
 pub fn logged() -> Vec<String> {
     LOGGED.take()
 }

@@ -1,5 +1,5 @@
-//! What the tests of this crate share: a reactor with a deadline, a protocol made of closures that keeps a diary, and
-//! blocking peers on the reactor's threads.
+//! Shared by the tests of this crate: a reactor with a deadline, a protocol made of closures that keeps a
+//! diary, and blocking peers on the reactor's threads.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(
@@ -26,15 +26,15 @@ use twistor_net::{
 };
 use twistor_reactor::{Handle, Reactor};
 
-/// No test takes longer; it fails instead.
+/// The deadline of a test, at which it fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Seeds that tests run with on the simulated network; `SEEDS` in the environment sets another number of them.
+/// The seeds for tests on the simulated network. The environment variable `SEEDS` sets another number.
 pub fn seeds() -> std::ops::Range<u64> {
     seeds_or(25)
 }
 
-/// The same for tests of their own kind, that usually run with so many.
+/// The seeds for tests that by default run with `usual` many.
 pub fn seeds_or(usual: u64) -> std::ops::Range<u64> {
     0..std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
 }
@@ -42,9 +42,9 @@ pub fn seeds_or(usual: u64) -> std::ops::Range<u64> {
 /// A network to run a test on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum World {
-    /// The operating system's.
+    /// The operating system's network.
     Real,
-    /// One in memory, with a seed.
+    /// An in-memory network with a seed.
     Simulated(u64),
 }
 
@@ -58,7 +58,7 @@ pub fn on_every_network(test: impl Fn(World)) {
     }
 }
 
-/// Names the world in which a test failed.
+/// Prints the world in which a test failed.
 struct Told(World);
 
 impl Drop for Told {
@@ -68,7 +68,7 @@ impl Drop for Told {
 }
 
 impl World {
-    /// More bytes than fit on the way.
+    /// A number of bytes that does not fit in flight.
     pub fn much(self) -> usize {
         if self == World::Real { 8 << 20 } else { 300_000 }
     }
@@ -80,13 +80,13 @@ impl World {
         }
     }
 
-    /// Runs until the Deferred that `test` returns has fired, and gives its value. Fails if there is a panic on the way
-    /// that is not said to be on purpose, whoever catches it.
+    /// Runs until the Deferred that `test` returns has fired, and returns its value. Fails if anything
+    /// panicked on the way, unless on purpose, whatever caught it.
     #[track_caller]
     pub fn run<T: 'static>(self, test: impl FnOnce(&Reactor) -> Deferred<T>) -> T {
         panics::watch();
         let reactor = self.reactor();
-        // What is simulated takes no real time, but may take a long one of its own.
+        // A simulation takes no real time, but may take a long simulated time.
         let deadline = if self == World::Real { DEADLINE } else { DEADLINE * 1000 };
         let late = Rc::new(Cell::new(false));
         let (is_late, handle) = (late.clone(), Handle::clone(&reactor));
@@ -107,7 +107,7 @@ impl World {
 }
 
 impl World {
-    /// A peer on this network: connects, and does what `f` says.
+    /// A peer on this network: connects, and runs `f`.
     pub fn peer<T: 'static, F>(self, handle: &Handle, address: SocketAddr, f: F) -> Deferred<T>
     where
         F: AsyncFnOnce(Peer) -> io::Result<T> + 'static,
@@ -136,8 +136,8 @@ impl World {
 }
 
 impl World {
-    /// Runs a listener for one connection, whose protocol keeps this diary, and a peer that does what `f` says; until
-    /// the connection is lost. Gives what the peer got.
+    /// Runs a listener for one connection, whose protocol keeps this diary, and a peer that runs `f`, until
+    /// the connection is lost. Returns the peer's result.
     #[track_caller]
     pub fn until_lost<T: 'static, F>(self, diary: &Diary, protocol: Scripted, f: F) -> T
     where
@@ -152,8 +152,8 @@ impl World {
     }
 }
 
-/// A peer that does one thing after another, and closes when it is dropped: a blocking socket of std's, used from the
-/// reactor's threads, or else a conversation on the simulated network.
+/// A peer that does one thing after another, and closes when it is dropped. It is a blocking std socket on
+/// the reactor's threads, or a conversation on the simulated network.
 pub struct Peer {
     handle: Handle,
     real: Option<TcpStream>,
@@ -176,7 +176,7 @@ impl Peer {
         result
     }
 
-    /// Gets data that was not asked for yet; none at the end.
+    /// Reads the data that is available next. Returns nothing at the end of the stream.
     async fn fetch(&mut self, most: usize) -> io::Result<()> {
         if self.read.is_empty() {
             self.read = match &self.simulated {
@@ -266,23 +266,23 @@ fn into_io(failure: Failure) -> io::Error {
     }
 }
 
-/// Runs until the Deferred that `test` returns has fired, and gives its value.
+/// Runs until the Deferred that `test` returns has fired, and returns its value.
 #[track_caller]
 pub fn run<T: 'static>(test: impl FnOnce(&Reactor) -> Deferred<T>) -> T {
     World::Real.run(test)
 }
 
-/// A listener on a free port of the loopback.
+/// Listens on a free port of the loopback interface.
 pub fn listen<F: twistor_net::Factory>(handle: &Handle, factory: F) -> ListeningPort {
     ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap()).listen(handle, factory).unwrap()
 }
 
-/// Where a listener listens.
+/// Returns the address of a listener.
 pub fn address(port: &ListeningPort) -> SocketAddr {
     port.address().ip().unwrap()
 }
 
-/// A blocking peer in a thread: connects, and does what `f` says. Its reads and writes fail after the deadline.
+/// A blocking peer in a thread: connects, and runs `f`. Its reads and writes fail after the deadline.
 pub fn peer<T: Send + 'static>(
     handle: &Handle,
     address: SocketAddr,
@@ -301,8 +301,8 @@ pub fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// What happened on a connection, in order, as `made`, `data TEXT`, `resumed`, `end`, `lost REASON`; and Deferreds that
-/// wait for it.
+/// The events of a connection, in order, as `made`, `data TEXT`, `resumed`, `end`, `lost REASON`, and
+/// Deferreds that wait for them.
 #[derive(Clone, Default)]
 pub struct Diary {
     entries: Rc<RefCell<Vec<String>>>,
@@ -322,7 +322,7 @@ impl Diary {
         self.entries.borrow().clone()
     }
 
-    /// The entries, with data that came in parts put together.
+    /// Returns the entries, with adjacent data joined.
     pub fn story(&self) -> Vec<String> {
         let mut story: Vec<String> = Vec::new();
         for entry in self.entries() {
@@ -334,7 +334,7 @@ impl Diary {
         story
     }
 
-    /// All data so far.
+    /// Returns all data so far.
     pub fn received(&self) -> Vec<u8> {
         self.received.borrow().clone()
     }
@@ -343,13 +343,13 @@ impl Diary {
         self.entries.borrow().iter().filter(|entry| entry.starts_with("lost")).count()
     }
 
-    /// The reason of the loss.
+    /// Returns the reason of the loss.
     #[track_caller]
     pub fn reason(&self) -> Failure {
         self.lost.borrow_mut().take().expect("the connection was not lost")
     }
 
-    /// Fires when at least so many bytes have come.
+    /// Fires when at least this number of bytes has arrived.
     pub fn when_received(&self, bytes: usize) -> Deferred<()> {
         let (deferred, trigger) = Deferred::new();
         if self.received.borrow().len() >= bytes {
@@ -374,7 +374,7 @@ impl Diary {
         self.entries.borrow_mut().push(entry.into());
     }
 
-    /// Every method of a protocol goes through here: none may be entered from inside another. // P1
+    /// Runs every method of a protocol. None may be entered inside another one. // P1
     fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
         struct Leave<'a>(&'a Cell<bool>);
         impl Drop for Leave<'_> {
@@ -388,13 +388,13 @@ impl Diary {
     }
 }
 
-/// Who waits for how many bytes.
+/// A waiter for a number of bytes.
 type Waiting = Vec<(usize, Trigger<()>)>;
 
 type Hook<A> = Box<dyn FnMut(&Transport, A) -> Result<(), Failure>>;
 type DataHook = Box<dyn FnMut(&Transport, &[u8]) -> Result<(), Failure>>;
 
-/// A protocol made of closures, which writes a diary.
+/// A protocol made of closures that writes a diary.
 pub struct Scripted {
     diary: Diary,
     made: Hook<()>,
@@ -404,7 +404,7 @@ pub struct Scripted {
     write_lost: Hook<()>,
 }
 
-/// A protocol that does nothing but keep the diary.
+/// A protocol that only writes a diary.
 pub fn scripted(diary: &Diary) -> Scripted {
     Scripted {
         diary: diary.clone(),
@@ -496,7 +496,7 @@ impl Protocol for Scripted {
     }
 }
 
-/// Sends back what comes.
+/// Sends received data back.
 pub struct Echo;
 
 impl Protocol for Echo {
@@ -506,7 +506,7 @@ impl Protocol for Echo {
     }
 }
 
-/// For factories of one connection: gives the protocol out once, then closes what comes.
+/// A factory for one connection: returns the protocol once, then closes further connections.
 pub struct Once<P>(pub Option<P>);
 
 impl<P: Protocol> twistor_net::Factory for Once<P> {
@@ -517,12 +517,12 @@ impl<P: Protocol> twistor_net::Factory for Once<P> {
     }
 }
 
-/// A listener for one connection.
+/// Listens for one connection.
 pub fn listen_once<P: Protocol>(handle: &Handle, protocol: P) -> ListeningPort {
     listen(handle, Once(Some(protocol)))
 }
 
-/// Bytes without a pattern that a shift would keep.
+/// Returns bytes in which any shift changes the pattern.
 pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     (0..length)

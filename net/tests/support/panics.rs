@@ -1,5 +1,5 @@
-//! Panics in the thread of a test. The library catches those of handlers and callbacks, and a failed assertion in one
-//! is such a panic: without this, it would pass.
+//! Panics in the thread of a test. The library catches the panics of handlers and callbacks. A failed
+//! assertion in one of them is such a panic, and without this the test would pass.
 
 use std::cell::RefCell;
 use std::panic;
@@ -9,7 +9,7 @@ thread_local! {
     static PANICKED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Begins to write panics down.
+/// Starts recording panics.
 pub fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -22,7 +22,7 @@ pub fn watch() {
     PANICKED.take();
 }
 
-/// Fails if there was one that is not said to be on purpose.
+/// Fails if there was a panic that was not on purpose.
 #[track_caller]
 pub fn check() {
     let unexpected: Vec<_> =

@@ -1,4 +1,4 @@
-//! An authority of the tests' own, and what it signs.
+//! An authority for the tests, and the certificates that it signs.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
@@ -42,7 +42,8 @@ impl Authority {
         })
     }
 
-    /// What `openssl req -x509` makes: signed by itself, and marked as an authority.
+    /// Creates the kind of certificate that `openssl req -x509` makes: self-signed, and marked as an
+    /// authority.
     pub fn self_signed(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -66,7 +67,7 @@ impl Authority {
 }
 
 impl Identity {
-    /// The configuration of a server that is made by hand.
+    /// The rustls configuration of a hand-written server.
     pub fn rustls_server(&self) -> rustls::ServerConfig {
         use rustls::pki_types::pem::PemObject;
         use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -83,7 +84,7 @@ impl Identity {
     }
 }
 
-/// openssl, ready to be given arguments; none, and the reason printed, where there is no such program.
+/// Returns an openssl command. If the program is missing, prints the reason and returns `None`.
 pub fn openssl() -> Option<Command> {
     let mut probe = Command::new("openssl");
     match probe.arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status() {
@@ -95,7 +96,7 @@ pub fn openssl() -> Option<Command> {
     }
 }
 
-/// The peers' own configuration.
+/// The rustls configuration of a hand-written client.
 pub fn config_of(authority: &Authority) -> Arc<ClientConfig> {
     use rustls::pki_types::pem::PemObject;
     let mut roots = RootCertStore::empty();
