@@ -150,7 +150,7 @@ impl Side {
 
     /// Runs every handler: never inside another one, and never after the loss.
     fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
-        self.promise(!self.inside.replace(true), "entered from inside its own call");
+        self.promise(!self.inside.replace(true), "entered inside its own call");
         self.promise(self.reason.borrow().is_none(), "called after its end");
         struct Leave<'a>(&'a Cell<bool>);
         impl Drop for Leave<'_> {
@@ -180,7 +180,7 @@ impl Side {
                 transport.write_slices(&[first, second, third])
             }
         };
-        self.promise(may || !taken, "bytes were taken after the loss");
+        self.promise(may || !taken, "bytes were accepted after the loss");
         if taken {
             self.written.set(begin + length);
         }
@@ -265,7 +265,7 @@ impl Side {
                 side.drained.set(side.drained.get().max(written));
             }
             if let Err(failure) = result {
-                side.promise(!failure.is::<Whim>() || side.rough.get(), "a failure of another");
+                side.promise(!failure.is::<Whim>() || side.rough.get(), "a failure of the other side");
             }
         }));
     }
@@ -290,7 +290,7 @@ impl Side {
             return;
         }
         let before = self.producing.replace(Some(pieces.clone()));
-        self.promise(before.is_none_or(|before| !before.registered.get()), "two producers");
+        self.promise(before.is_none_or(|before| !before.registered.get()), "two producers are registered");
         if !pull && !pieces.paused.get() {
             pieces.piece();
         }
@@ -334,7 +334,7 @@ impl Side {
             return;
         }
         assert_eq!(self.made.get(), 1, "{whom}");
-        let reason = self.reason.take().unwrap_or_else(|| panic!("{whom}: its loss was never told"));
+        let reason = self.reason.take().unwrap_or_else(|| panic!("{whom}: its loss was never reported"));
         let known =
             if reason.is::<Whim>() || reason.is::<HandlerPanicked>() || reason.is::<ConnectionAborted>() {
                 self.rough.get()
@@ -388,8 +388,8 @@ impl Pieces {
     }
 
     fn called(&self, method: &str) {
-        self.side.promise(self.registered.get(), &format!("{method} of a producer that is not registered"));
-        self.side.promise(!self.stopped.get(), &format!("{method} of a producer that was stopped"));
+        self.side.promise(self.registered.get(), &format!("{method} of an unregistered producer"));
+        self.side.promise(!self.stopped.get(), &format!("{method} of a stopped producer"));
     }
 }
 
@@ -402,7 +402,7 @@ impl Producer for Pieces {
 
     fn resume_producing(&self) {
         self.called("resume");
-        self.side.promise(self.paused.replace(self.pull), "a producer was resumed that was not paused");
+        self.side.promise(self.paused.replace(self.pull), "a producer was resumed without a pause");
         if self.side.one_in(4) {
             self.side.act();
         }
@@ -440,15 +440,15 @@ impl Protocol for Play {
     fn data_received(&mut self, _: &Transport, data: &[u8]) -> Result<(), Failure> {
         let (side, peer) = (&self.side, &self.peer);
         side.enter(|| {
-            side.promise(!data.is_empty(), "nothing was delivered");
-            side.promise(!side.paused.get(), "delivered while paused");
-            side.promise(!side.closing.get(), "delivered while closing");
-            side.promise(!side.ended.get(), "delivered behind the end");
+            side.promise(!data.is_empty(), "empty data was delivered");
+            side.promise(!side.paused.get(), "data was delivered while paused");
+            side.promise(!side.closing.get(), "data was delivered while closing");
+            side.promise(!side.ended.get(), "data was delivered after the end");
             let begin = side.received.get();
             let sent = (begin..).zip(data).all(|(place, got)| *got == byte(peer.name, place));
-            side.promise(sent, "not what was sent");
+            side.promise(sent, "the data differs from the sent data");
             side.received.set(begin + data.len() as u64);
-            side.promise(side.received.get() <= peer.written.get(), "more than was sent");
+            side.promise(side.received.get() <= peer.written.get(), "more data was delivered than sent");
             side.react()
         })
     }
@@ -464,8 +464,8 @@ impl Protocol for Play {
     fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
         let side = &self.side;
         side.enter(|| {
-            side.promise(!side.ended.replace(true), "the end was told twice");
-            side.promise(!side.closing.get(), "the end was told while closing");
+            side.promise(!side.ended.replace(true), "the end was reported twice");
+            side.promise(!side.closing.get(), "the end was reported while closing");
             side.react()?;
             if side.one_in(2) {
                 side.close(transport);
@@ -480,7 +480,7 @@ impl Protocol for Play {
         let transport = side.transport.borrow().clone();
         side.promise(
             transport.is_some_and(|transport| transport.is_lost()),
-            "lost, and its transport is not",
+            "the connection is lost, but not its transport",
         );
         let pieces = side.producing.take();
         let stopped = pieces.is_none_or(|pieces| pieces.stopped.get() || !pieces.registered.get());
@@ -570,7 +570,10 @@ fn play(
     reactor.call_later(pace.over, move || {
         for side in aborting {
             let transport = side.transport.borrow().clone().filter(|_| !side.is_lost());
-            side.promise(transport.is_none() || trouble, "both halves have ended, and it is not lost");
+            side.promise(
+                transport.is_none() || trouble,
+                "both halves have ended, but the connection is not lost",
+            );
             transport.inspect(|transport| {
                 side.is_rough();
                 transport.abort_connection();
@@ -580,7 +583,7 @@ fn play(
     let (handle, ended) = (Handle::clone(&reactor), sides.clone());
     reactor.call_later(pace.over + Duration::from_secs(1), move || {
         for side in ended {
-            side.promise(side.made.get() == 0 || side.is_lost(), "it has no end");
+            side.promise(side.made.get() == 0 || side.is_lost(), "the connection never ended");
         }
         drop(port.stop_listening());
         handle.stop();
@@ -607,7 +610,7 @@ fn play(
         let met_a_closed_socket = !to.silent || from.closed_early.get();
         let due = !(rough || to.closed_before_end.get() || real && met_a_closed_socket);
         if due {
-            assert_eq!(sent, got, "{world:?}, seed {seed}: the {} got less than was sent", to.name);
+            assert_eq!(sent, got, "{world:?}, seed {seed}: the {} received less than was sent", to.name);
         }
         due && sent > 0
     };
@@ -617,8 +620,8 @@ fn play(
 fn play_all(server: &ServerEndpoint, client: &ClientEndpoint) {
     let complete =
         seeds().filter(|seed| play(World::Simulated(*seed), *seed, server, &|_| client.clone())).count();
-    println!("in {complete} of {} worlds all had to arrive", seeds().count());
-    assert!(complete > 0 || seeds().count() < 100, "there was nothing to see");
+    println!("in {complete} of {} worlds, all data had to arrive", seeds().count());
+    assert!(complete > 0 || seeds().count() < 100, "no world had to deliver all data");
 }
 
 fn play_for_real(server: &ServerEndpoint, client: impl Fn(u16) -> ClientEndpoint) {

@@ -154,7 +154,7 @@ fn lose_connection_discards_the_data_of_a_reset_peer() {
         });
         let seen = diary.clone();
         break_off(reactor, &diary, client, write_and_resume).add_callback(move |()| {
-            assert!((1..SENT).contains(&seen.received().len()), "{} bytes came", seen.received().len());
+            assert!((1..SENT).contains(&seen.received().len()), "{} bytes arrived", seen.received().len());
             assert!(seen.reason().is::<ConnectionLost>());
         })
     });
@@ -319,7 +319,7 @@ fn a_message_without_memory_is_sent_later_and_once() {
         connect(reactor, scripted(&diary), writer);
         let (turns, handle) = (reactor.stats().turns, Handle::clone(reactor));
         diary.when_lost().add_callback(move |()| {
-            assert!(diary.received() == noise(SENT), "{} bytes came", diary.received().len());
+            assert!(diary.received() == noise(SENT), "{} bytes arrived", diary.received().len());
             assert!(diary.reason().is::<twistor_net::ConnectionDone>());
             // Each retry takes a while.
             assert!(handle.stats().turns - turns < 5_000, "{} turns", handle.stats().turns - turns);

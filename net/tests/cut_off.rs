@@ -74,7 +74,7 @@ fn run_and_stop(reactor: &Reactor) {
             Ok(())
         }));
     }
-    reactor.call_later(DEADLINE, || panic!("they do not connect"));
+    reactor.call_later(DEADLINE, || panic!("the clients did not connect"));
     reactor.run().unwrap();
     assert_eq!(all.borrow().len(), 9);
 }

@@ -46,7 +46,7 @@ fn a_listener_recovers_from_a_lack_of_descriptors() {
             let clients: Vec<TcpStream> =
                 (0..40).map(|_| TcpStream::connect(address(&port)).unwrap()).collect();
             if leave(5).is_none() {
-                println!("not shown: prlimit and /proc are needed to lower the limit");
+                println!("skipped: lowering the limit needs prlimit and /proc");
                 return twistor_deferred::succeed(0);
             }
             let (waited, trigger) = twistor_deferred::Deferred::new();
@@ -69,5 +69,5 @@ fn a_listener_recovers_from_a_lack_of_descriptors() {
         })
     });
     // One turn for each retry, and a few more: no spinning.
-    assert!(turns < 20, "{turns} turns while there was nothing to do");
+    assert!(turns < 20, "{turns} turns without work");
 }

@@ -285,7 +285,7 @@ impl Producer for Hesitant {
 
     fn resume_producing(&self) {
         self.resumed.set(self.resumed.get() + 1);
-        assert!(self.resumed.get() < 10, "asked over and over");
+        assert!(self.resumed.get() < 10, "resumed again and again");
         if self.resumed.get() == 1 {
             self.transport.write(b"x");
         }

@@ -170,7 +170,7 @@ struct Collect {
 
 impl FrameReceiver for Collect {
     fn frame_received(&mut self, transport: &Transport, frame: &[u8]) -> Result<(), Failure> {
-        assert!(!transport.is_paused(), "a frame while paused");
+        assert!(!transport.is_paused(), "a frame was delivered while paused");
         self.frames.borrow_mut().push(frame.to_vec());
         (self.each)(transport);
         Ok(())

@@ -52,7 +52,7 @@ fn a_burst_of_connections_is_accepted_over_several_turns() {
             Ok(())
         })
     });
-    assert_eq!((made.get(), most.get()), (300, 64), "connections, and the most in one turn");
+    assert_eq!((made.get(), most.get()), (300, 64), "connections in total, and the most in one turn");
 }
 
 struct Fickle(u32);
@@ -423,7 +423,7 @@ fn descriptors_can_be_duplicated() {
             assert_eq!(SockRef::from(&fd).peer_addr().unwrap().as_socket(), transport.peer().unwrap().ip());
             SockRef::from(&fd).set_tcp_nodelay(true).unwrap();
             let again = transport.try_clone_fd().unwrap();
-            assert!(SockRef::from(&again).tcp_nodelay().unwrap(), "it is one socket");
+            assert!(SockRef::from(&again).tcp_nodelay().unwrap(), "both descriptors are the same socket");
         })
     });
 }

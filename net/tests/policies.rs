@@ -701,7 +701,7 @@ fn asked_for(connecting: bool, end: fn(Reconnecting)) -> usize {
         let count = asked.clone();
         network.set_observer(move |event| match event.kind {
             NetworkEventKind::Connecting => count.set(count.get() + 1),
-            NetworkEventKind::Arrived => panic!("it was given up"),
+            NetworkEventKind::Arrived => panic!("the attempt was not cancelled"),
             _ => {}
         });
         let there = "192.0.2.9".parse().unwrap();

@@ -104,7 +104,7 @@ fn a_protocol_is_asked_for_unused_bytes_from_outside() {
             struct Silent;
             impl FrameReceiver for Silent {
                 fn frame_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
-                    panic!("no frame is whole");
+                    panic!("no complete frame was sent");
                 }
             }
             struct Seen(Rc<Cell<Option<Transport>>>, Framed<Lines, Silent>);
@@ -157,7 +157,7 @@ fn unsent_bytes_are_sent_before_those_of_the_next_protocol() {
                 drop(transport.drained().add_both(move |result| told.borrow_mut().push(result.is_ok())));
                 let stream = transport.release()?;
                 let ends = |transport: &Transport| {
-                    assert!(transport.buffered() > 0, "what waits is inherited");
+                    assert!(transport.buffered() > 0, "unsent bytes are inherited");
                     transport.write(b"the end");
                     transport.lose_connection();
                     Ok(())
@@ -171,7 +171,7 @@ fn unsent_bytes_are_sent_before_those_of_the_next_protocol() {
                 let mut received = peer.await?.read_to_end(usize::MAX).await?;
                 assert_eq!(received.split_off(much.len()), b"the end");
                 assert!(received == much);
-                assert_eq!(*drained.borrow(), [true], "the wait goes on");
+                assert_eq!(*drained.borrow(), [true], "the wait continues");
                 Ok::<(), Failure>(())
             })
         });
@@ -201,7 +201,7 @@ fn the_state_of_the_old_protocol_ends() {
             transport.deliver(never, |_: &mut Scripted, _, _| panic!("cancelled"));
             transport.pause_producing();
             let stream = transport.release()?;
-            assert!(!stop.get(), "from the loop");
+            assert!(!stop.get(), "connection_lost comes from the loop");
             stream.run(&handle, Echo)?;
             Err(Cancelled.into())
         };
@@ -215,7 +215,7 @@ fn the_state_of_the_old_protocol_ends() {
         })
     });
     assert!(stopped.get() && cancelled.get());
-    assert!(diary.reason().is::<Cancelled>(), "the error of its method");
+    assert!(diary.reason().is::<Cancelled>(), "the reason is the error of the method");
     assert_eq!(diary.losses(), 1);
 }
 

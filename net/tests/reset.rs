@@ -123,7 +123,7 @@ fn run_until_lost(world: World, kind: Kind, prepare: impl Fn(&Transport, &Handle
     assert_eq!(diary.received().len(), SENT, "{kind:?} in {world:?}");
     assert!(diary.received() == noise(SENT));
     assert_eq!(diary.losses(), 1);
-    assert!(!diary.entries().contains(&"end".to_owned()), "a reset is not the end of the data");
+    assert!(!diary.entries().contains(&"end".to_owned()), "a reset is not the end of the stream");
     let reason = diary.reason();
     assert!(reason.is::<ConnectionLost>(), "{kind:?} in {world:?}: {reason}");
     diary
@@ -168,7 +168,7 @@ fn a_busy_reader_gets_all_data_before_the_loss() {
                 transport.write(b"unread");
                 let sent: usize = count.recv_timeout(DEADLINE).unwrap();
                 assert!(sent > 100_000, "the socket took only {sent} bytes");
-                assert_eq!(count.recv_timeout(DEADLINE), Ok(0), "it is closed");
+                assert_eq!(count.recv_timeout(DEADLINE), Ok(0), "the connection is closed");
             }
             Ok(())
         });

@@ -28,7 +28,7 @@ fn child(test: &str) {
         .env(CHILD, "1")
         .status()
         .unwrap();
-    assert_eq!(status.signal(), None, "the child died of a signal");
+    assert_eq!(status.signal(), None, "the child was killed by a signal");
     assert!(status.success());
 }
 

@@ -59,7 +59,7 @@ fn with_tls<T: 'static>(test: impl Fn(&Reactor, ServerEndpoint, ClientEndpoint) 
 
 fn failure_of<T: 'static>(deferred: Deferred<T>) -> Deferred<Failure> {
     deferred.add_both(|result| match result {
-        Ok(_) => panic!("it did not fail"),
+        Ok(_) => panic!("the connect did not fail"),
         Err(failure) => Ok(failure),
     })
 }
@@ -385,7 +385,7 @@ fn new_clients_do_not_make_a_starved_listener_retry_more() {
             let before = handle.stats().timers;
             after(&handle, Duration::from_secs(10)).add_callback(move |()| {
                 let timers = handle.stats().timers - before;
-                assert!((90..=110).contains(&timers), "it looked {timers} times in 10 seconds");
+                assert!((90..=110).contains(&timers), "it retried {timers} times in 10 seconds");
             })
         })
     });
@@ -707,7 +707,7 @@ fn data_held_by_tls_is_not_drained() {
             // The window fills up in the middle of a record.
             loop {
                 transport.write(&[b'x'; 1000]);
-                assert_eq!(transport.buffered(), 0, "more was taken than the window holds");
+                assert_eq!(transport.buffered(), 0, "more was accepted than the window holds");
                 let drained = transport.drained();
                 if !drained.is_fired() {
                     break drained;
@@ -842,7 +842,7 @@ fn a_simulation_makes_no_system_call_for_time_or_sockets() {
     strace.args(["--exact", "--ignored", "a_simulated_run_alone"]);
     match strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status() {
         Ok(status) if status.success() => {}
-        outcome => return println!("skipped: strace is not here, or may not trace ({outcome:?})"),
+        outcome => return println!("skipped: strace is missing or may not trace ({outcome:?})"),
     }
     let calls = std::fs::read_to_string(&log).unwrap();
     assert!(calls.contains("execve("), "nothing was traced");

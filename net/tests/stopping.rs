@@ -77,9 +77,14 @@ impl Stage {
             handle.stop();
         });
         reactor.run().unwrap();
-        assert!(!late.get() && self.reached.get(), "the run did not come to {}", self.stop_at);
-        assert_eq!(self.lost, self.made, "connections lost and made, stopped at {}", self.stop_at);
-        assert_eq!(self.producing.get(), 0, "a producer was left alone, stopped at {}", self.stop_at);
+        assert!(!late.get() && self.reached.get(), "the run did not reach {}", self.stop_at);
+        assert_eq!(self.lost, self.made, "connections lost and made; the run stopped at {}", self.stop_at);
+        assert_eq!(
+            self.producing.get(),
+            0,
+            "a producer was neither unregistered nor stopped; the run stopped at {}",
+            self.stop_at
+        );
         for transport in self.transports.borrow().iter() {
             assert!(transport.is_lost() && !transport.write(b"x"));
         }
@@ -211,7 +216,7 @@ fn stop_everywhere(server: &ServerEndpoint, client: impl Fn(&Address) -> ClientE
             there.enter("connect");
         }));
         stage.run(&reactor);
-        assert_eq!(told.get(), 1, "who connected was told, stopped at {method}");
+        assert_eq!(told.get(), 1, "the connect fired; the run stopped at {method}");
     }
 }
 

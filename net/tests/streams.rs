@@ -102,7 +102,7 @@ fn a_descriptor_of_a_listener_is_adopted() {
     reactor.call_later(DEADLINE, move || handle.stop());
     reactor.run_until(both).unwrap();
     drop((port.stop_listening(), unix.stop_listening()));
-    assert!(path.exists(), "it is not this listener's");
+    assert!(path.exists(), "the file belongs to another listener");
     let (near, _far) = tcp_pair();
     assert_eq!(Listener::try_from(OwnedFd::from(near)).unwrap_err().kind(), ErrorKind::InvalidInput);
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -104,7 +104,7 @@ fn a_client_is_registered_once_and_checked_once() {
     // P6
     let (few, many) = match (count(10), count(110)) {
         (Ok(few), Ok(many)) => (few, many),
-        (Err(reason), _) | (_, Err(reason)) => return println!("not counted, strace says: {reason}"),
+        (Err(reason), _) | (_, Err(reason)) => return println!("skipped: strace failed: {reason}"),
     };
     let more: BTreeMap<&str, u32> =
         many.iter().map(|(name, calls)| (&**name, calls - few.get(name).unwrap_or(&0))).collect();

@@ -285,7 +285,7 @@ fn lose_connection_sends_everything_to_a_slow_reader() {
                 }
             })
         });
-        assert!(got == text, "{} of {} bytes came", got.len(), text.len());
+        assert!(got == text, "{} of {} bytes arrived", got.len(), text.len());
         assert!(diary.reason().is::<ConnectionDone>());
     });
 }
@@ -783,7 +783,7 @@ fn a_paused_connection_gets_no_data_until_it_is_resumed() {
             let is_paused = paused.clone();
             let server = scripted(&diary)
                 .on_data(move |transport, _| {
-                    assert!(!is_paused.get(), "data while paused");
+                    assert!(!is_paused.get(), "data was delivered while paused");
                     transport.pause_producing();
                     is_paused.set(true);
                     let (transport, is_paused) = (transport.clone(), is_paused.clone());

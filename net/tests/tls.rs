@@ -307,7 +307,7 @@ fn lose_connection_sends_everything_and_close_notify() {
         });
         got.add_callback(move |got| lost.add_callback(move |()| Ok(got)))
     });
-    assert!(got == text, "{} of {} bytes came", got.len(), text.len());
+    assert!(got == text, "{} of {} bytes arrived", got.len(), text.len());
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
@@ -332,7 +332,7 @@ fn a_client_that_writes_and_closes_at_once_is_read_fully() {
             .add_callback(move |_| lost)
             .add_callback(move |()| both)
     });
-    assert!(diary.received() == text, "{} of {} bytes came", diary.received().len(), text.len());
+    assert!(diary.received() == text, "{} of {} bytes arrived", diary.received().len(), text.len());
     assert!(diary.reason().is::<ConnectionDone>() && client_diary.reason().is::<ConnectionDone>());
 }
 

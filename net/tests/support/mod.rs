@@ -382,7 +382,7 @@ impl Diary {
                 self.0.set(false);
             }
         }
-        assert!(!self.inside.replace(true), "a protocol was entered from inside one of its own calls");
+        assert!(!self.inside.replace(true), "a protocol was entered inside a running method");
         let _leave = Leave(&self.inside);
         f()
     }
