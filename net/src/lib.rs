@@ -1,11 +1,15 @@
-//! Transports, protocols and endpoints on the [reactor](twistor_reactor).
+//! Transports, protocols and endpoints on the [reactor](twistor_reactor): TCP, UNIX sockets, UDP and TLS.
 //!
-//! A [`ServerEndpoint`] listens and a [`ClientEndpoint`] connects; either way a [`Protocol`] of the program's says
-//! what happens on the connection, and a [`Transport`] is its way to answer.
+//! A [`ServerEndpoint`] listens and a [`ClientEndpoint`] connects. On every connection runs a [`Protocol`] of the
+//! program, which receives the data and writes to a [`Transport`]. All of it runs on one thread, so the state of
+//! a protocol is plain fields.
+//!
+//! # Examples
+//!
+//! An echo server, and a client that greets it and prints the answer:
 //!
 //! ```
-//! use twistor_net::{ClientEndpoint, Failure, Protocol, ServerEndpoint, Transport};
-//! use twistor_reactor::{Handle, Reactor};
+//! use twistor::prelude::*;
 //!
 //! struct Echo;
 //!
@@ -31,7 +35,7 @@
 //!     }
 //!
 //!     fn connection_lost(&mut self, reason: Failure) {
-//!         println!("{reason}");
+//!         println!("{reason}"); // connection was closed cleanly
 //!         self.0.stop();
 //!     }
 //! }
@@ -39,26 +43,37 @@
 //! let reactor = Reactor::new()?;
 //! let port = ServerEndpoint::tcp("127.0.0.1:0".parse()?).listen(&reactor, |_peer| Echo)?;
 //! let client = ClientEndpoint::tcp("127.0.0.1", port.address().port().unwrap_or(0));
-//! drop(client.connect(&reactor, Greeter(reactor.clone())));
+//! client.connect(&reactor, Greeter(reactor.handle())).detach();
 //! reactor.run()?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), Failure>(())
 //! ```
 //!
-//! # From here
+//! # Where to find what
 //!
-//! - Lines and other frames: [`Framed`], [`framing`]. A few steps told one after another: [`Conversation`].
-//! - Much data: [`Transport::drained`], [`Producer`]. Limits: [`IdleTimeout`], [`Limited`], [`RateLimit`].
-//! - A connection that comes back: [`Reconnecting`]. Other ways to make one: [`connect`]. One that was made elsewhere:
-//!   [`Stream`], [`Listener`]. Datagrams: [`UdpEndpoint`].
-//! - TLS, which is an endpoint's matter and not the protocol's: the module `tls`.
-//! - HTTP/1.1, client and server: the crate `twistor-http`.
-//! - All of it in a network in memory, with faults drawn from a seed: [`SimulatedNetwork`].
-//! - All that is promised, numbered: [`behaviour`].
+//! | For | Use |
+//! |---|---|
+//! | lines, netstrings and other frames | [`Framed`], [`framing`] |
+//! | a dialogue in callbacks or `async` code | [`Conversation`] |
+//! | a timer or another connection that calls a protocol | [`Transport::enter`], [`Transport::deliver`] |
+//! | backpressure | [`Transport::drained`], [`Producer`] |
+//! | limits on time, connections and rates | [`IdleTimeout`], [`Limited`], [`RateLimit`] |
+//! | a client that reconnects | [`Reconnecting`] |
+//! | another way to connect, such as through a proxy | [`connect`] |
+//! | sockets from the standard library or the parent process | [`Stream`], [`Listener`] |
+//! | UDP | [`UdpEndpoint`] |
+//! | TLS | the module `tls` |
+//! | HTTP/1.1, client and server | the crate `twistor-http` |
+//! | tests with a simulated network and faults | [`SimulatedNetwork`] |
+//! | the exact promises, numbered | [`behaviour`] |
 //!
 //! # Features
 //!
-//! All on by default: `tls` (by rustls; building its cryptography, ring, needs a C compiler), `direct-syscalls` (on
-//! Linux, connections receive and send past the C library) and `simulation` ([`SimulatedNetwork`]).
+//! All are on by default:
+//!
+//! - `tls`: TLS by rustls. A C compiler is needed to build its cryptography, ring.
+//! - `direct-syscalls`: on Linux, connections send and receive without the C library, which makes small messages
+//!   a few percent cheaper.
+//! - `simulation`: [`SimulatedNetwork`].
 
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
 
@@ -103,7 +118,7 @@ pub use simulation::{NetworkEvent, NetworkEventKind, SimulatedNetwork};
 pub use stream::{Listener, ListeningPort, Stream};
 pub use transport::{Producer, ProducerRefused, RateLimit, Transport};
 
-/// The README's program is compiled with the tests.
+/// Compiles the README's programs as doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

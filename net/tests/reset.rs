@@ -1,5 +1,5 @@
 //! Data sent before a reset is delivered first, at the reader's pace: P1.1 and P1.2, on all kinds of sockets,
-//! real and simulated, and for HTTP bodies.
+//! real and simulated.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 

@@ -1,4 +1,4 @@
-//! A check that log lines name the user's line: P20.1.
+//! Checks that log lines name the user's line: P20.1.
 
 use std::panic::Location;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::logged::{keep_log_from, logged};
 use twistor_reactor::Reactor;
 
-/// One entry of the table: where it stands, and what it does with a reactor that then runs for a while.
+/// One entry of the table: its line, and what it does with a reactor that then runs for a while.
 pub struct Entry {
     name: &'static str,
     place: &'static Location<'static>,
@@ -19,7 +19,7 @@ pub fn entry(name: &'static str, run: fn(&Reactor)) -> Entry {
 }
 
 impl Entry {
-    /// What the thread logs, down to what is for debugging only.
+    /// Returns the log records of the thread, including debug ones.
     fn logs(&self) -> Vec<String> {
         keep_log_from(log::LevelFilter::Debug);
         let reactor = Reactor::simulated(0);
@@ -32,7 +32,7 @@ impl Entry {
     }
 }
 
-/// Checks that each entry logs, that some line names a place in the entry, and that no line names another file.
+/// Checks that each entry logs, that some record names a line of the entry, and that none names another file.
 pub fn check(entries: &[Entry]) {
     let mut faults = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
