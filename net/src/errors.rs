@@ -149,7 +149,7 @@ pub fn guarded<T>(handler: &'static str, code: impl FnOnce() -> Result<T, Failur
     }
 }
 
-/// As [`guarded`], and the error names the place that gave the code to the library as well.
+/// Calls user code like [`guarded`]. The error also names `given_at`, the place where the code was given to the library.
 ///
 /// # Errors
 ///
