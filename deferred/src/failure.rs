@@ -386,7 +386,7 @@ fn report(failure: &Failure) {
 /// Returns whether `file` belongs to this library. A log line names such a file only if no other place is known.
 ///
 /// The crates of the library lie side by side, in a checkout as in a registry's folder.
-fn is_ours(file: &str) -> bool {
+pub(crate) fn is_ours(file: &str) -> bool {
     let separator = ['/', '\\'];
     let directory = |path: &'static str| path.rsplit_once(separator).map_or("", |(directory, _)| directory);
     let crate_root = directory(directory(file!()));

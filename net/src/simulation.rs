@@ -259,8 +259,13 @@ pub enum NetworkEventKind {
 
 impl fmt::Display for NetworkEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {} > {}: ", self.time, self.from, self.to)?;
-        match self.kind {
+        write!(f, "{:?} {} > {}: {}", self.time, self.from, self.to, self.kind)
+    }
+}
+
+impl fmt::Display for NetworkEventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             NetworkEventKind::Connecting => f.write_str("connecting"),
             NetworkEventKind::Arrived => f.write_str("arrived"),
             NetworkEventKind::Connected => f.write_str("connected"),

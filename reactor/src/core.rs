@@ -298,9 +298,9 @@ impl Core {
         for _ in 0..CALLS_A_TURN {
             let Some(call) = self.timers.pop_due(now, mark) else { break };
             self.meter.timers.count();
-            self.recorder().timer_began(&call);
+            let number = self.recorder().timer_began(&call);
             self.call(call.place(), || call.run());
-            self.recorder().ended();
+            self.recorder().timer_ended(number);
             if self.meter.timers.get() % CALLS_A_MERGE == 0 {
                 merge_freed_memory();
             }

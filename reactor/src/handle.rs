@@ -384,15 +384,6 @@ impl Handle {
         if cfg!(feature = "trace") { self.core() } else { None }
     }
 
-    /// Records an event of a connection. For the crates of this library.
-    #[cfg(feature = "trace")]
-    #[doc(hidden)]
-    pub fn record_connection(&self, number: u64, event: impl FnOnce() -> crate::trace::ConnectionEvent) {
-        if let Some(core) = self.core() {
-            core.recorder().connection(number, event);
-        }
-    }
-
     /// Records an event of a simulated network. For the crates of this library.
     #[cfg(feature = "trace")]
     #[doc(hidden)]

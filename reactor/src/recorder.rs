@@ -13,6 +13,10 @@ pub(crate) use on::{Recorder, TimerNumber};
 /// The kinds of callbacks, in the order in which a turn runs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
+#[cfg_attr(
+    not(feature = "trace"),
+    allow(unreachable_pub, dead_code, reason = "it is public with the feature only")
+)]
 pub enum CallbackKind {
     /// The handler of a source that is ready.
     Source,

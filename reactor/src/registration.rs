@@ -50,6 +50,15 @@ impl Registration {
         }
     }
 
+    /// Records an event of the connection that this source is. For the crates of this library.
+    #[cfg(feature = "trace")]
+    #[doc(hidden)]
+    pub fn record_connection(&self, event: impl FnOnce() -> crate::trace::ConnectionEvent) {
+        if let Some(core) = self.core.upgrade() {
+            core.recorder().connection(self.token.number(), event);
+        }
+    }
+
     /// Returns a handle to the reactor that this source is registered with.
     pub fn handle(&self) -> Handle {
         Handle::new(self.core.clone())

@@ -22,6 +22,15 @@ impl ScheduledCall {
         ScheduledCall(Box::new(PlacedCall { place, call }), TimerNumber::default())
     }
 
+    /// Creates a call that is not the program's, such as the arrival of data in a simulated network: recordings leave it
+    /// out.
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn unrecorded(call: impl FnOnce() + 'static) -> ScheduledCall {
+        let scheduled = ScheduledCall::new(call);
+        ScheduledCall(scheduled.0, TimerNumber::UNRECORDED)
+    }
+
     #[cfg(feature = "trace")]
     pub(crate) fn number(&self) -> TimerNumber {
         self.1

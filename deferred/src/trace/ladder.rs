@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::paint::short;
 use super::{Came, Event, Moment, Side, StageKind, What};
+use crate::failure::is_ours;
 
 /// Stages that a ladder keeps. Of a longer chain the earliest are forgotten.
 const STAGES: usize = 512;
@@ -140,6 +141,11 @@ impl Ladder {
     /// The place that created the Deferred; `None` if the recording has forgotten it.
     pub fn made_at(&self) -> Option<&'static Location<'static>> {
         self.made_at
+    }
+
+    /// Whether the Deferred was made inside this library, for its own use.
+    pub fn is_internal(&self) -> bool {
+        self.name.is_none() && self.made_at.is_some_and(|place| is_ours(place.file()))
     }
 
     /// Whether the result has reached the end of the chain.

@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use twistor_deferred::Deferred;
-use twistor_reactor::{Handle, Simulation};
+use twistor_reactor::{Clock, Handle, ScheduledCall, Simulation};
 
 use super::datagrams::Mailbox;
 use super::link::Link;
@@ -128,10 +128,12 @@ impl Network {
         delay: Duration,
         call: impl FnOnce() + 'static,
     ) -> twistor_reactor::DelayedCall {
-        self.handle.call_later(delay, call)
+        self.handle.schedule(delay, ScheduledCall::unrecorded(call))
     }
 
     pub(super) fn tell(&self, from: &Address, to: &Address, kind: NetworkEventKind) {
+        #[cfg(feature = "trace")]
+        self.handle.record_network(|| format!("{from} > {to}: {kind}"));
         let observer = self.observer.borrow().clone();
         if let Some(observer) = observer {
             observer(&NetworkEvent { time: self.now(), from: from.clone(), to: to.clone(), kind });
@@ -168,7 +170,7 @@ impl Network {
     pub(crate) fn resolve(self: &Rc<Self>, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
         let (answer, trigger) = Deferred::new();
         let (network, host) = (Rc::downgrade(self), host.to_owned());
-        self.later(self.latency(), move || {
+        self.handle.call_later(self.latency(), move || {
             let network = network.upgrade();
             let found = network.and_then(|network| network.state.borrow().names.get(&host).cloned());
             match found {

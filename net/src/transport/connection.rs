@@ -8,6 +8,7 @@
 mod ending;
 mod flags;
 mod limited;
+mod recording;
 pub(crate) mod release;
 mod requests;
 #[cfg(feature = "tls")]
@@ -23,6 +24,7 @@ use std::time::Duration;
 use twistor_deferred::{Failure, guarded};
 use twistor_reactor::{CallSite, EventHandler, Handle, Progress, Ready, Registration};
 
+use self::recording::ConnectionStep;
 use super::calls::has_no_buffers;
 use super::outgoing::{Outgoing, SHORT_WRITE_FILLS};
 use super::scratch::{SCRATCH, with_scratch};
@@ -153,6 +155,7 @@ impl Connection<dyn Protocol> {
             connection.inherit(*inherited);
         }
         let transport = Transport::new(&connection);
+        connection.record(ConnectionStep::Made);
         connection.enter(&transport, "connection_made", |protocol| protocol.connection_made(&transport));
         Ok(transport)
     }
@@ -274,6 +277,7 @@ impl Connection<dyn Protocol> {
                         if self.is(Flags::READ_LIMITED) {
                             self.spend(Flags::READ_LIMITED, count);
                         }
+                        self.record(ConnectionStep::Received(count));
                         if self.is(Flags::CLOSING) {
                             self.throw_away(count);
                         } else {
@@ -474,6 +478,9 @@ impl Link {
     #[inline]
     fn count_sent(&self, bytes: usize) {
         self.sent_bytes.set(self.sent_bytes.get().wrapping_add(bytes as u32));
+        if cfg!(feature = "trace") && bytes > 0 {
+            self.record(ConnectionStep::Sent(bytes));
+        }
         if bytes >= LARGE {
             self.spend_work(bytes);
         }

@@ -13,6 +13,10 @@ pub(crate) struct Recorder(());
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TimerNumber(());
 
+impl TimerNumber {
+    pub(crate) const UNRECORDED: TimerNumber = TimerNumber(());
+}
+
 impl Recorder {
     #[inline]
     pub(crate) fn turn_began(&self, _: u64) {}
@@ -30,7 +34,12 @@ impl Recorder {
     pub(crate) fn began(&self, _: CallbackKind, _: u64, _: impl FnOnce() -> CallSite) {}
 
     #[inline]
-    pub(crate) fn timer_began(&self, _: &ScheduledCall) {}
+    pub(crate) fn timer_began(&self, _: &ScheduledCall) -> TimerNumber {
+        TimerNumber(())
+    }
+
+    #[inline]
+    pub(crate) fn timer_ended(&self, _: TimerNumber) {}
 
     #[inline]
     pub(crate) fn ended(&self) {}

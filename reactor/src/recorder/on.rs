@@ -21,6 +21,14 @@ pub(crate) struct Recorder {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TimerNumber(pub(crate) u64);
 
+impl TimerNumber {
+    pub(crate) const UNRECORDED: TimerNumber = TimerNumber(u64::MAX);
+
+    fn is_recorded(self) -> bool {
+        self.0 != TimerNumber::UNRECORDED.0
+    }
+}
+
 impl Recorder {
     /// Records in `log` from here on, and nowhere else.
     pub(crate) fn start(&self, log: Rc<Log>) {
@@ -75,8 +83,17 @@ impl Recorder {
         self.add(|| Happening::Began { kind, number, call_site: call_site() });
     }
 
-    pub(crate) fn timer_began(&self, call: &ScheduledCall) {
-        self.began(CallbackKind::Timer, call.number().0, || call.place().into());
+    pub(crate) fn timer_began(&self, call: &ScheduledCall) -> TimerNumber {
+        if call.number().is_recorded() {
+            self.began(CallbackKind::Timer, call.number().0, || call.place().into());
+        }
+        call.number()
+    }
+
+    pub(crate) fn timer_ended(&self, number: TimerNumber) {
+        if number.is_recorded() {
+            self.ended();
+        }
     }
 
     pub(crate) fn ended(&self) {
@@ -88,6 +105,9 @@ impl Recorder {
     }
 
     pub(crate) fn timer_set(&self, call: &mut ScheduledCall, due: u64) -> TimerNumber {
+        if !call.number().is_recorded() {
+            return TimerNumber::UNRECORDED;
+        }
         let number = self.timers.get() + 1;
         self.timers.set(number);
         call.set_number(TimerNumber(number));
@@ -96,11 +116,15 @@ impl Recorder {
     }
 
     pub(crate) fn timer_moved(&self, TimerNumber(timer): TimerNumber, due: u64) {
-        self.add(|| Happening::TimerMoved { timer, due });
+        if TimerNumber(timer).is_recorded() {
+            self.add(|| Happening::TimerMoved { timer, due });
+        }
     }
 
     pub(crate) fn timer_cancelled(&self, TimerNumber(timer): TimerNumber) {
-        self.add(|| Happening::TimerCancelled { timer });
+        if TimerNumber(timer).is_recorded() {
+            self.add(|| Happening::TimerCancelled { timer });
+        }
     }
 
     pub(crate) fn timer_dropped(&self, call: &ScheduledCall) {

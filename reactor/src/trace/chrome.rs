@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use twistor_deferred::trace::What;
 
 use super::json::{micros, string};
-use super::runs::{label, turns};
+use super::runs::turns;
 use super::{CallbackKind, Happening, Recording};
 
 /// The rows of callbacks, in the order of a turn, and those around them.
@@ -69,7 +69,7 @@ impl Recording {
                     callback.panicked,
                     callback.blocks
                 );
-                events.push(slice(row(callback.kind), &label(&callback.call_site), from, to, args));
+                events.push(slice(row(callback.kind), &callback.label(), from, to, args));
             }
         }
         let mut deferreds: BTreeMap<u64, String> = BTreeMap::new();

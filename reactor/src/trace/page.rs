@@ -104,7 +104,14 @@ fn data(entries: &[Entry], ladders: &[Ladder], first: u64) -> String {
     let names = ladders.iter().filter_map(|ladder| Some((ladder.id(), ladder.name()?)));
     let names = names.map(|(id, name)| format!("\"{id}\":{}", string(&format!("#{id} {name}"))));
     let names: Vec<String> = names.collect();
-    format!("{{\"first\":{first},\"ladders\":{{{}}},\"steps\":[{}]}}", names.join(","), steps.join(",\n"))
+    let internal = ladders.iter().filter(|ladder| ladder.is_internal()).map(|ladder| ladder.id().to_string());
+    let internal: Vec<String> = internal.collect();
+    format!(
+        "{{\"first\":{first},\"ladders\":{{{}}},\"internal\":[{}],\"steps\":[{}]}}",
+        names.join(","),
+        internal.join(","),
+        steps.join(",\n")
+    )
 }
 
 /// What a page needs to know of an event, beside its text.

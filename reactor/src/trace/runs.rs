@@ -1,9 +1,11 @@
 //! The turns and callbacks of a recording.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_deferred::trace::Moment;
 use twistor_deferred::trace::paint::{file_name, place};
+use twistor_deferred::trace::{Event, Moment, What};
 
 use super::{CallbackKind, Entry, Happening};
 use crate::CallSite;
@@ -37,9 +39,16 @@ pub(super) struct CallbackRun {
     pub(super) panicked: bool,
     /// Whether others waited for its end.
     pub(super) blocks: bool,
+    /// The name of the first Deferred that it fired, if that has one.
+    pub(super) name: Option<Rc<str>>,
 }
 
 impl CallbackRun {
+    /// A name that fits below a bar.
+    pub(super) fn label(&self) -> String {
+        self.name.as_deref().map_or_else(|| label(&self.call_site), str::to_owned)
+    }
+
     pub(super) fn took(&self) -> Duration {
         self.ended.time.saturating_sub(self.began.time)
     }
@@ -64,7 +73,11 @@ pub(super) fn turns(entries: &[Entry]) -> Vec<TurnRun> {
     let mut turns: Vec<TurnRun> = Vec::new();
     let Some(last) = entries.last().map(|entry| entry.at) else { return turns };
     let mut open = false;
+    let mut names: BTreeMap<u64, Rc<str>> = BTreeMap::new();
     for entry in entries {
+        if let Happening::Deferred(Event { id, what: What::Named { name, .. } }) = &entry.what {
+            names.entry(*id).or_insert_with(|| name.clone());
+        }
         if let Happening::TurnBegan { number } = entry.what {
             turns.push(TurnRun::new(number, entry.at));
             continue;
@@ -88,12 +101,18 @@ pub(super) fn turns(entries: &[Entry]) -> Vec<TurnRun> {
                     ended: last,
                     panicked: false,
                     blocks: false,
+                    name: None,
                 });
             }
             Happening::Ended => {
                 open = false;
                 if let Some(callback) = turn.callbacks.last_mut() {
                     callback.ended = entry.at;
+                }
+            }
+            Happening::Deferred(Event { id, what: What::Fired(_) }) if open => {
+                if let Some(callback) = turn.callbacks.last_mut().filter(|callback| callback.name.is_none()) {
+                    callback.name = names.get(id).cloned();
                 }
             }
             Happening::Panicked(_) if open => {

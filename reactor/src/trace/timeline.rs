@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use twistor_deferred::trace::paint::{breadth_of, cut, escape, style};
 
-use super::runs::{CallbackRun, TurnRun, label, turns};
+use super::runs::{CallbackRun, TurnRun, turns};
 use super::{CallbackKind, Recording};
 
 const WIDTH: f64 = 1120.0;
@@ -38,12 +38,28 @@ impl Recording {
     /// with its place and duration. Of a long recording the last 600 callbacks are drawn.
     pub fn timeline(&self) -> String {
         let entries = self.entries();
-        let turns = turns(&entries);
+        let turns = without_idle(turns(&entries));
         let mut picture = Timeline { svg: String::new(), strips: Vec::new(), labels: true };
         // Writing to a string cannot fail.
         let _ = picture.draw(&turns, self.forgotten() > 0);
         picture.svg
     }
+}
+
+/// The turns in which something ran, and the last one. Waits of the others count for the next turn.
+fn without_idle(turns: Vec<TurnRun>) -> Vec<TurnRun> {
+    let mut kept: Vec<TurnRun> = Vec::new();
+    let (mut wait, last) = (None, turns.len().saturating_sub(1));
+    for (index, mut turn) in turns.into_iter().enumerate() {
+        let began = wait.take().or(turn.wait.map(|(from, _)| from));
+        if turn.callbacks.is_empty() && index < last {
+            wait = began;
+            continue;
+        }
+        turn.wait = began.zip(turn.wait).map(|(from, (_, to))| (from, to));
+        kept.push(turn);
+    }
+    kept
 }
 
 struct Timeline {
@@ -151,7 +167,7 @@ impl Timeline {
 
     fn turn_width(&self, turn: &TurnRun) -> f64 {
         let callbacks: f64 = turn.callbacks.iter().map(|callback| self.slot(callback)).sum();
-        (length(turn.waited()) + callbacks + 14.0).max(44.0)
+        (length(turn.waited()) + callbacks + 14.0).max(58.0)
     }
 
     /// The width that a callback takes: of its bar, and of its name.
@@ -193,7 +209,7 @@ impl Timeline {
                 turn.number
             )?;
             let wait = length(turn.waited());
-            if let Some((from, _)) = turn.wait {
+            if let Some((from, _)) = turn.wait.filter(|_| turn.waited() > Duration::ZERO) {
                 writeln!(
                     self.svg,
                     "<rect class=\"tw-wait\" data-at=\"{}\" x=\"{}\" y=\"{}\" width=\"{wait:.1}\" height=\"{BAR}\" rx=\"3\">\
@@ -260,7 +276,7 @@ impl Timeline {
 }
 
 fn name_of(callback: &CallbackRun) -> String {
-    let name = cut(&label(&callback.call_site), 18.0);
+    let name = cut(&callback.label(), 18.0);
     match callback.took() {
         took if took >= Duration::from_millis(1) => format!("{name} {}", short(took)),
         _ => name,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use twistor_deferred::Failure;
 use twistor_reactor::Ready;
 
+use super::recording::ConnectionStep;
 use super::{Connection, Flags, Io, Link};
 use crate::transport::outgoing::{Outgoing, Producing};
 use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, Protocol, Transport};
@@ -238,6 +239,7 @@ impl Link {
             }
         }
         let reason = reason.unwrap_or_else(other);
+        use super::recording::ConnectionStep;
         self.guard("connection_lost", || connection_lost(reason));
     }
 

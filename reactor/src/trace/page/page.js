@@ -40,13 +40,18 @@ function apply(s, step) {
     case "D": {
       const known = s.deferreds.get(a) || { side: "" };
       if (b) known.side = b;
-      s.deferreds.set(a, known); s.touched = a; break;
+      s.deferreds.set(a, known);
+      if (isShown(a)) s.touched = a;
+      break;
     }
     case "t": s.phase = ""; s.running = []; break;
   }
   s.at++;
 }
 let state = begin(), pinned = null;
+// Deferreds that the library made for its own use are shown on request.
+const internal = new Set(data.internal);
+const isShown = id => byId("internal").checked || !internal.has(id);
 function moveTo(index) {
   index = Math.max(0, Math.min(steps.length - 1, index));
   if (index < state.at) state = begin();
@@ -94,7 +99,7 @@ function showLog() {
 }
 
 function showLadders() {
-  const known = [...state.deferreds.keys()];
+  const known = [...state.deferreds.keys()].filter(isShown);
   const wanted = pinned !== null && state.deferreds.has(pinned) ? pinned : state.touched;
   const chips = byId("chips");
   const all = known.slice(-40).map(id => {
@@ -161,6 +166,7 @@ byId("turn-back").onclick = () => turn(-1);
 byId("back").onclick = () => moveTo(state.at - 1);
 byId("forward").onclick = () => moveTo(state.at + 1);
 byId("turn-forward").onclick = () => turn(1);
+byId("internal").onchange = () => { state.touched = null; const at = state.at; state = begin(); moveTo(at); };
 byId("play").onclick = play;
 byId("log").onclick = event => { const li = event.target.closest("li"); if (li) moveTo(+li.dataset.index); };
 document.onkeydown = event => {

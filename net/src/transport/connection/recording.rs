@@ -1,0 +1,37 @@
+//! What a recording of the reactor has of a connection. Without the feature `trace`, nothing.
+
+use twistor_deferred::Failure;
+
+use super::Connection;
+use crate::Protocol;
+
+/// An event of a connection.
+pub(super) enum ConnectionStep<'a> {
+    Made,
+    Received(usize),
+    Sent(usize),
+    Lost(&'a Failure),
+}
+
+impl<P: Protocol + ?Sized> Connection<P> {
+    #[cfg(not(feature = "trace"))]
+    #[inline(always)]
+    pub(super) fn record(&self, _: ConnectionStep<'_>) {}
+
+    #[cfg(feature = "trace")]
+    pub(super) fn record(&self, step: ConnectionStep<'_>) {
+        use twistor_reactor::trace::ConnectionEvent;
+
+        let Some(registration) = self.registration.get() else { return };
+        registration.record_connection(|| match step {
+            ConnectionStep::Made => {
+                let peer = self.with_io(|io| io.socket.peer());
+                let peer = peer.map_or_else(|_| "an unnamed peer".to_owned(), |peer| peer.to_string());
+                ConnectionEvent::Made { peer: peer.into() }
+            }
+            ConnectionStep::Received(bytes) => ConnectionEvent::Received(bytes),
+            ConnectionStep::Sent(bytes) => ConnectionEvent::Sent(bytes),
+            ConnectionStep::Lost(reason) => ConnectionEvent::Lost(reason.to_string().into()),
+        });
+    }
+}
