@@ -239,7 +239,7 @@ impl Link {
             }
         }
         let reason = reason.unwrap_or_else(other);
-        use super::recording::ConnectionStep;
+        self.record(ConnectionStep::Lost(&reason));
         self.guard("connection_lost", || connection_lost(reason));
     }
 

@@ -2,8 +2,7 @@
 
 use twistor_deferred::Failure;
 
-use super::Connection;
-use crate::Protocol;
+use super::Link;
 
 /// An event of a connection.
 pub(super) enum ConnectionStep<'a> {
@@ -13,7 +12,7 @@ pub(super) enum ConnectionStep<'a> {
     Lost(&'a Failure),
 }
 
-impl<P: Protocol + ?Sized> Connection<P> {
+impl Link {
     #[cfg(not(feature = "trace"))]
     #[inline(always)]
     pub(super) fn record(&self, _: ConnectionStep<'_>) {}
