@@ -34,6 +34,8 @@ struct FailureData {
     deferred_at: Option<&'static Location<'static>>,
     contexts: Vec<String>,
     quiet: bool,
+    /// Whether the Deferred was abandoned because its event loop ended.
+    loop_ended: bool,
 }
 
 impl Failure {
@@ -65,6 +67,7 @@ impl Failure {
             deferred_at: None,
             contexts: Vec::new(),
             quiet: false,
+            loop_ended: false,
         }))
     }
 
@@ -103,12 +106,17 @@ impl Failure {
     /// # Errors
     /// The failure itself, if its error is not an `E`.
     pub fn trap<E: Error + 'static>(self) -> Result<E, Failure> {
-        let FailureData { error, made_at, deferred_at, contexts, quiet } = *self.0;
+        let FailureData { error, made_at, deferred_at, contexts, quiet, loop_ended } = *self.0;
         match error.downcast::<E>() {
             Ok(error) => Ok(*error),
-            Err(error) => {
-                Err(Failure(Box::new(FailureData { error, made_at, deferred_at, contexts, quiet })))
-            }
+            Err(error) => Err(Failure(Box::new(FailureData {
+                error,
+                made_at,
+                deferred_at,
+                contexts,
+                quiet,
+                loop_ended,
+            }))),
         }
     }
 
@@ -126,6 +134,13 @@ impl Failure {
     pub fn quiet(mut self) -> Failure {
         self.0.quiet = true;
         self
+    }
+
+    /// Marks the failure of a Deferred that fires while its event loop ends: the end itself is not an error.
+    pub(crate) fn at_end_of_loop(self) -> Failure {
+        let mut failure = self.quiet();
+        failure.0.loop_ended = failure.is::<Abandoned>();
+        failure
     }
 
     /// Returns the error.
@@ -191,7 +206,11 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 impl From<Failure> for Box<dyn Error + Send + Sync> {
     /// Returns the original error, so that `downcast` finds it. A failure with context becomes a [`FailureError`].
     fn from(failure: Failure) -> Self {
-        if failure.0.contexts.is_empty() { failure.0.error } else { Box::new(FailureError(failure)) }
+        if failure.0.contexts.is_empty() && !failure.0.loop_ended {
+            failure.0.error
+        } else {
+            Box::new(FailureError(failure))
+        }
     }
 }
 
@@ -242,7 +261,11 @@ impl fmt::Display for Failure {
         for context in self.0.contexts.iter().rev() {
             write!(f, "{context}: ")?;
         }
-        let mut printed = self.0.error.to_string();
+        let mut printed = match self.0.loop_ended {
+            // The dropped trigger is a detail of the end, and not the cause.
+            true => "the reactor stopped first".to_owned(),
+            false => self.0.error.to_string(),
+        };
         f.write_str(&printed)?;
         if f.alternate() {
             for cause in self.chain().skip(1).map(ToString::to_string) {

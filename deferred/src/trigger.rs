@@ -72,7 +72,7 @@ impl<T: 'static> ChainSource<T> {
     }
 
     fn fail(self: Rc<Self>, failure: Failure) {
-        let failure = if is_ending() { failure.quiet() } else { failure };
+        let failure = if is_ending() { failure.at_end_of_loop() } else { failure };
         let made_at = self.stage.link.made_at();
         self.fire(Err(Unhandled::from(failure).seen_in(made_at)));
     }
@@ -218,7 +218,7 @@ fn abandon<T: 'static>(source: Rc<ChainSource<T>>) {
     let failure = Failure::made_at(Box::new(Abandoned), source.stage.link.made_at());
     if std::thread::panicking() {
         // While a panic unwinds, callbacks would see half-changed state. They run after it is caught.
-        let failure = if is_ending() { failure.quiet() } else { failure };
+        let failure = if is_ending() { failure.at_end_of_loop() } else { failure };
         frame::park(Box::new(move || {
             if source.stage.link.state() == OriginState::Live {
                 source.fail(failure);

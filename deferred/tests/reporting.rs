@@ -4,7 +4,7 @@ mod support;
 
 use std::panic::{catch_unwind, resume_unwind};
 
-use support::logged;
+use support::{failure_of, logged};
 use twistor_deferred::{
     Abandoned, Cancelled, Deferred, DeferredList, DeferredPool, DeferredQueue, Failure, FirstError, Outcome,
     Trigger, ending, execute, fail, gather_results, guarded, join, maybe_deferred, race, succeed,
@@ -128,6 +128,33 @@ fn what_is_abandoned_before_and_after_the_end_of_a_loop_is_an_error() {
         });
     });
     assert!(line.starts_with("DEBUG: unhandled failure"), "{line}");
+}
+
+// D16.3
+#[test]
+fn work_that_the_end_of_a_loop_cuts_off_reports_the_end() {
+    let error = |end: fn(Trigger<u64>)| {
+        let (deferred, trigger) = Deferred::<u64>::new();
+        ending(|| end(trigger));
+        failure_of(deferred)
+    };
+    let unwound = |trigger: Trigger<u64>| {
+        drop(guarded(move || {
+            let _trigger = trigger;
+            panic!("at the end");
+        }));
+    };
+    for end in [drop, unwound, |trigger: Trigger<u64>| trigger.errback(Abandoned)] {
+        let failure = error(end);
+        assert!(failure.is::<Abandoned>());
+        assert_eq!(failure.to_string(), "the reactor stopped first");
+        let failure = failure.trap::<Cancelled>().unwrap_err();
+        assert_eq!(Box::<dyn std::error::Error>::from(failure).to_string(), "the reactor stopped first");
+    }
+    assert_eq!(error(|trigger| trigger.errback(Cancelled)).to_string(), "cancelled");
+    let (deferred, trigger) = Deferred::<u64>::new();
+    drop(trigger);
+    assert_eq!(failure_of(deferred).to_string(), Abandoned.to_string());
 }
 
 // D11.3

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_deferred::{Failure, Outcome};
+use twistor_deferred::{Cancelled, Failure, Outcome};
 
 use crate::core::Core;
 use crate::delayed_call::HostHook;
@@ -181,9 +181,17 @@ impl Reactor {
         // Set only during this run: a callback must not stop an outer run that this call was made from.
         let running = Rc::new(Cell::new(false));
         let canceller = deferred.canceller();
-        let (result, ours, handle) = (slot.clone(), running.clone(), Handle::clone(self));
+        // Whether the end of the run cancels the Deferred.
+        let ending = Rc::new(Cell::new(false));
+        let (result, ours, handle, at_end) =
+            (slot.clone(), running.clone(), Handle::clone(self), ending.clone());
         let told = deferred.add_both(move |outcome| {
-            result.set(Some(outcome));
+            result.set(Some(outcome.map_err(|failure: Failure| {
+                match failure.is::<Cancelled>() && at_end.get() {
+                    true => failure.context("the reactor stopped first"),
+                    false => failure,
+                }
+            })));
             if ours.get() {
                 handle.stop();
             }
@@ -194,12 +202,16 @@ impl Reactor {
         }
         // Before sources and timers are dropped: that would fail the Deferred with `Abandoned`, which does not tell
         // a user why.
-        let at_the_end = canceller.clone();
-        let trigger = self.on_shutdown(Phase::After, move || at_the_end.cancel());
+        let (at_the_end, cancels) = (canceller.clone(), ending.clone());
+        let trigger = self.on_shutdown(Phase::After, move || {
+            cancels.set(true);
+            at_the_end.cancel();
+        });
         running.set(true);
         let ran = self.run();
         running.set(false);
         trigger.remove();
+        ending.set(true);
         canceller.cancel();
         match (slot.take(), ran) {
             (Some(outcome), Ok(())) => outcome,

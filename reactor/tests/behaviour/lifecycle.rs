@@ -223,7 +223,9 @@ fn run_until_returns_the_result_after_the_shutdown() {
     assert!(!reactor.is_running());
     let (deferred, trigger) = Deferred::<()>::new();
     reactor.call_later(Duration::from_millis(1), move || trigger.errback(Cancelled));
-    assert!(reactor.run_until(deferred).unwrap_err().is::<Cancelled>());
+    let failure = reactor.run_until(deferred).unwrap_err();
+    assert!(failure.is::<Cancelled>());
+    assert_eq!(failure.to_string(), "cancelled");
     assert_eq!(reactor.run_until(succeed(1)).unwrap(), 1);
 }
 
@@ -232,7 +234,9 @@ fn run_until_cancels_its_deferred_when_stopped() {
     let reactor = reactor();
     stop_when_running(&reactor);
     let (deferred, trigger) = Deferred::<()>::new();
-    assert!(reactor.run_until(deferred).unwrap_err().is::<Cancelled>());
+    let failure = reactor.run_until(deferred).unwrap_err();
+    assert!(failure.is::<Cancelled>());
+    assert_eq!(failure.to_string(), "the reactor stopped first: cancelled");
     assert!(!trigger.is_live());
     assert_eq!(Stopped.to_string(), "the reactor was stopped before the Deferred fired");
 }
