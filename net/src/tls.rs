@@ -78,7 +78,6 @@
 mod client;
 mod errors;
 mod given;
-mod handshake;
 mod info;
 mod pem;
 mod required;
@@ -93,7 +92,6 @@ pub use info::TlsInfo;
 pub use server::ServerTls;
 
 pub(crate) use errors::{Cause, Opening};
-pub(crate) use handshake::handshake;
 pub(crate) use pem::{certificates, identity, private_key, read as read_pem};
 pub(crate) use stream::{Handshaking, TlsStream};
 

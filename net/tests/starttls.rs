@@ -19,7 +19,7 @@ use twistor_net::framing::Lines;
 use twistor_net::tls::{ClientTls, HandshakeFailed, HandshakeFailure, ServerTls};
 use twistor_net::{
     ClientEndpoint, ConnectionAborted, ConnectionLost, ConnectionReleased, Conversation, Failure,
-    FrameReceiver, Framed, IdleTimeout, Limited, Protocol, Transport, part_of,
+    FrameReceiver, Framed, IdleTimeout, Limited, Protocol, Transport, conversations, part_of,
 };
 use twistor_reactor::{Handle, Reactor, defer_later};
 
@@ -592,4 +592,37 @@ fn this_client_starts_tls_with_python() {
         })
     });
     assert!(child.wait().unwrap().success());
+}
+
+// P23.7: the beginning of the handshake may have come together with that line
+#[test]
+fn a_stream_is_secured_after_a_line_in_the_clear() {
+    let authority = Authority::new();
+    on_every_network(|world| {
+        world.run(|reactor| {
+            let (tls, handle) = (authority.signs("mail.test").server(), reactor.handle());
+            let factory = conversations(move |client: Conversation| {
+                let (tls, handle) = (tls.clone(), handle.clone());
+                handle.clone().spawn(async move {
+                    assert_eq!(line(&client).await?, "PROXY TCP4 192.0.2.1 192.0.2.2 1 2");
+                    // In a simulation, the rest has come by then or has not.
+                    handle.sleep(SECOND / 100).await?;
+                    let stream = tls.secure(&handle, client.release()?).await?;
+                    stream.run(&handle, Echo)?;
+                    Ok::<(), Failure>(())
+                })
+            });
+            let port = address(&listen(reactor, factory)).port();
+            let (peer, tls, handle) = (converse(reactor, port), authority.client(), reactor.handle());
+            reactor.spawn(async move {
+                let peer = peer.await?;
+                peer.write(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n");
+                let stream = tls.secure(&handle, "mail.test", peer.release()?).await?;
+                let diary = Diary::new();
+                let received = diary.when_received(5);
+                stream.run(&handle, scripted(&diary))?.write(b"hello");
+                received.await
+            })
+        });
+    });
 }

@@ -180,12 +180,12 @@ struct FactoryWelcome<F> {
 
 impl<F: Factory> Welcome for FactoryWelcome<F> {
     fn connected(&self, server: &Rc<Server>, socket: Socket, peer: Address) {
-        let built = guarded(|| self.factory.borrow_mut().build_protocol(peer.clone()));
+        let built = guarded(|| self.factory.borrow_mut().build_protocol(peer));
         match built {
             Ok(Some(protocol)) => match &server.security {
                 Security::None => server.started(Connection::start(&server.handle, socket, protocol)),
                 #[cfg(feature = "tls")]
-                Security::Tls(tls) => server.secure(tls, socket, peer, protocol),
+                Security::Tls(tls) => server.secure(tls, socket, protocol),
             },
             Ok(None) => {}
             Err(message) => {
@@ -214,28 +214,14 @@ impl Server {
     /// Starts the protocol after the handshake. The protocol is built before it, so that a factory that
     /// limits connections also limits handshakes.
     #[cfg(feature = "tls")]
-    fn secure(
-        self: &Rc<Self>,
-        tls: &crate::tls::ServerTls,
-        socket: Socket,
-        peer: Address,
-        protocol: impl crate::Protocol,
-    ) {
-        let session = match tls.session() {
-            Ok(session) => session,
-            Err(error) => {
-                return log::error!("cannot serve a connection to {}: {error}", self.address);
-            }
-        };
-        let (server, tls) = (self.clone(), tls.clone());
-        let shaken = crate::tls::handshake(&self.handle, socket.into(), session, peer, Some(tls.timeout()));
-        drop(shaken.add_both(move |outcome| match outcome {
-            Ok(socket) => {
-                server.started(Connection::start(&server.handle, socket, protocol));
-                Ok(())
-            }
-            Err(failure) => failure.trap().map(|failure| tls.failed(&failure)),
-        }));
+    fn secure(self: &Rc<Self>, tls: &crate::tls::ServerTls, socket: Socket, protocol: impl crate::Protocol) {
+        let server = self.clone();
+        let secured = tls.secure(&self.handle, socket.into());
+        drop(secured.add_callbacks(
+            move |stream| server.started(Connection::start(&server.handle, stream, protocol)),
+            // The observer of failed handshakes has been called.
+            drop,
+        ));
     }
 
     fn back_off(self: &Rc<Self>, error: &io::Error) {

@@ -6,13 +6,14 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection};
 use rustls_platform_verifier::BuilderVerifierExt;
-use twistor_deferred::{Deferred, fail};
+use twistor_deferred::Deferred;
 use twistor_reactor::Handle;
 
 use super::errors::Cause;
 use super::given::Given;
-use super::{HandshakeFailed, TlsConfigError, handshake, pem, provider};
-use crate::{Address, ConnectionLost, Stream};
+use super::{HandshakeFailed, TlsConfigError, pem, provider};
+use crate::transport::connection::securing::secure;
+use crate::{Address, Stream};
 
 /// The trust and TLS settings of a client. Twisted: `optionsForClientTLS`, `CertificateOptions`.
 ///
@@ -152,20 +153,15 @@ impl ClientTls {
 
     /// Secures a connection to `host` by a TLS handshake. The server needs a certificate for `host`.
     ///
+    /// Bytes that an earlier protocol has left unused in `stream` are read as the beginning of the handshake. On a live
+    /// connection, [`Transport::start_tls`](crate::Transport::start_tls) does the same for its protocol.
+    ///
     /// # Errors
     ///
     /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as it is when the Deferred is cancelled.
+    #[track_caller]
     pub fn secure(&self, handle: &Handle, host: &str, stream: Stream) -> Deferred<Stream> {
-        let peer = match stream.peer() {
-            Ok(peer) => peer,
-            Err(error) => return fail(ConnectionLost::new(error)),
-        };
-        match self.session(host, &peer) {
-            Ok(session) => {
-                handshake(handle, stream.into(), session, peer, None).add_callback(|socket| Ok(socket.into()))
-            }
-            Err(error) => fail(error),
-        }
+        secure(handle, stream, |peer| self.session(host, peer), None)
     }
 
     /// Creates the session with `host`, before its handshake.

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection};
-use twistor_deferred::guarded;
+use twistor_deferred::{Deferred, guarded};
+use twistor_reactor::Handle;
 
+use super::errors::Cause;
 use super::required::requiring;
 use super::{HandshakeFailed, TlsConfigError, pem, provider};
-use crate::HandlerPanicked;
+use crate::transport::connection::securing::secure;
+use crate::{Address, HandlerPanicked, Stream};
 
 /// The default timeout of a handshake.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -104,9 +107,26 @@ impl ServerTls {
         self
     }
 
+    /// Secures a connection from a client by a TLS handshake, within the time limit for handshakes. For connections that no
+    /// listener of this program has accepted, or whose first bytes are not TLS, as with the PROXY protocol.
+    ///
+    /// Bytes that an earlier protocol has left unused in `stream` are read as the beginning of the handshake. On a live
+    /// connection, [`Transport::accept_tls`](crate::Transport::accept_tls) does the same for its protocol.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as it is when the
+    /// Deferred is cancelled.
+    #[track_caller]
+    pub fn secure(&self, handle: &Handle, stream: Stream) -> Deferred<Stream> {
+        secure(handle, stream, |peer| self.session(peer), Some(self))
+    }
+
     /// Creates the session with a client, before its handshake.
-    pub(crate) fn session(&self) -> Result<rustls::Connection, rustls::Error> {
-        ServerConnection::new(self.config.clone()).map(Into::into)
+    pub(crate) fn session(&self, peer: &Address) -> Result<rustls::Connection, HandshakeFailed> {
+        ServerConnection::new(self.config.clone())
+            .map(Into::into)
+            .map_err(|error| HandshakeFailed::new(peer.clone(), Cause::Tls(error)))
     }
 
     pub(crate) fn timeout(&self) -> Duration {

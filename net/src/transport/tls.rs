@@ -7,7 +7,7 @@ use twistor_deferred::{Deferred, fail};
 use super::Transport;
 use super::connection::Flags;
 use crate::ConnectionLost;
-use crate::tls::{Cause, ClientTls, HandshakeFailed, ServerTls, TlsInfo};
+use crate::tls::{ClientTls, ServerTls, TlsInfo};
 
 impl Transport {
     /// Secures this connection by TLS, as the client: from here on, the same protocol talks to `host` in confidence. For
@@ -32,7 +32,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// [`HandshakeFailed`], and then the connection ends with the same reason: it is never used in the clear again. So it
+    /// [`HandshakeFailed`](crate::tls::HandshakeFailed), and then the connection ends with the same reason: it is never used in the clear again. So it
     /// does when the Deferred is cancelled. [`ConnectionLost`] if it is lost already.
     ///
     /// A third party may have injected bytes that arrived in the clear and are still unused, so that they are taken for
@@ -82,12 +82,7 @@ impl Transport {
     #[track_caller]
     pub fn accept_tls(&self, tls: &ServerTls) -> Deferred<()> {
         match self.connection.upgrade() {
-            Some(connection) => {
-                let begin = |peer: &crate::Address| {
-                    tls.session().map_err(|error| HandshakeFailed::new(peer.clone(), Cause::Tls(error)))
-                };
-                connection.secure(self, begin, Some(tls), false)
-            }
+            Some(connection) => connection.secure(self, |peer| tls.session(peer), Some(tls), false),
             None => fail(ConnectionLost::new(io::ErrorKind::NotConnected.into())),
         }
     }

@@ -4,8 +4,6 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
-#[cfg(feature = "tls")]
-use std::time::Duration;
 
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
@@ -60,35 +58,6 @@ impl WatchedSocket {
             None => self.registration = Some(self.socket.watch(handle, handler)?),
         }
         Ok(())
-    }
-
-    /// As [`hand_to`](WatchedSocket::hand_to), for a handler that is the first to speak.
-    #[cfg(feature = "tls")]
-    pub(crate) fn hand_to_speaker(
-        &mut self,
-        handle: &Handle,
-        handler: Rc<dyn EventHandler>,
-    ) -> io::Result<()> {
-        self.hand_to(handle, handler)?;
-        if let Some(registration) = &self.registration {
-            registration.wake(Ready::WRITABLE);
-        }
-        Ok(())
-    }
-
-    /// Has the handler called later, with nothing said to have happened but that the socket may be writable.
-    #[cfg(feature = "tls")]
-    pub(crate) fn wake_later(&self, delay: Duration) {
-        if let Some(registration) = &self.registration {
-            let waker = registration.waker();
-            registration.handle().call_later(delay, move || waker.wake(Ready::WRITABLE));
-        }
-    }
-
-    /// Leaves the socket its place, and makes another of it.
-    #[cfg(feature = "tls")]
-    pub(crate) fn wrap(&mut self, wrap: impl FnOnce(Socket) -> Socket) {
-        self.socket = wrap(std::mem::replace(&mut self.socket, Socket::Closed));
     }
 
     pub(crate) fn into_parts(mut self) -> (Socket, Option<Registration>) {

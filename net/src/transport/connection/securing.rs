@@ -4,18 +4,50 @@
 //! is read by it. Bytes that this side has read in the clear but not used may have been put there by someone else: with
 //! them the handshake fails (RFC 3207, section 6). Nothing is read for the protocol until it knows how the handshake ended.
 
+use std::io;
 use std::time::Duration;
 
 use rustls::Connection as Session;
-use twistor_deferred::{Deferred, Trigger, fail};
-use twistor_reactor::{DelayedCall, Ready};
+use twistor_deferred::{Deferred, Failure, Trigger, fail};
+use twistor_reactor::{DelayedCall, Handle, Ready};
 
 use super::{Connection, Flags, SENT_PER_TURN};
+use crate::stream::Stream;
 use crate::tls::{Cause, HandshakeFailed, Handshaking, Opening, ServerTls, TlsStream};
 use crate::transport::calls::has_no_buffers;
 use crate::transport::outgoing::Queue;
 use crate::transport::socket::Socket;
 use crate::{Address, ConnectionLost, Protocol, Transport};
+
+/// Secures a connection that no protocol runs on. Cancelling closes it.
+#[track_caller]
+pub(crate) fn secure(
+    handle: &Handle,
+    stream: Stream,
+    begin: impl FnOnce(&Address) -> Result<Session, HandshakeFailed>,
+    server: Option<&ServerTls>,
+) -> Deferred<Stream> {
+    let started = Connection::start(handle, stream, Handshake);
+    let transport = match started {
+        Ok(transport) => transport,
+        Err(error) => return fail(ConnectionLost::new(error)),
+    };
+    match transport.connection.upgrade() {
+        Some(connection) => connection
+            .secure(&transport, begin, server, true)
+            .add_callback(move |()| Ok(transport.release()?)),
+        None => fail(ConnectionLost::new(io::ErrorKind::NotConnected.into())),
+    }
+}
+
+/// The protocol of a connection that is only secured, and then released.
+struct Handshake;
+
+impl Protocol for Handshake {
+    fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+}
 
 /// A handshake on a live connection.
 pub(crate) struct Securing {
