@@ -6,7 +6,7 @@
 use http::Method;
 use libfuzzer_sys::fuzz_target;
 use twistor_fuzz::pieces;
-use twistor_http::{
+use twistor_http::message::{
     ChunkWriter, Fields, HeadWriter, Limits, RequestDecoder, RequestEvent, ResponseDecoder, ResponseEvent,
 };
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use http::Method;
 use libfuzzer_sys::fuzz_target;
 use twistor_deferred::{Deferred, DeferredList};
-use twistor_http::{Agent, Eof, Limits, Request, ResponseDecoder, ResponseEvent};
+use twistor_http::message::{Eof, Limits, ResponseDecoder, ResponseEvent};
+use twistor_http::{Agent, Request};
 use twistor_net::{Failure, Protocol, ServerEndpoint, SimulatedNetwork, Transport};
 use twistor_reactor::Reactor;
 

@@ -6,7 +6,7 @@
 use http::Version;
 use libfuzzer_sys::fuzz_target;
 use twistor_fuzz::pieces;
-use twistor_http::{
+use twistor_http::message::{
     BodyLength, DecodeError, Eof, HeadWriter, Limits, RequestDecoder, RequestEvent, RequestHead, Target,
 };
 

@@ -11,8 +11,10 @@ use std::time::Duration;
 use http::{Method, Version};
 use libfuzzer_sys::fuzz_target;
 use twistor_deferred::{Deferred, Trigger};
+use twistor_http::message::{
+    BodyLength, Limits, RequestDecoder, RequestEvent, ResponseDecoder, ResponseEvent,
+};
 use twistor_http::server::{Answer, IntoAnswer, Request, Response, Settings, Site, Timeouts};
-use twistor_http::{BodyLength, Limits, RequestDecoder, RequestEvent, ResponseDecoder, ResponseEvent};
 use twistor_net::{ClientEndpoint, Failure, Protocol, ServerEndpoint, SimulatedNetwork, Transport};
 use twistor_reactor::{Reactor, defer_later};
 
@@ -149,7 +151,7 @@ fn check(due: &[Due], mut received: &[u8], cut: bool) {
                 Some(ResponseEvent::End(_)) => break,
                 None if cut => return,
                 None => {
-                    assert_eq!(decoder.eof(), Ok(twistor_http::Eof::Complete), "{method} {status}");
+                    assert_eq!(decoder.eof(), Ok(twistor_http::message::Eof::Complete), "{method} {status}");
                     break;
                 }
             }

@@ -23,8 +23,8 @@ fuzz_target!(|data: &[u8]| {
             [] => (302, None),
         };
         let status = StatusCode::from_u16(status).expect("three digits");
-        let hop = match redirects.follow(&url, &method, status, location) {
-            Ok(Some(hop)) => hop,
+        let redirect = match redirects.follow(&url, &method, status, location) {
+            Ok(Some(redirect)) => redirect,
             Ok(None) => {
                 assert!(location.is_none() || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308));
                 continue;
@@ -35,21 +35,21 @@ fuzz_target!(|data: &[u8]| {
             }
             Err(_) => return,
         };
-        assert!((url.scheme(), hop.url.scheme()) != (Scheme::Https, Scheme::Http));
-        assert_eq!(hop.same_origin, hop.url.origin() == url.origin());
+        assert!((url.scheme(), redirect.url.scheme()) != (Scheme::Https, Scheme::Http));
+        assert_eq!(redirect.same_origin, redirect.url.origin() == url.origin());
         // Only 307 and 308 repeat requests with side effects, and a HEAD request stays one.
         let kept = matches!(status.as_u16(), 307 | 308) || matches!(method, Method::GET | Method::HEAD);
         let kept = kept || (method == Method::PUT && status.as_u16() != 303);
-        assert_eq!(hop.method, if kept { method } else { Method::GET });
-        assert_eq!(hop.keep_body, kept);
-        if hop.url.basic_credentials() != credentials {
+        assert_eq!(redirect.method, if kept { method } else { Method::GET });
+        assert_eq!(redirect.keep_body, kept);
+        if redirect.url.basic_credentials() != credentials {
             // Credentials are dropped at the first step to another origin, unless the reference names new ones.
             let named = location.is_some_and(|location| location.contains(&b'@'));
-            assert!(named || (hop.url.basic_credentials().is_none() && !hop.same_origin));
-            credentials = hop.url.basic_credentials();
+            assert!(named || (redirect.url.basic_credentials().is_none() && !redirect.same_origin));
+            credentials = redirect.url.basic_credentials();
         }
         asked += 1;
         assert!(asked <= LIMIT + 1);
-        (url, method) = (hop.url, hop.method);
+        (url, method) = (redirect.url, redirect.method);
     }
 });

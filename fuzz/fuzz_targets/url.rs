@@ -4,7 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use twistor_http::{HeadWriter, Method, Url};
+use twistor_http::message::HeadWriter;
+use twistor_http::{Method, Url};
 
 fn check(url: &Url) {
     let shown = url.to_string();

@@ -2,7 +2,6 @@
 
 mod agent;
 mod cookies;
-mod destination;
 mod download;
 mod errors;
 mod exceptions;
@@ -17,6 +16,7 @@ mod proxy;
 mod redirect;
 mod request;
 mod route;
+mod sink;
 mod stream;
 mod trust;
 #[cfg(feature = "tls")]
@@ -35,7 +35,7 @@ pub use errors::{
 pub use inflate::Undecodable;
 pub use page::{Page, get_page};
 pub use proxy::{InvalidProxy, Proxy};
-pub use redirect::{Hop, InsecureRedirect, RedirectError, Redirects, TooManyRedirects};
+pub use redirect::{InsecureRedirect, Redirect, RedirectError, Redirects, TooManyRedirects};
 pub use request::Request;
 pub use stream::{Response, ResponseBody};
 

@@ -5,10 +5,7 @@
 //!
 //! The [`server`] answers requests: a [`Site`](server::Site) of [`Resource`](server::Resource)s.
 //!
-//! At the bottom, in `message`, are machines that know nothing of sockets: [`ResponseDecoder`] and
-//! [`RequestDecoder`] take bytes apart as they come, in pieces of any size, and [`HeadWriter`] and
-//! [`ChunkWriter`] put them together. They are strict (RFC 9110 and 9112): what two parsers could
-//! read differently is refused, and nothing is written that could be read as more than was meant.
+//! The module [`message`] decodes and encodes requests and responses without a socket and without a reactor.
 //!
 //! # From here
 //!
@@ -25,7 +22,7 @@
 pub mod behaviour {}
 
 mod client;
-mod message;
+pub mod message;
 mod pieces;
 pub mod server;
 mod url;
@@ -36,15 +33,18 @@ pub use client::TlsUnavailable;
 #[cfg(feature = "compression")]
 pub use client::Undecodable;
 pub use client::{
-    Agent, Cookies, Hop, HttpError, IdleTimedOut, InsecureRedirect, InvalidProxy, NoResponse, Page,
-    PartialDownload, Proxy, ProxyFault, ProxyMisbehaved, ProxyRefused, ProxyUnreachable, RedirectError,
-    Redirects, Request, RequestStage, RequestTimedOut, Response, ResponseBody, TooManyRedirects, TooSlow,
-    download_page, get_page,
+    Agent, Cookies, HttpError, IdleTimedOut, InsecureRedirect, InvalidProxy, NoResponse, Page,
+    PartialDownload, Proxy, ProxyFault, ProxyMisbehaved, ProxyRefused, ProxyUnreachable, Redirect,
+    RedirectError, Redirects, Request, RequestStage, RequestTimedOut, Response, ResponseBody,
+    TooManyRedirects, TooSlow, download_page, get_page,
+};
+use message::{
+    BodyLength, ChunkWriter, DecodeError, Eof, Fields, HeadWriter, RequestDecoder, RequestEvent, RequestHead,
+    ResponseDecoder, ResponseEvent, ResponseHead, Target,
 };
 pub use message::{
-    BodyLength, BodyTooLarge, ChunkWriter, DecodeError, EncodeError, Eof, Fault, Fields, HeadTooLarge,
-    HeadWriter, Headers, Limits, Malformed, Place, RequestDecoder, RequestEvent, RequestHead,
-    ResponseDecoder, ResponseEvent, ResponseHead, Target, TargetTooLong, TooManyHeaders, TrailersTooLarge,
+    BodyTooLarge, EncodeError, Fault, HeadTooLarge, Headers, Limits, Malformed, TooManyHeaders,
+    TrailersTooLarge,
 };
 pub use url::{InvalidUrl, Origin, Scheme, Url};
 

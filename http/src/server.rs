@@ -30,7 +30,7 @@ mod site;
 mod tree;
 mod wire;
 
-pub use connection::Connection;
+pub use connection::SiteConnection;
 pub use exchange::answer::{Answer, IntoAnswer, StatusError};
 pub use exchange::answered::Answered;
 pub use exchange::request::Request;

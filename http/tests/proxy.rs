@@ -20,9 +20,10 @@ use std::time::Duration;
 use support::{World, address, listen, on_every_network, run};
 use tls_support::Authority;
 use twistor_deferred::{Cancelled, Deferred};
+use twistor_http::message::DecodeError;
 use twistor_http::{
-    Agent, DecodeError, HeaderValue, HttpError, InvalidProxy, Proxy, ProxyFault, ProxyMisbehaved,
-    ProxyRefused, ProxyUnreachable, Request, RequestStage, RequestTimedOut, TooManyRedirects, Url,
+    Agent, HeaderValue, HttpError, InvalidProxy, Proxy, ProxyFault, ProxyMisbehaved, ProxyRefused,
+    ProxyUnreachable, Request, RequestStage, RequestTimedOut, TooManyRedirects, Url,
 };
 use twistor_net::tls::{ClientTls, HandshakeFailed, HandshakeFailure};
 use twistor_net::{

@@ -14,10 +14,10 @@ use ::http::header::RANGE;
 use twistor_deferred::{Canceller, Deferred, Failure, Trigger, fail};
 use twistor_reactor::Handle;
 
-use super::destination::{Destination, Ending, MOST_COLLECTED};
 use super::errors::HttpError;
 use super::fetch::Fetch;
 use super::request::Request;
+use super::sink::{BodySink, Ending, MOST_COLLECTED};
 use crate::{BodyTooLarge, ResponseHead, Url};
 use file::{Growing, Target};
 use resume::{Continued, Part};
@@ -78,7 +78,7 @@ impl Request {
         progress: impl FnMut(u64, Option<u64>) + 'static,
     ) -> Deferred<u64> {
         self.settings.decode.get_or_insert(false);
-        save(handle, self, path.as_ref(), None, &Shared::new(progress))
+        save(handle, self, path.as_ref(), None, &SharedProgress::new(progress))
     }
 
     /// As [`download_page`](Request::download_page), but keeps the part that came if the download fails or is
@@ -110,9 +110,9 @@ impl Request {
         };
         let again = match &self.parts {
             Ok(parts) => Request { parts: Ok(parts.clone()), settings: self.settings.clone() },
-            Err(_) => return save(handle, self, path, Some(part), &Shared::new(progress)),
+            Err(_) => return save(handle, self, path, Some(part), &SharedProgress::new(progress)),
         };
-        let progress = Shared::new(progress);
+        let progress = SharedProgress::new(progress);
         let request = part.ask(self);
         let first = save(handle, request, path, Some(part), &progress);
         let (handle, path) = (handle.clone(), path.to_owned());
@@ -146,7 +146,7 @@ fn save(
     request: Request,
     path: &Path,
     part: Option<Part>,
-    progress: &Shared,
+    progress: &SharedProgress,
 ) -> Deferred<u64> {
     let saver = Rc::new(Saver {
         handle: handle.clone(),
@@ -175,15 +175,15 @@ fn save(
     deferred
 }
 
-type Progress = Box<dyn FnMut(u64, Option<u64>)>;
+type OnProgress = Box<dyn FnMut(u64, Option<u64>)>;
 
 /// The caller's function, for one try after the other.
 #[derive(Clone)]
-struct Shared(Rc<Cell<Option<Progress>>>);
+struct SharedProgress(Rc<Cell<Option<OnProgress>>>);
 
-impl Shared {
-    fn new(progress: impl FnMut(u64, Option<u64>) + 'static) -> Shared {
-        Shared(Rc::new(Cell::new(Some(Box::new(progress)))))
+impl SharedProgress {
+    fn new(progress: impl FnMut(u64, Option<u64>) + 'static) -> SharedProgress {
+        SharedProgress(Rc::new(Cell::new(Some(Box::new(progress)))))
     }
 
     fn report(&self, received: u64, expected: Option<u64>) {
@@ -215,7 +215,7 @@ struct Saver {
     part: Option<Part>,
     answer: RefCell<Answer>,
     finishing: RefCell<Option<Canceller>>,
-    progress: Shared,
+    progress: SharedProgress,
     received: Cell<u64>,
     expected: Cell<Option<u64>>,
     /// The length of the whole, of which the server may have sent a part.
@@ -281,7 +281,7 @@ impl Saver {
     }
 }
 
-impl Destination for Saver {
+impl BodySink for Saver {
     fn head(self: Rc<Self>, head: &ResponseHead<'_>, _: Url) -> Result<(), Failure> {
         let begun = match self.begin(head) {
             Ok(begun) => begun,
@@ -293,7 +293,7 @@ impl Destination for Saver {
         let answer = begun.unwrap_or_else(|| {
             Answer::Refused(Box::new(HttpError {
                 status: head.status,
-                reason: head.words(),
+                reason: head.reason_phrase(),
                 headers: head.headers.to_headers(),
                 body: Vec::new(),
             }))

@@ -9,9 +9,9 @@ use twistor_deferred::Failure;
 use twistor_net::{ConnectionDone, Protocol, Transport};
 use twistor_reactor::Handle;
 
-use super::destination::{Appetite, Ending};
 use super::fetch::Fetch;
-use super::lease::Permit;
+use super::lease::SocketPermit;
+use super::sink::{Demand, Ending};
 use crate::{Eof, Limits, ResponseDecoder, ResponseEvent};
 
 /// How long a secured connection may take to send its goodbye.
@@ -21,7 +21,7 @@ const CLOSING_TIME: Duration = Duration::from_secs(5);
 const READ_SIZE: usize = 64 * 1024;
 
 /// A connection, as requests see it.
-pub(super) struct Connection {
+pub(super) struct ClientConnection {
     transport: OnceCell<Transport>,
     active: RefCell<Option<Rc<Fetch>>>,
     /// The request whose response the decoder does not expect yet.
@@ -37,9 +37,9 @@ pub(super) struct Connection {
     says_goodbye: Option<Handle>,
 }
 
-impl Connection {
-    pub(super) fn new(now: Instant, says_goodbye: Option<Handle>) -> Rc<Connection> {
-        Rc::new(Connection {
+impl ClientConnection {
+    pub(super) fn new(now: Instant, says_goodbye: Option<Handle>) -> Rc<ClientConnection> {
+        Rc::new(ClientConnection {
             transport: OnceCell::new(),
             active: RefCell::new(None),
             starting: RefCell::new(None),
@@ -117,15 +117,15 @@ impl Connection {
 
 /// The protocol on that connection.
 pub(super) struct ClientProtocol {
-    connection: Rc<Connection>,
+    connection: Rc<ClientConnection>,
     decoder: ResponseDecoder,
     /// Held for as long as the socket is open.
-    permit: Option<Permit>,
+    permit: Option<SocketPermit>,
     reads_much: bool,
 }
 
 impl ClientProtocol {
-    pub(super) fn new(connection: Rc<Connection>, permit: Option<Permit>) -> ClientProtocol {
+    pub(super) fn new(connection: Rc<ClientConnection>, permit: Option<SocketPermit>) -> ClientProtocol {
         let decoder = ResponseDecoder::new(Limits::default());
         ClientProtocol { connection, decoder, permit, reads_much: false }
     }
@@ -198,11 +198,11 @@ impl Protocol for ClientProtocol {
             }
             match event {
                 Ok(None) => {
-                    let appetite = fetch.appetite();
-                    if appetite == Appetite::None {
+                    let demand = fetch.demand();
+                    if demand == Demand::None {
                         transport.pause_producing();
                     }
-                    self.read_much(transport, appetite == Appetite::Much);
+                    self.read_much(transport, demand == Demand::Much);
                     return Ok(());
                 }
                 Ok(Some(ResponseEvent::Interim(_))) => {}

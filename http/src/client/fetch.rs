@@ -13,25 +13,25 @@ use twistor_net::Transport;
 use twistor_net::connect::Connecting;
 use twistor_reactor::Handle;
 
-use super::destination::{Appetite, Destination, Ending};
 use super::lease::Lease;
 use super::pool::Pool;
-use super::request::{Parts, Request, Settings};
+use super::request::{Request, RequestParts, RequestSettings};
 use super::route::Route;
+use super::sink::{BodySink, Demand, Ending};
 use crate::ResponseHead;
-use content::Content;
+use content::ContentPipe;
 use follow::Skipping;
-use limits::Watch;
+use limits::FetchTimers;
 
 pub(super) struct Fetch {
     handle: Handle,
     pool: Option<Rc<Pool>>,
-    settings: RefCell<Settings>,
-    parts: RefCell<Parts>,
-    destination: Rc<dyn Destination>,
+    settings: RefCell<RequestSettings>,
+    parts: RefCell<RequestParts>,
+    sink: Rc<dyn BodySink>,
     /// The route of the last attempt.
     route: RefCell<Option<Route>>,
-    stage: RefCell<Stage>,
+    stage: RefCell<FetchStage>,
     /// The redirect whose own body is being skipped.
     skipping: RefCell<Option<Skipping>>,
     /// Whether a head was handed on: then the response is the answer, whatever happens.
@@ -39,13 +39,13 @@ pub(super) struct Fetch {
     retried: Cell<bool>,
     /// How the exchange ended, while the rest of its content is held back.
     ending: Cell<Option<Ending>>,
-    /// The destination was notified of the end, or will not be.
+    /// The sink was notified of the end, or will not be.
     done: Cell<bool>,
-    content: Content,
-    watch: Watch,
+    content: ContentPipe,
+    watch: FetchTimers,
 }
 
-enum Stage {
+enum FetchStage {
     New,
     /// Waiting for a connection, with how far that has come.
     Waiting(Canceller, Connecting),
@@ -54,53 +54,53 @@ enum Stage {
 
 impl Fetch {
     /// Prepares the request; [`attempt`](Fetch::attempt) starts it. Returns `None` if the request is invalid, after
-    /// notifying the destination.
+    /// notifying the sink.
     pub(super) fn start(
         handle: &Handle,
         pool: Option<Rc<Pool>>,
         request: Request,
-        destination: Rc<dyn Destination>,
+        sink: Rc<dyn BodySink>,
     ) -> Option<Rc<Fetch>> {
         let Request { parts, settings } = request;
         let parts = match parts {
             Ok(parts) => parts,
             Err(failure) => {
-                destination.ended(Ending::Failed(failure));
+                sink.ended(Ending::Failed(failure));
                 return None;
             }
         };
         let fetch = Rc::new(Fetch {
             handle: handle.clone(),
             pool,
-            content: Content::new(settings.max_body.unwrap_or_else(|| destination.most())),
+            content: ContentPipe::new(settings.max_body.unwrap_or_else(|| sink.most())),
             settings: RefCell::new(settings),
             parts: RefCell::new(parts),
-            destination,
+            sink,
             route: RefCell::new(None),
-            stage: RefCell::new(Stage::New),
+            stage: RefCell::new(FetchStage::New),
             skipping: RefCell::new(None),
             answered: Cell::new(false),
             retried: Cell::new(false),
             ending: Cell::new(None),
             done: Cell::new(false),
-            watch: Watch::default(),
+            watch: FetchTimers::default(),
         });
         fetch.limit_whole();
         Some(fetch)
     }
 
     /// How much more is wanted of what the server sends.
-    pub(super) fn appetite(&self) -> Appetite {
+    pub(super) fn demand(&self) -> Demand {
         if !self.answered.get() {
-            Appetite::Little
+            Demand::Little
         } else if self.is_holding() {
-            Appetite::None
+            Demand::None
         } else {
-            self.destination.appetite()
+            self.sink.demand()
         }
     }
 
-    /// The destination wants more; what was held back comes first.
+    /// The sink wants more; what was held back comes first.
     pub(super) fn resume(self: &Rc<Self>) {
         if !self.is_held_up() {
             return;
@@ -126,7 +126,7 @@ impl Fetch {
 
     fn transport(&self) -> Option<Transport> {
         match &*self.stage.borrow() {
-            Stage::Exchanging(lease) => lease.connection()?.transport().cloned(),
+            FetchStage::Exchanging(lease) => lease.connection()?.transport().cloned(),
             _ => None,
         }
     }
@@ -147,7 +147,7 @@ impl Fetch {
                     self.fail(failure);
                 }
             }
-            Ok(Some(hop)) => self.skip_or_follow(hop, head),
+            Ok(Some(redirect)) => self.skip_or_follow(redirect, head),
             Err(error) => self.fail(error.into_failure()),
         }
     }
@@ -165,7 +165,7 @@ impl Fetch {
 
     /// The exchange is over.
     pub(super) fn ended(self: &Rc<Self>, ending: Ending, reusable: bool) {
-        if let Stage::Exchanging(lease) = self.stage.replace(Stage::New) {
+        if let FetchStage::Exchanging(lease) = self.stage.replace(FetchStage::New) {
             lease.give_back(reusable && !self.parts.borrow().closes());
         }
         if self.done.get() {
@@ -174,7 +174,7 @@ impl Fetch {
         let skipping = self.skipping.take();
         match (ending, skipping) {
             // The target is known, however the page that names it ends.
-            (Ending::Complete | Ending::Cut { .. }, Some(skipping)) => self.follow(skipping.into_hop()),
+            (Ending::Complete | Ending::Cut { .. }, Some(skipping)) => self.follow(skipping.into_redirect()),
             (Ending::NoResponse { stale: true, .. }, _) if self.may_retry() => {
                 self.retried.set(true);
                 self.attempt(true);
@@ -190,19 +190,19 @@ impl Fetch {
         }
     }
 
-    /// Notifies the destination of the end, after everything before it was handed on.
+    /// Notifies the sink of the end, after everything before it was handed on.
     fn conclude(&self, ending: Ending) {
         if self.done.replace(true) {
             return;
         }
         self.watch.stop();
-        self.destination.ended(self.content.end(ending));
+        self.sink.ended(self.content.end(ending));
     }
 
     /// Gives up, for this reason.
     pub(super) fn fail(self: &Rc<Self>, failure: Failure) {
         if self.abandon() {
-            self.destination.ended(Ending::Failed(failure));
+            self.sink.ended(Ending::Failed(failure));
         }
     }
 
@@ -215,11 +215,11 @@ impl Fetch {
         self.content.discard();
         drop(self.skipping.take());
         // Taken out first: cancelling calls back.
-        let stage = self.stage.replace(Stage::New);
+        let stage = self.stage.replace(FetchStage::New);
         match stage {
-            Stage::New => {}
-            Stage::Waiting(canceller, _) => canceller.cancel(),
-            Stage::Exchanging(lease) => drop(lease),
+            FetchStage::New => {}
+            FetchStage::Waiting(canceller, _) => canceller.cancel(),
+            FetchStage::Exchanging(lease) => drop(lease),
         }
         true
     }

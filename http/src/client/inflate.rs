@@ -67,7 +67,7 @@ pub(super) struct Inflater {
     /// What came, and how much of it is used up.
     came: Vec<u8>,
     used: usize,
-    stages: Vec<Stage>,
+    stages: Vec<CodingStage>,
 }
 
 impl Inflater {
@@ -88,7 +88,7 @@ impl Inflater {
             return None;
         }
         // They are named in the order they were done in, and undone in the other.
-        let stages = codings.into_iter().rev().map(|coding| Stage::new(coding, limit)).collect();
+        let stages = codings.into_iter().rev().map(|coding| CodingStage::new(coding, limit)).collect();
         Some(Box::new(Inflater { came: Vec::new(), used: 0, stages }))
     }
 
@@ -121,7 +121,7 @@ impl Inflater {
 
     /// The body is over: whether the compressed data is, too. A body without a byte is.
     pub(super) fn finish(&self) -> Result<(), Failure> {
-        self.stages.iter().try_for_each(Stage::finish)
+        self.stages.iter().try_for_each(CodingStage::finish)
     }
 }
 
@@ -141,7 +141,7 @@ enum Filled {
 }
 
 /// Lets the last of the stages make a piece, of what those before it make of the input.
-fn fill(stages: &mut [Stage], input: &mut &[u8], share: &mut usize) -> Result<Filled, Failure> {
+fn fill(stages: &mut [CodingStage], input: &mut &[u8], share: &mut usize) -> Result<Filled, Failure> {
     let Some((last, before)) = stages.split_last_mut() else { return Ok(Filled::UsedUp) };
     loop {
         if *share == 0 {
@@ -170,7 +170,7 @@ fn fill(stages: &mut [Stage], input: &mut &[u8], share: &mut usize) -> Result<Fi
 }
 
 /// One coding being undone.
-struct Stage {
+struct CodingStage {
     coding: Coding,
     /// None before the first byte, and after the end of what it may be the last member of.
     stream: Option<Decompress>,
@@ -187,9 +187,9 @@ struct Stage {
     has_more: bool,
 }
 
-impl Stage {
-    fn new(coding: Coding, limit: u64) -> Stage {
-        Stage {
+impl CodingStage {
+    fn new(coding: Coding, limit: u64) -> CodingStage {
+        CodingStage {
             coding,
             stream: None,
             first: None,

@@ -2,18 +2,18 @@
 
 use std::rc::{Rc, Weak};
 
-use super::exchange::Connection;
-use super::pool::Place;
+use super::exchange::ClientConnection;
+use super::pool::RoutePool;
 
 /// A connection lent to one request. Dropped, it ends the connection.
 pub(super) struct Lease {
-    connection: Option<Rc<Connection>>,
+    connection: Option<Rc<ClientConnection>>,
     /// Where the connection is kept afterwards; nowhere if it serves one request only.
-    place: Option<Weak<Place>>,
+    place: Option<Weak<RoutePool>>,
 }
 
 impl Lease {
-    pub(super) fn new(connection: Rc<Connection>, place: Option<Weak<Place>>) -> Lease {
+    pub(super) fn new(connection: Rc<ClientConnection>, place: Option<Weak<RoutePool>>) -> Lease {
         Lease { connection: Some(connection), place }
     }
 
@@ -22,7 +22,7 @@ impl Lease {
         self.place.is_some()
     }
 
-    pub(super) fn connection(&self) -> Option<&Rc<Connection>> {
+    pub(super) fn connection(&self) -> Option<&Rc<ClientConnection>> {
         self.connection.as_ref()
     }
 
@@ -47,15 +47,15 @@ impl Drop for Lease {
 }
 
 /// The right to have one connection of a route open. Held until the socket is closed, so the pool counts sockets.
-pub(super) struct Permit {
-    place: Weak<Place>,
+pub(super) struct SocketPermit {
+    place: Weak<RoutePool>,
     connected: bool,
 }
 
-impl Permit {
-    /// Only [`Place`] issues permits, after counting them.
-    pub(super) fn new(place: Weak<Place>) -> Permit {
-        Permit { place, connected: false }
+impl SocketPermit {
+    /// Only [`RoutePool`] issues permits, after counting them.
+    pub(super) fn new(place: Weak<RoutePool>) -> SocketPermit {
+        SocketPermit { place, connected: false }
     }
 
     pub(super) fn connected(&mut self) {
@@ -63,7 +63,7 @@ impl Permit {
     }
 }
 
-impl Drop for Permit {
+impl Drop for SocketPermit {
     fn drop(&mut self) {
         if let Some(place) = self.place.upgrade() {
             place.closed(self.connected);

@@ -9,11 +9,11 @@ use ::http::{HeaderMap, StatusCode};
 use twistor_deferred::{Deferred, Failure, Trigger};
 use twistor_reactor::Handle;
 
-use super::destination::{Destination, Ending, MOST_COLLECTED};
 use super::errors::HttpError;
 use super::fetch::Fetch;
 use super::pool::Pool;
 use super::request::Request;
+use super::sink::{BodySink, Ending, MOST_COLLECTED};
 use crate::{BodyLength, Headers, ResponseHead, Url};
 
 /// A body is given room for what its length says, up to here; beyond, it grows with what comes.
@@ -164,12 +164,12 @@ struct Collector {
     body: RefCell<Vec<u8>>,
 }
 
-impl Destination for Collector {
+impl BodySink for Collector {
     fn head(self: Rc<Self>, head: &ResponseHead<'_>, url: Url) -> Result<(), Failure> {
         if let BodyLength::Known(length) = head.body {
             self.body.borrow_mut().reserve_exact(length.min(TRUSTED_LENGTH) as usize);
         }
-        self.start.replace(Some((head.status, head.words(), head.headers.to_headers(), url)));
+        self.start.replace(Some((head.status, head.reason_phrase(), head.headers.to_headers(), url)));
         Ok(())
     }
 

@@ -13,8 +13,8 @@ use twistor_net::connect::Connecting;
 use twistor_reactor::{DelayedCall, Handle};
 
 use super::cookies::Cookies;
-use super::exchange::{ClientProtocol, Connection};
-use super::lease::{Lease, Permit};
+use super::exchange::{ClientConnection, ClientProtocol};
+use super::lease::{Lease, SocketPermit};
 use super::proxy::Proxy;
 use super::route::{Dial, Route};
 use super::trust::Trust;
@@ -36,7 +36,7 @@ pub(super) struct Pool {
     pub(super) dial: RefCell<Dial>,
     pub(super) proxy: RefCell<Option<Proxy>>,
     pub(super) cookies: RefCell<Option<Rc<dyn Cookies>>>,
-    places: RefCell<HashMap<Route, Rc<Place>>>,
+    places: RefCell<HashMap<Route, Rc<RoutePool>>>,
     /// Sockets that are open or being opened, over all places.
     open: Cell<usize>,
     /// Requests in the queues, over all places, cancelled ones included.
@@ -52,7 +52,7 @@ pub(super) struct Pool {
 }
 
 /// The connections of one route: to an origin, or to a proxy for many.
-pub(super) struct Place {
+pub(super) struct RoutePool {
     pool: Weak<Pool>,
     route: Route,
     number: u64,
@@ -60,11 +60,11 @@ pub(super) struct Place {
     idle: RefCell<VecDeque<Idle>>,
     /// Permits held: sockets that are open or being opened, the idle ones included.
     open: Cell<usize>,
-    waiting: RefCell<VecDeque<Waiting>>,
+    waiting: RefCell<VecDeque<WaitingFetch>>,
 }
 
 struct Idle {
-    connection: Rc<Connection>,
+    connection: Rc<ClientConnection>,
     since: Instant,
     /// The reactor's count of turns at that time.
     turn: u64,
@@ -72,7 +72,7 @@ struct Idle {
     until: Option<Instant>,
 }
 
-struct Waiting {
+struct WaitingFetch {
     trigger: Trigger<Lease>,
     number: u64,
     connect_timeout: Duration,
@@ -145,7 +145,7 @@ impl Pool {
         recent || idle.connection.is_silent()
     }
 
-    fn is_too_old(&self, connection: &Connection, now: Instant) -> bool {
+    fn is_too_old(&self, connection: &ClientConnection, now: Instant) -> bool {
         now.saturating_duration_since(connection.opened) >= self.max_age.get()
     }
 
@@ -161,12 +161,12 @@ impl Pool {
         room
     }
 
-    fn place(self: &Rc<Self>, route: &Route) -> Rc<Place> {
+    fn place(self: &Rc<Self>, route: &Route) -> Rc<RoutePool> {
         let mut places = self.places.borrow_mut();
         if let Some(place) = places.get(route) {
             return place.clone();
         }
-        let place = Rc::new(Place {
+        let place = Rc::new(RoutePool {
             pool: Rc::downgrade(self),
             route: route.clone(),
             number: self.number(),
@@ -185,8 +185,8 @@ impl Pool {
     }
 
     /// In the order in which they came to be, which no hash changes.
-    fn in_order(&self) -> Vec<Rc<Place>> {
-        let mut places: Vec<Rc<Place>> = self.places.borrow().values().cloned().collect();
+    fn in_order(&self) -> Vec<Rc<RoutePool>> {
+        let mut places: Vec<Rc<RoutePool>> = self.places.borrow().values().cloned().collect();
         places.sort_unstable_by_key(|place| place.number);
         places
     }
@@ -200,7 +200,8 @@ impl Pool {
 
     /// Closes the connection that has been idle longest.
     fn close_one_idle(&self) {
-        let since = |place: &Rc<Place>| place.idle.borrow().front().map(|idle| (idle.since, place.number));
+        let since =
+            |place: &Rc<RoutePool>| place.idle.borrow().front().map(|idle| (idle.since, place.number));
         let longest = self
             .places
             .borrow()
@@ -276,7 +277,7 @@ impl Pool {
                 break;
             }
             let Some(waiting) = place.next_waiting(self) else { break };
-            let Waiting { trigger, connect_timeout, give_up, connecting, .. } = waiting;
+            let WaitingFetch { trigger, connect_timeout, give_up, connecting, .. } = waiting;
             let connected = place.connect(self, connect_timeout, give_up, &connecting);
             drop(connected.add_both(move |result| match result {
                 // Cancelled meanwhile: the next request can have it.
@@ -288,8 +289,8 @@ impl Pool {
     }
 
     /// The place whose first request came before those of all others that may open a connection.
-    fn first_place_to_serve(&self) -> Option<Rc<Place>> {
-        let mut first: Option<(u64, Rc<Place>)> = None;
+    fn first_place_to_serve(&self) -> Option<Rc<RoutePool>> {
+        let mut first: Option<(u64, Rc<RoutePool>)> = None;
         for place in self.places.borrow().values().filter(|place| place.open.get() < self.max_open.get()) {
             if let Some(number) = place.first_number(self) {
                 if first.as_ref().is_none_or(|(earlier, _)| number < *earlier) {
@@ -302,7 +303,7 @@ impl Pool {
 
     /// Whether a free connection has to make way: the limit over all routes is reached, and another route waits that
     /// may open one. If this route waits too, only a route without any connection goes first.
-    fn owes_room(&self, place: &Place) -> bool {
+    fn owes_room(&self, place: &RoutePool) -> bool {
         if self.queued.get() == 0 || self.open.get() < self.max_total.get() {
             return false;
         }
@@ -335,8 +336,8 @@ impl Drop for Pool {
     }
 }
 
-impl Place {
-    fn lease(self: &Rc<Self>, connection: Rc<Connection>) -> Lease {
+impl RoutePool {
+    fn lease(self: &Rc<Self>, connection: Rc<ClientConnection>) -> Lease {
         Lease::new(connection, Some(Rc::downgrade(self)))
     }
 
@@ -351,9 +352,9 @@ impl Place {
     ) -> Deferred<Lease> {
         self.open.set(self.open.get() + 1);
         pool.open.set(pool.open.get() + 1);
-        let permit = Permit::new(Rc::downgrade(self));
+        let permit = SocketPermit::new(Rc::downgrade(self));
         let now = pool.handle.now();
-        let connection = Connection::new(now, self.route.is_secured().then(|| pool.handle.clone()));
+        let connection = ClientConnection::new(now, self.route.is_secured().then(|| pool.handle.clone()));
         let protocol = ClientProtocol::new(connection.clone(), Some(permit));
         let (trust, dial) = (pool.trust.borrow().clone(), pool.dial.borrow().clone());
         let connected = self.route.connect(timeout, &trust, &dial, protocol, connecting);
@@ -384,7 +385,8 @@ impl Place {
         connecting: &Connecting,
     ) -> Deferred<Lease> {
         let (deferred, trigger) = Deferred::new();
-        let waiting = Waiting { trigger, number, connect_timeout, give_up, connecting: connecting.clone() };
+        let waiting =
+            WaitingFetch { trigger, number, connect_timeout, give_up, connecting: connecting.clone() };
         pool.queued.set(pool.queued.get() + 1);
         let mut queue = self.waiting.borrow_mut();
         match queue.iter().rposition(|other| other.number <= number) {
@@ -395,7 +397,7 @@ impl Place {
     }
 
     /// A connection is free: the first request that waits gets it, else it is kept.
-    pub(super) fn keep(self: &Rc<Self>, connection: Rc<Connection>) {
+    pub(super) fn keep(self: &Rc<Self>, connection: Rc<ClientConnection>) {
         let Some(pool) = self.pool.upgrade() else { return connection.close() };
         let (now, time) = (pool.handle.now(), connection.keep_time(pool.idle_timeout.get()));
         if time.is_zero() || pool.is_too_old(&connection, now) || pool.owes_room(self) {
@@ -456,7 +458,7 @@ impl Place {
     }
 
     /// Takes the first request that still waits.
-    fn next_waiting(&self, pool: &Pool) -> Option<Waiting> {
+    fn next_waiting(&self, pool: &Pool) -> Option<WaitingFetch> {
         self.first_number(pool)?;
         let waiting = self.waiting.borrow_mut().pop_front()?;
         pool.queued.set(pool.queued.get() - 1);

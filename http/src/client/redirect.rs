@@ -10,7 +10,7 @@ use crate::{InvalidUrl, Scheme, Url};
 
 /// A redirect to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hop {
+pub struct Redirect {
     /// Where to.
     pub url: Url,
     /// With which method.
@@ -36,8 +36,8 @@ pub struct Hop {
 ///
 /// let url = Url::parse("http://example.org/a/b")?;
 /// let mut redirects = Redirects::new(20);
-/// let hop = redirects.follow(&url, &Method::POST, StatusCode::FOUND, Some(b"c"))?.expect("a redirect");
-/// assert_eq!((hop.url.as_str(), hop.method, hop.keep_body), ("http://example.org/a/c", Method::GET, false));
+/// let redirect = redirects.follow(&url, &Method::POST, StatusCode::FOUND, Some(b"c"))?.expect("a redirect");
+/// assert_eq!((redirect.url.as_str(), redirect.method, redirect.keep_body), ("http://example.org/a/c", Method::GET, false));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl Redirects {
         method: &Method,
         status: StatusCode,
         location: Option<&[u8]>,
-    ) -> Result<Option<Hop>, RedirectError> {
+    ) -> Result<Option<Redirect>, RedirectError> {
         let (Some(location), 301 | 302 | 303 | 307 | 308) = (location, status.as_u16()) else {
             return Ok(None);
         };
@@ -95,14 +95,14 @@ impl Redirects {
             303 => *method != Method::HEAD && *method != Method::GET,
             _ => false,
         };
-        let hop = Hop {
+        let redirect = Redirect {
             method: if to_get { Method::GET } else { method.clone() },
             keep_body: !to_get,
             same_origin: from.same_origin(&url),
             url,
         };
         self.followed += 1;
-        Ok(Some(hop))
+        Ok(Some(redirect))
     }
 }
 

@@ -16,7 +16,7 @@ use twistor_net::tls::ClientTls;
 use super::AGENT;
 use super::proxy::Proxy;
 use super::route::Route;
-use crate::{EncodeError, HeadWriter, Hop, Limits, Redirects, Url};
+use crate::{EncodeError, HeadWriter, Limits, Redirect, Redirects, Url};
 
 /// A request, and how it is to be done: the long form of [`get_page`](super::get_page).
 ///
@@ -46,13 +46,13 @@ use crate::{EncodeError, HeadWriter, Hop, Limits, Redirects, Url};
 #[derive(Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
-    pub(super) parts: Result<Parts, Failure>,
-    pub(super) settings: Settings,
+    pub(super) parts: Result<RequestParts, Failure>,
+    pub(super) settings: RequestSettings,
 }
 
 /// What is sent.
 #[derive(Clone, Debug)]
-pub(super) struct Parts {
+pub(super) struct RequestParts {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
@@ -61,7 +61,7 @@ pub(super) struct Parts {
 
 /// How it is done.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
+pub(super) struct RequestSettings {
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
@@ -83,7 +83,7 @@ pub(super) struct Settings {
     pub(super) sensitive: Vec<HeaderName>,
 }
 
-impl Settings {
+impl RequestSettings {
     pub(super) fn decodes(&self) -> bool {
         self.decode.unwrap_or(true)
     }
@@ -95,11 +95,16 @@ impl Request {
     pub fn new(method: impl TryInto<Method>, url: impl AsRef<str>) -> Request {
         let method = method.try_into().map_err(|_| Failure::from(EncodeError::InvalidMethod));
         let parts = method.and_then(|method| {
-            Ok(Parts { method, url: Url::parse(url.as_ref())?, headers: HeaderMap::new(), body: Vec::new() })
+            Ok(RequestParts {
+                method,
+                url: Url::parse(url.as_ref())?,
+                headers: HeaderMap::new(),
+                body: Vec::new(),
+            })
         });
         Request {
             parts,
-            settings: Settings {
+            settings: RequestSettings {
                 connect_timeout: Duration::from_secs(30),
                 timeout: None,
                 idle_timeout: Some(Duration::from_secs(60)),
@@ -327,7 +332,7 @@ fn is_for_one_origin(name: &HeaderName) -> bool {
     credentials.contains(name) || name.as_str() == "cookie2"
 }
 
-impl Parts {
+impl RequestParts {
     /// The bytes to send; `persist` tells the server whether another request may follow.
     pub(super) fn encode(
         &self,
@@ -420,16 +425,16 @@ impl Parts {
     }
 
     /// The request that a redirect asks for.
-    pub(super) fn redirect(&mut self, hop: Hop, sensitive: &[HeaderName]) {
-        if !hop.keep_body {
+    pub(super) fn redirect(&mut self, redirect: Redirect, sensitive: &[HeaderName]) {
+        if !redirect.keep_body {
             self.body = Vec::new();
             self.remove_headers(describes_content);
         }
-        if !hop.same_origin {
-            // What was meant for that server alone; it does not come back on a later hop, either.
+        if !redirect.same_origin {
+            // What was meant for that server alone; it does not come back on a later redirect, either.
             self.remove_headers(|name| is_for_one_origin(name) || sensitive.contains(name));
         }
-        (self.method, self.url) = (hop.method, hop.url);
+        (self.method, self.url) = (redirect.method, redirect.url);
     }
 
     fn remove_headers(&mut self, is_due: impl Fn(&HeaderName) -> bool) {

@@ -8,11 +8,11 @@ use ::http::{HeaderMap, StatusCode};
 use twistor_deferred::{Deferred, Failure, Trigger};
 use twistor_reactor::Handle;
 
-use super::destination::{Appetite, Destination, Ending, MOST_COLLECTED, with_decoded};
 use super::errors::PartialDownload;
 use super::fetch::Fetch;
 use super::pool::Pool;
 use super::request::Request;
+use super::sink::{BodySink, Demand, Ending, MOST_COLLECTED, with_decoded};
 use crate::pieces::{Pieces, Taker};
 use crate::{BodyTooLarge, Headers, ResponseHead, Url};
 
@@ -220,13 +220,13 @@ impl Stream {
     }
 }
 
-impl Destination for Stream {
+impl BodySink for Stream {
     fn head(self: Rc<Self>, head: &ResponseHead<'_>, url: Url) -> Result<(), Failure> {
         let Some(trigger) = self.response.take() else { return Ok(()) };
         let fetch = self.fetch.get().and_then(Weak::upgrade);
         trigger.callback(Response {
             status: head.status,
-            reason: head.words(),
+            reason: head.reason_phrase(),
             headers: head.headers.to_headers(),
             url,
             length: head.length(),
@@ -250,13 +250,13 @@ impl Destination for Stream {
         }
     }
 
-    fn appetite(&self) -> Appetite {
+    fn demand(&self) -> Demand {
         match self.pieces.taker() {
-            Taker::Consumer => Appetite::Much,
-            Taker::Asker => Appetite::Little,
+            Taker::Consumer => Demand::Much,
+            Taker::Asker => Demand::Little,
             // One who has asked before will ask again; until then the next piece is kept.
-            Taker::Nobody if self.received.get() > 0 && self.pieces.kept() == 0 => Appetite::Little,
-            Taker::Nobody => Appetite::None,
+            Taker::Nobody if self.received.get() > 0 && self.pieces.kept() == 0 => Demand::Little,
+            Taker::Nobody => Demand::None,
         }
     }
 }

@@ -67,7 +67,7 @@ impl Tunnel {
                         proxy: self.via.name(),
                         target: self.target.clone(),
                         status: head.status,
-                        reason: head.words(),
+                        reason: head.reason_phrase(),
                         headers: head.headers.to_headers(),
                     }
                     .into());

@@ -2,7 +2,7 @@
 
 use super::chunked::{ChunkStep, Chunked};
 use super::error::{BodyTooLarge, DecodeError};
-use super::head::{Block, BlockReader, Kind};
+use super::head::{Block, BlockReader, HeadKind};
 use super::limits::Limits;
 
 /// How the end of a body is told.
@@ -87,8 +87,12 @@ impl Body {
                         *input = &input[2..];
                         return Ok(BodyStep::End(None));
                     }
-                    let block =
-                        reader.read(Kind::Trailers, input, limits.trailer_bytes(), limits.header_count)?;
+                    let block = reader.read(
+                        HeadKind::Trailers,
+                        input,
+                        limits.trailer_bytes(),
+                        limits.header_count,
+                    )?;
                     Ok(block.map_or(BodyStep::More, |block| BodyStep::End(Some(block))))
                 }
             },

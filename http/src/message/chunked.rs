@@ -4,7 +4,7 @@
 //! extensions, bare line feeds among it, and white space around the size.
 
 use super::diagnose::{is_token, is_value};
-use super::error::{BodyTooLarge, DecodeError, Fault, Malformed, Place};
+use super::error::{BodyTooLarge, DecodeError, Fault, Malformed, MessagePart};
 use super::limits::Limits;
 
 /// What chunk lines may come to beyond twice the data they announce.
@@ -13,7 +13,7 @@ const EXCESS: u64 = 16 << 10;
 const FREE_LINE: u64 = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     Size,
     /// White space after the size or a whole extension, which only another extension may follow.
     Space,
@@ -56,7 +56,7 @@ pub(crate) enum ChunkStep {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Chunked {
-    state: State,
+    state: ChunkState,
     digits: u8,
     /// The size being read, then what is left of the chunk.
     size: u64,
@@ -70,19 +70,19 @@ pub(crate) struct Chunked {
 
 impl Chunked {
     pub(crate) fn new() -> Chunked {
-        Chunked { state: State::Size, digits: 0, size: 0, line: 0, excess: 0, total: 0, at: 0 }
+        Chunked { state: ChunkState::Size, digits: 0, size: 0, line: 0, excess: 0, total: 0, at: 0 }
     }
 
     /// Data handed out so far.
     pub(crate) fn received(&self) -> u64 {
-        self.total - if self.state == State::Data { self.size } else { 0 }
+        self.total - if self.state == ChunkState::Data { self.size } else { 0 }
     }
 
     /// Goes on to the next data. Takes the lines between from `input`, and leaves the data there.
     pub(crate) fn step(&mut self, input: &mut &[u8], limits: &Limits) -> Result<ChunkStep, DecodeError> {
         loop {
             match self.state {
-                State::Data => {
+                ChunkState::Data => {
                     let count = usize::try_from(self.size).unwrap_or(usize::MAX).min(input.len());
                     if count == 0 {
                         return Ok(ChunkStep::More);
@@ -90,11 +90,11 @@ impl Chunked {
                     self.size -= count as u64;
                     self.at += count as u64;
                     if self.size == 0 {
-                        self.state = State::DataCr;
+                        self.state = ChunkState::DataCr;
                     }
                     return Ok(ChunkStep::Data(count));
                 }
-                State::Trailers => return Ok(ChunkStep::Trailers),
+                ChunkState::Trailers => return Ok(ChunkStep::Trailers),
                 _ => {}
             }
             let Some((&byte, rest)) = input.split_first() else { return Ok(ChunkStep::More) };
@@ -107,9 +107,9 @@ impl Chunked {
     /// One byte of a line.
     fn byte(&mut self, byte: u8, limits: &Limits) -> Result<(), DecodeError> {
         match (self.state, byte) {
-            (State::DataCr, b'\r') => self.state = State::DataLf,
-            (State::DataLf, b'\n') => self.state = State::Size,
-            (State::DataCr | State::DataLf, _) => return self.fault(Fault::MissingChunkEnd),
+            (ChunkState::DataCr, b'\r') => self.state = ChunkState::DataLf,
+            (ChunkState::DataLf, b'\n') => self.state = ChunkState::Size,
+            (ChunkState::DataCr | ChunkState::DataLf, _) => return self.fault(Fault::MissingChunkEnd),
             _ => {
                 self.line += 1;
                 if self.line > limits.chunk_line_size {
@@ -123,23 +123,25 @@ impl Chunked {
 
     fn line_byte(&mut self, byte: u8, limits: &Limits) -> Result<(), DecodeError> {
         match (self.state, byte) {
-            (State::SizeLf, b'\n') => return self.line_done(limits),
-            (State::SizeLf, _) => return self.fault(Fault::BareCr),
+            (ChunkState::SizeLf, b'\n') => return self.line_done(limits),
+            (ChunkState::SizeLf, _) => return self.fault(Fault::BareCr),
             (_, b'\n') => return self.fault(Fault::BareLf),
             (_, 0) => return self.fault(Fault::Nul),
-            (State::Extension(at), byte) => {
+            (ChunkState::Extension(at), byte) => {
                 self.state =
                     extension(at, byte).map_or_else(|| self.fault(Fault::InvalidChunkExtension), Ok)?;
             }
-            (State::Size, byte) if byte.is_ascii_hexdigit() && self.digits < 16 => {
+            (ChunkState::Size, byte) if byte.is_ascii_hexdigit() && self.digits < 16 => {
                 self.digits += 1;
                 self.size = self.size << 4 | u64::from(hex(byte));
             }
-            (State::Size, b'\r') if self.digits > 0 => self.state = State::SizeLf,
-            (State::Size | State::Space, b';') if self.digits > 0 => {
-                self.state = State::Extension(Extension::Begin);
+            (ChunkState::Size, b'\r') if self.digits > 0 => self.state = ChunkState::SizeLf,
+            (ChunkState::Size | ChunkState::Space, b';') if self.digits > 0 => {
+                self.state = ChunkState::Extension(Extension::Begin);
             }
-            (State::Size | State::Space, b' ' | b'\t') if self.digits > 0 => self.state = State::Space,
+            (ChunkState::Size | ChunkState::Space, b' ' | b'\t') if self.digits > 0 => {
+                self.state = ChunkState::Space
+            }
             _ => return self.fault(Fault::InvalidChunkSize),
         }
         Ok(())
@@ -154,29 +156,29 @@ impl Chunked {
         }
         (self.line, self.digits) = (0, 0);
         if self.size == 0 {
-            self.state = State::Trailers;
+            self.state = ChunkState::Trailers;
             return Ok(());
         }
         match self.total.checked_add(self.size) {
             Some(total) if total <= limits.body_size => self.total = total,
             _ => return Err(BodyTooLarge { limit: limits.body_size }.into()),
         }
-        self.state = State::Data;
+        self.state = ChunkState::Data;
         Ok(())
     }
 
     fn fault<T>(&self, fault: Fault) -> Result<T, DecodeError> {
-        Err(Malformed { fault, place: Place::Body, at: self.at }.into())
+        Err(Malformed { fault, part: MessagePart::Body, at: self.at }.into())
     }
 }
 
 /// What one more byte makes of an extension; `None` if it has no place there.
-fn extension(at: Extension, byte: u8) -> Option<State> {
+fn extension(at: Extension, byte: u8) -> Option<ChunkState> {
     use Extension::{AfterName, Begin, Equals, Escaped, Name, Quoted, Token, Unquoted};
     let next = match (at, byte) {
-        (Name | Token | Unquoted, b'\r') => return Some(State::SizeLf),
+        (Name | Token | Unquoted, b'\r') => return Some(ChunkState::SizeLf),
         (Name | AfterName | Token | Unquoted, b';') => Begin,
-        (Token | Unquoted, b' ' | b'\t') => return Some(State::Space),
+        (Token | Unquoted, b' ' | b'\t') => return Some(ChunkState::Space),
         (Begin | Equals, b' ' | b'\t') => at,
         (Name | AfterName, b' ' | b'\t') => AfterName,
         (Name | AfterName, b'=') => Equals,
@@ -188,7 +190,7 @@ fn extension(at: Extension, byte: u8) -> Option<State> {
         (Quoted | Escaped, byte) if is_value(byte) => Quoted,
         _ => return None,
     };
-    Some(State::Extension(next))
+    Some(ChunkState::Extension(next))
 }
 
 fn hex(byte: u8) -> u8 {

@@ -3,7 +3,7 @@
 //! Only bytes up to that one count, so the answer is the same however the input was split.
 
 use super::error::{DecodeError, Fault, Malformed, TooManyHeaders};
-use super::head::Kind;
+use super::head::HeadKind;
 
 /// How far the lines of a block have been looked at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +20,12 @@ impl Checked {
     /// # Errors
     ///
     /// The first of them is malformed, or is one field more than allowed.
-    pub(crate) fn go_on(&mut self, kind: Kind, block: &[u8], max_fields: usize) -> Result<(), DecodeError> {
+    pub(crate) fn go_on(
+        &mut self,
+        kind: HeadKind,
+        block: &[u8],
+        max_fields: usize,
+    ) -> Result<(), DecodeError> {
         let Some(last) = block[self.at..].iter().rposition(|&byte| byte == b'\n') else { return Ok(()) };
         let mut walk = Walk { block: &block[..self.at + last + 1], checked: *self, max_fields };
         let walked = walk.lines(kind);
@@ -30,15 +35,15 @@ impl Checked {
 }
 
 /// Says what is wrong with a block that the parser refused. Without a fault: whether the block is complete.
-pub(crate) fn diagnose(kind: Kind, block: &[u8], max_fields: usize) -> Result<bool, DecodeError> {
+pub(crate) fn diagnose(kind: HeadKind, block: &[u8], max_fields: usize) -> Result<bool, DecodeError> {
     let mut walk = Walk { block, checked: Checked::default(), max_fields };
     walk.lines(kind)?;
     Ok(walk.checked.at < block.len())
 }
 
 /// Whether a request begins with a method that is too long, which shows before its line ends.
-pub(crate) fn method_is_too_long(kind: Kind, block: &[u8]) -> bool {
-    kind == Kind::Request
+pub(crate) fn method_is_too_long(kind: HeadKind, block: &[u8]) -> bool {
+    kind == HeadKind::Request
         && block.get(..=LONGEST_METHOD).is_some_and(|start| start.iter().all(|&byte| is_token(byte)))
 }
 
@@ -67,12 +72,12 @@ impl Walk<'_> {
     }
 
     /// From the start of a line to the end of what is there, or of the block.
-    fn lines(&mut self, kind: Kind) -> Result<(), DecodeError> {
+    fn lines(&mut self, kind: HeadKind) -> Result<(), DecodeError> {
         if self.checked.at == 0 {
             let line = match kind {
-                Kind::Request => self.request_line(),
-                Kind::Response => self.status_line(),
-                Kind::Trailers => Ok(()),
+                HeadKind::Request => self.request_line(),
+                HeadKind::Response => self.status_line(),
+                HeadKind::Trailers => Ok(()),
             };
             self.placed(kind, line)?;
         }
@@ -89,8 +94,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn placed(&self, kind: Kind, step: Step) -> Result<(), DecodeError> {
-        step.map_err(|fault| Malformed::new(fault, kind.place(), self.checked.at).into())
+    fn placed(&self, kind: HeadKind, step: Step) -> Result<(), DecodeError> {
+        step.map_err(|fault| Malformed::new(fault, kind.part(), self.checked.at).into())
     }
 
     fn request_line(&mut self) -> Step {

@@ -74,7 +74,7 @@ impl Error for EncodeError {}
 ///
 /// ```
 /// use http::{Method, StatusCode};
-/// use twistor_http::{EncodeError, HeadWriter};
+/// use twistor_http::message::{EncodeError, HeadWriter};
 ///
 /// let mut out = Vec::new();
 /// let mut head = HeadWriter::request(&mut out, &Method::GET, "/a?b")?;
@@ -259,7 +259,7 @@ impl Drop for HeadWriter<'_> {
 /// # Examples
 ///
 /// ```
-/// use twistor_http::ChunkWriter;
+/// use twistor_http::message::ChunkWriter;
 ///
 /// let mut out = Vec::new();
 /// ChunkWriter::chunk(&mut out, b"Hello, world!");

@@ -114,7 +114,7 @@ limit_errors! {
 /// The part of a message in which a fault was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Place {
+pub enum MessagePart {
     /// The start line and the header fields.
     Head,
     /// The body with its chunk lines.
@@ -129,25 +129,25 @@ pub struct Malformed {
     /// What is wrong.
     pub fault: Fault,
     /// In which part.
-    pub place: Place,
+    pub part: MessagePart,
     /// How many bytes of that part come before the fault.
     pub at: u64,
 }
 
 impl Malformed {
-    pub(crate) fn new(fault: Fault, place: Place, at: usize) -> Malformed {
-        Malformed { fault, place, at: at as u64 }
+    pub(crate) fn new(fault: Fault, part: MessagePart, at: usize) -> Malformed {
+        Malformed { fault, part, at: at as u64 }
     }
 }
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = match self.place {
-            Place::Head => "head",
-            Place::Body => "body",
-            Place::Trailers => "trailers",
+        let part = match self.part {
+            MessagePart::Head => "head",
+            MessagePart::Body => "body",
+            MessagePart::Trailers => "trailers",
         };
-        write!(f, "malformed message: {} at byte {} of the {place}", self.fault, self.at)
+        write!(f, "malformed message: {} at byte {} of the {part}", self.fault, self.at)
     }
 }
 

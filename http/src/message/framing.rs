@@ -2,12 +2,12 @@
 //! whom a request is for (RFC 9112, sections 3.2, 6 and 9.3).
 
 use super::diagnose::alphanumeric_and;
-use super::error::{DecodeError, Fault, Malformed, Place};
+use super::error::{DecodeError, Fault, Malformed, MessagePart};
 use super::fields::Span;
 
 /// The fields that matter, read in one pass.
 #[derive(Debug, Default)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct FramingFields<'a> {
     pub(crate) length: Option<u64>,
     pub(crate) chunked: bool,
     pub(crate) close: bool,
@@ -23,14 +23,14 @@ pub(crate) enum Sender {
     Server,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> FramingFields<'a> {
     pub(crate) fn read(
         sender: Sender,
         http11: bool,
         block: &'a [u8],
         spans: &'a [Span],
-    ) -> Result<Facts<'a>, DecodeError> {
-        let mut facts = Facts::default();
+    ) -> Result<FramingFields<'a>, DecodeError> {
+        let mut facts = FramingFields::default();
         let mut codings = Codings::default();
         let mut transfer_encoding = None;
         for span in spans {
@@ -190,7 +190,7 @@ fn is_port(port: &[u8]) -> bool {
 const IN_HOST: [bool; 256] = alphanumeric_and(b"-._~!$&'()*+,;=");
 
 fn malformed(fault: Fault, at: usize) -> DecodeError {
-    Malformed::new(fault, Place::Head, at).into()
+    Malformed::new(fault, MessagePart::Head, at).into()
 }
 
 fn fault<T>(fault: Fault, at: usize) -> Result<T, DecodeError> {

@@ -8,28 +8,28 @@
 use std::mem::MaybeUninit;
 
 use super::diagnose::{Checked, LONGEST_METHOD, diagnose, method_is_too_long};
-use super::error::{DecodeError, Fault, HeadTooLarge, Malformed, Place, TrailersTooLarge};
+use super::error::{DecodeError, Fault, HeadTooLarge, Malformed, MessagePart, TrailersTooLarge};
 use super::fields::Span;
 
 /// What a block begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum HeadKind {
     Request,
     Response,
     Trailers,
 }
 
-impl Kind {
-    pub(crate) fn place(self) -> Place {
+impl HeadKind {
+    pub(crate) fn part(self) -> MessagePart {
         match self {
-            Kind::Trailers => Place::Trailers,
-            _ => Place::Head,
+            HeadKind::Trailers => MessagePart::Trailers,
+            _ => MessagePart::Head,
         }
     }
 
     fn too_large(self, limit: usize) -> DecodeError {
         match self {
-            Kind::Trailers => TrailersTooLarge { limit }.into(),
+            HeadKind::Trailers => TrailersTooLarge { limit }.into(),
             _ => HeadTooLarge { limit }.into(),
         }
     }
@@ -102,7 +102,7 @@ impl BlockReader {
     /// caller to take; else what was read is taken.
     pub(crate) fn read(
         &mut self,
-        kind: Kind,
+        kind: HeadKind,
         input: &mut &[u8],
         max_bytes: usize,
         max_fields: usize,
@@ -150,9 +150,9 @@ impl BlockReader {
         Ok(None)
     }
 
-    fn check_start(&self, kind: Kind, bytes: &[u8]) -> Result<(), DecodeError> {
+    fn check_start(&self, kind: HeadKind, bytes: &[u8]) -> Result<(), DecodeError> {
         if self.checked.at == 0 && method_is_too_long(kind, bytes) {
-            return Err(Malformed::new(Fault::MethodTooLong, Place::Head, LONGEST_METHOD).into());
+            return Err(Malformed::new(Fault::MethodTooLong, MessagePart::Head, LONGEST_METHOD).into());
         }
         Ok(())
     }
@@ -162,7 +162,7 @@ impl BlockReader {
         &mut self,
         input: &mut &[u8],
         count: usize,
-        kind: Kind,
+        kind: HeadKind,
         max_bytes: usize,
         max_fields: usize,
     ) -> Result<(), DecodeError> {
@@ -178,7 +178,7 @@ impl BlockReader {
     }
 
     /// A fault within the bound is told before the bound, at whatever places the input was split.
-    fn overflow(&mut self, kind: Kind, max_bytes: usize, max_fields: usize) -> DecodeError {
+    fn overflow(&mut self, kind: HeadKind, max_bytes: usize, max_fields: usize) -> DecodeError {
         match self.check_all(kind, max_fields) {
             Err(error) => error,
             Ok(()) => kind.too_large(max_bytes),
@@ -186,14 +186,14 @@ impl BlockReader {
     }
 
     /// The input is over: what is wrong with the part that came, if that can be told.
-    pub(crate) fn check(&mut self, kind: Kind, max_fields: usize) -> Result<(), DecodeError> {
+    pub(crate) fn check(&mut self, kind: HeadKind, max_fields: usize) -> Result<(), DecodeError> {
         if !self.is_started() {
             return Ok(());
         }
         self.check_all(kind, max_fields)
     }
 
-    fn check_all(&mut self, kind: Kind, max_fields: usize) -> Result<(), DecodeError> {
+    fn check_all(&mut self, kind: HeadKind, max_fields: usize) -> Result<(), DecodeError> {
         self.check_start(kind, &self.bytes)?;
         parse(kind, &self.bytes, max_fields, &mut self.spans)?;
         self.checked.go_on(kind, &self.bytes, max_fields)
@@ -202,7 +202,7 @@ impl BlockReader {
 
 /// Parses a block at the front of `bytes`; `None` while it is incomplete.
 fn parse(
-    kind: Kind,
+    kind: HeadKind,
     bytes: &[u8],
     max_fields: usize,
     spans: &mut Vec<Span>,
@@ -210,9 +210,9 @@ fn parse(
     // httparse passes over empty lines here, and none is due.
     let first = bytes.first().copied();
     let due = match kind {
-        Kind::Request => !matches!(first, Some(b'\r' | b'\n')),
-        Kind::Response => matches!(first, Some(b'H') | None),
-        Kind::Trailers => true,
+        HeadKind::Request => !matches!(first, Some(b'\r' | b'\n')),
+        HeadKind::Response => matches!(first, Some(b'H') | None),
+        HeadKind::Trailers => true,
     };
     if !due {
         return told(kind, bytes, max_fields, Fault::InvalidStatusLine);
@@ -245,10 +245,15 @@ fn parse(
 
 /// What is wrong with a block that is not taken. Nothing as yet, if it ends in the middle of what may be wrong.
 #[cold]
-fn told<T>(kind: Kind, bytes: &[u8], max_fields: usize, otherwise: Fault) -> Result<Option<T>, DecodeError> {
+fn told<T>(
+    kind: HeadKind,
+    bytes: &[u8],
+    max_fields: usize,
+    otherwise: Fault,
+) -> Result<Option<T>, DecodeError> {
     match diagnose(kind, bytes, max_fields) {
         Err(error) => Err(error),
-        Ok(true) => Err(Malformed::new(otherwise, kind.place(), 0).into()),
+        Ok(true) => Err(Malformed::new(otherwise, kind.part(), 0).into()),
         Ok(false) => Ok(None),
     }
 }
@@ -263,14 +268,14 @@ fn method_len(start: StartLine) -> usize {
 /// The block with `HTTP/1.1` in place of a higher minor version, which the parser does not know. A recipient reads
 /// such a message as the highest minor version that it implements (RFC 9110, section 2.5).
 #[cold]
-fn with_known_minor(kind: Kind, bytes: &[u8]) -> Option<Vec<u8>> {
+fn with_known_minor(kind: HeadKind, bytes: &[u8]) -> Option<Vec<u8>> {
     let version = match kind {
-        Kind::Request => {
+        HeadKind::Request => {
             let mut spaces = (0..bytes.len()).filter(|&at| bytes[at] == b' ');
             spaces.nth(1)? + 1
         }
-        Kind::Response => 0,
-        Kind::Trailers => return None,
+        HeadKind::Response => 0,
+        HeadKind::Trailers => return None,
     };
     let minor = version + b"HTTP/1.".len();
     let higher = bytes[version..].starts_with(b"HTTP/1.") && matches!(bytes.get(minor), Some(b'2'..=b'9'));
@@ -282,7 +287,7 @@ fn with_known_minor(kind: Kind, bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn run_with(
-    kind: Kind,
+    kind: HeadKind,
     bytes: &[u8],
     max_fields: usize,
     spans: &mut Vec<Span>,
@@ -298,13 +303,13 @@ fn run_with(
 }
 
 fn run<'b>(
-    kind: Kind,
+    kind: HeadKind,
     bytes: &'b [u8],
     fields: &mut [MaybeUninit<httparse::Header<'b>>],
     spans: &mut Vec<Span>,
 ) -> Result<Option<(StartLine, usize)>, httparse::Error> {
     let (start, len, found): (_, _, &[httparse::Header<'b>]) = match kind {
-        Kind::Request => {
+        HeadKind::Request => {
             let mut request = httparse::Request::new(&mut []);
             let httparse::Status::Complete(len) = request.parse_with_uninit_headers(bytes, fields)? else {
                 return Ok(None);
@@ -316,7 +321,7 @@ fn run<'b>(
             };
             (start, len, request.headers)
         }
-        Kind::Response => {
+        HeadKind::Response => {
             let mut response = httparse::Response::new(&mut []);
             let config = httparse::ParserConfig::default();
             let httparse::Status::Complete(len) =
@@ -330,7 +335,7 @@ fn run<'b>(
             };
             (start, len, response.headers)
         }
-        Kind::Trailers => {
+        HeadKind::Trailers => {
             // The one entry of httparse without a start line wants its fields initialised.
             let mut fields = vec![httparse::EMPTY_HEADER; fields.len()];
             let httparse::Status::Complete((len, found)) = httparse::parse_headers(bytes, &mut fields)?

@@ -3,10 +3,10 @@
 use ::http::{Method, Version};
 
 use super::body::{Body, BodyLength, BodyStep};
-use super::error::{DecodeError, Fault, HeadTooLarge, Malformed, Place, TargetTooLong};
+use super::error::{DecodeError, Fault, HeadTooLarge, Malformed, MessagePart, TargetTooLong};
 use super::fields::{Fields, Span, slice};
-use super::framing::{Facts, Sender};
-use super::head::{Block, BlockReader, Kind, StartLine};
+use super::framing::{FramingFields, Sender};
+use super::head::{Block, BlockReader, HeadKind, StartLine};
 use super::limits::Limits;
 use super::response::{Eof, take};
 use super::target::Target;
@@ -48,7 +48,7 @@ pub enum RequestEvent<'a> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
+enum RequestState {
     Head,
     Body,
     Failed(DecodeError),
@@ -74,7 +74,7 @@ enum State {
 /// # Examples
 ///
 /// ```
-/// use twistor_http::{Limits, RequestDecoder, RequestEvent};
+/// use twistor_http::message::{Limits, RequestDecoder, RequestEvent};
 ///
 /// let mut decoder = RequestDecoder::new(Limits::default());
 /// let mut input = &b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\nGET /next HTTP/1.1\r\n"[..];
@@ -82,13 +82,13 @@ enum State {
 /// assert_eq!((head.target.path(), head.target.query(), head.host), ("/a", Some("b"), Some("h")));
 /// assert!(matches!(decoder.decode(&mut input)?, Some(RequestEvent::End(_))));
 /// assert_eq!(input, b"GET /next HTTP/1.1\r\n");
-/// # Ok::<(), twistor_http::DecodeError>(())
+/// # Ok::<(), twistor_http::message::DecodeError>(())
 /// ```
 #[derive(Debug)]
 pub struct RequestDecoder {
     limits: Limits,
     reader: BlockReader,
-    state: State,
+    state: RequestState,
     body: Body,
     /// Bytes of empty lines passed over before the request line.
     skipped: usize,
@@ -101,7 +101,7 @@ impl RequestDecoder {
         RequestDecoder {
             limits,
             reader: BlockReader::default(),
-            state: State::Head,
+            state: RequestState::Head,
             body: Body::ToEnd { received: 0 },
             skipped: 0,
             skipped_cr: false,
@@ -110,13 +110,13 @@ impl RequestDecoder {
 
     /// Whether the decoder is between two requests, nothing of the next one taken in.
     pub fn is_idle(&self) -> bool {
-        self.state == State::Head && !self.reader.is_started() && self.skipped == 0
+        self.state == RequestState::Head && !self.reader.is_started() && self.skipped == 0
     }
 
     /// How much of the body is still to come, as far as that is known.
     pub(crate) fn body_left(&self) -> u64 {
         match self.body {
-            Body::Known { left, .. } if self.state == State::Body => left,
+            Body::Known { left, .. } if self.state == RequestState::Body => left,
             _ => 0,
         }
     }
@@ -143,12 +143,12 @@ impl RequestDecoder {
         input: &mut &'i [u8],
     ) -> Result<Option<RequestEvent<'a>>, DecodeError> {
         match self.state {
-            State::Head => {
+            RequestState::Head => {
                 let block = match self.read_head(input) {
                     Ok(Some(block)) => block,
                     Ok(None) => return Ok(None),
                     Err(error) => {
-                        self.state = State::Failed(error.clone());
+                        self.state = RequestState::Failed(error.clone());
                         return Err(error);
                     }
                 };
@@ -156,30 +156,30 @@ impl RequestDecoder {
                 let head = interpret(block.start, bytes, &self.reader.spans, &self.limits);
                 match head.and_then(|head| Ok((Body::new(head.body, &self.limits)?, head))) {
                     Ok((body, head)) => {
-                        (self.body, self.state, self.skipped) = (body, State::Body, 0);
+                        (self.body, self.state, self.skipped) = (body, RequestState::Body, 0);
                         Ok(Some(RequestEvent::Head(head)))
                     }
                     Err(error) => {
-                        self.state = State::Failed(error.clone());
+                        self.state = RequestState::Failed(error.clone());
                         Err(error)
                     }
                 }
             }
-            State::Body => match self.body.step(input, &mut self.reader, &self.limits) {
+            RequestState::Body => match self.body.step(input, &mut self.reader, &self.limits) {
                 Ok(BodyStep::More) => Ok(None),
                 Ok(BodyStep::Data(data)) => Ok(Some(RequestEvent::Body(data))),
                 Ok(BodyStep::End(block)) => {
-                    self.state = State::Head;
+                    self.state = RequestState::Head;
                     let block = block.map_or(&b""[..], |block| take(&self.reader, block, input));
                     let spans = if block.is_empty() { &[][..] } else { &self.reader.spans[..] };
                     Ok(Some(RequestEvent::End(Fields::new(block, spans))))
                 }
                 Err(error) => {
-                    self.state = State::Failed(error.clone());
+                    self.state = RequestState::Failed(error.clone());
                     Err(error)
                 }
             },
-            State::Failed(ref error) => Err(error.clone()),
+            RequestState::Failed(ref error) => Err(error.clone()),
         }
     }
 
@@ -190,21 +190,23 @@ impl RequestDecoder {
     /// The head or the trailers were cut, and what came of them is malformed.
     pub fn eof(&mut self) -> Result<Eof, DecodeError> {
         match self.state {
-            State::Head if self.is_idle() => Ok(Eof::Idle),
-            State::Head => {
-                let checked = self.reader.check(Kind::Request, self.limits.header_count);
-                checked.inspect_err(|error| self.state = State::Failed(error.clone())).map(|()| Eof::InHead)
+            RequestState::Head if self.is_idle() => Ok(Eof::Idle),
+            RequestState::Head => {
+                let checked = self.reader.check(HeadKind::Request, self.limits.header_count);
+                checked
+                    .inspect_err(|error| self.state = RequestState::Failed(error.clone()))
+                    .map(|()| Eof::InHead)
             }
-            State::Body => match self.body.progress() {
+            RequestState::Body => match self.body.progress() {
                 (received, Some(length)) if received == length => Ok(Eof::Complete),
                 (received, expected) => {
                     // What was begun can only be trailers.
-                    let checked = self.reader.check(Kind::Trailers, self.limits.header_count);
-                    checked.inspect_err(|error| self.state = State::Failed(error.clone()))?;
+                    let checked = self.reader.check(HeadKind::Trailers, self.limits.header_count);
+                    checked.inspect_err(|error| self.state = RequestState::Failed(error.clone()))?;
                     Ok(Eof::InBody { received, expected })
                 }
             },
-            State::Failed(ref error) => Err(error.clone()),
+            RequestState::Failed(ref error) => Err(error.clone()),
         }
     }
 
@@ -216,7 +218,7 @@ impl RequestDecoder {
                 (false, Some(b'\r')) => self.skipped_cr = true,
                 (true, Some(b'\n')) => self.skipped_cr = false,
                 (true, Some(_)) => {
-                    return Err(Malformed::new(Fault::BareCr, Place::Head, self.skipped - 1).into());
+                    return Err(Malformed::new(Fault::BareCr, MessagePart::Head, self.skipped - 1).into());
                 }
                 (_, _) => break,
             }
@@ -232,7 +234,7 @@ impl RequestDecoder {
     fn read_head(&mut self, input: &mut &[u8]) -> Result<Option<Block>, DecodeError> {
         self.skip_empty_lines(input)?;
         let (max_bytes, max_fields) = (self.limits.head_bytes(), self.limits.header_count);
-        let read = self.reader.read(Kind::Request, input, max_bytes, max_fields);
+        let read = self.reader.read(HeadKind::Request, input, max_bytes, max_fields);
         read.map_err(|error| self.too_long(error, input))
     }
 
@@ -256,14 +258,14 @@ fn interpret<'a>(
     spans: &'a [Span],
     limits: &Limits,
 ) -> Result<RequestHead<'a>, DecodeError> {
-    let malformed = |fault, at| DecodeError::from(Malformed::new(fault, Place::Head, at));
+    let malformed = |fault, at| DecodeError::from(Malformed::new(fault, MessagePart::Head, at));
     let StartLine::Request { method, target, http11 } = start else {
         return Err(malformed(Fault::InvalidMethod, 0));
     };
     if (target.1 - target.0) as usize > limits.target_size {
         return Err(TargetTooLong { limit: limits.target_size }.into());
     }
-    let facts = Facts::read(Sender::Client, http11, bytes, spans)?;
+    let facts = FramingFields::read(Sender::Client, http11, bytes, spans)?;
     if http11 && facts.host.is_none() {
         return Err(malformed(Fault::MissingHost, 0));
     }

@@ -3,10 +3,10 @@
 use ::http::{Method, StatusCode, Version};
 
 use super::body::{Body, BodyLength, BodyStep};
-use super::error::{DecodeError, Fault, Malformed, Place};
+use super::error::{DecodeError, Fault, Malformed, MessagePart};
 use super::fields::Fields;
-use super::framing::{Facts, Sender};
-use super::head::{Block, BlockReader, Kind, StartLine};
+use super::framing::{FramingFields, Sender};
+use super::head::{Block, BlockReader, HeadKind, StartLine};
 use super::limits::Limits;
 
 /// A status line and the header fields after it.
@@ -38,7 +38,7 @@ impl ResponseHead<'_> {
     }
 
     /// The server's words for its status, or the usual ones.
-    pub(crate) fn words(&self) -> String {
+    pub(crate) fn reason_phrase(&self) -> String {
         if self.reason.is_empty() {
             self.status.canonical_reason().unwrap_or_default().to_owned()
         } else {
@@ -82,7 +82,7 @@ pub enum Eof {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
+enum ResponseState {
     Idle,
     Head,
     Body,
@@ -110,7 +110,7 @@ enum State {
 ///
 /// ```
 /// use http::Method;
-/// use twistor_http::{Limits, ResponseDecoder, ResponseEvent};
+/// use twistor_http::message::{Limits, ResponseDecoder, ResponseEvent};
 ///
 /// let mut decoder = ResponseDecoder::new(Limits::default());
 /// decoder.start(&Method::GET);
@@ -126,22 +126,22 @@ enum State {
 /// }
 /// assert_eq!(body, b"Hello");
 /// assert!(decoder.is_idle() && decoder.keep_alive());
-/// # Ok::<(), twistor_http::DecodeError>(())
+/// # Ok::<(), twistor_http::message::DecodeError>(())
 /// ```
 #[derive(Debug)]
 pub struct ResponseDecoder {
     limits: Limits,
     reader: BlockReader,
-    state: State,
+    state: ResponseState,
     body: Body,
-    request: Request,
+    request: RequestKind,
     interim: usize,
     keep_alive: bool,
 }
 
 /// What matters of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Request {
+enum RequestKind {
     Head,
     Connect,
     Other,
@@ -153,9 +153,9 @@ impl ResponseDecoder {
         ResponseDecoder {
             limits,
             reader: BlockReader::default(),
-            state: State::Idle,
+            state: ResponseState::Idle,
             body: Body::ToEnd { received: 0 },
-            request: Request::Other,
+            request: RequestKind::Other,
             interim: 0,
             keep_alive: true,
         }
@@ -171,13 +171,13 @@ impl ResponseDecoder {
     pub fn start(&mut self, method: &Method) {
         debug_assert!(self.is_idle(), "a response is under way");
         self.request = match *method {
-            Method::HEAD => Request::Head,
-            Method::CONNECT => Request::Connect,
-            _ => Request::Other,
+            Method::HEAD => RequestKind::Head,
+            Method::CONNECT => RequestKind::Connect,
+            _ => RequestKind::Other,
         };
         self.interim = 0;
-        if self.state == State::Idle {
-            self.state = State::Head;
+        if self.state == ResponseState::Idle {
+            self.state = ResponseState::Head;
         }
     }
 
@@ -188,12 +188,12 @@ impl ResponseDecoder {
 
     /// Whether no response is due or under way. Input that comes now belongs to none.
     pub fn is_idle(&self) -> bool {
-        self.state == State::Idle
+        self.state == ResponseState::Idle
     }
 
     /// Whether the connection can carry another request after the response last begun.
     pub fn keep_alive(&self) -> bool {
-        self.keep_alive && !matches!(self.state, State::Failed(_))
+        self.keep_alive && !matches!(self.state, ResponseState::Failed(_))
     }
 
     /// Gives the memory of the buffers back. Only between messages.
@@ -214,23 +214,23 @@ impl ResponseDecoder {
         input: &mut &'i [u8],
     ) -> Result<Option<ResponseEvent<'a>>, DecodeError> {
         match self.state {
-            State::Idle => Ok(None),
-            State::Head => self.head(input),
-            State::Body => match self.body.step(input, &mut self.reader, &self.limits) {
+            ResponseState::Idle => Ok(None),
+            ResponseState::Head => self.head(input),
+            ResponseState::Body => match self.body.step(input, &mut self.reader, &self.limits) {
                 Ok(BodyStep::More) => Ok(None),
                 Ok(BodyStep::Data(data)) => Ok(Some(ResponseEvent::Body(data))),
                 Ok(BodyStep::End(block)) => {
-                    self.state = State::Idle;
+                    self.state = ResponseState::Idle;
                     let block = block.map_or(&b""[..], |block| take(&self.reader, block, input));
                     let spans = if block.is_empty() { &[][..] } else { &self.reader.spans[..] };
                     Ok(Some(ResponseEvent::End(Fields::new(block, spans))))
                 }
                 Err(error) => {
-                    self.state = State::Failed(error.clone());
+                    self.state = ResponseState::Failed(error.clone());
                     Err(error)
                 }
             },
-            State::Failed(ref error) => Err(error.clone()),
+            ResponseState::Failed(ref error) => Err(error.clone()),
         }
     }
 
@@ -242,25 +242,27 @@ impl ResponseDecoder {
     /// The head or the trailers were cut, and what came of them is malformed.
     pub fn eof(&mut self) -> Result<Eof, DecodeError> {
         self.keep_alive = false;
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Idle => Ok(Eof::Idle),
-            State::Head if !self.reader.is_started() => Ok(Eof::Nothing),
-            State::Head => {
-                let checked = self.reader.check(Kind::Response, self.limits.header_count);
-                checked.inspect_err(|error| self.state = State::Failed(error.clone())).map(|()| Eof::InHead)
+        match std::mem::replace(&mut self.state, ResponseState::Idle) {
+            ResponseState::Idle => Ok(Eof::Idle),
+            ResponseState::Head if !self.reader.is_started() => Ok(Eof::Nothing),
+            ResponseState::Head => {
+                let checked = self.reader.check(HeadKind::Response, self.limits.header_count);
+                checked
+                    .inspect_err(|error| self.state = ResponseState::Failed(error.clone()))
+                    .map(|()| Eof::InHead)
             }
-            State::Body => match self.body {
+            ResponseState::Body => match self.body {
                 Body::ToEnd { .. } | Body::Known { left: 0, .. } => Ok(Eof::Complete),
                 ref body => {
                     let (received, expected) = body.progress();
                     // What was begun can only be trailers.
-                    let checked = self.reader.check(Kind::Trailers, self.limits.header_count);
-                    checked.inspect_err(|error| self.state = State::Failed(error.clone()))?;
+                    let checked = self.reader.check(HeadKind::Trailers, self.limits.header_count);
+                    checked.inspect_err(|error| self.state = ResponseState::Failed(error.clone()))?;
                     Ok(Eof::InBody { received, expected })
                 }
             },
-            State::Failed(error) => {
-                self.state = State::Failed(error.clone());
+            ResponseState::Failed(error) => {
+                self.state = ResponseState::Failed(error.clone());
                 Err(error)
             }
         }
@@ -292,54 +294,54 @@ impl ResponseDecoder {
             }
             Ok(None) => Ok(None),
             Err(error) => {
-                self.state = State::Failed(error.clone());
+                self.state = ResponseState::Failed(error.clone());
                 Err(error)
             }
         }
     }
 
-    fn read_head(&mut self, input: &mut &[u8]) -> Result<Option<(Block, Parts)>, DecodeError> {
+    fn read_head(&mut self, input: &mut &[u8]) -> Result<Option<(Block, ResponseParts)>, DecodeError> {
         let (max_bytes, max_fields) = (self.limits.head_bytes(), self.limits.header_count);
-        let Some(block) = self.reader.read(Kind::Response, input, max_bytes, max_fields)? else {
+        let Some(block) = self.reader.read(HeadKind::Response, input, max_bytes, max_fields)? else {
             return Ok(None);
         };
         let StartLine::Response { code, http11 } = block.start else { return Ok(None) };
         let Ok(status) = StatusCode::from_u16(code) else {
-            return Err(Malformed::new(Fault::InvalidStatusLine, Place::Head, "HTTP/1.1 ".len()).into());
+            return Err(Malformed::new(Fault::InvalidStatusLine, MessagePart::Head, "HTTP/1.1 ".len()).into());
         };
         let bytes = if block.buffered { self.reader.bytes() } else { &input[..block.len] };
-        let facts = Facts::read(Sender::Server, http11, bytes, &self.reader.spans)?;
+        let facts = FramingFields::read(Sender::Server, http11, bytes, &self.reader.spans)?;
         let bodiless = status.is_informational() || status == StatusCode::NO_CONTENT;
         let length = match self.request {
             _ if bodiless || status == StatusCode::NOT_MODIFIED => BodyLength::Empty,
-            Request::Head => BodyLength::Empty,
-            Request::Connect if status.is_success() => BodyLength::Empty,
+            RequestKind::Head => BodyLength::Empty,
+            RequestKind::Connect if status.is_success() => BodyLength::Empty,
             _ if facts.chunked => BodyLength::Chunked,
             _ => facts.length.map_or(BodyLength::ToEnd, BodyLength::Known),
         };
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Malformed::new(Fault::UnexpectedUpgrade, Place::Head, "HTTP/1.1 ".len()).into());
+            return Err(Malformed::new(Fault::UnexpectedUpgrade, MessagePart::Head, "HTTP/1.1 ".len()).into());
         }
         if status.is_informational() {
             self.interim += 1;
             if self.interim > self.limits.interim_count {
-                return Err(Malformed::new(Fault::TooManyInterim, Place::Head, 0).into());
+                return Err(Malformed::new(Fault::TooManyInterim, MessagePart::Head, 0).into());
             }
-            return Ok(Some((block, Parts { status, http11, length })));
+            return Ok(Some((block, ResponseParts { status, http11, length })));
         }
         // A body where none can be: it is not read, so nothing after it is either.
         let contradicts = bodiless && (facts.chunked || facts.length.is_some_and(|length| length > 0));
-        let tunnel = self.request == Request::Connect && status.is_success();
+        let tunnel = self.request == RequestKind::Connect && status.is_success();
         self.keep_alive = facts.persists(http11) && length != BodyLength::ToEnd && !contradicts && !tunnel;
         self.body = Body::new(length, &self.limits)?;
-        self.state = State::Body;
-        Ok(Some((block, Parts { status, http11, length })))
+        self.state = ResponseState::Body;
+        Ok(Some((block, ResponseParts { status, http11, length })))
     }
 }
 
 /// What the head is made of besides its bytes.
 #[derive(Clone, Copy)]
-struct Parts {
+struct ResponseParts {
     status: StatusCode,
     http11: bool,
     length: BodyLength,

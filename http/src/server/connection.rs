@@ -8,8 +8,8 @@ use std::rc::Rc;
 use twistor_deferred::Failure;
 use twistor_net::{Address, Protocol, Transport};
 
-use super::exchange::{Exchange, Phase};
-use super::shared::{Place, Shared};
+use super::exchange::{Exchange, ExchangePhase};
+use super::shared::{Membership, SiteState};
 use crate::{RequestDecoder, RequestEvent};
 
 /// Answers are gathered up to this size before they are sent.
@@ -19,9 +19,9 @@ const GATHERED: usize = 32 * 1024;
 const READ_SIZE: usize = 64 * 1024;
 
 /// A connection of a [`Site`](super::Site). Twisted: `HTTPChannel`.
-pub struct Connection {
-    shared: Rc<Shared>,
-    place: Place,
+pub struct SiteConnection {
+    shared: Rc<SiteState>,
+    place: Membership,
     decoder: RequestDecoder,
     /// Input after the request that is being answered, and how much of it has been used.
     kept: Vec<u8>,
@@ -30,9 +30,9 @@ pub struct Connection {
     reads_much: bool,
 }
 
-impl Connection {
-    pub(super) fn new(shared: Rc<Shared>, peer: Address) -> Connection {
-        Connection {
+impl SiteConnection {
+    pub(super) fn new(shared: Rc<SiteState>, peer: Address) -> SiteConnection {
+        SiteConnection {
             place: shared.join(),
             decoder: RequestDecoder::new(shared.decoding.clone()),
             kept: Vec::new(),
@@ -45,20 +45,20 @@ impl Connection {
 
     /// Processes input, and returns the part that has to wait.
     fn process<'i>(&mut self, transport: &Transport, mut input: &'i [u8]) -> &'i [u8] {
-        let Connection { exchange, decoder, shared, .. } = self;
+        let SiteConnection { exchange, decoder, shared, .. } = self;
         let mut out = shared.out.take();
         loop {
             match exchange.phase {
-                Phase::Lingering | Phase::Closed => {
+                ExchangePhase::Lingering | ExchangePhase::Closed => {
                     input = &[];
                     break;
                 }
-                Phase::Answering(..) if decoder.is_idle() => break,
-                Phase::Idle if out.len() >= GATHERED => {
+                ExchangePhase::Answering(..) if decoder.is_idle() => break,
+                ExchangePhase::Idle if out.len() >= GATHERED => {
                     exchange.flush(transport, &mut out);
                     continue;
                 }
-                Phase::Idle if !input.is_empty() && decoder.is_idle() && transport.is_full() => {
+                ExchangePhase::Idle if !input.is_empty() && decoder.is_idle() && transport.is_full() => {
                     // The client asks faster than it reads.
                     let transport = transport.clone();
                     drop(transport.clone().drained().add_both(move |_| transport.resume_producing()));
@@ -78,7 +78,7 @@ impl Connection {
                 }
             }
         }
-        if matches!(exchange.phase, Phase::Idle) && !decoder.is_idle() {
+        if matches!(exchange.phase, ExchangePhase::Idle) && !decoder.is_idle() {
             exchange.head_begun();
         } else {
             // Frees the buffer of a head that came in pieces: an idle connection has no buffers.
@@ -110,11 +110,11 @@ impl Connection {
     }
 }
 
-impl Protocol for Connection {
+impl Protocol for SiteConnection {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
         if !self.shared.arrive(self.place, transport) {
             // The site was stopped during the handshake.
-            self.exchange.phase = Phase::Closed;
+            self.exchange.phase = ExchangePhase::Closed;
             transport.lose_connection();
             return Ok(());
         }
@@ -147,7 +147,8 @@ impl Protocol for Connection {
     }
 
     fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
-        let fault = if matches!(self.exchange.phase, Phase::Head) { self.decoder.eof().err() } else { None };
+        let fault =
+            if matches!(self.exchange.phase, ExchangePhase::Head) { self.decoder.eof().err() } else { None };
         self.exchange.half_closed(transport, fault.map(|error| error.status()));
         Ok(())
     }
@@ -168,15 +169,15 @@ impl Protocol for Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for SiteConnection {
     fn drop(&mut self) {
         self.shared.leave(self.place);
     }
 }
 
-impl fmt::Debug for Connection {
+impl fmt::Debug for SiteConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("peer", &self.exchange.peer).finish_non_exhaustive()
+        f.debug_struct("SiteConnection").field("peer", &self.exchange.peer).finish_non_exhaustive()
     }
 }
 
@@ -189,11 +190,11 @@ mod tests {
     use twistor_net::{Address, Factory, Protocol, Transport};
     use twistor_reactor::Reactor;
 
-    use super::Connection;
-    use crate::server::exchange::Phase;
+    use super::SiteConnection;
+    use crate::server::exchange::ExchangePhase;
     use crate::server::{Request, Site};
 
-    fn connect(site: &mut Site) -> Connection {
+    fn connect(site: &mut Site) -> SiteConnection {
         let mut connection = site.build_protocol(Address::Ip("192.0.2.1:1024".parse().unwrap())).unwrap();
         connection.connection_made(&Transport::lost()).unwrap();
         connection
@@ -215,7 +216,7 @@ mod tests {
             for byte in request.bytes() {
                 connection.data_received(&Transport::lost(), &[byte]).unwrap();
             }
-            assert!(matches!(connection.exchange.phase, Phase::Idle), "{request:?}");
+            assert!(matches!(connection.exchange.phase, ExchangePhase::Idle), "{request:?}");
             assert_eq!((connection.decoder.memory(), connection.kept.capacity()), (0, 0), "{request:?}");
         }
     }
@@ -246,7 +247,7 @@ mod tests {
         assert_eq!((waiting.borrow().len(), connection.kept.capacity()), (2, get("/").len()));
         connection.exchange.answered(&lost, 1002, Ok("slow".into()));
         connection.reading_resumed(&lost).unwrap();
-        assert!(matches!(connection.exchange.phase, Phase::Idle));
+        assert!(matches!(connection.exchange.phase, ExchangePhase::Idle));
         assert_eq!(connection.kept.capacity(), 0);
     }
 

@@ -19,18 +19,18 @@ use ::http::StatusCode;
 use twistor_deferred::Canceller;
 use twistor_net::{Address, Transport};
 
-use self::answered::{Answered, Record};
+use self::answered::{AnswerRecord, Answered};
 use self::asking::Collecting;
 use self::pace::{NEVER, Pace};
-use self::request::Place;
+use self::request::RequestContext;
 use self::response::{Body, Response};
-use super::shared::Shared;
+use super::shared::SiteState;
 use super::wire::body_reader::{BodyCut, Incoming};
-use super::wire::body_writer::{Framing, Outgoing};
+use super::wire::body_writer::{BodyFraming, OutgoingBody};
 use super::wire::encode::{self, Persistence};
 
 /// The state of a connection, with the data that each state needs.
-pub(super) enum Phase {
+pub(super) enum ExchangePhase {
     /// A TLS handshake is under way, which has its own deadline.
     Opening,
     /// Between requests.
@@ -56,12 +56,12 @@ pub(super) enum Work {
     /// The Deferred that it returned is pending.
     Deferred(Canceller),
     /// A streamed body has not ended.
-    Stream(Rc<Outgoing>, Option<Canceller>),
+    Stream(Rc<OutgoingBody>, Option<Canceller>),
 }
 
 /// The facts about the current request that its answer depends on.
 #[derive(Clone, Copy, Debug)]
-struct Facts {
+struct RequestFacts {
     head_only: bool,
     http10: bool,
     keep_alive: bool,
@@ -71,22 +71,27 @@ struct Facts {
     rest_is_small: bool,
 }
 
-impl Facts {
+impl RequestFacts {
     /// Between requests.
-    const NONE: Facts =
-        Facts { head_only: false, http10: false, keep_alive: true, complete: true, rest_is_small: false };
+    const NONE: RequestFacts = RequestFacts {
+        head_only: false,
+        http10: false,
+        keep_alive: true,
+        complete: true,
+        rest_is_small: false,
+    };
 }
 
 /// The requests of one connection.
 pub(super) struct Exchange {
-    shared: Rc<Shared>,
+    shared: Rc<SiteState>,
     pub(super) peer: Address,
-    pub(super) phase: Phase,
-    facts: Facts,
+    pub(super) phase: ExchangePhase,
+    facts: RequestFacts,
     /// Counts the requests: a late result is compared with it, and never reaches a later request.
     serial: u64,
     pace: Pace,
-    record: Option<Box<Record>>,
+    record: Option<Box<AnswerRecord>>,
     /// The client has half-closed the connection.
     half_closed: bool,
     /// Input follows the request that is being answered.
@@ -94,13 +99,13 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(shared: Rc<Shared>, peer: Address) -> Exchange {
+    pub(super) fn new(shared: Rc<SiteState>, peer: Address) -> Exchange {
         Exchange {
             pace: Pace::new(shared.now()),
             shared,
             peer,
-            phase: Phase::Opening,
-            facts: Facts::NONE,
+            phase: ExchangePhase::Opening,
+            facts: RequestFacts::NONE,
             serial: 0,
             record: None,
             half_closed: false,
@@ -110,29 +115,29 @@ impl Exchange {
 
     /// Begins to wait for the first request.
     pub(super) fn begin(&mut self) {
-        self.enter(Phase::Idle, self.shared.limits.head);
+        self.enter(ExchangePhase::Idle, self.shared.limits.head);
     }
 
     /// Begins the deadline of a head of which a part has arrived.
     pub(super) fn head_begun(&mut self) {
-        self.enter(Phase::Head, self.shared.limits.head);
+        self.enter(ExchangePhase::Head, self.shared.limits.head);
     }
 
     #[inline]
-    fn enter(&mut self, phase: Phase, rounds: u64) {
+    fn enter(&mut self, phase: ExchangePhase, rounds: u64) {
         self.phase = phase;
         self.pace.deadline = self.shared.deadline(rounds);
     }
 
-    fn place(&self) -> Place<'_> {
-        Place { peer: &self.peer, handle: &self.shared.handle }
+    fn place(&self) -> RequestContext<'_> {
+        RequestContext { peer: &self.peer, handle: &self.shared.handle }
     }
 
     /// Whether the body is consumed as it arrives, so that nothing of it is kept.
     pub(super) fn takes_body(&self) -> bool {
         match &self.phase {
-            Phase::Collecting(_) => true,
-            Phase::Answering(_, Some(incoming)) => incoming.is_consumed(),
+            ExchangePhase::Collecting(_) => true,
+            ExchangePhase::Answering(_, Some(incoming)) => incoming.is_consumed(),
             _ => false,
         }
     }
@@ -150,19 +155,19 @@ impl Exchange {
     /// Waits for the next request.
     #[inline]
     fn idle(&mut self) {
-        self.facts = Facts::NONE;
-        self.enter(Phase::Idle, self.shared.limits.idle);
+        self.facts = RequestFacts::NONE;
+        self.enter(ExchangePhase::Idle, self.shared.limits.idle);
     }
 
     /// Closes the connection once everything is sent. A reset would cost a client that is still sending its answer, so
     /// for such a client this side half-closes and waits a while for the client to do the same.
     fn close(&mut self, transport: &Transport, client_sends: bool) {
         if client_sends && !self.half_closed {
-            self.enter(Phase::Lingering, self.shared.limits.linger);
+            self.enter(ExchangePhase::Lingering, self.shared.limits.linger);
             transport.lose_write_connection();
             transport.resume_producing();
         } else {
-            self.phase = Phase::Closed;
+            self.phase = ExchangePhase::Closed;
             transport.lose_connection();
         }
     }
@@ -172,7 +177,7 @@ impl Exchange {
         let response = Response::of_status(status);
         let mut bytes = 0;
         if let Body::Owned(body) = &response.body {
-            let framing = Some(Framing::Length(body.len() as u64));
+            let framing = Some(BodyFraming::Length(body.len() as u64));
             encode::head(out, &response.head(), framing, Persistence::Close, &self.shared.date.get());
             if !self.facts.head_only {
                 out.extend_from_slice(body);
@@ -202,7 +207,8 @@ impl Exchange {
     /// Cancels the work on an answer: the connection is lost, or will be closed without one.
     pub(super) fn give_up(&mut self) {
         self.pace.deadline = NEVER;
-        if let Phase::Answering(work, incoming) = mem::replace(&mut self.phase, Phase::Closed) {
+        if let ExchangePhase::Answering(work, incoming) = mem::replace(&mut self.phase, ExchangePhase::Closed)
+        {
             match work {
                 Work::Handler => {}
                 Work::Deferred(canceller) => canceller.cancel(),
@@ -224,7 +230,7 @@ impl Exchange {
     /// Fails the body that a handler reads: its end will not arrive.
     fn cut_body(&mut self) {
         self.facts.rest_is_small = false;
-        if let Phase::Answering(_, incoming) = &mut self.phase {
+        if let ExchangePhase::Answering(_, incoming) = &mut self.phase {
             if let Some(incoming) = incoming.take() {
                 incoming.end(Err(BodyCut.into()));
             }
@@ -232,7 +238,7 @@ impl Exchange {
     }
 
     /// Adds the bytes that a streamed body has written.
-    fn streamed_so_far(&mut self, body: &Outgoing) {
+    fn streamed_so_far(&mut self, body: &OutgoingBody) {
         self.pace.written += body.written();
         if let Some(record) = &mut self.record {
             record.wrote(body.taken());

@@ -22,7 +22,7 @@ pub(super) const KEPT_BUFFER: usize = 256 * 1024;
 /// The function that is notified of each finished request, and the place where it was given.
 pub(super) type Watcher = (Rc<dyn Fn(&Answered<'_>)>, &'static Location<'static>);
 
-pub(super) struct Shared {
+pub(super) struct SiteState {
     pub(super) handle: Handle,
     /// The place in the program where the site was created.
     pub(super) place: &'static Location<'static>,
@@ -58,19 +58,19 @@ struct Member {
 
 /// A connection's place in the list.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct Membership {
     key: usize,
     serial: u64,
 }
 
-impl Shared {
+impl SiteState {
     pub(super) fn new(
         handle: &Handle,
         root: Rc<dyn Resource>,
         settings: Settings,
         place: &'static Location<'static>,
-    ) -> Shared {
-        Shared {
+    ) -> SiteState {
+        SiteState {
             handle: handle.clone(),
             place,
             root,
@@ -153,15 +153,15 @@ impl Shared {
     }
 
     /// Adds a connection whose handshake may be under way.
-    pub(super) fn join(&self) -> Place {
+    pub(super) fn join(&self) -> Membership {
         let serial = self.joined.get();
         self.joined.set(serial + 1);
         let key = self.members.borrow_mut().insert(Member { serial, transport: None });
-        Place { key, serial }
+        Membership { key, serial }
     }
 
     /// Records the transport of a connection. Returns false if the site has been stopped since it joined.
-    pub(super) fn arrive(&self, place: Place, transport: &Transport) -> bool {
+    pub(super) fn arrive(&self, place: Membership, transport: &Transport) -> bool {
         let mut members = self.members.borrow_mut();
         match members.get_mut(place.key).filter(|member| member.serial == place.serial) {
             Some(member) => {
@@ -173,7 +173,7 @@ impl Shared {
     }
 
     /// Removes a connection. A second call does nothing.
-    pub(super) fn leave(&self, place: Place) {
+    pub(super) fn leave(&self, place: Membership) {
         let mut members = self.members.borrow_mut();
         if members.get(place.key).is_some_and(|member| member.serial == place.serial) {
             members.remove(place.key);
@@ -220,14 +220,14 @@ mod tests {
 
     use crate::server::{Request, Settings};
 
-    use super::{KEPT_BUFFER, Shared};
+    use super::{KEPT_BUFFER, SiteState};
 
     // P5: one answer with a head beyond measure does not cost the memory of one for ever
     #[test]
     fn a_buffer_that_grew_large_is_given_back() {
         let reactor = Reactor::simulated(1);
         let root = Rc::new(|_: &mut Request<'_>| "fine");
-        let site = Shared::new(&reactor, root, Settings::default(), std::panic::Location::caller());
+        let site = SiteState::new(&reactor, root, Settings::default(), std::panic::Location::caller());
         site.put_back(Vec::with_capacity(1000));
         assert!(site.out.take().capacity() >= 1000);
         site.put_back(Vec::with_capacity(KEPT_BUFFER + 1));

@@ -9,12 +9,12 @@ use twistor_deferred::{Deferred, succeed};
 use twistor_net::{Address, CannotListen, Factory, ListeningPort, ServerEndpoint, Transport};
 use twistor_reactor::{Handle, Phase as Moment};
 
-use super::connection::Connection;
+use super::connection::SiteConnection;
 use super::exchange::Exchange;
 use super::exchange::answered::Answered;
 use super::resource::Resource;
 use super::settings::Settings;
-use super::shared::Shared;
+use super::shared::SiteState;
 
 /// Serves a [`Resource`] and what is below it over HTTP/1.1. Twisted: `Site`.
 ///
@@ -43,7 +43,7 @@ use super::shared::Shared;
 ///
 /// A site whose handles are dropped goes on as long as something listens for it, or a connection is there.
 #[derive(Clone)]
-pub struct Site(Rc<Shared>);
+pub struct Site(Rc<SiteState>);
 
 impl Site {
     /// A site with the default [`Settings`].
@@ -55,7 +55,7 @@ impl Site {
     /// A site with settings of its own.
     #[track_caller]
     pub fn with_settings(handle: &Handle, root: impl Resource, settings: Settings) -> Site {
-        Site(Rc::new(Shared::new(handle, Rc::new(root), settings, Location::caller())))
+        Site(Rc::new(SiteState::new(handle, Rc::new(root), settings, Location::caller())))
     }
 
     /// Listens. When the reactor shuts down, the site is [stopped](Site::stop), and the reactor waits for that.
@@ -140,22 +140,22 @@ impl Site {
 }
 
 impl Factory for Site {
-    type Protocol = Connection;
+    type Protocol = SiteConnection;
 
-    fn build_protocol(&mut self, peer: Address) -> Option<Connection> {
+    fn build_protocol(&mut self, peer: Address) -> Option<SiteConnection> {
         let shared = &self.0;
         if shared.is_draining() || shared.count() >= shared.settings.max_connections {
             log::debug!("a connection from {peer} was refused: there are {}", shared.count());
             return None;
         }
-        let connection = Connection::new(shared.clone(), peer);
+        let connection = SiteConnection::new(shared.clone(), peer);
         shared.begin_rounds();
         Some(connection)
     }
 }
 
 /// The site's clockwork. It goes on as long as there is a connection, which keeps it.
-impl Shared {
+impl SiteState {
     /// While there are connections, something looks after them; so no request has to set a timer or ask for the time.
     fn begin_rounds(self: &Rc<Self>) {
         if self.round.borrow().as_ref().is_none_or(|round| !round.active()) {

@@ -2,7 +2,7 @@
 
 use crate::support::{requests, response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use twistor_http::{ChunkWriter, EncodeError, HeadWriter, Limits};
+use twistor_http::message::{ChunkWriter, EncodeError, HeadWriter, Limits};
 
 #[test]
 fn what_is_written_is_read_back() {

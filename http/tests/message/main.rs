@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
 
+mod alone;
 mod encode;
 mod mutations;
 mod request;

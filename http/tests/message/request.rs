@@ -2,7 +2,7 @@
 //! whole, at every split into two reads, and one byte at a time.
 
 use crate::support::{Told, requests};
-use twistor_http::{
+use twistor_http::message::{
     BodyTooLarge, DecodeError, Eof, Fault, HeadTooLarge, Limits, RequestDecoder, RequestEvent, TargetTooLong,
     TooManyHeaders,
 };

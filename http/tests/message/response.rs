@@ -3,8 +3,8 @@
 
 use crate::support::{Told, response};
 use http::{Method, Version};
-use twistor_http::{
-    BodyTooLarge, DecodeError, Eof, Fault, HeadTooLarge, Limits, Place, ResponseDecoder, ResponseEvent,
+use twistor_http::message::{
+    BodyTooLarge, DecodeError, Eof, Fault, HeadTooLarge, Limits, MessagePart, ResponseDecoder, ResponseEvent,
     TooManyHeaders, TrailersTooLarge,
 };
 
@@ -534,7 +534,7 @@ fn an_error_tells_what_is_wrong_and_where() {
     );
     let told = get(&chunks("2\r\nokk\r\n"));
     let Some(DecodeError::Malformed(malformed)) = told.error else { panic!("{told:?}") };
-    assert_eq!((malformed.place, malformed.at), (Place::Body, 5));
+    assert_eq!((malformed.part, malformed.at), (MessagePart::Body, 5));
     assert_eq!(
         DecodeError::from(BodyTooLarge { limit: 9 }).to_string(),
         "the body of the message is larger than 9 bytes"

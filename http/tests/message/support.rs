@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use http::Method;
-use twistor_http::{
+use twistor_http::message::{
     DecodeError, Eof, Fault, Fields, Limits, RequestDecoder, RequestEvent, ResponseDecoder, ResponseEvent,
 };
 

@@ -298,9 +298,9 @@ fn method_and_body_go_along_as_the_status_says() {
     ] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let status = StatusCode::from_u16(status).unwrap();
-        let hop = Redirects::new(1).follow(&from, &method, status, Some(b"/c")).unwrap().unwrap();
-        assert_eq!((hop.method.as_str(), hop.keep_body), (due, body), "{status} {method}");
-        assert!(hop.same_origin);
+        let redirect = Redirects::new(1).follow(&from, &method, status, Some(b"/c")).unwrap().unwrap();
+        assert_eq!((redirect.method.as_str(), redirect.keep_body), (due, body), "{status} {method}");
+        assert!(redirect.same_origin);
     }
     for status in [200, 201, 300, 304, 305, 306, 404] {
         let status = StatusCode::from_u16(status).unwrap();
@@ -328,8 +328,9 @@ fn redirects_have_a_limit_and_may_come_back() {
 
     let mut redirects = Redirects::new(20);
     let start = url("http://a/0");
-    let hop = redirects.follow(&start, &Method::GET, StatusCode::FOUND, Some(b"/1")).unwrap().unwrap();
-    let back = redirects.follow(&hop.url, &hop.method, StatusCode::FOUND, Some(b"/0")).unwrap().unwrap();
+    let redirect = redirects.follow(&start, &Method::GET, StatusCode::FOUND, Some(b"/1")).unwrap().unwrap();
+    let back =
+        redirects.follow(&redirect.url, &redirect.method, StatusCode::FOUND, Some(b"/0")).unwrap().unwrap();
     assert_eq!(back.url, start);
     let itself = redirects.follow(&start, &Method::GET, StatusCode::FOUND, Some(b"")).unwrap().unwrap();
     assert_eq!(itself.url, start);
@@ -343,8 +344,8 @@ fn a_redirect_from_https_to_http_is_refused_unless_allowed() {
     let error = Redirects::new(20).follow(&from, &Method::GET, StatusCode::FOUND, to).unwrap_err();
     assert_eq!(error, RedirectError::Insecure(InsecureRedirect { url: url("http://a/") }));
     let mut redirects = Redirects::new(20).allow_insecure(true);
-    let hop = redirects.follow(&from, &Method::GET, StatusCode::FOUND, to).unwrap().unwrap();
-    assert!(!hop.same_origin);
+    let redirect = redirects.follow(&from, &Method::GET, StatusCode::FOUND, to).unwrap().unwrap();
+    assert!(!redirect.same_origin);
     let error =
         Redirects::new(20).follow(&from, &Method::GET, StatusCode::FOUND, Some(b"ftp://a/")).unwrap_err();
     assert!(matches!(error, RedirectError::Invalid(_)));

@@ -6,13 +6,13 @@ use ::http::header::{COOKIE, HeaderValue};
 use twistor_deferred::Failure;
 use twistor_net::guarded;
 
-use super::{Fetch, Stage};
+use super::{Fetch, FetchStage};
 use crate::ResponseHead;
-use crate::client::destination::Ending;
-use crate::client::exchange::{ClientProtocol, Connection};
+use crate::client::exchange::{ClientConnection, ClientProtocol};
 use crate::client::lease::Lease;
 use crate::client::pool::Found;
 use crate::client::route::Route;
+use crate::client::sink::Ending;
 use crate::client::trust::is_default;
 
 /// Larger requests are sent so that their progress can be seen.
@@ -40,7 +40,7 @@ impl Fetch {
             Some(pool) if is_default(&trust) => pool.find(&route, timeout, fresh),
             _ => {
                 let secured = route.is_secured().then(|| self.handle.clone());
-                let connection = Connection::new(self.handle.now(), secured);
+                let connection = ClientConnection::new(self.handle.now(), secured);
                 let protocol = ClientProtocol::new(connection.clone(), None);
                 let connecting = route.connecting(&self.handle);
                 let dial = self.pool.as_ref().and_then(|pool| pool.dial.borrow().clone());
@@ -53,7 +53,7 @@ impl Fetch {
             Found::Now(lease) => return self.send(lease),
             Found::Later(later, connecting) => (later, connecting),
         };
-        self.stage.replace(Stage::Waiting(later.canceller(), connecting));
+        self.stage.replace(FetchStage::Waiting(later.canceller(), connecting));
         let (fetch, failing) = (self.clone(), self.clone());
         drop(later.add_callbacks(move |lease| fetch.send(lease), move |failure| failing.fail(failure)));
     }
@@ -95,7 +95,7 @@ impl Fetch {
             }
         };
         self.touch();
-        self.stage.replace(Stage::Exchanging(lease));
+        self.stage.replace(FetchStage::Exchanging(lease));
         let is_large = request.len() > LARGE;
         if let Some(transport) = connection.transport().filter(|_| is_large) {
             // An operating system without the setting shows progress in larger steps.

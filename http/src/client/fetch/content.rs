@@ -1,4 +1,4 @@
-//! The content of the response on its way to the destination: decoded where that was asked for, and limited.
+//! The content of the response on its way to the sink: decoded where that was asked for, and limited.
 
 use std::cell::Cell;
 #[cfg(feature = "compression")]
@@ -13,17 +13,17 @@ use twistor_reactor::defer_later;
 
 use super::Fetch;
 #[cfg(feature = "compression")]
-use crate::client::destination::Appetite;
-use crate::client::destination::Ending;
-#[cfg(feature = "compression")]
 use crate::client::inflate::{Inflater, Step};
+#[cfg(feature = "compression")]
+use crate::client::sink::Demand;
+use crate::client::sink::Ending;
 use crate::{BodyLength, BodyTooLarge, ResponseHead};
 
 /// Bytes that decompressing may produce, over all codings, before the loop goes on to others.
 #[cfg(feature = "compression")]
 const SHARE: usize = 256 << 10;
 
-pub(super) struct Content {
+pub(super) struct ContentPipe {
     limit: u64,
     handed_on: Cell<u64>,
     #[cfg(feature = "compression")]
@@ -33,9 +33,9 @@ pub(super) struct Content {
     is_scheduled: Cell<bool>,
 }
 
-impl Content {
-    pub(super) fn new(limit: u64) -> Content {
-        Content {
+impl ContentPipe {
+    pub(super) fn new(limit: u64) -> ContentPipe {
+        ContentPipe {
             limit,
             handed_on: Cell::new(0),
             #[cfg(feature = "compression")]
@@ -80,7 +80,7 @@ impl Fetch {
         }
         self.watch_the_rate();
         let url = self.parts.borrow().url.clone();
-        self.destination.clone().head(head, url)
+        self.sink.clone().head(head, url)
     }
 
     /// Hands on content that is not encoded, or is decoded; what fits goes first.
@@ -90,7 +90,7 @@ impl Fetch {
         let fits = data.len().min(usize::try_from(limit - handed_on).unwrap_or(usize::MAX));
         self.content.handed_on.set(handed_on + fits as u64);
         if fits > 0 {
-            self.destination.data(&data[..fits])?;
+            self.sink.data(&data[..fits])?;
         }
         if fits < data.len() { Err(BodyTooLarge { limit }.into()) } else { Ok(()) }
     }
@@ -134,7 +134,7 @@ impl Fetch {
         let Some(mut inflater) = self.content.inflater.take() else { return Ok(()) };
         let mut share = SHARE;
         let mut outcome = Ok(());
-        while outcome.is_ok() && !self.done.get() && self.destination.appetite() != Appetite::None {
+        while outcome.is_ok() && !self.done.get() && self.sink.demand() != Demand::None {
             outcome = match inflater.next(&mut share) {
                 Ok(Step::Piece(piece)) => self.hand_on(piece),
                 Ok(Step::UsedUp) => break,
@@ -151,12 +151,12 @@ impl Fetch {
         outcome
     }
 
-    /// Whether bytes are held back until the destination wants their content, or until its next share.
+    /// Whether bytes are held back until the sink wants their content, or until its next share.
     pub(super) fn is_holding(&self) -> bool {
         self.content.inflater.borrow().as_ref().is_some_and(|inflater| !inflater.is_used_up())
     }
 
-    /// Goes on from the loop, so that a destination that asks each time is not called from inside itself.
+    /// Goes on from the loop, so that a sink that asks each time is not called from inside itself.
     pub(super) fn decode_soon(self: &Rc<Self>) {
         if self.content.is_scheduled.replace(true) {
             return;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use twistor_reactor::DelayedCall;
 
-use super::{Fetch, Stage};
-use crate::{BodyLength, Hop, ResponseHead};
+use super::{Fetch, FetchStage};
+use crate::{BodyLength, Redirect, ResponseHead};
 
 /// The body of a redirect is read to keep the connection, up to this size and for this time.
 const SKIPPED_BYTES: u64 = 64 << 10;
@@ -15,27 +15,27 @@ const SKIPPING_TIME: Duration = Duration::from_secs(1);
 
 /// A redirect that is followed once its own body is over.
 pub(super) struct Skipping {
-    hop: Hop,
+    redirect: Redirect,
     left: Cell<u64>,
     timer: DelayedCall,
 }
 
 impl Skipping {
-    pub(super) fn into_hop(self) -> Hop {
+    pub(super) fn into_redirect(self) -> Redirect {
         let _ = self.timer.cancel();
-        self.hop
+        self.redirect
     }
 }
 
 impl Fetch {
     /// Follows a redirect: at once, or after its body where that keeps the connection.
-    pub(super) fn skip_or_follow(self: &Rc<Self>, hop: Hop, head: &ResponseHead<'_>) {
+    pub(super) fn skip_or_follow(self: &Rc<Self>, redirect: Redirect, head: &ResponseHead<'_>) {
         let is_short = match head.body {
             BodyLength::Empty | BodyLength::Chunked => true,
             BodyLength::Known(length) => length <= SKIPPED_BYTES,
             BodyLength::ToEnd => false,
         };
-        let is_kept = matches!(&*self.stage.borrow(), Stage::Exchanging(lease) if lease.is_kept());
+        let is_kept = matches!(&*self.stage.borrow(), FetchStage::Exchanging(lease) if lease.is_kept());
         let is_sent = self.transport().is_some_and(|transport| transport.is_drained());
         if is_kept && is_sent && head.keep_alive && is_short {
             let weak = Rc::downgrade(self);
@@ -44,13 +44,13 @@ impl Fetch {
                     fetch.stop_skipping();
                 }
             });
-            self.skipping.replace(Some(Skipping { hop, left: Cell::new(SKIPPED_BYTES), timer }));
+            self.skipping.replace(Some(Skipping { redirect, left: Cell::new(SKIPPED_BYTES), timer }));
             return;
         }
-        if let Stage::Exchanging(lease) = self.stage.replace(Stage::New) {
+        if let FetchStage::Exchanging(lease) = self.stage.replace(FetchStage::New) {
             lease.give_back(false);
         }
-        self.follow(hop);
+        self.follow(redirect);
     }
 
     /// The body of a redirect goes on.
@@ -70,15 +70,15 @@ impl Fetch {
     /// Follows the redirect without the rest of its body, which costs the connection. Returns false if there is none.
     pub(super) fn stop_skipping(self: &Rc<Self>) -> bool {
         let Some(skipping) = self.skipping.take() else { return false };
-        drop(self.stage.replace(Stage::New));
-        self.follow(skipping.into_hop());
+        drop(self.stage.replace(FetchStage::New));
+        self.follow(skipping.into_redirect());
         true
     }
 
-    pub(super) fn follow(self: &Rc<Self>, hop: Hop) {
+    pub(super) fn follow(self: &Rc<Self>, redirect: Redirect) {
         {
             let settings = self.settings.borrow();
-            self.parts.borrow_mut().redirect(hop, &settings.sensitive);
+            self.parts.borrow_mut().redirect(redirect, &settings.sensitive);
         }
         self.retried.set(false);
         self.attempt(false);

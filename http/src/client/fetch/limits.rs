@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use twistor_reactor::DelayedCall;
 
-use super::{Fetch, Stage};
+use super::{Fetch, FetchStage};
 use crate::client::errors::{IdleTimedOut, RequestStage, RequestTimedOut, TooSlow};
 
 /// While a request is being sent, progress is looked for this often within the idle timeout.
 const LOOKS: u32 = 4;
 
 #[derive(Default)]
-pub(super) struct Watch {
+pub(super) struct FetchTimers {
     whole: RefCell<Option<DelayedCall>>,
     idle: RefCell<Option<DelayedCall>>,
     rate: RefCell<Option<DelayedCall>>,
@@ -25,7 +25,7 @@ pub(super) struct Watch {
     came: Cell<Option<u64>>,
 }
 
-impl Watch {
+impl FetchTimers {
     /// Counts bytes of the body.
     pub(super) fn count(&self, bytes: usize) {
         self.came.set(self.came.get().map(|came| came + bytes as u64));
@@ -104,7 +104,7 @@ impl Fetch {
     }
 
     fn look(self: &Rc<Self>, after: Duration) {
-        let is_waiting = !matches!(*self.stage.borrow(), Stage::Exchanging(_));
+        let is_waiting = !matches!(*self.stage.borrow(), FetchStage::Exchanging(_));
         let unsent = self.unsent();
         let was_taken = unsent < self.watch.unsent.replace(unsent);
         if is_waiting || was_taken || self.is_held_up() {
@@ -142,7 +142,7 @@ impl Fetch {
 
     /// Returns the server or proxy that the request waits for, and the stage it has reached.
     fn awaited(&self) -> (String, RequestStage) {
-        if let Stage::Waiting(_, connecting) = &*self.stage.borrow() {
+        if let FetchStage::Waiting(_, connecting) = &*self.stage.borrow() {
             let stage = connecting.stage().map_or(RequestStage::Queue, RequestStage::Connect);
             return (connecting.target(), stage);
         }

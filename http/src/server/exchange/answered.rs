@@ -57,7 +57,7 @@ impl fmt::Display for Answered<'_> {
 }
 
 /// What is kept of a request while it is answered; only where somebody wants to be told.
-pub(crate) struct Record {
+pub(crate) struct AnswerRecord {
     method: Method,
     target: String,
     headers: Headers,
@@ -66,11 +66,11 @@ pub(crate) struct Record {
     bytes: u64,
 }
 
-impl Record {
+impl AnswerRecord {
     /// A request has come.
-    pub(crate) fn new(head: &RequestHead<'_>, now: Instant) -> Record {
+    pub(crate) fn new(head: &RequestHead<'_>, now: Instant) -> AnswerRecord {
         let (path, query) = (head.target.path(), head.target.query());
-        Record {
+        AnswerRecord {
             method: head.method.clone(),
             target: query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}")),
             headers: head.headers.to_headers(),

@@ -10,9 +10,9 @@ use twistor_net::{HandlerPanicked, Transport};
 use super::answer::{Answer, StatusError};
 use super::pace::NEVER;
 use super::response::{Body, Response, Start};
-use super::{Exchange, Phase, Work};
+use super::{Exchange, ExchangePhase, Work};
 use crate::server::wire::body_reader::{BodyCut, BodyRefused};
-use crate::server::wire::body_writer::{BodyWriter, Framing, Outgoing};
+use crate::server::wire::body_writer::{BodyFraming, BodyWriter, OutgoingBody};
 use crate::server::wire::encode::{self, Persistence};
 
 /// Bodies up to this size are copied after their head, so that one write sends all gathered answers.
@@ -27,9 +27,9 @@ impl Exchange {
     pub(super) fn answer(&mut self, transport: &Transport, answer: Answer, out: &mut Vec<u8>, rest: bool) {
         match answer {
             Answer::Now(response) => self.respond(transport, response, out, rest),
-            Answer::Failed(failure) => self.respond(transport, of_failure(failure), out, rest),
+            Answer::Failed(failure) => self.respond(transport, error_response(failure), out, rest),
             Answer::Later(deferred) => match deferred.try_result() {
-                Ok(result) => self.respond(transport, result.unwrap_or_else(of_failure), out, rest),
+                Ok(result) => self.respond(transport, result.unwrap_or_else(error_response), out, rest),
                 Err(deferred) => {
                     self.has_more = rest;
                     self.wait(Work::Deferred(deferred.canceller()));
@@ -52,10 +52,10 @@ impl Exchange {
         serial: u64,
         result: Result<Response, Failure>,
     ) {
-        if serial != self.serial || !matches!(self.phase, Phase::Answering(Work::Deferred(_), _)) {
+        if serial != self.serial || !matches!(self.phase, ExchangePhase::Answering(Work::Deferred(_), _)) {
             return;
         }
-        let response = result.unwrap_or_else(of_failure);
+        let response = result.unwrap_or_else(error_response);
         let mut out = self.shared.out.take();
         self.respond(transport, response, &mut out, self.has_more);
         self.flush(transport, &mut out);
@@ -66,8 +66,8 @@ impl Exchange {
     /// Enters the phase of an answer under way.
     fn wait(&mut self, work: Work) {
         match &mut self.phase {
-            Phase::Answering(before, _) => *before = work,
-            phase => *phase = Phase::Answering(work, None),
+            ExchangePhase::Answering(before, _) => *before = work,
+            phase => *phase = ExchangePhase::Answering(work, None),
         }
         if self.half_closed {
             self.await_sign_of_life();
@@ -78,7 +78,7 @@ impl Exchange {
 
     /// Resumes reading once the answer is written: the next request may be waiting.
     fn go_on_reading(&self, transport: &Transport) {
-        if !matches!(self.phase, Phase::Answering(..)) {
+        if !matches!(self.phase, ExchangePhase::Answering(..)) {
             transport.resume_producing();
         }
     }
@@ -86,16 +86,16 @@ impl Exchange {
     /// Writes a response, or the head of one whose body is streamed.
     fn respond(&mut self, transport: &Transport, response: Response, out: &mut Vec<u8>, rest: bool) {
         let mut response = match response.fault {
-            Some(failure) => of_failure(failure),
+            Some(failure) => error_response(failure),
             None if response.status.is_informational() => {
-                of_failure(Failure::new(format!("{} is not a final status", response.status)))
+                error_response(Failure::new(format!("{} is not a final status", response.status)))
             }
             None => response,
         };
         if response.status == StatusCode::RESET_CONTENT {
             (response.body, response.content_type) = (Body::Static(b""), None);
         }
-        if let Phase::Answering(_, Some(incoming)) = &self.phase {
+        if let ExchangePhase::Answering(_, Some(incoming)) = &self.phase {
             incoming.answered();
         }
         let unread = !self.facts.complete && !self.facts.rest_is_small;
@@ -104,13 +104,13 @@ impl Exchange {
         let bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let framing = match &response.body {
             _ if bodiless => None,
-            Body::Static(bytes) => Some(Framing::Length(bytes.len() as u64)),
-            Body::Owned(bytes) => Some(Framing::Length(bytes.len() as u64)),
-            Body::Stream { length: Some(length), .. } => Some(Framing::Length(*length)),
-            Body::Stream { length: None, .. } if !self.facts.http10 => Some(Framing::Chunked),
+            Body::Static(bytes) => Some(BodyFraming::Length(bytes.len() as u64)),
+            Body::Owned(bytes) => Some(BodyFraming::Length(bytes.len() as u64)),
+            Body::Stream { length: Some(length), .. } => Some(BodyFraming::Length(*length)),
+            Body::Stream { length: None, .. } if !self.facts.http10 => Some(BodyFraming::Chunked),
             Body::Stream { length: None, .. } => {
                 self.facts.keep_alive = false;
-                Some(Framing::ToEnd)
+                Some(BodyFraming::ToEnd)
             }
         };
         let persistence = match (self.facts.keep_alive, self.facts.http10) {
@@ -164,12 +164,12 @@ impl Exchange {
         &mut self,
         transport: &Transport,
         start: Start,
-        framing: Framing,
+        framing: BodyFraming,
         out: &mut Vec<u8>,
         rest: bool,
     ) {
         self.has_more = rest;
-        let body = Outgoing::new(transport.clone(), framing, out.clone());
+        let body = OutgoingBody::new(transport.clone(), framing, out.clone());
         out.clear();
         self.wait(Work::Stream(body.clone(), None));
         let writer = BodyWriter::new(body.clone());
@@ -191,7 +191,7 @@ impl Exchange {
 
     /// Ends the streamed answer to that request.
     fn streamed(&mut self, transport: &Transport, serial: u64, result: Result<(), Failure>) {
-        if serial == self.serial && matches!(self.phase, Phase::Answering(Work::Stream(..), _)) {
+        if serial == self.serial && matches!(self.phase, ExchangePhase::Answering(Work::Stream(..), _)) {
             let mut out = Vec::new();
             self.stream_over(transport, result, &mut out);
             self.go_on_reading(transport);
@@ -199,7 +199,7 @@ impl Exchange {
     }
 
     fn stream_over(&mut self, transport: &Transport, result: Result<(), Failure>, out: &mut Vec<u8>) {
-        let Phase::Answering(work, _) = &mut self.phase else { return };
+        let ExchangePhase::Answering(work, _) = &mut self.phase else { return };
         let Work::Stream(body, _) = mem::replace(work, Work::Handler) else { return };
         let result = result.and_then(|()| Ok(body.finish()?));
         self.streamed_so_far(&body);
@@ -208,10 +208,10 @@ impl Exchange {
             if transport.is_closing() {
                 log::debug!("the client left in the middle of a response: {failure:#}");
             } else {
-                log::error!("the body of a response was cut short: {failure:#}{}", Place(&failure));
+                log::error!("the body of a response was cut short: {failure:#}{}", FailurePlace(&failure));
             }
             self.cut_body();
-            self.phase = Phase::Closed;
+            self.phase = ExchangePhase::Closed;
             transport.abort_connection();
             return self.tell(false);
         }
@@ -234,14 +234,14 @@ impl Exchange {
         } else if self.facts.complete {
             self.idle();
         } else {
-            self.phase = Phase::Rest;
+            self.phase = ExchangePhase::Rest;
             self.await_body();
         }
     }
 }
 
 /// Returns the response to a failed request. The client sees only errors that were meant for it; others are logged.
-fn of_failure(failure: Failure) -> Response {
+fn error_response(failure: Failure) -> Response {
     if let Some(error) = failure.check::<StatusError>() {
         return error.response();
     }
@@ -251,14 +251,14 @@ fn of_failure(failure: Failure) -> Response {
     if failure.is::<BodyCut>() {
         return Response::of_status(StatusCode::REQUEST_TIMEOUT);
     }
-    log::error!("a request failed: {failure:#}{}", Place(&failure));
+    log::error!("a request failed: {failure:#}{}", FailurePlace(&failure));
     Response::of_status(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// The place a failure comes from, unless its text names it.
-struct Place<'a>(&'a Failure);
+struct FailurePlace<'a>(&'a Failure);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for FailurePlace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is::<HandlerPanicked>() || self.0.is::<Panicked>() {
             return Ok(());

@@ -7,12 +7,12 @@ use twistor_deferred::Failure;
 use twistor_net::{Transport, guarded_at};
 
 use super::answer::{Answer, StatusError};
-use super::answered::Record;
+use super::answered::AnswerRecord;
 use super::pace::NEVER;
-use super::request::{Content, KeptHead, Request};
-use super::{Exchange, Facts, Phase, Work};
+use super::request::{KeptHead, Request, RequestContent};
+use super::{Exchange, ExchangePhase, RequestFacts, Work};
 use crate::server::resource::{BodyMode, Resource};
-use crate::server::shared::Shared;
+use crate::server::shared::SiteState;
 use crate::server::wire::body_reader::{BodyRefused, Incoming, RequestBody};
 use crate::server::wire::encode;
 use crate::{BodyLength, DecodeError, RequestHead, Target};
@@ -53,7 +53,7 @@ impl Exchange {
         };
         let present = known.filter(|length| *length <= input.len() as u64).map(|length| length as usize);
         let expects = head.expect_continue && input.is_empty();
-        self.facts = Facts {
+        self.facts = RequestFacts {
             head_only: head.method == Method::HEAD,
             http10: head.version == Version::HTTP_10,
             keep_alive: head.keep_alive,
@@ -63,7 +63,7 @@ impl Exchange {
         self.serial += 1;
         self.has_more = false;
         if self.shared.is_watched() {
-            self.record = Some(Box::new(Record::new(&head, self.shared.handle.now())));
+            self.record = Some(Box::new(AnswerRecord::new(&head, self.shared.handle.now())));
         }
         if head.method == Method::CONNECT {
             return self.refuse(transport, StatusCode::NOT_IMPLEMENTED, out);
@@ -80,12 +80,12 @@ impl Exchange {
         match course {
             Course::Answered(answer) => self.answer(transport, answer, out, !rest.is_empty()),
             Course::Streamed(answer, incoming) => {
-                self.phase = Phase::Answering(Work::Handler, Some(incoming));
+                self.phase = ExchangePhase::Answering(Work::Handler, Some(incoming));
                 self.await_body();
                 self.answer(transport, answer, out, false);
             }
             Course::Collected(collecting) => {
-                self.phase = Phase::Collecting(collecting);
+                self.phase = ExchangePhase::Collecting(collecting);
                 self.await_body();
                 if expects {
                     out.extend_from_slice(encode::CONTINUE);
@@ -120,7 +120,7 @@ impl Exchange {
             Ok(BodyMode::UpTo(limit)) => limit,
             Ok(BodyMode::Streamed) => {
                 let incoming = Rc::new(Incoming::new(transport.clone(), expects));
-                request.body = Content::Stream(RequestBody::new(incoming.clone()));
+                request.body = RequestContent::Stream(RequestBody::new(incoming.clone()));
                 return Course::Streamed(render(&self.shared, &**resource, &mut request), incoming);
             }
             Err(answer) => return Course::Answered(answer),
@@ -129,7 +129,7 @@ impl Exchange {
             Some(length) if length > limit => Course::Refused(StatusCode::PAYLOAD_TOO_LARGE),
             Some(length) if length <= input.len() as u64 => {
                 let (body, behind) = input.split_at(length as usize);
-                request.body = Content::Borrowed(body);
+                request.body = RequestContent::Borrowed(body);
                 *rest = behind;
                 Course::Answered(render(&self.shared, &**resource, &mut request))
             }
@@ -148,8 +148,8 @@ impl Exchange {
     pub(in crate::server) fn on_body(&mut self, transport: &Transport, data: &[u8], out: &mut Vec<u8>) {
         self.pace.received += data.len() as u64;
         match &mut self.phase {
-            Phase::Answering(_, Some(incoming)) => incoming.data(data),
-            Phase::Collecting(request) => {
+            ExchangePhase::Answering(_, Some(incoming)) => incoming.data(data),
+            ExchangePhase::Collecting(request) => {
                 if (request.body.len() + data.len()) as u64 > request.limit {
                     return self.refuse(transport, StatusCode::PAYLOAD_TOO_LARGE, out);
                 }
@@ -163,17 +163,17 @@ impl Exchange {
     pub(in crate::server) fn on_end(&mut self, transport: &Transport, input: &[u8], out: &mut Vec<u8>) {
         self.facts.complete = true;
         match &mut self.phase {
-            Phase::Rest => self.idle(),
-            Phase::Answering(_, incoming) => {
+            ExchangePhase::Rest => self.idle(),
+            ExchangePhase::Answering(_, incoming) => {
                 let incoming = incoming.take();
                 self.pace.deadline = NEVER;
                 if let Some(incoming) = incoming {
                     incoming.end(Ok(()));
                 }
             }
-            Phase::Collecting(_) => {
-                let phase = std::mem::replace(&mut self.phase, Phase::Answering(Work::Handler, None));
-                if let Phase::Collecting(request) = phase {
+            ExchangePhase::Collecting(_) => {
+                let phase = std::mem::replace(&mut self.phase, ExchangePhase::Answering(Work::Handler, None));
+                if let ExchangePhase::Collecting(request) = phase {
                     let Collecting { head, resource, body, .. } = *request;
                     let answer = render(&self.shared, &*resource, &mut head.request(body, self.place()));
                     self.answer(transport, answer, out, !input.is_empty());
@@ -192,7 +192,7 @@ impl Exchange {
         out: &mut Vec<u8>,
     ) {
         match &mut self.phase {
-            Phase::Answering(_, incoming) => {
+            ExchangePhase::Answering(_, incoming) => {
                 if let Some(incoming) = incoming.take() {
                     incoming.end(Err(BodyRefused(error).into()));
                 }
@@ -220,7 +220,7 @@ fn is_secured(transport: &Transport) -> bool {
 }
 
 /// Finds the resource for the path. `None` is the root itself.
-fn look_up(shared: &Shared, request: &mut Request<'_>) -> Result<Option<Rc<dyn Resource>>, Answer> {
+fn look_up(shared: &SiteState, request: &mut Request<'_>) -> Result<Option<Rc<dyn Resource>>, Answer> {
     let mut found: Option<Rc<dyn Resource>> = None;
     guard(shared, || {
         loop {
@@ -242,11 +242,11 @@ fn look_up(shared: &Shared, request: &mut Request<'_>) -> Result<Option<Rc<dyn R
 
 /// Calls user code. A panic in it fails this request alone.
 #[inline]
-fn guard<T>(shared: &Shared, call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Answer> {
+fn guard<T>(shared: &SiteState, call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Answer> {
     guarded_at("render", shared.place, call).map_err(Answer::Failed)
 }
 
 #[inline]
-fn render(shared: &Shared, resource: &dyn Resource, request: &mut Request<'_>) -> Answer {
+fn render(shared: &SiteState, resource: &dyn Resource, request: &mut Request<'_>) -> Answer {
     guard(shared, || Ok(resource.render(request))).unwrap_or_else(|failed| failed)
 }

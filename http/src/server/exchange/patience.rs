@@ -4,14 +4,14 @@ use ::http::StatusCode;
 use twistor_net::Transport;
 
 use super::pace::NEVER;
-use super::{Exchange, Phase, Work};
+use super::{Exchange, ExchangePhase, Work};
 
 impl Exchange {
     /// Checks the deadline and the progress of sending in round `now`, and ends an overdue phase.
     pub(in crate::server) fn look_after(&mut self, transport: &Transport, now: u64) {
         let waiting = transport.buffered() as u64;
         let written = match &self.phase {
-            Phase::Answering(Work::Stream(body, _), _) => self.pace.written + body.written(),
+            ExchangePhase::Answering(Work::Stream(body, _), _) => self.pace.written + body.written(),
             _ => self.pace.written,
         };
         // Over TLS, more bytes may wait than were written.
@@ -24,7 +24,10 @@ impl Exchange {
         }
         self.hold_deadline(took);
         let reads = match self.phase {
-            Phase::Head | Phase::Collecting(_) | Phase::Rest | Phase::Lingering => true,
+            ExchangePhase::Head
+            | ExchangePhase::Collecting(_)
+            | ExchangePhase::Rest
+            | ExchangePhase::Lingering => true,
             _ => waiting == 0,
         };
         if reads && self.deadline_by_now(now) <= now {
@@ -35,10 +38,10 @@ impl Exchange {
     /// Extends the deadline by a round in which the delay was not the client's.
     fn hold_deadline(&mut self, took: bool) {
         match &self.phase {
-            Phase::Answering(_, Some(incoming)) if incoming.is_paused() => {
+            ExchangePhase::Answering(_, Some(incoming)) if incoming.is_paused() => {
                 self.pace.deadline = self.pace.deadline.saturating_add(1);
             }
-            Phase::Answering(..) if took && self.half_closed => self.await_sign_of_life(),
+            ExchangePhase::Answering(..) if took && self.half_closed => self.await_sign_of_life(),
             _ => {}
         }
     }
@@ -46,8 +49,8 @@ impl Exchange {
     fn deadline_by_now(&self, now: u64) -> u64 {
         let deadline = self.pace.deadline;
         let body = match self.phase {
-            Phase::Collecting(_) | Phase::Rest => true,
-            Phase::Answering(..) => !self.half_closed,
+            ExchangePhase::Collecting(_) | ExchangePhase::Rest => true,
+            ExchangePhase::Answering(..) => !self.half_closed,
             _ => false,
         };
         if deadline > now || !body {
@@ -58,21 +61,21 @@ impl Exchange {
 
     fn overdue(&mut self, transport: &Transport) {
         match self.phase {
-            Phase::Idle => self.close(transport, false),
-            Phase::Head | Phase::Collecting(_) => {
+            ExchangePhase::Idle => self.close(transport, false),
+            ExchangePhase::Head | ExchangePhase::Collecting(_) => {
                 self.refuse(transport, StatusCode::REQUEST_TIMEOUT, &mut Vec::new());
             }
-            Phase::Rest => self.close(transport, true),
-            Phase::Answering(..) if self.half_closed => self.abandon(transport),
-            Phase::Answering(..) => {
+            ExchangePhase::Rest => self.close(transport, true),
+            ExchangePhase::Answering(..) if self.half_closed => self.abandon(transport),
+            ExchangePhase::Answering(..) => {
                 self.pace.deadline = NEVER;
                 self.cut_body();
             }
-            Phase::Lingering => {
-                self.phase = Phase::Closed;
+            ExchangePhase::Lingering => {
+                self.phase = ExchangePhase::Closed;
                 transport.lose_connection();
             }
-            Phase::Opening | Phase::Closed => {}
+            ExchangePhase::Opening | ExchangePhase::Closed => {}
         }
     }
 
@@ -92,7 +95,7 @@ impl Exchange {
     pub(in crate::server) fn half_closed(&mut self, transport: &Transport, status: Option<StatusCode>) {
         self.half_closed = true;
         match self.phase {
-            Phase::Answering(..) => {
+            ExchangePhase::Answering(..) => {
                 if !self.facts.complete {
                     self.cut_body();
                 }
@@ -102,11 +105,15 @@ impl Exchange {
                     self.await_sign_of_life();
                 }
             }
-            Phase::Head | Phase::Collecting(_) => {
+            ExchangePhase::Head | ExchangePhase::Collecting(_) => {
                 self.refuse(transport, status.unwrap_or(StatusCode::BAD_REQUEST), &mut Vec::new());
             }
-            Phase::Opening | Phase::Idle | Phase::Rest | Phase::Lingering | Phase::Closed => {
-                self.phase = Phase::Closed;
+            ExchangePhase::Opening
+            | ExchangePhase::Idle
+            | ExchangePhase::Rest
+            | ExchangePhase::Lingering
+            | ExchangePhase::Closed => {
+                self.phase = ExchangePhase::Closed;
                 transport.lose_connection();
             }
         }
@@ -114,7 +121,7 @@ impl Exchange {
 
     /// Gives up the answer, which cannot reach the client. A body that is being read is still delivered to its end.
     pub(in crate::server) fn cannot_write(&mut self, transport: &Transport) {
-        if matches!(self.phase, Phase::Answering(..)) && self.facts.complete {
+        if matches!(self.phase, ExchangePhase::Answering(..)) && self.facts.complete {
             self.abandon(transport);
         }
     }
@@ -134,8 +141,8 @@ impl Exchange {
     /// Closes a connection between two requests, because the site stops.
     pub(in crate::server) fn drain(&mut self, transport: &Transport) {
         match self.phase {
-            Phase::Idle => self.close(transport, false),
-            Phase::Rest => self.close(transport, true),
+            ExchangePhase::Idle => self.close(transport, false),
+            ExchangePhase::Rest => self.close(transport, true),
             _ => {}
         }
     }

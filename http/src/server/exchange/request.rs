@@ -23,21 +23,21 @@ pub struct Request<'a> {
     pub(super) version: Version,
     pub(super) headers: Fields<'a>,
     pub(super) length: BodyLength,
-    pub(super) body: Content<'a>,
+    pub(super) body: RequestContent<'a>,
     /// Where the part of the path begins that no resource has taken yet, and the segment before it.
     pub(super) at: usize,
     pub(super) last: usize,
-    pub(super) place: Place<'a>,
+    pub(super) context: RequestContext<'a>,
 }
 
 /// Where a request came from, and where it is answered.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct RequestContext<'a> {
     pub(super) peer: &'a Address,
     pub(super) handle: &'a Handle,
 }
 
-pub(super) enum Content<'a> {
+pub(super) enum RequestContent<'a> {
     Borrowed(&'a [u8]),
     Owned(Vec<u8>),
     Stream(RequestBody),
@@ -46,7 +46,7 @@ pub(super) enum Content<'a> {
 
 impl<'a> Request<'a> {
     #[inline]
-    pub(super) fn new(head: RequestHead<'a>, place: Place<'a>) -> Request<'a> {
+    pub(super) fn new(head: RequestHead<'a>, context: RequestContext<'a>) -> Request<'a> {
         Request {
             method: head.method,
             path: head.target.path(),
@@ -55,10 +55,10 @@ impl<'a> Request<'a> {
             version: head.version,
             headers: head.headers,
             length: head.body,
-            body: Content::Borrowed(b""),
+            body: RequestContent::Borrowed(b""),
             at: 0,
             last: 0,
-            place,
+            context,
         }
     }
 
@@ -126,44 +126,44 @@ impl<'a> Request<'a> {
     /// The body; empty if it was taken, or is [streamed](crate::server::BodyMode::Streamed). Twisted: `content`.
     pub fn body(&self) -> &[u8] {
         match &self.body {
-            Content::Borrowed(bytes) => bytes,
-            Content::Owned(bytes) => bytes,
-            Content::Stream(_) | Content::Taken => b"",
+            RequestContent::Borrowed(bytes) => bytes,
+            RequestContent::Owned(bytes) => bytes,
+            RequestContent::Stream(_) | RequestContent::Taken => b"",
         }
     }
 
     /// The body, to keep; empty if it was taken before.
     pub fn take_body(&mut self) -> Vec<u8> {
-        match std::mem::replace(&mut self.body, Content::Taken) {
-            Content::Borrowed(bytes) => bytes.to_vec(),
-            Content::Owned(bytes) => bytes,
-            stream @ Content::Stream(_) => {
+        match std::mem::replace(&mut self.body, RequestContent::Taken) {
+            RequestContent::Borrowed(bytes) => bytes.to_vec(),
+            RequestContent::Owned(bytes) => bytes,
+            stream @ RequestContent::Stream(_) => {
                 self.body = stream;
                 Vec::new()
             }
-            Content::Taken => Vec::new(),
+            RequestContent::Taken => Vec::new(),
         }
     }
 
     /// The body as it comes, for resources whose mode is [`Streamed`](crate::server::BodyMode::Streamed); others get what has
     /// come, which is all. `None` the second time.
     pub fn stream(&mut self) -> Option<RequestBody> {
-        match std::mem::replace(&mut self.body, Content::Taken) {
-            Content::Stream(body) => Some(body),
-            Content::Taken => None,
-            Content::Borrowed(bytes) => Some(RequestBody::whole(bytes.to_vec())),
-            Content::Owned(bytes) => Some(RequestBody::whole(bytes)),
+        match std::mem::replace(&mut self.body, RequestContent::Taken) {
+            RequestContent::Stream(body) => Some(body),
+            RequestContent::Taken => None,
+            RequestContent::Borrowed(bytes) => Some(RequestBody::whole(bytes.to_vec())),
+            RequestContent::Owned(bytes) => Some(RequestBody::whole(bytes)),
         }
     }
 
     /// The client's address. Twisted: `getClientAddress`.
     pub fn peer(&self) -> &'a Address {
-        self.place.peer
+        self.context.peer
     }
 
     /// The reactor the site runs in.
     pub fn reactor(&self) -> &'a Handle {
-        self.place.handle
+        self.context.handle
     }
 
     /// Takes the next segment of the path, decoded; `None` after the last.
@@ -220,7 +220,7 @@ impl KeptHead {
         }
     }
 
-    pub(super) fn request<'a>(&'a self, body: Vec<u8>, place: Place<'a>) -> Request<'a> {
+    pub(super) fn request<'a>(&'a self, body: Vec<u8>, context: RequestContext<'a>) -> Request<'a> {
         Request {
             method: self.method.clone(),
             path: &self.path,
@@ -229,10 +229,10 @@ impl KeptHead {
             version: self.version,
             headers: self.headers.fields(),
             length: self.length,
-            body: Content::Owned(body),
+            body: RequestContent::Owned(body),
             at: self.at,
             last: self.at,
-            place,
+            context,
         }
     }
 }

@@ -14,12 +14,12 @@ use crate::ChunkWriter;
 ///
 /// Clones write the same body. Writes after its end, or after the client has left, are ignored.
 #[derive(Clone)]
-pub struct BodyWriter(Rc<Outgoing>);
+pub struct BodyWriter(Rc<OutgoingBody>);
 
 /// A response's body under way, shared by the exchange and the handler.
-pub(crate) struct Outgoing {
+pub(crate) struct OutgoingBody {
     transport: Transport,
-    framing: Cell<Framing>,
+    framing: Cell<BodyFraming>,
     /// The head, until it is sent with the first piece.
     head: Cell<Vec<u8>>,
     open: Cell<bool>,
@@ -30,7 +30,7 @@ pub(crate) struct Outgoing {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(crate) enum BodyFraming {
     Chunked,
     /// The bytes that are still due.
     Length(u64),
@@ -50,9 +50,9 @@ impl fmt::Display for WrongLength {
 
 impl std::error::Error for WrongLength {}
 
-impl Outgoing {
-    pub(crate) fn new(transport: Transport, framing: Framing, head: Vec<u8>) -> Rc<Outgoing> {
-        Rc::new(Outgoing {
+impl OutgoingBody {
+    pub(crate) fn new(transport: Transport, framing: BodyFraming, head: Vec<u8>) -> Rc<OutgoingBody> {
+        Rc::new(OutgoingBody {
             transport,
             framing: Cell::new(framing),
             head: Cell::new(head),
@@ -89,11 +89,11 @@ impl Outgoing {
         self.close();
         let head = self.head.take();
         match self.framing.get() {
-            Framing::Chunked => {
+            BodyFraming::Chunked => {
                 self.send(&[&head, b"0\r\n\r\n"]);
             }
-            Framing::Length(1..) => return Err(WrongLength),
-            Framing::Length(0) | Framing::ToEnd => {
+            BodyFraming::Length(1..) => return Err(WrongLength),
+            BodyFraming::Length(0) | BodyFraming::ToEnd => {
                 self.send(&[&head]);
             }
         }
@@ -118,14 +118,14 @@ impl Outgoing {
     fn put(&self, data: &[u8]) -> bool {
         let head = self.head.take();
         match self.framing.get() {
-            Framing::Chunked => {
+            BodyFraming::Chunked => {
                 let size = ChunkWriter::size_line(data.len());
                 self.send(&[&head, size.as_bytes(), data, b"\r\n"])
             }
-            Framing::ToEnd => self.send(&[&head, data]),
-            Framing::Length(left) => match left.checked_sub(data.len() as u64) {
+            BodyFraming::ToEnd => self.send(&[&head, data]),
+            BodyFraming::Length(left) => match left.checked_sub(data.len() as u64) {
                 Some(left) => {
-                    self.framing.set(Framing::Length(left));
+                    self.framing.set(BodyFraming::Length(left));
                     self.send(&[&head, data])
                 }
                 None => {
@@ -138,11 +138,11 @@ impl Outgoing {
 }
 
 impl BodyWriter {
-    pub(crate) fn new(body: Rc<Outgoing>) -> BodyWriter {
+    pub(crate) fn new(body: Rc<OutgoingBody>) -> BodyWriter {
         BodyWriter(body)
     }
 
-    fn open(&self) -> Option<&Outgoing> {
+    fn open(&self) -> Option<&OutgoingBody> {
         Some(&*self.0).filter(|body| body.open.get())
     }
 
@@ -165,8 +165,8 @@ impl BodyWriter {
     pub fn write_vec(&self, data: Vec<u8>) -> bool {
         let length = data.len() as u64;
         match (self.open(), self.0.framing.get()) {
-            (Some(body), Framing::Length(left)) if length > 0 && length <= left => {
-                body.framing.set(Framing::Length(left - length));
+            (Some(body), BodyFraming::Length(left)) if length > 0 && length <= left => {
+                body.framing.set(BodyFraming::Length(left - length));
                 body.send_head();
                 body.taken.set(body.taken.get() + length);
                 body.written.set(body.written.get() + length);

@@ -2,7 +2,7 @@
 
 use ::http::{HeaderName, HeaderValue, StatusCode, header};
 
-use super::body_writer::Framing;
+use super::body_writer::BodyFraming;
 use super::date;
 use crate::message::put_length;
 
@@ -42,7 +42,7 @@ pub(crate) struct Head<'a> {
 pub(crate) fn head(
     out: &mut Vec<u8>,
     response: &Head<'_>,
-    framing: Option<Framing>,
+    framing: Option<BodyFraming>,
     persistence: Persistence,
     date: &DateLine,
 ) {
@@ -58,9 +58,9 @@ pub(crate) fn head(
         out.extend_from_slice(date);
     }
     match framing {
-        Some(Framing::Length(length)) => put_length(out, length),
-        Some(Framing::Chunked) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        Some(Framing::ToEnd) | None => {}
+        Some(BodyFraming::Length(length)) => put_length(out, length),
+        Some(BodyFraming::Chunked) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Some(BodyFraming::ToEnd) | None => {}
     }
     match persistence {
         Persistence::Default => {}

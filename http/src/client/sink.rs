@@ -8,7 +8,7 @@ use super::errors::{NoResponse, PartialDownload};
 use crate::{BodyTooLarge, ResponseHead, Url};
 
 /// Where the final response goes. None of its methods may hold a borrow while user code runs.
-pub(super) trait Destination {
+pub(super) trait BodySink {
     /// The head of the final response came.
     fn head(self: Rc<Self>, head: &ResponseHead<'_>, url: Url) -> Result<(), Failure>;
     /// The next bytes of its body.
@@ -20,8 +20,8 @@ pub(super) trait Destination {
         u64::MAX
     }
     /// How much it takes for now.
-    fn appetite(&self) -> Appetite {
-        Appetite::Much
+    fn demand(&self) -> Demand {
+        Demand::Much
     }
 }
 
@@ -30,7 +30,7 @@ pub(super) const MOST_COLLECTED: u64 = 128 << 20;
 
 /// How much of a body is wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Appetite {
+pub(super) enum Demand {
     /// Nothing until [`Fetch::resume`](super::fetch::Fetch::resume) is called.
     None,
     /// A little: it may have to be kept for one who asks later.
