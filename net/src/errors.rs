@@ -38,7 +38,8 @@ impl fmt::Display for ConnectionAborted {
 
 impl Error for ConnectionAborted {}
 
-/// [`Transport::release`](crate::Transport::release) has passed the connection to another owner. The connection
+/// [`Transport::release`](crate::Transport::release) has passed the connection to another owner. The
+/// connection
 /// continues without this protocol.
 ///
 /// This type stays exhaustive, like [`ConnectionDone`].
@@ -149,7 +150,8 @@ pub fn guarded<T>(handler: &'static str, code: impl FnOnce() -> Result<T, Failur
     }
 }
 
-/// Calls user code like [`guarded`]. The error also names `given_at`, the place where the code was given to the library.
+/// Calls user code like [`guarded`]. The error also names `given_at`, the place where the code was given to
+/// the library.
 ///
 /// # Errors
 ///

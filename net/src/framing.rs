@@ -57,14 +57,17 @@ pub trait Framing: fmt::Debug + 'static {
     ///
     /// # Errors
     ///
-    /// [`FrameError`] if the input cannot become a frame within the limits, as soon as the received bytes show it: a length above the limit is refused before its payload arrives.
+    /// [`FrameError`] if the input cannot become a frame within the limits, as soon as the received bytes
+    /// show it: a length above the limit is refused before its payload arrives.
     fn find(&mut self, input: &[u8]) -> Result<Option<Found>, FrameError>;
 
     /// Appends `payload` as one frame to `out`.
     ///
     /// # Errors
     ///
-    /// [`FrameError`] if the payload cannot be encoded as one frame: it is longer than the limit, it contains the delimiter, or its end and the delimiter together contain an earlier delimiter. `out` is then unchanged.
+    /// [`FrameError`] if the payload cannot be encoded as one frame: it is longer than the limit, it contains
+    /// the delimiter, or its end and the delimiter together contain an earlier delimiter. `out` is then
+    /// unchanged.
     fn encode(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError>;
 }
 

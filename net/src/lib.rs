@@ -1,7 +1,9 @@
 //! Transports, protocols and endpoints on the [reactor](twistor_reactor): TCP, UNIX sockets, UDP and TLS.
 //!
-//! A [`ServerEndpoint`] listens and a [`ClientEndpoint`] connects. On every connection runs a [`Protocol`] of the
-//! program, which receives the data and writes to a [`Transport`]. All of it runs on one thread, so the state of
+//! A [`ServerEndpoint`] listens and a [`ClientEndpoint`] connects. On every connection runs a [`Protocol`] of
+//! the
+//! program, which receives the data and writes to a [`Transport`]. All of it runs on one thread, so the state
+//! of
 //! a protocol is plain fields.
 //!
 //! # Examples
@@ -71,7 +73,8 @@
 //! All are on by default:
 //!
 //! - `tls`: TLS by rustls. A C compiler is needed to build its cryptography, ring.
-//! - `direct-syscalls`: on Linux, connections send and receive without the C library, which makes small messages
+//! - `direct-syscalls`: on Linux, connections send and receive without the C library, which makes small
+//!   messages
 //!   a few percent cheaper.
 //! - `simulation`: [`SimulatedNetwork`].
 

@@ -1,11 +1,13 @@
-//! TLS for the same protocols: [`ClientTls`] has the trust of a client, [`ServerTls`] the identity of a server.
+//! TLS for the same protocols: [`ClientTls`] has the trust of a client, [`ServerTls`] the identity of a
+//! server.
 //!
 //! A protocol runs on TLS as it does on TCP; only the endpoint differs. `connection_made` is called after the
 //! handshake. If the handshake fails, a client's [`connect`](crate::ClientEndpoint::connect) fails with
 //! [`HandshakeFailed`]. [`Transport::tls`](crate::Transport::tls) returns the negotiated parameters: the
 //! version, the protocol (ALPN) and the peer's certificates.
 //!
-//! Twisted calls `connectionMade` before the handshake, and reports a refused certificate as a lost connection.
+//! Twisted calls `connectionMade` before the handshake, and reports a refused certificate as a lost
+//! connection.
 //! In both, data written there is sent after the handshake.
 //!
 //! # Examples
@@ -54,20 +56,24 @@
 //!
 //! # STARTTLS
 //!
-//! A connection that begins in the clear is secured in place by [`Transport::start_tls`](crate::Transport::start_tls) and
+//! A connection that begins in the clear is secured in place by
+//! [`Transport::start_tls`](crate::Transport::start_tls) and
 //! [`Transport::accept_tls`](crate::Transport::accept_tls).
 //!
 //! # Closing
 //!
-//! `lose_connection` and the half-close send close_notify after the last byte. Like Twisted's, `lose_connection`
+//! `lose_connection` and the half-close send close_notify after the last byte. Like Twisted's,
+//! `lose_connection`
 //! then waits for the peer's close_notify, but for at most five seconds. A connection that ends without the
-//! peer's close_notify may have been cut by an attacker. It is lost with [`TlsTruncated`], unless this side was
+//! peer's close_notify may have been cut by an attacker. It is lost with [`TlsTruncated`], unless this side
+//! was
 //! closing it. `abort_connection` sends no close_notify, so the peer can detect it.
 //!
 //! # Cost
 //!
 //! Data is encrypted when it is written. Up to 64 KiB of encrypted data can wait in addition to
-//! [`Transport::buffered`](crate::Transport::buffered); [`drained`](crate::Transport::drained) waits for it too.
+//! [`Transport::buffered`](crate::Transport::buffered); [`drained`](crate::Transport::drained) waits for it
+//! too.
 //! An idle connection takes about 8 KiB, nearly all of it in rustls.
 //!
 //! # rustls
@@ -95,7 +101,8 @@ pub(crate) use errors::{Cause, Opening};
 pub(crate) use pem::{certificates, identity, private_key, read as read_pem};
 pub(crate) use stream::{Handshaking, TlsStream};
 
-/// Returns the cryptography. It is explicit, because another crate may have set a different process-wide default.
+/// Returns the cryptography. It is explicit, because another crate may have set a different process-wide
+/// default.
 pub(crate) fn provider() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
     std::sync::Arc::new(rustls::crypto::ring::default_provider())
 }

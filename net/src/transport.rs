@@ -98,7 +98,8 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// [`FrameError`] if the framing cannot represent the payload: see [`Framing::encode`]. Nothing is sent then.
+    /// [`FrameError`] if the framing cannot represent the payload: see [`Framing::encode`]. Nothing is sent
+    /// then.
     ///
     /// # Examples
     ///
@@ -302,16 +303,22 @@ impl Transport {
         self.enter(|_: &mut P, _| Ok(()));
     }
 
-    /// Takes the connection away from its protocol and returns it, with or without TLS, to run another protocol on
+    /// Takes the connection away from its protocol and returns it, with or without TLS, to run another
+    /// protocol on
     /// it or to pass it to other code. For this transport, the connection is lost from here on.
     ///
-    /// State of the connection moves with it: rate limits, and unsent bytes with the [`drained`](Transport::drained)
-    /// that wait for them. They are sent before any bytes of the next protocol. The next protocol is notified of the
-    /// peer's end of stream, and of broken writing, even if the old one was notified before. Received bytes that were
+    /// State of the connection moves with it: rate limits, and unsent bytes with the
+    /// [`drained`](Transport::drained)
+    /// that wait for them. They are sent before any bytes of the next protocol. The next protocol is notified
+    /// of the
+    /// peer's end of stream, and of broken writing, even if the old one was notified before. Received bytes
+    /// that were
     /// not used go to the next protocol first: those of [`Framed`](crate::Framed) and
-    /// [`Conversation`](crate::Conversation), and those that [`Protocol::unread`] returns or [`Stream::put_back`] adds.
+    /// [`Conversation`](crate::Conversation), and those that [`Protocol::unread`] returns or
+    /// [`Stream::put_back`] adds.
     ///
-    /// State of the protocol ends: a registered producer is stopped, pending [deliveries](Transport::deliver) are
+    /// State of the protocol ends: a registered producer is stopped, pending [deliveries](Transport::deliver)
+    /// are
     /// cancelled, and a pause and the high-water mark are reset.
     ///
     /// # Errors
@@ -320,8 +327,10 @@ impl Transport {
     ///
     /// # Ordering
     ///
-    /// [`Protocol::unread`] is called before this returns or, if the protocol is running, as soon as its method
-    /// returns. `connection_lost` follows from the loop, with [`ConnectionReleased`](crate::ConnectionReleased) or
+    /// [`Protocol::unread`] is called before this returns or, if the protocol is running, as soon as its
+    /// method
+    /// returns. `connection_lost` follows from the loop, with
+    /// [`ConnectionReleased`](crate::ConnectionReleased) or
     /// with an error that a running method returns.
     ///
     /// # Examples
@@ -377,10 +386,12 @@ impl Transport {
     /// The most bytes that one [`data_received`](Protocol::data_received) is called with: 256 KiB.
     pub const LARGEST_READ: usize = scratch::SCRATCH;
 
-    /// Sets how many bytes one [`data_received`](Protocol::data_received) is called with at most, rounded up to 4, 16, 64
+    /// Sets how many bytes one [`data_received`](Protocol::data_received) is called with at most, rounded up
+    /// to 4, 16, 64
     /// or 256 KiB. Default: [`LARGEST_READ`](Transport::LARGEST_READ).
     ///
-    /// Large reads cost less processor time by the byte. A protocol that may have to keep what it receives wants small
+    /// Large reads cost less processor time by the byte. A protocol that may have to keep what it receives
+    /// wants small
     /// ones. The new size counts from the next read on.
     pub fn set_read_size(&self, bytes: usize) {
         if let Some(connection) = self.connection.upgrade() {
@@ -509,16 +520,19 @@ impl Transport {
         self.connection.upgrade().map_or(0, |connection| connection.buffered())
     }
 
-    /// Returns whether the operating system has taken everything written so far: then [`drained`](Transport::drained)
+    /// Returns whether the operating system has taken everything written so far: then
+    /// [`drained`](Transport::drained)
     /// fires at once. True after the loss.
     pub fn is_drained(&self) -> bool {
         self.connection.upgrade().is_none_or(|connection| connection.is_sent())
     }
 
-    /// Returns whether the connection is open and the peer has sent nothing that is still unread. For an idle connection
+    /// Returns whether the connection is open and the peer has sent nothing that is still unread. For an idle
+    /// connection
     /// that is about to be used again: the loop may not have noticed yet that the peer has closed it.
     ///
-    /// This reads from the socket, and drops what it reads. After it has returned false, close the connection.
+    /// This reads from the socket, and drops what it reads. After it has returned false, close the
+    /// connection.
     pub fn is_silent(&self) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.is_silent())
     }

@@ -1,4 +1,5 @@
-//! The syntax of endpoint strings: `kind:argument:name=value`, with backslash escapes, and IPv6 addresses in brackets.
+//! The syntax of endpoint strings: `kind:argument:name=value`, with backslash escapes, and IPv6 addresses in
+//! brackets.
 
 use std::fmt;
 use std::str::FromStr;

@@ -21,14 +21,18 @@ const READ_AHEAD: usize = 64 * 1024;
 
 /// A connection on which one asks for what one wants next, and gets a Deferred of it.
 ///
-/// For small conversations, whose state is best told by the place in a chain of callbacks or in an `async` function.
-/// A [`Protocol`] is the cheaper way for many connections or much data. Twisted has no such thing; its nearest is
+/// For small conversations, whose state is best told by the place in a chain of callbacks or in an `async`
+/// function.
+/// A [`Protocol`] is the cheaper way for many connections or much data. Twisted has no such thing; its
+/// nearest is
 /// `protocols.stateful`.
 ///
 /// # Cancel safety
 ///
-/// A read that is cancelled, or whose awaiting task is dropped, takes no bytes. Bytes that were given to a read and that
-/// nobody read go back, for the next read; [`read_array`](Conversation::read_array) is the exception. So a read may be
+/// A read that is cancelled, or whose awaiting task is dropped, takes no bytes. Bytes that were given to a
+/// read and that
+/// nobody read go back, for the next read; [`read_array`](Conversation::read_array) is the exception. So a
+/// read may be
 /// one branch of a `select`, or have a time limit around the task that awaits it.
 ///
 /// ```
@@ -61,7 +65,8 @@ const READ_AHEAD: usize = 64 * 1024;
 ///
 /// # Dropping
 ///
-/// Dropping it closes the connection, once everything written is sent; reads under way still get their answers.
+/// Dropping it closes the connection, once everything written is sent; reads under way still get their
+/// answers.
 pub struct Conversation {
     shared: Rc<Shared>,
     transport: Transport,
@@ -87,7 +92,8 @@ impl Conversation {
     ///
     /// # Errors
     ///
-    /// [`FrameError::TooLong`] when there are more than `limit` bytes without an end of line, which stay unread;
+    /// [`FrameError::TooLong`] when there are more than `limit` bytes without an end of line, which stay
+    /// unread;
     /// [`EndOfData`]; the reason of the loss.
     #[track_caller]
     pub fn read_line(&self, limit: usize) -> Deferred<Vec<u8>> {
@@ -108,7 +114,8 @@ impl Conversation {
     ///
     /// # Cancel safety
     ///
-    /// Cancelled before its bytes have come, it takes none. An array that has come and is dropped unread is lost.
+    /// Cancelled before its bytes have come, it takes none. An array that has come and is dropped unread is
+    /// lost.
     ///
     /// ```
     /// # use twistor_net::{Conversation, Failure};
@@ -141,7 +148,8 @@ impl Conversation {
     ///
     /// # Errors
     ///
-    /// [`FrameError::TooLong`] when that is more than `limit` bytes, which stay unread; the reason of the loss.
+    /// [`FrameError::TooLong`] when that is more than `limit` bytes, which stay unread; the reason of the
+    /// loss.
     #[track_caller]
     pub fn read_to_end(&self, limit: usize) -> Deferred<Vec<u8>> {
         self.shared.ask(Want::All(limit))
@@ -152,7 +160,8 @@ impl Conversation {
         self.transport.write(data)
     }
 
-    /// Sends bytes, and fires when the operating system has taken them: when this may be repeated without piling up.
+    /// Sends bytes, and fires when the operating system has taken them: when this may be repeated without
+    /// piling up.
     ///
     /// # Cancel safety
     ///
@@ -166,7 +175,8 @@ impl Conversation {
         if self.transport.write(data) { self.transport.drained() } else { fail(not_connected()) }
     }
 
-    /// Ends the conversation and returns the connection, to run a protocol on it: see [`Transport::release`]. Received
+    /// Ends the conversation and returns the connection, to run a protocol on it: see [`Transport::release`].
+    /// Received
     /// bytes that no read has taken go to that protocol first.
     ///
     /// Reads under way fail with [`ConnectionReleased`](crate::ConnectionReleased).
@@ -449,7 +459,8 @@ impl ClientEndpoint {
 /// A factory for a server that has a [`Conversation`] with each client: for
 /// [`ServerEndpoint::listen`](crate::ServerEndpoint::listen).
 ///
-/// What `talk` returns is waited for. A failure, or a panic of `talk`, is logged, except that the peer has gone.
+/// What `talk` returns is waited for. A failure, or a panic of `talk`, is logged, except that the peer has
+/// gone.
 #[track_caller]
 pub fn conversations<O: Outcome<Value = ()>>(talk: impl Fn(Conversation) -> O + 'static) -> impl Factory {
     let (talk, place) = (Rc::new(talk), Location::caller());

@@ -153,12 +153,14 @@ impl ClientTls {
 
     /// Secures a connection to `host` by a TLS handshake. The server needs a certificate for `host`.
     ///
-    /// Bytes that an earlier protocol has left unused in `stream` are read as the beginning of the handshake. On a live
+    /// Bytes that an earlier protocol has left unused in `stream` are read as the beginning of the handshake.
+    /// On a live
     /// connection, [`Transport::start_tls`](crate::Transport::start_tls) does the same for its protocol.
     ///
     /// # Errors
     ///
-    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as it is when the Deferred is cancelled.
+    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as
+    /// it is when the Deferred is cancelled.
     #[track_caller]
     pub fn secure(&self, handle: &Handle, host: &str, stream: Stream) -> Deferred<Stream> {
         secure(handle, stream, |peer| self.session(host, peer), None)

@@ -27,11 +27,11 @@ pub(crate) enum Cause {
     Io(io::Error),
     Closed,
     TimedOut(Duration),
-    /// This many bytes arrived in the clear after the command to secure the connection.
+    /// This many plaintext bytes arrived after the command to start TLS.
     Plaintext(usize),
     /// A wrapper hides whether such bytes arrived.
     Unreachable,
-    /// The connection was secured before, or is being secured.
+    /// The connection already uses `start_tls` or `accept_tls`.
     Repeated,
 }
 
@@ -50,14 +50,14 @@ pub enum HandshakeFailure {
     Closed,
     /// The handshake timed out.
     TimedOut,
-    /// Bytes arrived in the clear after the command that secures a live connection. A third party may have
-    /// injected them.
+    /// Plaintext arrived after the command that secures a live connection. An attacker may have injected it.
     Plaintext,
     /// The connection broke.
     Io,
     /// The peer violated the TLS protocol, or both sides have no version or cipher suite in common.
     Protocol,
-    /// This side cannot secure the connection: it is secured already, or a wrapper hides the bytes that its protocol keeps.
+    /// This side cannot secure the connection: it is already secured, or a wrapper hides the bytes that its
+    /// protocol keeps.
     Unsupported,
 }
 
@@ -66,7 +66,7 @@ impl HandshakeFailed {
         HandshakeFailed { peer, cause }
     }
 
-    /// The same failure again, for the reason of a connection's loss beside the failure of the Deferred.
+    /// Creates an equal failure, since both the Deferred and the loss of the connection report it.
     pub(crate) fn duplicate(&self) -> HandshakeFailed {
         let cause = match &self.cause {
             Cause::Tls(error) => Cause::Tls(error.clone()),

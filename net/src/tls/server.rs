@@ -28,7 +28,7 @@ type FailureObserver = Rc<dyn Fn(&HandshakeFailed)>;
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     timeout: Duration,
-    /// And where it was given.
+    /// The observer of failed handshakes, and the place in the user's code that passed it.
     observer: Option<(FailureObserver, &'static Location<'static>)>,
 }
 
@@ -107,15 +107,18 @@ impl ServerTls {
         self
     }
 
-    /// Secures a connection from a client by a TLS handshake, within the time limit for handshakes. For connections that no
+    /// Secures a connection from a client by a TLS handshake, within the time limit for handshakes. For
+    /// connections that no
     /// listener of this program has accepted, or whose first bytes are not TLS, as with the PROXY protocol.
     ///
-    /// Bytes that an earlier protocol has left unused in `stream` are read as the beginning of the handshake. On a live
+    /// Bytes that an earlier protocol has left unused in `stream` are read as the beginning of the handshake.
+    /// On a live
     /// connection, [`Transport::accept_tls`](crate::Transport::accept_tls) does the same for its protocol.
     ///
     /// # Errors
     ///
-    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as it is when the
+    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as
+    /// it is when the
     /// Deferred is cancelled.
     #[track_caller]
     pub fn secure(&self, handle: &Handle, stream: Stream) -> Deferred<Stream> {

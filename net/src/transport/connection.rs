@@ -1,9 +1,9 @@
-//! One stream connection: the socket, what waits to be sent, and the protocol, in one allocation.
+//! One stream connection: its socket, its unsent data and its protocol, in one allocation.
 //!
-//! Everything happens in [`Connection::ready`], called by the loop, in this order: send what waits, resume and read,
-//! then see whether that was all. What a user's call asks for (`lose_connection`, `pause_producing`, a failed write)
-//! is written down in the [`Flags`], and the loop is asked to come by. So no user code runs inside a user's call, except
-//! a producer's `pause_producing` and a visit; and no borrow is held while any runs, but that of the protocol.
+//! Everything happens in [`Connection::serve`], called by the loop, in this order: send, resume and read,
+//! then check what is complete. A call of the program (`lose_connection`, `pause_producing`, a failed write)
+//! only sets [`Flags`] and wakes the connection. So the program's code never runs inside its own calls,
+//! except a producer's `pause_producing` and visits. While it runs, nothing is borrowed but the protocol.
 
 mod ending;
 mod flags;
@@ -34,28 +34,29 @@ use crate::{ConnectionLost, HandlerPanicked, Protocol, Transport};
 
 pub(crate) use flags::Flags;
 
-/// Bytes read per turn and connection: what one flooding peer may take of a turn.
+/// The bytes read per turn and connection, which bounds what a flooding peer can take of a turn.
 const READ_PER_TURN: usize = SCRATCH;
 
-/// Reads per turn and connection, where each gives but a piece.
+/// The reads per turn and connection, if each one returns only a little.
 const READS_PER_TURN: usize = 4;
 
-/// A read that gave no plaintext has cost about as much as one that gave this many bytes.
+/// The work counted for a read without plaintext, which costs about as much as a read of this many bytes.
 const FRUITLESS_READ: usize = 256 * 1024;
 
-/// Bytes sent per turn and connection; less, where many connections have something to send.
+/// The bytes sent per turn and connection. Less, if many connections have data to send.
 const SENT_PER_TURN: usize = 256 * 1024;
 
-/// From this size on, what is read and written is counted as work of the turn.
+/// Reads and writes of at least this size count as work of the turn. Counting smaller ones would cost more
+/// than it is worth.
 const LARGE: usize = 16 * 1024;
 
-/// How long a connection waits for the operating system to have memory for messages again.
+/// The wait before another try when the operating system has no memory for a message.
 pub(crate) const STARVED_FOR: Duration = Duration::from_millis(10);
 
-/// Times a pull producer is resumed per turn.
+/// The number of times per turn that a pull producer is resumed.
 const PULLS_PER_TURN: usize = 16;
 
-/// Whether a read that gave less than there was room for has emptied the socket: see [`SHORT_WRITE_FILLS`].
+/// Whether a short read means that the socket is empty: see [`SHORT_WRITE_FILLS`].
 const SHORT_READ_DRAINS: bool = SHORT_WRITE_FILLS;
 
 struct Io {
@@ -66,34 +67,35 @@ struct Io {
 impl Io {
     const GONE: Io = Io { socket: Socket::Closed, outgoing: None };
 
-    /// Whether everything written is sent.
+    /// Returns whether everything written is sent.
     #[inline]
     fn is_sent(&self) -> bool {
         self.socket.is_flushed() && self.outgoing.as_ref().is_none_or(|outgoing| outgoing.is_sent())
     }
 
-    /// What there is to remember, once everything written is sent.
+    /// Returns the state of the connection if everything written is sent.
     fn sent(&mut self) -> Option<&mut Outgoing> {
         if self.is_sent() { self.outgoing.as_deref_mut() } else { None }
     }
 }
 
-/// A connection; `P` is unsized to `dyn Protocol` as soon as it is made, so that only the way of an event to the protocol
-/// is compiled again for each.
+/// A connection. `P` becomes `dyn Protocol` when it is created, so that only the path of an event to the
+/// protocol is compiled for each protocol.
 pub(crate) struct Connection<P: Protocol + ?Sized> {
     link: Link,
-    /// Borrowed while a method of it or a visit runs. Only `call` and the end borrow it, and a visit that finds it borrowed
-    /// waits.
+    /// Borrowed while one of its methods or a visit runs. Only `call` and the end borrow it. A visit that
+    /// finds it borrowed waits.
     protocol: RefCell<P>,
 }
 
-/// All of a connection but its protocol, compiled once.
+/// Everything of a connection except its protocol, compiled once.
 pub(crate) struct Link {
-    /// Out of the cell while [`with_io`](Link::with_io) works on it: a borrow counter would take eight bytes.
+    /// Empty while [`with_io`](Link::with_io) works on it. A `RefCell` would add eight bytes for its borrow
+    /// counter.
     io: Cell<Io>,
     registration: OnceCell<Registration>,
     flags: Cell<Flags>,
-    /// Bytes that the operating system has taken, modulo 2^32.
+    /// The number of bytes that the operating system has taken, modulo 2^32.
     sent_bytes: Cell<u32>,
 }
 
@@ -118,7 +120,7 @@ impl<P: Protocol> EventHandler for Connection<P> {
 }
 
 impl Connection<dyn Protocol> {
-    /// Puts a connected socket in the loop's hands and calls `connection_made`. To be called from the loop.
+    /// Registers a connected socket with the loop and calls `connection_made`. Must be called from the loop.
     pub(crate) fn start<P: Protocol>(
         handle: &Handle,
         stream: impl Into<Stream>,
@@ -132,7 +134,8 @@ impl Connection<dyn Protocol> {
         Connection::take_up(connection, handler, handle, Stream { watched, inherited })
     }
 
-    /// Continues [`start`](Connection::start), compiled once for all protocols. Both references are to the same connection.
+    /// Continues [`start`](Connection::start), compiled once for all protocols. `connection` and `handler`
+    /// are the same object.
     fn take_up(
         connection: Rc<Connection<dyn Protocol>>,
         handler: Rc<dyn EventHandler>,
@@ -160,8 +163,8 @@ impl Connection<dyn Protocol> {
         Ok(transport)
     }
 
-    /// What happens to every event. Inlined where the protocol is known, and with it the protocol's own method: what
-    /// is rare is a call away from here, and compiled once for all protocols.
+    /// Handles an event. Inlined for each protocol, together with the protocol's method. Rare cases are
+    /// separate functions, compiled once for all protocols.
     #[inline(always)]
     fn serve(&self, transport: &Transport, ready: Ready) -> Progress {
         debug_assert!(!self.is(Flags::LOST), "a lost connection is deregistered");
@@ -184,7 +187,8 @@ impl Connection<dyn Protocol> {
         progress
     }
 
-    /// Notifies the protocol of what happened between two events: writing broke, visits came, or reading goes on.
+    /// Notifies the protocol of everything that happened between two events: a broken write, visits, or
+    /// resumed reading.
     #[cold]
     fn catch_up(&self, transport: &Transport) {
         if self.is(Flags::BREAK_UNREPORTED) {
@@ -208,7 +212,7 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// Sends what waits.
+    /// Sends waiting data.
     fn send(&self, transport: &Transport) -> Progress {
         self.clear(Flags::STARVED);
         if self.is(Flags::SECURING) || self.with_io(|io| io.is_sent()) {
@@ -223,7 +227,7 @@ impl Connection<dyn Protocol> {
             return Progress::Drained;
         }
         let (sent, count, starved) = self.with_io(|Io { socket, outgoing }| {
-            // If it cannot send all of that, it will take nothing of the queue either.
+            // If the socket cannot send all its own data, it accepts nothing of the queue either.
             let mut sent = socket.flush().map(|_| true);
             let mut count = 0;
             if let (Ok(_), Some(outgoing)) = (&sent, outgoing) {
@@ -254,7 +258,7 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// Reads a bounded share and hands it to the protocol.
+    /// Reads a bounded share and passes it to the protocol.
     #[inline(always)]
     fn receive(&self, transport: &Transport) -> Progress {
         with_scratch(|scratch| {
@@ -308,25 +312,25 @@ impl Connection<dyn Protocol> {
                     },
                 }
             }
-            // There may be more than this turn's share.
+            // There may be more data than this turn's share.
             self.set(Flags::PEER_SENDING);
             Progress::More
         })
     }
 
-    /// Whether nothing is left to read after a read that gave less than there was room for. If the peer's end was
-    /// announced, that is left; but only one who goes on needs to see it.
+    /// Returns whether a short read has emptied the socket, so that reading can stop. After an announced end,
+    /// the end itself is still unread, but a closing connection does not need it.
     #[inline]
     fn needs_no_more(&self) -> bool {
         let goes_on = !self.is(Flags::CLOSING) || self.is(Flags::LINGERING);
         !self.is(Flags::END_ANNOUNCED) || !(goes_on || self.with_io(|io| io.socket.keeps_bytes()))
     }
 
-    /// The peer has ended its half.
+    /// Handles the end of the peer's half.
     #[cold]
     fn ended(&self, transport: &Transport) {
         self.set(Flags::PEER_EOF);
-        // A failed write takes the socket's error with it. An end that is read afterwards may be that of a reset.
+        // A failed write has already consumed the socket's error, so this end may be that of a reset.
         let unclear = self.is(Flags::BROKEN) && self.has_reason();
         if !self.is(Flags::CLOSING) && !unclear {
             self.enter(transport, "read_connection_lost", |protocol| {
@@ -335,13 +339,13 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// How many of `wanted` bytes may go now; without a limit, all.
+    /// Returns how many of `wanted` bytes the rate limit allows now. Without a limit: all.
     #[inline]
     fn most(&self, transport: &Transport, flag: Flags, wanted: usize) -> usize {
         if self.is(flag) { self.allowed(transport, flag, wanted) } else { wanted }
     }
 
-    /// Does what was waiting for everything to be sent, and ends the connection if its time has come.
+    /// Acts on everything that is complete, and ends the connection if it is due.
     fn settle(&self, transport: &Transport, ready: Ready) {
         if self.is(Flags::LOST) || (self.is(Flags::SECURING) && !self.is(Flags::DOOMED)) {
             return;
@@ -363,7 +367,7 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// Frees the memory, if there is nothing to remember any more.
+    /// Frees the additional state if nothing needs it any more.
     fn tidy(&self) {
         self.with_io(|io| {
             if io.sent().is_some_and(|outgoing| outgoing.is_idle()) {
@@ -375,7 +379,7 @@ impl Connection<dyn Protocol> {
         });
     }
 
-    /// When all is sent: resumes the producer, tells those who wait, frees the memory.
+    /// If everything is sent: resumes the producer, fires `drained`, frees memory.
     fn sent(&self) {
         let begun = self.sent_bytes.get();
         for _ in 0..PULLS_PER_TURN {
@@ -389,7 +393,8 @@ impl Connection<dyn Protocol> {
             let Some(producer) = producer else { break };
             self.clear(Flags::PULLED);
             self.guard("resume_producing", || producer.resume_producing());
-            // A pull producer that has written is resumed again in the next turn: its write has seen to that.
+            // A pull producer that has written is resumed again in the next turn, because its write has woken
+            // the connection.
             let written = self.sent_bytes.get().wrapping_sub(begun) as usize;
             if written >= LARGE && written >= self.share(SENT_PER_TURN) {
                 break;
@@ -410,7 +415,7 @@ impl Connection<dyn Protocol> {
 }
 
 impl<P: Protocol + ?Sized> Connection<P> {
-    /// Calls the protocol, and takes what goes wrong in it as the reason to close.
+    /// Calls the protocol. An error or panic becomes the reason to close.
     #[inline]
     fn call(&self, method: &'static str, call: impl FnOnce(&mut P) -> Result<(), Failure>) {
         let outcome = guarded(|| call(&mut *self.protocol.borrow_mut()));
@@ -419,7 +424,7 @@ impl<P: Protocol + ?Sized> Connection<P> {
         }
     }
 
-    /// The end: frees everything, then tells the producer, those who wait, and the protocol.
+    /// Ends the connection: frees everything, then notifies the producer, the waiters and the protocol.
     fn lose(&self) {
         self.link.lose(&mut |reason| self.protocol.borrow_mut().connection_lost(reason));
     }
@@ -451,30 +456,31 @@ impl Link {
         }
     }
 
-    /// What a panic has left behind is not what was to be sent, so the peer gets a reset, and not an end.
+    /// Resets the connection after a panic. The data sent so far may be incomplete, so it must not look like
+    /// a clean end.
     #[cold]
     fn panicked(&self, panic: HandlerPanicked) {
         if self.is(Flags::LOST) {
-            return log::error!("while a connection was being lost, {panic}");
+            return log::error!("{panic} (while its connection was being lost)");
         }
         let peer = self.with_io(|io| {
             io.socket.reset_on_close();
             io.socket.peer()
         });
         match peer {
-            Ok(peer) => log::error!("the connection to {peer} is reset: {panic}"),
-            Err(_) => log::error!("a connection is reset: {panic}"),
+            Ok(peer) => log::error!("connection to {peer} was reset: {panic}"),
+            Err(_) => log::error!("a connection was reset: {panic}"),
         }
         self.forget_queue();
         self.doom(panic.into());
     }
 
-    /// How much of `wanted` may be sent now.
+    /// Returns how many of `wanted` bytes may be sent now.
     fn share(&self, wanted: usize) -> usize {
         self.registration.get().map_or(wanted, |registration| registration.share().min(wanted))
     }
 
-    /// Counts what the operating system has taken.
+    /// Counts bytes that the operating system has taken.
     #[inline]
     fn count_sent(&self, bytes: usize) {
         self.sent_bytes.set(self.sent_bytes.get().wrapping_add(bytes as u32));
@@ -493,7 +499,8 @@ impl Link {
         }
     }
 
-    /// Tries to send again a little later: nothing else will say when the operating system has memory for it.
+    /// Tries to send again later, by a timer, because no event reports that the operating system has memory
+    /// again.
     #[cold]
     fn starve(&self) {
         let Some(registration) = self.registration.get().filter(|_| !self.is(Flags::STARVED)) else { return };
@@ -502,19 +509,19 @@ impl Link {
         registration.handle().call_later(STARVED_FOR, move || waker.wake(Ready::WRITABLE));
     }
 
-    /// Works on the socket and what waits to be sent. Nothing in `work` may come back here, so none of it may be, or
-    /// drop, anything of the user's.
+    /// Works on the socket and the state of the connection. `work` must not call this again, so it must
+    /// neither call nor drop anything of the program's.
     #[inline]
     fn with_io<R>(&self, work: impl FnOnce(&mut Io) -> R) -> R {
         let mut io = self.io.replace(Io::GONE);
         debug_assert!(!matches!(io.socket, Socket::Closed) || self.is(Flags::LOST), "with_io inside with_io");
         let result = work(&mut io);
-        // There is nothing in the cell to be dropped, and finding that out would cost as much as the rest.
+        // The replaced value holds nothing to drop, and checking that would cost as much as all the rest.
         std::mem::forget(self.io.replace(io));
         result
     }
 
-    /// As [`with_io`](Link::with_io), with what there is to remember, from now on.
+    /// Works on the additional state, like [`with_io`](Link::with_io). Creates it if necessary.
     fn with_outgoing<R>(&self, work: impl FnOnce(&mut Outgoing) -> R) -> R {
         self.set(Flags::OUTGOING);
         self.with_io(|io| work(io.outgoing.get_or_insert_with(|| Box::new(Outgoing::new()))))
@@ -552,7 +559,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Two ends of a connection, one for the loop and one that blocks.
+    /// Returns both ends of a connection, one for the loop and a blocking one.
     pub(crate) fn connected() -> (std::net::TcpStream, std::net::TcpStream) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let far = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -579,11 +586,11 @@ pub(crate) mod tests {
         assert_eq!(connection.call_site(), CallSite::Handler(name));
     }
 
-    // P5: what an idle connection takes, with a protocol of 16 bytes, apart from the reactor's slot.
+    // P5.6: the size of an idle connection with a protocol of 16 bytes, without the reactor's slot.
     #[test]
     fn an_idle_connection_is_small() {
         let counts = 2 * size_of::<usize>();
-        // In debug builds, a socket of mio's takes 16 bytes more.
+        // In debug builds, a socket of mio takes 16 bytes more.
         let most = if cfg!(debug_assertions) { 104 } else { 88 };
         assert!(counts + size_of::<Connection<Sixteen>>() <= most, "{}", size_of::<Connection<Sixteen>>());
     }

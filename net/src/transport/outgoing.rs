@@ -1,4 +1,4 @@
-//! What waits to be sent, and who waits for that.
+//! Data that waits to be sent, and state that only some connections have.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -15,47 +15,49 @@ use super::connection::visits::Visit;
 use super::socket::Socket;
 use crate::{Producer, RateLimit};
 
-/// A buffered transport pauses its producer above this many bytes, unless told otherwise. Twisted: `bufferSize`.
+/// The default high-water mark. Twisted: `bufferSize`.
 pub(crate) const DEFAULT_HIGH_WATER: usize = 64 * 1024;
 
 /// Small writes are gathered in chunks of this size.
 const CHUNK: usize = 16 * 1024;
 
-/// At most this many chunks go into one system call.
+/// The maximum number of chunks in one system call.
 const CHUNKS_PER_CALL: usize = 32;
 
-/// The part of a connection that exists only while there is something to remember: a connection whose peer keeps up,
-/// without a producer, has none.
+/// The state that a connection has only at times. A connection without a producer, whose peer keeps up, has
+/// none, which keeps it small.
 pub(crate) struct Outgoing {
     pub(crate) queue: Queue,
     pub(crate) high_water: usize,
     pub(crate) producing: Option<Producing>,
-    /// Why the connection is about to be lost; none: closed in order.
+    /// The reason of the coming loss. `None`: closed cleanly.
     pub(crate) reason: Option<Failure>,
-    /// How fast to read.
+    /// The limit of reading.
     pub(crate) read_limit: Option<RateLimit>,
-    /// How fast to write.
+    /// The limit of writing.
     pub(crate) write_limit: Option<RateLimit>,
     /// Visits that wait for the protocol.
     pub(crate) visits: VecDeque<Visit>,
-    /// Deferreds whose results the protocol waits for, in the order of their numbers; cancelled when the connection is lost.
+    /// Deferreds whose results are delivered to the protocol, in the order of their numbers. They are
+    /// cancelled when the connection is lost.
     pub(crate) deliveries: VecDeque<(u64, Canceller)>,
-    /// Fires when the queue is empty, if somebody waits for that.
+    /// Fires when the queue is empty. `None` without a waiter.
     pub(crate) drained: Option<DeferredEvent<()>>,
-    /// Bytes to deliver before any that are read; of a connection that was released, bytes for its next owner.
+    /// Bytes to deliver before any that are read. After a release: bytes for the next owner.
     pub(crate) unread: Option<Unread>,
-    /// The TLS handshake that is under way.
+    /// The TLS handshake of `start_tls` or `accept_tls`.
     #[cfg(feature = "tls")]
     pub(crate) securing: Option<Box<Securing>>,
-    /// How much more of what the peer sends is thrown away while its end is waited for, and what ends the wait.
+    /// The number of bytes that may still be discarded while waiting for the peer's end, and the timer that
+    /// ends the wait.
     pub(crate) lingering: Option<(usize, DelayedCall)>,
 }
 
 pub(crate) struct Producing {
     pub(crate) producer: Rc<dyn Producer>,
-    /// A pull producer writes one piece each time it is resumed; a push producer goes on until paused.
+    /// A pull producer writes one piece each time it is resumed. A push producer writes until it is paused.
     pub(crate) pull: bool,
-    /// It is to be resumed when the queue is empty.
+    /// The producer is resumed when the queue is empty.
     pub(crate) paused: bool,
 }
 
@@ -78,7 +80,7 @@ impl Outgoing {
         }
     }
 
-    /// Takes out the part that the next owner of the connection inherits, if there is one.
+    /// Takes out the state that the next owner of the connection inherits, if there is any.
     pub(crate) fn bequeath(&mut self) -> Option<Box<Outgoing>> {
         let inherited = Outgoing {
             queue: std::mem::take(&mut self.queue),
@@ -91,14 +93,15 @@ impl Outgoing {
         (!inherited.is_idle()).then(|| Box::new(inherited))
     }
 
-    /// The state of a connection with these limits.
+    /// Returns the flags of a connection with these limits.
     pub(crate) fn limits(&self) -> Flags {
         let reading = if self.read_limit.is_some() { Flags::READ_LIMITED } else { Flags::default() };
         let writing = if self.write_limit.is_some() { Flags::WRITE_LIMITED } else { Flags::default() };
         reading.or(writing)
     }
 
-    /// Notes that the producer is paused, if it runs and more waits than the mark allows. Returns it, to be told.
+    /// Marks the producer as paused and returns it, if it is running and more bytes wait than the mark
+    /// allows.
     pub(crate) fn pause_if_full(&mut self) -> Option<Rc<dyn Producer>> {
         let full = self.queue.len() > self.high_water;
         let running = self.producing.as_mut().filter(|producing| !producing.pull && !producing.paused);
@@ -117,7 +120,7 @@ impl Outgoing {
         }
     }
 
-    /// Returns how many bytes wait to be sent in the clear before a TLS handshake.
+    /// Returns the number of plaintext bytes to be sent before a TLS handshake.
     pub(crate) fn clear(&self) -> usize {
         #[cfg(feature = "tls")]
         return self.securing.as_ref().map_or(0, |securing| securing.clear.len());
@@ -125,8 +128,8 @@ impl Outgoing {
         0
     }
 
-    /// Whether everything written has left this queue. Until a handshake is over, the writes of the time before it count
-    /// as unsent.
+    /// Returns whether everything written has left this queue. During a handshake, earlier writes count as
+    /// unsent.
     #[inline]
     pub(crate) fn is_sent(&self) -> bool {
         #[cfg(feature = "tls")]
@@ -151,11 +154,11 @@ impl Outgoing {
     }
 }
 
-/// Bytes in the order they were written.
+/// Bytes in the order in which they were written.
 #[derive(Default)]
 pub(crate) struct Queue {
     chunks: VecDeque<Vec<u8>>,
-    /// Bytes of the first chunk that were sent already.
+    /// The number of bytes of the first chunk that were sent.
     sent: usize,
     len: usize,
 }
@@ -175,7 +178,8 @@ impl Queue {
         }
         self.len += data.len();
         if let Some(last) = self.chunks.back_mut() {
-            // A chunk never grows past its capacity or CHUNK: no large piece is copied again to make room.
+            // A chunk never grows past its capacity or CHUNK, so that no large piece is copied again to make
+            // room.
             if last.len() + data.len() <= last.capacity().max(CHUNK) {
                 last.extend_from_slice(data);
                 return;
@@ -184,8 +188,8 @@ impl Queue {
         self.chunks.push_back(data.to_vec());
     }
 
-    /// Takes `data` without copying it; its first `sent` bytes have gone out already, which they can only if nothing
-    /// waited before them.
+    /// Appends `data` without copying it. Its first `sent` bytes were already sent, which requires an empty
+    /// queue.
     pub(crate) fn push_vec(&mut self, data: Vec<u8>, sent: usize) {
         if sent >= data.len() {
             return;
@@ -197,8 +201,8 @@ impl Queue {
         self.chunks.push_back(data);
     }
 
-    /// Sends as much as the socket takes, `budget` bytes at most. `Ok(true)`: the socket is full, or all is
-    /// sent; `Ok(false)`: the budget is used up.
+    /// Sends up to `budget` bytes. Returns `Ok(true)` if the socket is full or everything is sent, and
+    /// `Ok(false)` if the budget is used up.
     pub(crate) fn send(&mut self, socket: &mut Socket, budget: usize) -> io::Result<bool> {
         let mut total = 0;
         while !self.is_empty() {
@@ -251,7 +255,7 @@ impl Queue {
     }
 }
 
-/// Whether a write that took less than offered has filled the socket, so that the next edge will come without asking
-/// for "would block" once more. True where readiness comes from the kernel's own edges; mio's emulation on Windows
-/// arms the next event only when it sees the refusal.
+/// Whether a short write means that the socket is full, so that the next readiness event comes without
+/// another write that would block. True where events come from the kernel. On Windows, mio requests the next
+/// event only after a write that would block.
 pub(crate) const SHORT_WRITE_FILLS: bool = cfg!(unix);

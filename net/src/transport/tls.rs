@@ -10,40 +10,45 @@ use crate::ConnectionLost;
 use crate::tls::{ClientTls, ServerTls, TlsInfo};
 
 impl Transport {
-    /// Secures this connection by TLS, as the client: from here on, the same protocol talks to `host` in confidence. For
-    /// protocols that begin in the clear, such as SMTP with STARTTLS. Twisted: `startTLS`.
+    /// Secures this connection by TLS, as the client: the same protocol continues to talk to `host`, but
+    /// encrypted. This is for protocols that begin in plaintext, such as SMTP with STARTTLS. Twisted:
+    /// `startTLS`.
     ///
-    /// It fires when the handshake is complete. No data is delivered before that.
+    /// Returns a Deferred that fires when the handshake is complete. No data is delivered before.
+    ///
+    /// The handshake has no timeout. A connection can be secured in this way once.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeFailed`](crate::tls::HandshakeFailed) if the handshake fails. The connection then ends with
+    /// the same reason, so that it never continues in plaintext. It also ends if the Deferred is cancelled.
+    /// [`ConnectionLost`] if the connection is already lost.
+    ///
+    /// Plaintext bytes that have arrived but are unused may have been injected by an attacker, to be taken
+    /// for encrypted ones. With such bytes, the handshake fails: see
+    /// [`Protocol::unread`](crate::Protocol::unread). A protocol that keeps no received bytes has nothing to
+    /// implement.
+    ///
+    /// # Ordering
+    ///
+    /// Bytes written before this call are sent first, in plaintext. Bytes written after it are sent after the
+    /// handshake.
     ///
     /// # Examples
     ///
     /// ```
-    /// use twistor_net::tls::ClientTls;
-    /// use twistor_net::{Conversation, Failure};
+    /// use twistor::net::Conversation;
+    /// use twistor::net::tls::ClientTls;
+    /// use twistor::prelude::*;
     ///
     /// async fn secure(server: &Conversation, host: &str, tls: &ClientTls) -> Result<(), Failure> {
     ///     server.write(b"STARTTLS\r\n");
     ///     if !server.read_line(512).await?.starts_with(b"220") {
-    ///         return Err(Failure::new("the server has no TLS"));
+    ///         return Err(Failure::new("the server does not support TLS"));
     ///     }
     ///     server.transport().start_tls(host, tls).await
     /// }
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`HandshakeFailed`](crate::tls::HandshakeFailed), and then the connection ends with the same reason: it is never used in the clear again. So it
-    /// does when the Deferred is cancelled. [`ConnectionLost`] if it is lost already.
-    ///
-    /// A third party may have injected bytes that arrived in the clear and are still unused, so that they are taken for
-    /// secured ones. With such bytes the handshake fails: see [`Protocol::unread`](crate::Protocol::unread). A protocol
-    /// that keeps no received bytes has nothing to implement.
-    ///
-    /// The handshake has no time limit, and a connection is secured in this way once.
-    ///
-    /// # Ordering
-    ///
-    /// Bytes written before are sent in the clear first. Bytes written from here on are sent after the handshake.
     #[track_caller]
     pub fn start_tls(&self, host: &str, tls: &ClientTls) -> Deferred<()> {
         match self.connection.upgrade() {
@@ -52,14 +57,15 @@ impl Transport {
         }
     }
 
-    /// As [`start_tls`](Transport::start_tls), as the server.
-    ///
-    /// The handshake has the time limit of `tls`. A failure is also reported to
+    /// Secures this connection by TLS, as the server. Everything said of [`start_tls`](Transport::start_tls)
+    /// applies, but the handshake has the timeout of `tls`, and a failure is also reported to
     /// [`on_failed_handshake`](ServerTls::on_failed_handshake).
     ///
+    /// # Examples
+    ///
     /// ```
-    /// use twistor_net::tls::ServerTls;
-    /// use twistor_net::{Failure, FrameReceiver, Transport};
+    /// use twistor::net::tls::ServerTls;
+    /// use twistor::prelude::*;
     ///
     /// struct Mail {
     ///     tls: ServerTls,
@@ -87,7 +93,8 @@ impl Transport {
         }
     }
 
-    /// Returns what the TLS handshake agreed upon; `None` if this connection is not secured, and after the loss.
+    /// Returns the negotiated parameters of a connection secured by TLS; `None` without TLS, during the
+    /// handshake, and after the loss.
     pub fn tls(&self) -> Option<TlsInfo> {
         let connection = self.connection.upgrade()?;
         if connection.is(Flags::SECURING) { None } else { connection.with_socket(|socket| socket.tls()) }

@@ -1,5 +1,5 @@
-//! A socket on its way from one handler of the loop to the next: connecting, digging a tunnel, shaking hands, and in
-//! the end the connection have it in turn.
+//! A socket that moves from one handler of the loop to the next, such as from connecting to the TLS handshake
+//! to the connection.
 
 use std::cell::Cell;
 use std::io;
@@ -9,19 +9,19 @@ use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
 use super::socket::Socket;
 
-/// A socket, and its place in the loop once it has one. It keeps that place, so that the operating system is asked to
-/// watch it once, whoever looks after it.
+/// A socket, and its registration with the loop once it has one. The registration is kept from handler to
+/// handler, so that the operating system registers the socket only once.
 ///
-/// Dropped, it is taken out of the loop and closed.
+/// Dropping it deregisters and closes the socket.
 pub(crate) struct WatchedSocket {
     registration: Option<Registration>,
     pub(crate) socket: Socket,
-    /// What the last handler was told and has left to the next.
+    /// The readiness that the last handler was notified of and did not use.
     pub(crate) left: Ready,
     parked: Option<Rc<Parked>>,
 }
 
-/// Collects readiness while nothing runs on a socket: the operating system does not report it twice.
+/// Collects readiness while no handler runs, because the operating system does not report it again.
 #[derive(Default)]
 struct Parked(Cell<Ready>);
 
@@ -32,7 +32,7 @@ impl EventHandler for Parked {
     }
 }
 
-/// A socket that the loop does not know yet.
+/// A socket that is not registered yet.
 impl From<Socket> for WatchedSocket {
     fn from(socket: Socket) -> WatchedSocket {
         WatchedSocket { registration: None, socket, left: Ready::NONE, parked: None }
@@ -40,7 +40,7 @@ impl From<Socket> for WatchedSocket {
 }
 
 impl WatchedSocket {
-    /// Collects readiness until the socket is handed to the next handler.
+    /// Collects readiness until the next handler takes the socket.
     pub(crate) fn park(&mut self) {
         if let Some(registration) = &self.registration {
             let parked: &Rc<Parked> = self.parked.insert(Rc::default());
@@ -48,7 +48,7 @@ impl WatchedSocket {
         }
     }
 
-    /// Calls `handler` from now on. `left` is the readiness that no earlier handler has used up.
+    /// Sets the handler. `left` is the readiness that no earlier handler has used.
     pub(crate) fn hand_to(&mut self, handle: &Handle, handler: Rc<dyn EventHandler>) -> io::Result<()> {
         if let Some(parked) = self.parked.take() {
             self.left |= parked.0.get();
@@ -68,7 +68,7 @@ impl WatchedSocket {
 impl Drop for WatchedSocket {
     fn drop(&mut self) {
         if let Some(registration) = self.registration.take() {
-            // It fails when the reactor is gone; the socket is closed either way.
+            // This fails if the reactor is gone. The socket is closed either way.
             let _ = registration.deregister(&mut self.socket);
         }
     }

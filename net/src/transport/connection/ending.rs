@@ -1,4 +1,5 @@
-//! How a connection ends: in order, once all is sent and whoever still sends has been heard out; or at once, for a reason.
+//! The ends of a connection: a clean close, when everything is sent and a sending peer has ended, or an
+//! immediate end for a reason.
 
 use std::io;
 use std::time::Duration;
@@ -11,19 +12,19 @@ use super::{Connection, Flags, Io, Link};
 use crate::transport::outgoing::{Outgoing, Producing};
 use crate::{ConnectionAborted, ConnectionDone, ConnectionLost, Protocol, Transport};
 
-/// How long, and for how many bytes, a connection that is closed and has sent all waits for the end of a peer that sends.
+/// The limits of the wait for the end of a sending peer, after a closed connection has sent everything.
 const LINGER: Duration = Duration::from_secs(5);
 const LINGER_BYTES: usize = 16 << 20;
 
 impl Connection<dyn Protocol> {
-    /// Ends what is to end when all is sent, if it is.
+    /// Ends the writing half, or the connection, if everything is sent.
     pub(super) fn wind_up(&self, transport: &Transport) {
         if self.is(Flags::UNREAD_DATA) {
             return;
         }
         let (said, always_lingers, starved) = self.with_io(|Io { socket, outgoing }| {
             let sent = outgoing.as_ref().is_none_or(|out| out.queue.is_empty() && out.producing.is_none());
-            // An error means that there is nobody left to tell.
+            // After an error, no peer is left to send close_notify to.
             let said = sent && !matches!(socket.finish(), Ok(false));
             (said, socket.keeps_bytes(), socket.is_starved())
         });
@@ -38,7 +39,7 @@ impl Connection<dyn Protocol> {
             self.linger(transport);
         }
         if self.is(Flags::LINGERING.or(Flags::WRITE_CLOSING)) && !self.is(Flags::WRITE_CLOSED) {
-            // Fails only when the connection is gone already, which an event will tell.
+            // This fails only if the connection is already gone, which an event will report.
             let _ = self.with_io(|io| io.socket.shutdown_write());
             self.set(Flags::WRITE_CLOSED);
         }
@@ -50,8 +51,8 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// Waits for the end of a peer that sends: what would meet a closed socket would be answered with a reset, and what
-    /// the peer was sent and has not read could be lost with it.
+    /// Waits for the end of a sending peer. If its data met a closed socket, the peer would get a reset, and
+    /// could lose data that was sent to it and that it has not read yet.
     #[cold]
     fn linger(&self, transport: &Transport) {
         let Some(registration) = self.registration.get() else { return };
@@ -67,7 +68,7 @@ impl Connection<dyn Protocol> {
         self.wake(Ready::READABLE);
     }
 
-    /// Has read what nobody is to be given any more.
+    /// Counts discarded bytes, and ends the wait for the peer at the limit.
     #[cold]
     pub(super) fn throw_away(&self, count: usize) {
         self.set(Flags::PEER_SENDING);
@@ -81,10 +82,10 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// The end of the data, or an error, was announced.
+    /// Handles an announced end of the stream, or an error.
     ///
-    /// The error itself stays with the socket: it comes behind the data that is still to be read, or not at all where the
-    /// peer had ended its half before. Fetched here, it would leave nothing to tell the two apart.
+    /// The error itself stays with the socket. It comes after the unread data, or not at all if the peer had
+    /// ended its half before. Reading the error here would make the two cases indistinguishable.
     #[cold]
     pub(super) fn end_is_near(&self, ready: Ready) {
         self.set(Flags::END_ANNOUNCED);
@@ -99,7 +100,7 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// Writing is broken: notifies the producer, those who wait for the queue, and the protocol.
+    /// Notifies the producer, the waiters and the protocol that writing is broken.
     #[cold]
     pub(super) fn tell_break(&self, transport: &Transport) {
         self.clear(Flags::BREAK_UNREPORTED);
@@ -120,7 +121,7 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// The socket has nothing more to read for now; after a reset, for ever.
+    /// Handles an empty socket. After a reset, no more data will arrive.
     #[cold]
     pub(super) fn emptied(&self) {
         if self.is(Flags::BROKEN) {
@@ -128,8 +129,8 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// Ends a connection on which nothing can be sent, once the data that the peer has sent is read, in the reader's own
-    /// time. A paused reader is waited for only if there is something for it to read, here or in its protocol.
+    /// Ends a broken connection when the data that the peer has sent is read, at the reader's pace. Waits for
+    /// a paused reader only if unread data is left, here or in its protocol.
     #[cold]
     pub(super) fn lose_if_read(&self) {
         if !self.is(Flags::PEER_EOF.or(Flags::CLOSING)) {
@@ -154,12 +155,12 @@ impl Connection<dyn Protocol> {
         self.with_io(|io| io.outgoing.as_ref().is_some_and(|outgoing| outgoing.reason.is_some()))
     }
 
-    /// The socket says that the connection is broken.
+    /// Handles an error of reading.
     #[cold]
     pub(super) fn failed(&self, error: io::Error) {
         let cut_off = error.kind() == io::ErrorKind::UnexpectedEof;
         if self.is(Flags::LINGERING) || (cut_off && self.is(Flags::CLOSING)) {
-            // All that was to be sent is sent, or can be; what will not come would have been thrown away.
+            // All data is sent or can be sent, and the data that will not arrive would have been discarded.
             self.set(Flags::PEER_EOF);
         } else {
             self.doom(lost_for(error));
@@ -167,7 +168,7 @@ impl Connection<dyn Protocol> {
     }
 }
 
-/// Why a connection ends on which reading failed.
+/// Converts an error of reading to the reason of the loss.
 #[cold]
 fn lost_for(error: io::Error) -> Failure {
     #[cfg(feature = "tls")]
@@ -179,21 +180,22 @@ fn lost_for(error: io::Error) -> Failure {
     ConnectionLost::new(error).into()
 }
 
-/// What is needed to end a connection, also when it is dropped.
+/// Functions to end a connection, also when it is dropped.
 impl Link {
-    /// The end: frees everything, then tells the producer, those who wait, and the protocol by `connection_lost`.
+    /// Ends the connection: frees everything, then notifies the producer, the waiters and, with
+    /// `connection_lost`, the protocol.
     pub(super) fn lose(&self, connection_lost: &mut dyn FnMut(Failure)) {
         self.set(Flags::LOST);
         let Io { mut socket, outgoing } = self.io.replace(Io::GONE);
         if let Some(registration) = self.registration.get() {
-            // It fails when the reactor is gone; the socket is closed either way.
+            // This fails if the reactor is gone. The socket is closed either way.
             let _ = registration.deregister(&mut socket);
         }
         drop(socket);
         self.tell_loss(outgoing, || ConnectionDone.into(), connection_lost);
     }
 
-    /// Notifies the producer, those who wait, and the protocol. The reason is the one that was written down, else `other`.
+    /// Notifies the producer, the waiters and the protocol. The reason is the recorded one, or `other`.
     pub(super) fn tell_loss(
         &self,
         outgoing: Option<Box<Outgoing>>,
@@ -243,7 +245,7 @@ impl Link {
         self.guard("connection_lost", || connection_lost(reason));
     }
 
-    /// Ends a connection that is dropped. It was not lost by itself: its reactor has stopped, or was dropped.
+    /// Ends a connection that is dropped without a loss, because its reactor has stopped or was dropped.
     pub(super) fn dropped(&self, connection_lost: &mut dyn FnMut(Failure)) {
         self.tell_release(connection_lost);
         if !self.is(Flags::LOST) && self.registration.get().is_some() {
@@ -254,7 +256,7 @@ impl Link {
         }
     }
 
-    /// Ends the connection for a reason once what was written is sent; the producer is told to stop.
+    /// Stops the producer, and ends the connection for a reason when everything written is sent.
     #[cold]
     pub(super) fn close_because(&self, reason: Failure) {
         self.write_down(reason);
@@ -269,8 +271,8 @@ impl Link {
         self.close();
     }
 
-    /// The connection ends once all is sent. Until then the peer is read, though to throw it away: what is left unread
-    /// makes the close a reset, and with that the peer may lose what it was sent.
+    /// Starts a clean close. Until everything is sent, received data is read and discarded. Unread data would
+    /// turn the close into a reset, and the peer could lose data sent to it.
     pub(super) fn close(&self) {
         self.set(Flags::CLOSING);
         self.clear(Flags::PEER_SENDING.or(Flags::READ_LIMITED));
@@ -283,7 +285,7 @@ impl Link {
         self.wake(Ready::WRITABLE);
     }
 
-    /// Ends the connection at once, that is, the next time the loop comes by.
+    /// Ends the connection the next time the loop calls it.
     #[cold]
     pub(super) fn doom(&self, reason: Failure) {
         self.write_down(reason);
@@ -291,7 +293,7 @@ impl Link {
         self.wake(Ready::WRITABLE);
     }
 
-    /// Remembers why the connection ends; the first reason counts.
+    /// Records the reason of the loss. The first one counts.
     pub(super) fn write_down(&self, reason: Failure) {
         let late = self.with_outgoing(|outgoing| match &mut outgoing.reason {
             Some(_) => Some(reason),
@@ -303,7 +305,7 @@ impl Link {
         drop(late);
     }
 
-    /// A write failed: ends the connection when the data that the peer has sent is read.
+    /// Handles a failed write: ends the connection when the data that the peer has sent is read.
     #[cold]
     pub(super) fn break_off(&self, reason: Failure) {
         self.write_down(reason);
@@ -312,7 +314,7 @@ impl Link {
         self.wake(Ready::READABLE);
     }
 
-    /// Throws away what waits to be sent.
+    /// Drops unsent data.
     pub(super) fn forget_queue(&self) {
         self.with_io(|io| {
             if let Some(outgoing) = &mut io.outgoing {

@@ -1,4 +1,4 @@
-//! Connections that may read or write only so many bytes a second.
+//! Connections with rate limits.
 
 use twistor_reactor::Ready;
 
@@ -47,7 +47,8 @@ impl Connection<dyn Protocol> {
         })
     }
 
-    /// How many of `wanted` bytes may be read or written now. If none, the loop comes by again when some may.
+    /// Returns how many of `wanted` bytes may be read or written now. If none, wakes the connection when some
+    /// may.
     pub(super) fn allowed(&self, transport: &Transport, flag: Flags, wanted: usize) -> usize {
         let Some(limit) = self.limit(flag) else { return wanted };
         let allowed = limit.allowance().min(wanted);
@@ -69,7 +70,7 @@ impl Connection<dyn Protocol> {
         allowed
     }
 
-    /// So many bytes were read or written.
+    /// Counts bytes that were read or written.
     pub(super) fn spend(&self, flag: Flags, bytes: usize) {
         if let Some(limit) = self.limit(flag) {
             limit.spend(bytes);

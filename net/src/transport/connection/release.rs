@@ -1,4 +1,4 @@
-//! Handing a live connection to its next owner.
+//! Releasing a live connection to its next owner.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -15,11 +15,12 @@ use crate::transport::outgoing::Outgoing;
 use crate::transport::socket::Socket;
 use crate::{ConnectionReleased, Protocol, Transport};
 
-/// Bytes that an owner of the connection has read and not used, for the next one. Shared until that reads, because an
-/// owner that releases the connection in the middle of one of its methods names them when the method returns.
+/// Received bytes that the owner has not used. The old and the next connection share them until the next one
+/// reads, because an owner that releases inside one of its methods adds its bytes only when that method
+/// returns.
 pub(crate) type Unread = Rc<RefCell<Vec<u8>>>;
 
-/// A protocol that keeps bytes is wrapped in one that does not say so.
+/// A wrapper does not pass `Protocol::unread` on to a protocol that keeps bytes.
 pub(crate) struct Unreachable;
 
 impl fmt::Display for Unreachable {
@@ -28,16 +29,17 @@ impl fmt::Display for Unreachable {
     }
 }
 
-/// What the next owner of a connection inherits besides the socket.
+/// The state that the next owner of a connection inherits, besides the socket.
 #[derive(Default)]
 pub(crate) struct Inherited {
     pub(crate) unread: Unread,
-    /// Unsent bytes, those who wait for them, and rate limits.
+    /// Unsent bytes, the waiters for them, and rate limits.
     outgoing: Option<Box<Outgoing>>,
     flags: Flags,
 }
 
-/// Connections that are dropped before anything runs on them lose what was not sent.
+/// Fails `drained` if the connection is dropped before its next owner runs, because the unsent bytes are
+/// lost.
 impl Drop for Inherited {
     fn drop(&mut self) {
         if let Some(drained) = self.outgoing.as_mut().and_then(|outgoing| outgoing.drained.take()) {
@@ -47,7 +49,7 @@ impl Drop for Inherited {
 }
 
 impl Connection<dyn Protocol> {
-    /// Takes the socket out of the loop and away from the protocol, which loses the connection.
+    /// Deregisters the socket and takes it away from the protocol, which loses the connection.
     pub(crate) fn release(self: Rc<Self>) -> io::Result<Stream> {
         if self.is(Flags::LOST.or(Flags::DOOMED).or(Flags::CLOSING)) {
             return Err(io::ErrorKind::NotConnected.into());
@@ -68,10 +70,10 @@ impl Connection<dyn Protocol> {
         });
         let buffered = self.flags.get().and(Flags::BUFFERED);
         let free = self.protocol.try_borrow_mut().is_ok();
-        // VISITS has the protocol looked at as soon as its running method returns.
+        // VISITS makes the loop gather the protocol's bytes as soon as its running method returns.
         self.flags.set(Flags::LOST.or(Flags::RELEASED).or(Flags::VISITS).or(buffered));
         self.with_outgoing(|outgoing| outgoing.unread = Some(inherited.unread.clone()));
-        // Registered again, the socket is reported as ready for all that it is ready for.
+        // Deregistered, so that the next registration reports everything that the socket is ready for.
         let _ = registration.deregister(&mut socket);
         if free {
             self.gather_unread();
@@ -83,7 +85,7 @@ impl Connection<dyn Protocol> {
         Ok(Stream { watched: socket.into(), inherited: Some(Box::new(inherited)) })
     }
 
-    /// Asks the protocol of a released connection for the bytes that it has not used.
+    /// Requests the unused bytes of the protocol of a released connection.
     #[cold]
     pub(super) fn gather_unread(&self) {
         self.clear(Flags::VISITS);
@@ -98,7 +100,7 @@ impl Connection<dyn Protocol> {
         });
     }
 
-    /// Goes on where the last owner has left the connection.
+    /// Continues in the state that the last owner has left.
     pub(super) fn inherit(&self, mut inherited: Inherited) {
         self.set(inherited.flags.or(Flags::INHERITED_DATA));
         if inherited.flags.holds(Flags::BROKEN) {
@@ -125,7 +127,7 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// Takes all that the last owner has left.
+    /// Removes all bytes that the last owner has left.
     pub(super) fn forget_unread(&self) -> Vec<u8> {
         self.clear(Flags::INHERITED_DATA);
         let unread = self.with_io(|io| io.outgoing.as_mut().and_then(|outgoing| outgoing.unread.take()));
@@ -145,7 +147,7 @@ impl Connection<dyn Protocol> {
 }
 
 impl Link {
-    /// Notifies the protocol, by `connection_lost`, that the connection is its own no longer.
+    /// Notifies the protocol, by `connection_lost`, that its connection was released.
     #[cold]
     pub(super) fn tell_release(&self, connection_lost: &mut dyn FnMut(Failure)) {
         if self.is(Flags::RELEASED) {

@@ -1,4 +1,4 @@
-//! What a user's call on a transport does at once: write, or write down for the loop.
+//! The immediate part of the program's calls: they write to the socket, or set flags for the loop.
 
 use std::io::{self, IoSlice};
 use std::rc::Rc;
@@ -12,14 +12,14 @@ use crate::transport::outgoing::{Producing, Queue, SHORT_WRITE_FILLS};
 use crate::transport::socket::Socket;
 use crate::{ConnectionAborted, ConnectionLost, Producer, ProducerRefused, Protocol};
 
-/// This many slices go into one system call.
+/// The maximum number of slices in one system call.
 const SLICES_PER_CALL: usize = 16;
 
-/// Over, one way or the other.
+/// The connection cannot send any more.
 const OVER: Flags = Flags::LOST.or(Flags::DOOMED).or(Flags::BROKEN);
 
 impl Connection<dyn Protocol> {
-    /// Sends at once what the socket takes, and keeps the rest.
+    /// Sends as much as the socket accepts, and queues the rest.
     #[inline]
     pub(crate) fn write(&self, data: &[u8]) -> bool {
         if data.is_empty() {
@@ -36,7 +36,7 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// As `write`, without copying what is kept.
+    /// Writes like [`write`](Connection::write), but queues without copying.
     pub(crate) fn write_vec(&self, data: Vec<u8>) -> bool {
         if data.is_empty() {
             return self.takes_writes();
@@ -52,7 +52,7 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// As one `write` of all slices behind one another.
+    /// Writes all slices, one after another.
     pub(crate) fn write_slices(&self, slices: &[&[u8]]) -> bool {
         if !self.takes_writes() {
             return false;
@@ -63,7 +63,7 @@ impl Connection<dyn Protocol> {
                 continue;
             }
             if self.portion(length) < length {
-                // More than this turn has room for.
+                // More than this turn's share.
                 for slice in group {
                     if !self.write(slice) {
                         return false;
@@ -95,20 +95,20 @@ impl Connection<dyn Protocol> {
         true
     }
 
-    /// Whether something written now would be sent.
+    /// Returns whether a write would be accepted.
     #[inline]
     pub(crate) fn takes_writes(&self) -> bool {
         !self.is(OVER.or(Flags::CLOSING).or(Flags::WRITE_CLOSING)) || self.takes_last_writes()
     }
 
-    /// Whether a producer is still at it, although the end was asked for.
+    /// Returns whether a registered producer may still write, although the end was requested.
     #[cold]
     fn takes_last_writes(&self) -> bool {
         !self.is(OVER) && self.has_producer()
     }
 
-    /// How many of so many bytes are offered to the socket at once. What is more waits for the next turn: one large write
-    /// is not to hold the loop, nor are many in one turn.
+    /// Returns how many of `length` bytes are offered to the socket at once. The rest waits for the next
+    /// turn, because neither one large write nor many in one turn may hold up the loop.
     #[inline]
     fn portion(&self, length: usize) -> usize {
         if length < LARGE { length } else { self.large_portion(length) }
@@ -123,7 +123,8 @@ impl Connection<dyn Protocol> {
         portion
     }
 
-    /// Writes `offered` bytes to the socket unless earlier ones wait. How many it took; `None`: the connection takes none.
+    /// Writes up to `offered` bytes to the socket, unless earlier ones wait. Returns the number of bytes that
+    /// it accepted; `None` if the connection accepts no writes.
     #[inline]
     fn offer(
         &self,
@@ -181,8 +182,8 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// Queues unsent data; pauses the producer above the high-water mark. `push` returns how many bytes it
-    /// copied: copying costs the turn about as much as sending.
+    /// Queues unsent data, and pauses the producer above the high-water mark. `push` returns the number of
+    /// bytes that it copied, because copying costs the turn about as much as sending.
     fn keep(&self, push: impl FnOnce(&mut Queue) -> usize) -> bool {
         let (copied, too_much) = self.with_outgoing(|outgoing| {
             let copied = push(&mut outgoing.queue);
@@ -303,7 +304,7 @@ impl Connection<dyn Protocol> {
         self.with_io(|io| io.is_sent())
     }
 
-    /// Whether the socket has nothing to read; a byte that is read to find out is lost.
+    /// Returns whether the socket has nothing to read. The check can consume a byte.
     pub(crate) fn is_silent(&self) -> bool {
         self.with_io(|io| {
             loop {
@@ -350,7 +351,7 @@ impl Connection<dyn Protocol> {
         self.with_outgoing(|outgoing| outgoing.drained.get_or_insert_default().clone()).wait()
     }
 
-    /// Looks at the socket; after the loss there is none.
+    /// Inspects the socket, which is closed after the loss.
     pub(crate) fn with_socket<T>(&self, look: impl FnOnce(&Socket) -> T) -> T {
         self.with_io(|io| look(&io.socket))
     }
@@ -374,7 +375,7 @@ mod tests {
         let (near, mut far) = connected();
         socket2::SockRef::from(&near).set_send_buffer_size(4096).unwrap();
 
-        // A hundred, some empty, none like another.
+        // A hundred different slices, some of them empty.
         let slices: Vec<Vec<u8>> = (0..100_usize)
             .map(|index| (0..index * index % 9000).map(|byte| (byte * 31 + index) as u8).collect())
             .collect();
@@ -407,7 +408,7 @@ mod tests {
         assert!(reactor.run_until(received).unwrap() == expected);
     }
 
-    // P5: memory per idle connection
+    // P5.6
     #[test]
     fn a_mark_that_is_set_and_set_back_leaves_nothing_to_remember() {
         let reactor = Reactor::simulated(1);

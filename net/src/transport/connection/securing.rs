@@ -1,8 +1,9 @@
 //! Securing a live connection by TLS, in place.
 //!
-//! Bytes written before go out in the clear. Then the session takes the socket over, and whatever the peer has sent since
-//! is read by it. Bytes that this side has read in the clear but not used may have been put there by someone else: with
-//! them the handshake fails (RFC 3207, section 6). Nothing is read for the protocol until it knows how the handshake ended.
+//! Bytes written before are sent in plaintext. Then the session takes over the socket and reads everything
+//! that the peer has sent since. Plaintext bytes that this side has read but not used may be injected by an
+//! attacker, so they fail the handshake (RFC 3207, section 6). Nothing is read for the protocol until it
+//! knows the result of the handshake.
 
 use std::io;
 use std::time::Duration;
@@ -52,14 +53,14 @@ impl Protocol for Handshake {
 /// A handshake on a live connection.
 pub(crate) struct Securing {
     peer: Address,
-    /// Bytes that go out in the clear, before the handshake.
+    /// Plaintext to be sent before the handshake.
     pub(crate) clear: Queue,
     /// `None` once the handshake has begun.
     session: Option<Session>,
-    /// Whether bytes that an earlier owner has left belong to the handshake.
+    /// Whether bytes left by an earlier owner belong to the handshake.
     adopts_unread: bool,
     early: Vec<u8>,
-    /// The reason to end the handshake.
+    /// The reason to refuse the handshake.
     refused: Option<Cause>,
     opening: Opening,
     trigger: Trigger<()>,
@@ -80,7 +81,7 @@ impl Securing {
         (failure, self.trigger)
     }
 
-    /// The connection is lost.
+    /// Fails the handshake because the connection is lost.
     pub(crate) fn lose(mut self: Box<Self>) {
         self.server = None;
         let (failure, trigger) = self.failed(Cause::Closed);
@@ -89,7 +90,7 @@ impl Securing {
 }
 
 impl Connection<dyn Protocol> {
-    /// Begins a handshake with the session that `begin` makes.
+    /// Starts a handshake with the session that `begin` creates.
     #[track_caller]
     pub(crate) fn secure(
         &self,
@@ -158,8 +159,8 @@ impl Connection<dyn Protocol> {
         }))
     }
 
-    /// Checks that the protocol has used all bytes that came in the clear. The loop refuses the others, so that the result
-    /// is delivered while the protocol is free.
+    /// Checks that the protocol has used all plaintext bytes. If it has not, the loop refuses the handshake,
+    /// so that the result is delivered while the protocol is free.
     fn check_unread(&self, unread: Option<Vec<u8>>) {
         let refused = match unread {
             Some(bytes) if !bytes.is_empty() => Cause::Plaintext(bytes.len()),
@@ -169,7 +170,7 @@ impl Connection<dyn Protocol> {
         self.with_io(|io| io.outgoing.as_mut()?.securing.as_mut()?.refused.replace(refused));
     }
 
-    /// Goes on with the handshake.
+    /// Continues the handshake.
     #[cold]
     pub(super) fn shake_hands(&self, transport: &Transport) {
         let unread = if self.is(Flags::INHERITED_DATA) { self.forget_unread() } else { Vec::new() };
@@ -198,7 +199,7 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// How many bytes may be sent in the clear now.
+    /// Returns how many bytes may be sent in plaintext now.
     fn sendable_in_the_clear(&self, transport: &Transport) -> usize {
         if self.with_io(|io| io.outgoing.as_ref().is_none_or(|outgoing| outgoing.clear() == 0)) {
             return 0;
@@ -217,7 +218,7 @@ impl Connection<dyn Protocol> {
         let Some(securing) = securing else { return };
         self.clear(Flags::SECURING);
         self.set(Flags::SECURED.or(Flags::END_ANNOUNCED));
-        // For plaintext after the handshake, and for bytes written meanwhile.
+        // For plaintext that arrived with the handshake's last record, and for bytes written meanwhile.
         self.wake(Ready::READABLE | Ready::WRITABLE);
         if let Some(timer) = securing.timer {
             let _ = timer.cancel();
@@ -225,14 +226,14 @@ impl Connection<dyn Protocol> {
         securing.trigger.callback(());
     }
 
-    /// Fails the handshake and ends the connection: it must not be used in the clear.
+    /// Fails the handshake and ends the connection, which must not continue in plaintext.
     #[cold]
     fn refuse(&self, cause: Cause) {
         let securing = self.with_io(|io| io.outgoing.as_mut()?.securing.take());
         let Some(securing) = securing else { return };
         let (failure, trigger) = securing.failed(cause);
         let reason = failure.duplicate();
-        // Until then the connection counts as being secured, so that no byte that a callback writes is sent.
+        // SECURING stays set during the callbacks, so that nothing they write is sent.
         trigger.errback(failure);
         if !self.is(Flags::LOST.or(Flags::DOOMED)) {
             self.forget_queue();
@@ -242,7 +243,7 @@ impl Connection<dyn Protocol> {
 }
 
 impl Securing {
-    /// Sends what goes out in the clear, puts the session on the socket, and shakes hands.
+    /// Sends the plaintext, then sets up the session, and continues the handshake.
     fn go_on(&mut self, socket: &mut Socket, most: usize, unread: Vec<u8>) -> Result<Handshaking, Cause> {
         if let Some(cause) = self.refused.take() {
             return Err(cause);

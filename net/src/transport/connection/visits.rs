@@ -1,4 +1,4 @@
-//! Visits: calls that come back into a connection's protocol from outside its own methods.
+//! Visits: calls into a connection's protocol from outside its own methods.
 
 use std::cell::Cell;
 
@@ -8,22 +8,23 @@ use twistor_reactor::Ready;
 use super::{Connection, Flags};
 use crate::{Protocol, Transport};
 
-/// A visit that waits for its turn.
+/// A visit that waits for the protocol.
 pub(crate) type Visit = Box<dyn FnOnce(&mut dyn Protocol, &Transport) -> Result<(), Failure>>;
 
-/// Visits run inside one another up to this depth. A deeper one waits for the loop, so that a chain of connections of
-/// any length needs no more of the stack.
+/// The maximum depth of nested visits. Deeper ones run from the loop, so that a chain of connections of any
+/// length needs no more stack.
 const MOST_NESTED: u32 = 16;
 
-/// Queued visits that run in a row, before the loop has a turn.
+/// The number of queued visits that run in a row before the loop continues.
 const VISITS_PER_TURN: usize = 1024;
 
 thread_local! {
-    /// How many visits are running inside one another. They share this thread's stack, whichever reactors they are in.
+    /// The number of nested running visits. It belongs to the thread, because visits of all its reactors
+    /// share one stack.
     static NESTED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// One more visit is running, for as long as it lives.
+/// Counts one running visit for its lifetime.
 struct Nested;
 
 impl Nested {
@@ -57,7 +58,8 @@ impl Connection<dyn Protocol> {
         }
     }
 
-    /// Runs a visit now if the protocol is free and no other waits, else later. False if the connection has ended.
+    /// Runs a visit now if the protocol is free and no other visit waits, otherwise later. Returns false if
+    /// the connection has ended.
     pub(crate) fn visit(
         &self,
         transport: &Transport,
@@ -93,7 +95,7 @@ impl Connection<dyn Protocol> {
                 return self.tidy();
             };
             if self.is(Flags::LOST.or(Flags::DOOMED)) {
-                // Whatever it holds is the user's, and may do anything when it is dropped.
+                // Dropping the visit may run any code of the program.
                 self.guard("a visit", || drop(visit));
             } else {
                 self.call("a visit", |protocol| visit(protocol, transport));
@@ -102,7 +104,8 @@ impl Connection<dyn Protocol> {
         self.wake(Ready::READABLE | Ready::WRITABLE);
     }
 
-    /// Calls `then` with the protocol when `deferred` fires; cancels it when the connection is lost before.
+    /// Calls `then` with the protocol when `deferred` fires. Cancels `deferred` if the connection is lost
+    /// first.
     pub(crate) fn deliver<T: 'static>(
         &self,
         transport: &Transport,
