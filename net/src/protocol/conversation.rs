@@ -1,4 +1,4 @@
-//! Talking to a peer one step after another, with Deferreds or with `async`, instead of by a protocol.
+//! Conversations: reading from a peer step by step, with Deferreds or `async`, instead of in a protocol.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -16,29 +16,20 @@ use crate::{
     Transport,
 };
 
-/// With nobody reading, this many bytes are taken from the peer before it is held up.
+/// Without pending reads, this many bytes are read ahead before the peer is held up.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// A connection on which one asks for what one wants next, and gets a Deferred of it.
+/// A connection from which the program requests the next bytes, as Deferreds.
 ///
-/// For small conversations, whose state is best told by the place in a chain of callbacks or in an `async`
-/// function.
-/// A [`Protocol`] is the cheaper way for many connections or much data. Twisted has no such thing; its
-/// nearest is
-/// `protocols.stateful`.
+/// It is for dialogues whose state is best expressed by the position in a chain of callbacks or in an `async`
+/// function. A [`Protocol`] is cheaper for many connections or large amounts of data. Twisted has no
+/// counterpart; `protocols.stateful` comes closest.
 ///
-/// # Cancel safety
-///
-/// A read that is cancelled, or whose awaiting task is dropped, takes no bytes. Bytes that were given to a
-/// read and that
-/// nobody read go back, for the next read; [`read_array`](Conversation::read_array) is the exception. So a
-/// read may be
-/// one branch of a `select`, or have a time limit around the task that awaits it.
+/// # Examples
 ///
 /// ```
-/// use twistor_deferred::Deferred;
-/// use twistor_net::{ClientEndpoint, Conversation, Failure, ServerEndpoint, conversations};
-/// use twistor_reactor::Reactor;
+/// use twistor::net::{Conversation, conversations};
+/// use twistor::prelude::*;
 ///
 /// fn greet(peer: Conversation) -> Deferred<()> {
 ///     peer.read_line(100).add_callback(move |name| {
@@ -61,64 +52,73 @@ const READ_AHEAD: usize = 64 * 1024;
 ///
 /// # Ordering
 ///
-/// Reads are answered in the order in which they were asked for. One that is cancelled takes nothing.
+/// Reads are answered in the order in which they were requested.
+///
+/// # Cancel safety
+///
+/// A read that is cancelled, or whose awaiting task is dropped, takes no bytes. The bytes of an unread result
+/// go back to the conversation, except those of [`read_array`](Conversation::read_array). So a read may be
+/// one branch of a `select`, and the task that awaits it may have a timeout.
 ///
 /// # Dropping
 ///
-/// Dropping it closes the connection, once everything written is sent; reads under way still get their
-/// answers.
+/// Dropping the conversation closes the connection when everything written is sent. Pending reads are still
+/// answered.
 pub struct Conversation {
     shared: Rc<Shared>,
     transport: Transport,
 }
 
-/// The end came before what was asked for. Carries what was left.
+/// The stream ended before a read was complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EndOfData {
-    /// The bytes that came, and are not part of an earlier answer.
+    /// The bytes that arrived, without those of earlier reads.
     pub left: Vec<u8>,
 }
 
 impl fmt::Display for EndOfData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the data ended after {} bytes of what was asked for", self.left.len())
+        write!(f, "unexpected end of data after {} bytes", self.left.len())
     }
 }
 
 impl std::error::Error for EndOfData {}
 
 impl Conversation {
-    /// The next line, without its `\n` or `\r\n`.
+    /// Reads the next line, without its `\n` or `\r\n`.
     ///
     /// # Errors
     ///
-    /// [`FrameError::TooLong`] when there are more than `limit` bytes without an end of line, which stay
-    /// unread;
-    /// [`EndOfData`]; the reason of the loss.
+    /// [`FrameError::TooLong`] if there are more than `limit` bytes without an end of line, which stay unread. [`EndOfData`], or the reason of the loss.
     #[track_caller]
     pub fn read_line(&self, limit: usize) -> Deferred<Vec<u8>> {
         self.shared.ask(Want::Line { limit, scanned: 0 })
     }
 
-    /// The next `count` bytes.
+    /// Reads the next `count` bytes.
     ///
     /// # Errors
     ///
-    /// [`EndOfData`]; the reason of the loss.
+    /// [`EndOfData`], or the reason of the loss.
     #[track_caller]
     pub fn read_exact(&self, count: usize) -> Deferred<Vec<u8>> {
         self.shared.ask(Want::Exact(count))
     }
 
-    /// As [`read_exact`](Conversation::read_exact), as an array, which can be taken apart where it is read.
+    /// Reads the next `COUNT` bytes as an array, like [`read_exact`](Conversation::read_exact).
     ///
     /// # Cancel safety
     ///
-    /// Cancelled before its bytes have come, it takes none. An array that has come and is dropped unread is
-    /// lost.
+    /// Cancelled before its bytes have arrived, it takes none. An array that has arrived and is dropped
+    /// unread is lost.
+    ///
+    /// # Examples
     ///
     /// ```
-    /// # use twistor_net::{Conversation, Failure};
+    /// use twistor::net::Conversation;
+    /// use twistor::prelude::*;
+    ///
     /// async fn frame(peer: &Conversation) -> Result<Vec<u8>, Failure> {
     ///     let [kind, high, low] = peer.read_array().await?;
     ///     println!("a frame of kind {kind}");
@@ -134,7 +134,7 @@ impl Conversation {
         })
     }
 
-    /// Whatever comes next, at least one byte; nothing at the end of the data.
+    /// Reads the bytes that arrive next, at least one. Returns an empty vector at the end of the stream.
     ///
     /// # Errors
     ///
@@ -144,12 +144,11 @@ impl Conversation {
         self.shared.ask(Want::Some)
     }
 
-    /// Everything up to the end.
+    /// Reads everything up to the end of the stream.
     ///
     /// # Errors
     ///
-    /// [`FrameError::TooLong`] when that is more than `limit` bytes, which stay unread; the reason of the
-    /// loss.
+    /// [`FrameError::TooLong`] if that is more than `limit` bytes, which stay unread, or the reason of the loss.
     #[track_caller]
     pub fn read_to_end(&self, limit: usize) -> Deferred<Vec<u8>> {
         self.shared.ask(Want::All(limit))
@@ -160,26 +159,25 @@ impl Conversation {
         self.transport.write(data)
     }
 
-    /// Sends bytes, and fires when the operating system has taken them: when this may be repeated without
-    /// piling up.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancelling it ends the wait. The bytes are sent all the same.
+    /// Sends bytes. The Deferred fires when the operating system has taken them, so that a loop of writes
+    /// uses bounded memory.
     ///
     /// # Errors
     ///
     /// [`ConnectionLost`] or [`ConnectionAborted`](crate::ConnectionAborted).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelling ends the wait only. The bytes are still sent.
     #[track_caller]
     pub fn write_all(&self, data: &[u8]) -> Deferred<()> {
         if self.transport.write(data) { self.transport.drained() } else { fail(not_connected()) }
     }
 
-    /// Ends the conversation and returns the connection, to run a protocol on it: see [`Transport::release`].
-    /// Received
-    /// bytes that no read has taken go to that protocol first.
+    /// Ends the conversation and returns its connection, to run a protocol on it: see [`Transport::release`].
+    /// Received bytes that no read has taken go to that protocol first.
     ///
-    /// Reads under way fail with [`ConnectionReleased`](crate::ConnectionReleased).
+    /// Pending reads fail with [`ConnectionReleased`](crate::ConnectionReleased).
     ///
     /// # Errors
     ///
@@ -188,8 +186,8 @@ impl Conversation {
     /// # Examples
     ///
     /// ```
-    /// use twistor_net::{Conversation, Failure, Protocol, Transport};
-    /// use twistor_reactor::Handle;
+    /// use twistor::net::Conversation;
+    /// use twistor::prelude::*;
     ///
     /// /// Waits for a greeting, and then runs `protocol`.
     /// async fn greeted(handle: &Handle, peer: Conversation, protocol: impl Protocol) -> Result<Transport, Failure> {
@@ -201,7 +199,7 @@ impl Conversation {
         self.transport.release()
     }
 
-    /// The connection beneath, for all else.
+    /// Returns the transport of the connection, for all other methods.
     pub fn transport(&self) -> &Transport {
         &self.transport
     }
@@ -220,7 +218,7 @@ impl fmt::Debug for Conversation {
     }
 }
 
-/// What a read asks for.
+/// The bytes that a read requests.
 enum Want {
     Line { limit: usize, scanned: usize },
     Exact(usize),
@@ -228,9 +226,9 @@ enum Want {
     All(usize),
 }
 
-/// What the bytes at hand say to a [`Want`].
+/// The result of matching the received bytes with a [`Want`].
 enum Answer {
-    /// This many bytes are it, of which the last so many are not given out.
+    /// `bytes` are consumed. The last `cut` of them, the end of line, are not part of the result.
     Take {
         bytes: usize,
         cut: usize,
@@ -269,7 +267,7 @@ impl Want {
     }
 }
 
-/// A read that waits for its answer.
+/// A read that waits for its result.
 struct Wanted {
     id: u64,
     want: Want,
@@ -277,10 +275,10 @@ struct Wanted {
     cancelled: bool,
 }
 
-/// Whom to tell, and what.
+/// A read to notify, and its result.
 type Answered = (Trigger<Vec<u8>>, Result<Taken, Failure>);
 
-/// Bytes for a read, and the end of line after them, which it does not get.
+/// The bytes of a read, and the end of line after them, which is not part of the result.
 struct Taken {
     bytes: Vec<u8>,
     cut: Vec<u8>,
@@ -291,11 +289,11 @@ struct Shared {
     transport: OnceCell<Transport>,
     bytes: RefCell<Pending>,
     wanted: RefCell<VecDeque<Wanted>>,
-    /// How many reads were asked for so far.
+    /// The number of reads requested so far.
     asked: Cell<u64>,
-    /// The peer has sent all it will.
+    /// The peer has ended its half.
     ended: Cell<bool>,
-    /// The connection is gone, and this is why, for the first read to be told.
+    /// The connection is lost. The reason is for the first read that fails.
     lost: Cell<bool>,
     reason: Cell<Option<Failure>>,
     /// The conversation was dropped.
@@ -326,7 +324,7 @@ impl Shared {
         deferred
     }
 
-    /// Answers as many reads as can be, in order. Nothing is borrowed while one fires.
+    /// Answers as many reads as possible, in order. Nothing is borrowed while one fires.
     fn answer(self: &Rc<Self>) {
         while let Some((trigger, result)) = self.next_answer() {
             match result {
@@ -346,7 +344,7 @@ impl Shared {
         self.close_if_unwanted();
     }
 
-    /// Takes back the answer of a read whose Deferred was dropped unread.
+    /// Puts back the bytes of a read whose Deferred was dropped unread.
     fn put_back(self: &Rc<Self>, bytes: Vec<u8>) {
         self.bytes.borrow_mut().put_back(bytes);
         for wanted in self.wanted.borrow_mut().iter_mut() {
@@ -395,10 +393,10 @@ fn not_connected() -> ConnectionLost {
     ConnectionLost::new(io::ErrorKind::NotConnected.into())
 }
 
-/// The protocol beneath a conversation.
+/// The protocol of a conversation.
 struct Side<F> {
     shared: Rc<Shared>,
-    /// Called when the connection is there.
+    /// Called when the connection is established.
     begin: Option<F>,
 }
 
@@ -443,7 +441,7 @@ impl<F: FnOnce(Conversation) + 'static> Protocol for Side<F> {
 }
 
 impl ClientEndpoint {
-    /// Connects, for a [`Conversation`].
+    /// Connects, and returns a [`Conversation`].
     ///
     /// # Errors
     ///
@@ -456,11 +454,11 @@ impl ClientEndpoint {
     }
 }
 
-/// A factory for a server that has a [`Conversation`] with each client: for
+/// Creates a factory that calls `talk` with a [`Conversation`] for each client, for
 /// [`ServerEndpoint::listen`](crate::ServerEndpoint::listen).
 ///
-/// What `talk` returns is waited for. A failure, or a panic of `talk`, is logged, except that the peer has
-/// gone.
+/// A failure of the Deferred that `talk` returns is logged, unless the peer has closed the connection. So is
+/// a panic of `talk`.
 #[track_caller]
 pub fn conversations<O: Outcome<Value = ()>>(talk: impl Fn(Conversation) -> O + 'static) -> impl Factory {
     let (talk, place) = (Rc::new(talk), Location::caller());
