@@ -90,7 +90,8 @@ impl Conversation {
     ///
     /// # Errors
     ///
-    /// [`FrameError::TooLong`] if there are more than `limit` bytes without an end of line, which stay unread. [`EndOfData`], or the reason of the loss.
+    /// [`FrameError::TooLong`] if there are more than `limit` bytes without an end of line, which stay
+    /// unread. [`EndOfData`], or the reason of the loss.
     #[track_caller]
     pub fn read_line(&self, limit: usize) -> Deferred<Vec<u8>> {
         self.shared.ask(Want::Line { limit, scanned: 0 })
@@ -148,7 +149,8 @@ impl Conversation {
     ///
     /// # Errors
     ///
-    /// [`FrameError::TooLong`] if that is more than `limit` bytes, which stay unread, or the reason of the loss.
+    /// [`FrameError::TooLong`] if that is more than `limit` bytes, which stay unread, or the reason of the
+    /// loss.
     #[track_caller]
     pub fn read_to_end(&self, limit: usize) -> Deferred<Vec<u8>> {
         self.shared.ask(Want::All(limit))
