@@ -82,8 +82,8 @@ impl Tcp {
         Tcp { host: host.into(), port, bind: None, resolver: None }
     }
 
-    /// Sets the local address to connect from.
     /// Sets the local address to connect from. Default: the operating system chooses.
+    #[must_use]
     pub fn bind_address(mut self, address: IpAddr) -> Tcp {
         self.bind = Some(address);
         self

@@ -39,8 +39,7 @@ impl fmt::Display for ConnectionAborted {
 impl Error for ConnectionAborted {}
 
 /// [`Transport::release`](crate::Transport::release) has passed the connection to another owner. The
-/// connection
-/// continues without this protocol.
+/// connection continues without this protocol.
 ///
 /// This type stays exhaustive, like [`ConnectionDone`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +225,7 @@ impl fmt::Display for ConnectTimedOut {
 
 impl Error for ConnectTimedOut {}
 
-/// The stages of making a connection. Each displays as what the connection waits for.
+/// The stages of making a connection. The text of each follows "while waiting for".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectStage {

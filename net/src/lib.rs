@@ -1,10 +1,8 @@
 //! Transports, protocols and endpoints on the [reactor](twistor_reactor): TCP, UNIX sockets, UDP and TLS.
 //!
 //! A [`ServerEndpoint`] listens and a [`ClientEndpoint`] connects. On every connection runs a [`Protocol`] of
-//! the
-//! program, which receives the data and writes to a [`Transport`]. All of it runs on one thread, so the state
-//! of
-//! a protocol is plain fields.
+//! the program, which receives the data and writes to a [`Transport`]. All of it runs on one thread, so the
+//! state of a protocol is plain fields.
 //!
 //! # Examples
 //!

@@ -151,14 +151,11 @@ pub trait Protocol: AsAny + 'static {
     }
 
     /// Returns and removes the received bytes that this protocol has not used; `None` from a protocol that
-    /// keeps
-    /// no bytes. Default: `None`.
+    /// keeps no bytes. Default: `None`.
     ///
     /// A protocol that keeps received bytes implements it; a wrapper passes the call on to the inner
-    /// protocol.
-    /// Called when the connection is [released](Transport::release), whose next owner receives these bytes
-    /// first,
-    /// and by `start_tls` and `accept_tls`, which fail if there are any.
+    /// protocol. Called when the connection is [released](Transport::release), whose next owner receives
+    /// these bytes first, and by `start_tls` and `accept_tls`, which fail if there are any.
     fn unread(&mut self) -> Option<Vec<u8>> {
         None
     }

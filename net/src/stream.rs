@@ -24,10 +24,8 @@ pub use listener::Listener;
 pub use port::ListeningPort;
 
 /// A connection on which no protocol runs. It is adopted from the standard library or from the parent
-/// process,
-/// made by a [`Connect`](crate::connect::Connect), or [released](Transport::release) by an earlier protocol.
-/// It
-/// may use TLS.
+/// process, made by a [`Connect`](crate::connect::Connect), or [released](Transport::release) by an earlier
+/// protocol. It may use TLS.
 ///
 /// # Examples
 ///
@@ -78,8 +76,8 @@ impl Stream {
     /// # Ordering
     ///
     /// `connection_made` has run when this returns. All other methods are called from the loop: first with
-    /// the bytes
-    /// that an earlier protocol has left or [`put_back`](Stream::put_back) has added, then with new data.
+    /// the bytes that an earlier protocol has left or [`put_back`](Stream::put_back) has added, then with new
+    /// data.
     pub fn run<P: Protocol>(self, handle: &Handle, protocol: P) -> io::Result<Transport> {
         Connection::start(handle, self, protocol)
     }

@@ -7,8 +7,7 @@
 //! version, the protocol (ALPN) and the peer's certificates.
 //!
 //! Twisted calls `connectionMade` before the handshake, and reports a refused certificate as a lost
-//! connection.
-//! In both, data written there is sent after the handshake.
+//! connection. In both, data written there is sent after the handshake.
 //!
 //! # Examples
 //!
@@ -66,15 +65,13 @@
 //! `lose_connection`
 //! then waits for the peer's close_notify, but for at most five seconds. A connection that ends without the
 //! peer's close_notify may have been cut by an attacker. It is lost with [`TlsTruncated`], unless this side
-//! was
-//! closing it. `abort_connection` sends no close_notify, so the peer can detect it.
+//! was closing it. `abort_connection` sends no close_notify, so the peer can detect it.
 //!
 //! # Cost
 //!
 //! Data is encrypted when it is written. Up to 64 KiB of encrypted data can wait in addition to
 //! [`Transport::buffered`](crate::Transport::buffered); [`drained`](crate::Transport::drained) waits for it
-//! too.
-//! An idle connection takes about 8 KiB, nearly all of it in rustls.
+//! too. An idle connection takes about 8 KiB, nearly all of it in rustls.
 //!
 //! # rustls
 //!

@@ -58,10 +58,12 @@ impl Transport {
         Transport { connection: Rc::downgrade(connection) }
     }
 
-    /// Creates the transport of a connection that is lost. For tests that call the methods of a protocol.
+    /// Creates the transport of a connection that is already lost, for tests that call the methods of a protocol.
+    ///
+    /// # Examples
     ///
     /// ```
-    /// use twistor_net::Transport;
+    /// use twistor::net::Transport;
     ///
     /// let transport = Transport::lost();
     /// assert!(transport.is_lost() && !transport.write(b"hello"));
@@ -192,8 +194,8 @@ impl Transport {
     /// is inferred from the closure. Returns whether `visit` was or will be called: false if the connection
     /// is lost or being aborted.
     ///
-    /// This gives a timer, another connection or the callback of a Deferred (see
-    /// [`deliver`](Transport::deliver)) access to `&mut self`. Wrappers such as [`Framed`](crate::Framed) and
+    /// A timer, another connection or the callback of a Deferred uses this to access `&mut self`. For the latter, see
+    /// also [`deliver`](Transport::deliver). Wrappers such as [`Framed`](crate::Framed) and
     /// [`IdleTimeout`](crate::IdleTimeout) pass the visit on to the inner protocol: see [`Protocol::part`].
     ///
     /// # Errors
@@ -304,22 +306,17 @@ impl Transport {
     }
 
     /// Takes the connection away from its protocol and returns it, with or without TLS, to run another
-    /// protocol on
-    /// it or to pass it to other code. For this transport, the connection is lost from here on.
+    /// protocol on it or to pass it to other code. For this transport, the connection is lost from here on.
     ///
     /// State of the connection moves with it: rate limits, and unsent bytes with the
-    /// [`drained`](Transport::drained)
-    /// that wait for them. They are sent before any bytes of the next protocol. The next protocol is notified
-    /// of the
-    /// peer's end of stream, and of broken writing, even if the old one was notified before. Received bytes
-    /// that were
-    /// not used go to the next protocol first: those of [`Framed`](crate::Framed) and
-    /// [`Conversation`](crate::Conversation), and those that [`Protocol::unread`] returns or
-    /// [`Stream::put_back`] adds.
+    /// [`drained`](Transport::drained) that wait for them. They are sent before any bytes of the next
+    /// protocol. The next protocol is notified of the peer's end of stream, and of broken writing, even if
+    /// the old one was notified before. Received bytes that were not used go to the next protocol first:
+    /// those of [`Framed`](crate::Framed) and [`Conversation`](crate::Conversation), and those that
+    /// [`Protocol::unread`] returns or [`Stream::put_back`] adds.
     ///
     /// State of the protocol ends: a registered producer is stopped, pending [deliveries](Transport::deliver)
-    /// are
-    /// cancelled, and a pause and the high-water mark are reset.
+    /// are cancelled, and a pause and the high-water mark are reset.
     ///
     /// # Errors
     ///
@@ -328,10 +325,8 @@ impl Transport {
     /// # Ordering
     ///
     /// [`Protocol::unread`] is called before this returns or, if the protocol is running, as soon as its
-    /// method
-    /// returns. `connection_lost` follows from the loop, with
-    /// [`ConnectionReleased`](crate::ConnectionReleased) or
-    /// with an error that a running method returns.
+    /// method returns. `connection_lost` follows from the loop, with
+    /// [`ConnectionReleased`](crate::ConnectionReleased) or with an error that a running method returns.
     ///
     /// # Examples
     ///
@@ -383,16 +378,14 @@ impl Transport {
         }
     }
 
-    /// The most bytes that one [`data_received`](Protocol::data_received) is called with: 256 KiB.
+    /// The default of [`set_read_size`](Transport::set_read_size): 256 KiB.
     pub const LARGEST_READ: usize = scratch::SCRATCH;
 
-    /// Sets how many bytes one [`data_received`](Protocol::data_received) is called with at most, rounded up
-    /// to 4, 16, 64
-    /// or 256 KiB. Default: [`LARGEST_READ`](Transport::LARGEST_READ).
+    /// Sets the largest number of bytes passed to one [`data_received`](Protocol::data_received), rounded up
+    /// to 4, 16, 64 or 256 KiB. Default: [`LARGEST_READ`](Transport::LARGEST_READ).
     ///
-    /// Large reads cost less processor time by the byte. A protocol that may have to keep what it receives
-    /// wants small
-    /// ones. The new size counts from the next read on.
+    /// Large reads cost less processor time per byte. Small ones suit a protocol that may have to keep the received
+    /// data. The new size applies from the next read on.
     pub fn set_read_size(&self, bytes: usize) {
         if let Some(connection) = self.connection.upgrade() {
             connection.set_read_size(bytes);
@@ -411,7 +404,7 @@ impl Transport {
         self.connection.upgrade().is_none_or(|connection| connection.is(closing))
     }
 
-    /// Notes that the protocol keeps bytes that it has not used, and returns them by [`Protocol::unread`].
+    /// Records that the protocol keeps unused bytes, which it returns from [`Protocol::unread`].
     pub(crate) fn keeps_bytes(&self) {
         if let Some(connection) = self.connection.upgrade() {
             connection.set(Flags::BUFFERED);
@@ -520,19 +513,16 @@ impl Transport {
         self.connection.upgrade().map_or(0, |connection| connection.buffered())
     }
 
-    /// Returns whether the operating system has taken everything written so far: then
-    /// [`drained`](Transport::drained)
-    /// fires at once. True after the loss.
+    /// Returns whether the operating system has taken everything written so far, so that
+    /// [`drained`](Transport::drained) fires at once. True after the loss.
     pub fn is_drained(&self) -> bool {
         self.connection.upgrade().is_none_or(|connection| connection.is_sent())
     }
 
-    /// Returns whether the connection is open and the peer has sent nothing that is still unread. For an idle
-    /// connection
-    /// that is about to be used again: the loop may not have noticed yet that the peer has closed it.
+    /// Returns whether the connection is open and has no unread data. This is for an idle connection that
+    /// will be used again: the peer may have closed it although the loop has not noticed yet.
     ///
-    /// This reads from the socket, and drops what it reads. After it has returned false, close the
-    /// connection.
+    /// The check reads from the socket and drops the data. After it has returned false, close the connection.
     pub fn is_silent(&self) -> bool {
         self.connection.upgrade().is_some_and(|connection| connection.is_silent())
     }

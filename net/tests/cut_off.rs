@@ -37,8 +37,7 @@ impl Protocol for Waiting {
 }
 
 /// Starts a server that answers with `async` functions, and clients that wait: some in their protocol, some
-/// in
-/// tasks, and one for a server that does not accept. When all are connected, stops the run.
+/// in tasks, and one for a server that does not accept. When all are connected, stops the run.
 fn run_and_stop(reactor: &Reactor) {
     let handle = Handle::clone(reactor);
     let connected = Rc::new(());

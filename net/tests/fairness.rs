@@ -117,8 +117,8 @@ impl twistor_net::Producer for Pieces {
     fn stop_producing(&self) {}
 }
 
-/// Serves many clients that connect at once and do not read. `made` runs for
-/// each connection. Returns the most bytes counted in one turn.
+/// Serves many clients that connect at once and do not read. `made` runs for each connection. Returns the
+/// most bytes counted in one turn.
 fn serve_many(
     window: usize,
     made: impl Fn(&Transport, Handle, Rc<TurnCount>) -> Result<(), Failure> + 'static,

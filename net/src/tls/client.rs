@@ -20,7 +20,7 @@ use crate::{Address, Stream};
 /// Creating one reads certificates; cloning one is cheap. So create one and use it for all connections, which
 /// can then resume each other's sessions too.
 ///
-/// The server needs a certificate for the host name of the connection. There is no option to trust every
+/// The server needs a certificate for the host name of the connection. No option trusts every
 /// server; [`from_config`](ClientTls::from_config) accepts any verifier of rustls.
 #[derive(Clone)]
 pub struct ClientTls {
@@ -154,8 +154,8 @@ impl ClientTls {
     /// Secures a connection to `host` by a TLS handshake. The server needs a certificate for `host`.
     ///
     /// Bytes that an earlier protocol has left unused in `stream` are read as the beginning of the handshake.
-    /// On a live
-    /// connection, [`Transport::start_tls`](crate::Transport::start_tls) does the same for its protocol.
+    /// On a live connection, [`Transport::start_tls`](crate::Transport::start_tls) does the same for its
+    /// protocol.
     ///
     /// # Errors
     ///

@@ -107,19 +107,16 @@ impl ServerTls {
         self
     }
 
-    /// Secures a connection from a client by a TLS handshake, within the time limit for handshakes. For
-    /// connections that no
-    /// listener of this program has accepted, or whose first bytes are not TLS, as with the PROXY protocol.
+    /// Secures a connection from a client by a TLS handshake, within the handshake timeout. This is for connections
+    /// that no listener of this program has accepted, or that do not begin with TLS, such as with the PROXY protocol.
     ///
-    /// Bytes that an earlier protocol has left unused in `stream` are read as the beginning of the handshake.
-    /// On a live
-    /// connection, [`Transport::accept_tls`](crate::Transport::accept_tls) does the same for its protocol.
+    /// Bytes that an earlier protocol has left unused in `stream` belong to the handshake. To secure a live
+    /// connection under its protocol, use [`Transport::accept_tls`](crate::Transport::accept_tls).
     ///
     /// # Errors
     ///
-    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as
-    /// it is when the
-    /// Deferred is cancelled.
+    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as it is when
+    /// the Deferred is cancelled.
     #[track_caller]
     pub fn secure(&self, handle: &Handle, stream: Stream) -> Deferred<Stream> {
         secure(handle, stream, |peer| self.session(peer), Some(self))

@@ -90,10 +90,8 @@ impl Transport {
     }
 
     /// Sets the number of unsent bytes that the operating system buffers for this connection
-    /// (TCP_NOTSENT_LOWAT).
-    /// With a small number, [`buffered`](Transport::buffered) reflects the progress of sending. Has no effect
-    /// on a
-    /// UNIX socket.
+    /// (TCP_NOTSENT_LOWAT). With a small number, [`buffered`](Transport::buffered) reflects the progress of
+    /// sending. Has no effect on a UNIX socket.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a recording of the reactor has of a connection. Without the feature `trace`, nothing.
+//! Events of a connection for the reactor's recorder. Does nothing without the feature `trace`.
 
 use twistor_deferred::Failure;
 
