@@ -41,6 +41,7 @@
 //! Off by default:
 //!
 //! - `idna`: URLs whose host names have letters outside ASCII.
+//! - `futures-io`, `hyper`: connections for libraries that are generic over their I/O, such as async-tungstenite and hyper.
 //! - `pty`: child processes that have a terminal; `pass-descriptors`: child processes that inherit descriptors.
 //! - `trace`: draws the path of a result as text and as a picture, and lists Deferreds that have not fired.
 

@@ -59,6 +59,7 @@
 //! | limits on time, connections and rates | [`IdleTimeout`], [`Limited`], [`RateLimit`] |
 //! | a client that reconnects | [`Reconnecting`] |
 //! | another way to connect, such as through a proxy | [`connect`] |
+//! | libraries that are generic over their I/O | `AsyncStream` |
 //! | sockets from the standard library or the parent process | [`Stream`], [`Listener`] |
 //! | UDP | [`UdpEndpoint`] |
 //! | TLS | the module `tls` |
@@ -68,19 +69,26 @@
 //!
 //! # Features
 //!
-//! All are on by default:
+//! On by default:
 //!
 //! - `tls`: TLS by rustls. A C compiler is needed to build its cryptography, ring.
 //! - `direct-syscalls`: on Linux, connections send and receive without the C library, which makes small
 //!   messages
 //!   a few percent cheaper.
 //! - `simulation`: [`SimulatedNetwork`].
+//!
+//! Off by default:
+//!
+//! - `futures-io`: connections as `AsyncRead` and `AsyncWrite`, for libraries such as async-tungstenite.
+//! - `hyper`: connections, tasks and timers for hyper 1.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
 
 #[doc = include_str!("../BEHAVIOUR.md")]
 pub mod behaviour {}
 
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+mod adapters;
 mod address;
 pub mod connect;
 mod datagram;
@@ -101,6 +109,10 @@ mod transport;
 
 pub use twistor_deferred::Failure;
 
+#[cfg(any(feature = "futures-io", feature = "hyper"))]
+pub use adapters::{AsyncStream, async_streams};
+#[cfg(feature = "hyper")]
+pub use adapters::{HyperExecutor, HyperTimer};
 pub use address::Address;
 pub use connect::{Resolver, SystemResolver};
 pub use datagram::{DatagramProtocol, DatagramTransport, MulticastInterface, UdpEndpoint};
