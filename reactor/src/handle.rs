@@ -366,10 +366,11 @@ impl Handle {
     /// recording, or without the cargo feature `trace`, it does nothing, and `text` is not called.
     ///
     /// ```
-    /// # use twistor_reactor::Reactor;
-    /// # let reactor = Reactor::new()?;
+    /// use twistor::prelude::*;
+    ///
+    /// let reactor = Reactor::new()?;
     /// reactor.mark(|| "the second half begins".to_owned());
-    /// # Ok::<(), std::io::Error>(())
+    /// # Ok::<(), Failure>(())
     /// ```
     #[inline]
     pub fn mark(&self, text: impl FnOnce() -> String) {

@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use twistor_reactor::{Reactor, defer_later};
+//! use twistor::prelude::*;
 //!
 //! let reactor = Reactor::new()?;
 //! let recording = reactor.record();
@@ -21,7 +21,7 @@
 //! println!("{recording}");
 //! # let folder = std::env::temp_dir();
 //! std::fs::write(folder.join("greeting.html"), recording.page("greeting"))?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), Failure>(())
 //! ```
 //!
 //! # Without changing the program
