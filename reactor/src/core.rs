@@ -181,7 +181,7 @@ impl Core {
 
     fn wait(&self, max_wait: Option<Duration>) -> std::io::Result<()> {
         if let Some(Err(message)) = self.before_wait.as_ref().map(guarded) {
-            log::error!("the hook before waiting panicked: {message}");
+            log::error!("the `before_wait` hook panicked: {message}");
         }
         let wait = if self.has_work() { Wait::Not } else { self.longest_wait(max_wait) };
         {

@@ -138,7 +138,7 @@ impl Handle {
 #[derive(Clone)]
 pub struct Process {
     id: u32,
-    /// What is killed with it.
+    /// The target of a kill at the end.
     target: SignalTarget,
     state: Rc<ProcessState>,
     exit: Weak<ExitWatch>,
@@ -158,11 +158,11 @@ struct ChildParts {
     /// Written to standard input before it is closed.
     stdin_end: &'static [u8],
     kill_at_end: bool,
-    /// It has a process group of its own.
+    /// Whether the process leads a process group.
     group: bool,
 }
 
-/// Where a signal goes.
+/// The target of a signal.
 #[derive(Clone, Copy)]
 enum SignalTarget {
     Process,
@@ -270,8 +270,8 @@ impl Process {
     }
 
     /// Kills the process (SIGKILL). Its children continue, and may hold the pipes:
-    /// [`close_output`](Process::close_output) closes this side of them, and [`kill_group`](Process::kill_group) kills
-    /// them too.
+    /// [`close_output`](Process::close_output) closes this side of them, and [`kill_group`](Process::kill_group)
+    /// kills them too.
     ///
     /// # Errors
     ///
@@ -293,8 +293,8 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// `NotFound` when the process has ended, since its number may then be another group's. `InvalidInput` without a
-    /// [group of its own](ProcessBuilder::process_group).
+    /// `NotFound` if the process has ended, because another group may then have its number. `InvalidInput` if it was
+    /// started without a [process group](ProcessBuilder::process_group).
     pub fn kill_group(&self) -> io::Result<()> {
         self.send(self.group()?, Signal::KILL)
     }
@@ -303,7 +303,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// Those of [`kill_group`](Process::kill_group); `InvalidInput` when there is no such signal.
+    /// As [`kill_group`](Process::kill_group); `InvalidInput` if no signal has this number.
     pub fn signal_group(&self, signal: i32) -> io::Result<()> {
         self.send(self.group()?, named(signal)?)
     }
@@ -312,7 +312,7 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// `NotFound` when the terminal is closed; the operating system's, when there is none.
+    /// `NotFound` if the terminal is closed; an error of the operating system if the process has no terminal.
     #[cfg(feature = "pty")]
     pub fn resize_terminal(&self, rows: u16, columns: u16) -> io::Result<()> {
         let terminal = self.outputs[0].upgrade().ok_or(io::ErrorKind::NotFound)?;
@@ -322,9 +322,10 @@ impl Process {
     fn group(&self) -> io::Result<SignalTarget> {
         match self.target {
             SignalTarget::Group => Ok(SignalTarget::Group),
-            SignalTarget::Process => {
-                Err(io::Error::new(io::ErrorKind::InvalidInput, "the process has no group of its own"))
-            }
+            SignalTarget::Process => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the process has no group: start it with `process_group`",
+            )),
         }
     }
 

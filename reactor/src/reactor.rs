@@ -378,7 +378,7 @@ impl Builder {
     /// Logs a warning for every turn that takes longer than `limit`, without its wait. Default: no limit, and turns
     /// are not timed.
     ///
-    /// A turn can be slow although no callback is, if it runs very many of them.
+    /// A turn with very many callbacks can be slow even if each of them is fast.
     pub fn slow_turn(mut self, limit: Duration) -> Builder {
         self.slow.turn = Some(limit);
         self

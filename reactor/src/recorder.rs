@@ -1,4 +1,4 @@
-//! The reactor's side of a recording. With the feature `trace` off, nothing in here has a size or does anything.
+//! The reactor's side of a recording. With the feature `trace` off, everything in here is empty.
 
 #[cfg(not(feature = "trace"))]
 mod off;

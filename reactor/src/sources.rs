@@ -36,7 +36,7 @@ impl SourceToken {
 }
 
 impl SourceToken {
-    /// The number of the source, in a recording.
+    /// Returns the number of the source in a recording.
     #[inline]
     pub(crate) fn number(self) -> u64 {
         self.generation().into()
@@ -102,7 +102,7 @@ impl Sources {
         self.table.values().map(|source| source.handler.clone()).collect()
     }
 
-    /// The sources that are to be called, in order.
+    /// Returns the ready sources, in the order in which they became ready.
     #[cfg(feature = "trace")]
     pub(crate) fn ready_now(&self) -> Vec<(u64, Rc<dyn EventHandler>, Ready)> {
         let tokens = self.ready.iter().filter(|token| self.contains(**token));

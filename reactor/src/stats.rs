@@ -77,7 +77,7 @@ impl SlowLimits {
     fn report(&self, slow: &Slow) {
         let Some(report) = &self.report else { return log::warn!("{slow}") };
         if let Err(message) = guarded(|| report(slow)) {
-            log::error!("the callback for slow callbacks panicked: {message}");
+            log::error!("the `on_slow` callback panicked: {message}");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Recordings of a reactor: what its loop did, turn by turn, in pictures and text. With the cargo feature `trace`.
+//! Recordings of a reactor: the work of its loop, turn by turn, in pictures and text. With the cargo feature `trace`.
 //!
-//! [`Handle::record`](crate::Handle::record) starts a [`Recording`], which keeps the last events in bounded memory. The
-//! views are functions of it:
+//! [`Handle::record`](crate::Handle::record) starts a [`Recording`], which keeps the last events in bounded memory.
+//! It has these views:
 //!
-//! - it prints as text, a line for each event;
+//! - displayed, it is text with a line for each event;
 //! - [`ladders`](Recording::ladders): the path of each Deferred's result, as text and as a picture;
 //! - [`timeline`](Recording::timeline): the turns as a picture, with a bar for each callback;
 //! - [`page`](Recording::page): one HTML file that plays the recording, step by step;
@@ -26,9 +26,10 @@
 //!
 //! # Without changing the program
 //!
-//! If the environment variable `TWISTOR_RECORD` names a folder, every reactor that [`Reactor::new`](crate::Reactor::new)
-//! or a [`Builder`](crate::Builder) makes is recorded, and writes its views there when it is dropped. The folder of an
-//! earlier run is not overwritten: the next reactor writes to `reactor-2` in it, and so on.
+//! If the environment variable `TWISTOR_RECORD` names a folder, every reactor that
+//! [`Reactor::new`](crate::Reactor::new) or a [`Builder`](crate::Builder) creates is recorded, and writes its views
+//! there when it is dropped. The folder of an earlier run is not overwritten: the next reactor writes to
+//! `reactor-2` in it, and so on.
 //!
 //! ```console
 //! TWISTOR_RECORD=out cargo run --features trace --example fetch_pages

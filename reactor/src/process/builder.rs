@@ -109,12 +109,12 @@ impl ProcessBuilder {
         self
     }
 
-    /// Starts the program in a process group of its own, so that [`kill_group`](crate::Process::kill_group) reaches
+    /// Starts the program in a new process group, so that [`kill_group`](crate::Process::kill_group) reaches
     /// the processes that it starts in turn.
     ///
     /// [`kill_at_end`](ProcessBuilder::kill_at_end) and a cancelled
-    /// [`process_output`](crate::Handle::process_output) then kill the whole group. A Ctrl-C in this program's terminal
-    /// no longer reaches it.
+    /// [`process_output`](crate::Handle::process_output) then kill the whole group. A Ctrl-C in this program's
+    /// terminal no longer reaches it.
     pub fn process_group(mut self) -> ProcessBuilder {
         self.parts.group = true;
         self
@@ -135,13 +135,14 @@ impl ProcessBuilder {
         self
     }
 
-    /// Connects the program's standard streams to a new terminal of `rows` and `columns`, in a session of its own.
+    /// Connects the program's standard streams to a new terminal of `rows` and `columns`, in a new session.
     /// Twisted: `usePTY`.
     ///
-    /// [`Process::write`](crate::Process::write) types, and [`on_stdout`](ProcessBuilder::on_stdout) receives what the
-    /// terminal shows, standard error and echo included. [`Process::close_stdin`](crate::Process::close_stdin) types
-    /// the end-of-file character (Ctrl-D), which a program takes for the end at the start of a line.
-    /// [`Process::resize_terminal`](crate::Process::resize_terminal) sets another size.
+    /// [`Process::write`](crate::Process::write) sends keystrokes. [`on_stdout`](ProcessBuilder::on_stdout)
+    /// receives the terminal's output, including standard error and the echo.
+    /// [`Process::close_stdin`](crate::Process::close_stdin) sends the end-of-file character (Ctrl-D), which ends
+    /// the input at the start of a line. [`Process::resize_terminal`](crate::Process::resize_terminal) sets another
+    /// size.
     ///
     /// The session is also a [process group](ProcessBuilder::process_group). When the run ends, the terminal hangs up
     /// (SIGHUP).
@@ -192,8 +193,8 @@ impl From<Command> for ProcessBuilder {
 }
 
 impl From<&mut Command> for ProcessBuilder {
-    /// Takes the command that a chain of [`Command`]'s methods returns. A new command for the same program is left in
-    /// its place, without arguments or other settings.
+    /// Takes the command, for chains of [`Command`]'s methods, which return `&mut Command`. A new command for the
+    /// same program, without arguments or other settings, replaces it.
     fn from(command: &mut Command) -> ProcessBuilder {
         let fresh = Command::new(command.get_program());
         std::mem::replace(command, fresh).into()

@@ -30,7 +30,7 @@ pub(super) struct ExitWatch {
     /// Becomes readable when the process has ended.
     signal: OwnedFd,
     kill_at_end: Cell<bool>,
-    /// What is killed at the end.
+    /// The target of a kill at the end.
     target: SignalTarget,
     /// The place that spawned the process.
     place: &'static Location<'static>,
@@ -112,7 +112,7 @@ impl Drop for ExitWatch {
 
 /// Kills a process and fetches its status. A killed process ends soon, so this may wait.
 fn end(child: &mut Child, target: SignalTarget) {
-    // While the status is not fetched, the number belongs to the process and its group.
+    // Until the status is fetched, the id cannot belong to another process or group.
     let _ = target.send(Pid::from_child(child), Signal::KILL);
     if let Err(error) = child.kill().and_then(|()| child.wait()) {
         log::warn!("could not kill process {}: {error}", child.id());

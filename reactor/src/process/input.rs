@@ -24,7 +24,7 @@ pub(super) struct StdinPipe {
     written: RefCell<DeferredEvent<Result<(), ErrorKind>>>,
     /// Close the pipe when all data is written.
     closing: Cell<bool>,
-    /// Written before it is closed. On a terminal, closing would end nothing.
+    /// Written before the pipe is closed. On a terminal, closing alone would not end the input.
     end: &'static [u8],
     registration: RefCell<Option<Registration>>,
 }

@@ -130,7 +130,7 @@ impl EventHandler for OutputPipe {
                 Ok(length) => self.tell(&buffer[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Drained,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // On Linux, a terminal that no process has open any more.
+                // On Linux, no process has the terminal open any more.
                 Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
                     self.close();
                     return Progress::Drained;

@@ -1,4 +1,4 @@
-//! A child in a terminal of its own.
+//! Child processes with their own terminal.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,7 +24,7 @@ pub(super) fn spawn(command: Command, size: TerminalSize) -> io::Result<(Child, 
     let (master, slave) = blocking::open().map_err(into_io)?;
     master.resize(Size::new(size.rows, size.columns)).map_err(into_io)?;
     let child = blocking::Command::from(command).spawn(slave).map_err(into_io)?;
-    // A registration each, so a descriptor each.
+    // The input and the output are registered separately, so each needs a descriptor.
     let master = OwnedFd::from(master);
     let stdin = Some(Sender::from(master.try_clone()?));
     Ok((child, ChildPipes { stdin, stdout: Some(Receiver::from(master)), stderr: None }))
@@ -39,7 +39,7 @@ fn into_io(error: Error) -> io::Error {
     match error {
         Error::Io(error) => error,
         Error::Rustix(error) => error.into(),
-        // Its feature `async`, if another crate turns it on, has more.
+        // The error has more variants if another crate turns on the feature `async`.
         #[allow(unreachable_patterns)]
         error => io::Error::other(error),
     }

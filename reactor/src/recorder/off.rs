@@ -1,4 +1,4 @@
-//! Stand-ins for the recorder when the feature is off.
+//! Replacements of the recorder when the feature is off.
 
 use std::panic::Location;
 

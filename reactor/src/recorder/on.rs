@@ -1,4 +1,4 @@
-//! Records what the reactor does, while a recording is going on.
+//! Records the events of the reactor while a recording is active.
 
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
@@ -30,13 +30,13 @@ impl TimerNumber {
 }
 
 impl Recorder {
-    /// Records in `log` from here on, and nowhere else.
+    /// Records only in `log` from now on.
     pub(crate) fn start(&self, log: Rc<Log>) {
         let before = self.recording.replace(Some((log.clone(), observe(log))));
         drop(before);
     }
 
-    /// Ends the recording in `log`, if it is going on.
+    /// Ends the recording in `log` if it is active.
     pub(crate) fn stop(&self, log: &Rc<Log>) {
         let is_this = self.recording.borrow().as_ref().is_some_and(|(current, _)| Rc::ptr_eq(current, log));
         if is_this {
@@ -68,7 +68,7 @@ impl Recorder {
             return;
         }
         self.add(|| Happening::WaitEnded);
-        // Nothing is borrowed while a handler says who it is.
+        // Nothing may stay borrowed while the user's `call_site` runs.
         let ready = core.sources.borrow().ready_now();
         for (source, handler, ready) in ready {
             self.add(|| Happening::Ready { source, call_site: handler.call_site(), ready });

@@ -8,7 +8,7 @@ use super::json::{micros, string};
 use super::runs::turns;
 use super::{CallbackKind, Happening, Recording};
 
-/// The rows of callbacks, in the order of a turn, and those around them.
+/// The rows: those of callbacks in the order of a turn, and the others around them.
 const ROWS: [(u32, &str); 8] = [
     (1, "turns"),
     (2, "wait"),
@@ -31,10 +31,10 @@ fn row(kind: CallbackKind) -> u32 {
 }
 
 impl Recording {
-    /// Writes the recording as trace-event JSON, for <https://ui.perfetto.dev> and `chrome://tracing`.
+    /// Returns the recording as trace-event JSON, for <https://ui.perfetto.dev> and `chrome://tracing`.
     ///
-    /// Turns, waits and callbacks are slices, one row for each kind. Deferreds are asynchronous slices from their creation to
-    /// the end of their chain.
+    /// Turns, waits and callbacks are slices, one row for each kind. Deferreds are asynchronous slices from their
+    /// creation to the end of their chain.
     pub fn chrome_trace(&self) -> String {
         let entries = self.entries();
         let mut events =

@@ -18,7 +18,7 @@ pub struct Entry {
     pub what: Happening,
 }
 
-/// The kinds of events. Timers, tasks, jobs and sources have numbers, each kind its own.
+/// The kinds of events. Timers, tasks, jobs and sources are numbered separately.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Happening {
@@ -37,7 +37,7 @@ pub enum Happening {
         source: u64,
         /// Its handler.
         call_site: CallSite,
-        /// What it is ready for.
+        /// Its readiness.
         ready: Ready,
     },
     /// A callback began.
@@ -49,7 +49,7 @@ pub enum Happening {
         /// The user's code that it came from.
         call_site: CallSite,
     },
-    /// The callback that began last, and has not ended, ended.
+    /// The innermost callback that is running ended.
     Ended,
     /// User code panicked, with this message.
     Panicked(Rc<str>),
@@ -57,7 +57,7 @@ pub enum Happening {
     TimerSet {
         /// The timer.
         timer: u64,
-        /// When it is due, since the recording began.
+        /// Its deadline, since the recording began.
         due: u64,
         /// The place that scheduled it.
         place: &'static Location<'static>,
@@ -66,7 +66,7 @@ pub enum Happening {
     TimerMoved {
         /// The timer.
         timer: u64,
-        /// When it is due now.
+        /// Its new deadline, since the recording began.
         due: u64,
     },
     /// A delayed call was cancelled.
@@ -86,11 +86,11 @@ pub enum Happening {
         /// The task.
         task: u64,
     },
-    /// Work was given to another thread.
+    /// Work was passed to another thread.
     JobGiven {
         /// The job.
         job: u64,
-        /// The place that gave it.
+        /// The place that started it.
         place: &'static Location<'static>,
     },
     /// The result of a job arrived.
@@ -119,14 +119,14 @@ pub enum Happening {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionEvent {
-    /// It was made.
+    /// It was created.
     Made {
         /// Its peer.
         peer: Rc<str>,
     },
-    /// So many bytes were delivered to the protocol.
+    /// This number of bytes was delivered to the protocol.
     Received(usize),
-    /// So many bytes were handed to the operating system.
+    /// This number of bytes was passed to the operating system.
     Sent(usize),
     /// It was lost, for this reason.
     Lost(Rc<str>),

@@ -1,4 +1,4 @@
-//! All views of a recording as files, and recording a program without changing it.
+//! The views of a recording as files, and recordings that the environment requests.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use super::Recording;
 
 /// The environment variable that names the folder for recordings.
 const VARIABLE: &str = "TWISTOR_RECORD";
-/// Ladders that are written, the first ones.
+/// The maximum number of ladders that are written.
 const LADDERS: usize = 40;
 
 impl Recording {
-    /// Writes all views to a folder, which is created if need be: `page.html`, `timeline.svg`, `recording.txt`,
-    /// `chrome.json`, and `ladder-1.svg` and so on for the first 40 Deferreds.
+    /// Writes all views to a folder, which is created if it does not exist: `page.html`, `timeline.svg`,
+    /// `recording.txt`, `chrome.json`, and `ladder-1.svg` and so on for the first 40 Deferreds.
     ///
     /// # Errors
     ///
-    /// When the folder or a file cannot be written.
+    /// If the folder or a file cannot be written.
     pub fn write_views(&self, folder: impl AsRef<Path>, title: &str) -> io::Result<()> {
         let folder = folder.as_ref();
         fs::create_dir_all(folder)?;
@@ -32,7 +32,7 @@ impl Recording {
     }
 }
 
-/// A recording that the environment asked for. Its views are written when it is dropped.
+/// A recording that the environment requested. Its views are written when it is dropped.
 pub(crate) struct RecordedByEnvironment {
     recording: Recording,
     folder: PathBuf,
@@ -63,7 +63,7 @@ impl Drop for RecordedByEnvironment {
         let program = std::env::args().next().unwrap_or_default();
         let title = Path::new(&program).file_stem().unwrap_or_default().to_string_lossy();
         if let Err(error) = self.recording.write_views(&folder, &title) {
-            log::error!("cannot write the recording to {}: {error}", folder.display());
+            log::error!("could not write the recording to {}: {error}", folder.display());
         }
     }
 }

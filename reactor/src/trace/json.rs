@@ -1,6 +1,6 @@
 //! JSON strings.
 
-/// A JSON string that is also safe inside an HTML script element.
+/// Returns a JSON string that is also safe inside an HTML script element.
 pub(super) fn string(text: &str) -> String {
     let mut json = String::with_capacity(text.len() + 2);
     json.push('"');
@@ -19,7 +19,7 @@ pub(super) fn string(text: &str) -> String {
     json
 }
 
-/// Microseconds, as trace viewers count them.
+/// Returns a time in microseconds, as trace viewers count it.
 pub(super) fn micros(time: std::time::Duration) -> String {
     let nanos = time.as_nanos();
     format!("{}.{:03}", nanos / 1000, nanos % 1000)

@@ -10,7 +10,7 @@ use super::json::string;
 use super::runs::label;
 use super::{CallbackKind, ConnectionEvent, Entry, Happening, Recording};
 
-/// Events and ladders on a page, the last ones: so that a browser opens it at once.
+/// The number of events and ladders on a page, counted from the end. The limit lets a browser open it quickly.
 const EVENTS: usize = 20_000;
 const LADDERS: usize = 200;
 
@@ -19,10 +19,11 @@ const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
 
 impl Recording {
-    /// Writes the recording as one HTML page that plays it: step by step, turn by turn or with a slider. It shows the
-    /// events, the phase of the turn, the ready sources, the timer queue, tasks, connections and ladders at each moment.
+    /// Returns the recording as one HTML page that plays it: step by step, turn by turn or with a slider. It shows
+    /// the events, the phase of the turn, the ready sources, the timer queue, tasks, connections and ladders at
+    /// each moment.
     ///
-    /// The page opens from a file and needs no network. Of a long recording it has the last 20,000 events.
+    /// The page opens from a file and needs no network. A long recording is cut to its last 20,000 events.
     pub fn page(&self, title: &str) -> String {
         let entries = self.entries();
         let skipped = entries.len().saturating_sub(EVENTS);
@@ -62,7 +63,7 @@ impl Recording {
     }
 }
 
-/// The page with its parts in place. Text in a part is not looked at for other parts.
+/// Inserts the parts into the page. Inserted text is not searched for further parts.
 fn fill(parts: &[(&str, String)]) -> String {
     let mut page = String::new();
     let mut pieces = HTML.split("{{");
@@ -114,7 +115,7 @@ fn data(entries: &[Entry], ladders: &[Ladder], first: u64) -> String {
     )
 }
 
-/// What a page needs to know of an event, beside its text.
+/// The data of an event that a page needs in addition to its text.
 fn payload(what: &Happening) -> (&'static str, String) {
     match what {
         Happening::TurnBegan { number } => ("T", format!(",{number}")),

@@ -12,13 +12,13 @@ use super::{Entry, Happening};
 use crate::Handle;
 use crate::delayed_call::TimerQueue;
 
-/// Events that a recording keeps, unless it is told otherwise.
+/// The number of events that a recording keeps by default.
 const EVENTS: usize = 100_000;
 
-/// A recording of what a reactor does, made by [`Handle::record`]. Dropping it ends the recording.
+/// A recording of a reactor's work, started by [`Handle::record`]. Dropping it ends the recording.
 ///
-/// It keeps the last 100,000 events, and forgets those before: see [`keep`](Recording::keep). Clone it to keep it in two
-/// places; the recording ends with the last clone.
+/// It keeps the last 100,000 events, and forgets those before: see [`keep`](Recording::keep). Clone it to keep it
+/// in two places; the recording ends with the last clone.
 #[derive(Clone)]
 pub struct Recording(Rc<Running>);
 
@@ -36,13 +36,14 @@ impl Drop for Running {
 }
 
 impl Handle {
-    /// Starts to record what the reactor does: turns and waits, callbacks, timers, tasks, calls from threads, connections,
-    /// and what happens to the Deferreds of this thread. With the cargo feature `trace`; see [`trace`](crate::trace).
+    /// Starts a recording of the reactor's work: turns and waits, callbacks, timers, tasks, calls from threads,
+    /// connections, and the events of this thread's Deferreds. With the cargo feature `trace`; see
+    /// [`trace`](crate::trace).
     ///
-    /// A reactor has one recording at a time. The one before gets no more events.
+    /// A reactor has one recording at a time. An earlier recording receives no more events.
     ///
-    /// Recording looks at the clock for each event, so a recorded program is slower. On a simulated reactor callbacks take
-    /// no time, and the same seed gives the same recording, byte for byte.
+    /// Recording reads the clock for each event, so a recorded program is slower. On a simulated reactor callbacks
+    /// take no time, and the recording depends only on the seed, byte for byte.
     pub fn record(&self) -> Recording {
         let Some(core) = self.core() else {
             return Recording(Rc::new(Running { log: Log::new(Weak::new(), 0), queue: Weak::new() }));
@@ -55,14 +56,14 @@ impl Handle {
 }
 
 impl Recording {
-    /// Sets how many events are kept, the last ones. Default: 100,000.
+    /// Sets the number of events that are kept; earlier ones are dropped. Default: 100,000.
     pub fn keep(self, events: usize) -> Recording {
         self.0.log.most.set(events.max(1));
         self.0.log.trim();
         self
     }
 
-    /// Ends the recording. Its views stay.
+    /// Ends the recording. Its views remain available.
     pub fn stop(&self) {
         if let Some(queue) = self.0.queue.upgrade() {
             queue.recorder.stop(&self.0.log);
@@ -74,12 +75,12 @@ impl Recording {
         self.0.log.entries.borrow().iter().cloned().collect()
     }
 
-    /// How many events came before those that are kept.
+    /// Returns the number of events that were dropped because later ones were kept.
     pub fn forgotten(&self) -> u64 {
         self.0.log.next.get() - 1 - self.0.log.entries.borrow().len() as u64
     }
 
-    /// Builds the ladders of the Deferreds in this recording, in the order in which they were made.
+    /// Returns the ladders of the Deferreds in this recording, in the order of their creation.
     pub fn ladders(&self) -> Vec<Ladder> {
         let mut ladders = Ladders::default();
         for entry in self.0.log.entries.borrow().iter() {
@@ -107,7 +108,7 @@ pub(crate) struct Log {
     /// The number of the next event.
     next: Cell<u64>,
     queue: Weak<TimerQueue>,
-    /// When the recording began, by the reactor's clock.
+    /// The time at which the recording began, by the reactor's clock.
     start: u64,
     /// The time of the last event.
     last: Cell<u64>,

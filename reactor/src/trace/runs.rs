@@ -10,18 +10,18 @@ use twistor_deferred::trace::{Event, Moment, What};
 use super::{CallbackKind, Entry, Happening};
 use crate::CallSite;
 
-/// A callback that takes less than this blocks no other.
+/// The duration from which a callback blocks others.
 const NOTICEABLE: Duration = Duration::from_millis(1);
-/// A wait that is shorter than this found work at hand.
+/// The duration from which a wait counts as one: shorter waits found pending work.
 const NO_WAIT: Duration = Duration::from_micros(100);
 
-/// One turn, as far as it is recorded.
+/// The recorded part of a turn.
 #[derive(Debug)]
 pub(super) struct TurnRun {
     pub(super) number: u64,
     pub(super) began: Moment,
     pub(super) ended: Moment,
-    /// When the wait began and ended.
+    /// The beginning and the end of the wait.
     pub(super) wait: Option<(Moment, Moment)>,
     /// Sources that were ready after the wait.
     pub(super) ready: usize,
@@ -37,7 +37,7 @@ pub(super) struct CallbackRun {
     pub(super) began: Moment,
     pub(super) ended: Moment,
     pub(super) panicked: bool,
-    /// Whether others waited for its end.
+    /// Whether it blocked other callbacks.
     pub(super) blocks: bool,
     /// The name of the first Deferred that it fired, if that has one.
     pub(super) name: Option<Rc<str>>,
@@ -68,7 +68,7 @@ impl TurnRun {
     }
 }
 
-/// The turns of a recording. A callback that has not ended lasts until the last event.
+/// Returns the turns of a recording. A callback that has not ended lasts until the last event.
 pub(super) fn turns(entries: &[Entry]) -> Vec<TurnRun> {
     let mut turns: Vec<TurnRun> = Vec::new();
     let Some(last) = entries.last().map(|entry| entry.at) else { return turns };
@@ -128,7 +128,7 @@ pub(super) fn turns(entries: &[Entry]) -> Vec<TurnRun> {
     turns
 }
 
-/// A callback blocks others if it takes long and the next one begins without a wait.
+/// Marks callbacks that block others. A callback does if it takes long and the next one begins without a wait.
 fn mark_blocking(turns: &mut [TurnRun]) {
     let mut next_is_at_hand = false;
     for turn in turns.iter_mut().rev() {
@@ -142,7 +142,7 @@ fn mark_blocking(turns: &mut [TurnRun]) {
     }
 }
 
-/// A name for a callback that fits below a bar.
+/// Returns a name for a callback that fits below a bar.
 pub(super) fn label(call_site: &CallSite) -> String {
     match call_site {
         CallSite::AddedAt(at) => place(at),
@@ -150,7 +150,7 @@ pub(super) fn label(call_site: &CallSite) -> String {
     }
 }
 
-/// A type's name without its modules and its parameters, or the file and line of a closure.
+/// Returns a type's name without its modules and its parameters, or the file and line of a closure.
 fn type_name(name: &str) -> String {
     let outer = name.split('<').next().unwrap_or(name);
     let short = outer.rsplit("::").find(|part| !part.starts_with('{')).unwrap_or(outer);

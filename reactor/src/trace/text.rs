@@ -7,7 +7,7 @@ use twistor_deferred::trace::{Event, What};
 use super::entry::duration;
 use super::{CallbackKind, ConnectionEvent, Entry, Happening, Recording};
 
-/// Columns for the time of an event.
+/// The width of the time column.
 const TIME: usize = 14;
 
 impl fmt::Display for Recording {
@@ -25,7 +25,7 @@ impl fmt::Display for Recording {
                 depth = depth.saturating_sub(1);
             }
             if matches!(entry.what, Happening::TurnBegan { .. }) {
-                // Of a recording that began inside a turn.
+                // The recording began inside a turn.
                 depth = 0;
             }
             write!(f, "{:<TIME$}{:indent$}{entry}", format!("{:?}", entry.at.time), "", indent = 2 * depth)?;

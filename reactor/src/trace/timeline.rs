@@ -9,14 +9,14 @@ use super::runs::{CallbackRun, TurnRun, turns};
 use super::{CallbackKind, Recording};
 
 const WIDTH: f64 = 1120.0;
-/// Where the bars begin, right of the names of the rows.
+/// The left end of the bars, right of the names of the rows.
 const LEFT: f64 = 150.0;
 const ROW: f64 = 34.0;
 const BAR: f64 = 18.0;
 /// The space above the rows of a strip, for the numbers of the turns, and below, for times.
 const HEAD: f64 = 26.0;
 const FOOT: f64 = 34.0;
-/// Callbacks that are drawn, the last ones; with fewer than `LABELS`, each has its name.
+/// The number of callbacks that are drawn, counted from the end; with fewer than `LABELS`, each has its name.
 const CALLBACKS: usize = 600;
 const LABELS: usize = 80;
 
@@ -30,12 +30,12 @@ const ROWS: [(Option<CallbackKind>, &str); 6] = [
 ];
 
 impl Recording {
-    /// Draws the turns as an SVG document: a row for each kind of callback, in the order in which a turn runs them, with
-    /// a bar for each callback, and the waits in between.
+    /// Returns the turns as an SVG document: a row for each kind of callback, in the order in which a turn runs
+    /// them, with a bar for each callback, and the waits in between.
     ///
-    /// The length of a bar is logarithmic, so that a microsecond and a second both show. A bar is red if the callback
-    /// took a millisecond or longer and the next one began without a wait: others waited for it. Each bar has a tooltip
-    /// with its place and duration. Of a long recording the last 600 callbacks are drawn.
+    /// The length of a bar is logarithmic, so that a microsecond and a second both show. A bar is red if the
+    /// callback took a millisecond or longer and the next one began without a wait: others waited for it. Each bar
+    /// has a tooltip with its place and duration. A long recording is cut to its last 600 callbacks.
     pub fn timeline(&self) -> String {
         let entries = self.entries();
         let turns = without_idle(turns(&entries));
@@ -73,7 +73,7 @@ struct Strip {
     turns: std::ops::Range<usize>,
 }
 
-/// The length of a bar for a duration.
+/// Returns the length of a bar for a duration.
 fn length(duration: Duration) -> f64 {
     let micros = duration.as_secs_f64() * 1e6;
     5.0 + 11.0 * (1.0 + micros).log10()
@@ -170,7 +170,7 @@ impl Timeline {
         (length(turn.waited()) + callbacks + 14.0).max(58.0)
     }
 
-    /// The width that a callback takes: of its bar, and of its name.
+    /// Returns the width of a callback: the larger of its bar and its name.
     fn slot(&self, callback: &CallbackRun) -> f64 {
         let bar = length(callback.took()) + 3.0;
         if self.labels { bar.max(breadth_of(&name_of(callback)) * 7.6 + 8.0) } else { bar }
@@ -197,7 +197,7 @@ impl Timeline {
         let mut x = LEFT;
         for turn in turns {
             let width = self.turn_width(turn);
-            // A turn of one long name may be wider than a strip.
+            // A turn with a long name may be wider than a strip.
             writeln!(
                 self.svg,
                 "<path class=\"tw-line\" d=\"M{x} {}V{}\" stroke-width=\"1\" stroke-dasharray=\"2 3\"/>\
@@ -283,7 +283,7 @@ fn name_of(callback: &CallbackRun) -> String {
     }
 }
 
-/// A duration with three significant digits.
+/// Returns a duration with three significant digits.
 pub(super) fn short(duration: Duration) -> String {
     twistor_deferred::trace::paint::short(duration)
 }

@@ -1,4 +1,4 @@
-//! Recordings of a reactor, and their views. Statement R20.
+//! R20: recordings of a reactor, and their views.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,7 +18,7 @@ impl EventHandler for Bell {
     }
 }
 
-/// A program with something of each kind in it.
+/// Runs a program with one of each kind of event.
 fn busy(reactor: &Reactor) -> Recording {
     let recording = reactor.record();
     reactor.on_startup(Phase::Before, || ());
@@ -128,13 +128,13 @@ fn a_recording_keeps_the_last_events_in_bounded_memory() {
     assert_eq!(entries.len(), 50);
     assert_eq!(entries[0].at.step, recording.forgotten() + 1);
     assert!(recording.to_string().starts_with(&format!("{} events before", recording.forgotten())));
-    // Views of a recording without its beginning.
+    // Views of a recording whose beginning was dropped.
     assert!(recording.timeline().ends_with("</svg>\n") && !recording.ladders().is_empty());
     assert!(recording.page("the end").contains("events before these are not on this page"));
     recording.stop();
     reactor.run_until(defer_later(&reactor, Duration::from_millis(1), || ())).unwrap();
     assert_eq!(recording.entries(), entries);
-    // A second one begins anew, with the numbers of its own Deferreds.
+    // A second recording starts its numbers of Deferreds again.
     let second = reactor.record();
     reactor.run_until(defer_later(&reactor, Duration::from_millis(1), || ())).unwrap();
     assert_eq!(second.ladders()[0].id(), 1);
@@ -148,7 +148,7 @@ fn the_timeline_shows_which_callback_keeps_others_waiting() {
     let reactor = Reactor::new().unwrap();
     let recording = reactor.record();
     let spin = || {
-        // It holds the loop until the clock says so, on a machine of any speed.
+        // It holds the loop until that much time has passed, on a machine of any speed.
         let start = std::time::Instant::now();
         while start.elapsed() < Duration::from_millis(3) {}
     };
@@ -159,7 +159,7 @@ fn the_timeline_shows_which_callback_keeps_others_waiting() {
     assert!(svg.contains("class=\"tw-bad\" data-at") && svg.contains("and kept others waiting"), "{svg}");
     assert!(svg.contains("1 callback kept others waiting."), "{svg}");
     assert!(svg.contains(">wait</text>") && svg.contains(">timers</text>"), "{svg}");
-    // Only the rows that are used.
+    // Only rows with callbacks are drawn.
     assert!(!svg.contains(">calls from threads</text>"), "{svg}");
 }
 
@@ -167,7 +167,7 @@ fn chromium() -> Option<&'static str> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let found = names.into_iter().find(|name| Command::new(name).arg("--version").output().is_ok());
     if found.is_none() {
-        println!("skipped: there is no Chromium to open the page in");
+        println!("skipped: Chromium, which opens the page, is missing");
     }
     found
 }
@@ -203,7 +203,7 @@ fn the_page_plays_in_a_browser_without_a_network() {
         assert!(!page.contains(outside), "{outside}");
     }
     let Some(chromium) = chromium() else { return };
-    // In the middle, where a timer waits and a Deferred has been made.
+    // In the middle: a timer is pending, and a Deferred has been created.
     let step =
         1 + recording.entries().iter().position(|e| matches!(e.what, Happening::TaskSpawned { .. })).unwrap();
     let output = Command::new(chromium)

@@ -346,5 +346,5 @@ fn a_hook_runs_before_each_wait_and_may_add_work() {
     }
     let reactor = Reactor::builder().before_wait(|| panic!("out of cheese")).build().unwrap();
     reactor.turn(Some(Duration::ZERO)).unwrap();
-    assert_eq!(logged(), ["the hook before waiting panicked: out of cheese"]);
+    assert_eq!(logged(), ["the `before_wait` hook panicked: out of cheese"]);
 }
