@@ -397,7 +397,7 @@ impl Drop for Unhandled {
 #[cold]
 fn report(failure: &Failure) {
     let level = if failure.0.quiet { log::Level::Debug } else { log::Level::Error };
-    // One place: where the missing errback belongs, or what comes closest to it.
+    // The place where an errback is missing, or the closest known one.
     match failure.deferred_location() {
         Some(place) => {
             log::log!(level, "unhandled failure: {failure:#} (in the Deferred made at {place})")

@@ -169,7 +169,7 @@ impl fmt::Debug for DeferredLock {
 /// A taken slot of a [`DeferredSemaphore`] or a [`DeferredLock`].
 ///
 /// # Dropping
-/// Dropping the permit, also by a panic, gives the slot to the next waiter and runs its callbacks before `drop` returns.
+/// Dropping the permit, also by a panic, passes the slot to the next waiter and runs its callbacks before `drop` returns.
 /// If such a callback drops another permit of the same semaphore, the next callbacks run after it has returned.
 #[must_use = "dropping the permit releases the slot"]
 pub struct Permit(Rc<SemaphoreState>);

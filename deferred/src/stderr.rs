@@ -2,7 +2,7 @@
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-/// Installs a logger that prints warnings and errors to standard error, for programs without a logger of their own.
+/// Installs a logger that prints warnings and errors to standard error, for programs that have no other logger.
 /// Twisted: `startLogging(sys.stderr)`.
 ///
 /// Problems without a caller to report to are logged through the crate `log`: an unhandled failure, a panic in a timer, a

@@ -1,4 +1,4 @@
-//! Cancellation passes through `await`, and nothing is lost by it: D10.1 to D10.5, S1.1, S2.1.
+//! Cancelling by dropping an awaited Deferred: D10.1 to D10.5, S1.1, S2.1.
 
 mod support;
 
@@ -20,7 +20,7 @@ fn poll<T: 'static>(deferred: &mut Deferred<T>) -> Poll<Result<T, Failure>> {
     Pin::new(deferred).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Awaits it for a while, and gives up.
+/// Polls the Deferred once, and drops it.
 fn give_up<T: 'static>(mut deferred: Deferred<T>) {
     assert!(poll(&mut deferred).is_pending());
     drop(deferred);
@@ -40,7 +40,7 @@ fn a_polled_deferred_that_is_dropped_is_cancelled() {
 
 // D10.1, C4
 #[test]
-fn giving_up_reaches_what_a_callback_returned() {
+fn dropping_a_task_cancels_a_returned_deferred() {
     let (inner, inner_trigger) = Deferred::<u64>::new();
     let (deferred, trigger) = Deferred::<u64>::new();
     let deferred = deferred.add_callback(move |_| inner);
@@ -51,7 +51,7 @@ fn giving_up_reaches_what_a_callback_returned() {
 
 // D10.1, C8
 #[test]
-fn giving_up_reaches_what_a_late_callback_returned() {
+fn dropping_a_task_cancels_a_deferred_returned_late() {
     let (inner, inner_trigger) = Deferred::<u64>::new();
     let (deferred, trigger) = Deferred::<u64>::new();
     let _canceller = deferred.canceller();
@@ -60,7 +60,7 @@ fn giving_up_reaches_what_a_late_callback_returned() {
     assert!(!inner_trigger.is_live());
 }
 
-/// A waker that counts, and the count.
+/// Creates a waker and the count of its wake-ups.
 fn counting() -> (Waker, Arc<Count>) {
     let count = Arc::new(Count(AtomicUsize::new(0)));
     (count.clone().into(), count)
@@ -74,7 +74,7 @@ impl Wake for Count {
     }
 }
 
-/// A Deferred with its result, to which a callback was added that returned `inner`. Its canceller is held.
+/// Returns a fired Deferred with a late callback that returned `inner`, and its canceller.
 fn extended_late(inner: Deferred<u64>) -> (Deferred<u64>, Canceller) {
     let (deferred, trigger) = Deferred::<u64>::new();
     let canceller = deferred.canceller();
@@ -84,7 +84,7 @@ fn extended_late(inner: Deferred<u64>) -> (Deferred<u64>, Canceller) {
 
 // D10.5, C8
 #[test]
-fn what_a_late_callback_returned_wakes_the_task() {
+fn a_deferred_returned_late_wakes_the_task() {
     let (inner, trigger) = Deferred::new();
     let (mut deferred, _canceller) = extended_late(inner);
     let (waker, count) = counting();
@@ -96,7 +96,7 @@ fn what_a_late_callback_returned_wakes_the_task() {
 
 // D10.1, C8
 #[test]
-fn giving_up_a_late_callback_logs_nothing() {
+fn dropping_a_task_with_a_late_callback_logs_nothing() {
     let (inner, _trigger) = Deferred::new();
     let (deferred, _canceller) = extended_late(inner);
     assert_eq!(logged(|| give_up(deferred)), Vec::<String>::new());
@@ -104,7 +104,7 @@ fn giving_up_a_late_callback_logs_nothing() {
 
 // D10.2
 #[test]
-fn a_polled_deferred_that_a_callback_returns_is_given_away() {
+fn a_polled_deferred_that_is_returned_is_not_cancelled() {
     let (mut inner, trigger) = Deferred::<u64>::new();
     assert!(poll(&mut inner).is_pending());
     drop(succeed(()).add_callback(move |()| inner));
@@ -113,7 +113,7 @@ fn a_polled_deferred_that_a_callback_returns_is_given_away() {
 
 // D10.2, D11, D13
 #[test]
-fn a_circular_wait_gives_a_polled_deferred_away() {
+fn a_circular_wait_does_not_cancel_a_polled_deferred() {
     let own = Rc::new(RefCell::new(None::<Deferred<u64>>));
     let here = own.clone();
     let (deferred, trigger) = Deferred::<u64>::new();
@@ -131,7 +131,7 @@ fn a_circular_wait_gives_a_polled_deferred_away() {
 
 // D10.1, D12
 #[test]
-fn an_awaited_chain_is_freed_when_it_fires_or_is_given_up() {
+fn an_awaited_chain_is_freed_when_it_fires_or_is_dropped() {
     let ledger = Ledger::default();
     for fires in [true, false] {
         let item = ledger.item();
@@ -165,12 +165,12 @@ fn an_async_block_that_is_dropped_cancels_what_it_awaits() {
 
 // D10.2
 #[test]
-fn a_deferred_that_was_never_polled_runs_on() {
+fn an_unpolled_deferred_continues_after_its_drop() {
     let (deferred, trigger) = Deferred::<u64>::new();
     drop(deferred);
     assert!(trigger.is_live());
 
-    // A callback makes a new handle, which was not polled.
+    // Adding a callback makes a new handle, which was not polled.
     let seen = Rc::new(Cell::new(0));
     let here = seen.clone();
     let (mut deferred, trigger) = Deferred::<u64>::new();
@@ -182,7 +182,7 @@ fn a_deferred_that_was_never_polled_runs_on() {
 
 // D10.2
 #[test]
-fn a_detached_deferred_runs_on_although_it_was_polled() {
+fn a_detached_deferred_continues_although_it_was_polled() {
     let (mut deferred, trigger) = Deferred::<u64>::new();
     assert!(poll(&mut deferred).is_pending());
     deferred.detach();
@@ -193,7 +193,7 @@ fn a_detached_deferred_runs_on_although_it_was_polled() {
 
 // D10.1, D11
 #[test]
-fn a_failure_that_came_but_was_not_read_is_logged() {
+fn an_unread_failure_is_logged() {
     let (mut deferred, trigger) = Deferred::<u64>::new();
     assert!(poll(&mut deferred).is_pending());
     trigger.errback(Abandoned);
@@ -202,7 +202,7 @@ fn a_failure_that_came_but_was_not_read_is_logged() {
 
 // D10.3
 #[test]
-fn what_a_panic_gives_up_is_cancelled_when_it_is_caught() {
+fn a_deferred_dropped_by_a_panic_is_cancelled_later() {
     let (mut deferred, trigger) = Deferred::<u64>::new();
     assert!(poll(&mut deferred).is_pending());
     drop(guarded(move || {
@@ -214,7 +214,7 @@ fn what_a_panic_gives_up_is_cancelled_when_it_is_caught() {
 
 // D10.1, L3
 #[test]
-fn giving_up_an_aggregate_cancels_its_members() {
+fn dropping_a_polled_aggregate_cancels_its_members() {
     type Start = fn(Vec<Deferred<u64>>) -> Deferred<()>;
     let starts: [Start; 3] = [
         |members| gather_results(members).add_callback(|_| ()),
@@ -233,7 +233,7 @@ fn giving_up_an_aggregate_cancels_its_members() {
 
 // D10.1, S1, S2, S4, S7
 #[test]
-fn a_wait_that_is_given_up_leaves_its_place() {
+fn a_dropped_wait_leaves_the_queue_of_waiters() {
     let queue = DeferredQueue::<u64>::new();
     give_up(queue.get());
     assert_eq!(queue.waiting(), 0);
@@ -258,7 +258,7 @@ fn a_wait_that_is_given_up_leaves_its_place() {
 
 // S2.1
 #[test]
-fn a_permit_that_came_but_was_not_read_goes_to_the_next() {
+fn an_unread_permit_goes_to_the_next_waiter() {
     let lock = DeferredLock::new();
     let held = value_of(lock.acquire());
     let mut unread = lock.acquire();
@@ -270,14 +270,14 @@ fn a_permit_that_came_but_was_not_read_goes_to_the_next() {
     assert!(next.is_fired());
 }
 
-/// All items, as one that gets them in a row sees them.
+/// Takes all items of the queue, in order.
 fn all(queue: &DeferredQueue<u64>) -> Vec<u64> {
     (0..queue.len()).map(|_| value_of(queue.get())).collect()
 }
 
 // S1.1
 #[test]
-fn an_item_that_was_not_read_goes_back_to_the_front() {
+fn an_unread_item_returns_to_the_front() {
     let queue = DeferredQueue::new();
     let mut polled = queue.get();
     assert!(poll(&mut polled).is_pending());
@@ -293,7 +293,7 @@ fn an_item_that_was_not_read_goes_back_to_the_front() {
 
 // S1.1
 #[test]
-fn an_item_that_was_not_read_goes_to_the_next_waiter() {
+fn an_unread_item_goes_to_the_next_waiter() {
     let queue = DeferredQueue::new();
     let (unread, next) = (queue.get(), queue.get());
     queue.put(1).unwrap();
@@ -302,7 +302,7 @@ fn an_item_that_was_not_read_goes_to_the_next_waiter() {
     assert_eq!(value_of(next), 1);
     assert!(queue.is_empty());
 
-    // Its handle was gone before the item came.
+    // The handle was dropped before the item arrived.
     drop(queue.get());
     let next = queue.get();
     queue.put(2).unwrap();
@@ -311,7 +311,7 @@ fn an_item_that_was_not_read_goes_to_the_next_waiter() {
 
 // S1.1
 #[test]
-fn an_item_is_read_by_a_callback_a_look_or_an_await() {
+fn an_item_is_read_by_a_callback_try_result_or_await() {
     let queue = DeferredQueue::new();
     (1..=5).for_each(|n| queue.put(n).unwrap());
     assert!(matches!(queue.get().try_result(), Ok(Ok(1))));
@@ -330,7 +330,7 @@ fn an_item_is_read_by_a_callback_a_look_or_an_await() {
 
 // S1.1
 #[test]
-fn an_item_that_a_callback_waited_for_goes_back_as_well() {
+fn an_unread_item_of_a_returned_get_goes_back() {
     let queue = DeferredQueue::new();
     let get = queue.clone();
     let mut outer = succeed(()).add_callback(move |()| get.get());
@@ -356,7 +356,7 @@ fn a_race_of_two_queues_takes_one_item() {
 
 // S1.1
 #[test]
-fn an_item_of_a_queue_that_is_gone_is_dropped_with_its_handle() {
+fn an_unread_item_of_a_dropped_queue_is_dropped() {
     let queue = DeferredQueue::new();
     let (item, waiting) = (Rc::new(()), queue.get());
     queue.put(item.clone()).unwrap();
@@ -370,7 +370,7 @@ fn an_item_of_a_queue_that_is_gone_is_dropped_with_its_handle() {
 
 // S1.1, D9.1
 #[test]
-fn an_unread_item_that_a_panic_drops_goes_back_when_it_is_caught() {
+fn an_unread_item_dropped_by_a_panic_goes_back() {
     let queue = DeferredQueue::new();
     queue.put(1).unwrap();
     let unread = queue.get();

@@ -1,4 +1,4 @@
-//! A million of everything on a stack of 256 KiB: D7.
+//! A million stages, Deferreds or members on a stack of 256 KiB: D7.1.
 
 mod support;
 
@@ -11,7 +11,7 @@ use twistor_deferred::{Abandoned, Cancelled, Canceller, Deferred, Trigger, gathe
 
 const MILLION: usize = 1_000_000;
 
-/// A chain of a million callbacks, not fired.
+/// Creates an unfired chain of a million callbacks.
 fn long_chain() -> (Deferred<usize>, Trigger<usize>) {
     let (mut deferred, trigger) = Deferred::new();
     for _ in 0..MILLION {
@@ -20,7 +20,7 @@ fn long_chain() -> (Deferred<usize>, Trigger<usize>) {
     (deferred, trigger)
 }
 
-/// A million Deferreds, of which each will wait for the next once it has fired, and the handle of the first.
+/// Creates a million Deferreds, each of which waits for the next after it has fired. Returns the first and all triggers.
 fn ladder() -> (Deferred<usize>, Vec<Trigger<usize>>) {
     ladder_with(|_| ())
 }
@@ -39,7 +39,7 @@ fn ladder_with(mut look: impl FnMut(&Deferred<usize>)) -> (Deferred<usize>, Vec<
     (next, triggers)
 }
 
-/// A million callbacks that each return a Deferred which has fired.
+/// Creates a chain of a million callbacks that each return a fired Deferred.
 fn fired_returns() -> (Deferred<usize>, Trigger<usize>) {
     let (mut deferred, trigger) = Deferred::new();
     for _ in 0..MILLION / 2 {
@@ -51,7 +51,7 @@ fn fired_returns() -> (Deferred<usize>, Trigger<usize>) {
     (deferred, trigger)
 }
 
-/// Drops a trigger as a panic would: without firing it.
+/// Drops triggers by a panic.
 fn drop_unwinding<T>(triggers: T) {
     let unwound = catch_unwind(AssertUnwindSafe(move || {
         let _triggers = triggers;
@@ -83,7 +83,7 @@ fn a_chain_of_a_million_callbacks_runs() {
 
 // D7
 #[test]
-fn a_chain_of_a_million_callbacks_is_dropped_unfired_from_either_end() {
+fn an_unfired_chain_of_a_million_callbacks_is_dropped() {
     on_a_small_stack(|| {
         let (deferred, trigger) = long_chain();
         drop(trigger);
@@ -105,7 +105,7 @@ fn a_chain_of_a_million_callbacks_is_dropped_unfired_from_either_end() {
 
 // D7
 #[test]
-fn a_million_deferreds_that_each_wait_on_the_next_fire_from_the_first() {
+fn a_million_waiting_deferreds_fire_from_the_first() {
     on_a_small_stack(|| {
         let (deferred, triggers) = ladder();
         for trigger in triggers.into_iter().rev() {
@@ -117,7 +117,7 @@ fn a_million_deferreds_that_each_wait_on_the_next_fire_from_the_first() {
 
 // D7
 #[test]
-fn a_million_deferreds_that_each_wait_on_the_next_fire_from_the_last() {
+fn a_million_waiting_deferreds_fire_from_the_last() {
     on_a_small_stack(|| {
         let (deferred, triggers) = ladder();
         for trigger in triggers {
@@ -127,10 +127,9 @@ fn a_million_deferreds_that_each_wait_on_the_next_fire_from_the_last() {
     });
 }
 
-// D7: all but the last wait, each having had the next returned to it at its own last stage, which a handle
-// or the chain before holds.
+// D7: the last callback of each Deferred returns the next one.
 #[test]
-fn a_million_deferreds_that_wait_at_their_last_stage_fire_from_either_end() {
+fn a_million_deferreds_that_wait_at_their_end_fire() {
     fn tail_ladder() -> (Deferred<usize>, Vec<Trigger<usize>>) {
         let mut triggers = Vec::with_capacity(MILLION);
         let (mut next, trigger) = Deferred::new();
@@ -152,7 +151,7 @@ fn a_million_deferreds_that_wait_at_their_last_stage_fire_from_either_end() {
         triggers.into_iter().rev().for_each(|trigger| trigger.callback(1));
         assert_eq!(value_of(deferred), 1);
 
-        // All wait on the last, whose trigger then goes.
+        // All wait for the last, whose trigger is then dropped.
         let (deferred, mut triggers) = tail_ladder();
         triggers.drain(1..).for_each(|trigger| trigger.callback(1));
         deferred.cancel();
@@ -172,14 +171,14 @@ fn a_million_deferreds_that_wait_at_their_last_stage_fire_from_either_end() {
 
 // D7
 #[test]
-fn a_million_deferreds_that_each_wait_on_the_next_may_all_be_cancelled_one_by_one() {
+fn a_million_waiting_deferreds_are_cancelled_one_by_one() {
     fn watched_ladder() -> (Deferred<usize>, Vec<Trigger<usize>>, Vec<Canceller>) {
         let mut cancellers = Vec::with_capacity(MILLION);
         let (deferred, triggers) = ladder_with(|deferred| cancellers.push(deferred.canceller()));
         (deferred, triggers, cancellers)
     }
     on_a_small_stack(|| {
-        // Whoever holds their cancellers keeps the million chains apart.
+        // The cancellers keep the million chains separate.
         let (deferred, triggers, cancellers) = watched_ladder();
         triggers.into_iter().rev().for_each(|trigger| trigger.callback(0));
         assert_eq!(value_of(deferred), MILLION - 1);
@@ -190,7 +189,7 @@ fn a_million_deferreds_that_each_wait_on_the_next_may_all_be_cancelled_one_by_on
         assert_eq!(value_of(deferred), MILLION - 1);
         drop(cancellers);
 
-        // Cancelled in the middle: the failure goes through all of those that wait.
+        // Cancelled in the middle: the failure passes through all chains that wait.
         let (deferred, mut triggers, cancellers) = watched_ladder();
         triggers.drain(1..).rev().for_each(|trigger| trigger.callback(0));
         cancellers[MILLION / 2].cancel();
@@ -206,7 +205,7 @@ fn a_million_deferreds_that_each_wait_on_the_next_may_all_be_cancelled_one_by_on
 
 // D7
 #[test]
-fn a_million_deferreds_that_wait_on_one_another_are_dropped_unfired_in_either_order() {
+fn a_million_waiting_deferreds_are_dropped_unfired() {
     on_a_small_stack(|| {
         let (deferred, triggers) = ladder();
         drop(deferred);
@@ -219,7 +218,7 @@ fn a_million_deferreds_that_wait_on_one_another_are_dropped_unfired_in_either_or
         });
         assert!(failure_of(deferred).is::<Abandoned>());
 
-        // All wait on the last, and that one is dropped.
+        // All wait for the last, which is dropped.
         let (deferred, mut triggers) = ladder();
         triggers.drain(1..).rev().for_each(|trigger| trigger.callback(0));
         drop(triggers);
@@ -234,7 +233,7 @@ fn a_million_deferreds_that_wait_on_one_another_are_dropped_unfired_in_either_or
 
 // D7
 #[test]
-fn a_million_callbacks_that_each_return_a_fired_deferred_run_and_drop() {
+fn a_million_callbacks_that_return_fired_deferreds() {
     on_a_small_stack(|| {
         let (deferred, trigger) = fired_returns();
         trigger.callback(0);
@@ -252,11 +251,11 @@ fn a_million_callbacks_that_each_return_a_fired_deferred_run_and_drop() {
 
 // D7, D8
 #[test]
-fn a_million_rounds_of_a_loop_whose_callback_returns_the_next_deferred() {
+fn a_loop_of_a_million_returned_deferreds() {
     fn step(n: usize) -> Deferred<usize> {
         if n == MILLION { succeed(n) } else { succeed(n + 1).add_callback(step) }
     }
-    // Fired Deferreds in a row are the user's own recursion; waiting ones are not.
+    // With fired Deferreds, `step` itself would recurse. With pending ones it does not.
     fn waiting_step(n: usize, triggers: &Rc<Cell<Option<Trigger<usize>>>>) -> Deferred<usize> {
         if n == MILLION {
             return succeed(n);

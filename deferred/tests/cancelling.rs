@@ -1,4 +1,4 @@
-//! Giving up: C1 to C5.
+//! Cancelling: C1 to C5, C7, C8.
 
 mod support;
 
@@ -10,7 +10,7 @@ use twistor_deferred::{Abandoned, Cancelled, Canceller, Deferred, Failure, Panic
 
 // C1
 #[test]
-fn without_a_canceller_the_chain_gets_cancelled() {
+fn without_a_canceller_the_chain_fails_with_cancelled() {
     let (deferred, _trigger) = Deferred::<u64>::new();
     deferred.cancel();
     assert!(deferred.is_fired());
@@ -19,7 +19,7 @@ fn without_a_canceller_the_chain_gets_cancelled() {
 
 // C1
 #[test]
-fn what_the_trigger_does_after_a_cancel_is_ignored_and_it_can_tell() {
+fn a_trigger_does_nothing_after_a_cancel() {
     for last_act in [
         |trigger: Trigger<u64>| trigger.callback(1),
         |trigger: Trigger<u64>| trigger.errback(Abandoned),
@@ -38,7 +38,7 @@ fn what_the_trigger_does_after_a_cancel_is_ignored_and_it_can_tell() {
 
 // C1
 #[test]
-fn a_cancel_reaches_the_source_from_any_stage_and_goes_down_the_errbacks() {
+fn a_cancel_at_any_stage_reaches_the_source() {
     let (deferred, trigger) = Deferred::<u64>::new();
     let deferred = deferred
         .add_callback(|n| Ok(n.to_string()))
@@ -51,7 +51,7 @@ fn a_cancel_reaches_the_source_from_any_stage_and_goes_down_the_errbacks() {
 
 // C2
 #[test]
-fn the_canceller_runs_once_and_cancelled_follows_when_it_fires_nothing() {
+fn the_canceller_runs_once_and_cancelled_follows() {
     let diary = Diary::default();
     let here = diary.clone();
     let (deferred, trigger) = Deferred::<u64>::with_canceller(move |_| here.note("cancelling"));
@@ -75,7 +75,7 @@ fn the_canceller_may_fire_a_value_or_a_failure_of_its_own() {
 
 // C2
 #[test]
-fn the_canceller_may_fire_the_trigger_that_was_there_before() {
+fn the_canceller_may_fire_the_original_trigger() {
     let held: Rc<Cell<Option<Trigger<u64>>>> = Rc::default();
     let taken = held.clone();
     let (deferred, trigger) = Deferred::<u64>::with_canceller(move |_| taken.take().unwrap().callback(3));
@@ -86,7 +86,7 @@ fn the_canceller_may_fire_the_trigger_that_was_there_before() {
 
 // C2
 #[test]
-fn a_canceller_that_drops_the_trigger_there_was_does_not_abandon_the_deferred() {
+fn a_canceller_may_drop_the_original_trigger() {
     let held: Rc<Cell<Option<Trigger<u64>>>> = Rc::default();
     let taken = held.clone();
     let (deferred, trigger) = Deferred::<u64>::with_canceller(move |_| drop(taken.take()));
@@ -97,7 +97,7 @@ fn a_canceller_that_drops_the_trigger_there_was_does_not_abandon_the_deferred() 
 
 // C2
 #[test]
-fn a_canceller_that_keeps_its_trigger_is_too_late_with_it() {
+fn a_trigger_kept_by_the_canceller_does_nothing() {
     let kept: Rc<Cell<Option<Trigger<u64>>>> = Rc::default();
     let keep = kept.clone();
     let (deferred, _trigger) = Deferred::<u64>::with_canceller(move |trigger| keep.set(Some(trigger)));
@@ -129,7 +129,7 @@ fn a_cancel_inside_the_canceller_does_nothing() {
 
 // C3
 #[test]
-fn a_cancel_after_firing_does_nothing_and_the_canceller_is_dropped_unrun() {
+fn a_cancel_after_firing_does_nothing() {
     let alive = Rc::new(());
     let in_canceller = alive.clone();
     let (deferred, trigger) = Deferred::<u64>::with_canceller(move |_| {
@@ -164,7 +164,7 @@ fn a_canceller_outlives_its_deferred_and_owns_nothing() {
 
 // C4
 #[test]
-fn a_cancel_while_the_chain_waits_cancels_the_inner_one_and_its_outcome_goes_on() {
+fn a_cancel_of_a_waiting_chain_cancels_the_inner_one() {
     let (inner, inner_trigger) = Deferred::<u64>::with_canceller(|trigger| trigger.callback(5));
     let (deferred, trigger) = Deferred::<u64>::new();
     let inner = inner.add_callback(|n| Ok(n + 1));
@@ -177,7 +177,7 @@ fn a_cancel_while_the_chain_waits_cancels_the_inner_one_and_its_outcome_goes_on(
 
 // C4
 #[test]
-fn a_cancel_reaches_the_innermost_of_chains_that_wait_on_one_another() {
+fn a_cancel_reaches_the_innermost_of_nested_chains() {
     let (innermost, innermost_trigger) = Deferred::<u64>::new();
     let (inner, inner_trigger) = Deferred::<u64>::new();
     let (outer, outer_trigger) = Deferred::<u64>::new();
@@ -208,7 +208,7 @@ fn after_an_inner_wait_is_over_the_next_one_is_cancelled() {
 
 // C4
 #[test]
-fn the_handle_of_a_chain_that_waits_may_be_gone_and_a_canceller_still_reaches_it() {
+fn a_canceller_reaches_a_waiting_chain_without_a_handle() {
     let (inner, inner_trigger) = Deferred::<u64>::new();
     let (deferred, trigger) = Deferred::<u64>::new();
     let canceller = deferred.canceller();
@@ -221,7 +221,7 @@ fn the_handle_of_a_chain_that_waits_may_be_gone_and_a_canceller_still_reaches_it
 
 // C4, C7
 #[test]
-fn a_canceller_of_an_inner_chain_cancels_what_that_waits_for_after_it_was_returned() {
+fn an_inner_canceller_works_after_the_chain_was_returned() {
     let (second, second_trigger) = Deferred::<u64>::new();
     let (inner, inner_trigger) = Deferred::<u64>::new();
     let inner = inner.add_callback(move |_| second);
@@ -236,7 +236,7 @@ fn a_canceller_of_an_inner_chain_cancels_what_that_waits_for_after_it_was_return
 
 // C3, C7
 #[test]
-fn a_canceller_of_an_inner_chain_lets_the_outer_one_go_on_undisturbed_once_the_inner_is_done() {
+fn an_inner_canceller_does_not_affect_the_outer_chain() {
     let (inner, inner_trigger) = Deferred::<u64>::new();
     let (after, after_trigger) = Deferred::<u64>::new();
     let (outer, outer_trigger) = Deferred::<u64>::new();
@@ -254,7 +254,7 @@ fn a_canceller_of_an_inner_chain_lets_the_outer_one_go_on_undisturbed_once_the_i
 
 // C4, C8
 #[test]
-fn a_canceller_made_before_firing_reaches_what_a_later_callback_waits_for() {
+fn an_early_canceller_reaches_a_later_wait() {
     let (deferred, trigger) = Deferred::<u64>::new();
     let canceller = deferred.canceller();
     trigger.callback(0);
@@ -267,7 +267,7 @@ fn a_canceller_made_before_firing_reaches_what_a_later_callback_waits_for() {
 
 // C8
 #[test]
-fn a_canceller_made_after_firing_reaches_it_too_unless_the_deferred_never_had_a_source() {
+fn a_late_canceller_needs_a_source() {
     let (deferred, trigger) = Deferred::<u64>::new();
     trigger.callback(0);
     let (inner, inner_trigger) = Deferred::<u64>::new();
@@ -289,7 +289,7 @@ fn a_canceller_made_after_firing_reaches_it_too_unless_the_deferred_never_had_a_
 
 // C4
 #[test]
-fn a_callback_added_after_firing_may_return_what_has_just_fired() {
+fn a_late_callback_may_return_a_fired_deferred() {
     let (deferred, trigger) = Deferred::<u64>::new();
     let _canceller = deferred.canceller();
     trigger.callback(1);
@@ -316,7 +316,7 @@ fn a_chain_may_recover_from_the_cancel_and_wait_again() {
 
 // C5
 #[test]
-fn a_canceller_that_panics_is_reported_and_cancelled_follows() {
+fn a_panicking_canceller_is_logged_and_cancelled_follows() {
     let (deferred, _trigger) = Deferred::<u64>::with_canceller(|_| panic!("no way to stop it"));
     let made_at = line!() - 1;
     let lines = logged(|| deferred.cancel());
@@ -328,7 +328,7 @@ fn a_canceller_that_panics_is_reported_and_cancelled_follows() {
 
 // C2, C5
 #[test]
-fn what_a_canceller_fired_before_it_panicked_counts() {
+fn a_result_fired_before_the_canceller_panics_counts() {
     let (deferred, _trigger) = Deferred::<u64>::with_canceller(|trigger| {
         trigger.callback(1);
         panic!("afterwards");
@@ -339,7 +339,7 @@ fn what_a_canceller_fired_before_it_panicked_counts() {
 
 // C1, D6
 #[test]
-fn a_callback_may_cancel_another_chain_and_see_it_done() {
+fn a_callback_may_cancel_another_chain() {
     let (other, _other_trigger) = Deferred::<u64>::new();
     let other = other.add_errback(|failure| -> Result<u64, Failure> { panic!("on {failure}") });
     let seen = Rc::new(Cell::new(false));
@@ -353,7 +353,7 @@ fn a_callback_may_cancel_another_chain_and_see_it_done() {
 
 // C3, C7
 #[test]
-fn a_canceller_of_what_a_late_callback_returned_does_not_reach_what_comes_after_it() {
+fn a_late_inner_canceller_does_not_reach_later_stages() {
     for made_before_firing in [true, false] {
         let (inner, inner_trigger) = Deferred::<u64>::new();
         let canceller = inner.canceller();

@@ -1,4 +1,4 @@
-//! How a result goes down a chain: D1 to D6, D9, D10.
+//! The path of a result through a chain: D1 to D6, D9, D10, D13.
 
 mod support;
 
@@ -14,7 +14,7 @@ use twistor_deferred::{
 
 // D1
 #[test]
-fn callbacks_run_in_the_order_they_were_added_each_on_the_result_before_it() {
+fn callbacks_run_in_order_on_the_previous_result() {
     let diary = Diary::default();
     let (deferred, trigger) = Deferred::<u64>::new();
     let (a, b, c) = (diary.clone(), diary.clone(), diary.clone());
@@ -53,7 +53,7 @@ fn adding_changes_the_type_and_any_closure_shape_is_inferred() {
 
 // D2
 #[test]
-fn a_callback_added_to_a_fired_deferred_runs_before_add_callback_returns() {
+fn a_callback_added_to_a_fired_deferred_runs_immediately() {
     let diary = Diary::default();
     let (here, there) = (diary.clone(), diary.clone());
     let deferred = succeed(1).add_callback(move |n| {
@@ -81,7 +81,7 @@ fn callbacks_added_before_and_after_firing_see_the_same_chain() {
 
 // D2
 #[test]
-fn a_result_can_be_taken_once_it_is_there_and_a_waiting_deferred_is_given_back() {
+fn try_result_returns_the_result_or_the_deferred() {
     let (deferred, trigger) = Deferred::<u64>::new();
     let waiting = deferred.add_callback(|n| Ok(n + 1)).try_result().unwrap_err();
     trigger.callback(1);
@@ -99,7 +99,7 @@ fn a_result_can_be_taken_once_it_is_there_and_a_waiting_deferred_is_given_back()
 
 // D3
 #[test]
-fn an_error_goes_to_the_errback_of_the_next_stage_not_of_its_own() {
+fn an_error_goes_to_the_errback_of_the_next_stage() {
     let diary = Diary::default();
     let (own, next) = (diary.clone(), diary.clone());
     let (deferred, trigger) = Deferred::<String>::new();
@@ -122,7 +122,7 @@ fn an_error_goes_to_the_errback_of_the_next_stage_not_of_its_own() {
 
 // D3
 #[test]
-fn a_panic_is_a_failure_with_its_message_and_the_place_of_its_callback() {
+fn a_panic_becomes_a_failure_with_message_and_place() {
     let (deferred, trigger) = Deferred::<u64>::new();
     let deferred = deferred.add_callback(|n| -> Result<u64, Failure> { panic!("no {n}") });
     trigger.callback(3);
@@ -151,7 +151,7 @@ fn an_errback_that_fails_or_panics_stays_on_the_errback_side() {
 
 // D4
 #[test]
-fn a_stage_without_a_function_for_its_side_passes_the_result_on_unchanged() {
+fn a_stage_without_a_matching_function_passes_the_result_on() {
     let (deferred, trigger) = Deferred::<u64>::new();
     let deferred = deferred.add_errback(|_| Ok(0)).add_errback(|_| Ok(0)).add_callback(|n| Ok(n + 1));
     trigger.callback(1);
@@ -165,7 +165,7 @@ fn a_stage_without_a_function_for_its_side_passes_the_result_on_unchanged() {
 
 // D4
 #[test]
-fn an_errback_that_returns_a_value_moves_back_to_the_callback_side() {
+fn after_an_errback_returns_ok_the_next_callback_runs() {
     let (deferred, trigger) = Deferred::<u64>::new();
     let deferred = deferred
         .add_errback(|failure| failure.trap::<Cancelled>().map(|_| 1))
@@ -237,7 +237,7 @@ fn callbacks_added_while_the_chain_waits_run_after_the_wait() {
 
 // D5
 #[test]
-fn the_failure_of_a_returned_deferred_becomes_the_chains() {
+fn the_chain_fails_with_the_failure_of_a_returned_deferred() {
     let (inner, inner_trigger) = Deferred::<u64>::new();
     let seen = outcome(succeed(()).add_callback(move |()| inner).add_errback(|failure| {
         assert!(failure.is::<Cancelled>());
@@ -249,7 +249,7 @@ fn the_failure_of_a_returned_deferred_becomes_the_chains() {
 
 // D13
 #[test]
-fn a_callback_that_returns_the_end_of_its_own_chain_is_told_so() {
+fn a_callback_that_returns_its_own_chain_is_a_circular_wait() {
     let own: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();
     let taken = own.clone();
     let (deferred, trigger) = Deferred::<u64>::new();
@@ -265,7 +265,7 @@ fn a_callback_that_returns_the_end_of_its_own_chain_is_told_so() {
 
 // D13
 #[test]
-fn chains_that_would_wait_for_one_another_in_a_ring_are_told_so() {
+fn two_chains_that_wait_for_each_other_are_a_circular_wait() {
     let first: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();
     let taken = first.clone();
     let (a, trigger_a) = Deferred::<u64>::new();
@@ -284,7 +284,7 @@ fn chains_that_would_wait_for_one_another_in_a_ring_are_told_so() {
 
 // D13
 #[test]
-fn a_ring_of_three_is_told_so_too() {
+fn three_chains_in_a_ring_are_a_circular_wait() {
     let first: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();
     let taken = first.clone();
     let (a, trigger_a) = Deferred::<u64>::new();
@@ -306,7 +306,7 @@ fn a_ring_of_three_is_told_so_too() {
 
 // D6
 #[test]
-fn firing_inside_firing_runs_at_once_and_in_order() {
+fn firing_inside_a_callback_runs_immediately_and_in_order() {
     let diary = Diary::default();
     let (inner, inner_trigger) = Deferred::<u64>::new();
     let (outer, outer_trigger) = Deferred::<u64>::new();
@@ -325,7 +325,7 @@ fn firing_inside_firing_runs_at_once_and_in_order() {
 
 // D6
 #[test]
-fn a_callback_may_add_to_its_own_chain_and_the_addition_runs_in_its_turn() {
+fn a_callback_may_add_callbacks_to_its_own_chain() {
     let diary = Diary::default();
     let handle: Rc<Cell<Option<Deferred<()>>>> = Rc::default();
     let (deferred, trigger) = Deferred::<u64>::new();
@@ -420,7 +420,7 @@ fn a_trigger_dropped_while_a_panic_unwinds_runs_no_callback() {
 
 // D10
 #[test]
-fn callbacks_run_although_the_handle_was_dropped_before_firing() {
+fn callbacks_run_after_the_handle_is_dropped() {
     let diary = Diary::default();
     let here = diary.clone();
     let (deferred, trigger) = Deferred::<u64>::new();
@@ -432,7 +432,7 @@ fn callbacks_run_although_the_handle_was_dropped_before_firing() {
 
 // D10
 #[test]
-fn callbacks_run_although_the_handle_was_dropped_while_the_chain_waited() {
+fn callbacks_run_after_the_handle_of_a_waiting_chain_is_dropped() {
     let diary = Diary::default();
     let here = diary.clone();
     let (inner, inner_trigger) = Deferred::<u64>::new();
@@ -442,7 +442,7 @@ fn callbacks_run_although_the_handle_was_dropped_while_the_chain_waited() {
 }
 
 #[test]
-fn maybe_deferred_takes_a_value_an_error_a_deferred_and_a_panic() {
+fn maybe_deferred_accepts_any_outcome_and_a_panic() {
     assert_eq!(value_of(maybe_deferred(|| Ok(1))), 1);
     assert!(
         failure_of(maybe_deferred(|| -> Result<u64, Failure> { Err(Cancelled.into()) })).is::<Cancelled>()
@@ -456,7 +456,7 @@ fn maybe_deferred_takes_a_value_an_error_a_deferred_and_a_panic() {
 }
 
 #[test]
-fn fire_takes_a_result_as_it_is() {
+fn fire_accepts_a_result() {
     let (deferred, trigger) = Deferred::<u64>::new();
     trigger.fire(Ok(1));
     assert_eq!(value_of(deferred), 1);

@@ -1,4 +1,4 @@
-//! What `{:?}` shows a programmer.
+//! The `Debug` texts.
 
 mod support;
 
@@ -9,7 +9,7 @@ use twistor_deferred::{
 };
 
 #[test]
-fn a_deferred_shows_whether_it_waits_and_what_came_of_it() {
+fn the_debug_text_of_a_deferred() {
     let (deferred, trigger) = Deferred::<u64>::new();
     assert_eq!(format!("{deferred:?}"), "Deferred(pending)");
     trigger.callback(1);
@@ -22,7 +22,7 @@ fn a_deferred_shows_whether_it_waits_and_what_came_of_it() {
 }
 
 #[test]
-fn a_trigger_shows_whether_it_does_anything_and_a_canceller_whether_there_is_something_to_cancel() {
+fn the_debug_text_of_a_trigger_and_a_canceller() {
     let (deferred, trigger) = Deferred::<u64>::new();
     let canceller = deferred.canceller();
     assert_eq!(format!("{trigger:?} {canceller:?}"), "Trigger(live) Canceller");
@@ -34,14 +34,14 @@ fn a_trigger_shows_whether_it_does_anything_and_a_canceller_whether_there_is_som
 }
 
 #[test]
-fn a_list_shows_its_members() {
+fn the_debug_text_of_a_list() {
     let (waiting, _trigger) = Deferred::<u64>::new();
     let list = DeferredList::new([succeed(1), waiting]);
     assert_eq!(format!("{list:?}"), "DeferredList([Deferred(value), Deferred(pending)])");
 }
 
 #[test]
-fn a_lock_and_a_semaphore_show_who_has_them_and_how_many_wait() {
+fn the_debug_text_of_a_lock_and_a_semaphore() {
     let lock = DeferredLock::new();
     assert_eq!(format!("{lock:?}"), "DeferredLock(free, 0 waiting)");
     let permit = value_of(lock.acquire());
@@ -53,7 +53,7 @@ fn a_lock_and_a_semaphore_show_who_has_them_and_how_many_wait() {
 }
 
 #[test]
-fn a_pool_and_a_queue_show_how_much_is_in_them_and_an_overflow_nothing_of_its_item() {
+fn the_debug_text_of_a_pool_a_queue_and_an_overflow() {
     let pool = DeferredPool::new();
     let (member, _trigger) = Deferred::<u64>::new();
     let member = pool.add(member);

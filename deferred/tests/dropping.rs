@@ -1,4 +1,4 @@
-//! Each value and each closure is dropped exactly once, whichever way it goes: D12, D15.
+//! Each value and each closure is dropped exactly once, on every path: D12, D15.
 
 mod support;
 
@@ -15,7 +15,7 @@ use twistor_deferred::{
 
 // D12
 #[test]
-fn a_value_nobody_takes() {
+fn a_value_that_is_not_taken() {
     let ledger = Ledger::default();
     let (deferred, trigger) = Deferred::<Item>::new();
     trigger.callback(ledger.item());
@@ -30,7 +30,7 @@ fn a_value_nobody_takes() {
 
 // D12
 #[test]
-fn a_value_that_goes_down_a_chain() {
+fn a_value_that_passes_through_a_chain() {
     let ledger = Ledger::default();
     let (deferred, trigger) = Deferred::<Item>::new();
     let deferred = deferred.add_callback(Ok).add_errback(Err).add_both(|result| result);
@@ -42,7 +42,7 @@ fn a_value_that_goes_down_a_chain() {
 
 // D12
 #[test]
-fn closures_that_run_and_closures_that_are_passed_over() {
+fn closures_that_run_and_closures_that_are_skipped() {
     let ledger = Ledger::default();
     let capture = || {
         let item = ledger.item();
@@ -87,7 +87,7 @@ fn closures_of_a_chain_that_never_fires() {
         }));
         assert!(unwound.is_err());
     };
-    // D9.1: what was dropped in a panic fires in the next frame.
+    // D9.1: a trigger dropped by a panic fires in the next frame.
     let settle = || guarded(|| ()).unwrap();
     let (deferred, trigger) = chain();
     unwind(trigger);
@@ -122,7 +122,7 @@ fn a_value_in_a_callback_that_panics() {
 
 // D12
 #[test]
-fn a_value_that_comes_after_the_cancel() {
+fn a_value_that_arrives_after_the_cancel() {
     let ledger = Ledger::default();
     let (deferred, trigger) = Deferred::<Item>::new();
     deferred.cancel();
@@ -133,7 +133,7 @@ fn a_value_that_comes_after_the_cancel() {
 
 // D12
 #[test]
-fn a_value_that_comes_out_of_an_inner_deferred() {
+fn a_value_from_an_inner_deferred() {
     let ledger = Ledger::default();
     let (inner, inner_trigger) = Deferred::<Item>::new();
     let (deferred, trigger) = Deferred::<Item>::new();
@@ -189,7 +189,7 @@ fn the_values_of_members() {
 
 // D12
 #[test]
-fn a_cancelled_list_frees_its_members_although_its_handle_is_held() {
+fn a_cancelled_list_frees_its_members() {
     let ledger = Ledger::default();
     let (member, trigger) = Deferred::<Item>::new();
     let list = gather_results([member]);
@@ -203,9 +203,9 @@ fn a_cancelled_list_frees_its_members_although_its_handle_is_held() {
 
 // D15
 #[test]
-fn a_callback_that_owns_what_is_to_fire_it_lives_until_it_fires_or_is_cancelled() {
+fn a_reference_cycle_ends_by_firing_or_cancelling() {
     type Ring = fn(Item) -> (Deferred<()>, Box<dyn FnOnce()>);
-    /// What a callback and whoever fires it both hold.
+    /// An object that a callback and the source that fires it both own.
     fn shared<T>() -> [Rc<RefCell<Option<T>>>; 3] {
         let shared = Rc::new(RefCell::new(None));
         [shared.clone(), shared.clone(), shared]
@@ -248,7 +248,7 @@ fn a_callback_that_owns_what_is_to_fire_it_lives_until_it_fires_or_is_cancelled(
 
 // D15
 #[test]
-fn a_callback_that_holds_its_own_handle_or_canceller_goes_with_the_trigger() {
+fn a_callback_may_own_its_handle_or_canceller() {
     let ledger = Ledger::default();
     let handle: Rc<RefCell<Option<Deferred<()>>>> = Rc::default();
     let (own, item) = (handle.clone(), ledger.item());

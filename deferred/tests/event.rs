@@ -1,4 +1,4 @@
-//! Any number of waiters for one thing: S7.
+//! Events with any number of waiters: S7.
 
 mod support;
 
@@ -64,7 +64,7 @@ fn a_callback_that_cancels_a_later_waiter_spares_it_the_value() {
 
 // S7.3
 #[test]
-fn a_late_waiter_gets_the_value_and_a_second_call_changes_nothing() {
+fn a_late_waiter_gets_the_value_of_the_first_call() {
     let event = DeferredEvent::new();
     event.fire("first");
     event.fire("second");
@@ -76,7 +76,7 @@ fn a_late_waiter_gets_the_value_and_a_second_call_changes_nothing() {
 
 // S7.3
 #[test]
-fn a_callback_that_waits_again_gets_the_value_at_once() {
+fn a_callback_that_waits_again_gets_the_value() {
     let event = DeferredEvent::new();
     let (again, seen) = (event.clone(), Rc::new(Cell::new(0)));
     let here = seen.clone();
@@ -129,7 +129,7 @@ fn waiters_of_an_event_that_is_dropped_are_abandoned() {
 
 // S7.5
 #[test]
-fn a_callback_may_drop_the_last_handle_and_the_others_still_get_the_value() {
+fn a_callback_may_drop_the_last_handle() {
     let event = Rc::new(Cell::new(Some(DeferredEvent::new())));
     let taken = event.take().unwrap();
     let own = Rc::new(Cell::new(Some(taken.clone())));

@@ -10,7 +10,7 @@ use std::num::ParseIntError;
 use support::failure_of;
 use twistor_deferred::{Abandoned, Cancelled, Deferred, Failure, fail, gather_results, succeed};
 
-/// An error with a cause.
+/// An error with a source.
 #[derive(Debug)]
 struct NoConfig(io::Error);
 
@@ -31,7 +31,7 @@ fn no_config() -> NoConfig {
 }
 
 #[test]
-fn a_failure_knows_its_error_by_type() {
+fn a_failure_has_the_type_of_its_error() {
     let failure = Failure::new(no_config());
     assert!(failure.is::<NoConfig>());
     assert!(!failure.is::<io::Error>());
@@ -41,7 +41,7 @@ fn a_failure_knows_its_error_by_type() {
 }
 
 #[test]
-fn check_looks_at_the_causes_too() {
+fn check_considers_the_sources() {
     let failure = Failure::new(no_config());
     assert_eq!(failure.check::<io::Error>().unwrap().to_string(), "the disk is gone");
     assert!(failure.check::<Cancelled>().is_none());
@@ -49,7 +49,7 @@ fn check_looks_at_the_causes_too() {
 }
 
 #[test]
-fn a_failure_that_is_not_trapped_comes_back_with_all_it_had() {
+fn trap_returns_another_failure_unchanged() {
     let failure = Failure::new(no_config()).context("starting");
     let place = failure.location();
     let back = failure.trap::<Cancelled>().unwrap_err();
@@ -58,11 +58,11 @@ fn a_failure_that_is_not_trapped_comes_back_with_all_it_had() {
 }
 
 #[test]
-fn one_line_for_people_all_causes_on_request_and_everything_for_programmers() {
+fn the_three_formats_of_a_failure() {
     let failure = Failure::new(no_config()).context("reading the port").context("starting");
     assert_eq!(format!("{failure}"), "starting: reading the port: no configuration");
     assert_eq!(format!("{failure:#}"), "starting: reading the port: no configuration: the disk is gone");
-    // Each cause stands on a line of its own, also in what derives its `{:#?}` from this one.
+    // Each source has its own line, also in the `{:#?}` of types that derive it.
     for all in [format!("{failure:?}"), format!("{failure:#?}")] {
         let lines: Vec<&str> = all.lines().collect();
         assert_eq!(lines[0], "starting: reading the port: no configuration");
@@ -73,7 +73,7 @@ fn one_line_for_people_all_causes_on_request_and_everything_for_programmers() {
 }
 
 #[test]
-fn a_failure_tells_where_it_was_made_and_in_which_deferred() {
+fn a_failure_has_its_location_and_that_of_its_deferred() {
     let made_at = line!() + 1;
     let failure = Failure::new(Cancelled);
     assert_eq!((failure.location().file(), failure.location().line()), (file!(), made_at));
@@ -86,26 +86,26 @@ fn a_failure_tells_where_it_was_made_and_in_which_deferred() {
     assert_eq!(failure.location().line(), made_at);
     assert_eq!(failure.deferred_location().unwrap().line(), deferred_at);
     assert!(format!("{failure:?}").contains(&format!("in the Deferred made at {}:{deferred_at}:", file!())));
-    // Of several, the last, which is the one to handle it.
+    // The last of several Deferreds counts: its chain lacks the errback.
     let last = line!() + 1;
     assert_eq!(failure_of(fail::<()>(failure)).deferred_location().unwrap().line(), last);
 }
 
 #[test]
-fn a_failure_that_is_not_trapped_still_knows_its_deferred() {
+fn trap_keeps_the_location_of_the_deferred() {
     let failure = failure_of(fail::<u64>(Cancelled));
     let place = failure.deferred_location().unwrap();
     assert_eq!(failure.trap::<Abandoned>().unwrap_err().deferred_location(), Some(place));
 }
 
 #[test]
-fn a_cause_that_the_error_tells_itself_is_not_told_again() {
+fn a_source_that_the_error_prints_is_not_repeated() {
     let failure = failure_of(gather_results([fail::<u64>(Cancelled)]));
     assert_eq!(format!("{failure:#}"), "member 0 failed: cancelled");
 }
 
 #[test]
-fn the_question_mark_makes_one_and_says_where() {
+fn the_question_mark_records_its_location() {
     let line = line!() + 1;
     let failure = failure_of(succeed("x").add_callback(|text| Ok(text.parse::<u64>()?)));
     assert!(failure.is::<ParseIntError>());
@@ -113,13 +113,13 @@ fn the_question_mark_makes_one_and_says_where() {
 }
 
 #[test]
-fn text_can_be_the_error() {
+fn a_message_can_be_the_error() {
     assert_eq!(Failure::new("out of paper").to_string(), "out of paper");
     assert_eq!(Failure::new(format!("{} pages left", 3)).to_string(), "3 pages left");
 }
 
 #[test]
-fn a_failure_goes_back_to_code_that_takes_boxed_errors() {
+fn a_failure_converts_to_a_boxed_error() {
     fn bare() -> Result<(), Box<dyn Error + Send + Sync>> {
         Err(Failure::new(Cancelled))?
     }
@@ -134,7 +134,7 @@ fn a_failure_goes_back_to_code_that_takes_boxed_errors() {
 }
 
 #[test]
-fn the_errors_of_this_crate_speak_plainly() {
+fn the_error_texts_of_cancelled_and_abandoned() {
     assert_eq!(Cancelled.to_string(), "cancelled");
     assert_eq!(Abandoned.to_string(), "abandoned: the trigger was dropped without firing");
 }

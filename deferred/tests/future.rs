@@ -1,4 +1,4 @@
-//! A Deferred can be awaited.
+//! Awaiting Deferreds: D10.5, D18.
 
 mod support;
 
@@ -51,7 +51,7 @@ fn a_poll_takes_no_more_results_than_its_budget() {
         assert!(poll(&mut fired, &woken).is_pending());
         assert!(poll(&mut waiting.0, &woken).is_pending());
     });
-    // A Deferred that waits wakes nobody.
+    // A pending Deferred does not wake its task.
     assert_eq!((taken, woken.times()), (3, 2));
     assert!(matches!(poll(&mut fired, &woken), Poll::Ready(Ok(7))));
     waiting.1.callback(8);
@@ -59,7 +59,7 @@ fn a_poll_takes_no_more_results_than_its_budget() {
 }
 
 #[test]
-fn a_budget_inside_another_is_its_own() {
+fn a_nested_budget_is_separate() {
     // D18.2
     let woken = Arc::<Woken>::default();
     let take = || poll(&mut succeed(1), &woken).is_ready();
@@ -72,7 +72,7 @@ fn a_budget_inside_another_is_its_own() {
 }
 
 #[test]
-fn firing_wakes_whoever_awaits_once_and_the_result_is_there() {
+fn firing_wakes_the_awaiting_task_once() {
     let woken = Arc::default();
     let (deferred, trigger) = Deferred::<u64>::new();
     let mut deferred = deferred.add_callback(|n| Ok(n + 1));
@@ -85,7 +85,7 @@ fn firing_wakes_whoever_awaits_once_and_the_result_is_there() {
 }
 
 #[test]
-fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
+fn the_waker_of_the_last_poll_is_woken() {
     let (first, last) = (Arc::default(), Arc::default());
     let (mut deferred, trigger) = Deferred::<u64>::new();
     assert!(poll(&mut deferred, &first).is_pending());
@@ -130,7 +130,7 @@ fn a_deferred_that_was_polled_still_takes_callbacks() {
 }
 
 #[test]
-fn a_deferred_polled_after_its_result_was_taken_fails_and_does_not_hang() {
+fn a_deferred_polled_after_its_result_fails() {
     let woken = Arc::default();
     let mut deferred = succeed(1);
     assert!(poll(&mut deferred, &woken).is_ready());

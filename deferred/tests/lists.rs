@@ -1,4 +1,4 @@
-//! Many Deferreds as one: L1 to L4.
+//! Several Deferreds, waited for together: L1 to L4, L6.
 
 mod support;
 
@@ -30,7 +30,7 @@ fn show(results: Vec<Result<u64, Failure>>) -> String {
 
 // L1
 #[test]
-fn the_results_come_in_input_order_whatever_the_order_of_firing() {
+fn results_are_in_the_order_of_the_members() {
     let (members, [a, b, c]) = three();
     let seen = outcome(DeferredList::new(members).add_callback(|results| Ok(show(results))));
     c.unwrap().callback(3);
@@ -42,7 +42,7 @@ fn the_results_come_in_input_order_whatever_the_order_of_firing() {
 
 // L1
 #[test]
-fn an_empty_list_fires_at_once() {
+fn an_empty_list_fires_immediately() {
     assert!(value_of(DeferredList::<u64>::new([]).into_deferred()).is_empty());
     assert!(value_of(DeferredList::<u64>::new([]).fire_on_one_errback().into_deferred()).is_empty());
 }
@@ -56,7 +56,7 @@ fn a_list_of_fired_members_has_fired() {
 
 // L1
 #[test]
-fn one_value_is_enough_where_one_is_asked_for() {
+fn a_first_value_list_fires_with_the_first_value() {
     let (members, [a, b, c]) = three();
     let list = DeferredList::new(members).fire_on_one_callback().consume_errors();
     let seen = outcome(list.add_callback(|(index, n)| Ok(format!("{index}: {n}"))));
@@ -69,7 +69,7 @@ fn one_value_is_enough_where_one_is_asked_for() {
 
 // L1
 #[test]
-fn where_one_value_is_asked_for_and_all_fail_the_failure_carries_them_all() {
+fn a_first_value_list_whose_members_all_fail_reports_all() {
     let (members, [a, b, c]) = three();
     let list = DeferredList::new(members).fire_on_one_callback().into_deferred();
     c.unwrap().errback(Cancelled);
@@ -85,7 +85,7 @@ fn where_one_value_is_asked_for_and_all_fail_the_failure_carries_them_all() {
 
 // L1
 #[test]
-fn one_value_of_an_empty_list_is_a_failure_at_once() {
+fn an_empty_first_value_list_fails_immediately() {
     let failure = failure_of(DeferredList::<u64>::new([]).fire_on_one_callback().into_deferred());
     assert!(failure.downcast_ref::<FailureGroup>().unwrap().failures.is_empty());
     assert_eq!(failure.to_string(), "the list is empty");
@@ -93,7 +93,7 @@ fn one_value_of_an_empty_list_is_a_failure_at_once() {
 
 // L2
 #[test]
-fn the_first_error_fires_the_list_at_once_with_its_index() {
+fn a_first_error_list_fails_immediately_with_the_index() {
     let (members, [a, b, c]) = three();
     let seen = outcome(DeferredList::new(members).fire_on_one_errback().add_callback(|_| Ok("values")));
     a.unwrap().callback(1);
@@ -104,7 +104,7 @@ fn the_first_error_fires_the_list_at_once_with_its_index() {
 
 // L2
 #[test]
-fn the_error_inside_a_first_error_can_be_found() {
+fn check_finds_the_error_inside_a_first_error() {
     let failure = failure_of(gather_results([succeed(1), fail(Cancelled)]));
     assert!(failure.check::<Cancelled>().is_some());
     let FirstError { index, failure } = failure.trap().unwrap();
@@ -114,7 +114,7 @@ fn the_error_inside_a_first_error_can_be_found() {
 
 // L2
 #[test]
-fn the_others_are_cancelled_when_asked_to_before_the_list_fires() {
+fn cancel_others_cancels_before_the_list_fires() {
     let diary = Diary::default();
     let (here, there) = (diary.clone(), diary.clone());
     let (slow, slow_trigger) = Deferred::<u64>::with_canceller(move |_| here.note("cancelled"));
@@ -131,7 +131,7 @@ fn the_others_are_cancelled_when_asked_to_before_the_list_fires() {
 
 // L2
 #[test]
-fn members_that_come_after_one_that_has_failed_already_are_cancelled_too() {
+fn cancel_others_includes_members_after_a_failed_one() {
     let (late, late_trigger) = Deferred::<u64>::new();
     let list = DeferredList::new([fail(Abandoned), late]).fire_on_one_errback().cancel_others();
     assert!(failure_of(list.into_deferred()).is::<FirstError>());
@@ -152,7 +152,7 @@ fn cancelling_a_list_cancels_every_member_that_has_not_fired() {
 
 // L3.1
 #[test]
-fn what_members_make_of_a_cancel_decides_the_list() {
+fn results_of_cancelled_members_decide_the_list() {
     let held = RefCell::new(Vec::new());
     let with = |canceller: fn(Trigger<u64>)| {
         let (deferred, trigger) = Deferred::with_canceller(canceller);
@@ -194,7 +194,7 @@ fn every_aggregate_that_is_cancelled_fails_with_cancelled() {
         assert!(failure_of(list).is::<Cancelled>());
         drop(failed_trigger);
     }
-    // A mirror had failed before the time was up.
+    // A mirror failed before the deadline.
     let (slow, _trigger) = Deferred::<u64>::new();
     let first = race([fail(Abandoned), slow]);
     first.cancel();
@@ -203,7 +203,7 @@ fn every_aggregate_that_is_cancelled_fails_with_cancelled() {
 
 // L3
 #[test]
-fn one_members_panic_does_not_spare_the_others() {
+fn a_panicking_canceller_does_not_stop_the_cancelling() {
     let (good, good_trigger) = Deferred::<u64>::new();
     let (bad, _bad_trigger) = Deferred::<u64>::with_canceller(|_| panic!("first"));
     let (worse, _worse_trigger) = Deferred::<u64>::new();
@@ -216,7 +216,7 @@ fn one_members_panic_does_not_spare_the_others() {
 
 // L3
 #[test]
-fn cancelling_reaches_through_lists_of_lists_and_what_members_wait_for() {
+fn cancelling_reaches_nested_lists_and_inner_deferreds() {
     let (inner, inner_trigger) = Deferred::<u64>::new();
     let (other, other_trigger) = Deferred::<u64>::new();
     let waiting = succeed(()).add_callback(move |()| inner);
@@ -229,7 +229,7 @@ fn cancelling_reaches_through_lists_of_lists_and_what_members_wait_for() {
 
 // L3
 #[test]
-fn a_member_that_does_not_stop_is_left_alone_and_the_list_is_cancelled() {
+fn a_list_is_cancelled_although_a_member_goes_on() {
     let (again, again_trigger) = Deferred::<u64>::new();
     let (stubborn, _trigger) = Deferred::<u64>::new();
     let stubborn = stubborn.add_errback(move |_| again);
@@ -261,7 +261,7 @@ fn a_list_may_be_returned_from_a_callback_and_awaited() {
 
 // L4
 #[test]
-fn gather_results_gives_the_values_in_order() {
+fn gather_results_returns_the_values_in_order() {
     let (members, [a, b, c]) = three();
     let all = gather_results(members);
     b.unwrap().callback(2);
@@ -272,7 +272,7 @@ fn gather_results_gives_the_values_in_order() {
 
 // L4
 #[test]
-fn a_race_is_won_by_the_first_success_and_its_losers_are_cancelled() {
+fn a_race_returns_the_first_value_and_cancels_the_losers() {
     let (members, [a, b, c]) = three();
     let first = race(members);
     a.unwrap().errback(Abandoned);
@@ -283,7 +283,7 @@ fn a_race_is_won_by_the_first_success_and_its_losers_are_cancelled() {
 
 // L4
 #[test]
-fn a_race_that_is_won_already_cancels_the_rest() {
+fn a_race_with_a_fired_member_cancels_the_rest() {
     let (slow, slow_trigger) = Deferred::<u64>::new();
     let (slower, slower_trigger) = Deferred::<u64>::new();
     assert_eq!(value_of(race([slow, succeed(5), slower])), (1, 5));
@@ -293,7 +293,7 @@ fn a_race_that_is_won_already_cancels_the_rest() {
 
 // L4
 #[test]
-fn a_race_all_lost_fails_with_every_failure_and_an_empty_one_at_once() {
+fn a_race_without_a_winner_fails_with_all_failures() {
     let FailureGroup { failures } =
         failure_of(race::<u64>([fail(Cancelled), fail(Abandoned)])).trap().unwrap();
     assert!(failures[0].is::<Cancelled>() && failures[1].is::<Abandoned>());
@@ -302,7 +302,7 @@ fn a_race_all_lost_fails_with_every_failure_and_an_empty_one_at_once() {
 
 // L3, L4
 #[test]
-fn cancelling_a_race_cancels_all_who_run() {
+fn cancelling_a_race_cancels_its_members() {
     let (members, [a, b, c]) = three();
     let first = race(members);
     first.cancel();
@@ -312,7 +312,7 @@ fn cancelling_a_race_cancels_all_who_run() {
 
 // L4, D6
 #[test]
-fn a_loser_that_cancels_the_race_while_it_is_cancelled_does_no_harm() {
+fn a_cancelled_loser_may_cancel_the_race() {
     use std::rc::Rc;
     let canceller: Rc<RefCell<Option<twistor_deferred::Canceller>>> = Rc::default();
     let own = canceller.clone();
@@ -329,7 +329,7 @@ fn a_loser_that_cancels_the_race_while_it_is_cancelled_does_no_harm() {
 
 // L4
 #[test]
-fn join_waits_for_values_of_differing_types() {
+fn join_waits_for_values_of_different_types() {
     let (text, text_trigger) = Deferred::<String>::new();
     let (number, number_trigger) = Deferred::<u8>::new();
     let both = join((text, number));
@@ -352,7 +352,7 @@ fn join_waits_for_values_of_differing_types() {
 
 // L2, L3, L4
 #[test]
-fn join_fails_with_the_first_error_and_cancels_all_when_cancelled() {
+fn join_fails_with_the_first_error_and_cancels_its_members() {
     let (text, text_trigger) = Deferred::<String>::new();
     let (number, number_trigger) = Deferred::<u8>::new();
     let both = join((text, number));

@@ -1,4 +1,4 @@
-//! What Deferreds cost in memory: D8, and one allocation a stage.
+//! The memory of Deferreds: D8.
 
 mod support;
 
@@ -32,13 +32,13 @@ impl Loop {
     }
 }
 
-/// A loop in which each callback returns the next Deferred; `wait` makes the one a round waits for.
+/// A loop in which each callback returns the next Deferred. `wait` creates the Deferred that a round waits for.
 fn spin(wait: fn(&Rc<Loop>) -> Deferred<usize>, state: &Rc<Loop>) -> Deferred<usize> {
     let next = state.clone();
     wait(state).add_callback(move |n| if n < ROUNDS { spin(wait, &next) } else { succeed(n) })
 }
 
-/// The most bytes in use at once, over a million rounds.
+/// Returns the peak number of bytes in use during a million rounds.
 fn peak(start: impl FnOnce(&Rc<Loop>) -> Option<Deferred<usize>>) -> u64 {
     let state = Rc::new(Loop::default());
     let handle = Rc::new(Cell::new(None));
@@ -61,7 +61,7 @@ const A_FEW_NODES: u64 = 4096;
 
 // D8
 #[test]
-fn an_endless_loop_that_nobody_holds_takes_constant_memory() {
+fn a_loop_without_a_handle_takes_constant_memory() {
     let bytes = peak(|state| {
         drop(spin(|state| state.wait(), state));
         None
@@ -71,21 +71,21 @@ fn an_endless_loop_that_nobody_holds_takes_constant_memory() {
 
 // D8
 #[test]
-fn an_endless_loop_whose_outer_handle_is_held_takes_constant_memory() {
+fn a_loop_with_an_outer_handle_takes_constant_memory() {
     let bytes = peak(|state| Some(spin(|state| state.wait(), state)));
     assert!(bytes < A_FEW_NODES, "{bytes} bytes");
 }
 
 // D8
 #[test]
-fn an_endless_loop_with_callbacks_waiting_for_its_end_takes_constant_memory() {
+fn a_loop_with_callbacks_at_its_end_takes_constant_memory() {
     let bytes = peak(|state| Some(spin(|state| state.wait(), state).add_callback(Ok).add_errback(Err)));
     assert!(bytes < A_FEW_NODES, "{bytes} bytes");
 }
 
 // D8
 #[test]
-fn an_endless_loop_of_several_stages_a_round_takes_constant_memory() {
+fn a_loop_of_several_stages_takes_constant_memory() {
     let bytes = peak(|state| {
         let rounds = |state: &Rc<Loop>| state.wait().add_errback(Err).add_callback(|n| Ok(n.max(1)));
         Some(spin(rounds, state).add_callback(Ok))
@@ -93,9 +93,9 @@ fn an_endless_loop_of_several_stages_a_round_takes_constant_memory() {
     assert!(bytes < A_FEW_NODES, "{bytes} bytes");
 }
 
-// D8: a timeout holds a canceller of each round until that round has its result.
+// D8.1: each round has a canceller until its result arrives, as with a timeout.
 #[test]
-fn an_endless_loop_whose_current_round_can_be_cancelled_takes_constant_memory() {
+fn a_loop_with_cancellable_rounds_takes_constant_memory() {
     let watched = |state: &Rc<Loop>| {
         let deferred = state.wait();
         state.current.replace(Some(deferred.canceller()));
@@ -107,9 +107,9 @@ fn an_endless_loop_whose_current_round_can_be_cancelled_takes_constant_memory() 
     assert!(bytes < A_FEW_NODES, "{bytes} bytes");
 }
 
-// D8: a whole loop of which somebody can cancel the outermost.
+// D8.1: a canceller of the outermost Deferred exists.
 #[test]
-fn an_endless_loop_that_can_be_cancelled_as_a_whole_takes_constant_memory() {
+fn a_cancellable_loop_takes_constant_memory() {
     let bytes = peak(|state| {
         let inner = spin(|state| state.wait(), state);
         state.current.replace(Some(inner.canceller()));
@@ -118,9 +118,8 @@ fn an_endless_loop_that_can_be_cancelled_as_a_whole_takes_constant_memory() {
     assert!(bytes < A_FEW_NODES, "{bytes} bytes");
 }
 
-#[cfg(not(feature = "trace"))]
-// which remembers each
-// Design, section 2: one allocation a callback on a pending chain, none on a fired one.
+#[cfg(not(feature = "trace"))] // which records each stage
+// D8.2
 #[test]
 fn a_pending_stage_is_one_allocation_and_a_fired_one_none() {
     let chain = |deferred: Deferred<u64>| {
@@ -148,11 +147,10 @@ fn a_pending_stage_is_one_allocation_and_a_fired_one_none() {
     assert_eq!(late.count_total, 1);
 }
 
-#[cfg(not(feature = "trace"))]
-// which remembers each
+#[cfg(not(feature = "trace"))] // which records each stage
 // D8
 #[test]
-fn a_wait_that_is_over_keeps_nothing_of_what_was_waited_for() {
+fn a_finished_wait_frees_the_inner_deferred() {
     let (outer, outer_trigger) = Deferred::<u64>::new();
     let held = Rc::new(Cell::new(None));
     let holder = held.clone();
@@ -163,14 +161,13 @@ fn a_wait_that_is_over_keeps_nothing_of_what_was_waited_for() {
         inner_trigger.callback(1);
         holder.set(Some(waiting));
     });
-    // The last stage, which holds the result, less the head, which was there before.
+    // One more allocation for the last stage, which holds the result, and one less for the freed head.
     assert!(memory.count_current <= 1, "{memory:?}");
     assert_eq!(value_of(held.take().unwrap()), 1);
 }
 
-#[cfg(not(feature = "trace"))]
-// which remembers each
-// Design, section 2: what a wait costs is the Deferred that is waited for, unless somebody can cancel that alone.
+#[cfg(not(feature = "trace"))] // which records each stage
+// D8.3
 #[test]
 fn a_wait_for_a_returned_deferred_allocates_nothing() {
     let allocations = |wait: fn(Deferred<u64>, Trigger<u64>, Deferred<u64>) -> Deferred<u64>| {

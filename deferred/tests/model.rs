@@ -1,7 +1,7 @@
-//! Random programs of chains, run by the crate and by a plain interpreter of the statements D1 to D6, D9 to
-//! D11 and C1 to C5, which must see the same.
+//! Random programs of chains, run by the crate and by a simple interpreter of the promises D1 to D6, D9 to D11 and C1 to
+//! C5. Both must record the same events.
 //!
-//! A program that differs prints its seed: `MODEL_SEED=… cargo test --test model` runs that one alone.
+//! If they differ, the test prints the seed. `MODEL_SEED=… cargo test --test model` runs only that program.
 
 #[path = "support/interpreter.rs"]
 mod interpreter;
@@ -18,7 +18,7 @@ const PROGRAMS: u64 = 20_000;
 
 // D1 to D6, D9 to D11, C1 to C5
 #[test]
-fn random_programs_do_what_the_interpreter_does() {
+fn random_programs_behave_as_in_the_interpreter() {
     quiet_expected_panics();
     let seeds = match std::env::var("MODEL_SEED") {
         Ok(seed) => {
@@ -43,7 +43,7 @@ fn random_programs_do_what_the_interpreter_does() {
     assert!(seen > 0, "the programs do nothing");
 }
 
-/// What each saw, if it is not the same.
+/// Returns the events of both, if they differ.
 fn difference(program: &[Op]) -> Option<String> {
     let expected = interpreter::run(program);
     match catch_unwind(AssertUnwindSafe(|| runner::run(program))) {
@@ -53,7 +53,7 @@ fn difference(program: &[Op]) -> Option<String> {
     }
 }
 
-/// Shows the difference in as few steps as still make one.
+/// Shortens a program to the fewest steps that still differ, and panics with it.
 fn fail(seed: u64, mut program: Vec<Op>) -> ! {
     let mut at = 0;
     while at < program.len() {
@@ -70,7 +70,7 @@ fn fail(seed: u64, mut program: Vec<Op>) -> ! {
     panic!("MODEL_SEED={seed}, of which this is left:\n{}\n{difference}", steps.join("\n"));
 }
 
-/// The programs panic by the thousand, which is part of the test and none of the reader's business.
+/// Silences the panics of the programs. There are thousands, and all are expected.
 fn quiet_expected_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

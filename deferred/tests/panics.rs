@@ -1,4 +1,4 @@
-//! A panic loses no waiter: D9.1 to D9.4.
+//! Triggers and values that a panic drops: D9.1 to D9.4.
 
 mod support;
 
@@ -10,7 +10,7 @@ use twistor_deferred::{
     maybe_deferred, succeed,
 };
 
-/// Drops `value` as a panic would that this crate does not catch.
+/// Drops `value` by a panic that the crate does not catch.
 fn drop_unwinding<T>(value: T) {
     let unwound = catch_unwind(AssertUnwindSafe(move || {
         let _value = value;
@@ -42,7 +42,7 @@ fn a_trigger_that_a_panicking_callback_owns_fires_abandoned() {
 
 // D9.1
 #[test]
-fn a_trigger_in_a_canceller_or_a_called_function_that_panics_fires() {
+fn a_trigger_in_a_panicking_canceller_fires_abandoned() {
     let (other, trigger) = Deferred::<u64>::new();
     let (deferred, _own) = Deferred::<u64>::with_canceller(move |_| {
         let _trigger = trigger;
@@ -111,7 +111,7 @@ fn abandoned_waits_for_the_outermost_frame_and_keeps_the_order() {
 
 // D9.2, C1
 #[test]
-fn a_deferred_cancelled_before_its_parked_trigger_fires_stays_cancelled() {
+fn a_cancelled_deferred_ignores_its_parked_trigger() {
     let (other, trigger) = Deferred::<u64>::new();
     drop_unwinding(trigger);
     other.cancel();
@@ -121,7 +121,7 @@ fn a_deferred_cancelled_before_its_parked_trigger_fires_stays_cancelled() {
 
 // D9.2, D16
 #[test]
-fn what_a_panic_drops_while_a_loop_ends_is_quiet() {
+fn a_trigger_dropped_by_a_panic_at_the_end_is_quiet() {
     let (other, trigger) = Deferred::<u64>::new();
     ending(|| drop_unwinding(trigger));
     let lines = logged(|| {
@@ -146,7 +146,7 @@ fn a_queue_or_event_dropped_by_a_panic_abandons_its_waiters() {
     }
 }
 
-/// A payload that panics when it is dropped, so many times over.
+/// A payload that panics when it is dropped, with a payload of the same kind, the given number of times.
 struct Bomb(u32);
 
 impl Drop for Bomb {
@@ -159,7 +159,7 @@ impl Drop for Bomb {
 
 // D9.3
 #[test]
-fn a_payload_that_panics_when_dropped_is_survived() {
+fn a_payload_that_panics_when_dropped_is_caught() {
     for depth in [1, 3] {
         let failed = succeed(()).add_callback(move |()| -> Result<(), Failure> { panic_any(Bomb(depth)) });
         let failure = failure_of(failed);

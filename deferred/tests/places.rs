@@ -1,5 +1,5 @@
-//! Log lines name the user's line, not the library's: D11.1. A table of everything that takes a closure or makes a
-//! failure.
+//! Log lines name the user's line, not the library's: D11.1, D11.2. A table of all functions that take a closure or
+//! create a failure.
 
 mod support;
 
@@ -12,7 +12,7 @@ use twistor_deferred::{
     succeed,
 };
 
-/// One entry of the table: where it stands, and what it does.
+/// An entry of the table: a name, its line in this file, and code that logs.
 struct Entry {
     name: &'static str,
     line: u32,
@@ -24,7 +24,7 @@ fn entry(name: &'static str, run: fn()) -> Entry {
     Entry { name, line: Location::caller().line(), run }
 }
 
-/// Checks that each entry logs, that some line names a place in the entry, and that no line names another file.
+/// Checks that each entry logs a line with a place inside the entry, and no place outside.
 fn check(entries: &[Entry]) {
     let mut faults = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
@@ -188,7 +188,7 @@ fn log_lines_name_the_users_line() {
 }
 
 #[test]
-fn a_deferred_is_attributed_to_a_callers_line() {
+fn a_deferred_can_be_attributed_to_the_callers_line() {
     // D11.2
     #[track_caller]
     fn attributed(deferred: Deferred<()>) -> (Deferred<()>, String) {

@@ -1,4 +1,4 @@
-//! Work under way, and when it is done: S4.
+//! Pools: S4, S6.
 
 mod support;
 
@@ -16,7 +16,7 @@ fn member(pool: &DeferredPool) -> (Deferred<u64>, Trigger<u64>) {
 
 // S4
 #[test]
-fn a_pool_is_transparent_to_what_is_added() {
+fn a_member_of_a_pool_keeps_its_result() {
     let pool = DeferredPool::new();
     let (good, trigger) = member(&pool);
     trigger.callback(1);
@@ -34,7 +34,7 @@ fn a_pool_is_transparent_to_what_is_added() {
 
 // S4
 #[test]
-fn it_fires_when_the_last_member_has() {
+fn a_pool_fires_when_its_last_member_has_fired() {
     let pool = DeferredPool::new();
     let (_a, trigger_a) = member(&pool);
     let (_b, trigger_b) = member(&pool);
@@ -48,7 +48,7 @@ fn it_fires_when_the_last_member_has() {
 
 // S4
 #[test]
-fn an_empty_pool_fires_at_once_or_waits_for_the_next_time_as_asked() {
+fn an_empty_pool_fires_immediately_or_the_next_time() {
     let pool = DeferredPool::new();
     assert!(pool.defer_until_empty(true).is_fired());
     let next_time = pool.defer_until_empty(false);
@@ -59,7 +59,7 @@ fn an_empty_pool_fires_at_once_or_waits_for_the_next_time_as_asked() {
 
 // S4
 #[test]
-fn many_may_wait_and_the_pool_may_fill_and_empty_again() {
+fn a_pool_has_many_waiters_and_can_fill_again() {
     let pool = DeferredPool::new();
     for _round in 0..3 {
         let (_member, trigger) = member(&pool);
@@ -72,7 +72,7 @@ fn many_may_wait_and_the_pool_may_fill_and_empty_again() {
 
 // S4
 #[test]
-fn waiters_are_told_in_order_before_the_members_chain_goes_on() {
+fn waiters_fire_before_the_chain_of_the_member_continues() {
     let pool = DeferredPool::new();
     let diary = Diary::default();
     let (a, b, c, d) = (diary.clone(), diary.clone(), diary.clone(), diary.clone());
@@ -87,7 +87,7 @@ fn waiters_are_told_in_order_before_the_members_chain_goes_on() {
 
 // S4
 #[test]
-fn a_predicate_is_asked_after_every_firing_with_the_number_left() {
+fn a_predicate_is_called_each_time_a_member_leaves() {
     let pool = DeferredPool::new();
     let asked = Rc::new(RefCell::new(Vec::new()));
     let (triggers, members): (Vec<_>, Vec<_>) = (0..5).map(|_| member(&pool)).map(|(m, t)| (t, m)).unzip();
@@ -110,7 +110,7 @@ fn a_predicate_is_asked_after_every_firing_with_the_number_left() {
 
 // S4
 #[test]
-fn a_predicate_that_panics_fails_its_own_deferred_and_nothing_else() {
+fn a_panicking_predicate_fails_only_its_own_deferred() {
     let pool = DeferredPool::new();
     let (member, trigger) = member(&pool);
     let bad = pool.defer_until(|_| panic!("cannot say"));
@@ -123,7 +123,7 @@ fn a_predicate_that_panics_fails_its_own_deferred_and_nothing_else() {
 
 // S4
 #[test]
-fn who_gives_up_waiting_is_not_asked_again() {
+fn the_predicate_of_a_cancelled_wait_is_not_called() {
     let pool = DeferredPool::new();
     let (_member, trigger) = member(&pool);
     let asked = Rc::new(Cell::new(0));
@@ -140,7 +140,7 @@ fn who_gives_up_waiting_is_not_asked_again() {
 
 // S4, D6
 #[test]
-fn a_predicate_may_give_up_its_own_wait() {
+fn a_predicate_may_cancel_its_own_wait() {
     let pool = DeferredPool::new();
     let (_member, trigger) = member(&pool);
     let own: Rc<RefCell<Option<twistor_deferred::Canceller>>> = Rc::default();
@@ -160,7 +160,7 @@ fn a_predicate_may_give_up_its_own_wait() {
 
 // S4
 #[test]
-fn all_who_wait_are_told_of_an_empty_pool_although_the_first_of_them_fills_it_again() {
+fn all_waiters_fire_although_the_first_refills_the_pool() {
     let pool = DeferredPool::new();
     let (_member, trigger) = member(&pool);
     let again = pool.clone();
@@ -187,7 +187,7 @@ fn a_waiter_may_add_to_the_pool_and_fire_its_members() {
         drop(again.add(more));
         Ok(trigger)
     });
-    // Empty in between, although not any more when the first firing is over.
+    // The pool was empty for a moment, but not when the first firing was over.
     let empty = pool.defer_until_empty(true);
     trigger_a.callback(1);
     assert!(empty.is_fired());
@@ -198,7 +198,7 @@ fn a_waiter_may_add_to_the_pool_and_fire_its_members() {
 
 // S4, D9
 #[test]
-fn a_member_that_goes_without_firing_leaves_the_pool() {
+fn a_member_dropped_unfired_leaves_the_pool() {
     let pool = DeferredPool::new();
     let (member, trigger) = member(&pool);
     drop(member);
@@ -214,7 +214,7 @@ fn a_member_that_goes_without_firing_leaves_the_pool() {
 
 // S4, D9
 #[test]
-fn who_waits_for_a_pool_that_goes_away_is_told() {
+fn waiters_of_a_dropped_pool_are_abandoned() {
     let pool = DeferredPool::new();
     let waiting = pool.defer_until_empty(false);
     drop(pool);

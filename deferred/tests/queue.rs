@@ -1,4 +1,4 @@
-//! Items for those who wait: S1.
+//! Queues: S1.
 
 mod support;
 
@@ -10,7 +10,7 @@ use twistor_deferred::{Abandoned, Cancelled, DeferredQueue, QueueOverflow, Queue
 
 // S1
 #[test]
-fn items_and_waiters_go_first_in_first_out() {
+fn items_and_waiters_are_served_first_in_first_out() {
     let queue = DeferredQueue::new();
     queue.put(1).unwrap();
     queue.put(2).unwrap();
@@ -27,7 +27,7 @@ fn items_and_waiters_go_first_in_first_out() {
 
 // S1
 #[test]
-fn put_past_the_size_gives_the_item_back() {
+fn put_beyond_the_size_returns_the_item() {
     let queue = DeferredQueue::new().size(1);
     queue.put("kept".to_owned()).unwrap();
     let QueueOverflow(item) = queue.put("too much".to_owned()).unwrap_err();
@@ -39,7 +39,7 @@ fn put_past_the_size_gives_the_item_back() {
 
 // S1
 #[test]
-fn get_past_the_backlog_is_underflow() {
+fn get_beyond_the_backlog_is_underflow() {
     let queue = DeferredQueue::<u64>::new().backlog(1);
     let waiting = queue.get();
     assert!(failure_of(queue.get()).is::<QueueUnderflow>());
@@ -64,7 +64,7 @@ fn zero_is_a_valid_limit_on_either_side() {
 
 // S1
 #[test]
-fn a_cancelled_get_gives_up_its_place_and_loses_no_item() {
+fn a_cancelled_get_loses_no_item() {
     let queue = DeferredQueue::new().backlog(2);
     let (given_up, next) = (queue.get(), queue.get());
     given_up.cancel();
@@ -78,7 +78,7 @@ fn a_cancelled_get_gives_up_its_place_and_loses_no_item() {
 
 // S1, C3
 #[test]
-fn a_get_cancelled_after_its_item_came_keeps_it() {
+fn cancelling_a_fired_get_keeps_its_item() {
     let queue = DeferredQueue::new();
     let got = queue.get();
     queue.put(1).unwrap();
@@ -107,7 +107,7 @@ fn a_callback_may_put_and_get_on_its_own_queue() {
 
 // S1, D9
 #[test]
-fn who_waits_on_a_queue_that_goes_away_is_told() {
+fn waiters_of_a_dropped_queue_are_abandoned() {
     let queue = DeferredQueue::<u64>::new();
     let waiting = queue.get();
     drop(queue.clone());
@@ -118,7 +118,7 @@ fn who_waits_on_a_queue_that_goes_away_is_told() {
 
 // S1
 #[test]
-fn a_million_waiters_get_their_items_or_give_up() {
+fn a_million_waiters_receive_items_or_are_cancelled() {
     on_a_small_stack(|| {
         let queue = DeferredQueue::new();
         let sum = Rc::new(RefCell::new(0_u64));
@@ -145,7 +145,7 @@ fn a_million_waiters_get_their_items_or_give_up() {
 }
 
 #[test]
-fn the_errors_say_what_was_wrong() {
+fn the_error_texts_of_a_queue() {
     assert_eq!(QueueOverflow(()).to_string(), "the queue is full");
     assert_eq!(QueueUnderflow.to_string(), "the queue is empty and its waiter limit is reached");
     assert_eq!(format!("{:?}", DeferredQueue::<()>::new()), "DeferredQueue(0 items, 0 waiting)");

@@ -1,4 +1,4 @@
-//! Recursion through a program's own callbacks takes constant stack: D2.1, D6.1, D7.2.
+//! Recursion through callbacks takes constant stack: D2.1, D6.1, D7.2.
 
 mod support;
 
@@ -31,7 +31,7 @@ fn a_consumer_that_calls_itself_empties_a_long_queue() {
         assert_eq!(value_of(consume(queue.clone(), MILLION)), 0);
         assert!(queue.is_empty());
 
-        // The same, with the items coming later.
+        // The same with items that arrive later.
         let consumed = consume(queue.clone(), MILLION);
         (0..MILLION).for_each(|n| queue.put(n).unwrap());
         assert_eq!(value_of(consumed), 0);
@@ -49,7 +49,7 @@ fn a_retry_in_an_errback_may_fail_many_times() {
 
 // D7.2
 #[test]
-fn two_queues_that_feed_each_other_go_on_for_long() {
+fn two_queues_feed_each_other_many_times() {
     fn pump(from: DeferredQueue<u32>, to: DeferredQueue<u32>, seen: Rc<Cell<u32>>) {
         let (again, there) = (from.clone(), to.clone());
         drop(from.get().add_callback(move |n| {
@@ -69,7 +69,7 @@ fn two_queues_that_feed_each_other_go_on_for_long() {
     });
 }
 
-/// A million Deferreds of which each fires the next.
+/// A million Deferreds, each of which fires the next.
 fn domino(link: fn(Deferred<u32>, Trigger<u32>)) -> (Trigger<u32>, Deferred<u32>) {
     let (mut deferred, first) = Deferred::new();
     for _ in 0..MANY {
@@ -88,7 +88,7 @@ fn many_deferreds_that_fire_one_another() {
         first.callback(7);
         assert_eq!(value_of(last), 7);
 
-        // A closure that is passed over drops the trigger that it owns.
+        // A skipped closure drops the trigger that it owns.
         let (first, last) = domino(|deferred, next| {
             drop(deferred.add_callback(move |n| next.callback(n)).add_errback(|_| ()))
         });
@@ -185,7 +185,7 @@ fn predicates_of_a_pool_that_end_its_next_member() {
 
 // D2.1, D6.1
 #[test]
-fn callbacks_beyond_the_depth_run_in_order_when_the_outermost_returns() {
+fn callbacks_beyond_the_depth_run_in_order_later() {
     fn nest(left: u32, diary: &Diary) {
         let here = diary.clone();
         drop(succeed(left).add_callback(move |left| {
@@ -201,7 +201,7 @@ fn callbacks_beyond_the_depth_run_in_order_when_the_outermost_returns() {
     nest(40, &diary);
     let said = diary.read();
     assert_eq!(said.matches('-').count(), 81);
-    // The first that was parked runs after all others have returned, and what it nests runs inside of it again.
+    // The first parked callback runs after all others have returned. Its own nested calls run inside it again.
     let nested: Vec<&str> = said.split(' ').collect();
     assert_eq!(nested.iter().position(|&word| word == "-"), Some(32), "{said}");
     assert_eq!(nested.iter().position(|&word| word == "8"), Some(32 + 32 + 31 * 2), "{said}");
@@ -209,7 +209,7 @@ fn callbacks_beyond_the_depth_run_in_order_when_the_outermost_returns() {
 
 // D6.1
 #[test]
-fn what_has_no_callbacks_fires_at_once_at_any_depth() {
+fn a_deferred_without_callbacks_fires_at_any_depth() {
     fn nest(left: u32) -> Deferred<()> {
         succeed(()).add_callback(move |()| -> Result<(), Failure> {
             let (deferred, trigger) = Deferred::new();

@@ -1,4 +1,4 @@
-//! What happens to failures that nobody handles: D11.
+//! Unhandled failures: D11, D16.
 
 mod support;
 
@@ -24,7 +24,7 @@ fn logged_once(f: impl FnOnce()) -> String {
 
 // D11
 #[test]
-fn a_failure_is_logged_when_its_last_handle_is_dropped_not_before() {
+fn a_failure_is_logged_when_its_last_handle_is_dropped() {
     let (deferred, trigger) = Deferred::<u64>::new();
     let deferred = deferred.add_callback(|n| Ok(n + 1));
     nothing_logged(|| trigger.errback(Cancelled));
@@ -35,7 +35,7 @@ fn a_failure_is_logged_when_its_last_handle_is_dropped_not_before() {
 
 // D11
 #[test]
-fn a_failure_is_logged_as_it_comes_when_no_handle_is_left() {
+fn a_failure_without_a_handle_is_logged_immediately() {
     let (deferred, trigger) = Deferred::<u64>::new();
     drop(deferred.add_callback(|n| Ok(n + 1)));
     logged_once(|| trigger.errback(Cancelled));
@@ -43,10 +43,10 @@ fn a_failure_is_logged_as_it_comes_when_no_handle_is_left() {
 
 // D11
 #[test]
-fn a_quiet_failure_that_nobody_handled_is_logged_for_debugging() {
+fn an_unhandled_quiet_failure_is_logged_at_level_debug() {
     let line = logged_once(|| drop(fail::<u64>(Failure::new(Cancelled).quiet()).add_callback(|n| Ok(n + 1))));
     assert!(line.starts_with("DEBUG: unhandled failure"), "{line}");
-    // It stays so where somebody looks for another kind.
+    // It stays quiet after a `trap` of another type.
     let untrapped = || {
         fail::<u64>(Failure::new(Cancelled).quiet())
             .add_errback(|failure| failure.trap::<Abandoned>().map(|_| 0))
@@ -57,7 +57,7 @@ fn a_quiet_failure_that_nobody_handled_is_logged_for_debugging() {
 
 // D16
 #[test]
-fn what_the_end_of_a_loop_cuts_off_is_logged_for_debugging() {
+fn work_cut_off_by_the_end_is_logged_at_level_debug() {
     type Cut = fn(Deferred<u64>, Trigger<u64>);
     let cuts: [Cut; 4] = [
         |deferred, trigger| {
@@ -69,7 +69,7 @@ fn what_the_end_of_a_loop_cuts_off_is_logged_for_debugging() {
             trigger.errback(Cancelled);
         },
         |deferred, _trigger| deferred.cancel(),
-        // What holds the trigger goes when a callback of another drops it.
+        // The callback of another Deferred owns the trigger and drops it.
         |deferred, trigger| {
             let (other, first) = Deferred::<u64>::new();
             drop(other.add_both(move |_| drop(trigger)));
@@ -82,7 +82,7 @@ fn what_the_end_of_a_loop_cuts_off_is_logged_for_debugging() {
         let line = logged_once(|| ending(|| cut(deferred, trigger)));
         assert!(line.starts_with("DEBUG: unhandled failure"), "{line}");
     }
-    // Also if the Deferred is dropped later.
+    // The same if the Deferred is dropped later.
     let (deferred, trigger) = Deferred::<u64>::new();
     nothing_logged(|| ending(|| drop(trigger)));
     let line = logged_once(|| drop(deferred));
@@ -91,7 +91,7 @@ fn what_the_end_of_a_loop_cuts_off_is_logged_for_debugging() {
 
 // D16
 #[test]
-fn what_goes_wrong_by_itself_while_a_loop_ends_is_an_error() {
+fn other_failures_at_the_end_of_a_loop_are_errors() {
     let (deferred, trigger) = Deferred::<u64>::new();
     drop(deferred.add_errback(|_| -> Result<u64, Failure> { Err(Cancelled.into()) }));
     let line = logged_once(|| ending(|| drop(trigger)));
@@ -102,7 +102,7 @@ fn what_goes_wrong_by_itself_while_a_loop_ends_is_an_error() {
     let line = logged_once(|| ending(|| drop(trigger)));
     assert!(line.starts_with("ERROR: unhandled failure"), "{line}");
 
-    // It had failed before, and nobody looked.
+    // The failure existed before the end.
     let failed = fail::<u64>(Cancelled);
     let line = logged_once(|| ending(|| drop(failed)));
     assert!(line.starts_with("ERROR: unhandled failure"), "{line}");
@@ -110,7 +110,7 @@ fn what_goes_wrong_by_itself_while_a_loop_ends_is_an_error() {
 
 // D16
 #[test]
-fn what_is_abandoned_before_and_after_the_end_of_a_loop_is_an_error() {
+fn abandoned_before_or_after_the_end_is_an_error() {
     let abandon = || drop(Deferred::<u64>::new());
     let nested = || ending(|| ending(|| ()));
     let panicking = || drop(catch_unwind(|| ending(|| panic!("at the end"))));
@@ -132,7 +132,7 @@ fn what_is_abandoned_before_and_after_the_end_of_a_loop_is_an_error() {
 
 // D16.3
 #[test]
-fn work_that_the_end_of_a_loop_cuts_off_reports_the_end() {
+fn work_cut_off_by_the_end_reports_that_the_reactor_stopped() {
     let error = |end: fn(Trigger<u64>)| {
         let (deferred, trigger) = Deferred::<u64>::new();
         ending(|| end(trigger));
@@ -179,7 +179,7 @@ fn a_panic_is_logged_with_one_place() {
 
 // D11
 #[test]
-fn the_log_line_names_the_chain_where_an_error_of_a_late_callback_was_made() {
+fn the_log_names_the_chain_of_a_late_callback() {
     let (deferred, trigger) = Deferred::<u64>::new();
     let made_at = line!() - 1;
     trigger.callback(1);
@@ -190,7 +190,7 @@ fn the_log_line_names_the_chain_where_an_error_of_a_late_callback_was_made() {
 
 // D11
 #[test]
-fn the_log_line_names_the_chain_where_an_error_of_an_earlier_callback_was_made() {
+fn the_log_names_the_chain_of_an_earlier_callback() {
     let (deferred, trigger) = Deferred::<u64>::new();
     let made_at = line!() - 1;
     drop(deferred.add_callback(|_| -> Result<u64, Failure> { Err(Cancelled.into()) }));
@@ -200,17 +200,17 @@ fn the_log_line_names_the_chain_where_an_error_of_an_earlier_callback_was_made()
 
 // D11
 #[test]
-fn the_log_line_names_the_stage_where_an_error_was_made_in_a_chain_that_had_fired() {
+fn the_log_names_the_stage_added_to_a_fired_chain() {
     let made_at = line!() + 1;
     let deferred = succeed(1).add_callback(|_| -> Result<u64, Failure> { Err(Cancelled.into()) });
     let line = logged_once(|| drop(deferred));
     assert!(line.contains(&format!("the Deferred made at {}:{made_at}:", file!())), "{line}");
 }
 
-/// Line of a Deferred that fails, and the Deferred.
+/// The line that creates a failing Deferred, and the Deferred.
 type Failing = (u32, Deferred<()>);
 
-/// The one line that is logged of the Deferred has `prefix`, and behind it the line that the Deferred came with.
+/// Checks that the log line of the Deferred contains `prefix`, followed by the line that created the Deferred.
 fn logs_its_place(prefix: &str, failing: fn() -> Failing) {
     let mut made_at = 0;
     let line = logged_once(|| {
@@ -223,7 +223,7 @@ fn logs_its_place(prefix: &str, failing: fn() -> Failing) {
 
 // D11
 #[test]
-fn the_log_line_names_the_users_line_where_a_function_of_this_library_made_the_deferred() {
+fn the_log_names_the_users_line_of_a_library_deferred() {
     let failing: [fn() -> Failing; 10] = [
         || (line!(), maybe_deferred(|| -> Result<(), Failure> { Err(Cancelled.into()) })),
         || (line!(), maybe_deferred(|| fail(Cancelled))),
@@ -259,7 +259,7 @@ fn the_log_line_names_the_users_line_where_a_function_of_this_library_made_the_d
 
 // D11
 #[test]
-fn the_log_line_tells_the_causes_of_the_error_in_a_chain_or_in_none() {
+fn the_log_line_includes_the_sources_of_the_error() {
     let with_cause = || Failure::new(FirstError { index: 3, failure: Failure::new(Told) });
     let line = logged_once(|| drop(fail::<()>(with_cause())));
     assert!(
@@ -273,7 +273,7 @@ fn the_log_line_tells_the_causes_of_the_error_in_a_chain_or_in_none() {
     );
 }
 
-/// An error that leaves its cause to be told by others.
+/// An error that does not print its source.
 #[derive(Debug)]
 struct Told;
 
@@ -290,7 +290,7 @@ impl std::error::Error for Told {
     }
 }
 
-/// The cause.
+/// The source of [`Told`].
 #[derive(Debug)]
 struct Cause;
 
@@ -326,7 +326,7 @@ fn a_failure_passed_on_by_an_errback_is_logged_once_at_the_end() {
 
 // D5, D11
 #[test]
-fn the_log_line_names_the_chain_that_was_dropped_not_one_inside_it() {
+fn the_log_names_the_dropped_chain_not_an_inner_one() {
     let (inner, inner_trigger) = Deferred::<u64>::new();
     let (outer, outer_trigger) = Deferred::<u64>::new();
     let made_at = line!() - 1;
@@ -338,7 +338,7 @@ fn the_log_line_names_the_chain_that_was_dropped_not_one_inside_it() {
 
 // D5, D11
 #[test]
-fn a_failure_that_moved_into_another_chain_is_that_chains_to_handle() {
+fn a_failure_moved_to_another_chain_is_handled_there() {
     nothing_logged(|| {
         let (inner, trigger) = Deferred::<u64>::new();
         let outer = succeed(()).add_callback(move |()| inner);
@@ -355,14 +355,14 @@ fn a_failure_that_moved_into_another_chain_is_that_chains_to_handle() {
 
 // D9, D11
 #[test]
-fn an_abandoned_deferred_that_nobody_waits_for_is_logged() {
+fn an_abandoned_deferred_without_a_handle_is_logged() {
     let line = logged_once(|| drop(Deferred::<u64>::new()));
     assert!(line.starts_with("ERROR: ") && line.contains("abandoned"), "{line}");
 }
 
 // D11
 #[test]
-fn a_panic_nobody_handled_is_logged_with_its_message() {
+fn an_unhandled_panic_is_logged_with_its_message() {
     let line = logged_once(|| {
         drop(succeed(1).add_callback(|_| -> Result<u64, Failure> { panic!("the disk is on fire") }))
     });
@@ -371,7 +371,7 @@ fn a_panic_nobody_handled_is_logged_with_its_message() {
 
 // D11
 #[test]
-fn an_awaited_failure_belongs_to_who_awaited_it() {
+fn an_awaited_failure_is_not_logged() {
     use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
@@ -384,7 +384,7 @@ fn an_awaited_failure_belongs_to_who_awaited_it() {
 
 // D11
 #[test]
-fn failures_in_a_deferred_captured_by_a_callback_that_never_ran_are_logged() {
+fn failures_captured_by_a_skipped_callback_are_logged() {
     logged_once(|| {
         let failed = fail::<u64>(Cancelled);
         let (deferred, trigger) = Deferred::<u64>::new();
@@ -395,7 +395,7 @@ fn failures_in_a_deferred_captured_by_a_callback_that_never_ran_are_logged() {
 
 // D11, L1
 #[test]
-fn the_failures_in_a_list_of_results_are_for_its_receiver() {
+fn the_failures_in_a_list_of_results_are_not_logged() {
     nothing_logged(|| {
         drop(DeferredList::new([fail::<u64>(Cancelled)]).add_callback(drop));
     });
@@ -440,7 +440,7 @@ fn failures_beside_the_first_value_are_logged_unless_consumed() {
 
 // L5
 #[test]
-fn what_a_list_cancelled_itself_is_not_logged() {
+fn members_cancelled_by_their_list_are_not_logged() {
     nothing_logged(|| {
         let (slow, _trigger) = Deferred::<u64>::new();
         let list = DeferredList::new([fail(Abandoned), slow]).fire_on_one_errback().cancel_others();
@@ -459,7 +459,7 @@ fn losing_a_race_is_not_logged() {
 
 // D11, D14
 #[test]
-fn a_failure_nobody_can_read_is_logged_although_the_dead_trigger_is_held() {
+fn an_unreadable_failure_is_logged_while_its_trigger_exists() {
     let (deferred, _trigger) = Deferred::<u64>::new();
     deferred.cancel();
     logged_once(|| drop(deferred));

@@ -1,4 +1,4 @@
-//! Only so many at a time: S2 and S3, and the hand-overs of D7.
+//! Semaphores and locks: S2 and S3, and the hand-overs of D7.
 
 mod support;
 
@@ -18,7 +18,7 @@ fn semaphore(limit: usize) -> DeferredSemaphore {
 
 // S2
 #[test]
-fn a_free_slot_is_there_at_once() {
+fn a_free_slot_is_acquired_immediately() {
     let two = semaphore(2);
     let (a, b) = (value_of(two.acquire()), value_of(two.acquire()));
     assert_eq!((two.available(), two.limit()), (0, 2));
@@ -29,14 +29,14 @@ fn a_free_slot_is_there_at_once() {
 
 // S2
 #[test]
-fn a_semaphore_of_zero_is_refused() {
+fn a_semaphore_of_zero_is_an_error() {
     assert_eq!(DeferredSemaphore::new(0).unwrap_err(), NoSlots);
     assert_eq!(NoSlots.to_string(), "a semaphore needs at least one slot");
 }
 
 // S2
 #[test]
-fn those_who_wait_are_served_first_in_first_out() {
+fn waiters_are_served_first_in_first_out() {
     let lock = DeferredLock::new();
     let diary = Diary::default();
     let held = value_of(lock.acquire());
@@ -59,7 +59,7 @@ fn those_who_wait_are_served_first_in_first_out() {
 
 // S2
 #[test]
-fn a_released_slot_goes_to_the_next_in_line_not_to_who_asks_in_between() {
+fn a_released_slot_goes_to_the_next_waiter_not_to_a_newcomer() {
     let lock = DeferredLock::new();
     let diary = Diary::default();
     let held = value_of(lock.acquire());
@@ -67,7 +67,7 @@ fn a_released_slot_goes_to_the_next_in_line_not_to_who_asks_in_between() {
     let (a, b, c) = (diary.clone(), diary.clone(), diary.clone());
     drop(lock.acquire().add_callback(move |permit| {
         drop(permit);
-        // The lock is on its way to who waits already.
+        // The lock is already on its way to the first waiter.
         drop(asker.acquire().add_callback(move |_permit| c.note("newcomer")));
         a.note("first");
     }));
@@ -79,7 +79,7 @@ fn a_released_slot_goes_to_the_next_in_line_not_to_who_asks_in_between() {
 
 // S2
 #[test]
-fn a_cancelled_wait_gives_up_its_place() {
+fn a_cancelled_wait_leaves_the_queue_of_waiters() {
     let lock = DeferredLock::new();
     let held = value_of(lock.acquire());
     let (given_up, next) = (lock.acquire(), lock.acquire());
@@ -94,7 +94,7 @@ fn a_cancelled_wait_gives_up_its_place() {
 
 // S2
 #[test]
-fn a_wait_cancelled_after_it_was_served_keeps_the_slot_until_it_is_dropped() {
+fn cancelling_a_fired_acquire_keeps_its_permit() {
     let lock = DeferredLock::new();
     let served = lock.acquire();
     served.cancel();
@@ -123,7 +123,7 @@ fn a_permit_dropped_by_a_panic_releases() {
 
 // S2, D3
 #[test]
-fn a_waiter_that_panics_while_another_panic_hands_it_the_lock_is_a_failure_too() {
+fn a_waiter_may_panic_after_a_panic_released_its_slot() {
     let lock = DeferredLock::new();
     let first = lock.acquire();
     let second = lock.acquire().add_callback(|_permit| -> Result<(), Failure> { panic!("second") });
@@ -135,7 +135,7 @@ fn a_waiter_that_panics_while_another_panic_hands_it_the_lock_is_a_failure_too()
 
 // S2, D12
 #[test]
-fn a_permit_in_a_result_nobody_takes_releases() {
+fn a_permit_in_a_dropped_result_releases() {
     let lock = DeferredLock::new();
     drop(lock.acquire());
     assert!(!lock.is_locked());
@@ -147,7 +147,7 @@ fn a_permit_in_a_result_nobody_takes_releases() {
 
 // S2
 #[test]
-fn handles_may_go_before_the_permits() {
+fn permits_outlive_the_handles() {
     let lock = DeferredLock::new();
     let held = value_of(lock.acquire());
     let next = lock.acquire();
@@ -159,7 +159,7 @@ fn handles_may_go_before_the_permits() {
 
 // S3
 #[test]
-fn run_holds_the_slot_for_as_long_as_the_deferred_takes() {
+fn run_holds_the_slot_until_the_deferred_fires() {
     let lock = DeferredLock::new();
     let (work, trigger) = Deferred::<u64>::new();
     let done = lock.run(move || work);
@@ -194,7 +194,7 @@ fn run_releases_after_a_failure_and_after_a_panic() {
 
 // S3, D9
 #[test]
-fn who_is_next_after_a_panic_runs_when_it_has_been_caught() {
+fn the_next_waiter_after_a_panic_runs_when_it_is_caught() {
     let lock = DeferredLock::new();
     let (abandoned, trigger) = Deferred::<u64>::new();
     let again = lock.clone();
@@ -208,7 +208,7 @@ fn who_is_next_after_a_panic_runs_when_it_has_been_caught() {
 
 // S3, C4
 #[test]
-fn cancelling_a_run_cancels_its_work_or_its_place_in_line() {
+fn cancelling_a_run_cancels_its_work_or_its_wait() {
     let lock = DeferredLock::new();
     let (work, trigger) = Deferred::<u64>::new();
     let running = lock.run(move || work);
@@ -287,7 +287,7 @@ fn a_million_waiters_are_cancelled_or_dropped_with_the_lock() {
         logged(|| drop(waiting));
         let waiting: Vec<_> = (0..1_000_000).map(|_| lock.acquire()).collect();
         drop(lock);
-        // Each fires with the lock as its result, and frees it when its handle goes.
+        // Each fires with the lock as its result, and releases it when its handle is dropped.
         drop(held);
         drop(waiting);
     });

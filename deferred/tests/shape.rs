@@ -1,4 +1,4 @@
-//! How large things are, and which may cross to another thread.
+//! The sizes of the types, and which of them are `Send`.
 
 use twistor_deferred::{Abandoned, Cancelled, Canceller, Deferred, Failure, FirstError, Panicked, Trigger};
 
@@ -28,7 +28,7 @@ fn a_failure_may_cross_to_another_thread() {
     may_cross::<Abandoned>();
 }
 
-/// Does not compile if `T` is `Send`: both impls would hold, and `_` be ambiguous.
+/// Does not compile if `T` is `Send`, because both implementations would apply and `_` would be ambiguous.
 macro_rules! stays_on_its_thread {
     ($($T:ty),+) => {$({
         trait Ambiguous<A> {

@@ -1,4 +1,4 @@
-//! What a program without a logger shows: D11.
+//! The output of a program without a logger: D11.6.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use twistor_deferred::{Failure, fail, log_to_stderr, succeed};
 
 const AS_PROGRAM: &str = "TWISTOR_TEST_AS_PROGRAM";
 
-/// This file's tests are run once more, as a program of their own whose standard error can be read.
+/// Runs one test of this file again, as a separate process, and returns its standard error.
 fn errors_of(test: &str) -> String {
     let program = std::env::current_exe().unwrap();
     let output = Command::new(program)
@@ -26,7 +26,7 @@ fn is_program() -> bool {
 
 // D11
 #[test]
-fn a_failure_that_nobody_handled_is_printed_once_that_was_asked_for() {
+fn log_to_stderr_prints_unhandled_failures() {
     if is_program() {
         drop(fail::<()>(Failure::new("before")));
         log_to_stderr();
@@ -35,14 +35,14 @@ fn a_failure_that_nobody_handled_is_printed_once_that_was_asked_for() {
         drop(succeed("eighty").add_callback(|text| Ok(text.parse::<u16>()?)));
         return;
     }
-    let errors = errors_of("a_failure_that_nobody_handled_is_printed_once_that_was_asked_for");
+    let errors = errors_of("log_to_stderr_prints_unhandled_failures");
     let lines: Vec<&str> = errors.lines().collect();
     assert_eq!(lines.len(), 1, "{errors}");
     let line = "error: unhandled failure: invalid digit found in string (in the Deferred made at ";
     assert!(lines[0].starts_with(&format!("{line}{}:", file!())), "{errors}");
 }
 
-/// A logger that the program has set up before.
+/// A logger that the program installed itself.
 struct Own;
 
 impl log::Log for Own {
@@ -59,7 +59,7 @@ impl log::Log for Own {
 
 // D11
 #[test]
-fn a_logger_that_is_there_stays() {
+fn an_installed_logger_stays() {
     if is_program() {
         log::set_logger(&Own).unwrap();
         log::set_max_level(log::LevelFilter::Info);
@@ -67,5 +67,5 @@ fn a_logger_that_is_there_stays() {
         log::info!("heard");
         return;
     }
-    assert_eq!(errors_of("a_logger_that_is_there_stays"), "own: heard\n");
+    assert_eq!(errors_of("an_installed_logger_stays"), "own: heard\n");
 }

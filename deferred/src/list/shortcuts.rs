@@ -33,7 +33,7 @@ pub fn gather_results<T: 'static>(members: impl IntoIterator<Item = Deferred<T>>
 /// if `members` is empty. If a member wins, the failures of the others are dropped without a log line.
 ///
 /// # Cancel safety
-/// Cancelling the race cancels the members. A losing member that waits for a queue leaves the queue, or gives back the item
+/// Cancelling the race cancels the members. A losing member that waits for a queue leaves the queue, or returns the item
 /// that it received.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! What a program should do: each chain a list, each statement of BEHAVIOUR.md a line or two.
+//! The expected behaviour of a program. Each chain is a list, and each promise of BEHAVIOUR.md is a line or two.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use super::program::{Act, CHAINS, Canceller, On, Op, Stage};
 
 type Outcome = Result<usize, String>;
 
-/// The message of a panic with another payload.
+/// The message of a panic whose payload is not a string.
 const NOT_TEXT: &str = "a payload that is not a string";
 
 pub(crate) fn run(program: &[Op]) -> Vec<String> {
@@ -20,18 +20,18 @@ pub(crate) fn run(program: &[Op]) -> Vec<String> {
 #[derive(Default)]
 struct Model {
     chains: Vec<Chain>,
-    /// By the slot of the program: which chain's handle, trigger, canceller is at hand.
+    /// For each slot of the program: the chain whose handle, trigger or canceller is in it.
     handles: [Option<usize>; CHAINS],
     triggers: [Option<usize>; CHAINS],
     cancellers: [Option<usize>; CHAINS],
-    /// How many calls of the library are nested, and whether a panic unwinds.
+    /// The nesting depth of library calls, and whether a panic unwinds.
     frames: usize,
     unwinding: bool,
     parked: VecDeque<Parked>,
     events: Vec<String>,
 }
 
-/// Things that were dropped by a panic, and their chains.
+/// Objects that a panic dropped, with their chains.
 enum Parked {
     Trigger(usize),
     Bomb,
@@ -48,7 +48,7 @@ struct Chain {
     waits_on: Option<usize>,
     waited_by: Option<usize>,
     dropped: bool,
-    /// Whether the handle was polled, and whether it was dropped while it was.
+    /// Whether the handle was polled, and whether it was dropped after that.
     polled: bool,
     given_up: bool,
 }
@@ -75,7 +75,8 @@ impl Model {
     fn perform(&mut self, op: &Op) {
         match op {
             Op::New(slot, canceller) => {
-                // What is in the slot goes first, the trigger before the handle, and so does what its end puts there.
+                // The contents of the slot are dropped first, the trigger before the handle. So is anything that their drop
+                // puts into the slot.
                 while self.triggers[*slot].is_some() || self.handles[*slot].is_some() {
                     self.perform(&Op::DropTrigger(*slot));
                     self.perform(&Op::DropHandle(*slot));
@@ -173,7 +174,7 @@ impl Model {
         }
     }
 
-    /// A handle that was in use comes back, and one that took its place meanwhile goes.
+    /// Puts a handle back after use. A handle that took its place meanwhile is dropped.
     fn put_back(&mut self, slot: usize, chain: usize) {
         if let Some(other) = self.handles[slot].replace(chain) {
             self.drop_handle(other);
@@ -209,7 +210,7 @@ impl Model {
         self.settle(chain);
     }
 
-    /// A panic begins, which drops the trigger and the handle of a slot.
+    /// Starts a panic, which drops the trigger and the handle of a slot.
     fn unwind(&mut self, slot: usize) {
         self.unwinding = true;
         let (trigger, handle) = (self.triggers[slot].take(), self.handles[slot].take());
@@ -225,7 +226,7 @@ impl Model {
         self.frames += 1;
     }
 
-    /// D9.2: the outermost call runs the parked calls, in order.
+    /// D9.2: runs the parked calls in order, as the outermost call does.
     fn leave(&mut self) {
         while self.frames == 1 {
             match self.parked.pop_front() {
@@ -301,7 +302,7 @@ impl Model {
         self.leave();
     }
 
-    /// D5: what a chain that has come to its end does with its result.
+    /// D5: passes on the result of a chain at its end.
     fn settle(&mut self, chain: usize) {
         let this = &mut self.chains[chain];
         if this.running || this.waits_on.is_some() || !this.stages.is_empty() {

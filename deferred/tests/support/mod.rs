@@ -1,4 +1,4 @@
-//! What the tests of this crate share.
+//! Helpers for the tests of this crate.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 #![allow(clippy::expect_used, reason = "a test may")]
 
@@ -8,7 +8,7 @@ use std::sync::Once;
 
 use twistor_deferred::{Deferred, Failure};
 
-/// The words that a test's callbacks said, in order.
+/// A record of the words that a test's callbacks add, in order.
 #[derive(Clone, Default, Debug)]
 pub struct Diary(Rc<RefCell<Vec<String>>>);
 
@@ -17,13 +17,13 @@ impl Diary {
         self.0.borrow_mut().push(word.to_string());
     }
 
-    /// What was said since the last time it was read, joined by spaces.
+    /// Takes the words added since the last call, joined by spaces.
     pub fn read(&self) -> String {
         self.0.take().join(" ")
     }
 }
 
-/// What the failures and values that came out of a Deferred were.
+/// Records the result of a Deferred as text.
 pub fn outcome<T: ToString + 'static>(deferred: Deferred<T>) -> Rc<Cell<Option<Result<String, String>>>> {
     let seen = Rc::new(Cell::new(None));
     let seen_here = seen.clone();
@@ -33,7 +33,7 @@ pub fn outcome<T: ToString + 'static>(deferred: Deferred<T>) -> Rc<Cell<Option<R
     seen
 }
 
-/// Takes the result of a Deferred that has it.
+/// Returns the result of a fired Deferred.
 #[track_caller]
 pub fn result_of<T: 'static>(deferred: Deferred<T>) -> Result<T, Failure> {
     let seen = Rc::new(Cell::new(None));
@@ -42,13 +42,13 @@ pub fn result_of<T: 'static>(deferred: Deferred<T>) -> Result<T, Failure> {
     seen.take().expect("the Deferred has not fired")
 }
 
-/// Takes the value of a Deferred that has it.
+/// Returns the value of a fired Deferred.
 #[track_caller]
 pub fn value_of<T: 'static>(deferred: Deferred<T>) -> T {
     result_of(deferred).unwrap_or_else(|failure| panic!("the Deferred failed: {failure:?}"))
 }
 
-/// Takes the failure of a Deferred that has failed.
+/// Returns the failure of a failed Deferred.
 #[track_caller]
 pub fn failure_of<T: 'static>(deferred: Deferred<T>) -> Failure {
     result_of(deferred).err().expect("the Deferred did not fail")
@@ -67,7 +67,7 @@ impl log::Log for Capture {
 
     fn log(&self, record: &log::Record<'_>) {
         LOGGED.with_borrow_mut(|logged| {
-            // A test that drops a million failures is not about their text.
+            // Tests that drop a million failures do not read their texts.
             if logged.len() < 100 {
                 logged.push(format!("{}: {}", record.level(), record.args()));
             }
@@ -77,7 +77,7 @@ impl log::Log for Capture {
     fn flush(&self) {}
 }
 
-/// Runs `f` and gives what this thread logged meanwhile.
+/// Runs `f` and returns the lines that this thread logged meanwhile.
 pub fn logged(f: impl FnOnce()) -> Vec<String> {
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
@@ -89,7 +89,7 @@ pub fn logged(f: impl FnOnce()) -> Vec<String> {
     LOGGED.take()
 }
 
-/// Runs `f` on a thread that has 256 KiB of stack.
+/// Runs `f` on a thread with a stack of 256 KiB.
 pub fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(f).expect("a thread");
     if let Err(panic) = thread.join() {
@@ -97,7 +97,7 @@ pub fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Counts how often it was made and dropped, and notices a second drop.
+/// Counts entries and their drops. A second drop of an entry panics.
 #[derive(Clone, Default)]
 pub struct Ledger {
     made: Rc<Cell<u64>>,
@@ -114,7 +114,7 @@ impl Ledger {
         self.made.get() - self.dropped.get()
     }
 
-    /// Panics unless `made` items were made and each was dropped.
+    /// Panics unless `made` entries were created and each was dropped.
     #[track_caller]
     pub fn settle(&self, made: u64) {
         assert_eq!((self.made.get(), self.dropped.get()), (made, made), "(made, dropped)");

@@ -1,11 +1,11 @@
-//! A program: what is done to a handful of chains, as data.
+//! Programs: steps that are applied to a few chains, as data.
 
 pub(crate) const CHAINS: usize = 6;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     New(usize, Canceller),
-    /// Adds a stage to the chain whose handle is at hand.
+    /// Adds a stage to the chain whose handle is in the slot.
     Add(usize, Stage),
     Fire(usize, bool),
     DropTrigger(usize),
@@ -16,8 +16,8 @@ pub(crate) enum Op {
     /// Polls the handle, once.
     Poll(usize),
     Detach(usize),
-    /// Drops the trigger and the handle in a panic, which the program catches; and before them the trigger of a chain
-    /// whose value panics when it is dropped. Then cancels the chain, if told to.
+    /// Drops the trigger and the handle by a panic, which the program catches. Before them, drops the trigger of a chain
+    /// whose value panics when it is dropped. Optionally cancels the chain afterwards.
     Unwind(usize, bool),
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum Canceller {
 pub(crate) struct Stage {
     pub(crate) id: usize,
     pub(crate) on: On,
-    /// Whether its functions return a Result where they can, or a Deferred always.
+    /// Whether its functions return a `Result` where possible, or always a Deferred.
     pub(crate) plain: bool,
 }
 
@@ -45,24 +45,23 @@ pub(crate) enum On {
     Both(Act),
 }
 
-/// What a callback does.
+/// The action of a callback.
 #[derive(Debug, Clone)]
 pub(crate) enum Act {
     Value,
     Fail,
     Panic,
-    /// Takes the trigger and the handle of that chain, as far as they are at hand, and panics with a
-    /// payload that panics when it is dropped.
+    /// Takes the trigger and the handle of that slot, if present, and panics with a payload that panics when it is dropped.
     PanicOwning(usize),
-    /// Returns the handle of that chain, if it is at hand when it runs.
+    /// Returns the handle of that slot, if present when the callback runs.
     Return(usize),
-    /// Captures the handle of that chain, if it is at hand when it is added, and returns it.
+    /// Captures the handle of that slot, if present when the callback is added, and returns it.
     Capture(usize),
-    /// Does that, then gives a value.
+    /// Does that, then returns a value.
     Do(Box<Op>),
 }
 
-/// A program of choices: `choose` gives a number below the one it is asked with.
+/// Builds a program from choices: `choose(n)` returns a number below `n`.
 pub(crate) fn random(choose: &mut dyn FnMut(usize) -> usize) -> Vec<Op> {
     let mut random = Random { choose, stages: 0 };
     let length = 5 + random.below(35);
@@ -70,7 +69,7 @@ pub(crate) fn random(choose: &mut dyn FnMut(usize) -> usize) -> Vec<Op> {
         (0..2 + random.below(CHAINS - 1)).map(|chain| random.new_chain(chain)).collect();
     program.extend((0..CHAINS).filter(|_| random.coin()).map(Op::DropCanceller));
     program.extend((0..length).map(|_| random.op(0)));
-    // In the end all is dropped, handles first or triggers first.
+    // At the end everything is dropped, handles first or triggers first.
     let mut rest: Vec<Op> = (0..CHAINS).map(Op::DropHandle).collect();
     rest.extend((0..CHAINS).map(Op::DropTrigger));
     if random.coin() {

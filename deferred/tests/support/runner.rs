@@ -1,4 +1,4 @@
-//! What a program does, done by the crate.
+//! Runs a program with the crate.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -22,7 +22,7 @@ pub(crate) fn run(program: &[Op]) -> Vec<String> {
         world.perform(op);
     }
     let events = EVENTS.take();
-    // What the last callbacks put into it would hold the world, and be held by it.
+    // The last callbacks may have put objects into the world that own the world: a reference cycle.
     while (0..CHAINS).any(|slot| world.clear(slot)) {}
     events
 }
@@ -59,13 +59,13 @@ fn show(failure: &Failure) -> String {
     failure.to_string()
 }
 
-/// What is at hand, by slot. No borrow is held while chains run.
+/// The objects of each slot. They are not borrowed while chains run.
 #[derive(Default)]
 struct World {
     handles: RefCell<[Option<Deferred<usize>>; CHAINS]>,
     triggers: RefCell<[Option<Trigger<usize>>; CHAINS]>,
     cancellers: RefCell<[Option<crate_under_test::Canceller>; CHAINS]>,
-    /// Of the handle that is at hand, if it was polled and not touched since.
+    /// The waker of the handle in the slot, if it was polled and not used since.
     wakers: RefCell<[Option<Arc<Woken>>; CHAINS]>,
 }
 
@@ -89,7 +89,7 @@ impl World {
         self.triggers.borrow_mut()[slot].take()
     }
 
-    /// Empties a slot, also of what its end puts there; whether there was something.
+    /// Empties a slot, including objects that a drop puts there. Returns whether it had any.
     fn clear(&self, slot: usize) -> bool {
         let mut any = false;
         while self.triggers.borrow()[slot].is_some() || self.handles.borrow()[slot].is_some() {
@@ -207,7 +207,7 @@ impl World {
         }
     }
 
-    /// A function that does `act` and returns a Deferred.
+    /// Returns a function that does `act` and returns a Deferred.
     fn function(
         self: &Rc<Self>,
         id: usize,
@@ -234,7 +234,7 @@ impl World {
         }
     }
 
-    /// A function that does `act` and returns a Result.
+    /// Returns a function that does `act` and returns a `Result`.
     fn plain(
         self: &Rc<Self>,
         id: usize,
@@ -269,7 +269,7 @@ impl Drop for Bomb {
     }
 }
 
-/// The trigger of a chain that makes a bomb, and drops it.
+/// Returns the trigger of a chain that creates and drops a bomb.
 fn bomb() -> Trigger<Bomb> {
     let (deferred, trigger) = Deferred::new();
     drop(deferred.add_both(|_| Ok(Bomb)));
