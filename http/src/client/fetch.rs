@@ -33,7 +33,7 @@ pub(super) struct Fetch {
     route: RefCell<Option<Route>>,
     stage: RefCell<FetchStage>,
     /// The redirect whose own body is being skipped.
-    skipping: RefCell<Option<Skipping>>,
+    skipping: RefCell<Option<Box<Skipping>>>,
     /// Whether a head was handed on: then the response is the answer, whatever happens.
     answered: Cell<bool>,
     retried: Cell<bool>,
@@ -222,5 +222,17 @@ impl Fetch {
             FetchStage::Exchanging(lease) => drop(lease),
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fetch;
+
+    // Each request allocates one. Beyond 1,032 bytes, the GNU allocator takes twenty times as long.
+    #[test]
+    fn a_fetch_is_small() {
+        let counts = 2 * size_of::<usize>();
+        assert!(counts + size_of::<Fetch>() <= 1024, "{}", size_of::<Fetch>());
     }
 }

@@ -73,7 +73,7 @@ pub(super) struct RequestSettings {
     pub(super) redirects: Redirects,
     pub(super) insecure_redirects: bool,
     /// None: the agent's, if it has one.
-    pub(super) proxy: Option<Proxy>,
+    pub(super) proxy: Option<Box<Proxy>>,
     /// Whom to trust; none: whom the platform trusts.
     #[cfg(feature = "tls")]
     pub(super) tls: Option<ClientTls>,
@@ -269,7 +269,7 @@ impl Request {
     ///
     /// [`Proxy::none`] goes without, whatever the agent's.
     pub fn proxy(mut self, proxy: Proxy) -> Request {
-        self.settings.proxy = Some(proxy);
+        self.settings.proxy = Some(Box::new(proxy));
         self
     }
 

@@ -62,7 +62,7 @@ impl Fetch {
         let (parts, settings) = (self.parts.borrow(), self.settings.borrow());
         match (&settings.proxy, &self.pool) {
             (None, Some(pool)) => Route::new(&parts.url, pool.proxy.borrow().as_ref()),
-            (own, _) => Route::new(&parts.url, own.as_ref()),
+            (own, _) => Route::new(&parts.url, own.as_deref()),
         }
     }
 
