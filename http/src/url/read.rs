@@ -1,5 +1,7 @@
 //! Takes a URL apart, and puts it together in its normal form.
 
+use std::fmt::Write;
+
 use super::error::{InvalidUrl, without_user};
 use super::{Scheme, Url, host, repair};
 
@@ -10,13 +12,17 @@ pub(super) fn url(text: &str, offset: usize) -> Result<Url, InvalidUrl> {
     }
     let (scheme, rest) = scheme(text)?;
     let rest = rest.strip_prefix("//").ok_or(InvalidUrl::NoHost)?;
-    let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (authority, rest) =
+        rest.split_at(find(rest, |byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len()));
     let offset = offset + text.len() - rest.len() - authority.len();
     // A browser ends the host there, others take all for the user's name.
-    if let Some(at) = authority.find('\\') {
+    if let Some(at) = find(authority, |byte| byte == b'\\') {
         return Err(InvalidUrl::Character { at: offset + at });
     }
-    let (userinfo, host_and_port) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (userinfo, host_and_port) = match rfind(authority, b'@') {
+        Some(at) => (&authority[..at], &authority[at + 1..]),
+        None => ("", authority),
+    };
     let offset = offset + authority.len() - host_and_port.len();
     let (host, port) = split_port(host_and_port);
     if host.is_empty() {
@@ -32,8 +38,8 @@ pub(super) fn url(text: &str, offset: usize) -> Result<Url, InvalidUrl> {
             }
         },
     };
-    let (target, fragment) = match rest.split_once('#') {
-        Some((target, fragment)) => (target, Some(fragment)),
+    let (target, fragment) = match find(rest, |byte| byte == b'#') {
+        Some(at) => (&rest[..at], Some(&rest[at + 1..])),
         None => (rest, None),
     };
     let mut text = String::with_capacity(scheme.as_str().len() + 10 + host.len() + target.len());
@@ -46,7 +52,7 @@ pub(super) fn url(text: &str, offset: usize) -> Result<Url, InvalidUrl> {
     let host = start..text.len();
     if port != scheme.default_port() {
         text.push(':');
-        text.push_str(&port.to_string());
+        let _ = write!(text, "{port}");
     }
     let path = text.len();
     push_target(&mut text, target);
@@ -61,13 +67,23 @@ pub(super) fn url(text: &str, offset: usize) -> Result<Url, InvalidUrl> {
     })
 }
 
+/// Finds a character of ASCII. The parts of a URL are so short that the searches of the standard library take longer.
+fn find(text: &str, is_meant: impl Fn(u8) -> bool) -> Option<usize> {
+    text.bytes().position(is_meant)
+}
+
+fn rfind(text: &str, byte: u8) -> Option<usize> {
+    text.bytes().rposition(|other| other == byte)
+}
+
 /// Splits off the scheme and its colon.
 fn scheme(text: &str) -> Result<(Scheme, &str), InvalidUrl> {
     let is_scheme = |scheme: &str| {
         scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
     };
-    match text.split_once(':').filter(|(scheme, _)| is_scheme(scheme)) {
+    let colon = find(text, |byte| byte == b':');
+    match colon.map(|colon| (&text[..colon], &text[colon + 1..])).filter(|(scheme, _)| is_scheme(scheme)) {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => Ok((Scheme::Http, rest)),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => Ok((Scheme::Https, rest)),
         Some((scheme, _)) => Err(InvalidUrl::UnsupportedScheme { scheme: scheme.to_owned() }),
@@ -77,12 +93,12 @@ fn scheme(text: &str) -> Result<(Scheme, &str), InvalidUrl> {
 
 /// Splits off the port. An address in brackets contains colons.
 fn split_port(authority: &str) -> (&str, Option<&str>) {
-    let end_of_host = match authority.rfind(']') {
+    let end_of_host = match rfind(authority, b']') {
         Some(bracket) => bracket + 1,
         None if authority.starts_with('[') => return (authority, None),
         None => 0,
     };
-    match authority[end_of_host..].find(':') {
+    match find(&authority[end_of_host..], |byte| byte == b':') {
         Some(colon) => (&authority[..end_of_host + colon], Some(&authority[end_of_host + colon + 1..])),
         None => (authority, None),
     }
@@ -90,8 +106,8 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 
 /// Appends path and query, in the characters they may have and without dot segments.
 fn push_target(text: &mut String, target: &str) {
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
+    let (path, query) = match find(target, |byte| byte == b'?') {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
         None => (target, None),
     };
     if path.is_empty() {
@@ -99,11 +115,11 @@ fn push_target(text: &mut String, target: &str) {
     } else if path.contains("/.") || path.contains("/%2") {
         push_without_dots(text, path);
     } else {
-        repair::push(text, path, repair::IN_PATH);
+        repair::push(text, path, &repair::IN_PATH);
     }
     if let Some(query) = query {
         text.push('?');
-        repair::push(text, query, repair::IN_QUERY);
+        repair::push(text, query, &repair::IN_QUERY);
     }
 }
 
@@ -115,7 +131,7 @@ fn push_without_dots(text: &mut String, path: &str) {
         match dots(segment) {
             None => {
                 text.push('/');
-                repair::push(text, segment, repair::IN_PATH);
+                repair::push(text, segment, &repair::IN_PATH);
                 continue;
             }
             Some(1) => {}

@@ -1,37 +1,62 @@
 //! Percent-encodes the characters that a URL may not have.
 
-const UNRESERVED_AND_SUBDELIMS: &[u8] = b"-._~!$&'()*+,;=";
-pub(super) const IN_PATH: &[u8] = b"-._~!$&'()*+,;=:@/";
-pub(super) const IN_QUERY: &[u8] = b"-._~!$&'()*+,;=:@/?";
-const IN_USERINFO: &[u8] = b"-._~!$&'()*+,;=:";
+/// A set of ASCII characters, looked up once for each character of a URL.
+pub(super) struct Characters([bool; 256]);
+
+impl Characters {
+    /// Letters, digits, and these marks.
+    const fn with(marks: &[u8]) -> Characters {
+        let mut set = [false; 256];
+        let mut at = 0;
+        while at < 256 {
+            set[at] = (at as u8).is_ascii_alphanumeric();
+            at += 1;
+        }
+        at = 0;
+        while at < marks.len() {
+            set[marks[at] as usize] = true;
+            at += 1;
+        }
+        Characters(set)
+    }
+
+    fn contain(&self, byte: u8) -> bool {
+        self.0[usize::from(byte)]
+    }
+}
+
+static UNRESERVED_AND_SUBDELIMS: Characters = Characters::with(b"-._~!$&'()*+,;=");
+pub(super) static IN_PATH: Characters = Characters::with(b"-._~!$&'()*+,;=:@/");
+pub(super) static IN_QUERY: Characters = Characters::with(b"-._~!$&'()*+,;=:@/?");
+static IN_USERINFO: Characters = Characters::with(b"-._~!$&'()*+,;=:");
 
 /// Whether a byte stands for itself in a name of a host.
 pub(super) fn is_in_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || UNRESERVED_AND_SUBDELIMS.contains(&byte)
+    UNRESERVED_AND_SUBDELIMS.contain(byte)
 }
 
 pub(super) fn userinfo(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    push(&mut out, text, IN_USERINFO);
+    push(&mut out, text, &IN_USERINFO);
     out
 }
 
 pub(super) fn fragment(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    push(&mut out, text, IN_QUERY);
+    push(&mut out, text, &IN_QUERY);
     out
 }
 
-/// Appends the text with every byte encoded that is neither a letter, nor a digit, nor among `marks`. Escapes stay.
-pub(super) fn push(out: &mut String, text: &str, marks: &[u8]) {
+/// Appends the text with every byte encoded that is not among `kept`. Escapes stay.
+pub(super) fn push(out: &mut String, text: &str, kept: &Characters) {
     let bytes = text.as_bytes();
-    if bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || marks.contains(byte)) {
+    if bytes.iter().all(|byte| kept.contain(*byte)) {
         return out.push_str(text);
     }
     for (at, &byte) in bytes.iter().enumerate() {
         let keep = match byte {
             b'%' => is_escape(&bytes[at..]),
-            _ => byte.is_ascii_alphanumeric() || marks.contains(&byte),
+            _ => kept.contain(byte),
         };
         push_byte(out, byte, keep);
     }
@@ -67,7 +92,7 @@ pub(super) fn reference(reference: &[u8]) -> String {
                 in_address
             }
             b']' => std::mem::take(&mut in_address),
-            _ => byte.is_ascii_alphanumeric() || IN_QUERY.contains(&byte),
+            _ => IN_QUERY.contain(byte),
         };
         push_byte(&mut text, byte, keep);
     }

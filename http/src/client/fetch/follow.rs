@@ -44,7 +44,11 @@ impl Fetch {
                     fetch.stop_skipping();
                 }
             });
-            self.skipping.replace(Some(Box::new(Skipping { redirect, left: Cell::new(SKIPPED_BYTES), timer })));
+            self.skipping.replace(Some(Box::new(Skipping {
+                redirect,
+                left: Cell::new(SKIPPED_BYTES),
+                timer,
+            })));
             return;
         }
         if let FetchStage::Exchanging(lease) = self.stage.replace(FetchStage::New) {
