@@ -11,6 +11,7 @@ mod connecting;
 pub(crate) mod literal;
 mod race;
 mod resolver;
+mod socks;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -25,6 +26,7 @@ use crate::{ConnectStage, DnsLookupError, Stream};
 
 pub use connecting::Connecting;
 pub use resolver::{Resolver, SystemResolver};
+pub use socks::{Socks5, SocksError};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 

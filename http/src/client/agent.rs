@@ -139,6 +139,22 @@ impl Agent {
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// Through a SOCKS5 proxy:
+    ///
+    /// ```no_run
+    /// use twistor_http::Agent;
+    /// use twistor_net::connect::{Connect, Socks5};
+    /// use twistor_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let proxy: Socks5 = "socks5h://me:secret@proxy.example".parse()?;
+    /// let agent = Agent::new(&reactor)
+    ///     .connector(move |on, origin| proxy.to(&origin.host, origin.port).connect(on));
+    /// let page = reactor.run_until(agent.get_page("https://www.rust-lang.org/"))?;
+    /// println!("{} bytes", page.body().len());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn connector(self, connector: impl Fn(&Connecting, &Origin) -> Deferred<Stream> + 'static) -> Agent {
         self.pool.dial.replace(Some(Rc::new(connector)));

@@ -442,6 +442,20 @@ impl<F: FnOnce(Conversation) + 'static> Protocol for Side<F> {
     }
 }
 
+impl Stream {
+    /// Starts a [`Conversation`] on the connection. [`Conversation::release`] returns the connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Stream::run).
+    pub fn converse(self, handle: &Handle) -> io::Result<Conversation> {
+        let shared = Rc::new(Shared::default());
+        let side = Side { shared: shared.clone(), begin: None::<fn(Conversation)> };
+        let transport = self.run(handle, side)?;
+        Ok(Conversation { shared, transport })
+    }
+}
+
 impl ClientEndpoint {
     /// Connects, and returns a [`Conversation`].
     ///
