@@ -108,12 +108,9 @@ pub(crate) fn listen(
             // would let other processes take over the port.
             #[cfg(unix)]
             socket.set_reuse_address(true)?;
-            #[cfg(unix)]
             if *reuse_port {
-                socket.set_reuse_port(true)?;
+                share_port(&socket)?;
             }
-            #[cfg(not(unix))]
-            let _ = reuse_port;
             if let (Some(only), true) = (only_v6, address.is_ipv6()) {
                 socket.set_only_v6(*only)?;
             }
@@ -130,6 +127,14 @@ pub(crate) fn listen(
             Ok((Acceptor::Unix(listener, file), binding.address()))
         }
     }
+}
+
+/// Sets SO_REUSEPORT. Does nothing on systems without that option.
+fn share_port(socket: &socket2::Socket) -> io::Result<()> {
+    #[cfg(all(unix, not(any(target_os = "illumos", target_os = "solaris"))))]
+    socket.set_reuse_port(true)?;
+    let _ = socket;
+    Ok(())
 }
 
 /// The address and options of a UDP port.
@@ -152,8 +157,7 @@ pub(crate) fn open_datagrams(handle: &Handle, binding: &UdpBinding) -> io::Resul
     socket.set_nonblocking(true)?;
     if binding.reuse_port {
         socket.set_reuse_address(true)?;
-        #[cfg(unix)]
-        socket.set_reuse_port(true)?;
+        share_port(&socket)?;
     }
     if binding.broadcast {
         socket.set_broadcast(true)?;

@@ -107,7 +107,7 @@ impl ServerEndpoint {
 
     /// Sets whether several sockets can listen on one TCP port (SO_REUSEPORT), such as one reactor per core.
     /// The operating system distributes the connections among them. Default: off. Has no effect on a UNIX
-    /// socket.
+    /// socket, and on Windows, illumos and Solaris.
     #[must_use]
     pub fn reuse_port(mut self, on: bool) -> ServerEndpoint {
         if let StreamBinding::Tcp { reuse_port, .. } = &mut self.binding {

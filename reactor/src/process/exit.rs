@@ -119,7 +119,7 @@ fn end(child: &mut Child, target: SignalTarget) {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(target_os = "linux")]
 fn end_signal(child: &Child) -> io::Result<OwnedFd> {
     use rustix::io::Errno;
     use rustix::process::{PidfdFlags, pidfd_open};
@@ -130,7 +130,8 @@ fn end_signal(child: &Child) -> io::Result<OwnedFd> {
     }
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+// rustix has no pidfd_open on Android.
+#[cfg(not(target_os = "linux"))]
 fn end_signal(child: &Child) -> io::Result<OwnedFd> {
     thread_signal(child)
 }
