@@ -1,4 +1,4 @@
-//! A body between the connection that it comes on and the one who reads it.
+//! The buffer between the connection of a body and its reader.
 
 use std::cell::{Cell, RefCell};
 
@@ -7,44 +7,45 @@ use twistor_net::guarded;
 
 pub(super) type Consumer = Box<dyn FnMut(&[u8]) -> Result<(), Failure>>;
 
-/// A panic is the consumer's failure, wherever it is called: from the loop, or for what was kept by whoever hands it over.
+/// Calls the consumer, from the loop or for kept data. A panic becomes its failure.
 fn give(consumer: &mut Consumer, piece: &[u8]) -> Result<(), Failure> {
     guarded("the consumer", || consumer(piece))
 }
 
-/// The pieces of a body, until somebody takes them.
+/// The pieces of a body, until they are read.
 #[derive(Default)]
 pub(super) struct Pieces {
-    /// What nobody has asked for yet. In one piece: chunks of a byte are not to cost an allocation each.
+    /// Data that was not requested yet. It is one vector, so that chunks of one byte do not cost an
+    /// allocation each.
     kept: RefCell<Vec<u8>>,
-    /// Who waits for the next one.
+    /// The read that waits for the next piece.
     waiting: Cell<Option<Trigger<Option<Vec<u8>>>>>,
-    /// Who takes them all, and who waits for the end of that.
+    /// The consumer of all pieces.
     consumer: Cell<Option<Consumer>>,
     delivered: Cell<Option<Trigger<()>>>,
     ended: Cell<bool>,
-    /// Why it ended, until that is told; none: in order.
+    /// The reason of the end, until it is reported. `None`: a clean end.
     cut: Cell<Option<Failure>>,
 }
 
-/// Who takes the next piece.
+/// The receiver of the next piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taker {
-    /// Nobody: it is kept.
+    /// No receiver: the piece is kept.
     Nobody,
-    /// One who has asked for it.
+    /// A read that waits for a piece.
     Asker,
-    /// One who takes each as it comes.
+    /// The consumer of all pieces.
     Consumer,
 }
 
 impl Pieces {
-    /// A body that has come already.
+    /// Creates a body that has arrived completely.
     pub(super) fn whole(bytes: Vec<u8>) -> Pieces {
         Pieces { kept: RefCell::new(bytes), ended: Cell::new(true), ..Pieces::default() }
     }
 
-    /// How many bytes are kept.
+    /// Returns the number of kept bytes.
     pub(super) fn kept(&self) -> usize {
         self.kept.borrow().len()
     }
@@ -65,7 +66,8 @@ impl Pieces {
         taker
     }
 
-    /// The next piece, or the end. If neither is there, it is waited for, and `resume` is to see to it that it comes.
+    /// Returns the next piece, or the end. If neither has arrived, waits for it and calls `resume` to make it
+    /// arrive.
     #[track_caller]
     pub(super) fn next(&self, resume: impl FnOnce()) -> Deferred<Option<Vec<u8>>> {
         let kept = self.kept.take();
@@ -81,8 +83,8 @@ impl Pieces {
         deferred
     }
 
-    /// Gives the consumer what is kept, and from now on each piece as it comes. Fires at the end, or with the failure
-    /// of the consumer. `give_up` is called when it fails here, and when the Deferred is cancelled.
+    /// Passes the kept data, and every further piece, to the consumer. Fires at the end, or with the failure
+    /// of the consumer. Calls `give_up` when the consumer fails here, and when the Deferred is cancelled.
     #[track_caller]
     pub(super) fn deliver(
         &self,
@@ -107,7 +109,7 @@ impl Pieces {
         deferred
     }
 
-    /// The next piece has come. Gives the failure of the consumer back, who gets no more then.
+    /// Accepts the next piece. Returns the failure of the consumer, which then gets no more.
     pub(super) fn push(&self, data: &[u8]) -> Result<(), Failure> {
         if let Some(mut consumer) = self.consumer.take() {
             give(&mut consumer, data)?;
@@ -123,7 +125,7 @@ impl Pieces {
         Ok(())
     }
 
-    /// Nothing more comes.
+    /// Marks the end of the body.
     pub(super) fn end(&self, end: Result<(), Failure>) {
         if self.ended.replace(true) {
             return;
@@ -138,7 +140,7 @@ impl Pieces {
         }
     }
 
-    /// Nobody is to get any more of it.
+    /// Discards the rest of the body.
     pub(super) fn discard(&self) {
         drop((self.consumer.take(), self.kept.take()));
     }

@@ -12,17 +12,17 @@ use iri_string::types::{UriReferenceStr, UriStr};
 
 pub use error::InvalidUrl;
 
-/// How a page is fetched.
+/// The scheme of a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// In the clear.
+    /// `http`, without TLS.
     Http,
-    /// Over TLS.
+    /// `https`, over TLS.
     Https,
 }
 
 impl Scheme {
-    /// 80 or 443.
+    /// Returns 80 or 443.
     pub fn default_port(self) -> u16 {
         match self {
             Scheme::Http => 80,
@@ -30,7 +30,7 @@ impl Scheme {
         }
     }
 
-    /// `http` or `https`.
+    /// Returns `http` or `https`.
     pub fn as_str(self) -> &'static str {
         match self {
             Scheme::Http => "http",
@@ -39,13 +39,12 @@ impl Scheme {
     }
 }
 
-/// Scheme, host and port: what two URLs share whose pages trust each other, and come over the same
-/// connections.
+/// The scheme, host and port of a URL. Pages of the same origin trust each other and share connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// The scheme.
     pub scheme: Scheme,
-    /// The host in lower case, an IPv6 address without brackets.
+    /// The host in lower case. An IPv6 address has no brackets.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -60,10 +59,10 @@ impl fmt::Display for Origin {
 
 /// An `http` or `https` URL.
 ///
-/// Scheme and host are kept in lower case, a default port is left out, an empty path is a slash, and dot segments are
-/// resolved. Characters that no URL may have, such as spaces, quotes, brackets, a lone `%` or non-ASCII letters, are
-/// percent-encoded, as browsers do; the rest is as it was given. Neither `Display` nor `Debug` shows user name and
-/// password.
+/// Parsing normalizes it: scheme and host become lower case, a default port is removed, an empty path becomes
+/// a slash, and dot segments are resolved. Characters that no URL may have, such as spaces, quotes, brackets,
+/// a lone `%` or non-ASCII letters, are percent-encoded, as browsers do. Neither `Display` nor `Debug` shows
+/// user name and password.
 ///
 /// # Examples
 ///
@@ -79,7 +78,7 @@ impl fmt::Display for Origin {
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Url {
-    /// Without user information and fragment.
+    /// The URL without user information and fragment.
     text: String,
     scheme: Scheme,
     host: Range<usize>,
@@ -90,7 +89,7 @@ pub struct Url {
 }
 
 impl Url {
-    /// Reads a URL. Spaces around it are ignored.
+    /// Parses a URL. Spaces around it are ignored.
     ///
     /// # Errors
     ///
@@ -100,53 +99,52 @@ impl Url {
         read::url(trimmed.trim_end_matches(' '), text.len() - trimmed.len())
     }
 
-    /// The scheme.
+    /// Returns the scheme.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The host in lower case: a name or an address, an IPv6 address without its brackets.
+    /// Returns the host in lower case: a name or an address. An IPv6 address has no brackets.
     pub fn host(&self) -> &str {
         self.text[self.host.clone()].trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// The port, the scheme's own if none was given.
+    /// Returns the port. Default: that of the scheme.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Host and port as the `Host` header has them: IPv6 addresses in brackets, a default port
-    /// left out.
+    /// Returns host and port as in the `Host` header: IPv6 addresses in brackets, and no default port.
     pub fn authority(&self) -> &str {
         &self.text[self.host.start..self.path]
     }
 
-    /// Path and query, as a request's target.
+    /// Returns path and query, as in the target of a request.
     pub fn target(&self) -> &str {
         &self.text[self.path..]
     }
 
-    /// The part after `#`, which is not sent.
+    /// Returns the part after `#`, which is not sent.
     pub fn fragment(&self) -> Option<&str> {
         self.fragment.as_deref()
     }
 
-    /// The URL without fragment, user name and password.
+    /// Returns the URL without fragment, user name and password.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Scheme, host and port.
+    /// Returns scheme, host and port.
     pub fn origin(&self) -> Origin {
         Origin { scheme: self.scheme, host: self.host().to_owned(), port: self.port }
     }
 
-    /// Whether the two have the same [`Origin`].
+    /// Returns whether both URLs have the same [`Origin`].
     pub fn same_origin(&self, other: &Url) -> bool {
         (self.scheme, self.port, self.host()) == (other.scheme, other.port, other.host())
     }
 
-    /// User name and password of the URL as the value of an `Authorization` header.
+    /// Returns user name and password of the URL as the value of an `Authorization` header.
     pub fn basic_credentials(&self) -> Option<String> {
         let info = self.userinfo.as_deref()?;
         let mut plain = percent_decode(info);
@@ -158,15 +156,15 @@ impl Url {
         Some(value)
     }
 
-    /// The URL that a reference means on this page, as in a `Location` header (RFC 3986).
+    /// Resolves a reference on this page, such as that of a `Location` header (RFC 3986).
     ///
-    /// A reference without a fragment keeps this URL's. One that stays on the same origin and
-    /// names no user keeps this URL's user name and password. Characters that no URL may have, as
-    /// many servers send them, are percent-encoded.
+    /// A reference without a fragment keeps this URL's fragment. A reference to the same origin without a
+    /// user keeps this URL's user name and password. Characters that no URL may have, but many servers send,
+    /// are percent-encoded.
     ///
     /// # Errors
     ///
-    /// What comes of it is no valid URL, or one of another scheme.
+    /// [`InvalidUrl`] if the result is not a valid URL, or has another scheme than `http` and `https`.
     pub fn join(&self, reference: &[u8]) -> Result<Url, InvalidUrl> {
         let reference = repair::reference(reference);
         let invalid = || InvalidUrl::Syntax { text: error::without_user(&reference) };
@@ -228,7 +226,7 @@ pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
     out
 }
 
-/// RFC 4648's alphabet, with padding.
+/// Encodes base64 with the alphabet of RFC 4648 and padding.
 fn base64(bytes: &[u8], out: &mut String) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for group in bytes.chunks(3) {

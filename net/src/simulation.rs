@@ -61,7 +61,7 @@ pub(crate) use socket::{BoxedSocket, SimulatedListener};
 ///
 /// for seed in 0..100 {
 ///     let reactor = Reactor::simulated(seed);
-///     let network = SimulatedNetwork::of(&reactor).ok_or("not simulated")?;
+///     let network = SimulatedNetwork::of(&reactor).expect("the reactor is simulated");
 ///     network.set_latency(Duration::from_millis(1), Duration::from_millis(80));
 ///     network.add_name("far.test", ["192.0.2.7".parse()?]);
 ///     ServerEndpoint::tcp("192.0.2.7:80".parse()?).listen(&reactor, |_peer| Echo)?;

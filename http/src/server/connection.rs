@@ -15,7 +15,7 @@ use crate::{RequestDecoder, RequestEvent};
 /// Answers are gathered up to this size before they are sent.
 const GATHERED: usize = 32 * 1024;
 
-/// Bytes of one read, unless it is of a long body: input that has to wait is kept.
+/// The size of one read, except of a long body. It is small, because input that has to wait is kept.
 const READ_SIZE: usize = 64 * 1024;
 
 /// A connection of a [`Site`](super::Site). Twisted: `HTTPChannel`.
@@ -59,7 +59,7 @@ impl SiteConnection {
                     continue;
                 }
                 ExchangePhase::Idle if !input.is_empty() && decoder.is_idle() && transport.is_full() => {
-                    // The client asks faster than it reads.
+                    // The client requests faster than it reads.
                     let transport = transport.clone();
                     drop(transport.clone().drained().add_both(move |_| transport.resume_producing()));
                     break;
@@ -94,8 +94,8 @@ impl SiteConnection {
         input
     }
 
-    /// Whether nothing of a large read would have to be kept: a body is consumed as it arrives, and is so long that no
-    /// other request comes in the same read.
+    /// Returns whether large reads are useful: the body is consumed as it arrives, and is so long that no
+    /// other request arrives with it.
     fn takes_much(&self) -> bool {
         self.decoder.body_left() >= Transport::LARGEST_READ as u64 && self.exchange.takes_body()
     }
@@ -138,7 +138,7 @@ impl Protocol for SiteConnection {
         let rest = self.process(transport, &kept[used..]).len();
         if rest > 0 {
             let used = kept.len() - rest;
-            // One slow answer after many quick ones does not hold on to their memory.
+            // A slow answer after many fast ones must not keep their memory.
             (self.kept, self.used) = if used > rest { (kept[used..].to_vec(), 0) } else { (kept, used) };
             self.exchange.has_more = true;
             transport.pause_producing();
@@ -200,7 +200,7 @@ mod tests {
         connection
     }
 
-    // P5: with and without a body behind the head, and trailers behind that
+    // P5.6: with and without a body, and with trailers
     #[test]
     fn an_idle_connection_has_no_buffers() {
         let reactor = Reactor::simulated(1);
@@ -221,9 +221,9 @@ mod tests {
         }
     }
 
-    // W3: what is kept of a pipeline is what waits, not what came with it
+    // W3: only the waiting part of a pipeline is kept
     #[test]
-    fn a_slow_answer_does_not_hold_on_to_the_requests_before_it() {
+    fn a_slow_answer_does_not_keep_earlier_requests() {
         let reactor = Reactor::simulated(1);
         let waiting: Rc<RefCell<Vec<Trigger<&str>>>> = Rc::default();
         let triggers = waiting.clone();
@@ -241,7 +241,7 @@ mod tests {
         let mut connection = connect(&mut site);
         connection.data_received(&lost, pipeline.as_bytes()).unwrap();
         assert_eq!(connection.kept.capacity(), pipeline.len() - get("/slow").len());
-        // In place of the answers, which do not come back by a transport that is lost.
+        // Stands for the answers, which a lost transport does not return.
         connection.exchange.answered(&lost, 1, Ok("slow".into()));
         connection.reading_resumed(&lost).unwrap();
         assert_eq!((waiting.borrow().len(), connection.kept.capacity()), (2, get("/").len()));
@@ -251,9 +251,9 @@ mod tests {
         assert_eq!(connection.kept.capacity(), 0);
     }
 
-    // W2, W3: what comes behind a body would have to be kept
+    // W2, W3: data after a body would have to be kept
     #[test]
-    fn much_is_read_at_once_only_of_a_long_body_that_is_taken_in() {
+    fn reads_are_large_only_for_a_long_consumed_body() {
         let reactor = Reactor::simulated(1);
         let mut site = Site::new(&reactor, |request: &mut Request<'_>| request.take_body());
         for (framing, much) in [

@@ -92,7 +92,7 @@ pub(super) struct Exchange {
     serial: u64,
     pace: Pace,
     record: Option<Box<AnswerRecord>>,
-    /// The client has half-closed the connection.
+    /// The client has ended its half of the connection.
     half_closed: bool,
     /// Input follows the request that is being answered.
     pub(super) has_more: bool,
@@ -159,8 +159,8 @@ impl Exchange {
         self.enter(ExchangePhase::Idle, self.shared.limits.idle);
     }
 
-    /// Closes the connection once everything is sent. A reset would cost a client that is still sending its answer, so
-    /// for such a client this side half-closes and waits a while for the client to do the same.
+    /// Closes the connection once everything is sent. A reset would cost a client that is still sending its
+    /// answer, so for such a client this side half-closes and waits a while for the client to do the same.
     fn close(&mut self, transport: &Transport, client_sends: bool) {
         if client_sends && !self.half_closed {
             self.enter(ExchangePhase::Lingering, self.shared.limits.linger);

@@ -22,24 +22,26 @@ use super::tree::{is_known, not_allowed, options};
 use super::wire::body_writer::BodyWriter;
 use super::wire::date;
 
-/// Files up to this size are read at once; larger ones in pieces of this size, as the client takes them.
+/// Files up to this size are read as a whole; larger ones in pieces of this size, as the client reads them.
 const PIECE: u64 = 256 * 1024;
 
-/// No file has a longer name, and none a longer path below its root.
+/// The longest name of a file, and of a path below its root.
 const LONGEST_NAME: usize = 255;
 const LONGEST_PATH: usize = 2048;
 
-/// Serves the files of a folder and of those in it, for `GET` and `HEAD`. Twisted: `static.File`.
+/// Serves the files of a folder and its subfolders, for `GET` and `HEAD`. Twisted: `static.File`.
 ///
-/// It answers for all that is below its place in the site. For a folder there is its `index.html`; a folder asked for
-/// without a slash at the end is a redirect to the one with it. Ranges (one at a time), `If-Match`,
-/// `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since` and `If-Range` are understood; the `ETag` is made of the time of the last change and the size.
+/// It answers for all paths below its place in the site. A folder is answered with its `index.html`; without
+/// a slash at the end, it redirects to the path with it. Ranges (one at a time), `If-Match`, `If-None-Match`,
+/// `If-Modified-Since`, `If-Unmodified-Since` and `If-Range` are supported. The `ETag` consists of the time
+/// of the last change and the size.
 ///
-/// No path leads out of the folder: not by `..`, encoded or not, and not by a symbolic link that points outside.
+/// No path leads out of the folder: neither `..`, encoded or not, nor a symbolic link.
 ///
-/// Files are looked up and read on the reactor's threads.
+/// Files are opened and read on the reactor's threads.
 ///
-/// ```
+/// # Examples
+///
 /// use twistor_http::server::{Files, Tree};
 ///
 /// let root = Tree::new().get(|_| "Hello, world!").put_child("static", Files::new("/srv/www"));
@@ -50,7 +52,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// Serves what is in `root`. That it is there is seen at each request.
+    /// Serves the files in `root`. Whether it exists is checked at each request.
     pub fn new(root: impl Into<PathBuf>) -> Files {
         Files { root: root.into() }
     }
@@ -92,7 +94,7 @@ impl Resource for Files {
     }
 }
 
-/// The path below the root, and whether a folder is meant. `None` if a segment is no name of a file.
+/// Returns the path below the root, and whether it means a folder. `None` if a segment is not a valid name.
 fn relative(rest: &str) -> Option<(PathBuf, bool)> {
     let mut below = PathBuf::new();
     let folder = rest.is_empty() || rest.ends_with('/');
@@ -116,14 +118,14 @@ fn relative(rest: &str) -> Option<(PathBuf, bool)> {
     (below.as_os_str().len() <= LONGEST_PATH).then_some((below, folder))
 }
 
-/// The same place with a slash at its end. The path alone, so that it can lead to no other host.
+/// Returns the same path with a slash at its end. It has no host, so that it cannot lead to another one.
 fn redirect_target(request: &Request<'_>) -> String {
     let mut target = format!("/{}/", request.path().trim_start_matches('/'));
     if let Some(query) = request.query() {
         target.push('?');
         for character in query.chars() {
             match character {
-                // Taken as they come, and not to be passed on.
+                // Accepted in a query, but not valid in a header.
                 '"' => target.push_str("%22"),
                 '<' => target.push_str("%3C"),
                 '>' => target.push_str("%3E"),
@@ -135,7 +137,7 @@ fn redirect_target(request: &Request<'_>) -> String {
     target
 }
 
-/// What the client is told of a file that cannot be had.
+/// Converts the failure to open a file to the answer for the client.
 fn told(failure: Failure) -> Failure {
     use io::ErrorKind as Kind;
     match failure.check::<io::Error>().map(io::Error::kind) {
@@ -144,14 +146,14 @@ fn told(failure: Failure) -> Failure {
         }
         Some(Kind::PermissionDenied) => StatusError::new(StatusCode::FORBIDDEN).into(),
         _ if failure.check().is_some_and(lacks_descriptors) => {
-            log::warn!("a file could not be opened: {failure}");
+            log::warn!("opening a file failed: {failure}");
             StatusError::new(StatusCode::SERVICE_UNAVAILABLE).into()
         }
         _ => failure,
     }
 }
 
-/// Whether it may be had later: the process, or the system, has as many descriptors as it may.
+/// Returns whether opening may succeed later: the process or the system has no free descriptor.
 fn lacks_descriptors(error: &io::Error) -> bool {
     #[cfg(unix)]
     return matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
@@ -164,9 +166,9 @@ fn lacks_descriptors(error: &io::Error) -> bool {
 #[cfg(windows)]
 const ERROR_TOO_MANY_OPEN_FILES: i32 = 4;
 
-/// What a path leads to.
+/// The result of looking up a path.
 enum Found {
-    /// A folder that was asked for without a slash.
+    /// A folder, requested without a slash.
     Folder,
     File(Opened),
 }
@@ -177,7 +179,7 @@ struct Opened {
     length: u64,
     changed: Option<SystemTime>,
     opened: SystemTime,
-    /// The whole file, if it is small.
+    /// The complete content of a small file.
     content: Option<Vec<u8>>,
 }
 
@@ -199,14 +201,14 @@ impl Found {
             (false, true) => return Err(io::ErrorKind::NotFound.into()),
             (false, false) => {}
         }
-        // Before it is opened: to open a pipe would wait for its writer.
+        // Checked before opening, because opening a pipe would wait for its writer.
         if !metadata.is_file() {
             return Err(io::ErrorKind::NotFound.into());
         }
         let mut file = File::open(&path)?;
         let metadata = file.metadata()?;
-        // The clock that the times of files are taken from, whatever the reactor's is.
-        #[allow(clippy::disallowed_methods, reason = "what a simulation reads of real files is as real")]
+        // The times of files use the system's clock, whatever the reactor's is.
+        #[allow(clippy::disallowed_methods, reason = "the files that a simulation reads are real too")]
         let opened = SystemTime::now();
         let length = metadata.len();
         let content = if length <= PIECE { Some(read_exactly(&mut file, length)?) } else { None };
@@ -214,7 +216,7 @@ impl Found {
     }
 }
 
-/// A path that cannot be followed, because it is too long or goes round in circles, is one at which there is nothing.
+/// Converts the error of a path that is too long, or of a loop of links, to "not found".
 fn leads_nowhere(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         #[cfg(unix)]
@@ -265,7 +267,7 @@ impl Opened {
     fn part(self, part: Part, handle: &Handle) -> Response {
         let Opened { file, content, .. } = self;
         if let Some(mut content) = content {
-            // No larger than a piece, so these fit.
+            // At most one piece, so the numbers fit.
             content.truncate((part.start + part.length) as usize);
             content.drain(..part.start as usize);
             return Response::from(content);
@@ -275,7 +277,7 @@ impl Opened {
     }
 }
 
-/// Sends a part of a file, a piece at a time.
+/// Sends a part of a file, piece by piece.
 async fn send(mut file: File, part: Part, handle: Handle, out: BodyWriter) -> Result<(), Failure> {
     let (mut at, end) = (part.start, part.start + part.length);
     while at < end {
@@ -289,7 +291,7 @@ async fn send(mut file: File, part: Part, handle: Handle, out: BodyWriter) -> Re
         (file, piece) = read.await?;
         at += length;
         out.write_vec(piece);
-        // When the client leaves, this is cancelled here.
+        // Cancelled here when the client leaves.
         out.drained().await?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What there is at a path.
+//! The resources of a site.
 
 use std::rc::Rc;
 
@@ -7,10 +7,21 @@ use ::http::Method;
 use super::exchange::answer::{Answer, IntoAnswer};
 use super::exchange::request::Request;
 
-/// Something that has a place in a site and answers requests. Twisted: `IResource`.
+/// A part of a site that answers requests. Twisted: `IResource`.
 ///
-/// A closure that takes a request and returns what [`IntoAnswer`] knows is one: a leaf that answers every method. A
-/// [`Tree`](super::Tree) puts handlers and other resources together. Implement the trait for what they cannot say.
+/// A closure that takes a request and returns an [`IntoAnswer`] is a resource without children that answers
+/// every method. A [`Tree`](super::Tree) combines handlers and other resources. Implement the trait for
+/// anything else.
+///
+/// # Panics
+///
+/// A panic in a method is logged and answered with 500. The connection and all others continue.
+///
+/// # Re-entrancy
+///
+/// The methods are called from the loop, and may call anything.
+///
+/// # Examples
 ///
 /// ```
 /// use std::rc::Rc;
@@ -23,7 +34,7 @@ use super::exchange::request::Request;
 ///
 /// impl Resource for Users {
 ///     fn render(&self, _: &mut Request<'_>) -> Answer {
-///         "whom do you want?".into_answer()
+///         "which user?".into_answer()
 ///     }
 ///
 ///     fn get_child(&self, name: &str, _: &mut Request<'_>) -> Option<Rc<dyn Resource>> {
@@ -37,55 +48,47 @@ use super::exchange::request::Request;
 ///     }
 /// }
 /// ```
-///
-/// # Panics
-///
-/// A panic in a method is logged and answered with 500; the connection and all others live on.
-///
-/// # Re-entrancy
-///
-/// The methods are called from the loop, and may do anything.
 pub trait Resource: 'static {
-    /// Answers a request. Requests for `HEAD` are to be treated like those for `GET`: the body is left out by the
-    /// server.
+    /// Answers a request. Treat `HEAD` like `GET`: the server leaves out the body.
     fn render(&self, request: &mut Request<'_>) -> Answer;
 
-    /// The resource below this one for the next segment of the path, percent-decoded. `None` is answered with 404.
+    /// Returns the resource for the next segment of the path, percent-decoded. `None` is answered with 404.
     ///
-    /// An empty last segment (that of `/`, or of `/users/`) for which there is no child is this resource itself.
+    /// An empty last segment (that of `/`, or of `/users/`) without a child is this resource itself.
     fn get_child(&self, name: &str, request: &mut Request<'_>) -> Option<Rc<dyn Resource>> {
         let _ = (name, request);
         None
     }
 
-    /// Whether this answers for all that is below it too: then [`Request::rest`] tells what that is.
+    /// Returns whether this resource also answers for all paths below it. [`Request::rest`] is then the rest
+    /// of the path.
     fn is_leaf(&self) -> bool {
         false
     }
 
-    /// Returns the methods that this resource and those below it answer, as far as they are known beforehand. They
-    /// are the answer to `OPTIONS *`. Default: none.
+    /// Returns the known methods of this resource and those below it, for the answer to `OPTIONS *`. Default:
+    /// none.
     fn methods(&self) -> Vec<Method> {
         Vec::new()
     }
 
-    /// How it wants the body of a request, of which the head has come.
+    /// Returns how this resource receives the body of a request, whose head has arrived.
     fn body_mode(&self, request: &Request<'_>) -> BodyMode {
         let _ = request;
         BodyMode::Whole
     }
 }
 
-/// How a resource wants the body of a request.
+/// How a resource receives the body of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyMode {
-    /// All of it before [`render`](Resource::render) is called, if it is no larger than the site allows
+    /// As a whole, before [`render`](Resource::render) is called, up to the site's limit
     /// ([`Limits::body_size`](crate::Limits::body_size)).
     Whole,
-    /// As `Whole`, with a limit of its own, in bytes.
+    /// Like `Whole`, with this limit in bytes.
     UpTo(u64),
-    /// As it comes, through [`Request::stream`]: `render` is called when the head is there. No limit.
+    /// Piece by piece, from [`Request::stream`]. `render` is called when the head has arrived. No limit.
     Streamed,
 }
 

@@ -1,10 +1,14 @@
-//! What a site puts up with.
+//! The limits and timeouts of a site.
 
 use std::time::Duration;
 
 use crate::Limits;
 
-/// Bounds on what clients may ask of a [`Site`](super::Site).
+/// Limits and timeouts of a [`Site`](super::Site).
+///
+/// This struct and [`Timeouts`] stay exhaustive, so that programs can use `..Settings::default()`.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -16,13 +20,15 @@ use crate::Limits;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Bounds on one request. Its [`body_size`](Limits::body_size) is that of bodies that are collected, here 16 MiB.
+    /// The limits of one request. Default: those of [`Limits`], with a [`body_size`](Limits::body_size) of 16
+    /// MiB, which applies to collected bodies.
     pub limits: Limits,
-    /// Bounds on waiting.
+    /// The timeouts.
     pub timeouts: Timeouts,
-    /// Connections at once; 16,384. Those that come when there are so many are closed at once.
+    /// The number of open connections. Default: 16,384. Connections above it are closed at once.
     pub max_connections: usize,
-    /// How long [`stop`](super::Site::stop) waits for the answers under way; 10 seconds. What then is left is reset.
+    /// How long [`stop`](super::Site::stop) waits for pending answers, before it resets their connections.
+    /// Default: 10 seconds.
     pub grace: Duration,
 }
 
@@ -37,27 +43,32 @@ impl Default for Settings {
     }
 }
 
-/// How long a client may take. Measured in rounds of half a second at most, so each may take that much longer.
+/// Timeouts for clients. They are checked in rounds of at most half a second, so each can take that much
+/// longer.
 ///
-/// [`Duration::MAX`] is for ever.
+/// [`Duration::MAX`] means no timeout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From the connection, or from the first byte of a request, to the end of its head; 30 seconds. Then the client
-    /// gets a 408.
+    /// The time from the connection, or from the first byte of a request, to the end of its head. Then the
+    /// client gets a 408. Default: 30 seconds.
     pub head: Duration,
-    /// For the body of a request, and one second more for each KiB that came of it; 30 seconds. Then the client gets a
-    /// 408. While a handler that reads the body holds it up, or has not asked for it of a client that waits for that
-    /// (`Expect: 100-continue`), the time stands still. It does not start again.
+    /// The time for the body of a request, plus one second for each received KiB. Then the client gets a 408.
+    /// Default: 30 seconds.
+    ///
+    /// The time does not pass while the handler holds up the body, or has not requested it from a client that
+    /// waits for that (`Expect: 100-continue`). It does not start again.
     pub body: Duration,
-    /// Between two requests; 60 seconds. Then the connection is closed.
+    /// The time between two requests. Then the connection is closed. Default: 60 seconds.
     pub idle: Duration,
-    /// For a client that reads nothing of what waits to be sent; 60 seconds. Then the connection is reset.
+    /// The time for a client that reads nothing of the waiting data. Then the connection is reset. Default:
+    /// 60 seconds.
     pub write: Duration,
-    /// For a handler whose client has ended its half of the connection: that client has left, or waits for its answer,
-    /// and nothing tells which; 5 seconds. Then the handler is cancelled, or the body that is streamed. Each time a
-    /// part of such a body has been sent, the time starts again. A reset cancels at once.
+    /// The time for a handler, or a streamed body, whose client has ended its half of the connection: the
+    /// client may have left, or may still wait for the answer. Then the handler or body is cancelled. The
+    /// time starts again whenever a part of a streamed body is sent. A reset cancels at once. Default: 5
+    /// seconds.
     pub half_closed: Duration,
-    /// For a client that goes on sending after it got its last answer; 2 seconds.
+    /// The time for a client that continues to send after its last answer. Default: 2 seconds.
     pub linger: Duration,
 }
 
@@ -74,10 +85,10 @@ impl Default for Timeouts {
     }
 }
 
-/// The timeouts in rounds.
+/// The timeouts, converted to rounds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rounds {
-    /// How long a round is.
+    /// The length of a round.
     pub(super) length: Duration,
     pub(super) head: u64,
     pub(super) body: u64,
@@ -88,13 +99,13 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    /// Rounds short enough for the shortest timeout.
+    /// Chooses rounds that are short enough for the shortest timeout.
     pub(super) fn of(timeouts: &Timeouts) -> Rounds {
         let Timeouts { head, body, idle, write, half_closed, linger } = timeouts.clone();
         let shortest = head.min(body).min(idle).min(write).min(linger);
         let length = (shortest / 4).clamp(Duration::from_millis(5), Duration::from_millis(500));
         let rounds = |timeout: Duration| match u64::try_from(timeout.as_nanos().div_ceil(length.as_nanos())) {
-            // The round under way does not count.
+            // The current round is not a full one.
             Ok(rounds) => rounds.saturating_add(1),
             Err(_) => u64::MAX,
         };
@@ -109,7 +120,7 @@ impl Rounds {
         }
     }
 
-    /// What so many bytes of a body put its end off by.
+    /// Returns the rounds by which this many bytes of a body extend its deadline.
     pub(super) fn earned_by(&self, bytes: u64) -> u64 {
         let seconds = u128::from(bytes / 1024);
         u64::try_from(seconds * 1_000_000_000 / self.length.as_nanos()).unwrap_or(u64::MAX)

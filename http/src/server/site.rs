@@ -1,4 +1,4 @@
-//! A site: the root of its resources, its connections, and its end.
+//! A site: its root resource, its connections, and its shutdown.
 
 use std::fmt;
 use std::io;
@@ -16,11 +16,22 @@ use super::resource::Resource;
 use super::settings::Settings;
 use super::shared::SiteState;
 
-/// Serves a [`Resource`] and what is below it over HTTP/1.1. Twisted: `Site`.
+/// Serves a [`Resource`] and everything below it over HTTP/1.1. Twisted: `Site`.
 ///
-/// A clone is another handle to the same site. It is a [`Factory`], so [`ServerEndpoint::listen`] takes it too; ports
-/// that were opened by [`listen`](Site::listen) are closed by [`stop`](Site::stop), and that by the reactor's
-/// shutdown.
+/// A clone is another handle to the same site. A site is also a [`Factory`], so [`ServerEndpoint::listen`]
+/// accepts it. Ports opened by [`listen`](Site::listen) are closed by [`stop`](Site::stop), which is part of
+/// the reactor's shutdown.
+///
+/// # Ordering
+///
+/// The requests of a connection are answered in order, one at a time. While one is being answered, at most
+/// one read of the following input is kept.
+///
+/// # Dropping
+///
+/// A site without handles continues as long as a port listens for it or a connection is open.
+///
+/// # Examples
 ///
 /// ```
 /// use twistor_http::server::{Request, Site};
@@ -33,44 +44,34 @@ use super::shared::SiteState;
 /// reactor.run()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-///
-/// # Ordering
-///
-/// The requests of a connection are answered in order, one at a time. While one is being answered, no more than one
-/// read's worth of the next is taken in.
-///
-/// # Dropping
-///
-/// A site whose handles are dropped goes on as long as something listens for it, or a connection is there.
 #[derive(Clone)]
 pub struct Site(Rc<SiteState>);
 
 impl Site {
-    /// A site with the default [`Settings`].
+    /// Creates a site with the default [`Settings`].
     #[track_caller]
     pub fn new(handle: &Handle, root: impl Resource) -> Site {
         Site::with_settings(handle, root, Settings::default())
     }
 
-    /// A site with settings of its own.
+    /// Creates a site with the given settings.
     #[track_caller]
     pub fn with_settings(handle: &Handle, root: impl Resource, settings: Settings) -> Site {
         Site(Rc::new(SiteState::new(handle, Rc::new(root), settings, Location::caller())))
     }
 
-    /// Listens. When the reactor shuts down, the site is [stopped](Site::stop), and the reactor waits for that.
+    /// Listens on `endpoint`. The reactor's shutdown [stops](Site::stop) the site, and waits for that.
     ///
-    /// [`ListeningPort::stop_listening`] closes the port and leaves the connections as they are. A site that has
-    /// stopped starts afresh.
+    /// [`ListeningPort::stop_listening`] closes the port and keeps its connections. A site can listen again
+    /// after a stop.
     ///
     /// # Errors
     ///
-    /// [`CannotListen`], with what the operating system says, or because the site has been told to stop and still has
-    /// connections.
+    /// [`CannotListen`] with the error of the operating system, or while a stop waits for connections.
     #[track_caller]
     pub fn listen(&self, endpoint: ServerEndpoint) -> Result<ListeningPort, CannotListen> {
         if self.0.is_draining() && self.connections() > 0 {
-            let source = io::Error::other("the site is stopping, and its last connections are not closed");
+            let source = io::Error::other("the site is stopping and still has connections");
             return Err(CannotListen::new(endpoint.address(), source));
         }
         let handle = &self.0.handle;
@@ -90,9 +91,20 @@ impl Site {
         Ok(port)
     }
 
-    /// Has `watcher` told of each request that is over, in place of the watcher set before. Twisted: `Site.log`.
+    /// Calls `watcher` once for each finished request, including refused ones. Replaces an earlier watcher.
+    /// Twisted: `Site.log`.
     ///
-    /// It is told once for each request, of refused ones too. Without it, nothing is kept or measured.
+    /// Without a watcher, nothing is recorded or measured.
+    ///
+    /// # Panics
+    ///
+    /// A panic of the watcher is logged.
+    ///
+    /// # Re-entrancy
+    ///
+    /// The watcher is called from the loop after the answer was written, and may call anything.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use twistor_http::server::{Request, Site};
@@ -104,14 +116,6 @@ impl Site {
     /// # let _ = port;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    ///
-    /// # Panics
-    ///
-    /// A panic of the watcher is logged.
-    ///
-    /// # Re-entrancy
-    ///
-    /// It is called from the loop, after the answer was written, and may do anything.
     #[must_use = "this returns the site"]
     #[track_caller]
     pub fn on_answered(self, watcher: impl Fn(&Answered<'_>) + 'static) -> Site {
@@ -119,21 +123,21 @@ impl Site {
         self
     }
 
-    /// Comes to an end in order. Fires when no connection is left.
+    /// Shuts down gracefully. Returns a Deferred that fires when no connection is left.
     ///
-    /// The ports are closed. Connections between two requests are closed. Requests that have begun to come are
-    /// answered, with `Connection: close`; after [`Settings::grace`], those that are not done are cancelled and their
-    /// connections reset.
+    /// Closes the ports and all connections between two requests. Pending requests are answered with
+    /// `Connection: close`. After [`Settings::grace`], unfinished ones are cancelled and their connections
+    /// reset.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the wait. The site stops all the same.
+    /// Cancelling ends the wait only. The site still stops.
     #[track_caller]
     pub fn stop(&self) -> Deferred<()> {
         self.0.stop()
     }
 
-    /// How many connections there are.
+    /// Returns the number of connections.
     pub fn connections(&self) -> usize {
         self.0.count()
     }
@@ -154,9 +158,9 @@ impl Factory for Site {
     }
 }
 
-/// The site's clockwork. It goes on as long as there is a connection, which keeps it.
+/// The rounds of a site. They run as long as there is a connection, which keeps the site alive.
 impl SiteState {
-    /// While there are connections, something looks after them; so no request has to set a timer or ask for the time.
+    /// Starts the rounds, which check all connections. So a request needs neither a timer nor the time.
     fn begin_rounds(self: &Rc<Self>) {
         if self.round.borrow().as_ref().is_none_or(|round| !round.active()) {
             self.look_at_the_clock();

@@ -1,4 +1,4 @@
-//! A resource put together from handlers and other resources.
+//! A resource that combines handlers and other resources.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,12 +22,14 @@ struct Entry {
     mode: BodyMode,
 }
 
-/// A resource put together from handlers by method and children by name. Twisted: `Resource`, with its `render_GET`
-/// and `putChild`.
+/// A resource with handlers by method and children by name. Twisted: `Resource` with `render_GET` and
+/// `putChild`.
 ///
-/// A method without a handler is answered with 405 and the methods that have one, a method that HTTP does not know
-/// with 501. `HEAD` is answered by the handler of `GET` where it has none of its own, and `OPTIONS` with 204 and the
-/// methods that have a handler; for `OPTIONS *`, also those of the resources below.
+/// A method without a handler is answered with 405 and the methods that have one, a method unknown to HTTP
+/// with 501. `HEAD` without a handler uses that of `GET`. `OPTIONS` without a handler is answered with 204
+/// and the methods that have one; `OPTIONS *` also lists those of the resources below.
+///
+/// # Examples
 ///
 /// ```
 /// use twistor_http::Method;
@@ -47,26 +49,26 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// A resource without handlers or children: every path is answered with 404.
+    /// Creates a resource without handlers or children: every path is answered with 404.
     pub fn new() -> Tree {
         Tree::default()
     }
 
-    /// Sets the handler for `GET` (and `HEAD`).
+    /// Sets the handler of `GET` (and `HEAD`).
     #[must_use]
     #[track_caller]
     pub fn get<A: IntoAnswer>(self, handler: impl Fn(&mut Request<'_>) -> A + 'static) -> Tree {
         self.on(Method::GET, handler)
     }
 
-    /// Sets the handler for `POST`.
+    /// Sets the handler of `POST`.
     #[must_use]
     #[track_caller]
     pub fn post<A: IntoAnswer>(self, handler: impl Fn(&mut Request<'_>) -> A + 'static) -> Tree {
         self.on(Method::POST, handler)
     }
 
-    /// Sets the handler for a method.
+    /// Sets the handler of a method.
     #[must_use]
     #[track_caller]
     pub fn on<A: IntoAnswer>(
@@ -77,7 +79,7 @@ impl Tree {
         self.on_mode(method, BodyMode::Whole, handler)
     }
 
-    /// Sets the handler for a method, and how it wants the body.
+    /// Sets the handler of a method, and how it receives the body.
     #[must_use]
     #[track_caller]
     pub fn on_mode<A: IntoAnswer>(
@@ -96,7 +98,7 @@ impl Tree {
         self
     }
 
-    /// Puts a resource below this one. `name` is one segment of the path, as it reads percent-decoded. Twisted:
+    /// Adds a resource below this one. `name` is one percent-decoded segment of the path. Twisted:
     /// `putChild`.
     #[must_use]
     pub fn put_child(mut self, name: impl Into<String>, child: impl Resource) -> Tree {
@@ -104,7 +106,7 @@ impl Tree {
         self
     }
 
-    /// Sets who makes the children that were not put here. Twisted: `getChild`.
+    /// Sets the function that creates children which were not added here. Twisted: `getChild`.
     #[must_use]
     pub fn children(
         mut self,
@@ -114,8 +116,8 @@ impl Tree {
         self
     }
 
-    /// Sets the resource for all paths below this one for which there is no child, and for this one itself if it has
-    /// no handlers. It sees the path from here on.
+    /// Sets the resource for all paths below this one without a child, and for this one if it has no
+    /// handlers. It receives the rest of the path.
     #[must_use]
     pub fn fallback(mut self, resource: impl Resource) -> Tree {
         self.fallback = Some(Rc::new(resource));
@@ -162,17 +164,17 @@ impl Tree {
     }
 }
 
-/// The answer to `OPTIONS` where these methods are answered.
+/// Answers `OPTIONS` with these methods.
 pub(super) fn options(methods: Vec<Method>) -> Answer {
     Response::new(StatusCode::NO_CONTENT).header(header::ALLOW, allow(methods)).into_answer()
 }
 
-/// The answer to a method other than these.
+/// Answers a method other than these.
 pub(super) fn not_allowed(methods: Vec<Method>) -> Answer {
     Response::from(StatusCode::METHOD_NOT_ALLOWED).header(header::ALLOW, allow(methods)).into_answer()
 }
 
-/// Each method once, and `OPTIONS`, which is answered everywhere.
+/// Joins the methods, each once, with `OPTIONS`, which every resource answers.
 fn allow(mut methods: Vec<Method>) -> String {
     methods.push(Method::OPTIONS);
     let mut allow: Vec<&str> = Vec::new();
@@ -184,7 +186,7 @@ fn allow(mut methods: Vec<Method>) -> String {
     allow.join(", ")
 }
 
-/// The methods of RFC 9110 and PATCH.
+/// Returns whether this is PATCH or a method of RFC 9110.
 pub(super) fn is_known(method: &Method) -> bool {
     let known = [
         Method::GET,

@@ -1,47 +1,47 @@
-//! Why a text is not the URL of a page.
+//! The error of an invalid URL.
 
 use std::error::Error;
 use std::fmt;
 
-/// Why a text is not the URL of a page.
+/// The reason why a text is not a valid URL of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidUrl {
-    /// It has a control character, or a backslash before its path, where readers disagree about the host.
+    /// A control character, or a backslash before the path, where parsers disagree about the host.
     Character {
-        /// The bytes before that character.
+        /// The number of bytes before the character.
         at: usize,
     },
-    /// A reference to be joined breaks RFC 3986's rules.
+    /// A reference that violates RFC 3986.
     Syntax {
-        /// The text, without what may be user name and password.
+        /// The text, without a possible user name and password.
         text: String,
     },
-    /// It does not begin with a scheme.
+    /// The text does not begin with a scheme.
     Relative {
-        /// The text, without what may be user name and password.
+        /// The text, without a possible user name and password.
         text: String,
     },
-    /// It is neither `http` nor `https`.
+    /// A scheme other than `http` and `https`.
     UnsupportedScheme {
         /// The scheme.
         scheme: String,
     },
-    /// It names no host.
+    /// The URL has no host.
     NoHost,
-    /// Its host is neither a name nor an address. Names with non-ASCII characters are converted with the feature `idna`
-    /// only; without it they are written in their `xn--` form.
+    /// The host is neither a name nor an address. Names with non-ASCII characters are converted with the
+    /// feature `idna`; without it, use their `xn--` form.
     InvalidHost {
         /// The host.
         host: String,
-        /// The bytes before it.
+        /// The number of bytes before the host.
         at: usize,
     },
-    /// Its port is not a number from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     InvalidPort {
         /// The port.
         port: String,
-        /// The bytes before it.
+        /// The number of bytes before the port.
         at: usize,
     },
 }
@@ -76,7 +76,8 @@ impl fmt::Display for InvalidUrl {
 
 impl Error for InvalidUrl {}
 
-/// Removes everything between the slashes and the last at sign: a password that is not encoded may have any character.
+/// Removes everything between the slashes and the last at sign, since an unencoded password may contain any
+/// character.
 pub(super) fn without_user(text: &str) -> String {
     let start = text.find("//").map_or(0, |at| at + 2);
     match text[start..].rfind('@') {

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use super::repair::is_in_host;
 
-/// Appends a host in its normal form. Returns false if it is not valid.
+/// Appends a host in its normalized form. Returns false if it is invalid.
 pub(super) fn push(text: &mut String, host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[') {
         let Some(address) = address.strip_suffix(']') else { return false };

@@ -1,11 +1,11 @@
-//! Takes a URL apart, and puts it together in its normal form.
+//! Parses and normalizes URLs.
 
 use std::fmt::Write;
 
 use super::error::{InvalidUrl, without_user};
 use super::{Scheme, Url, host, repair};
 
-/// Reads a URL that begins `offset` bytes into the text that errors refer to.
+/// Parses a URL that begins `offset` bytes into the text that errors refer to.
 pub(super) fn url(text: &str, offset: usize) -> Result<Url, InvalidUrl> {
     if let Some(at) = text.bytes().position(|byte| byte < b' ' || byte == 0x7f) {
         return Err(InvalidUrl::Character { at: offset + at });
@@ -15,7 +15,8 @@ pub(super) fn url(text: &str, offset: usize) -> Result<Url, InvalidUrl> {
     let (authority, rest) =
         rest.split_at(find(rest, |byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len()));
     let offset = offset + text.len() - rest.len() - authority.len();
-    // A browser ends the host there, others take all for the user's name.
+    // Browsers end the host at a backslash. Other parsers take everything before an at sign for the
+    // user's name.
     if let Some(at) = find(authority, |byte| byte == b'\\') {
         return Err(InvalidUrl::Character { at: offset + at });
     }
@@ -104,7 +105,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Appends path and query, in the characters they may have and without dot segments.
+/// Appends path and query, percent-encoded and without dot segments.
 fn push_target(text: &mut String, target: &str) {
     let (path, query) = match find(target, |byte| byte == b'?') {
         Some(at) => (&target[..at], Some(&target[at + 1..])),
@@ -123,7 +124,7 @@ fn push_target(text: &mut String, target: &str) {
     }
 }
 
-/// Appends a path that begins with a slash, resolving dot segments (RFC 3986, section 5.2.4).
+/// Appends a path that begins with a slash, and resolves its dot segments (RFC 3986, section 5.2.4).
 fn push_without_dots(text: &mut String, path: &str) {
     let start = text.len();
     let mut segments = path.split('/').skip(1).peekable();
@@ -146,7 +147,7 @@ fn push_without_dots(text: &mut String, path: &str) {
     }
 }
 
-/// The dots of a dot segment, which may be percent-encoded.
+/// Returns the number of dots of a dot segment, which may be percent-encoded.
 fn dots(segment: &str) -> Option<usize> {
     let (mut rest, mut count) = (segment, 0);
     while !rest.is_empty() {

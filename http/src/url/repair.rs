@@ -30,7 +30,7 @@ pub(super) static IN_PATH: Characters = Characters::with(b"-._~!$&'()*+,;=:@/");
 pub(super) static IN_QUERY: Characters = Characters::with(b"-._~!$&'()*+,;=:@/?");
 static IN_USERINFO: Characters = Characters::with(b"-._~!$&'()*+,;=:");
 
-/// Whether a byte stands for itself in a name of a host.
+/// Returns whether a host name may contain a byte unencoded.
 pub(super) fn is_in_host(byte: u8) -> bool {
     UNRESERVED_AND_SUBDELIMS.contain(byte)
 }
@@ -47,7 +47,7 @@ pub(super) fn fragment(text: &str) -> String {
     out
 }
 
-/// Appends the text with every byte encoded that is not among `kept`. Escapes stay.
+/// Appends `text` with all bytes percent-encoded except those in `kept`. Existing escapes stay.
 pub(super) fn push(out: &mut String, text: &str, kept: &Characters) {
     let bytes = text.as_bytes();
     if bytes.iter().all(|byte| kept.contain(*byte)) {
@@ -76,7 +76,7 @@ fn push_byte(out: &mut String, byte: u8, keep: bool) {
     }
 }
 
-/// A reference as it came, in the characters a reference may have.
+/// Percent-encodes the characters of a received reference that a reference may not have.
 pub(super) fn reference(reference: &[u8]) -> String {
     let mut text = String::with_capacity(reference.len() + 16);
     let (mut in_fragment, mut in_address) = (false, false);
@@ -86,7 +86,7 @@ pub(super) fn reference(reference: &[u8]) -> String {
             b'%' => is_escape(&reference[at..]),
             b'@' => at >= user_ends,
             b'#' => !std::mem::replace(&mut in_fragment, true),
-            // Brackets hold an address, which comes right after the slashes or the user.
+            // Brackets enclose an address, directly after the slashes or the user.
             b'[' => {
                 in_address = reference[..at].ends_with(b"//") || reference[..at].ends_with(b"@");
                 in_address
@@ -99,7 +99,7 @@ pub(super) fn reference(reference: &[u8]) -> String {
     text
 }
 
-/// Where the at sign is that ends the user's name and password: the last one before the path.
+/// Returns the position of the at sign that ends the user name and password: the last one before the path.
 fn end_of_user(reference: &[u8]) -> usize {
     let slashes = reference.windows(2).position(|pair| pair == b"//");
     let is_authority = |at: usize| at == 0 || (reference[at - 1] == b':' && !reference[..at].contains(&b'/'));

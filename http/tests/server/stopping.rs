@@ -225,8 +225,7 @@ fn a_site_that_is_stopping_does_not_listen() {
             let stopped = site.stop();
             let anywhere = ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap());
             let refused = site.listen(anywhere).unwrap_err();
-            let due =
-                "cannot listen on 127.0.0.1:0: the site is stopping, and its last connections are not closed";
+            let due = "cannot listen on 127.0.0.1:0: the site is stopping and still has connections";
             assert_eq!(refused.to_string(), due);
             answer.callback("at last");
             client.add_callback(move |reply| {

@@ -1,4 +1,4 @@
-//! What a handler may return.
+//! The values that a handler may return.
 
 use std::error::Error;
 use std::fmt;
@@ -8,21 +8,22 @@ use twistor_deferred::{Deferred, Failure};
 
 use super::response::Response;
 
-/// What comes of a request: a response now or later, or a failure.
+/// The result of a handler: a response, now or later, or a failure.
 #[derive(Debug)]
 pub enum Answer {
     /// The response.
     Now(Response),
-    /// The response, once this fires. It is cancelled when the client leaves. Twisted: `NOT_DONE_YET`.
+    /// A response that arrives when the Deferred fires. It is cancelled when the client leaves. Twisted:
+    /// `NOT_DONE_YET`.
     Later(Deferred<Response>),
-    /// No response: the client gets a 500, or what the [`StatusError`] within says.
+    /// No response. The client gets the status of a [`StatusError`], or a 500.
     Failed(Failure),
 }
 
-/// What a handler may return: text, bytes, a [`StatusCode`], `()` (which is 204), a [`Response`]; a `Result` with one
-/// of these and a [`Failure`]; or a [`Deferred`] of one.
+/// A value that a handler may return: text, bytes, a [`StatusCode`], `()` (204), or a [`Response`]; a
+/// `Result` of one of these and a [`Failure`]; or a [`Deferred`] of one.
 pub trait IntoAnswer {
-    /// The answer that this is.
+    /// Converts the value to an answer.
     fn into_answer(self) -> Answer;
 }
 
@@ -72,8 +73,10 @@ impl<T: Into<Response> + 'static> IntoAnswer for Deferred<T> {
     }
 }
 
-/// The error of a handler that knows what to tell the client. Any other is answered with 500, and logged. Twisted:
-/// `twisted.web.error.Error`.
+/// An error of a handler that determines the answer. Any other error is logged and answered with 500.
+/// Twisted: `twisted.web.error.Error`.
+///
+/// # Examples
 ///
 /// ```
 /// use twistor_deferred::Failure;
@@ -92,19 +95,19 @@ pub struct StatusError {
 }
 
 impl StatusError {
-    /// An error that is answered with that status and its usual words.
+    /// Creates an error that is answered with this status and its reason phrase.
     pub fn new(status: StatusCode) -> StatusError {
         StatusError { status, message: None }
     }
 
-    /// Sets what the client is told.
+    /// Sets the text of the answer.
     #[must_use]
     pub fn because(mut self, message: impl Into<String>) -> StatusError {
         self.message = Some(message.into());
         self
     }
 
-    /// The status.
+    /// Returns the status.
     pub fn status(&self) -> StatusCode {
         self.status
     }

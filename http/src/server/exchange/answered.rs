@@ -1,4 +1,4 @@
-//! What there is to say of a request that is over, for those who keep a log.
+//! Finished requests, as reported to the watcher of a site.
 
 use std::fmt::{self, Write};
 use std::time::{Duration, Instant};
@@ -8,30 +8,30 @@ use twistor_net::Address;
 
 use crate::{Fields, Headers, RequestHead};
 
-/// A request that is over, and what became of it: for a log of accesses. [`Site::on_answered`](crate::server::Site::on_answered)
-/// tells it.
+/// A finished request and its answer, for an access log.
+/// [`Site::on_answered`](crate::server::Site::on_answered) passes it to the watcher.
 ///
-/// Displayed, it is a line such as `127.0.0.1:40312 "GET /a?b=c" 200, 13 bytes in 0.2 ms`. Targets are printable ASCII,
-/// and a quote or backslash in one is shown with a backslash before it, so nothing a client sends can forge a line.
+/// It displays as a line such as `127.0.0.1:40312 "GET /a?b=c" 200, 13 bytes in 0.2 ms`. Targets are
+/// printable ASCII, and quotes and backslashes in them are escaped, so that no client can forge a line.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Answered<'a> {
     /// The client.
     pub peer: &'a Address,
-    /// The method; `None` if what came was no request, and refused.
+    /// The method; `None` if the input was not a valid request.
     pub method: Option<&'a Method>,
-    /// Path and query, as they came; empty if what came was no request.
+    /// Path and query as received; empty if the input was not a valid request.
     pub target: &'a str,
     /// The header fields of the request.
     pub headers: Fields<'a>,
-    /// The status of the answer; `None` if the client left before there was one.
+    /// The status of the answer; `None` if the client left before.
     pub status: Option<StatusCode>,
-    /// Bytes of the answer's body that were written, without chunk lines.
+    /// The bytes of the answer's body that were written, without chunk lines.
     pub bytes: u64,
-    /// From the end of the request's head until the whole answer was written. The operating system may still be
-    /// sending it.
+    /// The time from the end of the request's head until the answer was written. The operating system may
+    /// still be sending it.
     pub duration: Duration,
-    /// Whether the answer is whole: false when the client left, or the body failed.
+    /// Whether the answer is complete: false if the client left, or the body failed.
     pub complete: bool,
 }
 
@@ -52,11 +52,11 @@ impl fmt::Display for Answered<'_> {
             None => f.write_str("-")?,
         }
         write!(f, ", {} bytes in {:.1} ms", self.bytes, self.duration.as_secs_f64() * 1e3)?;
-        if self.complete { Ok(()) } else { f.write_str(", cut short") }
+        if self.complete { Ok(()) } else { f.write_str(", incomplete") }
     }
 }
 
-/// What is kept of a request while it is answered; only where somebody wants to be told.
+/// The record of a request while it is answered. It exists only for a watcher.
 pub(crate) struct AnswerRecord {
     method: Method,
     target: String,
@@ -67,7 +67,7 @@ pub(crate) struct AnswerRecord {
 }
 
 impl AnswerRecord {
-    /// A request has come.
+    /// Creates the record of a new request.
     pub(crate) fn new(head: &RequestHead<'_>, now: Instant) -> AnswerRecord {
         let (path, query) = (head.target.path(), head.target.query());
         AnswerRecord {
@@ -80,17 +80,17 @@ impl AnswerRecord {
         }
     }
 
-    /// Its answer has begun.
+    /// Records the start of the answer.
     pub(crate) fn begin(&mut self, status: StatusCode) {
         self.status = Some(status);
     }
 
-    /// So much more of its body was written.
+    /// Records more bytes of the body.
     pub(crate) fn wrote(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
 
-    /// It is over.
+    /// Returns the finished request.
     pub(crate) fn answered<'a>(&'a self, peer: &'a Address, now: Instant, complete: bool) -> Answered<'a> {
         Answered {
             peer,
@@ -106,7 +106,7 @@ impl AnswerRecord {
 }
 
 impl<'a> Answered<'a> {
-    /// What came was no request, and that was said.
+    /// Returns the report about input that was not a valid request and was refused.
     pub(crate) fn of_none(peer: &'a Address, status: StatusCode, bytes: usize) -> Answered<'a> {
         Answered {
             peer,

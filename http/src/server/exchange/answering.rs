@@ -206,9 +206,9 @@ impl Exchange {
         if let Err(failure) = result {
             body.close();
             if transport.is_closing() {
-                log::debug!("the client left in the middle of a response: {failure:#}");
+                log::debug!("client left during a response: {failure:#}");
             } else {
-                log::error!("the body of a response was cut short: {failure:#}{}", FailurePlace(&failure));
+                log::error!("response body failed: {failure:#}{}", FailurePlace(&failure));
             }
             self.cut_body();
             self.phase = ExchangePhase::Closed;
@@ -218,7 +218,7 @@ impl Exchange {
         self.over(transport, out, self.has_more);
     }
 
-    /// Goes on after a response: to the next request, or to the end of the connection.
+    /// Continues after a response: with the next request, or with the end of the connection.
     fn over(&mut self, transport: &Transport, out: &mut Vec<u8>, rest: bool) {
         // The watcher may stop the site, so it is called before the connection counts as idle.
         self.tell(true);
@@ -251,11 +251,11 @@ fn error_response(failure: Failure) -> Response {
     if failure.is::<BodyCut>() {
         return Response::of_status(StatusCode::REQUEST_TIMEOUT);
     }
-    log::error!("a request failed: {failure:#}{}", FailurePlace(&failure));
+    log::error!("request failed: {failure:#}{}", FailurePlace(&failure));
     Response::of_status(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// The place a failure comes from, unless its text names it.
+/// The place of a failure, unless its text contains it.
 struct FailurePlace<'a>(&'a Failure);
 
 impl fmt::Display for FailurePlace<'_> {

@@ -17,7 +17,7 @@ use crate::server::wire::body_reader::{BodyRefused, Incoming, RequestBody};
 use crate::server::wire::encode;
 use crate::{BodyLength, DecodeError, RequestHead, Target};
 
-/// An unwanted body up to this size is read and dropped, so that the connection can be kept.
+/// The largest unwanted body that is read and discarded to keep the connection.
 const THROWN_AWAY: u64 = 64 * 1024;
 
 /// A request whose body is being collected.
@@ -28,7 +28,7 @@ pub(in crate::server) struct Collecting {
     limit: u64,
 }
 
-/// How a request goes on after its head.
+/// How a request continues after its head.
 enum Course {
     Answered(Answer),
     Streamed(Answer, Rc<Incoming>),

@@ -79,8 +79,9 @@ impl Exchange {
         }
     }
 
-    /// Starts the deadline of a body, once for each body. While its reader is paused, the rounds extend the deadline by
-    /// that time only: a restart at each resumption would let a client send one byte at a time for ever.
+    /// Starts the deadline of a body, once for each body. While its reader is paused, the rounds extend the
+    /// deadline by that time only: a restart at each resumption would let a client send one byte at a time
+    /// for ever.
     pub(super) fn await_body(&mut self) {
         self.pace.received = 0;
         self.pace.deadline = self.shared.deadline(self.shared.limits.body);

@@ -1,4 +1,4 @@
-//! What a handler sees of a request.
+//! A request, as its handler receives it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,10 +10,10 @@ use twistor_reactor::Handle;
 use crate::server::wire::body_reader::RequestBody;
 use crate::{BodyLength, Fields, Headers, RequestHead};
 
-/// A request. Twisted: `Request`, without its answering half, which is what a handler returns.
+/// A request. Twisted: `Request`, without its answering half, since a handler returns the answer.
 ///
-/// It is a view into what was read, and ends with the handler. One whose answer comes later takes with it what that
-/// needs: `request.arg("name")`, [`request.take_body()`](Request::take_body),
+/// It borrows the received data and ends with the handler. A handler that answers later takes the needed
+/// parts out first: `request.arg("name")`, [`request.take_body()`](Request::take_body),
 /// [`request.reactor().clone()`](Request::reactor).
 pub struct Request<'a> {
     pub(super) method: Method,
@@ -24,13 +24,13 @@ pub struct Request<'a> {
     pub(super) headers: Fields<'a>,
     pub(super) length: BodyLength,
     pub(super) body: RequestContent<'a>,
-    /// Where the part of the path begins that no resource has taken yet, and the segment before it.
+    /// The start of the part of the path that no resource has taken yet, and the start of the segment before.
     pub(super) at: usize,
     pub(super) last: usize,
     pub(super) context: RequestContext<'a>,
 }
 
-/// Where a request came from, and where it is answered.
+/// The peer and the reactor of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestContext<'a> {
     pub(super) peer: &'a Address,
@@ -62,34 +62,35 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The method.
+    /// Returns the method.
     pub fn method(&self) -> &Method {
         &self.method
     }
 
-    /// The path, as it came: percent-encoded, with its first slash. `*` when an `OPTIONS` request is for the server as
-    /// a whole.
+    /// Returns the path as received: percent-encoded, with its first slash. `*` for an `OPTIONS` request to
+    /// the server as a whole.
     pub fn path(&self) -> &'a str {
         self.path
     }
 
-    /// The part of the path below the resource that answers: empty, or begins with a slash; percent-encoded. Twisted:
-    /// `postpath`.
+    /// Returns the part of the path below the resource that answers: empty, or beginning with a slash;
+    /// percent-encoded. Twisted: `postpath`.
     pub fn rest(&self) -> &'a str {
         &self.path[self.at..]
     }
 
-    /// What follows the question mark, as it came.
+    /// Returns the query, without the question mark, as received.
     pub fn query(&self) -> Option<&'a str> {
         self.query
     }
 
-    /// The first argument of that name in the query, decoded; bytes that are not UTF-8 are replaced. Twisted: `args`.
+    /// Returns the first argument with this name in the query, decoded. Bytes that are not UTF-8 are
+    /// replaced. Twisted: `args`.
     pub fn arg(&self, name: &str) -> Option<Cow<'a, str>> {
         self.args().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 
-    /// All arguments of the query, decoded.
+    /// Returns all arguments of the query, decoded.
     pub fn args(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a> {
         let pairs = self.query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         pairs.map(|pair| {
@@ -103,27 +104,28 @@ impl<'a> Request<'a> {
         self.version
     }
 
-    /// The host the request is for, with its port if one was named; `None` in HTTP/1.0 only.
+    /// Returns the host of the request, with its port if it has one. `None` in HTTP/1.0 only.
     pub fn host(&self) -> Option<&'a str> {
         self.host
     }
 
-    /// The header fields; [`Fields::to_headers`] keeps them.
+    /// Returns the header fields. [`Fields::to_headers`] copies them.
     pub fn headers(&self) -> Fields<'a> {
         self.headers
     }
 
-    /// The value of the first header field of that name. Twisted: `getHeader`.
+    /// Returns the value of the first header field with this name. Twisted: `getHeader`.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.headers.get(name)
     }
 
-    /// How long the client says that the body is.
+    /// Returns the length of the body that the client has announced.
     pub fn body_length(&self) -> BodyLength {
         self.length
     }
 
-    /// The body; empty if it was taken, or is [streamed](crate::server::BodyMode::Streamed). Twisted: `content`.
+    /// Returns the body; empty if it was taken, or is [streamed](crate::server::BodyMode::Streamed). Twisted:
+    /// `content`.
     pub fn body(&self) -> &[u8] {
         match &self.body {
             RequestContent::Borrowed(bytes) => bytes,
@@ -132,7 +134,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The body, to keep; empty if it was taken before.
+    /// Takes the body; empty if it was taken before.
     pub fn take_body(&mut self) -> Vec<u8> {
         match std::mem::replace(&mut self.body, RequestContent::Taken) {
             RequestContent::Borrowed(bytes) => bytes.to_vec(),
@@ -145,8 +147,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The body as it comes, for resources whose mode is [`Streamed`](crate::server::BodyMode::Streamed); others get what has
-    /// come, which is all. `None` the second time.
+    /// Takes the body as a stream, for resources with the mode
+    /// [`Streamed`](crate::server::BodyMode::Streamed). With other modes it has already arrived completely.
+    /// Returns `None` the second time.
     pub fn stream(&mut self) -> Option<RequestBody> {
         match std::mem::replace(&mut self.body, RequestContent::Taken) {
             RequestContent::Stream(body) => Some(body),
@@ -156,17 +159,17 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The client's address. Twisted: `getClientAddress`.
+    /// Returns the address of the client. Twisted: `getClientAddress`.
     pub fn peer(&self) -> &'a Address {
         self.context.peer
     }
 
-    /// The reactor the site runs in.
+    /// Returns the reactor of the site.
     pub fn reactor(&self) -> &'a Handle {
         self.context.handle
     }
 
-    /// Takes the next segment of the path, decoded; `None` after the last.
+    /// Takes the next segment of the path, decoded. `None` after the last one.
     pub(super) fn next_segment(&mut self) -> Option<Option<Cow<'a, str>>> {
         let rest = self.path.get(self.at..)?.strip_prefix('/')?;
         let length = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
@@ -175,7 +178,7 @@ impl<'a> Request<'a> {
         Some(decode(&rest[..length]))
     }
 
-    /// Gives the segment back that was taken last.
+    /// Puts back the segment that was taken last.
     pub(crate) fn put_back(&mut self) {
         self.at = self.last;
     }
@@ -194,7 +197,7 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// The parts of a head that are kept until the body has come.
+/// The parts of a head that are kept until the body has arrived.
 pub(super) struct KeptHead {
     method: Method,
     path: String,
@@ -246,7 +249,7 @@ fn decode_lossy(text: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Decodes a segment of a path; `None` if what comes out is not UTF-8.
+/// Decodes a segment of a path. `None` if the result is not UTF-8.
 pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| byte == b'%') {
         return Some(Cow::Borrowed(text));
@@ -254,7 +257,7 @@ pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     String::from_utf8(unescape(text)).ok().map(Cow::Owned)
 }
 
-/// A percent sign that no two digits follow stands for itself.
+/// Decodes percent-encoded bytes. A percent sign without two digits stands for itself.
 fn unescape(text: &str) -> Vec<u8> {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let bytes = text.as_bytes();

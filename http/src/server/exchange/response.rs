@@ -1,4 +1,4 @@
-//! What is sent back.
+//! The response that a handler returns.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,12 +10,14 @@ use twistor_deferred::{Deferred, Failure, Outcome, maybe_deferred_at};
 use crate::server::wire::body_writer::BodyWriter;
 use crate::server::wire::encode::Head;
 
-/// An answer to a request: a status, header fields and a body. Twisted: `setResponseCode`, `setHeader` and `write` of
-/// `Request`.
+/// An answer to a request: a status, header fields and a body. Twisted: `setResponseCode`, `setHeader` and
+/// `write` of `Request`.
 ///
-/// Most handlers need none: text, bytes and a [`StatusCode`] become one by themselves.
+/// Most handlers need none: text, bytes and a [`StatusCode`] are converted to one.
 ///
-/// The length of the body, how it is framed, whether the connection stays and the date are written by the server.
+/// The server writes the length of the body, its framing, the persistence of the connection, and the date.
+///
+/// # Examples
 ///
 /// ```
 /// use twistor_http::StatusCode;
@@ -33,7 +35,7 @@ pub struct Response {
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Body,
     pub(super) close: bool,
-    /// What a caller got wrong: answered by 500, and logged.
+    /// An error of the caller, such as an invalid header. It is logged and answered with 500.
     pub(super) fault: Option<Failure>,
 }
 
@@ -45,7 +47,7 @@ pub(super) enum Body {
     Stream { length: Option<u64>, start: Start },
 }
 
-/// What writes a body, in the name of the place where it was given.
+/// Runs the writer of a body, and attributes its failure to the place that passed it.
 fn named<O: Outcome<Value = ()>>(
     place: &'static Location<'static>,
     start: impl FnOnce(BodyWriter) -> O + 'static,
@@ -54,7 +56,7 @@ fn named<O: Outcome<Value = ()>>(
 }
 
 impl Response {
-    /// A response without a body.
+    /// Creates a response without a body.
     pub fn new(status: StatusCode) -> Response {
         Response {
             status,
@@ -70,11 +72,18 @@ impl Response {
         Response { body, ..Response::new(StatusCode::OK) }
     }
 
-    /// A response whose body is written piece by piece: `start` gets the [`BodyWriter`] when the head is sent, and
-    /// what it returns tells the end. Twisted: `IBodyProducer`.
+    /// Creates a response whose body is written piece by piece. `start` gets the [`BodyWriter`] when the head
+    /// is sent. The body ends when the result of `start` fires. Twisted: `IBodyProducer`.
     ///
-    /// HTTP/1.1 clients get it in chunks, HTTP/1.0 clients up to the end of the connection; see
-    /// [`sized`](Response::sized) for a body whose length is known. `start` is not called for a `HEAD` request.
+    /// HTTP/1.1 clients get it in chunks, HTTP/1.0 clients up to the end of the connection. For a body of
+    /// known length, see [`sized`](Response::sized). `start` is not called for a `HEAD` request.
+    ///
+    /// # Errors
+    ///
+    /// If the body fails, the connection is reset, so that the client does not take the received part for the
+    /// whole. The body is cancelled when the client leaves.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use twistor_deferred::Failure;
@@ -95,19 +104,15 @@ impl Response {
     ///     })
     /// }
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// If it fails, the connection is reset, so that the client does not take what it got for the whole. When the
-    /// client leaves, it is cancelled.
     #[track_caller]
     pub fn stream<O: Outcome<Value = ()>>(start: impl FnOnce(BodyWriter) -> O + 'static) -> Response {
         let start = named(Location::caller(), start);
         Response::with_body(Body::Stream { length: None, start })
     }
 
-    /// As [`stream`](Response::stream), of exactly that many bytes. A piece that would make it longer is not taken;
-    /// to end before is a failure.
+    /// Creates a response whose body has exactly `length` bytes, written like that of
+    /// [`stream`](Response::stream). A piece that would exceed the length is refused. Ending early is a
+    /// failure.
     #[track_caller]
     pub fn sized<O: Outcome<Value = ()>>(
         length: u64,
@@ -117,26 +122,26 @@ impl Response {
         Response::with_body(Body::Stream { length: Some(length), start })
     }
 
-    /// Sends the client elsewhere with 302. Twisted: `redirectTo`.
+    /// Creates a redirect with 302. Twisted: `redirectTo`.
     pub fn redirect(location: &str) -> Response {
         Response::new(StatusCode::FOUND).header(header::LOCATION, location)
     }
 
-    /// Sets the status; 200 if never set. One below 200 is no final answer, and refused.
+    /// Sets the status. Default: 200. A status below 200 is not final, and is refused.
     pub fn status(mut self, status: StatusCode) -> Response {
         self.status = status;
         self
     }
 
-    /// Sets the type of the body. Text has `text/plain; charset=utf-8` if never set, bytes have none.
+    /// Sets the content type. Default: `text/plain; charset=utf-8` for text, none for bytes.
     pub fn content_type(self, kind: impl TryInto<HeaderValue, Error: Into<::http::Error>>) -> Response {
         self.header(header::CONTENT_TYPE, kind)
     }
 
-    /// Adds a header field, behind those of the same name; `content-type` is replaced.
+    /// Adds a header field after those with the same name; `content-type` is replaced.
     ///
-    /// One that is not valid, or that is for the server to write (`content-length`, `transfer-encoding`,
-    /// `connection`), makes the answer a 500 and is logged: nothing of it is sent.
+    /// An invalid field, or one that the server writes (`content-length`, `transfer-encoding`, `connection`),
+    /// is logged and makes the answer a 500.
     pub fn header(
         mut self,
         name: impl TryInto<HeaderName, Error: Into<::http::Error>>,
@@ -150,8 +155,7 @@ impl Response {
         if name == header::CONTENT_TYPE {
             self.content_type = Some(value);
         } else if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION].contains(&name) {
-            self.fault =
-                Some(Failure::new(format!("the header {name} is not to be set: the server writes it")));
+            self.fault = Some(Failure::new(format!("header {name} must not be set: the server writes it")));
         } else {
             self.headers.push((name, value));
         }
@@ -159,7 +163,7 @@ impl Response {
     }
 
     fn refused(mut self, error: ::http::Error) -> Response {
-        self.fault = Some(Failure::from(error).context("a header that cannot be sent"));
+        self.fault = Some(Failure::from(error).context("invalid header"));
         self
     }
 
@@ -169,20 +173,20 @@ impl Response {
         self
     }
 
-    /// What its head says.
+    /// Returns the parts that the head is written from.
     #[inline]
     pub(super) fn head(&self) -> Head<'_> {
         Head { status: self.status, content_type: self.content_type.as_ref(), headers: &self.headers }
     }
 
-    /// A few words for a human, as the body of an error.
+    /// Creates an error response with a short text for people.
     pub(super) fn plain(status: StatusCode, message: &str) -> Response {
         Response::from(format!("{message}\n")).status(status)
     }
 
-    /// The answer to a request that failed, with the status's own words.
+    /// Creates the answer to a failed request, with the status's reason phrase.
     pub(super) fn of_status(status: StatusCode) -> Response {
-        Response::plain(status, status.canonical_reason().unwrap_or("no reason is known"))
+        Response::plain(status, status.canonical_reason().unwrap_or("unknown reason"))
     }
 }
 
@@ -224,7 +228,7 @@ impl From<Vec<u8>> for Response {
     }
 }
 
-/// The status with its usual words as the body, where it may have one.
+/// The status, with its reason phrase as the body if it may have one.
 impl From<StatusCode> for Response {
     fn from(status: StatusCode) -> Response {
         match status {

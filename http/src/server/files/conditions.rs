@@ -1,11 +1,11 @@
-//! What a client wants of a file, given what it has (RFC 9110, sections 13 and 14).
+//! Conditional and range requests for files (RFC 9110, sections 13 and 14).
 
 use ::http::Method;
 
 use crate::Fields;
 use crate::server::wire::date;
 
-/// The fields of a request that put conditions on its answer.
+/// The header fields with conditions.
 #[derive(Debug)]
 pub(super) struct Conditions {
     if_match: Option<Vec<u8>>,
@@ -16,7 +16,7 @@ pub(super) struct Conditions {
     range: Option<Vec<u8>>,
 }
 
-/// A part of a file; at least one byte.
+/// A part of a file, of at least one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) start: u64,
@@ -28,7 +28,7 @@ pub(super) enum Verdict {
     Whole,
     Part(Part),
     NotModified,
-    /// It is not what the client wanted a part of.
+    /// The file is not the version that the client wanted a part of.
     Changed,
     OutOfRange,
 }
@@ -45,12 +45,12 @@ impl Conditions {
             if_none_match: joined("if-none-match"),
             if_modified_since: joined("if-modified-since"),
             if_range: joined("if-range"),
-            // Of a method other than GET it means nothing.
+            // A range has no meaning for methods other than GET.
             range: if *method == Method::GET { joined("range") } else { None },
         }
     }
 
-    /// `changed` and `now` are in seconds since 1970.
+    /// Decides the answer. `changed` and `now` are in seconds since 1970.
     pub(super) fn judge(&self, length: u64, tag: &str, changed: Option<u64>, now: u64) -> Verdict {
         let expected = match (&self.if_match, &self.if_unmodified_since) {
             (Some(tags), _) => names(tags, tag, Strength::Strong),
@@ -79,7 +79,8 @@ impl Conditions {
             Some(validator) if validator.starts_with(b"\"") => validator == tag.as_bytes(),
             Some(validator) => {
                 let date = date::parse(validator).map(date::seconds);
-                // In the second under way the file can change again, and keep its date (RFC 9110, section 8.8.2.2).
+                // In the current second, the file can change again and keep its date (RFC 9110, section
+                // 8.8.2.2).
                 date.is_some() && date == changed && changed < Some(now)
             }
         };
@@ -90,14 +91,14 @@ impl Conditions {
     }
 }
 
-/// How tags are compared: weakly, a weak one is as good as a strong one; strongly, it names nothing.
+/// The comparison of tags. Weakly, a weak tag equals a strong one; strongly, a weak tag equals nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Strength {
     Weak,
     Strong,
 }
 
-/// Whether a list of tags, or `*`, names this one.
+/// Returns whether a list of tags, or `*`, contains this one.
 fn names(tags: &[u8], tag: &str, strength: Strength) -> bool {
     tags.trim_ascii() == b"*"
         || tags.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).any(|own| {
@@ -107,7 +108,7 @@ fn names(tags: &[u8], tag: &str, strength: Strength) -> bool {
         })
 }
 
-/// The one range asked for. Several, and what is no range, are answered with the whole.
+/// Parses a single range. Several ranges, or an invalid one, are answered with the whole file.
 fn requested(range: &[u8], length: u64) -> Verdict {
     let parsed = std::str::from_utf8(range).ok().and_then(|text| {
         let (unit, range) = text.split_once('=')?;
@@ -115,7 +116,7 @@ fn requested(range: &[u8], length: u64) -> Verdict {
         let number = |text: &str| match text {
             "" => Some(None),
             text if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                // Too many digits for a number are past the end of every file.
+                // A number with too many digits is past the end of every file.
                 Some(Some(text.parse().unwrap_or(u64::MAX)))
             }
             _ => None,
@@ -126,7 +127,7 @@ fn requested(range: &[u8], length: u64) -> Verdict {
     let (start, end) = match parsed {
         Some((Some(first), Some(last))) if first <= last => (first, last.saturating_add(1).min(length)),
         Some((Some(first), None)) => (first, length),
-        // All that there is of nothing.
+        // The last bytes of an empty file are the whole file.
         Some((None, Some(1..))) if length == 0 => return Verdict::Whole,
         Some((None, Some(count))) => (length.saturating_sub(count), length),
         _ => return Verdict::Whole,

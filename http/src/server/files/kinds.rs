@@ -1,4 +1,4 @@
-//! The types of files, by the ends of their names.
+//! Content types by file name extension.
 
 use std::path::Path;
 

@@ -19,11 +19,11 @@ use crate::pieces::{Pieces, Taker};
 ///
 /// # Dropping
 ///
-/// The rest of a dropped body is read and ignored. A response that is sent before the whole body has arrived closes the
-/// connection.
+/// The rest of a dropped body is read and ignored. A response that is sent before the whole body has arrived
+/// closes the connection.
 pub struct RequestBody {
     incoming: Rc<Incoming>,
-    /// A consumer takes the pieces, and outlives this handle.
+    /// A consumer receives the pieces, and outlives this handle.
     delivered: bool,
 }
 
@@ -32,7 +32,7 @@ impl RequestBody {
         RequestBody { incoming, delivered: false }
     }
 
-    /// Returns a body that has arrived already.
+    /// Creates a body that has arrived completely.
     pub(crate) fn whole(bytes: Vec<u8>) -> RequestBody {
         let pieces = Pieces::whole(bytes);
         RequestBody::new(Rc::new(Incoming { pieces, ..Incoming::new(Transport::lost(), false) }))
@@ -42,23 +42,23 @@ impl RequestBody {
     ///
     /// # Errors
     ///
-    /// [`BodyRefused`] when the body is malformed, [`BodyCut`] when the client leaves or takes too long. Asking again
-    /// while a piece is awaited fails that earlier wait with [`Abandoned`](twistor_deferred::Abandoned).
+    /// [`BodyRefused`] if the body is malformed, [`BodyCut`] if the client leaves or takes too long. Another
+    /// call while a piece is awaited fails the earlier wait with [`Abandoned`](twistor_deferred::Abandoned).
     ///
     /// # Cancel safety
     ///
-    /// A wait that is cancelled takes nothing. A piece that has come and is dropped unread is lost.
+    /// A cancelled wait takes nothing. A piece that has arrived and is dropped unread is lost.
     #[track_caller]
     pub fn next(&self) -> Deferred<Option<Vec<u8>>> {
         self.incoming.pieces.next(|| self.incoming.resume())
     }
 
-    /// Has each piece given to `consumer`, as it comes and without a copy. Fires after the last.
+    /// Passes each piece to `consumer`, as it arrives and without a copy. Fires after the last.
     ///
     /// # Errors
     ///
-    /// Those of [`next`](RequestBody::next), and that of the consumer, which gets no more; a panic in it is
-    /// [`HandlerPanicked`](twistor_net::HandlerPanicked).
+    /// Those of [`next`](RequestBody::next), and that of the consumer, which then gets no more. A panic of
+    /// the consumer is [`HandlerPanicked`](twistor_net::HandlerPanicked).
     #[track_caller]
     pub fn deliver(mut self, consumer: impl FnMut(&[u8]) -> Result<(), Failure> + 'static) -> Deferred<()> {
         self.delivered = true;
@@ -71,7 +71,7 @@ impl RequestBody {
         self.incoming.pieces.deliver(Box::new(consumer), || self.incoming.resume(), give_up)
     }
 
-    /// Collects the whole.
+    /// Collects the complete body.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ pub(crate) struct Incoming {
 enum Expectation {
     Nothing,
     Waits,
-    /// It waits, but the answer has begun.
+    /// It waits, but the answer has begun, so it will not get one.
     WaitsInVain,
 }
 
@@ -144,7 +144,7 @@ impl Incoming {
         self.pieces.taker() == Taker::Consumer
     }
 
-    /// Sends no 100 Continue from now on: it would interrupt the answer.
+    /// Sends no 100 Continue from now on, because it would interrupt the answer.
     pub(crate) fn answered(&self) {
         if self.expects.get() == Expectation::Waits {
             self.expects.set(Expectation::WaitsInVain);
@@ -161,7 +161,7 @@ impl Incoming {
             self.pieces.end(Err(failure));
         } else if self.pieces.kept() > 0 && !self.paused.replace(true) {
             self.transport.pause_producing();
-            // The pieces that are kept here come before the loss, too.
+            // The kept pieces must be delivered before the loss.
             self.transport.keep_back();
         }
     }
@@ -192,12 +192,12 @@ impl Incoming {
     }
 }
 
-/// The failure of a request's body that is malformed.
+/// The failure of a malformed request body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyRefused(pub(crate) DecodeError);
 
 impl BodyRefused {
-    /// The status that the client gets unless the handler answers otherwise.
+    /// Returns the status that the client gets unless the handler answers otherwise.
     pub fn status(&self) -> StatusCode {
         self.0.status()
     }
@@ -205,21 +205,21 @@ impl BodyRefused {
 
 impl fmt::Display for BodyRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the body of the request was refused: {}", self.0)
+        write!(f, "request body refused: {}", self.0)
     }
 }
 
 impl Error for BodyRefused {}
 
-/// The failure of a request's body whose end did not come: the client left, or took too long.
+/// The failure of an incomplete request body: the client left, or took too long.
 ///
-/// The client, if it is still there, gets a 408 unless the handler answers otherwise.
+/// A client that is still connected gets a 408 unless the handler answers otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyCut;
 
 impl fmt::Display for BodyCut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection ended before the body of the request")
+        f.write_str("connection ended before the end of the request body")
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct OutgoingBody {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyFraming {
     Chunked,
-    /// The bytes that are still due.
+    /// The bytes that are still missing.
     Length(u64),
     /// The body ends with the connection.
     ToEnd,
@@ -44,7 +44,7 @@ pub(crate) struct WrongLength;
 
 impl fmt::Display for WrongLength {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body of a response was not as long as announced")
+        f.write_str("response body differs from its announced length")
     }
 }
 
@@ -84,7 +84,8 @@ impl OutgoingBody {
     /// Ends the body.
     ///
     /// # Errors
-    /// [`WrongLength`] if bytes are still due.
+    ///
+    /// [`WrongLength`] if bytes are missing.
     pub(crate) fn finish(&self) -> Result<(), WrongLength> {
         self.close();
         let head = self.head.take();
@@ -146,8 +147,8 @@ impl BodyWriter {
         Some(&*self.0).filter(|body| body.open.get())
     }
 
-    /// Sends a piece. Returns false if it was not accepted: after the end of the body, when the client is gone, and
-    /// past the length of a [sized](crate::server::Response::sized) body.
+    /// Sends a piece. Returns false if it was refused: after the end of the body, after the client has left,
+    /// or beyond the length of a [sized](crate::server::Response::sized) body.
     pub fn write(&self, data: &[u8]) -> bool {
         let Some(body) = self.open() else { return false };
         if data.is_empty() {
@@ -182,16 +183,18 @@ impl BodyWriter {
         self.open().is_some_and(|body| body.transport.is_full())
     }
 
-    /// Fires when the operating system has taken everything written so far; at once if nothing waits.
+    /// Returns a Deferred that fires when the operating system has taken everything written so far. It has
+    /// already fired if nothing waits.
     ///
     /// # Errors
     ///
-    /// [`ConnectionLost`](twistor_net::ConnectionLost) and its like when the client is gone, [quietly](twistor_deferred::Failure::quiet): a
-    /// client that leaves is not an error of the server. [`ConnectionDone`] after the end of the body.
+    /// [`ConnectionLost`](twistor_net::ConnectionLost) or the like if the client has left,
+    /// [quietly](twistor_deferred::Failure::quiet): a client that leaves is not an error of the server.
+    /// [`ConnectionDone`] after the end of the body.
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the wait. The data is sent all the same.
+    /// Cancelling ends the wait only. The data is still sent.
     #[track_caller]
     pub fn drained(&self) -> Deferred<()> {
         match self.open() {
@@ -205,7 +208,7 @@ impl BodyWriter {
     ///
     /// # Errors
     ///
-    /// [`ProducerRefused`] when there is a producer already, or the body has ended.
+    /// [`ProducerRefused`] if another producer is registered, or the body has ended.
     pub fn register_producer(&self, producer: impl Producer) -> Result<(), ProducerRefused> {
         let body = self.open().ok_or(ProducerRefused::Closed)?;
         body.transport.register_producer(producer)?;

@@ -1,4 +1,4 @@
-//! Dates as HTTP writes them (RFC 9110, section 5.6.7).
+//! Dates in the formats of HTTP (RFC 9110, section 5.6.7).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,10 +6,10 @@ const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"W
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
-/// How long a date is.
+/// The length of a formatted date.
 pub(crate) const LENGTH: usize = 29;
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`, from seconds since 1970; what lies after 9999 is taken for that year's end.
+/// Formats seconds since 1970 as `Sun, 06 Nov 1994 08:49:37 GMT`. Times after the year 9999 become its end.
 pub(crate) fn format(seconds: u64) -> [u8; LENGTH] {
     let seconds = seconds.min(253_402_300_799);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
@@ -32,12 +32,12 @@ pub(crate) fn format(seconds: u64) -> [u8; LENGTH] {
     text
 }
 
-/// Seconds since 1970 of a moment; zero for what lies before.
+/// Returns the seconds since 1970; zero for earlier times.
 pub(crate) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Reads any of the three forms that recipients have to take; `None` if it is none of them.
+/// Parses any of the three formats that recipients must accept.
 pub(crate) fn parse(text: &[u8]) -> Option<SystemTime> {
     let text = std::str::from_utf8(text).ok()?;
     let words: Vec<&str> = text.split([' ', '-']).filter(|word| !word.is_empty()).collect();
@@ -66,7 +66,8 @@ fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// Year, month and day of a day since 1970. Years are counted from March, so that the leap day is the last.
+/// Converts days since 1970 to year, month and day. Its years start in March, so that the leap day is the
+/// last.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
@@ -78,7 +79,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
-/// Days since 1970 of a date from then on.
+/// Converts a date since 1970 to days.
 fn days(year: u64, month: u64, day: u64) -> u64 {
     let year = if month <= 2 { year - 1 } else { year };
     let month = (month + 9) % 12;
