@@ -1,20 +1,20 @@
-//! A body as it arrives: by length, chunked, or to the end of the connection.
+//! A body as it arrives: with a length, chunked, or to the end of the connection.
 
 use super::chunked::{ChunkStep, Chunked};
 use super::error::{BodyTooLarge, DecodeError};
 use super::head::{Block, BlockReader, HeadKind};
 use super::limits::Limits;
 
-/// How the end of a body is told.
+/// How the end of a body is determined. This enum stays exhaustive: HTTP/1 has no other way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
     /// There is no body.
     Empty,
-    /// That many bytes; may be zero.
+    /// This many bytes, possibly zero.
     Known(u64),
-    /// In chunks, the last of them empty.
+    /// In chunks, of which the last one is empty.
     Chunked,
-    /// All that comes before the connection ends. Responses only.
+    /// Everything before the end of the connection. Responses only.
     ToEnd,
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum Body {
     ToEnd { received: u64 },
 }
 
-/// What came.
+/// A part of a body.
 #[derive(Debug)]
 pub(crate) enum BodyStep<'a> {
     More,
@@ -46,7 +46,7 @@ impl Body {
         })
     }
 
-    /// Bytes handed out, and how many there should be, where that was told.
+    /// Returns the number of bytes so far, and the announced number if there is one.
     pub(crate) fn progress(&self) -> (u64, Option<u64>) {
         match self {
             Body::Known { left, length } => (length - left, Some(*length)),
@@ -70,7 +70,7 @@ impl Body {
                 Ok(data(input, count))
             }
             Body::ToEnd { received } => {
-                // What fits is handed out first, at whatever places the input was split.
+                // The bytes within the limit are delivered first, wherever the input was split.
                 let room = limits.body_size - (*received).min(limits.body_size);
                 if room == 0 && !input.is_empty() {
                     return Err(BodyTooLarge { limit: limits.body_size }.into());

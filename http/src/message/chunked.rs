@@ -1,21 +1,21 @@
-//! The chunked transfer coding, taken apart (RFC 9112, section 7.1).
+//! Decodes the chunked transfer coding (RFC 9112, section 7.1).
 //!
-//! Written here rather than left to httparse, whose reader of chunk sizes lets anything pass in
-//! extensions, bare line feeds among it, and white space around the size.
+//! It does not use httparse, whose parser of chunk sizes accepts anything in extensions, including bare line
+//! feeds, and white space around the size.
 
 use super::diagnose::{is_token, is_value};
 use super::error::{BodyTooLarge, DecodeError, Fault, Malformed, MessagePart};
 use super::limits::Limits;
 
-/// What chunk lines may come to beyond twice the data they announce.
+/// The bytes that chunk lines may have beyond twice the data they announce.
 const EXCESS: u64 = 16 << 10;
-/// A line of that length is free: a size, its line end and the one after the data.
+/// A line of this length does not count: a size, its line end and the one after the data.
 const FREE_LINE: u64 = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkState {
     Size,
-    /// White space after the size or a whole extension, which only another extension may follow.
+    /// White space after the size or a complete extension, which only another extension may follow.
     Space,
     Extension(Extension),
     SizeLf,
@@ -25,15 +25,15 @@ enum ChunkState {
     Trailers,
 }
 
-/// The place in a chunk extension (RFC 9112, section 7.1.1): a name, and perhaps a value.
+/// The position in a chunk extension (RFC 9112, section 7.1.1): a name, and optionally a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extension {
-    /// After the semicolon; white space may come before the name.
+    /// After the semicolon. White space may precede the name.
     Begin,
     Name,
-    /// White space between the name and what follows.
+    /// White space after the name.
     AfterName,
-    /// After the equals sign; white space may come before the value.
+    /// After the equals sign. White space may precede the value.
     Equals,
     Token,
     Quoted,
@@ -43,14 +43,14 @@ enum Extension {
     Unquoted,
 }
 
-/// What a step found at the front of the input.
+/// The next part at the front of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChunkStep {
     /// The input is used up.
     More,
-    /// That many bytes of data, for the caller to take.
+    /// This many bytes of data, for the caller to take.
     Data(usize),
-    /// The last chunk is over; a trailer section begins.
+    /// The last chunk has ended, and the trailer section begins.
     Trailers,
 }
 
@@ -58,13 +58,13 @@ pub(crate) enum ChunkStep {
 pub(crate) struct Chunked {
     state: ChunkState,
     digits: u8,
-    /// The size being read, then what is left of the chunk.
+    /// The size being read, then the rest of the chunk.
     size: u64,
     line: usize,
     excess: u64,
-    /// Data announced so far.
+    /// The data announced so far.
     total: u64,
-    /// Bytes of the coded body before the input.
+    /// The bytes of the coded body before the input.
     at: u64,
 }
 
@@ -73,12 +73,12 @@ impl Chunked {
         Chunked { state: ChunkState::Size, digits: 0, size: 0, line: 0, excess: 0, total: 0, at: 0 }
     }
 
-    /// Data handed out so far.
+    /// Returns the number of data bytes so far.
     pub(crate) fn received(&self) -> u64 {
         self.total - if self.state == ChunkState::Data { self.size } else { 0 }
     }
 
-    /// Goes on to the next data. Takes the lines between from `input`, and leaves the data there.
+    /// Continues to the next data. Removes the lines before it from `input`, but not the data.
     pub(crate) fn step(&mut self, input: &mut &[u8], limits: &Limits) -> Result<ChunkStep, DecodeError> {
         loop {
             match self.state {
@@ -104,7 +104,7 @@ impl Chunked {
         }
     }
 
-    /// One byte of a line.
+    /// Processes one byte of a line.
     fn byte(&mut self, byte: u8, limits: &Limits) -> Result<(), DecodeError> {
         match (self.state, byte) {
             (ChunkState::DataCr, b'\r') => self.state = ChunkState::DataLf,
@@ -172,7 +172,7 @@ impl Chunked {
     }
 }
 
-/// What one more byte makes of an extension; `None` if it has no place there.
+/// Returns the state after one more byte of an extension. `None` if the byte is invalid there.
 fn extension(at: Extension, byte: u8) -> Option<ChunkState> {
     use Extension::{AfterName, Begin, Equals, Escaped, Name, Quoted, Token, Unquoted};
     let next = match (at, byte) {

@@ -1,25 +1,25 @@
-//! Finds the first byte of a block that is out of place.
+//! Finds the first invalid byte of a block.
 //!
-//! Only bytes up to that one count, so the answer is the same however the input was split.
+//! Only bytes up to that one count, so the result does not depend on how the input was split.
 
 use super::error::{DecodeError, Fault, Malformed, TooManyHeaders};
 use super::head::HeadKind;
 
-/// How far the lines of a block have been looked at.
+/// How far the lines of a block have been checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Checked {
-    /// Where the first line begins that has not been looked at.
+    /// The start of the first unchecked line.
     pub(crate) at: usize,
-    /// How many field lines came before.
+    /// The number of field lines before it.
     fields: usize,
 }
 
 impl Checked {
-    /// Looks at the complete lines from here on.
+    /// Checks the complete lines from here on.
     ///
     /// # Errors
     ///
-    /// The first of them is malformed, or is one field more than allowed.
+    /// If a line is malformed, or is one field more than allowed.
     pub(crate) fn go_on(
         &mut self,
         kind: HeadKind,
@@ -34,14 +34,15 @@ impl Checked {
     }
 }
 
-/// Says what is wrong with a block that the parser refused. Without a fault: whether the block is complete.
+/// Finds the fault of a block that the parser refused. Without a fault, returns whether the block is
+/// complete.
 pub(crate) fn diagnose(kind: HeadKind, block: &[u8], max_fields: usize) -> Result<bool, DecodeError> {
     let mut walk = Walk { block, checked: Checked::default(), max_fields };
     walk.lines(kind)?;
     Ok(walk.checked.at < block.len())
 }
 
-/// Whether a request begins with a method that is too long, which shows before its line ends.
+/// Returns whether a request begins with a method that is too long, without waiting for the end of its line.
 pub(crate) fn method_is_too_long(kind: HeadKind, block: &[u8]) -> bool {
     kind == HeadKind::Request
         && block.get(..=LONGEST_METHOD).is_some_and(|start| start.iter().all(|&byte| is_token(byte)))
@@ -53,7 +54,7 @@ struct Walk<'a> {
     max_fields: usize,
 }
 
-/// `Err` with the fault at `checked.at`; `Ok` as far as the block goes.
+/// `Err` with the fault at `checked.at`, or `Ok` as far as the block goes.
 type Step = Result<(), Fault>;
 
 impl Walk<'_> {
@@ -61,17 +62,17 @@ impl Walk<'_> {
         self.block.get(self.checked.at).copied()
     }
 
-    /// The fault of a byte that has no place here: told by the byte where that says more.
+    /// Returns the fault of an invalid byte: that of the byte itself if it is more precise, or `otherwise`.
     fn misplaced(&self, otherwise: Fault) -> Fault {
         match self.peek() {
             Some(0) => Fault::Nul,
             Some(b'\n') => Fault::BareLf,
-            // Nothing is said of a CR here: the byte after it may not be there yet.
+            // Not for a CR, because the byte after it may not have arrived.
             _ => otherwise,
         }
     }
 
-    /// From the start of a line to the end of what is there, or of the block.
+    /// Checks from the start of a line to the end of the input, or of the block.
     fn lines(&mut self, kind: HeadKind) -> Result<(), DecodeError> {
         if self.checked.at == 0 {
             let line = match kind {
@@ -143,7 +144,7 @@ impl Walk<'_> {
         self.line_end(Fault::InvalidStatusLine)
     }
 
-    /// Any minor version of HTTP/1 (RFC 9110, section 2.5).
+    /// Accepts any minor version of HTTP/1 (RFC 9110, section 2.5).
     fn version(&mut self, otherwise: Fault) -> Step {
         for &due in b"HTTP/" {
             self.expect(|byte| byte == due, otherwise)?;
@@ -152,7 +153,7 @@ impl Walk<'_> {
         self.expect(|byte| byte.is_ascii_digit(), otherwise)?;
         self.expect(|byte| byte == b'.', otherwise)?;
         self.expect(|byte| byte.is_ascii_digit(), otherwise)?;
-        // Told only when it is a version.
+        // Reported only if it is a complete version.
         if self.checked.at == major + 3 && self.block[major] != b'1' {
             self.checked.at = major;
             return Err(Fault::UnsupportedVersion);
@@ -205,17 +206,17 @@ impl Walk<'_> {
     }
 }
 
-/// Longer ones are implemented by nobody; the longest registered one has 17 bytes.
+/// Longer methods are not implemented anywhere. The longest registered one has 17 bytes.
 pub(crate) const LONGEST_METHOD: usize = 64;
 
-/// RFC 9110's `tchar`.
+/// Returns whether the byte is a `tchar` of RFC 9110.
 pub(crate) fn is_token(byte: u8) -> bool {
     IN_TOKEN[usize::from(byte)]
 }
 
 const IN_TOKEN: [bool; 256] = alphanumeric_and(b"!#$%&'*+-.^_`|~");
 
-/// The ASCII letters and digits, and some bytes more, as a table.
+/// Builds a table of the ASCII letters, digits and some other bytes.
 pub(crate) const fn alphanumeric_and(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -231,7 +232,7 @@ pub(crate) const fn alphanumeric_and(others: &[u8]) -> [bool; 256] {
     table
 }
 
-/// What a field value may consist of.
+/// Returns whether a field value may contain the byte.
 pub(crate) fn is_value(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }

@@ -1,4 +1,4 @@
-//! Puts messages together, and refuses what would be read as more than was meant.
+//! Encodes messages, and refuses parts that would be read as more than one.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::diagnose::{is_token, is_value};
 
-/// Something that cannot be written into a head. Nothing of the head was.
+/// A part that cannot be encoded. Nothing of the head is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -15,14 +15,14 @@ pub enum EncodeError {
     InvalidMethod,
     /// A `TRACE` request with a body, which it must not have (RFC 9110, section 9.3.8).
     UnexpectedBody,
-    /// A target that is empty, or has a space, a control or a non-ASCII character.
+    /// A target that is empty, or contains a space, a control or a non-ASCII character.
     InvalidTarget {
-        /// The bytes before that character.
+        /// The number of bytes before the character.
         at: usize,
     },
     /// A reason with a control character.
     InvalidReason {
-        /// The bytes before that character.
+        /// The number of bytes before the character.
         at: usize,
     },
     /// A header name that is not a token.
@@ -34,11 +34,11 @@ pub enum EncodeError {
     InvalidHeaderValue {
         /// The header's name.
         name: String,
-        /// The bytes of the value before that character.
+        /// The number of bytes of the value before the character.
         at: usize,
     },
-    /// `Content-Length` or `Transfer-Encoding` as a header like others. How a message is framed is
-    /// said by [`HeadWriter::length`] and [`HeadWriter::chunked`], and once.
+    /// `Content-Length` or `Transfer-Encoding` as an ordinary header. Set the framing with
+    /// [`HeadWriter::length`] or [`HeadWriter::chunked`], once.
     FramingHeader {
         /// The header's name.
         name: String,
@@ -57,7 +57,7 @@ impl fmt::Display for EncodeError {
                 write!(f, "invalid character at byte {at} of the value of header {name}")
             }
             EncodeError::FramingHeader { name } => {
-                write!(f, "header {name} is not to be set: the message is framed by the library")
+                write!(f, "header {name} must not be set: the library frames the message")
             }
         }
     }
@@ -67,8 +67,8 @@ impl Error for EncodeError {}
 
 /// Writes one head, or one trailer section, at the end of a buffer.
 ///
-/// Nothing stays in the buffer unless [`finish`](HeadWriter::finish) is called: an error, or a
-/// writer dropped before, leaves the buffer as it was.
+/// Nothing stays in the buffer unless [`finish`](HeadWriter::finish) is called: after an error, or if the
+/// writer is dropped before, the buffer is unchanged.
 ///
 /// # Examples
 ///
@@ -102,11 +102,11 @@ impl<'a> HeadWriter<'a> {
         HeadWriter { start: out.len(), out, framed: false }
     }
 
-    /// Begins an HTTP/1.1 request. The target is written as it is, so it must be percent-encoded.
+    /// Starts an HTTP/1.1 request. The target is written as it is, so it must be percent-encoded.
     ///
     /// # Errors
     ///
-    /// [`EncodeError::InvalidTarget`]; a [`Method`] is valid by its type.
+    /// [`EncodeError::InvalidTarget`]. A [`Method`] is always valid.
     pub fn request(
         out: &'a mut Vec<u8>,
         method: &Method,
@@ -123,7 +123,7 @@ impl<'a> HeadWriter<'a> {
         Ok(writer)
     }
 
-    /// Begins an HTTP/1.1 response. Without a reason it gets the one usual for the status.
+    /// Starts an HTTP/1.1 response. Default reason: the usual one of the status.
     ///
     /// # Errors
     ///
@@ -147,11 +147,11 @@ impl<'a> HeadWriter<'a> {
         Ok(writer)
     }
 
-    /// Ends a chunked body and begins its trailer section.
+    /// Ends a chunked body and starts its trailer section.
     pub fn trailers(out: &'a mut Vec<u8>) -> HeadWriter<'a> {
         let mut writer = HeadWriter::new(out);
         writer.out.extend_from_slice(b"0\r\n");
-        // Neither belongs into trailers.
+        // Neither framing field belongs in a trailer section.
         writer.framed = true;
         writer
     }
@@ -160,8 +160,8 @@ impl<'a> HeadWriter<'a> {
     ///
     /// # Errors
     ///
-    /// The name is not a token or says how the message is framed, or the value has CR, LF, NUL or
-    /// another control character.
+    /// If the name is not a token or is a framing field, or the value has CR, LF, NUL or another control
+    /// character.
     pub fn field(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), EncodeError> {
         let value = value.as_ref();
         if name.is_empty() || !name.bytes().all(is_token) {
@@ -173,7 +173,7 @@ impl<'a> HeadWriter<'a> {
         self.put(name, value)
     }
 
-    /// Adds a field of the library's own, which is valid as it stands in the source.
+    /// Adds a field of the library, whose name and value are valid constants.
     pub(crate) fn known(&mut self, name: &'static str, value: &'static str) {
         debug_assert!(name.bytes().all(is_token) && value.bytes().all(is_value));
         self.line(name, value.as_bytes());
@@ -197,22 +197,22 @@ impl<'a> HeadWriter<'a> {
         map.iter().try_for_each(|(name, value)| self.header(name, value))
     }
 
-    /// Says that the body has that many bytes.
+    /// Announces a body of this many bytes.
     ///
     /// # Errors
     ///
-    /// [`EncodeError::FramingHeader`] if something was said of the body before.
+    /// [`EncodeError::FramingHeader`] if the framing was already set.
     pub fn length(&mut self, length: u64) -> Result<(), EncodeError> {
         self.frame("Content-Length")?;
         put_length(self.out, length);
         Ok(())
     }
 
-    /// Says that the body comes in chunks, which a [`ChunkWriter`] writes.
+    /// Announces a body in chunks, which a [`ChunkWriter`] writes.
     ///
     /// # Errors
     ///
-    /// [`EncodeError::FramingHeader`] if something was said of the body before.
+    /// [`EncodeError::FramingHeader`] if the framing was already set.
     pub fn chunked(&mut self) -> Result<(), EncodeError> {
         self.frame("Transfer-Encoding")?;
         self.out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -253,8 +253,8 @@ impl Drop for HeadWriter<'_> {
     }
 }
 
-/// Writes a body in chunks. Its last chunk is written by [`ChunkWriter::finish`], or, with trailer
-/// fields, by [`HeadWriter::trailers`].
+/// Writes a body in chunks. The last chunk is written by [`ChunkWriter::finish`] or, with trailer fields, by
+/// [`HeadWriter::trailers`].
 ///
 /// # Examples
 ///
@@ -274,7 +274,7 @@ pub struct ChunkWriter {
 }
 
 impl ChunkWriter {
-    /// Writes `data` as one chunk; nothing at all if it is empty, as an empty chunk ends a body.
+    /// Writes `data` as one chunk. Writes nothing if it is empty, because an empty chunk ends a body.
     pub fn chunk(out: &mut Vec<u8>, data: &[u8]) {
         if !data.is_empty() {
             out.extend_from_slice(ChunkWriter::size_line(data.len()).as_bytes());
@@ -288,8 +288,8 @@ impl ChunkWriter {
         out.extend_from_slice(b"0\r\n\r\n");
     }
 
-    /// What stands before a chunk's data, for a write of several slices that copies nothing: this,
-    /// the data, and a line end.
+    /// Returns the line before a chunk's data, for writing several slices without a copy: this line, the
+    /// data, and a line end.
     pub fn size_line(size: usize) -> ChunkWriter {
         let mut line = [0; 18];
         line[16..].copy_from_slice(b"\r\n");
@@ -297,7 +297,7 @@ impl ChunkWriter {
         ChunkWriter { size: line, start }
     }
 
-    /// The bytes of a [`size_line`](ChunkWriter::size_line).
+    /// Returns the bytes of a [`size_line`](ChunkWriter::size_line).
     pub fn as_bytes(&self) -> &[u8] {
         &self.size[self.start..]
     }
@@ -310,7 +310,7 @@ pub(crate) fn put_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The digits of a number, at the end of `buffer`, which holds enough for the base.
+/// Formats a number at the end of `buffer`, which is large enough for the base.
 fn number(mut value: u64, base: u64, buffer: &mut [u8]) -> &[u8] {
     let mut start = buffer.len();
     loop {

@@ -1,11 +1,11 @@
-//! Header fields: a borrowed view of a parsed block, and one that keeps it.
+//! Header fields: a borrowed view of a parsed block, and an owned copy.
 
 use std::fmt;
 use std::sync::OnceLock;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Where one field lies in its block.
+/// The position of one field in its block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     pub(crate) name: (u32, u32),
@@ -13,13 +13,13 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Name and value.
+    /// Returns name and value.
     #[inline]
     pub(crate) fn of<'a>(&self, block: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         (slice(block, self.name), slice(block, self.value))
     }
 
-    /// `inner` is a part of `block`.
+    /// Returns the position of `inner`, a part of `block`.
     pub(crate) fn within(block: &[u8], inner: &[u8]) -> (u32, u32) {
         let start = inner.as_ptr() as usize - block.as_ptr() as usize;
         (start as u32, (start + inner.len()) as u32)
@@ -31,10 +31,10 @@ pub(crate) fn slice(block: &[u8], range: (u32, u32)) -> &[u8] {
     block.get(range.0 as usize..range.1 as usize).unwrap_or_default()
 }
 
-/// The header fields of a message, in the order they came, as a view into the bytes read.
+/// The header fields of a message, in the received order, as a view of the received bytes.
 ///
-/// Names compare without regard to case. A value is without the white space around it. Nothing is
-/// copied or allocated; [`Fields::to_headers`] makes the copy that outlives the buffer.
+/// Names are case-insensitive. A value has no white space around it. Nothing is copied or allocated;
+/// [`Fields::to_headers`] creates a copy that outlives the buffer.
 #[derive(Clone, Copy, Default)]
 pub struct Fields<'a> {
     block: &'a [u8],
@@ -46,47 +46,47 @@ impl<'a> Fields<'a> {
         Fields { block, spans }
     }
 
-    /// How many fields there are.
+    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// Name and value of each field.
+    /// Returns name and value of each field.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + use<'a> {
         let block = self.block;
         self.spans.iter().map(move |span| (name_of(block, span), slice(block, span.value)))
     }
 
-    /// The value of the first field of that name.
+    /// Returns the value of the first field with this name.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         self.get_all(name).next()
     }
 
-    /// The values of all fields of that name.
+    /// Returns the values of all fields with this name.
     pub fn get_all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let fields = self.spans.iter().map(|span| span.of(self.block));
         fields.filter(|(own, _)| own.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
-    /// A copy that stands on its own.
+    /// Returns an owned copy.
     pub fn to_headers(&self) -> Headers {
         Headers { block: self.block.into(), spans: self.spans.into(), map: OnceLock::new() }
     }
 
-    /// A copy as the `http` crate's map.
+    /// Returns a copy as a map of the `http` crate.
     pub fn to_map(&self) -> HeaderMap {
         let mut map = HeaderMap::try_with_capacity(self.len()).unwrap_or_default();
         for (name, value) in self.iter() {
-            // The parser's alphabet for both is the map's, so nothing is lost here.
+            // The parser accepts only names and values that the map accepts, so nothing is lost here.
             if let (Ok(name), Ok(value)) =
                 (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value))
             {
-                // Fails past 32768 fields only, which takes limits raised that far.
+                // Fails only above 32768 fields, which needs higher limits than the default.
                 let _ = map.try_append(name, value);
             }
         }
@@ -95,7 +95,7 @@ impl<'a> Fields<'a> {
 }
 
 fn name_of<'a>(block: &'a [u8], span: &Span) -> &'a str {
-    // The parser took only tokens, which are ASCII.
+    // The parser accepts only tokens, which are ASCII.
     std::str::from_utf8(slice(block, span.name)).unwrap_or_default()
 }
 
@@ -107,11 +107,11 @@ impl fmt::Debug for Fields<'_> {
     }
 }
 
-/// The header fields of a message, kept.
+/// The header fields of a message, owned.
 ///
-/// Holds the bytes of the head and where the fields lie in it. The `http` crate's [`HeaderMap`] is
-/// made when [`Headers::map`] is first asked for, so a message whose headers nobody looks at does
-/// not pay for it, and one of which a field or two are read by [`Headers::get`] does not either.
+/// It holds the bytes of the head and the positions of the fields. The first call of [`Headers::map`] creates
+/// the [`HeaderMap`] of the `http` crate. So a message whose headers are not read, or only by
+/// [`Headers::get`], does not pay for the map.
 ///
 /// # Examples
 ///
@@ -130,42 +130,42 @@ pub struct Headers {
 }
 
 impl Headers {
-    /// The view of these fields.
+    /// Returns a view of the fields.
     pub fn fields(&self) -> Fields<'_> {
         Fields::new(&self.block, &self.spans)
     }
 
-    /// How many fields there are.
+    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// Name and value of each field, in the order they came.
+    /// Returns name and value of each field, in the received order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &[u8])> {
         self.fields().iter()
     }
 
-    /// The value of the first field of that name.
+    /// Returns the value of the first field with this name.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.fields().get(name)
     }
 
-    /// The values of all fields of that name.
+    /// Returns the values of all fields with this name.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.fields().get_all(name)
     }
 
-    /// The fields as the `http` crate's map, made at the first call.
+    /// Returns the fields as a map of the `http` crate, created by the first call.
     pub fn map(&self) -> &HeaderMap {
         self.map.get_or_init(|| self.fields().to_map())
     }
 
-    /// The map itself.
+    /// Converts to the map.
     pub fn into_map(self) -> HeaderMap {
         self.map.into_inner().unwrap_or_else(|| Fields::new(&self.block, &self.spans).to_map())
     }

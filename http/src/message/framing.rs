@@ -1,11 +1,11 @@
-//! What the fields of a head say about the message: its length, whether the connection stays, and
-//! whom a request is for (RFC 9112, sections 3.2, 6 and 9.3).
+//! The meaning of a head's fields for the message: its length, the persistence of the connection, and the
+//! host of a request (RFC 9112, sections 3.2, 6 and 9.3).
 
 use super::diagnose::alphanumeric_and;
 use super::error::{DecodeError, Fault, Malformed, MessagePart};
 use super::fields::Span;
 
-/// The fields that matter, read in one pass.
+/// The relevant fields, read in one pass.
 #[derive(Debug, Default)]
 pub(crate) struct FramingFields<'a> {
     pub(crate) length: Option<u64>,
@@ -16,7 +16,7 @@ pub(crate) struct FramingFields<'a> {
     pub(crate) expect_continue: bool,
 }
 
-/// Who sent the head: servers get the stricter reading, and the fields of requests.
+/// The sender of the head. Requests are read more strictly, and have more relevant fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sender {
     Client,
@@ -80,11 +80,11 @@ impl<'a> FramingFields<'a> {
         Ok(facts)
     }
 
-    /// A client may take several values that are all the same for one (RFC 9112, section 6.3); a
-    /// server takes one.
+    /// Adds a `Content-Length`. A client may accept several equal values as one (RFC 9112, section 6.3); a
+    /// server accepts only one.
     fn add_length(&mut self, sender: Sender, value: &[u8]) -> Result<(), Fault> {
         for value in value.split(|&byte| byte == b',') {
-            // White space is the list's; around a single value it was taken off before.
+            // White space belongs to the list. Around a single value, it is already removed.
             let length = decimal(value.trim_ascii()).ok_or(Fault::InvalidContentLength)?;
             match self.length.replace(length) {
                 Some(_) if sender == Sender::Client => return Err(Fault::RepeatedContentLength),
@@ -95,13 +95,13 @@ impl<'a> FramingFields<'a> {
         Ok(())
     }
 
-    /// Whether the connection can carry another message after this one.
+    /// Returns whether the connection can carry another message after this one.
     pub(crate) fn persists(&self, http11: bool) -> bool {
         !self.close && (http11 || self.keep_alive)
     }
 }
 
-/// The transfer codings named so far, over all the fields.
+/// The transfer codings so far, over all fields.
 #[derive(Debug, Default)]
 struct Codings {
     chunked: bool,
@@ -111,7 +111,7 @@ struct Codings {
 impl Codings {
     fn add(&mut self, value: &[u8]) -> Result<(), Fault> {
         for coding in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
-            // Nothing follows chunked, neither another coding nor an empty place in the list.
+            // Nothing may follow chunked, neither another coding nor an empty element.
             if coding.is_empty() || self.chunked {
                 return Err(Fault::InvalidTransferEncoding);
             }
@@ -131,13 +131,13 @@ impl Codings {
     }
 }
 
-/// `chunked` with parameters, which it does not have.
+/// Returns whether this is `chunked` with parameters, which it must not have.
 fn is_chunked_with_more(coding: &[u8]) -> bool {
     let name = coding.split(|&byte| byte == b';').next().unwrap_or_default();
     name.len() < coding.len() && name.trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
 
-/// Digits alone: no sign, no white space, no underscore; and no more than 64 bits hold.
+/// Parses digits only: no sign, white space or underscore. `None` above 64 bits.
 fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -148,8 +148,8 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// A host with an optional port, as in `Host` and in targets. A URL of HTTP has a host that is not empty (RFC 9110,
-/// section 4.2.1), so a request without one is for nothing here.
+/// Returns whether this is a host with an optional port, as in `Host` and in targets. The host of an HTTP URL
+/// is not empty (RFC 9110, section 4.2.1), so an empty one is refused.
 pub(crate) fn is_host(value: &[u8]) -> bool {
     let name = value.iter().position(|&byte| !IN_HOST[usize::from(byte)]).unwrap_or(value.len());
     match &value[name..] {
@@ -169,7 +169,7 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
     }
 }
 
-/// A name with percent-encoded bytes, and an optional port.
+/// Returns whether this is a name with percent-encoded bytes, and an optional port.
 #[cold]
 fn is_registered_name(value: &[u8]) -> bool {
     let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
@@ -181,12 +181,12 @@ fn is_registered_name(value: &[u8]) -> bool {
         && port.strip_prefix(b":").is_none_or(is_port)
 }
 
-/// Digits up to 65535, or nothing.
+/// Returns whether this is a number up to 65535, or empty.
 fn is_port(port: &[u8]) -> bool {
     port.is_empty() || decimal(port).is_some_and(|port| port <= u64::from(u16::MAX))
 }
 
-/// The bytes that a host consists of, besides percent-encoded ones, unless it is an address in brackets.
+/// The bytes of a host besides percent-encoded ones, unless it is an address in brackets.
 const IN_HOST: [bool; 256] = alphanumeric_and(b"-._~!$&'()*+,;=");
 
 fn malformed(fault: Fault, at: usize) -> DecodeError {

@@ -1,9 +1,9 @@
-//! Reads one block of fields, with or without a start line: from the input itself where the block
-//! is whole in it, else from a buffer that gathers it.
+//! Reads one block of fields, with or without a start line: in the input, if it is complete there, or in a
+//! buffer that collects it.
 //!
-//! httparse finds the fields. Where it is lenient (line ends of a bare LF, empty lines before a
-//! status line) the block is checked again, and where it refuses, `diagnose` says what and where.
-//! A block that comes in pieces is checked line by line, so that it is refused at the same place.
+//! httparse parses the fields. Where it is lenient (lines that end in a bare LF, empty lines before a status
+//! line), the block is checked again. If it refuses the block, `diagnose` finds the fault and its position. A
+//! block that arrives in pieces is checked line by line, so that it is refused at the same position.
 
 use std::mem::MaybeUninit;
 
@@ -11,7 +11,7 @@ use super::diagnose::{Checked, LONGEST_METHOD, diagnose, method_is_too_long};
 use super::error::{DecodeError, Fault, HeadTooLarge, Malformed, MessagePart, TrailersTooLarge};
 use super::fields::Span;
 
-/// What a block begins with.
+/// The start of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeadKind {
     Request,
@@ -35,7 +35,7 @@ impl HeadKind {
     }
 }
 
-/// A start line, taken apart; positions in its block.
+/// A parsed start line, as positions in its block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StartLine {
     Request { method: (u32, u32), target: (u32, u32), http11: bool },
@@ -43,29 +43,29 @@ pub(crate) enum StartLine {
     None,
 }
 
-/// A block that is complete.
+/// A complete block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     pub(crate) start: StartLine,
-    /// Its length, with the empty line.
+    /// Its length, including the empty line.
     pub(crate) len: usize,
-    /// Whether it lies in the reader's buffer, not at the front of the input.
+    /// Whether it is in the reader's buffer, not at the front of the input.
     pub(crate) buffered: bool,
 }
 
-/// Fields on the stack for nearly every message; more are parsed into a vector.
+/// The number of fields parsed on the stack, enough for nearly every message. More are parsed in a vector.
 const STACK_FIELDS: usize = 100;
 
-/// A name of one byte, a colon, CR and LF.
+/// A name of one byte, a colon and a line end.
 const SHORTEST_FIELD: usize = 3;
 
-/// Gathers a block. Its buffers are reused from block to block.
+/// Collects a block. Its buffers are reused from block to block.
 #[derive(Debug, Default)]
 pub(crate) struct BlockReader {
     bytes: Vec<u8>,
     pub(crate) spans: Vec<Span>,
     checked: Checked,
-    /// The block is complete; it is kept until the next one begins.
+    /// The block is complete. It is kept until the next one begins.
     done: bool,
 }
 
@@ -74,12 +74,12 @@ impl BlockReader {
         &self.bytes
     }
 
-    /// Whether part of a block was taken in.
+    /// Returns whether a part of a block was read.
     pub(crate) fn is_started(&self) -> bool {
         !self.done && !self.bytes.is_empty()
     }
 
-    /// Forgets the block, keeps the memory.
+    /// Clears the block, and keeps the memory.
     fn clear(&mut self) {
         self.bytes.clear();
         self.spans.clear();
@@ -87,19 +87,19 @@ impl BlockReader {
         self.done = false;
     }
 
-    /// Gives the memory back.
+    /// Releases the memory.
     pub(crate) fn release(&mut self) {
         *self = BlockReader::default();
     }
 
-    /// How many bytes and spans it has room for.
+    /// Returns the capacity in bytes and spans.
     #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         self.bytes.capacity() + self.spans.capacity()
     }
 
-    /// Takes in what it needs of `input`. A block that lies in the input is left there, for the
-    /// caller to take; else what was read is taken.
+    /// Reads from `input`. A block that is complete in the input stays there, for the caller to take;
+    /// otherwise the bytes are taken.
     pub(crate) fn read(
         &mut self,
         kind: HeadKind,
@@ -138,7 +138,7 @@ impl BlockReader {
                     return Ok(Some(Block { start, len, buffered: true }));
                 }
             }
-            // A line is looked at when it is there, so that a peer is told at once what is wrong.
+            // Each line is checked when it is complete, so that a fault is reported at once.
             self.checked.go_on(kind, &self.bytes, max_fields)?;
         }
         let rest = input.len();
@@ -157,7 +157,7 @@ impl BlockReader {
         Ok(())
     }
 
-    /// Moves `count` bytes of the input into the buffer.
+    /// Moves `count` bytes of the input to the buffer.
     fn take(
         &mut self,
         input: &mut &[u8],
@@ -177,7 +177,8 @@ impl BlockReader {
         Ok(())
     }
 
-    /// A fault within the bound is told before the bound, at whatever places the input was split.
+    /// Returns the error of a block above the limit. A fault within the limit takes precedence, wherever the
+    /// input was split.
     fn overflow(&mut self, kind: HeadKind, max_bytes: usize, max_fields: usize) -> DecodeError {
         match self.check_all(kind, max_fields) {
             Err(error) => error,
@@ -185,7 +186,7 @@ impl BlockReader {
         }
     }
 
-    /// The input is over: what is wrong with the part that came, if that can be told.
+    /// Checks the incomplete block at the end of the input.
     pub(crate) fn check(&mut self, kind: HeadKind, max_fields: usize) -> Result<(), DecodeError> {
         if !self.is_started() {
             return Ok(());
@@ -200,14 +201,14 @@ impl BlockReader {
     }
 }
 
-/// Parses a block at the front of `bytes`; `None` while it is incomplete.
+/// Parses a block at the front of `bytes`. `None` while it is incomplete.
 fn parse(
     kind: HeadKind,
     bytes: &[u8],
     max_fields: usize,
     spans: &mut Vec<Span>,
 ) -> Result<Option<(StartLine, usize)>, DecodeError> {
-    // httparse passes over empty lines here, and none is due.
+    // httparse skips empty lines here, which are not allowed.
     let first = bytes.first().copied();
     let due = match kind {
         HeadKind::Request => !matches!(first, Some(b'\r' | b'\n')),
@@ -232,7 +233,7 @@ fn parse(
             };
         }
         Ok(None) => return Ok(None),
-        // The parser's own word, for what passes below.
+        // The parser's error, if the checks below find none.
         Err(httparse::Error::Status) => Fault::InvalidStatusLine,
         Err(httparse::Error::Version) => Fault::InvalidVersion,
         Err(httparse::Error::HeaderName) => Fault::InvalidHeaderName,
@@ -243,7 +244,7 @@ fn parse(
     told(kind, bytes, max_fields, fault)
 }
 
-/// What is wrong with a block that is not taken. Nothing as yet, if it ends in the middle of what may be wrong.
+/// Returns the fault of a refused block. Waits for more input if the possible fault is at its end.
 #[cold]
 fn told<T>(
     kind: HeadKind,
@@ -265,7 +266,7 @@ fn method_len(start: StartLine) -> usize {
     }
 }
 
-/// The block with `HTTP/1.1` in place of a higher minor version, which the parser does not know. A recipient reads
+/// Replaces a higher minor version by `HTTP/1.1`, since the parser does not know others. A recipient reads
 /// such a message as the highest minor version that it implements (RFC 9110, section 2.5).
 #[cold]
 fn with_known_minor(kind: HeadKind, bytes: &[u8]) -> Option<Vec<u8>> {
@@ -296,7 +297,7 @@ fn run_with(
         let mut fields = [const { MaybeUninit::uninit() }; STACK_FIELDS];
         run(kind, bytes, &mut fields[..max_fields], spans)
     } else {
-        // More fields than that do not fit; a limit without bound is to cost no more memory than the bytes.
+        // No more fields fit, so that an unlimited number of fields costs no more memory than the bytes.
         let mut fields = vec![MaybeUninit::uninit(); max_fields.min(bytes.len() / SHORTEST_FIELD + 1)];
         run(kind, bytes, &mut fields, spans)
     }
@@ -336,7 +337,7 @@ fn run<'b>(
             (start, len, response.headers)
         }
         HeadKind::Trailers => {
-            // The one entry of httparse without a start line wants its fields initialised.
+            // httparse's only function without a start line requires initialized fields.
             let mut fields = vec![httparse::EMPTY_HEADER; fields.len()];
             let httparse::Status::Complete((len, found)) = httparse::parse_headers(bytes, &mut fields)?
             else {
@@ -358,10 +359,9 @@ fn collect(bytes: &[u8], found: &[httparse::Header<'_>], spans: &mut Vec<Span>) 
     }));
 }
 
-/// The place of a line feed that no carriage return precedes.
+/// Returns the position of a line feed without a carriage return.
 ///
-/// Every line end but the last two is followed by a field's name, so these places tell at once
-/// whether there is one.
+/// Every line end but the last two precedes a field's name, so these positions are enough to find one.
 fn bare_lf(block: &[u8], spans: &[Span]) -> Option<usize> {
     let fields =
         spans.iter().all(|span| span.name.0 == 0 || block[..span.name.0 as usize].ends_with(b"\r\n"));

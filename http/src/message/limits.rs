@@ -1,11 +1,13 @@
-//! How much of a message is taken in before it is refused.
+//! Limits on the size of a received message.
 
-/// Bounds on one message, as it arrives.
+/// Limits on the size of one received message, in bytes as sent.
 ///
-/// A message that passes one of them is refused with the [`DecodeError`](super::DecodeError) of
-/// that bound. Sizes are bytes on the wire.
+/// A message above a limit is refused with the [`DecodeError`](super::DecodeError) of that limit.
+///
+/// This struct stays exhaustive, so that programs can use `..Limits::default()`.
 ///
 /// # Examples
+///
 ///
 /// ```
 /// use twistor_http::Limits;
@@ -15,24 +17,24 @@
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The start line, all header fields and the empty line after them; 64 KiB.
+    /// The start line, all header fields and the empty line after them. Default: 64 KiB.
     ///
-    /// Positions are kept in 32 bits, so nothing above 2 GiB has an effect.
+    /// Positions are kept in 32 bits, so a limit above 2 GiB has no effect.
     pub head_size: usize,
-    /// Header fields in a head, and fields in a trailer section; 100.
+    /// The number of header fields in a head, and of fields in a trailer section. Default: 100.
     pub header_count: usize,
-    /// The target of a request; 16 KiB.
+    /// The target of a request. Default: 16 KiB.
     pub target_size: usize,
-    /// The content of a message, after chunks are taken apart; no bound.
+    /// The content of a message, without chunk lines. Default: no limit.
     pub body_size: u64,
-    /// A chunk's size line with its extensions; 1 KiB.
+    /// A chunk's size line with its extensions. Default: 1 KiB.
     ///
-    /// Besides, the lines of one body may come to 16 KiB more than twice what the chunks carry, so
-    /// that a body cannot consist of extensions.
+    /// In addition, all lines of one body may have 16 KiB more than twice the data of the chunks, so that a
+    /// body cannot consist of extensions.
     pub chunk_line_size: usize,
-    /// The trailer section; 16 KiB.
+    /// The trailer section. Default: 16 KiB.
     pub trailers_size: usize,
-    /// Interim (1xx) responses before a final one; 16.
+    /// The number of interim (1xx) responses before a final one. Default: 16.
     pub interim_count: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Takes the bytes of a connection apart into requests.
+//! Decodes the bytes of a connection to requests.
 
 use ::http::{Method, Version};
 
@@ -11,28 +11,27 @@ use super::limits::Limits;
 use super::response::{Eof, take};
 use super::target::Target;
 
-/// A request line and the header fields after it.
+/// A request line and its header fields.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RequestHead<'a> {
     /// The method.
     pub method: Method,
-    /// What the request is for.
+    /// The target.
     pub target: Target<'a>,
-    /// The host, with its port if one was named: the target's, else that of the `Host` header.
-    ///
-    /// `None` in HTTP/1.0 only.
+    /// The host, with its port if there is one: from the target, or from the `Host` header. `None` in
+    /// HTTP/1.0 only.
     pub host: Option<&'a str>,
     /// HTTP/1.0, or HTTP/1.1 for that and all higher minor versions.
     pub version: Version,
     /// The header fields.
     pub headers: Fields<'a>,
-    /// How the end of the body is told; never [`BodyLength::ToEnd`].
+    /// How the end of the body is determined. Never [`BodyLength::ToEnd`].
     pub body: BodyLength,
-    /// Whether the client will take another response on this connection. An HTTP/1.0 client has
-    /// to be told `Connection: keep-alive` in return.
+    /// Whether the client accepts another response on this connection. An HTTP/1.0 client needs `Connection:
+    /// keep-alive` in the response.
     pub keep_alive: bool,
-    /// The client waits for `100 Continue`, or for a final status, before it sends the body.
+    /// Whether the client waits for `100 Continue`, or for a final status, before it sends the body.
     pub expect_continue: bool,
 }
 
@@ -41,9 +40,9 @@ pub struct RequestHead<'a> {
 pub enum RequestEvent<'a> {
     /// The head.
     Head(RequestHead<'a>),
-    /// The next bytes of the body; never empty.
+    /// The next bytes of the body. Never empty.
     Body(&'a [u8]),
-    /// The request is over. Holds the trailer fields, if there were any.
+    /// The end of the request, with its trailer fields.
     End(Fields<'a>),
 }
 
@@ -54,23 +53,22 @@ enum RequestState {
     Failed(DecodeError),
 }
 
-/// Reads requests, one after the other, from bytes that come in pieces of any size.
+/// Decodes requests, one after another, from pieces of any size.
 ///
-/// It knows nothing of sockets. [`decode`](RequestDecoder::decode) is called with what was read,
-/// again and again until it returns `None`, and [`eof`](RequestDecoder::eof) when the client's side
-/// of the connection ends. Pipelined requests stay in the input after
-/// [`End`](RequestEvent::End); whoever answers one at a time keeps that rest and decodes it later.
+/// It uses no sockets. Call [`decode`](RequestDecoder::decode) with received bytes until it returns `None`,
+/// and [`eof`](RequestDecoder::eof) when the client's side of the connection ends. Pipelined requests stay in
+/// the input after [`End`](RequestEvent::End). A server that answers one request at a time keeps that rest
+/// and decodes it later.
 ///
-/// Copies and buffers are as in [`ResponseDecoder`](super::ResponseDecoder).
+/// Copies and buffers are as in a [`ResponseDecoder`](super::ResponseDecoder).
 ///
-/// Whatever two parsers could read differently is refused (W4): besides what RFC 9112 has servers
-/// refuse, lines that end in a bare line feed, and any repeated `Content-Length`.
+/// A request that two parsers could read differently is refused (W4): not only as RFC 9112 requires of
+/// servers, but also with lines that end in a bare line feed, and with a repeated `Content-Length`.
 ///
 /// # Errors
 ///
-/// [`DecodeError::status`] is the status to answer with; then the connection is closed. Every
-/// further call returns the same error.
-///
+/// Answer with the status [`DecodeError::status`], and close the connection. Every further call returns the
+/// same error.
 /// # Examples
 ///
 /// ```
@@ -90,13 +88,13 @@ pub struct RequestDecoder {
     reader: BlockReader,
     state: RequestState,
     body: Body,
-    /// Bytes of empty lines passed over before the request line.
+    /// The bytes of empty lines skipped before the request line.
     skipped: usize,
     skipped_cr: bool,
 }
 
 impl RequestDecoder {
-    /// A decoder for the requests of one connection.
+    /// Creates a decoder for the requests of one connection.
     pub fn new(limits: Limits) -> RequestDecoder {
         RequestDecoder {
             limits,
@@ -108,12 +106,12 @@ impl RequestDecoder {
         }
     }
 
-    /// Whether the decoder is between two requests, nothing of the next one taken in.
+    /// Returns whether the decoder is between two requests, with no byte of the next one.
     pub fn is_idle(&self) -> bool {
         self.state == RequestState::Head && !self.reader.is_started() && self.skipped == 0
     }
 
-    /// How much of the body is still to come, as far as that is known.
+    /// Returns the number of missing bytes of the body, as far as it is known.
     pub(crate) fn body_left(&self) -> u64 {
         match self.body {
             Body::Known { left, .. } if self.state == RequestState::Body => left,
@@ -121,7 +119,7 @@ impl RequestDecoder {
         }
     }
 
-    /// Gives the memory of the buffers back. Only between messages.
+    /// Releases the memory of the buffers. Only between messages.
     pub fn release(&mut self) {
         if self.is_idle() {
             self.reader.release();
@@ -133,7 +131,7 @@ impl RequestDecoder {
         self.reader.memory()
     }
 
-    /// Takes the next part of a request from the front of `input`; `None` when more is needed.
+    /// Removes the next part of a request from the front of `input`. `None` if more input is needed.
     ///
     /// # Errors
     ///
@@ -183,11 +181,11 @@ impl RequestDecoder {
         }
     }
 
-    /// The client's side of the connection has ended: what that means for the request under way.
+    /// Handles the end of the client's side of the connection. Returns its meaning for the current request.
     ///
     /// # Errors
     ///
-    /// The head or the trailers were cut, and what came of them is malformed.
+    /// If the head or the trailers are incomplete, and the received part is malformed.
     pub fn eof(&mut self) -> Result<Eof, DecodeError> {
         match self.state {
             RequestState::Head if self.is_idle() => Ok(Eof::Idle),
@@ -200,7 +198,7 @@ impl RequestDecoder {
             RequestState::Body => match self.body.progress() {
                 (received, Some(length)) if received == length => Ok(Eof::Complete),
                 (received, expected) => {
-                    // What was begun can only be trailers.
+                    // Only trailers can be incomplete here.
                     let checked = self.reader.check(HeadKind::Trailers, self.limits.header_count);
                     checked.inspect_err(|error| self.state = RequestState::Failed(error.clone()))?;
                     Ok(Eof::InBody { received, expected })
@@ -210,8 +208,8 @@ impl RequestDecoder {
         }
     }
 
-    /// Empty lines before a request line: left over from a body whose sender ended it with one
-    /// (RFC 9112, section 2.2).
+    /// Skips empty lines before a request line, which some senders write after a body (RFC 9112, section
+    /// 2.2).
     fn skip_empty_lines(&mut self, input: &mut &[u8]) -> Result<(), DecodeError> {
         while !self.reader.is_started() {
             match (self.skipped_cr, input.first()) {
@@ -238,7 +236,7 @@ impl RequestDecoder {
         read.map_err(|error| self.too_long(error, input))
     }
 
-    /// A head that is too large because its first line does not end is a target that is too long.
+    /// Converts the error: if the first line of a large head does not end, the target is too long.
     fn too_long(&self, error: DecodeError, input: &[u8]) -> DecodeError {
         let bytes = if self.reader.is_started() { self.reader.bytes() } else { input };
         let window = &bytes[..bytes.len().min(self.limits.head_bytes())];
@@ -251,7 +249,7 @@ impl RequestDecoder {
     }
 }
 
-/// Reads the meaning of a head that is complete.
+/// Interprets a complete head.
 fn interpret<'a>(
     start: StartLine,
     bytes: &'a [u8],

@@ -1,4 +1,4 @@
-//! Takes the bytes of a connection apart into responses.
+//! Decodes the bytes of a connection to responses.
 
 use ::http::{Method, StatusCode, Version};
 
@@ -9,26 +9,26 @@ use super::framing::{FramingFields, Sender};
 use super::head::{Block, BlockReader, HeadKind, StartLine};
 use super::limits::Limits;
 
-/// A status line and the header fields after it.
+/// A status line and its header fields.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ResponseHead<'a> {
     /// The status.
     pub status: StatusCode,
-    /// The words after the status, as they came; may be empty.
+    /// The reason phrase as received. May be empty.
     pub reason: &'a [u8],
     /// HTTP/1.0, or HTTP/1.1 for that and all higher minor versions.
     pub version: Version,
     /// The header fields.
     pub headers: Fields<'a>,
-    /// How the end of the body is told.
+    /// How the end of the body is determined.
     pub body: BodyLength,
-    /// Whether the connection can be used again when the response is over.
+    /// Whether the connection can be used again after the response.
     pub keep_alive: bool,
 }
 
 impl ResponseHead<'_> {
-    /// How many bytes the body has, where the head says.
+    /// Returns the length of the body, if the head contains it.
     pub fn length(&self) -> Option<u64> {
         match self.body {
             BodyLength::Empty => Some(0),
@@ -37,7 +37,7 @@ impl ResponseHead<'_> {
         }
     }
 
-    /// The server's words for its status, or the usual ones.
+    /// Returns the received reason phrase, or the usual one of the status.
     pub(crate) fn reason_phrase(&self) -> String {
         if self.reason.is_empty() {
             self.status.canonical_reason().unwrap_or_default().to_owned()
@@ -50,33 +50,33 @@ impl ResponseHead<'_> {
 /// A part of a response.
 #[derive(Clone, Copy, Debug)]
 pub enum ResponseEvent<'a> {
-    /// An interim (1xx) response: the final one is still to come.
+    /// An interim (1xx) response. The final one follows.
     Interim(ResponseHead<'a>),
     /// The head of the final response.
     Head(ResponseHead<'a>),
-    /// The next bytes of the body; never empty.
+    /// The next bytes of the body. Never empty.
     Body(&'a [u8]),
-    /// The response is over. Holds the trailer fields, if there were any.
+    /// The end of the response, with its trailer fields.
     End(Fields<'a>),
 }
 
-/// What the end of the connection means for the message under way.
+/// The meaning of the end of the connection for the current message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eof {
-    /// No message was under way.
+    /// There was no message.
     Idle,
-    /// The body went to the end of the connection, or only the event of its end was not yet asked
-    /// for: the message is complete.
+    /// The message is complete: its body continues to the end of the connection, or only the event of its end
+    /// was not yet requested.
     Complete,
-    /// Nothing of the message that was due has come.
+    /// Nothing of the expected message has arrived.
     Nothing,
-    /// Its head is cut.
+    /// The head is incomplete.
     InHead,
-    /// Its body is cut.
+    /// The body is incomplete.
     InBody {
-        /// The bytes of the body that came.
+        /// The number of received bytes of the body.
         received: u64,
-        /// How many were announced, where that was told.
+        /// The announced number of bytes, if there is one.
         expected: Option<u64>,
     },
 }
@@ -89,22 +89,22 @@ enum ResponseState {
     Failed(DecodeError),
 }
 
-/// Reads responses, one for each request, from bytes that come in pieces of any size.
+/// Decodes responses, one for each request, from pieces of any size.
 ///
-/// It knows nothing of sockets. [`start`](ResponseDecoder::start) tells it which request the next
-/// response answers; then [`decode`](ResponseDecoder::decode) is called with what was read, again
-/// and again until it returns `None`, and [`eof`](ResponseDecoder::eof) when the connection ends.
+/// It uses no sockets. Call [`start`](ResponseDecoder::start) for each request that is sent,
+/// [`decode`](ResponseDecoder::decode) with received bytes until it returns `None`, and
+/// [`eof`](ResponseDecoder::eof) when the connection ends.
 ///
-/// A head that is whole in the input is parsed where it lies, and body bytes are always handed
-/// out as slices of the input: only what a read cut apart is copied. The buffers serve one message
-/// after the other; [`release`](ResponseDecoder::release) gives them back while a connection rests.
+/// A head that is complete in the input is parsed in place, and body bytes are always returned as slices of
+/// the input. Only parts that a read has split are copied. The buffers are reused from message to message;
+/// [`release`](ResponseDecoder::release) frees them while a connection is idle.
 ///
-/// Whatever two parsers could read differently is refused (H6), lines that end in a bare line
-/// feed included.
+/// A response that two parsers could read differently is refused (H6), including lines that end in a bare
+/// line feed.
 ///
 /// # Errors
 ///
-/// After an error the connection is of no more use; every further call returns the same error.
+/// After an error, the connection cannot be used any more. Every further call returns the same error.
 ///
 /// # Examples
 ///
@@ -139,7 +139,7 @@ pub struct ResponseDecoder {
     keep_alive: bool,
 }
 
-/// What matters of the request.
+/// The relevant kind of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequestKind {
     Head,
@@ -148,7 +148,7 @@ enum RequestKind {
 }
 
 impl ResponseDecoder {
-    /// A decoder that waits for [`start`](ResponseDecoder::start).
+    /// Creates a decoder that waits for [`start`](ResponseDecoder::start).
     pub fn new(limits: Limits) -> ResponseDecoder {
         ResponseDecoder {
             limits,
@@ -161,15 +161,15 @@ impl ResponseDecoder {
         }
     }
 
-    /// A request of that method was, or will be, sent: its response is due.
+    /// Expects the response to a request with this method.
     ///
-    /// Answers to `HEAD`, and successful ones to `CONNECT`, have no body.
+    /// Responses to `HEAD`, and successful ones to `CONNECT`, have no body.
     ///
     /// # Panics
     ///
-    /// In debug builds, while another response is under way.
+    /// In debug builds, if another response is incomplete.
     pub fn start(&mut self, method: &Method) {
-        debug_assert!(self.is_idle(), "a response is under way");
+        debug_assert!(self.is_idle(), "another response is incomplete");
         self.request = match *method {
             Method::HEAD => RequestKind::Head,
             Method::CONNECT => RequestKind::Connect,
@@ -186,25 +186,25 @@ impl ResponseDecoder {
         self.limits = limits;
     }
 
-    /// Whether no response is due or under way. Input that comes now belongs to none.
+    /// Returns whether no response is expected or incomplete. Further input then belongs to no request.
     pub fn is_idle(&self) -> bool {
         self.state == ResponseState::Idle
     }
 
-    /// Whether the connection can carry another request after the response last begun.
+    /// Returns whether the connection can carry another request after the last response.
     pub fn keep_alive(&self) -> bool {
         self.keep_alive && !matches!(self.state, ResponseState::Failed(_))
     }
 
-    /// Gives the memory of the buffers back. Only between messages.
+    /// Releases the memory of the buffers. Only between messages.
     pub fn release(&mut self) {
         if self.is_idle() {
             self.reader.release();
         }
     }
 
-    /// Takes the next part of the response from the front of `input`; `None` when more input is
-    /// needed, or no response is due, in which case `input` stays as it is.
+    /// Removes the next part of the response from the front of `input`. `None` if more input is needed, or if
+    /// no response is expected, in which case `input` is unchanged.
     ///
     /// # Errors
     ///
@@ -234,12 +234,12 @@ impl ResponseDecoder {
         }
     }
 
-    /// The connection has ended: what that means for the response under way. The decoder is idle,
-    /// and cannot be kept alive, afterwards.
+    /// Handles the end of the connection. Returns its meaning for the current response. Afterwards the
+    /// decoder is idle, and the connection cannot be reused.
     ///
     /// # Errors
     ///
-    /// The head or the trailers were cut, and what came of them is malformed.
+    /// If the head or the trailers are incomplete, and the received part is malformed.
     pub fn eof(&mut self) -> Result<Eof, DecodeError> {
         self.keep_alive = false;
         match std::mem::replace(&mut self.state, ResponseState::Idle) {
@@ -255,7 +255,7 @@ impl ResponseDecoder {
                 Body::ToEnd { .. } | Body::Known { left: 0, .. } => Ok(Eof::Complete),
                 ref body => {
                     let (received, expected) = body.progress();
-                    // What was begun can only be trailers.
+                    // Only trailers can be incomplete here.
                     let checked = self.reader.check(HeadKind::Trailers, self.limits.header_count);
                     checked.inspect_err(|error| self.state = ResponseState::Failed(error.clone()))?;
                     Ok(Eof::InBody { received, expected })
@@ -272,7 +272,7 @@ impl ResponseDecoder {
         &'a mut self,
         input: &mut &'i [u8],
     ) -> Result<Option<ResponseEvent<'a>>, DecodeError> {
-        // Split in two because a head borrows the decoder that an error would have to change.
+        // Two functions, because a head borrows the decoder that an error would have to change.
         match self.read_head(input) {
             Ok(Some((block, parts))) => {
                 let bytes = take(&self.reader, block, input);
@@ -329,7 +329,7 @@ impl ResponseDecoder {
             }
             return Ok(Some((block, ResponseParts { status, http11, length })));
         }
-        // A body where none can be: it is not read, so nothing after it is either.
+        // A body where none is allowed. It is not read, so the connection cannot be reused.
         let contradicts = bodiless && (facts.chunked || facts.length.is_some_and(|length| length > 0));
         let tunnel = self.request == RequestKind::Connect && status.is_success();
         self.keep_alive = facts.persists(http11) && length != BodyLength::ToEnd && !contradicts && !tunnel;
@@ -339,7 +339,7 @@ impl ResponseDecoder {
     }
 }
 
-/// What the head is made of besides its bytes.
+/// The parts of a head besides its bytes.
 #[derive(Clone, Copy)]
 struct ResponseParts {
     status: StatusCode,
@@ -347,7 +347,7 @@ struct ResponseParts {
     length: BodyLength,
 }
 
-/// The bytes of a block: the reader's, or taken from the input.
+/// Returns the bytes of a block, from the reader or from the input.
 pub(crate) fn take<'a, 'i: 'a>(reader: &'a BlockReader, block: Block, input: &mut &'i [u8]) -> &'a [u8] {
     if block.buffered {
         return reader.bytes();
@@ -357,7 +357,7 @@ pub(crate) fn take<'a, 'i: 'a>(reader: &'a BlockReader, block: Block, input: &mu
     bytes
 }
 
-/// What stands after `HTTP/1.1 200 `.
+/// Returns the text after `HTTP/1.1 200 `.
 fn reason(head: &[u8]) -> &[u8] {
     let end = head.iter().position(|&byte| byte == b'\r').unwrap_or_default();
     head.get("HTTP/1.1 200 ".len()..end).unwrap_or_default()

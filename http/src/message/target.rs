@@ -1,40 +1,40 @@
-//! The target of a request: its four forms (RFC 9112, section 3.2).
+//! The four forms of a request's target (RFC 9112, section 3.2).
 
 use super::framing::is_host;
 
-/// What a request is for, as the request line says it.
+/// The target of a request, as in the request line. This enum stays exhaustive: HTTP/1 has no other forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
     /// `/path?query`.
     Origin {
-        /// Begins with a slash; still percent-encoded.
+        /// Begins with a slash. Still percent-encoded.
         path: &'a str,
-        /// What follows the question mark.
+        /// The part after the question mark.
         query: Option<&'a str>,
     },
-    /// `http://host/path?query`, as sent to proxies; servers take it as well.
+    /// `http://host/path?query`, as sent to proxies. Servers accept it too.
     Absolute {
-        /// `http` or `https`, in the case in which it came.
+        /// `http` or `https`, in the received case.
         scheme: &'a str,
-        /// Host and port. Counts for more than the `Host` header.
+        /// Host and port. It takes precedence over the `Host` header.
         authority: &'a str,
-        /// Empty, or begins with a slash; still percent-encoded.
+        /// Empty, or begins with a slash. Still percent-encoded.
         path: &'a str,
-        /// What follows the question mark.
+        /// The part after the question mark.
         query: Option<&'a str>,
     },
-    /// `host:port`, for `CONNECT` alone.
+    /// `host:port`, for `CONNECT` only.
     Authority(&'a str),
-    /// `*`, for `OPTIONS` alone: the server as a whole.
+    /// `*`, for `OPTIONS` only: the server as a whole.
     Asterisk,
 }
 
 impl<'a> Target<'a> {
-    /// Reads the target of a request with that method; `None` if it has no valid form.
+    /// Parses the target of a request with this method. `None` if it has no valid form.
     ///
-    /// Characters that no URL has are refused: all but printable ASCII, `#`, and in front of the
-    /// query `"`, `<`, `>` and the backslash. Others that belong percent-encoded, but which clients
-    /// send as they are (``^ ` { | }`` and brackets, and in a query those four, too), pass.
+    /// Refuses characters that no URL has: everything except printable ASCII, `#`, and before the query `"`,
+    /// `<`, `>` and the backslash. Accepts other characters that should be percent-encoded, but that clients
+    /// send as they are: ``^ ` { | }`` and brackets, and in a query those four, too.
     pub(crate) fn parse(method: &str, target: &'a str) -> Option<Target<'a>> {
         let refused = |byte| match byte {
             b'!'..=b'~' => matches!(byte, b'"' | b'#' | b'<' | b'>' | b'\\'),
@@ -66,7 +66,7 @@ impl<'a> Target<'a> {
         Some(Target::Absolute { scheme, authority, path, query })
     }
 
-    /// The path, still percent-encoded: at least `/`, and `*` for the server as a whole.
+    /// Returns the path, still percent-encoded: at least `/`, or `*` for the server as a whole.
     pub fn path(&self) -> &'a str {
         match *self {
             Target::Origin { path, .. } => path,
@@ -76,7 +76,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// What follows the question mark, still percent-encoded.
+    /// Returns the part after the question mark, still percent-encoded.
     pub fn query(&self) -> Option<&'a str> {
         match *self {
             Target::Origin { query, .. } | Target::Absolute { query, .. } => query,
@@ -84,7 +84,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Host and port, where the target names them.
+    /// Returns host and port, if the target contains them.
     pub fn authority(&self) -> Option<&'a str> {
         match *self {
             Target::Absolute { authority, .. } | Target::Authority(authority) => Some(authority),
@@ -93,7 +93,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Whether what has no place in a path is in the query alone, and may be there.
+/// Returns whether the characters that a path may not have are in the query only.
 #[cold]
 fn only_in_query(target: &str) -> bool {
     let (before, query) = split_query(target);
@@ -103,7 +103,7 @@ fn only_in_query(target: &str) -> bool {
 }
 
 fn split_query(text: &str) -> (&str, Option<&str>) {
-    // Most are so short that a search by words of bytes does not pay.
+    // Most targets are so short that searching several bytes at a time is not faster.
     match text.bytes().position(|byte| byte == b'?') {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),
