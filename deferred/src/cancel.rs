@@ -50,6 +50,7 @@ impl fmt::Debug for Canceller {
 }
 
 /// The error of a cancelled Deferred. Twisted: `CancelledError`.
+// Exhaustive, so that cancellers and tests can fail with it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cancelled;
 

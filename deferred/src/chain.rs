@@ -462,6 +462,7 @@ impl<T: 'static> NextStage<T> for Node<T, Boundary> {
 
 /// The error of a chain whose callback returned a Deferred that waits for the same chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CircularWait;
 
 impl std::fmt::Display for CircularWait {

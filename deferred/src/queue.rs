@@ -178,6 +178,7 @@ impl<T: 'static> fmt::Debug for DeferredQueue<T> {
 }
 
 /// The error of [`DeferredQueue::put`] on a full queue. It contains the item. Twisted: `QueueOverflow`.
+// Exhaustive, so that `let QueueOverflow(item) = error` returns the item, as for the send errors of std.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct QueueOverflow<T>(pub T);
 
@@ -197,6 +198,7 @@ impl<T> Error for QueueOverflow<T> {}
 
 /// The error of [`DeferredQueue::get`] on an empty queue whose waiter limit is reached. Twisted: `QueueUnderflow`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct QueueUnderflow;
 
 impl fmt::Display for QueueUnderflow {

@@ -194,6 +194,7 @@ impl fmt::Debug for Permit {
 
 /// The error of [`DeferredSemaphore::new`] with a limit of zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NoSlots;
 
 impl fmt::Display for NoSlots {

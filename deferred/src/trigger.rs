@@ -236,6 +236,7 @@ impl<T: 'static> fmt::Debug for Trigger<T> {
 }
 
 /// The error of a Deferred whose trigger was dropped without firing it.
+// Exhaustive, so that other sources of Deferreds can fail with it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abandoned;
 

@@ -77,7 +77,7 @@ fn a_first_value_list_whose_members_all_fail_reports_all() {
     b.unwrap().errback(Failure::new("third").context("told last"));
     let failure = failure_of(list);
     assert!(failure.to_string().starts_with("all 3 members failed: abandoned"), "{failure}");
-    let FailureGroup { failures } = failure.trap().unwrap();
+    let FailureGroup { failures, .. } = failure.trap().unwrap();
     assert!(failures[0].is::<Abandoned>());
     assert_eq!(failures[1].to_string(), "told last: third");
     assert!(failures[2].is::<Cancelled>());
@@ -107,7 +107,7 @@ fn a_first_error_list_fails_immediately_with_the_index() {
 fn check_finds_the_error_inside_a_first_error() {
     let failure = failure_of(gather_results([succeed(1), fail(Cancelled)]));
     assert!(failure.check::<Cancelled>().is_some());
-    let FirstError { index, failure } = failure.trap().unwrap();
+    let FirstError { index, failure, .. } = failure.trap().unwrap();
     assert_eq!(index, 1);
     assert!(failure.is::<Cancelled>());
 }
@@ -294,7 +294,7 @@ fn a_race_with_a_fired_member_cancels_the_rest() {
 // L4
 #[test]
 fn a_race_without_a_winner_fails_with_all_failures() {
-    let FailureGroup { failures } =
+    let FailureGroup { failures, .. } =
         failure_of(race::<u64>([fail(Cancelled), fail(Abandoned)])).trap().unwrap();
     assert!(failures[0].is::<Cancelled>() && failures[1].is::<Abandoned>());
     assert!(failure_of(race::<u64>([])).is::<FailureGroup>());

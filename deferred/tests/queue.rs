@@ -147,6 +147,7 @@ fn a_million_waiters_receive_items_or_are_cancelled() {
 #[test]
 fn the_error_texts_of_a_queue() {
     assert_eq!(QueueOverflow(()).to_string(), "the queue is full");
-    assert_eq!(QueueUnderflow.to_string(), "the queue is empty and its waiter limit is reached");
+    let underflow = failure_of(DeferredQueue::<()>::new().backlog(0).get());
+    assert_eq!(underflow.to_string(), "the queue is empty and its waiter limit is reached");
     assert_eq!(format!("{:?}", DeferredQueue::<()>::new()), "DeferredQueue(0 items, 0 waiting)");
 }

@@ -30,8 +30,8 @@ fn a_free_slot_is_acquired_immediately() {
 // S2
 #[test]
 fn a_semaphore_of_zero_is_an_error() {
-    assert_eq!(DeferredSemaphore::new(0).unwrap_err(), NoSlots);
-    assert_eq!(NoSlots.to_string(), "a semaphore needs at least one slot");
+    let error: NoSlots = DeferredSemaphore::new(0).unwrap_err();
+    assert_eq!(error.to_string(), "a semaphore needs at least one slot");
 }
 
 // S2

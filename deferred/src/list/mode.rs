@@ -113,6 +113,7 @@ impl EarlyListMode for FirstFailure {}
 ///
 /// Its source is the error of the member, so [`Failure::check`] finds that error.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct FirstError {
     /// The index of the member.
     pub index: usize,
@@ -134,6 +135,7 @@ impl Error for FirstError {
 
 /// The error of a list that waits for a value if every member fails, or the list is empty. Twisted: `FailureGroup`.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct FailureGroup {
     /// The failures, in the order of the members.
     pub failures: Vec<Failure>,
