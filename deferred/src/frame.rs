@@ -67,6 +67,7 @@ pub fn guarded<R>(code: impl FnOnce() -> R) -> Result<R, String> {
 ///
 /// A program may run a loop inside a callback. Without `loop_turn`, parked work would wait for the callback to return
 /// while the callback waits for the parked work.
+#[inline]
 pub fn loop_turn<R>(turn: impl FnOnce() -> R) -> R {
     let _outer = OuterDepth(STATE.replace(STATE.get() & PARKED));
     turn()
@@ -76,6 +77,7 @@ pub fn loop_turn<R>(turn: impl FnOnce() -> R) -> R {
 struct OuterDepth(u32);
 
 impl Drop for OuterDepth {
+    #[inline]
     fn drop(&mut self) {
         STATE.set(self.0 & !PARKED | STATE.get() & PARKED);
     }

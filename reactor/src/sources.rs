@@ -160,6 +160,7 @@ impl Sources {
 
     /// Takes the next source of the batch, with its handler and readiness. `None` if the source was removed in the
     /// meantime.
+    #[inline]
     pub(crate) fn claim(&mut self) -> Option<(SourceToken, Rc<dyn EventHandler>, Ready)> {
         let token = pop_front(&mut self.ready)?;
         let source = self.get(token)?;

@@ -83,6 +83,12 @@ impl<T> Timers<T> {
         self.slots.len()
     }
 
+    /// Returns whether the queue is empty and has no memory to return.
+    #[inline]
+    pub(crate) fn is_clear(&self) -> bool {
+        self.is_clear
+    }
+
     /// Returns the earliest deadline. Drops leftovers before it, and memory that is no longer needed.
     #[inline]
     pub(crate) fn first(&mut self) -> Option<u64> {
