@@ -109,6 +109,7 @@ impl Flags {
     /// writes wait.
     pub(crate) const SECURING: Flags = Flags(1 << 27);
     /// The live connection was secured by TLS.
+    #[cfg(feature = "tls")]
     pub(crate) const SECURED: Flags = Flags(1 << 28);
     /// The protocol, or one that it wraps, keeps bytes that it has not used.
     pub(crate) const BUFFERED: Flags = Flags(1 << 29);

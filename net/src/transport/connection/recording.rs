@@ -5,6 +5,7 @@ use twistor_deferred::Failure;
 use super::Link;
 
 /// An event of a connection.
+#[cfg_attr(not(feature = "trace"), allow(dead_code, reason = "only a recording reads the fields"))]
 pub(super) enum ConnectionStep<'a> {
     Made,
     Received(usize),
