@@ -215,7 +215,10 @@ fn kind(socket: &socket2::Socket) -> Option<Kind> {
     if !is_unix && address.as_socket().is_none() {
         return None;
     }
-    // SO_ACCEPTCONN. On systems without that option, a socket without a peer counts as listening.
+    // A socket without a peer counts as listening where the operating system, or socket2, has no SO_ACCEPTCONN.
+    #[cfg(any(target_os = "android", target_os = "freebsd", target_os = "linux"))]
     let listens = socket.is_listener().unwrap_or_else(|_| socket.peer_addr().is_err());
+    #[cfg(not(any(target_os = "android", target_os = "freebsd", target_os = "linux")))]
+    let listens = socket.peer_addr().is_err();
     Some(Kind { is_unix, listens })
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use socket2::{InterfaceIndexOrAddress, SockRef};
+use socket2::SockRef;
 
 use super::DatagramTransport;
 
@@ -31,6 +31,46 @@ impl From<Ipv4Addr> for MulticastInterface {
     }
 }
 
+/// Joins or leaves an IPv4 group.
+#[cfg(not(any(target_os = "illumos", target_os = "netbsd", target_os = "openbsd", target_os = "solaris")))]
+fn change_group_v4(
+    socket: &SockRef<'_>,
+    group: Ipv4Addr,
+    interface: MulticastInterface,
+    join: bool,
+) -> io::Result<()> {
+    use socket2::InterfaceIndexOrAddress;
+    let interface = match interface {
+        MulticastInterface::Index(index) => InterfaceIndexOrAddress::Index(index),
+        MulticastInterface::Address(address) => InterfaceIndexOrAddress::Address(address),
+    };
+    if join {
+        socket.join_multicast_v4_n(&group, &interface)
+    } else {
+        socket.leave_multicast_v4_n(&group, &interface)
+    }
+}
+
+/// Joins or leaves an IPv4 group. These systems have no `ip_mreqn`, and know an interface by its address only.
+#[cfg(any(target_os = "illumos", target_os = "netbsd", target_os = "openbsd", target_os = "solaris"))]
+fn change_group_v4(
+    socket: &SockRef<'_>,
+    group: Ipv4Addr,
+    interface: MulticastInterface,
+    join: bool,
+) -> io::Result<()> {
+    let interface = match interface {
+        MulticastInterface::Index(0) => Ipv4Addr::UNSPECIFIED,
+        MulticastInterface::Index(_) => return Err(io::ErrorKind::Unsupported.into()),
+        MulticastInterface::Address(address) => address,
+    };
+    if join {
+        socket.join_multicast_v4(&group, &interface)
+    } else {
+        socket.leave_multicast_v4(&group, &interface)
+    }
+}
+
 /// Multicast and socket options.
 impl DatagramTransport {
     /// Joins a multicast group on the operating system's default interface. Twisted: `joinGroup`.
@@ -46,8 +86,9 @@ impl DatagramTransport {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for an IPv6 group on an interface given by its IPv4 address, or the error of the
-    /// operating system.
+    /// `InvalidInput` for an IPv6 group on an interface given by its IPv4 address, `Unsupported` for an IPv4 group
+    /// on an interface given by its number where the system has no such option (illumos, Solaris, NetBSD,
+    /// OpenBSD), or the error of the operating system.
     pub fn join_group_on(&self, group: IpAddr, interface: impl Into<MulticastInterface>) -> io::Result<()> {
         self.with_group(group, interface.into(), true)
     }
@@ -74,17 +115,7 @@ impl DatagramTransport {
         self.with_socket(|socket| {
             let socket = SockRef::from(socket);
             match (group, interface) {
-                (IpAddr::V4(group), interface) => {
-                    let interface = match interface {
-                        MulticastInterface::Index(index) => InterfaceIndexOrAddress::Index(index),
-                        MulticastInterface::Address(address) => InterfaceIndexOrAddress::Address(address),
-                    };
-                    if join {
-                        socket.join_multicast_v4_n(&group, &interface)
-                    } else {
-                        socket.leave_multicast_v4_n(&group, &interface)
-                    }
-                }
+                (IpAddr::V4(group), interface) => change_group_v4(&socket, group, interface, join),
                 (IpAddr::V6(group), MulticastInterface::Index(index)) if join => {
                     socket.join_multicast_v6(&group, index)
                 }

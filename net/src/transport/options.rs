@@ -64,7 +64,10 @@ impl Transport {
             target_os = "netbsd",
             target_os = "windows"
         )))]
-        Err(io::ErrorKind::Unsupported.into())
+        {
+            let _ = (interval, count);
+            Err(io::ErrorKind::Unsupported.into())
+        }
     }
 
     /// Sets how long sent bytes may stay unacknowledged before the connection is lost with `TimedOut`
