@@ -159,8 +159,13 @@ fn doc_comments(source: &str) -> String {
 
 /// The README and all sources of the facade and of the crates whose examples import from it.
 fn documented_files() -> Vec<String> {
-    let mut files = vec!["README.md".to_owned(), "deferred/README.md".to_owned()];
-    let mut folders = vec!["src".to_owned(), "deferred/src".to_owned()];
+    const CRATES: [&str; 2] = ["deferred", "reactor"];
+    let mut files = vec!["README.md".to_owned()];
+    let mut folders = vec!["src".to_owned()];
+    for name in CRATES {
+        files.push(format!("{name}/README.md"));
+        folders.push(format!("{name}/src"));
+    }
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(Path::new(ROOT).join(&folder)).unwrap() {
             let entry = entry.unwrap();

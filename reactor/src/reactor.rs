@@ -403,6 +403,7 @@ impl Builder {
     ///         other => println!("{other}"),
     ///     })
     ///     .build()?;
+    /// reactor.run_until(defer_later(&reactor, Duration::from_millis(1), || println!("a frame")))?;
     /// # Ok::<(), Failure>(())
     /// ```
     pub fn on_slow(mut self, report: impl Fn(&Slow) + 'static) -> Builder {

@@ -1,4 +1,4 @@
-//! Helpers of the tests that cross crates: temporary folders, foreign peers, a deadline.
+//! Helpers for tests of several crates: temporary folders, independent peers, a time limit.
 
 #![allow(dead_code, unreachable_pub)]
 
@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use twistor::prelude::*;
 
-/// How long any test may take before it counts as hanging.
+/// The time limit after which a test counts as hanging.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Runs the reactor until the Deferred has fired; a test that hangs fails instead.
+/// Runs the reactor until the Deferred has fired. A test that hangs fails.
 pub fn run<O: Outcome>(reactor: &Reactor, outcome: O) -> Result<O::Value, Failure> {
     let handle = reactor.handle();
     reactor.call_later(DEADLINE, move || handle.stop());
@@ -33,7 +33,7 @@ pub fn example(name: &str) -> Command {
     command
 }
 
-/// A folder that goes away with the test.
+/// A folder that is deleted after the test.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -49,7 +49,7 @@ impl Folder {
         &self.0
     }
 
-    /// Writes a file of so many bytes that no pattern could fake.
+    /// Writes a file of this many random bytes.
     pub fn random_file(&self, name: &str, length: usize) -> Vec<u8> {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ length as u64;
         let bytes: Vec<u8> = std::iter::repeat_with(|| {
@@ -71,7 +71,7 @@ impl Drop for Folder {
     }
 }
 
-/// A program that is not ours, for as long as the test needs it.
+/// An independent program, killed when it is dropped.
 pub struct Peer {
     child: Child,
     pub address: SocketAddr,
@@ -84,7 +84,7 @@ impl Drop for Peer {
     }
 }
 
-/// `python3 -m http.server`, or the reason why not.
+/// Starts `python3 -m http.server`. Returns the reason if that is impossible.
 pub fn python_http_server(root: &Path) -> Option<Peer> {
     let started = Command::new("python3")
         .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
@@ -107,7 +107,7 @@ pub fn python_http_server(root: &Path) -> Option<Peer> {
     }
 }
 
-/// nginx with one worker, or the reason why not.
+/// Starts nginx with one worker. Returns the reason if that is impossible.
 pub fn nginx(root: &Path, state: &Path) -> Option<Peer> {
     let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"]
         .into_iter()

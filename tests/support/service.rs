@@ -9,7 +9,7 @@ use std::thread;
 
 use super::{DEADLINE, example, skip};
 
-/// A process that is killed when it is dropped, or does not end in time.
+/// A process that is killed when it is dropped, or if it does not end in time.
 struct Guarded {
     child: Child,
     _watched: Sender<()>,
@@ -45,7 +45,7 @@ fn signal(pid: u32, name: &str) {
 pub struct Service {
     process: Guarded,
     output: BufReader<ChildStdout>,
-    /// The address that it prints at start.
+    /// The address that it prints when it starts.
     pub address: String,
 }
 
@@ -74,12 +74,12 @@ impl Service {
         Service::start(name, &arguments)
     }
 
-    /// A client of it, whose reads and writes do not last for ever.
+    /// Connects a client, with a time limit for each read and write.
     pub fn connect(&self) -> TcpStream {
         connect(self.address.parse().unwrap())
     }
 
-    /// A line of `/proc/PID/status`, in KiB; `None` where there is no such thing.
+    /// Returns a line of `/proc/PID/status` in KiB. `None` on systems without that file.
     pub fn memory(&self, key: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).ok()?;
         let line = status.lines().find(|line| line.starts_with(key))?;
@@ -91,7 +91,7 @@ impl Service {
         signal(self.process.child.id(), "TERM");
     }
 
-    /// Its standard error, after a clean exit.
+    /// Waits for a clean exit, and returns its standard error.
     pub fn ended(mut self) -> String {
         let (mut rest, mut errors) = (String::new(), String::new());
         self.output.read_to_string(&mut rest).unwrap();
@@ -102,7 +102,7 @@ impl Service {
         errors
     }
 
-    /// Ends it by SIGTERM; it must have had no complaints.
+    /// Stops it by SIGTERM. Fails if it has written to standard error.
     pub fn stop(self) {
         self.terminate();
         assert_eq!(self.ended(), "");
@@ -116,7 +116,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends all of it from another thread, then ends that direction.
+/// Sends all of the data from another thread, then closes that direction.
 pub fn send(stream: &TcpStream, bytes: Vec<u8>) -> thread::JoinHandle<()> {
     let mut stream = stream.try_clone().unwrap();
     thread::spawn(move || {
@@ -125,7 +125,7 @@ pub fn send(stream: &TcpStream, bytes: Vec<u8>) -> thread::JoinHandle<()> {
     })
 }
 
-/// A Python program under way, with its output to be read line by line.
+/// A running Python program whose output is read line by line.
 pub struct Python {
     process: Guarded,
     output: BufReader<ChildStdout>,
@@ -151,7 +151,7 @@ impl Python {
         line.trim_end().to_owned()
     }
 
-    /// All the rest that it prints, once it has ended well.
+    /// Waits for a clean exit, and returns the rest of its output.
     pub fn rest(mut self) -> String {
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).unwrap();
@@ -160,7 +160,7 @@ impl Python {
         rest
     }
 
-    /// Kills it, without a chance to say good bye.
+    /// Kills it, so that it cannot close its connections.
     pub fn kill(self) {
         drop(self);
     }
