@@ -6,16 +6,18 @@
 //! silent.
 //!
 //! `--bug` plants a bug: a client that has received the beginning of a reply assumes that the rest will follow. The bug
-//! shows only when a connection breaks at that moment. The program prints the seeds that broke a promise; `--seed` runs
-//! one of them alone and prints its events.
+//! shows only when a connection breaks at that moment. The program prints the first seed that breaks a promise, and the
+//! command that runs it again; `--seed` runs it alone and prints its events. With `--features trace`, it also writes a page
+//! that plays that world step by step.
 
 use std::cell::{Cell, RefCell};
+use std::process::ExitCode;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Parser;
-use twistor::net::{ConnectionLost, SimulatedNetwork};
 use twistor::prelude::*;
+use twistor::simulation::{World, try_explore};
 
 #[derive(Parser)]
 struct Options {
@@ -32,7 +34,7 @@ struct Options {
 
 const CLIENTS: usize = 20;
 const MESSAGES: usize = 5;
-/// In simulated time. A client that is not done by then breaks a promise.
+/// In simulated time. If a client is not done by then, a promise is broken.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// A client that receives nothing for this long reconnects.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -150,58 +152,45 @@ impl Protocol for Connection {
     }
 }
 
-/// Runs one world. Returns the broken promise, if any.
-fn live(seed: u64, bug: bool, tell: bool) -> Result<Option<String>, Failure> {
-    let reactor = Reactor::simulated(seed);
-    let Some(network) = SimulatedNetwork::of(&reactor) else {
-        return Err(ConnectionLost::new(std::io::Error::other("this reactor is not simulated")).into());
-    };
-    network.add_name("echo.test", ["192.0.2.7".parse()?]);
-    network.set_resets(0.2);
-    network.set_silences(0.1);
-    if tell {
-        network.set_observer(|event| println!("{event}"));
-    }
+/// Runs one world until every client is done.
+fn live(world: &World, bug: bool) -> Result<(), Failure> {
+    world.set_time_limit(PATIENCE);
+    world.faults().resets(0.2).silences(0.1);
+    world.network().add_name("echo.test", ["192.0.2.7".parse()?]);
     let service = ServerEndpoint::tcp("192.0.2.7:7".parse()?);
-    service.listen(&reactor, |_peer| Echo { line: Vec::new() })?;
+    service.listen(world, |_peer| Echo { line: Vec::new() })?;
 
     let clients: Vec<Rc<Client>> = (0..CLIENTS)
         .map(|number| {
             let (answered, wrong) = Default::default();
-            Rc::new(Client { reactor: reactor.handle(), number, bug, answered, wrong })
+            Rc::new(Client { reactor: world.handle(), number, bug, answered, wrong })
         })
         .collect();
     clients.iter().for_each(Client::connect);
-
-    let start = reactor.now();
-    reactor.call_later(PATIENCE, || ()); // keeps the simulation from running out of events
-    while !clients.iter().all(|client| client.is_done()) && reactor.now() - start < PATIENCE {
-        reactor.turn(None)?;
+    while !clients.iter().all(|client| client.is_done()) && world.turn(None)? {}
+    match clients.iter().find_map(|client| client.wrong.take()) {
+        Some(wrong) => Err(Failure::new(wrong)),
+        None => Ok(()),
     }
-    let wrong = clients.iter().find_map(|client| client.wrong.take());
-    let late = || clients.iter().find(|client| !client.is_done()).map(|client| client.number);
-    Ok(wrong.or_else(|| late().map(|number| format!("client {number} was not done in {PATIENCE:?}"))))
 }
 
-fn main() -> Result<(), Failure> {
+fn main() -> ExitCode {
     let options = Options::parse();
-    let seeds = match options.seed {
-        Some(seed) => seed..seed + 1,
-        None => 0..options.seeds,
+    let explored = match options.seed {
+        Some(seed) => try_explore([seed], |world| {
+            world.network().set_observer(|event| println!("{event}"));
+            live(world, options.bug)
+        }),
+        None => try_explore(0..options.seeds, |world| live(world, options.bug)),
     };
-    let (start, mut lived, mut broken) = (Instant::now(), 0, 0);
-    for seed in seeds {
-        lived += 1;
-        if let Some(promise) = live(seed, options.bug, options.seed.is_some())? {
-            println!("seed {seed} broke a promise: {promise}");
-            broken += 1;
-            if broken == 10 {
-                println!("that is enough");
-                break;
-            }
+    match explored {
+        Ok(exploration) => {
+            println!("no promise was broken in {exploration}");
+            ExitCode::SUCCESS
+        }
+        Err(counterexample) => {
+            println!("{counterexample}");
+            ExitCode::FAILURE
         }
     }
-    let took = start.elapsed();
-    println!("{lived} worlds of {CLIENTS} clients in {took:.1?}; promises broken: {broken}");
-    std::process::exit(if broken > 0 { 1 } else { 0 });
 }

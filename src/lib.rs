@@ -49,6 +49,9 @@ pub use twistor_deferred as deferred;
 #[cfg(feature = "http")]
 pub use twistor_http as http;
 pub use twistor_net as net;
+#[cfg(feature = "simulation")]
+#[doc(inline)]
+pub use twistor_net::simulation;
 pub use twistor_reactor as reactor;
 
 /// The names that most programs use: `use twistor::prelude::*;`

@@ -98,7 +98,7 @@ pub mod framing;
 mod network;
 mod protocol;
 #[cfg(feature = "simulation")]
-mod simulation;
+pub mod simulation;
 #[cfg(not(feature = "simulation"))]
 #[path = "simulation/absent.rs"]
 mod simulation;
@@ -127,6 +127,7 @@ pub use protocol::{
     Limited, LimitedProtocol, Protocol, conversations, part_of,
 };
 #[cfg(feature = "simulation")]
+#[doc(no_inline)]
 pub use simulation::{NetworkEvent, NetworkEventKind, SimulatedNetwork};
 pub use stream::{Listener, ListeningPort, Stream};
 pub use transport::{Producer, ProducerRefused, RateLimit, Transport};

@@ -1,6 +1,11 @@
-//! The in-memory network of a simulated reactor, as programs and tests use it.
+//! The in-memory network of a simulated reactor, and tests that run once for each of many seeds.
+//!
+//! [`explore`] runs a test body in a new [`World`] for each seed. [`SimulatedNetwork`] is the network itself, for tests
+//! that make their own reactors.
 
 mod datagrams;
+mod explore;
+mod faults;
 mod link;
 mod network;
 mod socket;
@@ -15,6 +20,8 @@ use twistor_reactor::Handle;
 use crate::Address;
 
 pub(crate) use datagrams::SimulatedDatagrams;
+pub use explore::{Counterexample, Exploration, Verdict, World, explore, try_explore};
+pub use faults::{Fault, FaultCounts, Faults};
 pub(crate) use network::Network;
 pub(crate) use socket::{BoxedSocket, SimulatedListener};
 
@@ -147,6 +154,29 @@ impl SimulatedNetwork {
     /// lost.
     pub fn set_datagram_faults(&self, lost: f64, repeated: f64) {
         self.network.configure(|rules| (rules.datagram_losses, rules.datagram_repeats) = (lost, repeated));
+    }
+
+    /// Sets the probability, from 0 to 1, that the hosts of a connection are cut off from each other, as by
+    /// [`partition`](SimulatedNetwork::partition), within the connection's first second and for at most a minute.
+    /// Default: 0.
+    pub fn set_partitions(&self, probability: f64) {
+        self.network.configure(|rules| rules.partitions = probability);
+    }
+
+    /// Sets the probability, from 0 to 1, that a name lookup takes 1 to 20 seconds. Default: 0.
+    pub fn set_slow_names(&self, probability: f64) {
+        self.network.configure(|rules| rules.slow_names = probability);
+    }
+
+    /// Sets the probability, from 0 to 1, that accepting or connecting fails because no file descriptor is left.
+    /// Default: 0.
+    pub fn set_descriptor_failures(&self, probability: f64) {
+        self.network.configure(|rules| rules.descriptor_failures = probability);
+    }
+
+    /// Returns which faults have occurred so far.
+    pub fn fault_counts(&self) -> FaultCounts {
+        self.network.faults.clone()
     }
 
     /// Sets the addresses of a name, the preferred ones first. They replace its earlier addresses.

@@ -469,26 +469,24 @@ fn ipv4_is_tried_beside_an_ipv6_that_is_dropped() {
 // P6, P9: the same in simulated time, where the delay is exact
 #[test]
 fn a_dropped_ipv6_costs_a_quarter_of_a_second() {
-    for seed in seeds() {
-        let waited = World::Simulated(seed).run(|reactor| {
-            let network = SimulatedNetwork::of(reactor).unwrap();
-            let (dropped, working) = ("2001:db8::80".parse().unwrap(), "192.0.2.80".parse().unwrap());
-            network.add_name("server.test", [dropped, working]);
-            network.isolate(dropped);
-            for address in [dropped, working] {
-                let endpoint = twistor_net::ServerEndpoint::tcp(SocketAddr::new(address, 80));
-                endpoint.listen(reactor, |_| Echo).unwrap();
-            }
-            let (handle, start) = (Handle::clone(reactor), reactor.now());
-            let connecting = ClientEndpoint::tcp("server.test", 80).connect(reactor, Echo);
-            connecting.add_callback(move |transport| {
-                assert_eq!(transport.peer().unwrap().to_string(), "192.0.2.80:80");
-                Ok(handle.now() - start)
-            })
-        });
-        let expected = Duration::from_millis(250)..Duration::from_millis(350);
-        assert!(expected.contains(&waited), "{waited:?}");
-    }
+    let waits = with_seeds(|reactor| {
+        let network = SimulatedNetwork::of(reactor).unwrap();
+        let (dropped, working) = ("2001:db8::80".parse().unwrap(), "192.0.2.80".parse().unwrap());
+        network.add_name("server.test", [dropped, working]);
+        network.isolate(dropped);
+        for address in [dropped, working] {
+            let endpoint = twistor_net::ServerEndpoint::tcp(SocketAddr::new(address, 80));
+            endpoint.listen(reactor, |_| Echo).unwrap();
+        }
+        let (handle, start) = (Handle::clone(reactor), reactor.now());
+        let connecting = ClientEndpoint::tcp("server.test", 80).connect(reactor, Echo);
+        connecting.add_callback(move |transport| {
+            assert_eq!(transport.peer().unwrap().to_string(), "192.0.2.80:80");
+            Ok(handle.now() - start)
+        })
+    });
+    let expected = Duration::from_millis(250)..Duration::from_millis(350);
+    assert!(waits.iter().all(|waited| expected.contains(waited)), "{waits:?}");
 }
 
 // P6

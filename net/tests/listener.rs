@@ -111,25 +111,23 @@ fn the_peer_is_known_after_a_reset() {
 // P6.5
 #[test]
 fn the_peer_is_known_after_a_reset_in_the_simulation() {
-    for seed in seeds() {
-        World::Simulated(seed).run(|reactor| {
-            let network = SimulatedNetwork::of(reactor).unwrap();
-            let (told, trigger) = Deferred::new();
-            let mut trigger = Some(trigger);
-            let port = listen_once(
-                reactor,
-                scripted(&Diary::new()).on_made(move |transport| {
-                    let before = transport.peer().unwrap();
-                    network.reset_connections(before.ip().unwrap().ip());
-                    assert_eq!(transport.peer(), Some(before));
-                    trigger.take().unwrap().callback(());
-                    Ok(())
-                }),
-            );
-            drop(ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, Echo));
-            told
-        });
-    }
+    with_seeds(|reactor| {
+        let network = SimulatedNetwork::of(reactor).unwrap();
+        let (told, trigger) = Deferred::new();
+        let mut trigger = Some(trigger);
+        let port = listen_once(
+            reactor,
+            scripted(&Diary::new()).on_made(move |transport| {
+                let before = transport.peer().unwrap();
+                network.reset_connections(before.ip().unwrap().ip());
+                assert_eq!(transport.peer(), Some(before));
+                trigger.take().unwrap().callback(());
+                Ok(())
+            }),
+        );
+        drop(ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, Echo));
+        told
+    });
 }
 
 // P4, A5

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use support::*;
 use twistor_deferred::Deferred;
+use twistor_net::simulation::{Fault, explore, try_explore};
 use twistor_net::{
     ClientEndpoint, ConnectFailed, ConnectRefused, ConnectTimedOut, ConnectionLost, DatagramProtocol,
     DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NetworkEventKind, NoRoute, Protocol,
@@ -38,11 +39,6 @@ fn serve<F: Factory>(handle: &Handle, factory: F) -> ListeningPort {
 
 fn server() -> ClientEndpoint {
     ClientEndpoint::tcp(SERVER, 80)
-}
-
-/// Runs `test` once with each of many seeds.
-fn with_seeds<T: 'static>(test: impl Fn(&Reactor) -> Deferred<T>) -> Vec<T> {
-    seeds().map(|seed| World::Simulated(seed).run(&test)).collect()
 }
 
 /// Runs `test` with many seeds, with both endpoints of a server secured by TLS.
@@ -311,14 +307,13 @@ fn a_silent_connection_is_reported_to_neither_side() {
 fn resets_and_silences_are_as_frequent_as_configured() {
     let faults = |setting: fn(&SimulatedNetwork, f64), probability| {
         let lost = Rc::new(Cell::new(0));
-        for seed in 0..200 {
-            let reactor = Reactor::simulated(seed);
-            setting(&network(&reactor), probability);
+        explore(0..200, |reactor| {
+            setting(reactor.network(), probability);
             let diary = Diary::new();
-            let _port = serve(&reactor, |_| Echo);
+            let _port = serve(reactor, |_| Echo);
             let lost = lost.clone();
-            let (handle, seen) = (reactor.clone(), diary.clone());
-            let connecting = server().connect(&reactor, scripted(&diary));
+            let (handle, seen) = (reactor.handle(), diary.clone());
+            let connecting = server().connect(reactor, scripted(&diary));
             let done = connecting.add_both(move |connected| {
                 after(&handle, Duration::from_secs(2)).add_callback(move |()| {
                     // A silence may begin before the client is connected.
@@ -332,8 +327,8 @@ fn resets_and_silences_are_as_frequent_as_configured() {
                     })
                 })
             });
-            reactor.run_until(done).unwrap();
-        }
+            reactor.run_until(done)
+        });
         lost.get()
     };
     for setting in [SimulatedNetwork::set_resets, SimulatedNetwork::set_silences] {
@@ -1187,4 +1182,114 @@ fn a_port_of_all_hosts_receives_for_each_and_is_bounded() {
         after(&handle, Duration::from_secs(1)).add_callback(move |()| Ok((mail.0.borrow().len(), lost.get())))
     });
     assert!(counted.iter().all(|(heard, lost)| *heard == 5 && *lost == 5), "{counted:?}");
+}
+
+// P24.1
+#[test]
+fn an_exploration_counts_its_seeds_and_faults() {
+    if std::env::var_os("TWISTOR_SEED").is_some() {
+        return;
+    }
+    let seen = RefCell::new(Vec::new());
+    let explored = try_explore(0..60, |world| {
+        seen.borrow_mut().push(world.seed());
+        world.faults().resets(0.5).silences(0.3).partitions(0.5).slow_names(0.5).missing_descriptors(0.1);
+        world.network().add_name("server.test", [ip(SERVER)]);
+        let _port = serve(world, |_| Echo);
+        let client = ClientEndpoint::tcp("server.test", 80).timeout(Duration::from_secs(60));
+        let connecting = client.connect(world, scripted(&Diary::new())).add_both(|_| ());
+        let handle = world.handle();
+        world.run_until(connecting.add_callback(move |()| after(&handle, Duration::from_secs(120))))
+    });
+    let explored = explored.unwrap();
+    assert_eq!((explored.seeds(), seen.into_inner()), (60, (0..60).collect()));
+    for fault in [Fault::Reset, Fault::Silence, Fault::Partition, Fault::SlowName, Fault::NoDescriptor] {
+        assert!(explored.faults().get(fault) > 0, "no {fault} in {explored}");
+    }
+    assert_eq!(explored.faults().get(Fault::LostDatagram), 0);
+    assert!(explored.to_string().starts_with("60 seeds in ") && explored.seeds_per_second() > 0.0);
+}
+
+/// What an exploration says of the first seed that fails.
+fn counterexample<V: twistor_net::simulation::Verdict>(
+    body: impl Fn(&twistor_net::simulation::World) -> V,
+) -> String {
+    let found = try_explore(0..100, body).unwrap_err();
+    assert_eq!(found.seed(), 5, "{found}");
+    found.to_string()
+}
+
+// P24.2
+#[test]
+fn the_first_seed_that_fails_is_named_with_the_command_for_it() {
+    if std::env::var_os("TWISTOR_SEED").is_some() {
+        return;
+    }
+    let failed = counterexample(|world| match world.seed() {
+        5.. => Err(io::Error::other("out of bread")),
+        _ => Ok(()),
+    });
+    assert!(failed.starts_with("seed 5 failed, the 6th of those that ran: out of bread"), "{failed}");
+    let command = "\n  run it again: TWISTOR_SEED=5 cargo test -p twistor-net \
+                   the_first_seed_that_fails_is_named_with_the_command_for_it -- --exact --nocapture";
+    assert!(failed.contains(command), "{failed}");
+    // A panic that the loop catches is a failure, too.
+    let failed = counterexample(|world| {
+        let seed = world.seed();
+        world.expect_panic("on purpose");
+        world.call_later(Duration::from_secs(1), || panic!("this one is on purpose"));
+        world.call_later(Duration::from_secs(2), move || assert!(seed < 5, "there is no seed {seed}"));
+        let handle = world.handle();
+        world.run_until(after(&handle, Duration::from_secs(3)))
+    });
+    assert!(failed.contains("there is no seed 5") && failed.contains("simulation.rs:"), "{failed}");
+    let failed = counterexample(|world| {
+        if world.seed() == 5 {
+            world.set_time_limit(Duration::from_secs(60));
+            let (never, _trigger) = Deferred::<()>::new();
+            drop(world.run_until(never));
+        }
+    });
+    assert!(failed.contains("not done after 60s of simulated time; it waits for nothing"), "{failed}");
+    let runs = Cell::new(0);
+    let failed = counterexample(|world| {
+        runs.set(runs.get() + 1);
+        if world.seed() == 5 { Err(Failure::new(format!("run {}", runs.get()))) } else { Ok(()) }
+    });
+    assert_eq!(failed.contains("the second run went differently"), cfg!(feature = "trace"), "{failed}");
+    assert_eq!(failed.contains("\n  see it: "), cfg!(feature = "trace"), "{failed}");
+}
+
+// P24.3
+#[test]
+fn requested_faults_of_each_kind_occur() {
+    if std::env::var_os("TWISTOR_SEED").is_some() {
+        return;
+    }
+    struct Chatter;
+    impl DatagramProtocol for Chatter {
+        fn started(&mut self, transport: &DatagramTransport) -> Result<(), Failure> {
+            for _ in 0..20 {
+                let _ = transport.send_to(b"hello", "192.0.2.80:9".parse().unwrap());
+            }
+            Ok(())
+        }
+        fn datagram_received(
+            &mut self,
+            _: &DatagramTransport,
+            _: &[u8],
+            _: SocketAddr,
+        ) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+    let explored = explore(0..80, |world| {
+        world.faults().all().missing_descriptors(0.2);
+        let _port = UdpEndpoint::new("192.0.2.80:0".parse().unwrap()).listen(world, Chatter);
+        let handle = world.handle();
+        world.run_until(after(&handle, Duration::from_secs(1)))
+    });
+    for fault in [Fault::LostDatagram, Fault::RepeatedDatagram, Fault::NoMemory, Fault::NoDescriptor] {
+        assert!(explored.faults().get(fault) > 0, "no {fault} in {explored}");
+    }
 }

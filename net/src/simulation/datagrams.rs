@@ -11,6 +11,7 @@ use mio::{Interest, Registry, Token};
 use twistor_reactor::{Ready, SourceWaker};
 
 use super::NetworkEventKind;
+use super::faults::Fault;
 use super::network::Network;
 use crate::transport::calls::NO_BUFFERS;
 
@@ -61,6 +62,7 @@ impl Network {
         let (source, target) = (from.address.into(), to.into());
         let rules = self.rules();
         if self.is_cut(&source, &target) || self.chance(rules.datagram_losses) {
+            self.faults.count(Fault::LostDatagram);
             // Reported later, when it could have arrived, because the observer must not run inside the
             // sender's call.
             let (network, length) = (Rc::downgrade(self), data.len());
@@ -71,7 +73,11 @@ impl Network {
             });
             return;
         }
-        let copies = if self.chance(rules.datagram_repeats) { 2 } else { 1 };
+        let repeated = self.chance(rules.datagram_repeats);
+        if repeated {
+            self.faults.count(Fault::RepeatedDatagram);
+        }
+        let copies = if repeated { 2 } else { 1 };
         for _ in 0..copies {
             let (network, data, sender) = (Rc::downgrade(self), data.to_vec(), Rc::downgrade(from));
             self.later(self.latency(), move || {
@@ -159,6 +165,7 @@ impl SimulatedDatagrams {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         if network.chance(network.rules().send_failures) {
+            network.faults.count(Fault::NoMemory);
             return Err(io::Error::from_raw_os_error(NO_BUFFERS));
         }
         let to = to.or(self.mailbox.peer).ok_or(io::ErrorKind::NotConnected)?;

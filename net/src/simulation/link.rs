@@ -10,6 +10,7 @@ use std::time::Duration;
 use twistor_reactor::{DelayedCall, Ready, SourceWaker};
 
 use super::NetworkEventKind;
+use super::faults::Fault;
 use super::network::Network;
 use crate::Address;
 
@@ -24,6 +25,9 @@ const MOST_PARTS: u64 = 4;
 
 /// Faults happen within this time from the start of a connection.
 const FAULTS_WITHIN: Duration = Duration::from_secs(1);
+
+/// The longest time for which hosts are cut off from each other by a fault.
+const LONGEST_CUT: Duration = Duration::from_secs(60);
 
 pub(super) struct Link {
     network: Weak<Network>,
@@ -153,20 +157,25 @@ impl Link {
     fn plan_faults(self: &Rc<Self>, network: &Network) {
         let rules = network.rules();
         if network.chance(rules.resets) {
-            self.sometime(network, Link::reset);
+            self.sometime(network, Fault::Reset, Link::reset);
         }
         if network.chance(rules.silences) {
-            self.sometime(network, Link::silence);
+            self.sometime(network, Fault::Silence, Link::silence);
+        }
+        if network.chance(rules.partitions) {
+            self.sometime(network, Fault::Partition, Link::cut_off);
         }
     }
 
-    fn sometime(self: &Rc<Self>, network: &Network, fault: fn(&Rc<Link>) -> bool) {
+    fn sometime(self: &Rc<Self>, network: &Network, fault: Fault, occur: fn(&Rc<Link>) -> bool) {
         // Each order of magnitude is equally likely, so that faults hit every stage of a connection.
         let scale = FAULTS_WITHIN.as_nanos() as u64 >> network.below(14);
         let link = Rc::downgrade(self);
         network.later(Duration::from_nanos(network.below(scale)), move || {
             if let Some(link) = link.upgrade() {
-                fault(&link);
+                if let (true, Some(network)) = (occur(&link), link.network.upgrade()) {
+                    network.faults.count(fault);
+                }
             }
         });
     }
@@ -315,6 +324,28 @@ impl Link {
     /// Loses all data from now on. Returns whether there was a connection that was not silent yet.
     pub(super) fn silence(self: &Rc<Self>) -> bool {
         self.is_connection() && !self.silent.replace(true)
+    }
+}
+
+impl Link {
+    /// Cuts the hosts of this connection off from each other for a while. Returns whether they are two.
+    fn cut_off(self: &Rc<Self>) -> bool {
+        let Some(network) = self.network.upgrade() else { return false };
+        let [Some(one), Some(other)] = [0, 1].map(|end| self.ends[end].address.ip()) else { return false };
+        let (one, other) = (one.ip(), other.ip());
+        if one == other {
+            return false;
+        }
+        network.cut(one, Some(other));
+        // Each order of magnitude is equally likely.
+        let length = LONGEST_CUT.as_nanos() as u64 >> network.below(14);
+        let healed = Rc::downgrade(&network);
+        network.later(Duration::from_nanos(network.below(length)), move || {
+            if let Some(network) = healed.upgrade() {
+                network.heal(one, Some(other));
+            }
+        });
+        true
     }
 }
 

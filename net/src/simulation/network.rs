@@ -11,6 +11,7 @@ use twistor_deferred::Deferred;
 use twistor_reactor::{Clock, Handle, ScheduledCall, Simulation};
 
 use super::datagrams::Mailbox;
+use super::faults::{Fault, FaultCounts};
 use super::link::Link;
 use super::socket::{Backlog, BoxedSocket, SimulatedListener, SimulatedSocket};
 use super::{NetworkEvent, NetworkEventKind};
@@ -23,6 +24,9 @@ const HOME_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1
 /// The first port assigned to sockets that request port 0.
 const FIRST_FREE_PORT: u16 = 49_152;
 
+/// How long a slow name server takes, at least and at most.
+const SLOW_NAME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
+
 type Observer = Rc<dyn Fn(&NetworkEvent)>;
 
 pub(crate) struct Network {
@@ -32,6 +36,7 @@ pub(crate) struct Network {
     rules: RefCell<Rules>,
     state: RefCell<NetworkState>,
     observer: RefCell<Option<Observer>>,
+    pub(super) faults: FaultCounts,
     /// The number of open sockets.
     pub(super) descriptors: Cell<usize>,
 }
@@ -48,6 +53,9 @@ pub(super) struct Rules {
     pub(super) send_failures: f64,
     pub(super) datagram_losses: f64,
     pub(super) datagram_repeats: f64,
+    pub(super) partitions: f64,
+    pub(super) slow_names: f64,
+    pub(super) descriptor_failures: f64,
 }
 
 #[derive(Default)]
@@ -78,6 +86,9 @@ impl Network {
                 descriptors: None,
                 datagram_losses: 0.0,
                 datagram_repeats: 0.0,
+                partitions: 0.0,
+                slow_names: 0.0,
+                descriptor_failures: 0.0,
             };
             let names = BTreeMap::from([("localhost".to_owned(), vec![Ipv4Addr::LOCALHOST.into()])]);
             Network {
@@ -91,6 +102,7 @@ impl Network {
                     ..NetworkState::default()
                 }),
                 observer: RefCell::default(),
+                faults: FaultCounts::default(),
                 descriptors: Cell::new(0),
             }
         })
@@ -148,7 +160,9 @@ impl Network {
     /// Counts another socket. Fails if the limit is reached.
     pub(super) fn take_descriptor(&self) -> io::Result<()> {
         let open = self.descriptors.get();
-        if self.rules.borrow().descriptors.is_some_and(|limit| open >= limit) {
+        let rules = self.rules();
+        if rules.descriptors.is_some_and(|limit| open >= limit) || self.chance(rules.descriptor_failures) {
+            self.faults.count(Fault::NoDescriptor);
             #[cfg(unix)]
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
             #[cfg(not(unix))]
@@ -170,7 +184,13 @@ impl Network {
     pub(crate) fn resolve(self: &Rc<Self>, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
         let (answer, trigger) = Deferred::new();
         let (network, host) = (Rc::downgrade(self), host.to_owned());
-        self.handle.call_later(self.latency(), move || {
+        let mut delay = self.latency();
+        if self.chance(self.rules().slow_names) {
+            self.faults.count(Fault::SlowName);
+            let spread = SLOW_NAME.1 - SLOW_NAME.0;
+            delay += SLOW_NAME.0 + Duration::from_nanos(self.below(spread.as_nanos() as u64));
+        }
+        self.handle.call_later(delay, move || {
             let network = network.upgrade();
             let found = network.and_then(|network| network.state.borrow().names.get(&host).cloned());
             match found {

@@ -10,6 +10,7 @@ use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use twistor_reactor::{Ready, SourceWaker};
 
+use super::faults::Fault;
 use super::link::Link;
 use super::network::Network;
 use crate::Address;
@@ -50,6 +51,7 @@ impl SimulatedSocket {
     fn check_memory(&self) -> io::Result<()> {
         match self.network.upgrade() {
             Some(network) if network.chance(network.rules().send_failures) => {
+                network.faults.count(Fault::NoMemory);
                 Err(io::Error::from_raw_os_error(NO_BUFFERS))
             }
             _ => Ok(()),

@@ -20,6 +20,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor_deferred::{Deferred, Trigger};
+use twistor_net::simulation::explore;
 use twistor_net::{
     Address, ClientEndpoint, ConnectionLost, Conversation, Failure, ListeningPort, Protocol, ServerEndpoint,
     Transport,
@@ -56,6 +57,20 @@ pub fn on_every_network(test: impl Fn(World)) {
         test(told.0);
         std::mem::forget(told);
     }
+}
+
+/// Runs a test in a simulated world of each seed, until the Deferred that it returns has fired. Returns the values. // P9
+#[track_caller]
+pub fn with_seeds<T: 'static>(test: impl Fn(&Reactor) -> Deferred<T>) -> Vec<T> {
+    let values = RefCell::new(Vec::new());
+    explore(seeds(), |world| {
+        world.expect_panic("on purpose");
+        world.set_time_limit(DEADLINE * 1000);
+        let value = world.run_until(test(world))?;
+        values.borrow_mut().push(value);
+        Ok::<(), Failure>(())
+    });
+    values.into_inner()
 }
 
 /// Prints the world in which a test failed.
