@@ -1184,7 +1184,7 @@ fn a_port_of_all_hosts_receives_for_each_and_is_bounded() {
     assert!(counted.iter().all(|(heard, lost)| *heard == 5 && *lost == 5), "{counted:?}");
 }
 
-// P24.1
+// P26.1
 #[test]
 fn an_exploration_counts_its_seeds_and_faults() {
     if std::env::var_os("TWISTOR_SEED").is_some() {
@@ -1219,7 +1219,7 @@ fn counterexample<V: twistor_net::simulation::Verdict>(
     found.to_string()
 }
 
-// P24.2
+// P26.2
 #[test]
 fn the_first_seed_that_fails_is_named_with_the_command_for_it() {
     if std::env::var_os("TWISTOR_SEED").is_some() {
@@ -1260,7 +1260,7 @@ fn the_first_seed_that_fails_is_named_with_the_command_for_it() {
     assert_eq!(failed.contains("\n  see it: "), cfg!(feature = "trace"), "{failed}");
 }
 
-// P24.3
+// P26.3
 #[test]
 fn requested_faults_of_each_kind_occur() {
     if std::env::var_os("TWISTOR_SEED").is_some() {
