@@ -8,6 +8,10 @@
 //! - [`net`]: transports, protocols, endpoints, TLS. Depends on both.
 //! - `http`: HTTP/1.1, client and server. Depends on all three.
 //!
+//! A reactor runs turn after turn. In each it waits until something happens, and then calls whatever was waiting for that:
+//!
+#![doc = include_str!("../examples/event_loop.svg")]
+//!
 //! [`prelude`] contains the names that most programs use.
 //!
 //! ```
@@ -43,7 +47,8 @@
 //! - `idna`: URLs whose host names have letters outside ASCII.
 //! - `futures-io`, `hyper`: connections for libraries that are generic over their I/O, such as async-tungstenite and hyper.
 //! - `pty`: child processes that have a terminal; `pass-descriptors`: child processes that inherit descriptors.
-//! - `trace`: draws the path of a result as text and as a picture, and lists Deferreds that have not fired.
+//! - `trace`: records what a reactor does, and shows it as text, pictures and a page; draws the path of a result, and lists
+//!   Deferreds that have not fired.
 
 pub use twistor_deferred as deferred;
 #[cfg(feature = "http")]

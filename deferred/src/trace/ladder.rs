@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::paint::short;
+use super::paint::{full_place, short};
 use super::{Came, Event, Moment, Side, StageKind, What};
 use crate::failure::is_ours;
 
@@ -367,7 +367,7 @@ impl fmt::Display for Ladder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Deferred #{}{}", self.id, Quoted(self.name()))?;
         match self.made_at {
-            Some(place) => write!(f, " made at {place}: ")?,
+            Some(place) => write!(f, " made at {}: ", full_place(place))?,
             None => f.write_str(": ")?,
         }
         match &self.fired {
@@ -388,7 +388,7 @@ impl fmt::Display for Ladder {
                 self.forgotten + at + 1,
                 stage.kind.word(),
                 Quoted(stage.name.as_deref()),
-                stage.added_at
+                full_place(stage.added_at)
             )?;
             self.write_stage(f, at, stage)?;
         }
@@ -409,7 +409,7 @@ impl Ladder {
             write!(f, ", {verb} for #{}", wait.id)?;
             if let Some(inner) = &wait.inner {
                 write!(f, "{}", Quoted(inner.name()))?;
-                inner.made_at.map_or(Ok(()), |place| write!(f, " made at {place}"))?;
+                inner.made_at.map_or(Ok(()), |place| write!(f, " made at {}", full_place(place)))?;
             }
             stage.waited().map_or(Ok(()), |waited| write!(f, " for {}", short(waited)))?;
         }

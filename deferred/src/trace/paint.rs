@@ -3,6 +3,8 @@
 use std::panic::Location;
 use std::time::Duration;
 
+use crate::failure::is_ours;
+
 /// The colors of one color scheme.
 #[derive(Clone, Copy, Debug)]
 pub struct Palette {
@@ -112,9 +114,15 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// The file's own name and the line.
+/// The file's own name and the line. Of a file of this library, whose lines say nothing to a user, only the name.
 pub fn place(location: &Location<'_>) -> String {
-    format!("{}:{}", file_name(location.file()), location.line())
+    let name = file_name(location.file());
+    if is_ours(location.file()) { name.to_owned() } else { format!("{name}:{}", location.line()) }
+}
+
+/// The whole place. Of a file of this library, only the name.
+pub fn full_place(location: &Location<'_>) -> String {
+    if is_ours(location.file()) { place(location) } else { location.to_string() }
 }
 
 /// The last part of a path.

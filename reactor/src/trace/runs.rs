@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_deferred::trace::paint::{file_name, place};
+use twistor_deferred::trace::paint::{file_name, full_place, place};
 use twistor_deferred::trace::{Event, Moment, What};
 
 use super::{CallbackKind, Entry, Happening};
@@ -147,6 +147,14 @@ pub(super) fn label(call_site: &CallSite) -> String {
     match call_site {
         CallSite::AddedAt(at) => place(at),
         CallSite::Handler(name) => type_name(name),
+    }
+}
+
+/// Describes a callback in a tooltip.
+pub(super) fn sentence(call_site: &CallSite) -> String {
+    match call_site {
+        CallSite::AddedAt(at) => format!("the callback added at {}", full_place(at)),
+        handler => handler.to_string(),
     }
 }
 

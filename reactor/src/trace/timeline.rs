@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use twistor_deferred::trace::paint::{breadth_of, cut, escape, style};
 
-use super::runs::{CallbackRun, TurnRun, turns};
+use super::runs::{CallbackRun, TurnRun, sentence, turns};
 use super::{CallbackKind, Recording};
 
 const WIDTH: f64 = 1120.0;
@@ -252,7 +252,7 @@ impl Timeline {
             y + 2.0,
             length(callback.took()),
             callback.kind,
-            escape(&callback.call_site.to_string()),
+            escape(&sentence(&callback.call_site)),
             short(callback.took()),
         )?;
         if callback.panicked {
