@@ -17,6 +17,7 @@ mod processes;
 #[cfg(feature = "trace")]
 mod recording;
 mod remote_results;
+#[cfg(unix)]
 mod second_run;
 mod sources;
 mod support;
@@ -25,6 +26,7 @@ mod threads;
 mod time;
 mod timer_model;
 mod turns;
+#[cfg(unix)]
 mod watch;
 mod watched;
 #[cfg(unix)]

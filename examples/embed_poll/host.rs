@@ -1,10 +1,4 @@
-//! cargo run --example embed_poll
-//!
-//! A program that has a loop already, a plain `poll(2)` over its descriptors, embeds a reactor: the reactor's descriptor
-//! joins the list, and its next deadline limits the wait.
-//!
-//! The host's own work is a socket that receives a line from a thread twice a second. The reactor runs an echo server, a
-//! client of it, and a timer.
+//! The host and its reactor.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
@@ -18,7 +12,7 @@ use twistor::deferred::Failure;
 use twistor::net::{ClientEndpoint, Protocol, ServerEndpoint, Transport};
 use twistor::reactor::{Handle, Reactor};
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub(super) fn run() -> Result<(), Box<dyn Error>> {
     // The program as it was before it embedded a reactor.
     let mut lines = BufReader::new(feed()?);
 
