@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use clap::Parser;
-use twistor::net::{Conversation, conversations};
+use twistor::net::connect::{Connect, Connecting, Tcp};
+use twistor::net::{Conversation, Stream, conversations};
 use twistor::prelude::*;
 
 const VERSION: u8 = 5;
@@ -87,14 +88,9 @@ async fn copy(from: Rc<Conversation>, to: Rc<Conversation>) -> Result<(), Failur
     }
 }
 
-/// The client's side: connects to `host` through the proxy.
-async fn connect(
-    reactor: &Handle,
-    proxy: &ClientEndpoint,
-    host: &str,
-    port: u16,
-) -> Result<Conversation, Failure> {
-    let proxy = proxy.converse(reactor).await?;
+/// The client's side, as a connector: connects to `host` through the proxy. The library has it as `Socks5`.
+async fn connect(on: Connecting, proxy: Tcp, host: &str, port: u16) -> Result<Stream, Failure> {
+    let proxy = proxy.connect(&on).await?.converse(on.handle())?;
     proxy.write(&[VERSION, 1, NO_PASSWORD]);
     if proxy.read_array().await? != [VERSION, NO_PASSWORD] {
         return Err(wrong("the proxy requires a password"));
@@ -113,7 +109,8 @@ async fn connect(
         _ => u8::from_be_bytes(proxy.read_array().await?).into(),
     };
     proxy.read_exact(length + 2).await?;
-    Ok(proxy)
+    // Everything that follows belongs to the next owner of the connection.
+    Ok(proxy.release()?)
 }
 
 fn listen(reactor: &Handle, address: SocketAddr) -> Result<SocketAddr, Failure> {
@@ -148,14 +145,17 @@ fn main() -> Result<(), Failure> {
     )?;
     let (handle, port) = (reactor.handle(), greeter.address().port().unwrap_or(0));
     let client = reactor.spawn(async move {
-        let proxy = ClientEndpoint::tcp(proxy.ip().to_string(), proxy.port());
-        let server = connect(&handle, &proxy, "localhost", port).await?;
+        let proxy = Tcp::new(proxy.ip().to_string(), proxy.port());
+        let endpoint = ClientEndpoint::by(move |on: &Connecting| {
+            on.handle().spawn(connect(on.clone(), proxy.clone(), "localhost", port))
+        });
+        let server = endpoint.converse(&handle).await?;
         server.write(b"Ada\r\n");
         let greeting = server.read_to_end(100).await?;
         println!("client: {}", String::from_utf8_lossy(&greeting));
         // The server stops, so the next attempt fails.
         greeter.stop_listening().await?;
-        if let Err(failure) = connect(&handle, &proxy, "localhost", port).await {
+        if let Err(failure) = endpoint.converse(&handle).await {
             println!("client: {failure}");
         }
         Ok(())

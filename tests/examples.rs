@@ -356,6 +356,22 @@ fn embed_poll_serves_the_host_and_the_reactor_in_one_loop() {
 }
 
 #[test]
+fn starttls_sends_mail_in_confidence_and_refuses_an_injected_command() {
+    let text = prints("starttls");
+    for line in [
+        "client: MAIL FROM:<ada@localhost>: 530 secure the connection first",
+        "server: secured by Some(TLSv1_3)",
+        "server: in confidence, MAIL FROM:<ada@localhost>",
+        "client: MAIL FROM:<ada@localhost>: 250 ok",
+        "attacker: \"220 go ahead\\r\\n\"",
+    ] {
+        assert!(text.lines().any(|printed| printed == line), "{line:?} is missing in {text}");
+    }
+    assert!(!text.contains("eve"), "{text}");
+    assert!(text.contains("27 bytes arrived in the clear after the command to start TLS"), "{text}");
+}
+
+#[test]
 fn socks_serves_its_client_and_reports_a_refused_connection() {
     let expected = "client: good morning, Ada\nproxy: connection to SITE refused\nclient: the proxy refused the request with reply 4\n";
     assert_eq!(prints("socks"), expected);

@@ -226,6 +226,7 @@ struct Polled<F> {
 
 impl<F: FnOnce(AsyncStream) + 'static> Protocol for Polled<F> {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        transport.keeps_bytes();
         if let Some(begin) = self.begin.take() {
             let (shared, transport) = (self.shared.clone(), transport.clone());
             begin(AsyncStream { shared, transport, drained: None });
@@ -248,6 +249,10 @@ impl<F: FnOnce(AsyncStream) + 'static> Protocol for Polled<F> {
         self.shared.ended.set(true);
         self.shared.wake();
         Ok(())
+    }
+
+    fn unread(&mut self) -> Option<Vec<u8>> {
+        Some(self.shared.bytes.borrow_mut().take_rest())
     }
 
     fn connection_lost(&mut self, reason: Failure) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use support::places::{check, entry};
 use twistor_deferred::{Cancelled, Deferred, Failure, fail};
+use twistor_net::connect::{Connecting, Socks5};
 use twistor_net::{
     ClientEndpoint, DatagramProtocol, DatagramTransport, Factory, Protocol, Reconnecting, ServerEndpoint,
     SimulatedNetwork, Transport, UdpEndpoint, conversations,
@@ -160,6 +161,14 @@ fn log_lines_of_connections_name_the_users_line() {
             });
             drop(later);
         }),
+        entry("ClientEndpoint::by", |reactor| {
+            drop(ClientEndpoint::by(|_: &Connecting| panics()).connect(reactor, Idle));
+        }),
+        entry("Socks5::to", |reactor| {
+            serve(reactor, |_| Speaks);
+            let proxy = Socks5::new("192.0.2.80", 80);
+            drop(ClientEndpoint::by(proxy.to("nowhere.test", 80)).converse(reactor));
+        }),
         entry("SimulatedNetwork::set_observer", |reactor| {
             SimulatedNetwork::of(reactor).unwrap().set_observer(|_| panics());
             let handle = reactor.handle();
@@ -169,6 +178,51 @@ fn log_lines_of_connections_name_the_users_line() {
             let endpoint = UdpEndpoint::new("192.0.2.1:5000".parse().unwrap());
             let port = endpoint.listen(reactor, Idle).unwrap();
             drop(port.stop_listening().add_callback(|()| panics::<()>()));
+        }),
+    ]);
+}
+
+#[cfg(feature = "tls")]
+mod tls_support;
+
+#[cfg(feature = "tls")]
+#[test]
+fn log_lines_of_tls_name_the_users_line() {
+    use tls_support::Authority;
+
+    check(&[
+        entry("ServerTls::on_failed_handshake", |reactor| {
+            let tls = Authority::new().signs("localhost").server().on_failed_handshake(|_| panics());
+            drop(server().bind(reactor).unwrap().tls(tls).serve(reactor, |_| Idle).unwrap());
+            visit(reactor);
+        }),
+        entry("Transport::start_tls", |reactor| {
+            serve(reactor, |_| Speaks);
+            drop(client().connect(reactor, Idle).add_callback(|transport| {
+                drop(transport.start_tls("localhost", &Authority::new().client()));
+            }));
+        }),
+        entry("Transport::start_tls, lost", |reactor| {
+            serve(reactor, |_| Idle);
+            drop(client().connect(reactor, Idle).add_callback(|transport| {
+                transport.abort_connection();
+                drop(transport.start_tls("localhost", &Authority::new().client()));
+            }));
+        }),
+        entry("Transport::accept_tls", |reactor| {
+            serve(reactor, |_| Speaks);
+            drop(client().connect(reactor, Idle).add_callback(|transport| {
+                drop(transport.accept_tls(&Authority::new().signs("localhost").server()));
+            }));
+        }),
+        entry("ClientTls::secure", |reactor| {
+            serve(reactor, |_| Speaks);
+            let handle = reactor.handle();
+            drop(client().converse(reactor).add_callback(move |talk| {
+                let stream = talk.release()?;
+                drop(Authority::new().client().secure(&handle, "localhost", stream));
+                Ok(())
+            }));
         }),
     ]);
 }

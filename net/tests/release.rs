@@ -14,7 +14,7 @@ use twistor_net::connect::{Connect, Connecting, Tcp};
 use twistor_net::framing::Lines;
 use twistor_net::{
     ClientEndpoint, ConnectionDone, ConnectionLost, ConnectionReleased, Conversation, Failure, FrameReceiver,
-    Framed, IdleTimeout, Limited, Producer, Protocol, Stream, Transport,
+    Framed, IdleTimeout, Limited, Producer, Protocol, Reconnecting, Stream, Transport,
 };
 use twistor_reactor::{Handle, Reactor};
 
@@ -88,6 +88,30 @@ fn unused_bytes_go_to_the_next_protocol_first() {
         });
         assert_eq!(before.entries(), [format!("lost {ConnectionReleased}")]);
         assert_eq!(after.story()[..2], ["made", "data NEXT\r\nand more"]);
+    });
+}
+
+// P19.5: the wrapper of `Reconnecting`
+#[test]
+fn a_connection_of_a_service_is_released() {
+    World::Simulated(1).run(|reactor| {
+        let speaks = |transport: &Transport| {
+            transport.write(b"NEXT\r\nand all that follows");
+            Ok(())
+        };
+        let port = address(&listen(reactor, move |_| scripted(&Diary::new()).on_made(speaks))).port();
+        let (diary, handle) = (Diary::new(), reactor.handle());
+        let (received, kept) = (diary.when_received(20), diary.clone());
+        let service = Reconnecting::new(reactor, ClientEndpoint::tcp("127.0.0.1", port), move || {
+            let kept = kept.clone();
+            let next: Next = Rc::new(move || scripted(&kept));
+            Framed::new(Lines::new(), Lined { handle: handle.clone(), next, lost: Diary::new() })
+        });
+        service.start();
+        received.add_callback(move |()| {
+            assert_eq!(diary.received(), b"and all that follows");
+            service.stop()
+        })
     });
 }
 

@@ -401,6 +401,10 @@ impl<P: Protocol> Protocol for Kept<P> {
         part_of(&mut self.protocol, part)
     }
 
+    fn unread(&mut self) -> Option<Vec<u8>> {
+        self.protocol.unread()
+    }
+
     fn connection_lost(&mut self, reason: Failure) {
         let told = guarded(|| self.protocol.connection_lost(reason));
         match self.service.upgrade() {
