@@ -50,6 +50,9 @@
 //! - `trace`: records what a reactor does, and shows it as text, pictures and a page; draws the path of a result, and lists
 //!   Deferreds that have not fired.
 
+// Badges with the feature that an item needs, on docs.rs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub use twistor_deferred as deferred;
 #[cfg(feature = "http")]
 pub use twistor_http as http;

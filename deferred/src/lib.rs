@@ -36,6 +36,8 @@
 //! - `trace` (off by default): the module `trace` shows the path of a result, as text and as a picture, and lists the
 //!   Deferreds that have not fired.
 
+// Badges with the feature that an item needs, on docs.rs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
 
 #[doc = include_str!("../BEHAVIOUR.md")]

@@ -16,6 +16,8 @@
 //! On by default: `compression` (gzip and deflate) and `tls` (`https`, see the module `tls` of `twistor-net`). Off by
 //! default: `idna` (host names with letters outside ASCII).
 
+// Badges with the feature that an item needs, on docs.rs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
 
 #[doc = include_str!("../BEHAVIOUR.md")]

@@ -82,6 +82,8 @@
 //! - `futures-io`: connections as `AsyncRead` and `AsyncWrite`, for libraries such as async-tungstenite.
 //! - `hyper`: connections, tasks and timers for hyper 1.
 
+// Badges with the feature that an item needs, on docs.rs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
 
 #[doc = include_str!("../BEHAVIOUR.md")]

@@ -50,6 +50,8 @@
 //! `simulation` ([`Reactor::simulated`]). Off by default: `pty` (child processes that have a terminal) and
 //! `pass-descriptors` (child processes that inherit descriptors).
 
+// Badges with the feature that an item needs, on docs.rs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods))]
 
 #[doc = include_str!("../BEHAVIOUR.md")]
