@@ -12,7 +12,7 @@ use inflate::{Inflater, Step};
 use libfuzzer_sys::fuzz_target;
 use twistor_deferred::Failure;
 use twistor_fuzz::pieces;
-use twistor_http::BodyTooLarge;
+use twistor_http::{LimitExceeded, LimitKind};
 
 #[path = "../../http/src/client/inflate.rs"]
 mod inflate;

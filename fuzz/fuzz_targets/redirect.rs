@@ -29,9 +29,9 @@ fuzz_target!(|data: &[u8]| {
                 assert!(location.is_none() || !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308));
                 continue;
             }
-            Err(RedirectError::TooMany(_)) => return assert_eq!(asked, LIMIT + 1),
-            Err(RedirectError::Insecure(error)) => {
-                return assert_eq!((url.scheme(), error.url.scheme()), (Scheme::Https, Scheme::Http));
+            Err(RedirectError::TooMany { .. }) => return assert_eq!(asked, LIMIT + 1),
+            Err(RedirectError::Insecure { url: to }) => {
+                return assert_eq!((url.scheme(), to.scheme()), (Scheme::Https, Scheme::Http));
             }
             Err(_) => return,
         };

@@ -28,20 +28,20 @@ pub use download::download_page;
 #[cfg(not(feature = "tls"))]
 pub use errors::TlsUnavailable;
 pub use errors::{
-    HttpError, IdleTimedOut, NoResponse, PartialDownload, ProxyFault, ProxyMisbehaved, ProxyRefused,
-    ProxyUnreachable, RequestStage, RequestTimedOut, TooSlow,
+    HttpError, NoResponse, PartialDownload, ProxyFault, ProxyMisbehaved, ProxyRefused, ProxyUnreachable,
+    RequestStage, RequestTimedOut, TimeoutKind,
 };
 #[cfg(feature = "compression")]
 pub use inflate::Undecodable;
 pub use page::{Page, get_page};
 pub use proxy::{InvalidProxy, Proxy};
-pub use redirect::{InsecureRedirect, Redirect, RedirectError, Redirects, TooManyRedirects};
+pub use redirect::{Redirect, RedirectError, Redirects};
 pub use request::Request;
 pub use stream::{Response, ResponseBody};
 
 // inflate.rs is also a part of a fuzz target, and finds it there in the same place.
 #[cfg(feature = "compression")]
-use crate::BodyTooLarge;
+use crate::{LimitExceeded, LimitKind};
 
 /// What this client calls itself.
 const AGENT: &str = concat!("twistor/", env!("CARGO_PKG_VERSION"));

@@ -35,19 +35,15 @@ pub use client::TlsUnavailable;
 #[cfg(feature = "compression")]
 pub use client::Undecodable;
 pub use client::{
-    Agent, Cookies, HttpError, IdleTimedOut, InsecureRedirect, InvalidProxy, NoResponse, Page,
-    PartialDownload, Proxy, ProxyFault, ProxyMisbehaved, ProxyRefused, ProxyUnreachable, Redirect,
-    RedirectError, Redirects, Request, RequestStage, RequestTimedOut, Response, ResponseBody,
-    TooManyRedirects, TooSlow, download_page, get_page,
+    Agent, Cookies, HttpError, InvalidProxy, NoResponse, Page, PartialDownload, Proxy, ProxyFault,
+    ProxyMisbehaved, ProxyRefused, ProxyUnreachable, Redirect, RedirectError, Redirects, Request,
+    RequestStage, RequestTimedOut, Response, ResponseBody, TimeoutKind, download_page, get_page,
 };
 use message::{
     BodyLength, ChunkWriter, DecodeError, Eof, Fields, HeadWriter, RequestDecoder, RequestEvent, RequestHead,
     ResponseDecoder, ResponseEvent, ResponseHead, Target,
 };
-pub use message::{
-    BodyTooLarge, EncodeError, Fault, HeadTooLarge, Headers, Limits, Malformed, TooManyHeaders,
-    TrailersTooLarge,
-};
+pub use message::{EncodeError, Fault, Headers, LimitExceeded, LimitKind, Limits, Malformed};
 pub use url::{InvalidUrl, Origin, Scheme, Url};
 
 /// The README's program is compiled with the tests.

@@ -67,10 +67,7 @@ mod target;
 pub use body::BodyLength;
 pub(super) use encode::put_length;
 pub use encode::{ChunkWriter, EncodeError, HeadWriter};
-pub use error::{
-    BodyTooLarge, DecodeError, Fault, HeadTooLarge, Malformed, MessagePart, TargetTooLong, TooManyHeaders,
-    TrailersTooLarge,
-};
+pub use error::{DecodeError, Fault, LimitExceeded, LimitKind, Malformed, MessagePart};
 pub use fields::{Fields, Headers};
 pub use limits::Limits;
 pub use request::{RequestDecoder, RequestEvent, RequestHead};

@@ -16,7 +16,7 @@ use scripted::{Asked, Server, answer, run, seconds, text};
 use support::World;
 use support::folder::Folder;
 use twistor_deferred::Cancelled;
-use twistor_http::{Agent, IdleTimedOut, NoResponse, Request, Response};
+use twistor_http::{Agent, NoResponse, Request, RequestTimedOut, Response};
 use twistor_net::{HandlerPanicked, Transport};
 
 // H5
@@ -296,7 +296,7 @@ fn silence_is_not_the_servers_while_the_reader_holds_it_up() {
             let response: Response = agent.request(server.get("/").idle_timeout(seconds(5.0))).await?;
             handle.sleep(seconds(63.5)).await?;
             let body = response.into_body().collect().await;
-            assert_eq!(body.is_err_and(|failure| failure.is::<IdleTimedOut>()), late);
+            assert_eq!(body.is_err_and(|failure| failure.is::<RequestTimedOut>()), late);
         }
         Ok(())
     });

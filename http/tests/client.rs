@@ -18,9 +18,9 @@ use support::folder::Folder;
 use support::{address, listen, run};
 use twistor_deferred::{Cancelled, Deferred, DeferredList, Trigger, succeed};
 use twistor_http::{
-    Agent, BodyTooLarge, EncodeError, Fault, HeadTooLarge, HeaderName, HeaderValue, HttpError, IdleTimedOut,
-    InvalidUrl, Malformed, NoResponse, Page, PartialDownload, Request, RequestStage, RequestTimedOut,
-    TooManyHeaders, TooManyRedirects, download_page, get_page,
+    Agent, EncodeError, Fault, HeaderName, HeaderValue, HttpError, InvalidUrl, LimitExceeded, LimitKind,
+    Malformed, NoResponse, Page, PartialDownload, RedirectError, Request, RequestStage, RequestTimedOut,
+    TimeoutKind, download_page, get_page,
 };
 use twistor_net::{ConnectRefused, Failure, ListeningPort, Protocol, Transport};
 use twistor_reactor::Handle;
@@ -382,11 +382,17 @@ fn each_limit_has_its_error() {
     use twistor_http::Limits;
     let long = || Keep(text(format!("HTTP/1.1 200 OK\r\nA: {}\r\n", "x".repeat(2000))));
     let small_head = |url: &str| Request::get(url).limits(Limits { head_size: 1000, ..Limits::default() });
-    assert_eq!(failure_of(long, small_head).trap::<HeadTooLarge>().unwrap(), HeadTooLarge { limit: 1000 });
+    assert_eq!(
+        failure_of(long, small_head).trap::<LimitExceeded>().unwrap(),
+        LimitExceeded::new(LimitKind::HeadSize, 1000)
+    );
 
     let many = || Keep(text(format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(11))));
     let few = |url: &str| Request::get(url).limits(Limits { header_count: 10, ..Limits::default() });
-    assert_eq!(failure_of(many, few).trap::<TooManyHeaders>().unwrap(), TooManyHeaders { limit: 10 });
+    assert_eq!(
+        failure_of(many, few).trap::<LimitExceeded>().unwrap(),
+        LimitExceeded::new(LimitKind::HeaderCount, 10)
+    );
 
     let small = |url: &str| Request::get(url).max_body(4);
     for answer in [
@@ -398,7 +404,10 @@ fn each_limit_has_its_error() {
         },
         || Keep(text("HTTP/1.1 200 OK\r\n\r\nHello")),
     ] {
-        assert_eq!(failure_of(answer, small).trap::<BodyTooLarge>().unwrap(), BodyTooLarge { limit: 4 });
+        assert_eq!(
+            failure_of(answer, small).trap::<LimitExceeded>().unwrap(),
+            LimitExceeded::new(LimitKind::BodySize, 4)
+        );
     }
 }
 
@@ -424,7 +433,7 @@ fn a_collected_body_has_the_limit_of_a_page() {
             Keep(text(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", 200 << 20)))
         });
         let agent = Agent::new(reactor);
-        let page = get_page(reactor, server.url("/")).fails::<BodyTooLarge>();
+        let page = get_page(reactor, server.url("/")).fails::<LimitExceeded>();
         let streamed = agent.request(server.url("/"));
         page.add_callback(|error| assert_eq!(error.limit, 128 << 20))
             .add_callback(move |()| streamed)
@@ -443,7 +452,7 @@ fn time_limits_close_the_connection() {
         let server = Server::new(reactor, |_| Keep(vec![]));
         let page = Request::get(server.url("/")).timeout(short).get_page(reactor);
         page.fails::<RequestTimedOut>().add_callback(move |late| {
-            assert_eq!((late.stage, late.after), (RequestStage::Head, short));
+            assert_eq!((late.kind, late.stage, late.after), (TimeoutKind::Total, RequestStage::Head, short));
             server.when_lost(1).add_callback(move |()| drop(server))
         })
     });
@@ -451,8 +460,8 @@ fn time_limits_close_the_connection() {
         let server =
             Server::new(reactor, |_| Keep(text("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHello")));
         let page = Request::get(server.url("/")).idle_timeout(short).get_page(reactor);
-        page.fails::<IdleTimedOut>().add_callback(move |late| {
-            assert_eq!((late.stage, late.after), (RequestStage::Body, short));
+        page.fails::<RequestTimedOut>().add_callback(move |late| {
+            assert_eq!((late.kind, late.stage, late.after), (TimeoutKind::Idle, RequestStage::Body, short));
             server.when_lost(1).add_callback(move |()| drop(server))
         })
     });
@@ -679,14 +688,14 @@ fn redirects_end_in_errors_of_their_own() {
             Close(found("302", &format!("/{}", count.get())))
         });
         let page = Request::get(server.url("/")).max_redirects(3).get_page(reactor);
-        page.fails::<TooManyRedirects>().add_callback(move |error| {
-            assert_eq!((error.limit, server.requests().len()), (3, 4));
+        page.fails::<RedirectError>().add_callback(move |error| {
+            assert_eq!((error, server.requests().len()), (RedirectError::TooMany { limit: 3 }, 4));
         })
     });
     let failure = failure_of(|| Close(found("302", "/")), get);
-    assert_eq!(failure.trap::<TooManyRedirects>().unwrap().limit, 20);
+    assert_eq!(failure.trap::<RedirectError>().unwrap(), RedirectError::TooMany { limit: 20 });
     let failure = failure_of(|| Close(found("302", "ftp://h/")), get);
-    assert!(failure.trap::<InvalidUrl>().is_ok());
+    assert!(matches!(failure.trap::<RedirectError>(), Ok(RedirectError::Invalid(_))));
     let failure = failure_of(|| Close(found("302", "/x")), |url| Request::get(url).keep_redirects());
     let error = failure.trap::<HttpError>().unwrap();
     assert_eq!((error.status.as_u16(), error.headers.get("location")), (302, Some(&b"/x"[..])));

@@ -19,7 +19,7 @@ use std::sync::mpsc;
 use scripted::{Asked, Server, answer, run, seconds, text};
 use support::DEADLINE;
 use twistor_deferred::Deferred;
-use twistor_http::{Agent, HttpError, IdleTimedOut, Request, RequestStage, TooSlow, get_page};
+use twistor_http::{Agent, HttpError, Request, RequestStage, RequestTimedOut, TimeoutKind, get_page};
 use twistor_net::{ConnectFailed, Failure, SimulatedNetwork};
 use twistor_reactor::{AddTimeout, Reactor};
 
@@ -116,8 +116,11 @@ fn bytes_that_the_server_takes_are_no_silence() {
             match outcome {
                 Ok(page) => assert_eq!((page.text().as_ref(), late), ("1", false)),
                 Err(failure) => {
-                    let error = failure.trap::<IdleTimedOut>()?;
-                    assert_eq!((error.stage, late), (RequestStage::Send, true));
+                    let error = failure.trap::<RequestTimedOut>()?;
+                    assert_eq!(
+                        (error.kind, error.stage, late),
+                        (TimeoutKind::Idle, RequestStage::Send, true)
+                    );
                 }
             }
             Ok(())
@@ -138,9 +141,10 @@ fn a_body_slower_than_demanded_fails() {
         });
         assert_eq!(server.get("/").min_rate(4, seconds(5.0)).get_page(&handle).await?.body().len(), 60);
         let failure = server.get("/").min_rate(6, seconds(5.0)).get_page(&handle).await.unwrap_err();
-        let slow = failure.trap::<TooSlow>()?;
-        assert_eq!((slow.least, slow.per), (6, seconds(5.0)));
-        assert!((4..6).contains(&slow.received), "{slow}");
+        let slow = failure.trap::<RequestTimedOut>()?;
+        let TimeoutKind::Rate { received, least } = slow.kind else { panic!("{slow}") };
+        assert_eq!((least, slow.after, slow.stage), (6, seconds(5.0), RequestStage::Body));
+        assert!((4..6).contains(&received), "{slow}");
         Ok(())
     });
 }

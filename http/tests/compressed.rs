@@ -20,7 +20,8 @@ use flate2::{Compression, GzBuilder};
 use support::{address, listen, run};
 use twistor_deferred::{Deferred, DeferredList};
 use twistor_http::{
-    Agent, BodyTooLarge, HttpError, Page, PartialDownload, Request, Response, ResponseBody, Undecodable,
+    Agent, HttpError, LimitExceeded, LimitKind, Page, PartialDownload, Request, Response, ResponseBody,
+    Undecodable,
 };
 use twistor_net::{Failure, Protocol, SimulatedNetwork, Transport};
 use twistor_reactor::{AddTimeout, Handle, Reactor};
@@ -192,8 +193,8 @@ fn codings_on_top_of_each_other_are_undone_one_by_one() {
         run(|reactor| {
             let page = fetch(reactor, answer("gzip, gzip", &bomb), |request| request.max_body(1 << 16));
             page.add_callback(|page| {
-                let error = page.expect_err("it is a bomb").trap::<BodyTooLarge>().unwrap();
-                assert_eq!(error, BodyTooLarge { limit: 1 << 16 });
+                let error = page.expect_err("it is a bomb").trap::<LimitExceeded>().unwrap();
+                assert_eq!(error, LimitExceeded::new(LimitKind::BodySize, 1 << 16));
             })
         });
     }
@@ -264,8 +265,8 @@ fn a_bomb_meets_the_limit() {
     let wire = answer("gzip", &bomb);
     run(|reactor| {
         fetch(reactor, wire.clone(), |request| request.max_body(1 << 16)).add_callback(|page| {
-            let error = page.expect_err("it is too large").trap::<BodyTooLarge>().unwrap();
-            assert_eq!(error, BodyTooLarge { limit: 1 << 16 });
+            let error = page.expect_err("it is too large").trap::<LimitExceeded>().unwrap();
+            assert_eq!(error, LimitExceeded::new(LimitKind::BodySize, 1 << 16));
         })
     });
     let exact = answer("gzip", &gzip(&[0; 1000]));
@@ -483,7 +484,7 @@ fn what_comes_before_a_fault_or_the_limit_is_handed_on_however_the_bytes_are_cut
         assert_eq!(failure.trap::<Undecodable>().unwrap().decoded, 2);
         let (came, failure) = streamed("gzip", &gzip(b"Hello, world!"), bytewise, 5);
         assert_eq!(came, b"Hello", "byte by byte: {bytewise}");
-        assert!(failure.is::<BodyTooLarge>());
+        assert!(failure.check::<LimitExceeded>().is_some_and(LimitExceeded::is_body));
     }
 }
 

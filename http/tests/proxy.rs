@@ -20,10 +20,10 @@ use std::time::Duration;
 use support::{World, address, listen, on_every_network, run};
 use tls_support::Authority;
 use twistor_deferred::{Cancelled, Deferred};
-use twistor_http::message::DecodeError;
+use twistor_http::message::{DecodeError, LimitExceeded, LimitKind};
 use twistor_http::{
     Agent, HeaderValue, HttpError, InvalidProxy, Proxy, ProxyFault, ProxyMisbehaved, ProxyRefused,
-    ProxyUnreachable, Request, RequestStage, RequestTimedOut, TooManyRedirects, Url,
+    ProxyUnreachable, RedirectError, Request, RequestStage, RequestTimedOut, TimeoutKind, Url,
 };
 use twistor_net::tls::{ClientTls, HandshakeFailed, HandshakeFailure};
 use twistor_net::{
@@ -380,10 +380,22 @@ fn a_proxy_that_gives_no_answer_that_http_allows_is_told_with_what_it_did() {
         (Say("HTTP/1.1 101 Switching\r\n\r\n".into()), malformed),
         (Say("HTTP/1.1 100 Continue\r\n\r\n".repeat(20)), malformed),
         (Say(format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(100_000))), |fault| {
-            matches!(fault, ProxyFault::Answer(DecodeError::HeadTooLarge(_)))
+            matches!(
+                fault,
+                ProxyFault::Answer(DecodeError::LimitExceeded(LimitExceeded {
+                    kind: LimitKind::HeadSize,
+                    ..
+                }))
+            )
         }),
         (Say(format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(101))), |fault| {
-            matches!(fault, ProxyFault::Answer(DecodeError::TooManyHeaders(_)))
+            matches!(
+                fault,
+                ProxyFault::Answer(DecodeError::LimitExceeded(LimitExceeded {
+                    kind: LimitKind::HeaderCount,
+                    ..
+                }))
+            )
         }),
     ];
     for (deed, expected) in cases {
@@ -556,11 +568,14 @@ fn a_request_that_takes_too_long_is_told_with_what_it_waited_for() {
             fails::<RequestTimedOut, _>(page).add_callback(move |late| {
                 let told = format!("request to {target} timed out after 5s, waiting for {what}");
                 assert_eq!(late.to_string(), told);
-                assert_eq!(late, RequestTimedOut { target, stage, after });
+                assert_eq!(
+                    (late.kind, late.target, late.stage, late.after),
+                    (TimeoutKind::Total, target, stage, after)
+                );
             })
         });
         let idle = Request::get(&to_half).idle_timeout(after).get_page(reactor);
-        let idle = fails::<twistor_http::IdleTimedOut, _>(idle).add_callback(move |late| {
+        let idle = fails::<RequestTimedOut, _>(idle).add_callback(move |late| {
             let told = format!("nothing came from {to_half} for 5s, waiting for the rest of the response");
             assert_eq!(late.to_string(), told);
         });
@@ -724,7 +739,7 @@ fn redirects_take_the_way_of_the_url_they_lead_to() {
             Say("HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n".into())
         });
         let request = Request::get("http://nowhere.example/").max_redirects(0).proxy(proxy.proxy());
-        fails::<TooManyRedirects, _>(request.get_page(reactor)).add_callback(move |_| drop(proxy))
+        fails::<RedirectError, _>(request.get_page(reactor)).add_callback(move |_| drop(proxy))
     });
 }
 

@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use support::{address, listen, run};
 use twistor_deferred::DeferredList;
-use twistor_http::{Agent, InsecureRedirect, Request, get_page};
+use twistor_http::{Agent, RedirectError, Request, get_page};
 use twistor_net::tls::{ClientTls, HandshakeFailed, ServerTls};
 use twistor_net::{Failure, ListeningPort, Protocol, ServerEndpoint, Transport};
 use twistor_reactor::Reactor;
@@ -103,9 +103,10 @@ fn a_redirect_out_of_tls_is_followed_only_if_allowed() {
         let (port, _, trust) =
             serve(reactor, &format!("HTTP/1.1 302 Found\r\nLocation: {there}\r\nContent-Length: 0\r\n\r\n"));
         let url = format!("https://{}/", address(&port));
-        let refused = Request::get(&url).tls(trust.clone()).get_page(reactor).add_both(|result| {
-            result.expect_err("it leads out of TLS").trap::<InsecureRedirect>().map(|_| ())
-        });
+        let refused = Request::get(&url)
+            .tls(trust.clone())
+            .get_page(reactor)
+            .add_both(|result| result.expect_err("it leads out of TLS").trap::<RedirectError>().map(|_| ()));
         let allowed = Request::get(&url)
             .tls(trust)
             .allow_insecure_redirects(true)

@@ -18,7 +18,7 @@ use super::errors::HttpError;
 use super::fetch::Fetch;
 use super::request::Request;
 use super::sink::{BodySink, Ending, MOST_COLLECTED};
-use crate::{BodyTooLarge, ResponseHead, Url};
+use crate::{LimitExceeded, LimitKind, ResponseHead, Url};
 use file::{Growing, Target};
 use resume::{Continued, Part};
 
@@ -308,7 +308,7 @@ impl BodySink for Saver {
             Answer::None | Answer::Complete(_) => return Ok(()),
             Answer::Refused(error) => {
                 if (error.body.len() + data.len()) as u64 > MOST_COLLECTED {
-                    return Err(BodyTooLarge { limit: MOST_COLLECTED }.into());
+                    return Err(LimitExceeded::new(LimitKind::BodySize, MOST_COLLECTED).into());
                 }
                 error.body.extend_from_slice(data);
                 return Ok(());

@@ -85,21 +85,51 @@ impl fmt::Display for NoResponse {
 
 impl Error for NoResponse {}
 
-/// The whole took longer than [`Request::timeout`](super::Request::timeout) allows.
+/// A request took longer than one of its time limits allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RequestTimedOut {
-    /// Who was waited for: the server, as scheme, host and port, and the proxy if there is one; the proxy alone while it
+    /// The limit that was passed.
+    pub kind: TimeoutKind,
+    /// The server that was waited for, as scheme, host and port, and the proxy if there is one; the proxy alone while it
     /// was not reached.
     pub target: String,
-    /// What was waited for.
+    /// The stage of the request at that time.
     pub stage: RequestStage,
-    /// The time allowed.
+    /// The time allowed; of [`TimeoutKind::Rate`], the length of a period.
     pub after: Duration,
+}
+
+/// A time limit of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TimeoutKind {
+    /// [`Request::timeout`](super::Request::timeout), on the whole request.
+    Total,
+    /// [`Request::idle_timeout`](super::Request::idle_timeout): nothing was received from the server or taken by it.
+    Idle,
+    /// [`Request::min_rate`](super::Request::min_rate): the body came too slowly.
+    Rate {
+        /// The bytes received in the last period.
+        received: u64,
+        /// The bytes demanded in each period.
+        least: u64,
+    },
 }
 
 impl fmt::Display for RequestTimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "request to {} timed out after {:?}, waiting for {}", self.target, self.after, self.stage)
+        let RequestTimedOut { target, stage, after, .. } = self;
+        match self.kind {
+            TimeoutKind::Total => {
+                write!(f, "request to {target} timed out after {after:?}, waiting for {stage}")
+            }
+            TimeoutKind::Idle => write!(f, "nothing came from {target} for {after:?}, waiting for {stage}"),
+            TimeoutKind::Rate { received, least } => write!(
+                f,
+                "response from {target} is too slow: {received} bytes in {after:?}, at least {least} are demanded"
+            ),
+        }
     }
 }
 
@@ -132,51 +162,6 @@ impl fmt::Display for RequestStage {
         })
     }
 }
-
-/// Nothing was received from or taken by the server for longer than
-/// [`Request::idle_timeout`](super::Request::idle_timeout) allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdleTimedOut {
-    /// Who was waited for: the server, as scheme, host and port, and the proxy if there is one.
-    pub target: String,
-    /// What was waited for.
-    pub stage: RequestStage,
-    /// The time allowed.
-    pub after: Duration,
-}
-
-impl fmt::Display for IdleTimedOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nothing came from {} for {:?}, waiting for {}", self.target, self.after, self.stage)
-    }
-}
-
-impl Error for IdleTimedOut {}
-
-/// A response body came slower than [`Request::min_rate`](super::Request::min_rate) demands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TooSlow {
-    /// The server, as scheme, host and port, and the proxy if there is one.
-    pub target: String,
-    /// The bytes received in the last period.
-    pub received: u64,
-    /// The bytes demanded in each period.
-    pub least: u64,
-    /// The length of a period.
-    pub per: Duration,
-}
-
-impl fmt::Display for TooSlow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TooSlow { target, received, least, per } = self;
-        write!(
-            f,
-            "response from {target} is too slow: {received} bytes in {per:?}, at least {least} are demanded"
-        )
-    }
-}
-
-impl Error for TooSlow {}
 
 /// There is no connection to the proxy: its name was not found, nobody listens there, and so on, as the source says.
 #[derive(Debug)]

@@ -148,7 +148,7 @@ impl Fetch {
                 }
             }
             Ok(Some(redirect)) => self.skip_or_follow(redirect, head),
-            Err(error) => self.fail(error.into_failure()),
+            Err(error) => self.fail(error.into()),
         }
     }
 

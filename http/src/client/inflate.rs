@@ -8,7 +8,7 @@ use std::ops::Range;
 use flate2::{Decompress, FlushDecompress, Status};
 use twistor_deferred::Failure;
 
-use super::BodyTooLarge;
+use super::{LimitExceeded, LimitKind};
 
 /// Decompressed bytes are handed on in pieces of this size.
 const PIECE: usize = 16 << 10;
@@ -206,7 +206,7 @@ impl CodingStage {
     fn make(&mut self, input: &[u8], share: &mut usize) -> Result<usize, Failure> {
         self.ready = 0..0;
         if self.decoded > self.limit {
-            return Err(BodyTooLarge { limit: self.limit }.into());
+            return Err(LimitExceeded::new(LimitKind::BodySize, self.limit).into());
         }
         if self.stream.is_some() {
             return self.inflate(input, share);
@@ -247,7 +247,7 @@ impl CodingStage {
         self.ready = 0..made.min(room);
         if self.ready.is_empty() {
             if made > 0 {
-                return Err(BodyTooLarge { limit: self.limit }.into());
+                return Err(LimitExceeded::new(LimitKind::BodySize, self.limit).into());
             }
             if status.is_err() {
                 return Err(self.undecodable("broken"));

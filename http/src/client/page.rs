@@ -31,12 +31,10 @@ const TRUSTED_LENGTH: u64 = 1 << 20;
 /// - [`HttpError`]: a status other than 2xx. Its `body` is the page that came with it, or the part of it that did.
 /// - [`ConnectRefused`](twistor_net::ConnectRefused), [`ConnectTimedOut`](twistor_net::ConnectTimedOut),
 ///   [`DnsLookupError`](twistor_net::DnsLookupError), [`NoRoute`](twistor_net::NoRoute), [`ConnectFailed`](twistor_net::ConnectFailed).
-/// - [`Malformed`](crate::Malformed), [`HeadTooLarge`](crate::HeadTooLarge),
-///   [`TooManyHeaders`](crate::TooManyHeaders), [`BodyTooLarge`](crate::BodyTooLarge),
-///   [`TrailersTooLarge`](crate::TrailersTooLarge): what the server sent is refused.
+/// - [`Malformed`](crate::Malformed), [`LimitExceeded`](crate::LimitExceeded): what the server sent is refused.
 /// - [`NoResponse`](super::NoResponse), [`PartialDownload`](super::PartialDownload): the connection ended early.
-/// - [`RequestTimedOut`](super::RequestTimedOut), [`IdleTimedOut`](super::IdleTimedOut), [`TooSlow`](super::TooSlow).
-/// - [`TooManyRedirects`](crate::TooManyRedirects), [`InsecureRedirect`](crate::InsecureRedirect).
+/// - [`RequestTimedOut`](super::RequestTimedOut), of all timeouts.
+/// - [`RedirectError`](crate::RedirectError).
 /// - With a [proxy](crate::Proxy): [`ProxyUnreachable`](super::ProxyUnreachable),
 ///   [`ProxyRefused`](super::ProxyRefused), [`ProxyMisbehaved`](super::ProxyMisbehaved).
 /// - [`Cancelled`](twistor_deferred::Cancelled): the Deferred was cancelled, which closes the connection.

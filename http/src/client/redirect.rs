@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt;
 
 use ::http::{Method, StatusCode};
-use twistor_deferred::Failure;
 
 use crate::{InvalidUrl, Scheme, Url};
 
@@ -84,11 +83,11 @@ impl Redirects {
             return Ok(None);
         }
         if self.followed >= self.limit {
-            return Err(TooManyRedirects { limit: self.limit }.into());
+            return Err(RedirectError::TooMany { limit: self.limit });
         }
         let url = from.join(location)?;
         if (from.scheme(), url.scheme()) == (Scheme::Https, Scheme::Http) && !self.allow_insecure {
-            return Err(InsecureRedirect { url }.into());
+            return Err(RedirectError::Insecure { url });
         }
         let to_get = match status.as_u16() {
             301 | 302 => *method == Method::POST,
@@ -106,81 +105,40 @@ impl Redirects {
     }
 }
 
-/// Why a redirect was not followed.
+/// The reason for which a redirect was not followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RedirectError {
-    /// There were too many.
-    TooMany(TooManyRedirects),
-    /// It led from https to http.
-    Insecure(InsecureRedirect),
-    /// It led to no valid URL.
+    /// There were more redirects than allowed.
+    TooMany {
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// The redirect leads from https to http.
+    Insecure {
+        /// Where it leads.
+        url: Url,
+    },
+    /// The redirect does not lead to a valid URL.
     Invalid(InvalidUrl),
-}
-
-impl RedirectError {
-    /// The failure of the type within, so that `check::<TooManyRedirects>()` and the like find it.
-    #[track_caller]
-    pub fn into_failure(self) -> Failure {
-        match self {
-            RedirectError::TooMany(error) => error.into(),
-            RedirectError::Insecure(error) => error.into(),
-            RedirectError::Invalid(error) => Failure::from(error).context("bad redirect"),
-        }
-    }
 }
 
 impl fmt::Display for RedirectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RedirectError::TooMany(error) => error.fmt(f),
-            RedirectError::Insecure(error) => error.fmt(f),
+            RedirectError::TooMany { limit } => write!(f, "more than {limit} redirects"),
+            RedirectError::Insecure { url } => write!(f, "redirect from https to {url}"),
             RedirectError::Invalid(error) => write!(f, "bad redirect: {error}"),
         }
     }
 }
 
-impl Error for RedirectError {}
-
-/// More redirects than allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyRedirects {
-    /// How many are allowed.
-    pub limit: usize,
-}
-
-impl fmt::Display for TooManyRedirects {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "more than {} redirects", self.limit)
-    }
-}
-
-impl Error for TooManyRedirects {}
-
-/// A redirect from https to http.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InsecureRedirect {
-    /// Where it led.
-    pub url: Url,
-}
-
-impl fmt::Display for InsecureRedirect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "redirect from https to {}", self.url)
-    }
-}
-
-impl Error for InsecureRedirect {}
-
-impl From<TooManyRedirects> for RedirectError {
-    fn from(error: TooManyRedirects) -> RedirectError {
-        RedirectError::TooMany(error)
-    }
-}
-
-impl From<InsecureRedirect> for RedirectError {
-    fn from(error: InsecureRedirect) -> RedirectError {
-        RedirectError::Insecure(error)
+impl Error for RedirectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            RedirectError::Invalid(error) => Some(error),
+            RedirectError::TooMany { .. } | RedirectError::Insecure { .. } => None,
+        }
     }
 }
 

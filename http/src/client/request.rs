@@ -218,7 +218,7 @@ impl Request {
     }
 
     /// Demands at least `bytes` of the response's body, as sent, in each period of `per`; a slower response fails with
-    /// [`TooSlow`](super::TooSlow). Periods in which this side reads no further do not count. Default: no minimum.
+    /// [`RequestTimedOut`](super::RequestTimedOut). Periods in which this side reads no further do not count. Default: no minimum.
     /// curl: `--speed-limit`, `--speed-time`.
     pub fn min_rate(mut self, bytes: u64, per: Duration) -> Request {
         // A period of nothing would never end.
@@ -237,7 +237,7 @@ impl Request {
     }
 
     /// Sets the largest body that the caller gets, decoded or not; a larger one fails with
-    /// [`BodyTooLarge`](crate::BodyTooLarge). Default: 128 MiB for what is collected in memory
+    /// [`LimitExceeded`](crate::LimitExceeded). Default: 128 MiB for what is collected in memory
     /// ([`get_page`](super::get_page), [`ResponseBody::collect`](super::ResponseBody::collect)), and no limit for
     /// bodies that are streamed or saved.
     pub fn max_body(mut self, bytes: u64) -> Request {
@@ -273,7 +273,7 @@ impl Request {
         self
     }
 
-    /// How many redirects are followed before [`TooManyRedirects`](crate::TooManyRedirects); 20 if never set.
+    /// How many redirects are followed before [`RedirectError::TooMany`](crate::RedirectError::TooMany); 20 if never set.
     /// With 0, the first one is too many already; [`keep_redirects`](Request::keep_redirects) takes it as an answer.
     pub fn max_redirects(mut self, count: usize) -> Request {
         self.settings.redirects = Redirects::new(count).allow_insecure(self.settings.insecure_redirects);

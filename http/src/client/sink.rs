@@ -5,7 +5,7 @@ use std::rc::Rc;
 use twistor_deferred::Failure;
 
 use super::errors::{NoResponse, PartialDownload};
-use crate::{BodyTooLarge, ResponseHead, Url};
+use crate::{LimitExceeded, ResponseHead, Url};
 
 /// Where the final response goes. None of its methods may hold a borrow while user code runs.
 pub(super) trait BodySink {
@@ -62,7 +62,10 @@ impl Ending {
         match self {
             Ending::Complete | Ending::Cut { .. } => true,
             Ending::NoResponse { .. } => false,
-            Ending::Failed(failure) => failure.is::<BodyTooLarge>() || is_undecodable(failure),
+            Ending::Failed(failure) => {
+                failure.check::<LimitExceeded>().is_some_and(LimitExceeded::is_body)
+                    || is_undecodable(failure)
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::pool::Pool;
 use super::request::Request;
 use super::sink::{BodySink, Demand, Ending, MOST_COLLECTED, with_decoded};
 use crate::pieces::{Pieces, Taker};
-use crate::{BodyTooLarge, Headers, ResponseHead, Url};
+use crate::{Headers, LimitExceeded, LimitKind, ResponseHead, Url};
 
 /// A response: its head is there, its body is still coming. Twisted: `IResponse`.
 ///
@@ -133,7 +133,7 @@ impl ResponseBody {
     /// # Errors
     ///
     /// Those of [`next`](ResponseBody::next); a [`PartialDownload`] has the bytes that came, and an
-    /// [`Undecodable`](crate::Undecodable) those that were decoded. [`BodyTooLarge`]: there are more bytes than
+    /// [`Undecodable`](crate::Undecodable) those that were decoded. [`LimitExceeded`]: there are more bytes than
     /// [`Request::max_body`] allows, by default 128 MiB.
     #[track_caller]
     pub fn collect(self) -> Deferred<Vec<u8>> {
@@ -144,7 +144,7 @@ impl ResponseBody {
         self.deliver(move |piece| {
             let mut pieces = pieces.borrow_mut();
             if (pieces.len() + piece.len()) as u64 > limit {
-                return Err(BodyTooLarge { limit }.into());
+                return Err(LimitExceeded::new(LimitKind::BodySize, limit).into());
             }
             pieces.extend_from_slice(piece);
             Ok(())

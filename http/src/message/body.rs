@@ -1,7 +1,7 @@
 //! A body as it arrives: with a length, chunked, or to the end of the connection.
 
 use super::chunked::{ChunkStep, Chunked};
-use super::error::{BodyTooLarge, DecodeError};
+use super::error::{DecodeError, LimitExceeded, LimitKind};
 use super::head::{Block, BlockReader, HeadKind};
 use super::limits::Limits;
 
@@ -38,7 +38,7 @@ impl Body {
         Ok(match length {
             BodyLength::Empty => Body::Known { left: 0, length: 0 },
             BodyLength::Known(length) if length > limits.body_size => {
-                return Err(BodyTooLarge { limit: limits.body_size }.into());
+                return Err(LimitExceeded::new(LimitKind::BodySize, limits.body_size).into());
             }
             BodyLength::Known(length) => Body::Known { left: length, length },
             BodyLength::Chunked => Body::Chunked(Chunked::new()),
@@ -73,7 +73,7 @@ impl Body {
                 // The bytes within the limit are delivered first, wherever the input was split.
                 let room = limits.body_size - (*received).min(limits.body_size);
                 if room == 0 && !input.is_empty() {
-                    return Err(BodyTooLarge { limit: limits.body_size }.into());
+                    return Err(LimitExceeded::new(LimitKind::BodySize, limits.body_size).into());
                 }
                 let count = usize::try_from(room).unwrap_or(usize::MAX).min(input.len());
                 *received += count as u64;

@@ -4,7 +4,7 @@
 //! feeds, and white space around the size.
 
 use super::diagnose::{is_token, is_value};
-use super::error::{BodyTooLarge, DecodeError, Fault, Malformed, MessagePart};
+use super::error::{DecodeError, Fault, LimitExceeded, LimitKind, Malformed, MessagePart};
 use super::limits::Limits;
 
 /// The bytes that chunk lines may have beyond twice the data they announce.
@@ -161,7 +161,7 @@ impl Chunked {
         }
         match self.total.checked_add(self.size) {
             Some(total) if total <= limits.body_size => self.total = total,
-            _ => return Err(BodyTooLarge { limit: limits.body_size }.into()),
+            _ => return Err(LimitExceeded::new(LimitKind::BodySize, limits.body_size).into()),
         }
         self.state = ChunkState::Data;
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Only bytes up to that one count, so the result does not depend on how the input was split.
 
-use super::error::{DecodeError, Fault, Malformed, TooManyHeaders};
+use super::error::{DecodeError, Fault, LimitExceeded, LimitKind, Malformed};
 use super::head::HeadKind;
 
 /// How far the lines of a block have been checked.
@@ -88,7 +88,7 @@ impl Walk<'_> {
             if self.block[..self.checked.at].ends_with(b"\n") {
                 self.checked.fields += 1;
                 if self.checked.fields > self.max_fields {
-                    return Err(TooManyHeaders { limit: self.max_fields }.into());
+                    return Err(LimitExceeded::new(LimitKind::HeaderCount, self.max_fields as u64).into());
                 }
             }
         }

@@ -6,109 +6,111 @@ use std::fmt;
 use ::http::StatusCode;
 use twistor_deferred::Failure;
 
-/// Why a message was refused.
-///
-/// Every variant holds a type of its own, so that a [`Failure`](twistor_deferred::Failure) made of
-/// it (by [`DecodeError::into_failure`]) is told apart with `check::<BodyTooLarge>()` and the like.
+/// The reason for which a message was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// It breaks the rules of the standard, or could be read in two ways.
+    /// The message breaks the rules of the standard, or could be read in two ways.
     Malformed(Malformed),
-    /// Its head is larger than allowed.
-    HeadTooLarge(HeadTooLarge),
-    /// Its head or trailer section has more fields than allowed.
-    TooManyHeaders(TooManyHeaders),
-    /// A request's target is longer than allowed.
-    TargetTooLong(TargetTooLong),
-    /// Its body is larger than allowed.
-    BodyTooLarge(BodyTooLarge),
-    /// Its trailer section is larger than allowed.
-    TrailersTooLarge(TrailersTooLarge),
+    /// The message passes a limit.
+    LimitExceeded(LimitExceeded),
 }
 
 impl DecodeError {
-    /// The status with which a server answers a request refused for this (W4).
+    /// Returns the status with which a server answers a request refused for this reason (W4).
     pub fn status(&self) -> StatusCode {
         match self {
             DecodeError::Malformed(malformed) => malformed.fault.status(),
-            DecodeError::HeadTooLarge(_)
-            | DecodeError::TooManyHeaders(_)
-            | DecodeError::TrailersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            DecodeError::TargetTooLong(_) => StatusCode::URI_TOO_LONG,
-            DecodeError::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            DecodeError::LimitExceeded(exceeded) => match exceeded.kind {
+                LimitKind::HeadSize | LimitKind::HeaderCount | LimitKind::TrailersSize => {
+                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+                }
+                LimitKind::TargetSize => StatusCode::URI_TOO_LONG,
+                LimitKind::BodySize => StatusCode::PAYLOAD_TOO_LARGE,
+            },
         }
     }
 
-    /// The failure of the type within, so that `check::<Malformed>()` and the like find it.
+    /// Converts to a failure of the inner type, so that `check::<Malformed>()` and `check::<LimitExceeded>()` find it.
     #[track_caller]
     pub fn into_failure(self) -> Failure {
         match self {
             DecodeError::Malformed(error) => error.into(),
-            DecodeError::HeadTooLarge(error) => error.into(),
-            DecodeError::TooManyHeaders(error) => error.into(),
-            DecodeError::TargetTooLong(error) => error.into(),
-            DecodeError::BodyTooLarge(error) => error.into(),
-            DecodeError::TrailersTooLarge(error) => error.into(),
-        }
-    }
-
-    fn inner(&self) -> &(dyn Error + 'static) {
-        match self {
-            DecodeError::Malformed(error) => error,
-            DecodeError::HeadTooLarge(error) => error,
-            DecodeError::TooManyHeaders(error) => error,
-            DecodeError::TargetTooLong(error) => error,
-            DecodeError::BodyTooLarge(error) => error,
-            DecodeError::TrailersTooLarge(error) => error,
+            DecodeError::LimitExceeded(error) => error.into(),
         }
     }
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.inner(), f)
+        match self {
+            DecodeError::Malformed(error) => error.fmt(f),
+            DecodeError::LimitExceeded(error) => error.fmt(f),
+        }
     }
 }
 
 impl Error for DecodeError {}
 
-macro_rules! limit_errors {
-    ($($(#[$doc:meta])* $name:ident($number:ty): $message:literal;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub struct $name {
-            /// The bound that was passed.
-            pub limit: $number,
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, $message, self.limit)
-            }
-        }
-
-        impl Error for $name {}
-
-        impl From<$name> for DecodeError {
-            fn from(error: $name) -> DecodeError {
-                DecodeError::$name(error)
-            }
-        }
-    )*};
+/// A message that is larger than a limit allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LimitExceeded {
+    /// The limit that the message passes.
+    pub kind: LimitKind,
+    /// The value of that limit: bytes, or fields for [`LimitKind::HeaderCount`].
+    pub limit: u64,
 }
 
-limit_errors! {
-    /// A head passed [`Limits::head_size`](super::Limits::head_size).
-    HeadTooLarge(usize): "the head of the message is larger than {} bytes";
-    /// A head or trailer section passed [`Limits::header_count`](super::Limits::header_count).
-    TooManyHeaders(usize): "the message has more than {} header fields";
-    /// A request's target passed [`Limits::target_size`](super::Limits::target_size).
-    TargetTooLong(usize): "the target of the request is longer than {} bytes";
-    /// A body passed [`Limits::body_size`](super::Limits::body_size).
-    BodyTooLarge(u64): "the body of the message is larger than {} bytes";
-    /// A trailer section passed [`Limits::trailers_size`](super::Limits::trailers_size).
-    TrailersTooLarge(usize): "the trailer section of the message is larger than {} bytes";
+/// A limit on the size of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LimitKind {
+    /// [`Limits::head_size`](super::Limits::head_size).
+    HeadSize,
+    /// [`Limits::header_count`](super::Limits::header_count), of a head or a trailer section.
+    HeaderCount,
+    /// [`Limits::target_size`](super::Limits::target_size), of a request.
+    TargetSize,
+    /// [`Limits::body_size`](super::Limits::body_size), or `max_body` of a request.
+    BodySize,
+    /// [`Limits::trailers_size`](super::Limits::trailers_size).
+    TrailersSize,
+}
+
+impl LimitExceeded {
+    /// Creates the error. For consumers of a body that have a limit of their own.
+    pub const fn new(kind: LimitKind, limit: u64) -> LimitExceeded {
+        LimitExceeded { kind, limit }
+    }
+
+    /// Returns whether the body is too large.
+    pub fn is_body(&self) -> bool {
+        self.kind == LimitKind::BodySize
+    }
+}
+
+impl fmt::Display for LimitExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = self.limit;
+        match self.kind {
+            LimitKind::HeadSize => write!(f, "the head of the message is larger than {limit} bytes"),
+            LimitKind::HeaderCount => write!(f, "the message has more than {limit} header fields"),
+            LimitKind::TargetSize => write!(f, "the target of the request is longer than {limit} bytes"),
+            LimitKind::BodySize => write!(f, "the body of the message is larger than {limit} bytes"),
+            LimitKind::TrailersSize => {
+                write!(f, "the trailer section of the message is larger than {limit} bytes")
+            }
+        }
+    }
+}
+
+impl Error for LimitExceeded {}
+
+impl From<LimitExceeded> for DecodeError {
+    fn from(error: LimitExceeded) -> DecodeError {
+        DecodeError::LimitExceeded(error)
+    }
 }
 
 /// The part of a message in which a fault was found.

@@ -8,7 +8,7 @@
 use std::mem::MaybeUninit;
 
 use super::diagnose::{Checked, LONGEST_METHOD, diagnose, method_is_too_long};
-use super::error::{DecodeError, Fault, HeadTooLarge, Malformed, MessagePart, TrailersTooLarge};
+use super::error::{DecodeError, Fault, LimitExceeded, LimitKind, Malformed, MessagePart};
 use super::fields::Span;
 
 /// The start of a block.
@@ -29,8 +29,8 @@ impl HeadKind {
 
     fn too_large(self, limit: usize) -> DecodeError {
         match self {
-            HeadKind::Trailers => TrailersTooLarge { limit }.into(),
-            _ => HeadTooLarge { limit }.into(),
+            HeadKind::Trailers => LimitExceeded::new(LimitKind::TrailersSize, limit as u64).into(),
+            _ => LimitExceeded::new(LimitKind::HeadSize, limit as u64).into(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use ::http::{Method, Version};
 
 use super::body::{Body, BodyLength, BodyStep};
-use super::error::{DecodeError, Fault, HeadTooLarge, Malformed, MessagePart, TargetTooLong};
+use super::error::{DecodeError, Fault, LimitExceeded, LimitKind, Malformed, MessagePart};
 use super::fields::{Fields, Span, slice};
 use super::framing::{FramingFields, Sender};
 use super::head::{Block, BlockReader, HeadKind, StartLine};
@@ -223,7 +223,7 @@ impl RequestDecoder {
             *input = &input[1..];
             self.skipped += 1;
             if self.skipped > self.limits.head_bytes() {
-                return Err(HeadTooLarge { limit: self.limits.head_bytes() }.into());
+                return Err(LimitExceeded::new(LimitKind::HeadSize, self.limits.head_bytes() as u64).into());
             }
         }
         Ok(())
@@ -241,8 +241,10 @@ impl RequestDecoder {
         let bytes = if self.reader.is_started() { self.reader.bytes() } else { input };
         let window = &bytes[..bytes.len().min(self.limits.head_bytes())];
         match error {
-            DecodeError::HeadTooLarge(_) if !window.contains(&b'\n') => {
-                TargetTooLong { limit: self.limits.target_size }.into()
+            DecodeError::LimitExceeded(LimitExceeded { kind: LimitKind::HeadSize, .. })
+                if !window.contains(&b'\n') =>
+            {
+                LimitExceeded::new(LimitKind::TargetSize, self.limits.target_size as u64).into()
             }
             error => error,
         }
@@ -261,7 +263,7 @@ fn interpret<'a>(
         return Err(malformed(Fault::InvalidMethod, 0));
     };
     if (target.1 - target.0) as usize > limits.target_size {
-        return Err(TargetTooLong { limit: limits.target_size }.into());
+        return Err(LimitExceeded::new(LimitKind::TargetSize, limits.target_size as u64).into());
     }
     let facts = FramingFields::read(Sender::Client, http11, bytes, spans)?;
     if http11 && facts.host.is_none() {

@@ -3,8 +3,7 @@
 
 use crate::support::{Told, requests};
 use twistor_http::message::{
-    BodyTooLarge, DecodeError, Eof, Fault, HeadTooLarge, Limits, RequestDecoder, RequestEvent, TargetTooLong,
-    TooManyHeaders,
+    DecodeError, Eof, Fault, LimitExceeded, LimitKind, Limits, RequestDecoder, RequestEvent,
 };
 
 fn read(wire: impl AsRef<[u8]>) -> Told {
@@ -79,7 +78,7 @@ fn empty_lines_before_a_request_are_passed_over() {
     assert_refused("\r".to_owned() + &lines("GET / HTTP/1.1", "A: b"), Fault::BareCr, 400);
     let limits = Limits { head_size: 64, ..Limits::default() };
     let told = requests(&limits, &b"\r\n".repeat(40));
-    assert_eq!(told.error, Some(HeadTooLarge { limit: 64 }.into()));
+    assert_eq!(told.error, Some(LimitExceeded::new(LimitKind::HeadSize, 64).into()));
 }
 
 #[test]
@@ -545,13 +544,17 @@ fn limits_hold_at_their_last_byte_and_have_their_status() {
     for (limits, error, status) in [
         (
             Limits { head_size: wire.len() - 1, ..full.clone() },
-            DecodeError::from(HeadTooLarge { limit: wire.len() - 1 }),
+            DecodeError::from(LimitExceeded::new(LimitKind::HeadSize, (wire.len() - 1) as u64)),
             431,
         ),
-        (Limits { header_count: 1, ..full.clone() }, TooManyHeaders { limit: 1 }.into(), 431),
-        (Limits { target_size: 7, ..full.clone() }, TargetTooLong { limit: 7 }.into(), 414),
+        (
+            Limits { header_count: 1, ..full.clone() },
+            LimitExceeded::new(LimitKind::HeaderCount, 1).into(),
+            431,
+        ),
+        (Limits { target_size: 7, ..full.clone() }, LimitExceeded::new(LimitKind::TargetSize, 7).into(), 414),
         // The request line alone is more than the whole head may be.
-        (Limits { head_size: 12, ..full.clone() }, TargetTooLong { limit: 8 }.into(), 414),
+        (Limits { head_size: 12, ..full.clone() }, LimitExceeded::new(LimitKind::TargetSize, 8).into(), 414),
     ] {
         let told = requests(&limits, wire.as_bytes());
         assert_eq!(told.error, Some(error.clone()), "{limits:?}");
@@ -559,7 +562,7 @@ fn limits_hold_at_their_last_byte_and_have_their_status() {
     }
 
     let small = Limits { body_size: 4, ..Limits::default() };
-    let error = DecodeError::from(BodyTooLarge { limit: 4 });
+    let error = DecodeError::from(LimitExceeded::new(LimitKind::BodySize, 4));
     assert_eq!(error.status().as_u16(), 413);
     for (fields, body, came) in [
         ("Content-Length: 4", "1234", Ok(())),

@@ -4,8 +4,7 @@
 use crate::support::{Told, response};
 use http::{Method, Version};
 use twistor_http::message::{
-    BodyTooLarge, DecodeError, Eof, Fault, HeadTooLarge, Limits, MessagePart, ResponseDecoder, ResponseEvent,
-    TooManyHeaders, TrailersTooLarge,
+    DecodeError, Eof, Fault, LimitExceeded, LimitKind, Limits, MessagePart, ResponseDecoder, ResponseEvent,
 };
 
 fn get(wire: &[u8]) -> Told {
@@ -424,31 +423,31 @@ fn limits_hold_at_their_last_byte() {
     let head = small.len() - 2;
     assert_body(&with(Limits { head_size: head, ..Limits::default() }, small), b"ok");
     let told = with(Limits { head_size: head - 1, ..Limits::default() }, small);
-    assert_eq!(told.error, Some(HeadTooLarge { limit: head - 1 }.into()));
+    assert_eq!(told.error, Some(LimitExceeded::new(LimitKind::HeadSize, (head - 1) as u64).into()));
 
     assert_body(&with(Limits { header_count: 2, ..Limits::default() }, small), b"ok");
     let told = with(Limits { header_count: 1, ..Limits::default() }, small);
-    assert_eq!(told.error, Some(TooManyHeaders { limit: 1 }.into()));
+    assert_eq!(told.error, Some(LimitExceeded::new(LimitKind::HeaderCount, 1).into()));
     let told = with(Limits { header_count: 0, ..Limits::default() }, small);
-    assert_eq!(told.error, Some(TooManyHeaders { limit: 0 }.into()));
+    assert_eq!(told.error, Some(LimitExceeded::new(LimitKind::HeaderCount, 0).into()));
 
     for wire in [&small[..], b"HTTP/1.1 200 OK\r\n\r\nok", &chunks("1\r\no\r\n1\r\nk\r\n0\r\n\r\n")] {
         let told = with(Limits { body_size: 2, ..Limits::default() }, wire);
         assert_eq!((told.error, told.body.as_slice()), (None, &b"ok"[..]));
         let told = with(Limits { body_size: 1, ..Limits::default() }, wire);
-        assert_eq!(told.error, Some(BodyTooLarge { limit: 1 }.into()));
+        assert_eq!(told.error, Some(LimitExceeded::new(LimitKind::BodySize, 1).into()));
     }
     let told = get(&chunks("FFFFFFFFFFFFFFFF\r\n"));
     assert_eq!(told.error, None);
     let told = get(&chunks("1\r\no\r\nFFFFFFFFFFFFFFFF\r\n"));
-    assert_eq!(told.error, Some(BodyTooLarge { limit: u64::MAX }.into()));
+    assert_eq!(told.error, Some(LimitExceeded::new(LimitKind::BodySize, u64::MAX).into()));
 
     let trailers = chunks("0\r\nA: b\r\nC: d\r\n\r\n");
     assert_body(&with(Limits { trailers_size: 14, ..Limits::default() }, &trailers), b"");
     let told = with(Limits { trailers_size: 13, ..Limits::default() }, &trailers);
-    assert_eq!(told.error, Some(TrailersTooLarge { limit: 13 }.into()));
+    assert_eq!(told.error, Some(LimitExceeded::new(LimitKind::TrailersSize, 13).into()));
     let told = with(Limits { header_count: 1, ..Limits::default() }, &trailers);
-    assert_eq!(told.error, Some(TooManyHeaders { limit: 1 }.into()));
+    assert_eq!(told.error, Some(LimitExceeded::new(LimitKind::HeaderCount, 1).into()));
 
     let line = Limits { chunk_line_size: 8, ..Limits::default() };
     assert_body(&with(line.clone(), &chunks("2;abcd\r\nok\r\n0\r\n\r\n")), b"ok");
@@ -464,7 +463,7 @@ fn a_fault_within_the_bound_is_told_before_the_bound_and_as_soon_as_it_is_there(
     assert_eq!(fault.fault(), Some(Fault::SpaceInHeaderName), "{fault:?}");
     // At its last byte, when nothing more comes.
     let full = with(limits(), &[b"HTTP/1.1 200 OK\r\nA: ", &[b'x'; 30][..]].concat());
-    assert_eq!(full.error, Some(HeadTooLarge { limit: 50 }.into()));
+    assert_eq!(full.error, Some(LimitExceeded::new(LimitKind::HeadSize, 50).into()));
     // The first line alone, when nothing more comes.
     let mut decoder = ResponseDecoder::new(Limits::default());
     decoder.start(&Method::GET);
@@ -486,7 +485,7 @@ fn many_more_headers_than_usual_are_taken_when_the_limit_allows() {
     let mut input = &wire[..];
     let Ok(Some(ResponseEvent::Head(head))) = decoder.decode(&mut input) else { panic!("no head") };
     assert_eq!((head.headers.len(), head.headers.get("x-299")), (301, Some(&b"299"[..])));
-    let told = TooManyHeaders { limit: 300 };
+    let told = LimitExceeded::new(LimitKind::HeaderCount, 300);
     let mut decoder = ResponseDecoder::new(Limits { header_count: 300, ..Limits::default() });
     decoder.start(&Method::GET);
     assert_eq!(decoder.decode(&mut &wire[..]).err(), Some(told.into()));
@@ -536,7 +535,7 @@ fn an_error_tells_what_is_wrong_and_where() {
     let Some(DecodeError::Malformed(malformed)) = told.error else { panic!("{told:?}") };
     assert_eq!((malformed.part, malformed.at), (MessagePart::Body, 5));
     assert_eq!(
-        DecodeError::from(BodyTooLarge { limit: 9 }).to_string(),
+        DecodeError::from(LimitExceeded::new(LimitKind::BodySize, 9)).to_string(),
         "the body of the message is larger than 9 bytes"
     );
 }

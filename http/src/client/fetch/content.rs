@@ -17,7 +17,7 @@ use crate::client::inflate::{Inflater, Step};
 #[cfg(feature = "compression")]
 use crate::client::sink::Demand;
 use crate::client::sink::Ending;
-use crate::{BodyLength, BodyTooLarge, ResponseHead};
+use crate::{BodyLength, LimitExceeded, LimitKind, ResponseHead};
 
 /// Bytes that decompressing may produce, over all codings, before the loop goes on to others.
 #[cfg(feature = "compression")]
@@ -76,7 +76,7 @@ impl Fetch {
         let limit = self.content.limit;
         // The page of an error is read as far as the limit allows, for its status to be reported.
         if matches!(head.body, BodyLength::Known(length) if length > limit) && head.status.is_success() {
-            return Err(BodyTooLarge { limit }.into());
+            return Err(LimitExceeded::new(LimitKind::BodySize, limit).into());
         }
         self.watch_the_rate();
         let url = self.parts.borrow().url.clone();
@@ -92,7 +92,7 @@ impl Fetch {
         if fits > 0 {
             self.sink.data(&data[..fits])?;
         }
-        if fits < data.len() { Err(BodyTooLarge { limit }.into()) } else { Ok(()) }
+        if fits < data.len() { Err(LimitExceeded::new(LimitKind::BodySize, limit).into()) } else { Ok(()) }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use twistor_reactor::DelayedCall;
 
 use super::{Fetch, FetchStage};
-use crate::client::errors::{IdleTimedOut, RequestStage, RequestTimedOut, TooSlow};
+use crate::client::errors::{RequestStage, RequestTimedOut, TimeoutKind};
 
 /// While a request is being sent, progress is looked for this often within the idle timeout.
 const LOOKS: u32 = 4;
@@ -56,11 +56,15 @@ impl Fetch {
         let weak = Rc::downgrade(self);
         let call = self.handle.call_later(after, move || {
             if let Some(fetch) = weak.upgrade() {
-                let (target, stage) = fetch.awaited();
-                fetch.fail(RequestTimedOut { target, stage, after }.into());
+                fetch.time_out(TimeoutKind::Total, after);
             }
         });
         self.watch.whole.replace(Some(call));
+    }
+
+    fn time_out(self: &Rc<Self>, kind: TimeoutKind, after: Duration) {
+        let (target, stage) = self.awaited();
+        self.fail(RequestTimedOut { kind, target, stage, after }.into());
     }
 
     /// The server has sent something.
@@ -116,8 +120,7 @@ impl Fetch {
             Some(left) if !left.is_zero() => self.look_after(left, after),
             _ if self.stop_skipping() => {}
             _ => {
-                let (target, stage) = self.awaited();
-                self.fail(IdleTimedOut { target, stage, after }.into());
+                self.time_out(TimeoutKind::Idle, after);
             }
         }
     }
@@ -131,8 +134,7 @@ impl Fetch {
             let Some(fetch) = weak.upgrade().filter(|fetch| !fetch.done.get()) else { return };
             match fetch.watch.came.get() {
                 Some(received) if received < least && !fetch.is_held_up() => {
-                    let (target, _) = fetch.awaited();
-                    fetch.fail(TooSlow { target, received, least, per }.into());
+                    fetch.time_out(TimeoutKind::Rate { received, least }, per);
                 }
                 _ => fetch.watch_the_rate(),
             }
