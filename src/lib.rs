@@ -66,7 +66,7 @@ pub use twistor_reactor as reactor;
 pub mod prelude {
     pub use twistor_deferred::{
         Canceller, Deferred, DeferredList, DeferredLock, DeferredPool, DeferredQueue, DeferredSemaphore,
-        Failure, Outcome, Trigger, execute, fail, gather_results, join, log_to_stderr, maybe_deferred, race,
+        Failure, Outcome, Trigger, fail, gather_results, join, log_to_stderr, maybe_deferred, race,
         succeed,
     };
     #[cfg(feature = "http")]

@@ -86,7 +86,7 @@ pub use outcome::{Outcome, OutcomeOf};
 pub use pool::DeferredPool;
 pub use queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
 pub use semaphore::{DeferredLock, DeferredSemaphore, NoSlots, Permit};
-pub use shortcuts::{execute, fail, maybe_deferred, maybe_deferred_at, succeed};
+pub use shortcuts::{fail, maybe_deferred, maybe_deferred_at, succeed};
 pub use stderr::log_to_stderr;
 pub use trigger::{Abandoned, Trigger};
 

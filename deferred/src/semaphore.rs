@@ -166,18 +166,13 @@ impl fmt::Debug for DeferredLock {
     }
 }
 
-/// A taken slot of a [`DeferredSemaphore`] or a [`DeferredLock`].
+/// A taken slot of a [`DeferredSemaphore`] or a [`DeferredLock`]. Twisted: dropping it is `release`.
 ///
 /// # Dropping
 /// Dropping the permit, also by a panic, passes the slot to the next waiter and runs its callbacks before `drop` returns.
 /// If such a callback drops another permit of the same semaphore, the next callbacks run after it has returned.
 #[must_use = "dropping the permit releases the slot"]
 pub struct Permit(Rc<SemaphoreState>);
-
-impl Permit {
-    /// Releases the slot, as dropping the permit does. Twisted: `release`.
-    pub fn release(self) {}
-}
 
 impl Drop for Permit {
     fn drop(&mut self) {

@@ -45,7 +45,7 @@ pub fn fail<T: 'static>(failure: impl Into<Failure>) -> Deferred<T> {
 }
 
 /// Calls `function` and returns its outcome as a Deferred. `function` may return a `Result`, a Deferred, or nothing. If it
-/// panics, the Deferred fails with [`Panicked`](crate::Panicked). Twisted: `maybeDeferred`.
+/// panics, the Deferred fails with [`Panicked`](crate::Panicked). Twisted: `maybeDeferred`, `execute`.
 ///
 /// ```
 /// use twistor::deferred::Panicked;
@@ -68,19 +68,4 @@ pub fn maybe_deferred_at<O: Outcome>(
 ) -> Deferred<O::Value> {
     let _frame = Frame::enter();
     caught(place, || function().into_deferred()).made_at(place)
-}
-
-/// Calls `function` and returns its result as a fired Deferred. Twisted: `execute`.
-///
-/// Unlike [`maybe_deferred`], it accepts only functions that return a `Result`.
-///
-/// ```
-/// use twistor::prelude::*;
-///
-/// let n = execute(|| Ok("21".parse::<u64>()?));
-/// assert!(matches!(n.try_result(), Ok(Ok(21))));
-/// ```
-#[track_caller]
-pub fn execute<T: 'static>(function: impl FnOnce() -> Result<T, Failure>) -> Deferred<T> {
-    maybe_deferred(function)
 }

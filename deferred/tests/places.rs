@@ -8,7 +8,7 @@ use std::panic::Location;
 use support::logged;
 use twistor_deferred::{
     Abandoned, Cancelled, Deferred, DeferredEvent, DeferredList, DeferredLock, DeferredPool, DeferredQueue,
-    DeferredSemaphore, Failure, Trigger, execute, fail, gather_results, guarded, join, maybe_deferred, race,
+    DeferredSemaphore, Failure, Trigger, fail, gather_results, guarded, join, maybe_deferred, race,
     succeed,
 };
 
@@ -106,7 +106,6 @@ fn log_lines_name_the_users_line() {
         }),
         entry("maybe_deferred", || drop(maybe_deferred(panics::<()>))),
         entry("maybe_deferred, failing", || drop(maybe_deferred(|| fail::<()>(Cancelled)))),
-        entry("execute", || drop(execute(panics::<Result<(), Failure>>))),
         entry("fail", || drop(fail::<()>(Cancelled))),
         entry("DeferredLock::run", || drop(DeferredLock::new().run(panics::<()>))),
         entry("DeferredLock::run, waiting", || {

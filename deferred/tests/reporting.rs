@@ -7,7 +7,7 @@ use std::panic::{catch_unwind, resume_unwind};
 use support::{failure_of, logged};
 use twistor_deferred::{
     Abandoned, Cancelled, Deferred, DeferredList, DeferredPool, DeferredQueue, Failure, Outcome, Trigger,
-    ending, execute, fail, gather_results, guarded, join, maybe_deferred, race, succeed,
+    ending, fail, gather_results, guarded, join, maybe_deferred, race, succeed,
 };
 
 #[track_caller]
@@ -224,10 +224,9 @@ fn logs_its_place(prefix: &str, failing: fn() -> Failing) {
 // D11
 #[test]
 fn the_log_names_the_users_line_of_a_library_deferred() {
-    let failing: [fn() -> Failing; 10] = [
+    let failing: [fn() -> Failing; 9] = [
         || (line!(), maybe_deferred(|| -> Result<(), Failure> { Err(Cancelled.into()) })),
         || (line!(), maybe_deferred(|| fail(Cancelled))),
-        || (line!(), execute(|| Err(Cancelled.into()))),
         || (line!(), DeferredQueue::new().backlog(0).get()),
         || (line!(), DeferredQueue::new().get()),
         || (line!(), DeferredPool::new().defer_until_empty(false)),

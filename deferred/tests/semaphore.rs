@@ -50,7 +50,7 @@ fn waiters_are_served_first_in_first_out() {
         Ok(permit)
     });
     assert_eq!((lock.is_locked(), lock.waiting()), (true, 2));
-    held.release();
+    drop(held);
     assert_eq!(diary.read(), "first");
     drop(value_of(first));
     assert_eq!(diary.read(), "second");

@@ -83,15 +83,6 @@ impl ManualClock {
         ran
     }
 
-    /// Advances the clock by each of these steps in turn.
-    ///
-    /// # Panics
-    ///
-    /// As [`advance`](ManualClock::advance).
-    pub fn pump(&self, steps: impl IntoIterator<Item = Duration>) {
-        steps.into_iter().for_each(|step| self.advance(step));
-    }
-
     /// Returns the number of scheduled calls, to assert that none is left. Twisted: `getDelayedCalls`.
     pub fn pending(&self) -> usize {
         self.queue.timers.borrow().len()
