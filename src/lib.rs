@@ -66,8 +66,7 @@ pub use twistor_reactor as reactor;
 pub mod prelude {
     pub use twistor_deferred::{
         Canceller, Deferred, DeferredList, DeferredLock, DeferredPool, DeferredQueue, DeferredSemaphore,
-        Failure, Outcome, Trigger, fail, gather_results, join, log_to_stderr, maybe_deferred, race,
-        succeed,
+        Failure, Outcome, Trigger, fail, gather_results, join, log_to_stderr, maybe_deferred, race, succeed,
     };
     #[cfg(feature = "http")]
     pub use twistor_http::{Agent, Page, Request, download_page, get_page};

@@ -8,8 +8,7 @@ use std::rc::Rc;
 
 use support::{Diary, failure_of, outcome, result_of, value_of};
 use twistor_deferred::{
-    Abandoned, Cancelled, CircularWait, Deferred, Failure, Panicked, Trigger, fail, maybe_deferred,
-    succeed,
+    Abandoned, Cancelled, CircularWait, Deferred, Failure, Panicked, Trigger, fail, maybe_deferred, succeed,
 };
 
 // D1

@@ -8,8 +8,7 @@ use std::panic::Location;
 use support::logged;
 use twistor_deferred::{
     Abandoned, Cancelled, Deferred, DeferredEvent, DeferredList, DeferredLock, DeferredPool, DeferredQueue,
-    DeferredSemaphore, Failure, Trigger, fail, gather_results, guarded, join, maybe_deferred, race,
-    succeed,
+    DeferredSemaphore, Failure, Trigger, fail, gather_results, guarded, join, maybe_deferred, race, succeed,
 };
 
 /// An entry of the table: a name, its line in this file, and code that logs.

@@ -9,10 +9,8 @@ use twistor_deferred::Failure;
 use twistor_net::{ConnectionDone, Protocol, Transport};
 use twistor_reactor::Handle;
 
-use super::fetch::Fetch;
-use super::lease::SocketPermit;
 use super::sink::{Demand, Ending};
-use crate::{Eof, Limits, ResponseDecoder, ResponseEvent};
+use crate::{Eof, Limits, ResponseDecoder, ResponseEvent, ResponseHead};
 
 /// How long a secured connection may take to send its goodbye.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
@@ -20,10 +18,30 @@ const CLOSING_TIME: Duration = Duration::from_secs(5);
 /// Bytes of one read, unless it is of a body of which nothing is kept.
 const READ_SIZE: usize = 64 * 1024;
 
+/// The request on a connection, as the protocol sees it.
+pub(super) trait Exchanging {
+    /// The server has sent something.
+    fn touch(&self);
+    /// How much more is wanted of what the server sends.
+    fn demand(&self) -> Demand;
+    /// The head of a final response has come.
+    fn head(self: Rc<Self>, head: &ResponseHead<'_>);
+    /// The next bytes of the response's body.
+    fn data(self: Rc<Self>, data: &[u8]);
+    /// The exchange is over. The connection can carry another if it is `reusable`.
+    fn ended(self: Rc<Self>, ending: Ending, reusable: bool);
+}
+
+/// The permission to have the socket open. Dropped when the socket is closed.
+pub(super) trait Permit {
+    /// The socket is connected.
+    fn connected(&mut self);
+}
+
 /// A connection, as requests see it.
 pub(super) struct ClientConnection {
     transport: OnceCell<Transport>,
-    active: RefCell<Option<Rc<Fetch>>>,
+    active: RefCell<Option<Rc<dyn Exchanging>>>,
     /// The request whose response the decoder does not expect yet.
     starting: RefCell<Option<(Method, Limits)>>,
     pub(super) opened: Instant,
@@ -72,7 +90,13 @@ impl ClientConnection {
     }
 
     /// Sends a request. Returns false if the connection is gone.
-    pub(super) fn send(&self, fetch: Rc<Fetch>, method: Method, limits: Limits, request: Vec<u8>) -> bool {
+    pub(super) fn send(
+        &self,
+        fetch: Rc<dyn Exchanging>,
+        method: Method,
+        limits: Limits,
+        request: Vec<u8>,
+    ) -> bool {
         let Some(transport) = self.transport.get().filter(|_| self.is_usable()) else { return false };
         self.starting.replace(Some((method, limits)));
         self.active.replace(Some(fetch));
@@ -80,7 +104,7 @@ impl ClientConnection {
     }
 
     /// From now on, the request hears nothing of this connection.
-    pub(super) fn detach(&self) -> Option<Rc<Fetch>> {
+    pub(super) fn detach(&self) -> Option<Rc<dyn Exchanging>> {
         self.active.borrow_mut().take()
     }
 
@@ -120,12 +144,12 @@ pub(super) struct ClientProtocol {
     connection: Rc<ClientConnection>,
     decoder: ResponseDecoder,
     /// Held for as long as the socket is open.
-    permit: Option<SocketPermit>,
+    permit: Option<Box<dyn Permit>>,
     reads_much: bool,
 }
 
 impl ClientProtocol {
-    pub(super) fn new(connection: Rc<ClientConnection>, permit: Option<SocketPermit>) -> ClientProtocol {
+    pub(super) fn new(connection: Rc<ClientConnection>, permit: Option<Box<dyn Permit>>) -> ClientProtocol {
         let decoder = ResponseDecoder::new(Limits::default());
         ClientProtocol { connection, decoder, permit, reads_much: false }
     }

@@ -13,6 +13,7 @@ use twistor_net::Transport;
 use twistor_net::connect::Connecting;
 use twistor_reactor::Handle;
 
+use super::exchange::Exchanging;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::request::{Request, RequestParts, RequestSettings};
@@ -89,17 +90,6 @@ impl Fetch {
         Some(fetch)
     }
 
-    /// How much more is wanted of what the server sends.
-    pub(super) fn demand(&self) -> Demand {
-        if !self.answered.get() {
-            Demand::Little
-        } else if self.is_holding() {
-            Demand::None
-        } else {
-            self.sink.demand()
-        }
-    }
-
     /// The sink wants more; what was held back comes first.
     pub(super) fn resume(self: &Rc<Self>) {
         if !self.is_held_up() {
@@ -128,65 +118,6 @@ impl Fetch {
         match &*self.stage.borrow() {
             FetchStage::Exchanging(lease) => lease.connection()?.transport().cloned(),
             _ => None,
-        }
-    }
-
-    /// The head of a final response has come.
-    pub(super) fn head(self: &Rc<Self>, head: &ResponseHead<'_>) {
-        self.keep_cookies(head);
-        let followed = {
-            let (parts, mut settings) = (self.parts.borrow(), self.settings.borrow_mut());
-            settings.redirects.follow(&parts.url, &parts.method, head.status, head.headers.get("location"))
-        };
-        match followed {
-            Ok(None) => {
-                self.answered.set(true);
-                // It will not be sent again, and the body of the response may be kept for long.
-                self.parts.borrow_mut().body = Vec::new();
-                if let Err(failure) = self.begin_content(head) {
-                    self.fail(failure);
-                }
-            }
-            Ok(Some(redirect)) => self.skip_or_follow(redirect, head),
-            Err(error) => self.fail(error.into()),
-        }
-    }
-
-    /// The next bytes of the response's body.
-    pub(super) fn data(self: &Rc<Self>, data: &[u8]) {
-        if !self.answered.get() {
-            return self.skip(data.len());
-        }
-        self.watch.count(data.len());
-        if let Err(failure) = self.take(data) {
-            self.fail(failure);
-        }
-    }
-
-    /// The exchange is over.
-    pub(super) fn ended(self: &Rc<Self>, ending: Ending, reusable: bool) {
-        if let FetchStage::Exchanging(lease) = self.stage.replace(FetchStage::New) {
-            lease.give_back(reusable && !self.parts.borrow().closes());
-        }
-        if self.done.get() {
-            return;
-        }
-        let skipping = self.skipping.take();
-        match (ending, skipping) {
-            // The target is known, however the page that names it ends.
-            (Ending::Complete | Ending::Cut { .. }, Some(skipping)) => self.follow(skipping.into_redirect()),
-            (Ending::NoResponse { stale: true, .. }, _) if self.may_retry() => {
-                self.retried.set(true);
-                self.attempt(true);
-            }
-            (ending, _) => {
-                self.watch.stop_watching_the_server();
-                if self.is_holding() {
-                    self.ending.set(Some(ending));
-                } else {
-                    self.conclude(ending);
-                }
-            }
         }
     }
 
@@ -234,5 +165,77 @@ mod tests {
     fn a_fetch_is_small() {
         let counts = 2 * size_of::<usize>();
         assert!(counts + size_of::<Fetch>() <= 1024, "{}", size_of::<Fetch>());
+    }
+}
+
+impl Exchanging for Fetch {
+    fn touch(&self) {
+        self.heard_now();
+    }
+
+    fn demand(&self) -> Demand {
+        if !self.answered.get() {
+            Demand::Little
+        } else if self.is_holding() {
+            Demand::None
+        } else {
+            self.sink.demand()
+        }
+    }
+
+    fn head(self: Rc<Self>, head: &ResponseHead<'_>) {
+        self.keep_cookies(head);
+        let followed = {
+            let (parts, mut settings) = (self.parts.borrow(), self.settings.borrow_mut());
+            settings.redirects.follow(&parts.url, &parts.method, head.status, head.headers.get("location"))
+        };
+        match followed {
+            Ok(None) => {
+                self.answered.set(true);
+                // It will not be sent again, and the body of the response may be kept for long.
+                self.parts.borrow_mut().body = Vec::new();
+                if let Err(failure) = self.begin_content(head) {
+                    self.fail(failure);
+                }
+            }
+            Ok(Some(redirect)) => self.skip_or_follow(redirect, head),
+            Err(error) => self.fail(error.into()),
+        }
+    }
+
+    fn data(self: Rc<Self>, data: &[u8]) {
+        if !self.answered.get() {
+            return self.skip(data.len());
+        }
+        self.watch.count(data.len());
+        if let Err(failure) = self.take(data) {
+            self.fail(failure);
+        }
+    }
+
+    fn ended(self: Rc<Self>, ending: Ending, reusable: bool) {
+        if let FetchStage::Exchanging(lease) = self.stage.replace(FetchStage::New) {
+            lease.give_back(reusable && !self.parts.borrow().closes());
+        }
+        if self.done.get() {
+            return;
+        }
+        let skipping = self.skipping.take();
+        match (ending, skipping) {
+            // The target is known, however the page that names it ends.
+            (Ending::Complete | Ending::Cut { .. }, Some(skipping)) => self.follow(skipping.into_redirect()),
+            (Ending::NoResponse { stale: true, .. }, _) if self.may_retry() => {
+                self.retried.set(true);
+                self.attempt(true);
+            }
+            (ending, _) => {
+                self.watch.stop_watching_the_server();
+                if self.is_holding() {
+                    self.ending.set(Some(ending));
+                } else {
+                    self.conclude(ending);
+                }
+            }
+        }
     }
 }

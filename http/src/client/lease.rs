@@ -2,7 +2,7 @@
 
 use std::rc::{Rc, Weak};
 
-use super::exchange::ClientConnection;
+use super::exchange::{ClientConnection, Permit};
 use super::pool::RoutePool;
 
 /// A connection lent to one request. Dropped, it ends the connection.
@@ -57,8 +57,10 @@ impl SocketPermit {
     pub(super) fn new(place: Weak<RoutePool>) -> SocketPermit {
         SocketPermit { place, connected: false }
     }
+}
 
-    pub(super) fn connected(&mut self) {
+impl Permit for SocketPermit {
+    fn connected(&mut self) {
         self.connected = true;
     }
 }

@@ -355,7 +355,7 @@ impl RoutePool {
         let permit = SocketPermit::new(Rc::downgrade(self));
         let now = pool.handle.now();
         let connection = ClientConnection::new(now, self.route.is_secured().then(|| pool.handle.clone()));
-        let protocol = ClientProtocol::new(connection.clone(), Some(permit));
+        let protocol = ClientProtocol::new(connection.clone(), Some(Box::new(permit)));
         let (trust, dial) = (pool.trust.borrow().clone(), pool.dial.borrow().clone());
         let connected = self.route.connect(timeout, &trust, &dial, protocol, connecting);
         let (place, pool, connecting) = (self.clone(), pool.clone(), connecting.clone());

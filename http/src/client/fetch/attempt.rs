@@ -8,7 +8,7 @@ use twistor_net::guarded;
 
 use super::{Fetch, FetchStage};
 use crate::ResponseHead;
-use crate::client::exchange::{ClientConnection, ClientProtocol};
+use crate::client::exchange::{ClientConnection, ClientProtocol, Exchanging};
 use crate::client::lease::Lease;
 use crate::client::pool::Found;
 use crate::client::route::Route;
@@ -94,7 +94,7 @@ impl Fetch {
                 return self.fail(error.into());
             }
         };
-        self.touch();
+        self.heard_now();
         self.stage.replace(FetchStage::Exchanging(lease));
         let is_large = request.len() > LARGE;
         if let Some(transport) = connection.transport().filter(|_| is_large) {
@@ -106,7 +106,7 @@ impl Fetch {
         } else {
             drop(connection.detach());
             let cause = "the connection was closed".to_owned();
-            self.ended(Ending::NoResponse { partial: false, stale: true, cause }, false);
+            self.clone().ended(Ending::NoResponse { partial: false, stale: true, cause }, false);
         }
     }
 

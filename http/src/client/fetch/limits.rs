@@ -68,13 +68,13 @@ impl Fetch {
     }
 
     /// The server has sent something.
-    pub(in crate::client) fn touch(&self) {
+    pub(super) fn heard_now(&self) {
         self.watch.heard.set(Some(self.handle.now()));
     }
 
     /// This side has held up the response until now.
     pub(super) fn silence_starts_anew(&self) {
-        self.touch();
+        self.heard_now();
         self.watch.came.set(None);
     }
 
@@ -112,7 +112,7 @@ impl Fetch {
         let unsent = self.unsent();
         let was_taken = unsent < self.watch.unsent.replace(unsent);
         if is_waiting || was_taken || self.is_held_up() {
-            self.touch();
+            self.heard_now();
         }
         let now = self.handle.now();
         let silence = now.saturating_duration_since(self.watch.heard.get().unwrap_or(now));
