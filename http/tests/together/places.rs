@@ -57,6 +57,9 @@ fn log_lines_of_http_name_the_users_line() {
         entry("Request::get_page", |reactor| drop(Request::get(URL).get_page(reactor))),
         entry("Agent::get_page", |reactor| drop(Agent::new(reactor).get_page(URL))),
         entry("Agent::request", |reactor| drop(Agent::new(reactor).request(URL))),
+        entry("Agent::connector", |reactor| {
+            drop(Agent::new(reactor).connector(|_, _| panics()).get_page(URL));
+        }),
         entry("a body that is cut", |reactor| {
             site(
                 reactor,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::mem;
 
 use ::http::StatusCode;
-use twistor_deferred::{Failure, Panicked, maybe_deferred};
+use twistor_deferred::{Failure, maybe_deferred};
 use twistor_net::{HandlerPanicked, Transport};
 
 use super::answer::{Answer, StatusError};
@@ -260,7 +260,7 @@ struct FailurePlace<'a>(&'a Failure);
 
 impl fmt::Display for FailurePlace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is::<HandlerPanicked>() || self.0.is::<Panicked>() {
+        if self.0.is::<HandlerPanicked>() {
             return Ok(());
         }
         write!(f, " (made at {})", self.0.user_location())
