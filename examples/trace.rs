@@ -131,7 +131,7 @@ fn blocking(reactor: &Reactor) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A program that waits for an answer that never comes. After 100 ms it lists what it waits for.
+/// Waits for an answer that never arrives. After 100 ms it lists everything that is still pending.
 fn hangs(reactor: &Reactor) -> Result<(), Failure> {
     let (answer, kept) = Deferred::<String>::new();
     let question = defer_later(reactor, Duration::from_millis(20), || ()).named("question");

@@ -27,7 +27,7 @@ const BACKGROUND: u32 = 0x20_2428;
 const BAR: u32 = 0x4f_9dde;
 const SQUARE: u32 = 0xe8_b04b;
 
-/// Ends the sleep of the event loop. It has no content: the reactor knows what there is to do.
+/// Ends the sleep of the event loop. It is empty, because the reactor has the pending work.
 struct Wake;
 
 fn main() -> Result<(), Box<dyn Error>> {
