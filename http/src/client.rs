@@ -1,4 +1,4 @@
-//! The client: pages, responses, and the connections they come over.
+//! The client: pages, responses, and their connections.
 
 mod agent;
 mod cookies;
@@ -39,9 +39,9 @@ pub use redirect::{Redirect, RedirectError, Redirects};
 pub use request::Request;
 pub use stream::{Response, ResponseBody};
 
-// inflate.rs is also a part of a fuzz target, and finds it there in the same place.
+// A fuzz target includes inflate.rs, and finds this name there in the same place.
 #[cfg(feature = "compression")]
 use crate::{LimitExceeded, LimitKind};
 
-/// What this client calls itself.
+/// The default `User-Agent`.
 const AGENT: &str = concat!("twistor/", env!("CARGO_PKG_VERSION"));

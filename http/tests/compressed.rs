@@ -227,13 +227,13 @@ fn what_is_broken_or_cut_is_an_error() {
         ("gzip", b"not gzip at all".to_vec(), "broken"),
         ("gzip", whole[..whole.len() - 1].to_vec(), "cut"),
         ("gzip", whole[..5].to_vec(), "cut"),
-        ("gzip", [&whole[..], b"more"].concat(), "followed by something else"),
-        ("gzip", [&whole[..], b"\r\n"].concat(), "followed by something else"),
+        ("gzip", [&whole[..], b"more"].concat(), "followed by other data"),
+        ("gzip", [&whole[..], b"\r\n"].concat(), "followed by other data"),
         ("gzip", whole[..whole.len() - 8].to_vec(), "cut"),
         ("gzip", [&whole[..], &whole[..8]].concat(), "cut"),
         ("deflate", zlib(b"Hello")[..6].to_vec(), "cut"),
         ("deflate", vec![0x78], "cut"),
-        ("deflate", [zlib(b"Hello"), b"x".to_vec()].concat(), "followed by something else"),
+        ("deflate", [zlib(b"Hello"), b"x".to_vec()].concat(), "followed by other data"),
     ] {
         run(|reactor| {
             fetch(reactor, answer(coding, &body), |request| request).add_callback(move |page| {
@@ -242,7 +242,7 @@ fn what_is_broken_or_cut_is_an_error() {
                 // H10.2
                 assert_eq!(error.body.len() as u64, error.decoded);
                 assert!(b"Hello, world!".starts_with(&error.body[..]) || error.body == b"Hello, world!");
-                assert!(what != "followed by something else" || error.body.starts_with(b"Hello"));
+                assert!(what != "followed by other data" || error.body.starts_with(b"Hello"));
             })
         });
     }
@@ -316,7 +316,7 @@ async fn unread(handle: &Handle, agent: &Agent, wire: Vec<u8>, limit: u64) -> Re
     Ok(response)
 }
 
-/// What a body has in store: "(1 bytes came, 1 of them unread)".
+/// Returns the unread bytes of a body, from its `Debug` text "(1 bytes received, 1 of them unread)".
 fn kept(response: &Response) -> usize {
     let told = format!("{:?}", response.body());
     told.split(' ').nth(3).and_then(|kept| kept.parse().ok()).unwrap_or_else(|| panic!("{told}"))
@@ -391,7 +391,7 @@ fn faults_and_the_limit_are_told_behind_what_is_held_back() {
     let cases = [
         (answer("gzip", &checksum), 1 << 30, LARGE, "broken after 2097152 decompressed bytes"),
         (answer("gzip", &whole[..whole.len() - 1]), 1 << 30, LARGE, "cut after 2097152"),
-        (answer("gzip", &[&whole[..], b"x"].concat()), 1 << 30, LARGE, "followed by something else"),
+        (answer("gzip", &[&whole[..], b"x"].concat()), 1 << 30, LARGE, "followed by other data"),
         (wire.clone(), 1_000_000, 1_000_000, "larger than 1000000 bytes"),
         (wire[..wire.len() - 1].to_vec(), 1 << 30, LARGE, "partial download: 2097152 bytes"),
     ];

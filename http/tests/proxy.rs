@@ -841,7 +841,7 @@ fn a_proxy_of_another_kind_fails_only_requests_that_use_it() {
     assert_eq!(error.variable(), Some("all_proxy"));
     assert_eq!(
         error.to_string(),
-        "all_proxy names no HTTP proxy: invalid URL: it begins with socks5:, not with http:// or https://"
+        "invalid HTTP proxy in all_proxy: invalid URL: it begins with socks5:, not with http:// or https://"
     );
     assert!(!format!("{proxy:?}").contains("secret"), "{proxy:?}");
     run(|reactor| {
@@ -880,7 +880,7 @@ fn the_url_of_a_proxy_is_read_as_curl_reads_it() {
         "http://me:secret@a:0",
     ] {
         let error = Proxy::new(text).expect_err(text);
-        assert!(error.to_string().starts_with("the text names no HTTP proxy: invalid URL"), "{error}");
+        assert!(error.to_string().starts_with("invalid HTTP proxy in the text: invalid URL"), "{error}");
         assert!(!format!("{error} {error:?}").contains("sec"), "{error:?}");
     }
 }

@@ -19,16 +19,16 @@ use crate::Origin;
 
 /// A client whose requests share connections. Twisted: `Agent` with an `HTTPConnectionPool`.
 ///
-/// A connection is kept after a response that allows it, and serves the next request to its origin (scheme, host and
-/// port), the one used last first. No more than a bound are open to an origin; further requests wait for one, first
-/// come first served. A request on a kept connection that turns out to be closed is sent once more, on a new one,
-/// if its method may be repeated.
+/// A connection is kept after a response that allows it, and serves further requests to its origin (scheme,
+/// host and port). The connection used last is used first. The number of open connections to an origin is
+/// limited; further requests wait, first come first served. If a kept connection turns out to be closed, an
+/// idempotent request is sent once more, on a new one.
 ///
-/// Cloning gives another handle on the same connections.
+/// Clones share the same connections.
 ///
 /// # Dropping
 ///
-/// With the last handle, and when the requests under way are done, the connections are closed.
+/// When the last handle is dropped and all pending requests are done, the connections are closed.
 ///
 /// # Examples
 ///
@@ -54,22 +54,22 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent without connections yet.
+    /// Creates an agent without connections.
     pub fn new(handle: &Handle) -> Agent {
         Agent { handle: handle.clone(), pool: Pool::new(handle) }
     }
 
-    /// Sets how many connections may be open to one origin; 64 if never set. At least one.
+    /// Sets the number of connections that may be open to one origin. Default: 64. At least one.
     #[must_use]
     pub fn max_connections(self, count: usize) -> Agent {
         self.pool.max_open.set(count.max(1));
         self
     }
 
-    /// Sets how many connections may be open in all, whatever their origins; 256 if never set. At least one.
+    /// Sets the number of connections that may be open in total. Default: 256. At least one.
     ///
-    /// Where the limit is reached, the connection that has been idle longest makes way, else requests wait. They wait
-    /// as well while the process has no descriptor for another connection, up to the
+    /// At the limit, the connection that has been idle longest is closed; if none is idle, requests wait.
+    /// They also wait while the process has no descriptor for another connection, up to the
     /// [`connect_timeout`](Request::connect_timeout).
     #[must_use]
     pub fn max_total_connections(self, count: usize) -> Agent {
@@ -77,28 +77,28 @@ impl Agent {
         self
     }
 
-    /// Sets how many idle connections are kept for one origin; 16 if never set. With 0 none is kept.
+    /// Sets the number of idle connections that are kept for one origin. Default: 16. With 0, none is kept.
     #[must_use]
     pub fn max_idle(self, count: usize) -> Agent {
         self.pool.max_idle.set(count);
         self
     }
 
-    /// Sets how long an idle connection is kept; 60 seconds if never set.
+    /// Sets how long an idle connection is kept. Default: 60 seconds.
     #[must_use]
     pub fn keep_idle(self, time: Duration) -> Agent {
         self.pool.idle_timeout.set(time);
         self
     }
 
-    /// Sets how old a connection may become and still be used again; an hour if never set.
+    /// Sets the age up to which a connection is used again. Default: one hour.
     #[must_use]
     pub fn max_age(self, age: Duration) -> Agent {
         self.pool.max_age.set(age);
         self
     }
 
-    /// Sets whom to trust, and who to be, for `https` URLs; whom the platform trusts if never set.
+    /// Sets the trust and client certificate for `https` URLs. Default: the platform's trust.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(self, tls: twistor_net::tls::ClientTls) -> Agent {
@@ -106,18 +106,19 @@ impl Agent {
         self
     }
 
-    /// Sets which proxy the requests go through that have [none of their own](Request::proxy); none if never set.
+    /// Sets the proxy of requests that [set none](Request::proxy). Default: none.
     ///
-    /// Connections through a proxy are kept apart from others. All `http` requests through a proxy share their
-    /// connections to it, and the bound on these, whatever their origins.
+    /// Connections through a proxy are separate from others. All `http` requests through a proxy share their
+    /// connections to it, and the limit on those, whatever their origins.
     #[must_use]
     pub fn proxy(self, proxy: Proxy) -> Agent {
         self.pool.proxy.replace(Some(proxy));
         self
     }
 
-    /// Sets how the agent reaches the host and port of an origin, or of a proxy, instead of by TCP: over a UNIX socket,
-    /// through a SOCKS proxy, by addresses of the program's own. TLS and HTTP run on the connection that it makes.
+    /// Sets how the agent reaches the host and port of an origin, or of a proxy, instead of by TCP: such as
+    /// over a UNIX socket, through a SOCKS proxy, or at other addresses. TLS and HTTP run on the connection
+    /// that `connector` makes.
     ///
     /// A panic of `connector` fails the request.
     ///
@@ -161,35 +162,37 @@ impl Agent {
         self
     }
 
-    /// Sets who keeps cookies; nobody if never set.
+    /// Sets the cookie jar. Default: none.
     #[must_use]
     pub fn cookies(self, jar: Rc<dyn Cookies>) -> Agent {
         self.pool.cookies.replace(Some(jar));
         self
     }
 
-    /// Sends a request, or a `GET` for a URL. Fires with the head of the response; its body is then asked for.
+    /// Sends a request, or a `GET` for a URL. The Deferred fires with the head of the response, whose body is
+    /// then read from it.
     ///
-    /// Every status is a response, those of redirects only with [`Request::keep_redirects`]. A limit on the body's
-    /// size, and the timeouts, hold to its end.
+    /// Every status is a response, those of redirects only with [`Request::keep_redirects`]. The timeouts,
+    /// and the limit on the size of the body, apply until its end.
     ///
     /// # Errors
     ///
-    /// Those of [`get_page`](super::get_page), without [`HttpError`](super::HttpError).
-    ///
-    /// # Dropping
-    ///
-    /// The Deferred dropped, the request goes on; a [`Response`] that nobody takes closes its connection.
+    /// Those of [`get_page`](super::get_page), except [`HttpError`](super::HttpError).
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the request, or gives up its place in line, and closes its connection.
+    /// Cancelling ends the request, or leaves the queue, and closes its connection.
+    ///
+    /// # Dropping
+    ///
+    /// Dropping the Deferred does not end the request. An unread [`Response`] that is dropped closes its
+    /// connection.
     #[track_caller]
     pub fn request(&self, request: impl Into<Request>) -> Deferred<Response> {
         stream::fetch(&self.handle, Some(self.pool.clone()), request.into())
     }
 
-    /// Sends a request, or a `GET` for a URL, and collects the response, as [`get_page`](super::get_page) does.
+    /// Sends a request, or a `GET` for a URL, and collects the response, like [`get_page`](super::get_page).
     ///
     /// # Errors
     ///
@@ -197,19 +200,19 @@ impl Agent {
     ///
     /// # Cancel safety
     ///
-    /// Cancelling ends the request, or gives up its place in line, and closes its connection.
+    /// Cancelling ends the request, or leaves the queue, and closes its connection.
     #[track_caller]
     pub fn get_page(&self, request: impl Into<Request>) -> Deferred<Page> {
         page::fetch(&self.handle, Some(self.pool.clone()), request.into())
     }
 
-    /// Closes the connections that are idle now. Twisted: `closeCachedConnections`.
+    /// Closes all idle connections. Twisted: `closeCachedConnections`.
     pub fn close_idle(&self) {
         self.pool.close_idle();
     }
 
-    /// Returns how many sockets are open or being opened, and how many of them are idle connections. A connection that
-    /// is being closed counts until its socket is.
+    /// Returns the number of sockets that are open or being opened, and how many of them are idle
+    /// connections. A connection that is being closed counts until its socket is closed.
     pub fn connections(&self) -> (usize, usize) {
         self.pool.count()
     }

@@ -1,30 +1,31 @@
-//! Where an agent's cookies are kept: elsewhere.
+//! The interface to a cookie jar of the program.
 
 use ::http::HeaderValue;
 
 use crate::Url;
 
-/// A jar of cookies, which an [`Agent`](super::Agent::cookies) asks and tells.
+/// A cookie jar, which an [`Agent`](super::Agent::cookies) calls.
 ///
-/// The jar decides what RFC 6265 leaves to user agents: it has to look at the `Domain`, `Path`, `Secure` and expiry of
-/// what it is given, and to refuse cookies for public suffixes such as `co.uk`, for which it needs the list of them. None
-/// comes with this crate: the one well-kept jar there is, cookie_store, takes some forty-five crates and reads the
-/// system's clock, whatever the reactor's. To a program that takes it, it is bound by two methods of a line or two.
+/// The jar implements the part of RFC 6265 that is left to user agents: it checks the `Domain`, `Path`,
+/// `Secure` and expiry of cookies, and refuses those for public suffixes such as `co.uk`, for which it needs
+/// their list. This crate contains no jar: the well-maintained one, cookie_store, has about forty-five
+/// dependencies and reads the system's clock, whatever the reactor's. To use it, implement the two methods
+/// with a line or two each.
 ///
 /// # Ordering
 ///
-/// The jar is asked whenever a request is sent: for each redirect and each repetition anew, with the URL that this one
-/// goes to. It is told of the cookies of each response before the redirect is followed, and before the response is
-/// given to whom it is for. A request that has a `Cookie` header of its own is sent with that one, and the jar is not
-/// asked; that header does not cross origins.
+/// [`cookies`](Cookies::cookies) is called whenever a request is sent, including each redirect and each
+/// retry, with its URL. [`set_cookies`](Cookies::set_cookies) is called for each response before its redirect
+/// is followed, and before the response is returned. A request with its own `Cookie` header does not use the
+/// jar, and that header does not cross origins.
 ///
 /// # Re-entrancy
 ///
-/// The methods may use the agent. They are called by the loop, and hold it up while they run.
+/// The methods may use the agent. The loop calls them, and is held up while they run.
 ///
 /// # Examples
 ///
-/// A jar for one site, which takes all cookies for session cookies of the whole site:
+/// A jar for one site, which treats all cookies as session cookies of the whole site:
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -61,9 +62,9 @@ use crate::Url;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Cookies {
-    /// A response from `url` had `Set-Cookie` headers with these values, at least one.
+    /// Stores the values of the `Set-Cookie` headers of a response from `url`, at least one.
     fn set_cookies(&self, url: &Url, values: &mut dyn Iterator<Item = &[u8]>);
 
-    /// The value of the `Cookie` header for a request to `url`; none: no such header.
+    /// Returns the value of the `Cookie` header for a request to `url`; `None` for no header.
     fn cookies(&self, url: &Url) -> Option<HeaderValue>;
 }

@@ -1,4 +1,4 @@
-//! A response saved to a file.
+//! Responses saved to files.
 
 mod file;
 mod resume;
@@ -22,25 +22,24 @@ use crate::{LimitExceeded, LimitKind, ResponseHead, Url};
 use file::{Growing, Target};
 use resume::{Continued, Part};
 
-/// Fetches a page into a file and returns its length in bytes. Twisted: `downloadPage`.
+/// Fetches a page to a file and returns its length in bytes. Twisted: `downloadPage`.
 ///
-/// The body is written, as it comes, to a temporary file beside `path`, which takes that name when it is whole and
-/// stored. So `path` is the old file or the whole new one at any time, and after a failure still the old one; the
-/// memory taken does not grow with the page. [`Request::download_page`] is the long form, and
-/// [`Request::resume_download`] continues after a failure.
+/// The body is written, as it arrives, to a temporary file beside `path`, which is renamed when it is
+/// complete and stored. So `path` is always the old file or the complete new one, and after a failure still
+/// the old one. Memory use does not depend on the size of the page. For more settings, use
+/// [`Request::download_page`]. To continue after a failure, use [`Request::resume_download`].
 ///
-/// The file has the server's bytes: it is asked for no coding, and one that it applies nevertheless is left in place,
-/// unless [`Request::decode`] says otherwise. A symbolic link is followed. An old file's mode is kept, and its owner
-/// where the system allows that.
+/// The file has the server's bytes: no content coding is requested, and one that the server applies
+/// nevertheless is left in place, unless [`Request::decode`] is set. A symbolic link is followed. The mode of
+/// the old file is kept, and its owner where the system permits that.
 ///
-/// Files are written in the reactor's thread; a slow disk holds up the loop. The last step, which waits until the disk
-/// has stored all, runs in a thread of the [pool](Handle::defer_to_thread).
+/// The file is written in the reactor's thread, so a slow disk holds up the loop. The last step, which waits
+/// until the disk has stored everything, runs in a thread of the [pool](Handle::defer_to_thread).
 ///
 /// # Errors
 ///
-/// Those of [`get_page`](super::get_page), and [`std::io::Error`] for what goes wrong with the file, up to its being
-/// stored. A `path` that is a folder, a device or a pipe is refused, when the head of the response is there, and left
-/// as it is.
+/// Those of [`get_page`](super::get_page), and [`std::io::Error`] for errors of the file. A `path` that is a
+/// folder, a device or a pipe is refused when the head of the response arrives, and left unchanged.
 ///
 /// # Examples
 ///
@@ -63,9 +62,8 @@ pub fn download_page(handle: &Handle, url: impl AsRef<str>, path: impl AsRef<Pat
 }
 
 impl Request {
-    /// Sends the request over a connection of its own, and saves the response as [`download_page`] does. Calls
-    /// `progress`, whenever a piece has been written, with the bytes that the file has and those that it will have,
-    /// where the server has said.
+    /// Sends the request on a new connection, and saves the response like [`download_page`]. Calls `progress`
+    /// after each written piece, with the current length of the file and its final length, if that is known.
     ///
     /// # Errors
     ///
@@ -81,18 +79,20 @@ impl Request {
         save(handle, self, path.as_ref(), None, &SharedProgress::new(progress))
     }
 
-    /// As [`download_page`](Request::download_page), but keeps the part that came if the download fails or is
-    /// cancelled, and continues from there the next time. curl: `-C -`; Twisted: `downloadPage(supportPartial=True)`.
+    /// Downloads like [`download_page`](Request::download_page), but keeps the partial file if the download
+    /// fails or is cancelled, and continues from there the next time. curl: `-C -`; Twisted:
+    /// `downloadPage(supportPartial=True)`.
     ///
-    /// The part is kept beside `path`, in a file whose name ends in `.part`. Another, whose name ends in `.part.version`,
-    /// holds the tag by which the server recognizes that version of the file. The server is asked for the rest (`Range`, `If-Range`) only
-    /// where it has given a strong tag; it sends the whole if its file has changed. `progress` counts the part in.
+    /// The part is kept beside `path`, in a file whose name ends in `.part`. Another file, whose name ends in
+    /// `.part.version`, holds the server's tag of that version. The rest is requested (`Range`, `If-Range`)
+    /// only if the tag is a strong one. If the file has changed, the server sends all of it. `progress`
+    /// counts the part.
     ///
     /// Only one program at a time may download to one `path` in this way. Bodies are never decoded.
     ///
     /// # Errors
     ///
-    /// See [`download_page`]; [`io::Error`] also if the request sets `Range` itself.
+    /// Those of [`download_page`], and [`io::Error`] if the request sets `Range` itself.
     #[track_caller]
     pub fn resume_download(
         mut self,
@@ -121,7 +121,7 @@ impl Request {
                 return fail(failure);
             }
             match find_part(&path) {
-                // Without its tag, the part is not asked to be continued.
+                // Without its tag, the part is not continued.
                 Ok(part) => save(&handle, again, &path, Some(part), &progress),
                 Err(error) => fail(blame(&path, error)),
             }
@@ -133,7 +133,7 @@ fn find_part(path: &Path) -> io::Result<Part> {
     Part::find(&Target::find(path)?)
 }
 
-/// What went wrong with a file, and with which.
+/// Creates the failure of an operation on a file, with its path.
 #[track_caller]
 fn blame(path: &Path, error: io::Error) -> Failure {
     Failure::from(error).context(path.display())
@@ -177,7 +177,7 @@ fn save(
 
 type OnProgress = Box<dyn FnMut(u64, Option<u64>)>;
 
-/// The caller's function, for one try after the other.
+/// The caller's function, passed from one try to the next.
 #[derive(Clone)]
 struct SharedProgress(Rc<Cell<Option<OnProgress>>>);
 
@@ -194,13 +194,13 @@ impl SharedProgress {
     }
 }
 
-/// The server's file is another one than the part is of.
+/// The server's file is a different version from the part.
 #[derive(Debug)]
 struct UselessPart;
 
 impl fmt::Display for UselessPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the part that came earlier cannot be continued")
+        f.write_str("the partial file cannot be continued")
     }
 }
 
@@ -211,23 +211,23 @@ struct Saver {
     trigger: Cell<Option<Trigger<u64>>>,
     fetch: OnceCell<Weak<Fetch>>,
     path: PathBuf,
-    /// What to continue, if anything may be.
+    /// The part to continue, if there is one.
     part: Option<Part>,
     answer: RefCell<Answer>,
     finishing: RefCell<Option<Canceller>>,
     progress: SharedProgress,
     received: Cell<u64>,
     expected: Cell<Option<u64>>,
-    /// The length of the whole, of which the server may have sent a part.
+    /// The length of the complete file, of which the server may send a part.
     due: Cell<Option<u64>>,
 }
 
 enum Answer {
     None,
     Saved(Growing),
-    /// The part turned out to be the whole.
+    /// The part is already complete.
     Complete(Growing),
-    /// A failed status: its page is not the one to be saved.
+    /// A status other than success, whose page must not be saved.
     Refused(Box<HttpError>),
 }
 
@@ -236,7 +236,7 @@ impl Saver {
         if let Some(fetch) = self.fetch.get().and_then(Weak::upgrade) {
             fetch.abandon();
         }
-        // The temporary file goes with it.
+        // Removes the temporary file.
         drop(self.answer.replace(Answer::None));
         if let Some(canceller) = self.finishing.take() {
             canceller.cancel();
@@ -325,7 +325,7 @@ impl BodySink for Saver {
         let received = self.received.get();
         let ending = match (ending, self.due.get()) {
             (Ending::Complete, Some(due)) if due != received => {
-                let cause = "the server sent a part of the rest".to_owned();
+                let cause = "the server sent only a part of the rest".to_owned();
                 Ending::Cut { expected: Some(due), cause }
             }
             (ending, _) => ending,

@@ -89,10 +89,10 @@ impl Error for NoResponse {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestTimedOut {
-    /// The limit that was passed.
+    /// The limit that was exceeded.
     pub kind: TimeoutKind,
-    /// The server that was waited for, as scheme, host and port, and the proxy if there is one; the proxy alone while it
-    /// was not reached.
+    /// The server, as scheme, host and port, and the proxy if there is one; the proxy alone while it was not
+    /// reached.
     pub target: String,
     /// The stage of the request at that time.
     pub stage: RequestStage,
@@ -168,7 +168,8 @@ impl fmt::Display for RequestStage {
 pub struct ProxyUnreachable {
     /// The proxy: scheme, host and port.
     pub proxy: String,
-    /// Why not: [`ConnectRefused`](twistor_net::ConnectRefused), [`DnsLookupError`](twistor_net::DnsLookupError), or what else
+    /// Why not: [`ConnectRefused`](twistor_net::ConnectRefused),
+    /// [`DnsLookupError`](twistor_net::DnsLookupError), or what else
     /// [`ClientEndpoint::connect`](twistor_net::ClientEndpoint::connect) tells.
     pub source: Box<dyn Error + Send + Sync>,
 }
@@ -185,8 +186,8 @@ impl Error for ProxyUnreachable {
     }
 }
 
-/// The proxy was asked for a tunnel to an `https` server, and answered with a status that is no success (2xx): 407 where
-/// it wants other credentials, 502 or 504 where it does not reach the server, and so on.
+/// The proxy was asked for a tunnel to an `https` server, and answered with a status that is no success
+/// (2xx): 407 where it wants other credentials, 502 or 504 where it does not reach the server, and so on.
 #[derive(Clone)]
 pub struct ProxyRefused {
     /// The proxy: scheme, host and port.

@@ -1,4 +1,4 @@
-//! Hosts that are reached without a proxy: `no_proxy`, as curl reads it.
+//! Hosts that are reached without a proxy: `no_proxy`, parsed like curl.
 
 use std::net::IpAddr;
 
@@ -8,14 +8,14 @@ pub(super) struct Exceptions(Vec<Exception>);
 #[derive(Debug)]
 enum Exception {
     All,
-    /// That host and all below it.
+    /// This host and all below it.
     Name(String),
-    /// The addresses that share that many leading bits.
+    /// The addresses that share this many leading bits.
     Network(IpAddr, u32),
 }
 
 impl Exceptions {
-    /// What is neither a name nor an address covers no host.
+    /// Parses a list. An entry that is neither a name nor an address covers no host.
     pub(super) fn read(hosts: &str) -> Exceptions {
         let hosts = hosts.trim();
         if hosts == "*" {

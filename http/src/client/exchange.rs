@@ -12,46 +12,46 @@ use twistor_reactor::Handle;
 use super::sink::{Demand, Ending};
 use crate::{Eof, Limits, ResponseDecoder, ResponseEvent, ResponseHead};
 
-/// How long a secured connection may take to send its goodbye.
+/// How long a secured connection may take to send close_notify.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
 
-/// Bytes of one read, unless it is of a body of which nothing is kept.
+/// The size of one read, unless nothing of the body has to be kept.
 const READ_SIZE: usize = 64 * 1024;
 
-/// The request on a connection, as the protocol sees it.
+/// The request on a connection, as the protocol uses it.
 pub(super) trait Exchanging {
-    /// The server has sent something.
+    /// Records that the server has sent something.
     fn touch(&self);
-    /// How much more is wanted of what the server sends.
+    /// Returns how much data is wanted.
     fn demand(&self) -> Demand;
-    /// The head of a final response has come.
+    /// Handles the head of a final response.
     fn head(self: Rc<Self>, head: &ResponseHead<'_>);
-    /// The next bytes of the response's body.
+    /// Handles the next bytes of the response's body.
     fn data(self: Rc<Self>, data: &[u8]);
-    /// The exchange is over. The connection can carry another if it is `reusable`.
+    /// Handles the end of the exchange. The connection can carry another one if it is `reusable`.
     fn ended(self: Rc<Self>, ending: Ending, reusable: bool);
 }
 
-/// The permission to have the socket open. Dropped when the socket is closed.
+/// The permission to have the socket open. It is dropped when the socket is closed.
 pub(super) trait Permit {
-    /// The socket is connected.
+    /// Records that the socket is connected.
     fn connected(&mut self);
 }
 
-/// A connection, as requests see it.
+/// A connection, as requests use it.
 pub(super) struct ClientConnection {
     transport: OnceCell<Transport>,
     active: RefCell<Option<Rc<dyn Exchanging>>>,
     /// The request whose response the decoder does not expect yet.
     starting: RefCell<Option<(Method, Limits)>>,
     pub(super) opened: Instant,
-    /// Whether it has carried a response before.
+    /// Whether it has carried a response.
     used: Cell<bool>,
-    /// How long the server keeps it idle, where it has said.
+    /// How long the server keeps it idle, if it has announced that.
     kept_for: Cell<Option<Duration>>,
-    /// Given up by this side, or lost.
+    /// Closed by this side, or lost.
     closed: Cell<bool>,
-    /// Set for a connection whose close takes sending something.
+    /// Set if closing the connection sends data (close_notify).
     says_goodbye: Option<Handle>,
 }
 
@@ -73,13 +73,13 @@ impl ClientConnection {
         !self.closed.get() && self.transport.get().is_some_and(|transport| !transport.is_closing())
     }
 
-    /// Asks the socket whether the server has sent something unasked, or closed.
+    /// Checks whether the server has sent unexpected data, or closed.
     pub(super) fn is_silent(&self) -> bool {
         self.transport.get().is_some_and(Transport::is_silent)
     }
 
-    /// How long it may be kept idle: as long as this side wants, and no longer than the server has announced, less a
-    /// margin for the way of the next request.
+    /// Returns how long it may be kept idle: at most as long as this side wants, and as the server has
+    /// announced, less a margin for the way of the next request.
     pub(super) fn keep_time(&self, wanted: Duration) -> Duration {
         let Some(announced) = self.kept_for.get() else { return wanted };
         wanted.min(announced - (announced / 2).min(Duration::from_secs(1)))
@@ -103,12 +103,12 @@ impl ClientConnection {
         transport.write_vec(request)
     }
 
-    /// From now on, the request hears nothing of this connection.
+    /// Detaches the request, which is no longer notified.
     pub(super) fn detach(&self) -> Option<Rc<dyn Exchanging>> {
         self.active.borrow_mut().take()
     }
 
-    /// Ends the connection now; unsent bytes are dropped.
+    /// Ends the connection now. Unsent bytes are dropped.
     pub(super) fn abort(&self) {
         self.closed.set(true);
         if let Some(transport) = self.transport.get() {
@@ -116,8 +116,8 @@ impl ClientConnection {
         }
     }
 
-    /// Ends the connection gracefully, in bounded time. A request that is still being sent is aborted: the server has
-    /// answered it, and may never read the rest.
+    /// Ends the connection gracefully, in limited time. A request that is still being sent is aborted,
+    /// because the server has answered it and may never read the rest.
     pub(super) fn close(&self) {
         let Some(transport) = self.transport.get() else { return self.closed.set(true) };
         if !transport.is_drained() {
@@ -130,7 +130,7 @@ impl ClientConnection {
         self.limit_goodbye();
     }
 
-    /// A peer that does not read could hold up a goodbye for ever.
+    /// Limits the time of the close, because a peer that does not read could delay close_notify for ever.
     fn limit_goodbye(&self) {
         if let (Some(handle), Some(transport)) = (&self.says_goodbye, self.transport.get()) {
             let transport = transport.clone();
@@ -139,11 +139,11 @@ impl ClientConnection {
     }
 }
 
-/// The protocol on that connection.
+/// The protocol of that connection.
 pub(super) struct ClientProtocol {
     connection: Rc<ClientConnection>,
     decoder: ResponseDecoder,
-    /// Held for as long as the socket is open.
+    /// Held as long as the socket is open.
     permit: Option<Box<dyn Permit>>,
     reads_much: bool,
 }
@@ -154,7 +154,7 @@ impl ClientProtocol {
         ClientProtocol { connection, decoder, permit, reads_much: false }
     }
 
-    /// Sets whether one read may be as large as it can, since nothing of it has to be kept.
+    /// Sets whether reads may be large, since nothing of them has to be kept.
     fn read_much(&mut self, transport: &Transport, much: bool) {
         if much != self.reads_much {
             self.reads_much = much;
@@ -169,7 +169,7 @@ impl ClientProtocol {
         }
     }
 
-    /// The end of the connection; `cause` is `None` for an orderly one.
+    /// Handles the end of the connection. `cause` is `None` for a clean end.
     fn ended(&mut self, cause: Option<&Failure>) {
         self.begin();
         self.connection.closed.set(true);
@@ -179,7 +179,7 @@ impl ClientProtocol {
             None => "the server closed the connection".to_owned(),
         };
         let ending = match self.decoder.eof() {
-            // The end of the connection ends such a body, but a reset does not.
+            // A clean end completes a body without a length; a reset does not.
             Ok(Eof::Complete) if cause.is_none() => Ending::Complete,
             Ok(Eof::Complete) => Ending::Cut { expected: None, cause: described() },
             Ok(Eof::InBody { expected, .. }) => Ending::Cut { expected, cause: described() },
@@ -209,14 +209,14 @@ impl Protocol for ClientProtocol {
         let mut touched = false;
         loop {
             let Some(fetch) = self.connection.active.borrow().clone() else {
-                // Bytes that answer no request, or that nobody waits for any more.
+                // Bytes that belong to no request, or to one that was given up.
                 if !input.is_empty() {
                     self.connection.abort();
                 }
                 return Ok(());
             };
             let event = self.decoder.decode(&mut input);
-            // Part of a head is no sign of life.
+            // Part of a head is not a sign of life.
             if matches!(event, Ok(Some(_))) && !std::mem::replace(&mut touched, true) {
                 fetch.touch();
             }
@@ -238,7 +238,7 @@ impl Protocol for ClientProtocol {
                 }
                 Ok(Some(ResponseEvent::Body(bytes))) => fetch.data(bytes),
                 Ok(Some(ResponseEvent::End(_))) => {
-                    // More input would answer nothing, and a request that is still being sent was not read.
+                    // More input would belong to no request, and an incompletely sent request was not read.
                     let whole = input.is_empty() && transport.is_drained();
                     let reusable = self.decoder.keep_alive() && whole;
                     self.decoder.release();
@@ -269,21 +269,21 @@ impl Protocol for ClientProtocol {
 
     fn connection_lost(&mut self, reason: Failure) {
         let clean = reason.is::<ConnectionDone>();
-        // First, so that a request in a callback can have its place.
+        // First, so that a request made in a callback can take its place.
         drop(self.permit.take());
         self.ended(if clean { None } else { Some(&reason) });
     }
 }
 
 impl Drop for ClientProtocol {
-    /// The reactor went away: the request and its connection hold each other.
+    /// Breaks the reference cycle between the request and its connection, if the reactor is gone.
     fn drop(&mut self) {
         self.connection.closed.set(true);
         drop(self.connection.detach());
     }
 }
 
-/// The `timeout` of a `Keep-Alive` field, in seconds.
+/// Returns the `timeout` of a `Keep-Alive` field, in seconds.
 fn announced_time(field: &[u8]) -> Option<Duration> {
     let seconds = field.split(|&byte| byte == b',').find_map(|parameter| {
         let (name, value) = parameter.split_at_checked(parameter.iter().position(|&byte| byte == b'=')?)?;

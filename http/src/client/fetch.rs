@@ -1,4 +1,4 @@
-//! One request, from the search for a connection to the end of the response, over redirects and a retry.
+//! One request, from finding a connection to the end of the response, over redirects and a retry.
 
 mod attempt;
 mod content;
@@ -35,7 +35,7 @@ pub(super) struct Fetch {
     stage: RefCell<FetchStage>,
     /// The redirect whose own body is being skipped.
     skipping: RefCell<Option<Box<Skipping>>>,
-    /// Whether a head was handed on: then the response is the answer, whatever happens.
+    /// Whether a head was passed on. Then the response is final, whatever follows.
     answered: Cell<bool>,
     retried: Cell<bool>,
     /// How the exchange ended, while the rest of its content is held back.
@@ -48,7 +48,7 @@ pub(super) struct Fetch {
 
 enum FetchStage {
     New,
-    /// Waiting for a connection, with how far that has come.
+    /// Waiting for a connection, with the stage of connecting.
     Waiting(Canceller, Connecting),
     Exchanging(Lease),
 }
@@ -90,7 +90,7 @@ impl Fetch {
         Some(fetch)
     }
 
-    /// The sink wants more; what was held back comes first.
+    /// Resumes for a sink that wants more. Held-back data comes first.
     pub(super) fn resume(self: &Rc<Self>) {
         if !self.is_held_up() {
             return;
@@ -103,7 +103,7 @@ impl Fetch {
         }
     }
 
-    /// Whether this side holds up the response, and not the server.
+    /// Returns whether this side holds up the response, not the server.
     fn is_held_up(&self) -> bool {
         self.is_holding() || self.transport().is_some_and(|transport| transport.is_paused())
     }
@@ -121,7 +121,7 @@ impl Fetch {
         }
     }
 
-    /// Notifies the sink of the end, after everything before it was handed on.
+    /// Notifies the sink of the end, after everything before it.
     fn conclude(&self, ending: Ending) {
         if self.done.replace(true) {
             return;
@@ -130,14 +130,14 @@ impl Fetch {
         self.sink.ended(self.content.end(ending));
     }
 
-    /// Gives up, for this reason.
+    /// Fails the request for this reason.
     pub(super) fn fail(self: &Rc<Self>, failure: Failure) {
         if self.abandon() {
             self.sink.ended(Ending::Failed(failure));
         }
     }
 
-    /// Gives up: closes the connection, or stops waiting for one. Returns false if there is nothing to give up.
+    /// Closes the connection, or stops waiting for one. Returns false if there is none.
     pub(super) fn abandon(&self) -> bool {
         if self.done.replace(true) {
             return false;
@@ -145,7 +145,7 @@ impl Fetch {
         self.watch.stop();
         self.content.discard();
         drop(self.skipping.take());
-        // Taken out first: cancelling calls back.
+        // Taken out first, because cancelling calls back.
         let stage = self.stage.replace(FetchStage::New);
         match stage {
             FetchStage::New => {}

@@ -1,4 +1,4 @@
-//! Compressed bodies, taken apart as they come, and no faster than what comes of them is taken.
+//! Decompresses bodies as they arrive, at the pace of the reader.
 
 use std::error::Error;
 use std::fmt;
@@ -10,14 +10,14 @@ use twistor_deferred::Failure;
 
 use super::{LimitExceeded, LimitKind};
 
-/// Decompressed bytes are handed on in pieces of this size.
+/// The size of decompressed pieces.
 const PIECE: usize = 16 << 10;
 
-/// What a body is compressed with.
+/// A content coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Coding {
     Gzip,
-    /// By the standard in zlib's format; many servers send it bare.
+    /// In zlib's format by the standard, but many servers send it raw.
     Deflate,
 }
 
@@ -31,12 +31,13 @@ impl Coding {
     }
 }
 
-/// A body whose compression is broken, cut or of an unknown kind, or whose checksum is wrong.
+/// The error of a compressed body that is broken, incomplete or in an unknown format, or whose checksum is
+/// wrong.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Undecodable {
-    /// How many bytes of the body could be decompressed.
+    /// The number of bytes that could be decompressed.
     pub decoded: u64,
-    /// These bytes, where the body was collected.
+    /// These bytes, if the body was collected.
     pub body: Vec<u8>,
     what: &'static str,
 }
@@ -55,24 +56,24 @@ impl fmt::Debug for Undecodable {
 
 impl Error for Undecodable {}
 
-/// What a call of the decompressor costs at least, in bytes of a share.
+/// The minimum cost of a call of the decompressor, in bytes of a share.
 const COST_OF_A_CALL: usize = 64;
 
-/// The most codings that are undone, one after the other, as in curl.
+/// The maximum number of nested codings, as in curl.
 const MOST_CODINGS: usize = 5;
 
-/// What came of a compressed body, and what undoes its codings, one behind the other. It works when it is asked to, so
-/// that what it holds is what came, and a piece for each coding, whatever they stand for.
+/// The received compressed bytes, and the stages that undo the codings, one after another. It decodes on
+/// request, so it holds only the received bytes and one piece for each coding.
 pub(super) struct Inflater {
-    /// What came, and how much of it is used up.
+    /// The received bytes, and how many of them are used up.
     came: Vec<u8>,
     used: usize,
     stages: Vec<CodingStage>,
 }
 
 impl Inflater {
-    /// For a body with these `Content-Encoding` fields. None if there is nothing to undo, or something that is not
-    /// ours, or too much; then the body is left as it is.
+    /// Creates the decoder of a body with these `Content-Encoding` fields. `None` if there is no coding, an
+    /// unknown one, or too many. The body is then left as it is.
     pub(super) fn new<'a>(fields: impl Iterator<Item = &'a [u8]>, limit: u64) -> Option<Box<Inflater>> {
         let mut codings = Vec::new();
         for name in fields.flat_map(|field| field.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii) {
@@ -87,18 +88,18 @@ impl Inflater {
         if codings.is_empty() {
             return None;
         }
-        // They are named in the order they were done in, and undone in the other.
+        // The fields list the codings in the order in which they were applied; they are undone in reverse.
         let stages = codings.into_iter().rev().map(|coding| CodingStage::new(coding, limit)).collect();
         Some(Box::new(Inflater { came: Vec::new(), used: 0, stages }))
     }
 
-    /// Takes in compressed bytes.
+    /// Adds received bytes.
     pub(super) fn feed(&mut self, compressed: &[u8]) {
         self.came.extend_from_slice(compressed);
     }
 
-    /// Decodes the next piece. What comes before a fault or the limit is returned first, at whatever places the bytes
-    /// were cut. The bytes that all codings produce are taken off `share`.
+    /// Decodes the next piece. Everything before a fault or the limit is returned first, however the bytes
+    /// were split. Subtracts the output of all codings from `share`.
     pub(super) fn next(&mut self, share: &mut usize) -> Result<Step<'_>, Failure> {
         let mut input = &self.came[self.used..];
         let filled = fill(&mut self.stages, &mut input, share)?;
@@ -114,23 +115,23 @@ impl Inflater {
         })
     }
 
-    /// Whether there is nothing more to give, or to tell, before more bytes come.
+    /// Returns whether neither data nor an error is left before more bytes arrive.
     pub(super) fn is_used_up(&self) -> bool {
         self.came.is_empty() && self.stages.iter().all(|stage| stage.ready.is_empty() && !stage.has_more)
     }
 
-    /// The body is over: whether the compressed data is, too. A body without a byte is.
+    /// Checks, at the end of the body, that the compressed data is complete. An empty body is.
     pub(super) fn finish(&self) -> Result<(), Failure> {
         self.stages.iter().try_for_each(CodingStage::finish)
     }
 }
 
-/// What comes of decoding.
+/// The result of decoding.
 pub(super) enum Step<'a> {
     Piece(&'a [u8]),
     /// More bytes are needed.
     UsedUp,
-    /// The share is spent.
+    /// The share is used up.
     Later,
 }
 
@@ -140,7 +141,7 @@ enum Filled {
     ShareSpent,
 }
 
-/// Lets the last of the stages make a piece, of what those before it make of the input.
+/// Lets the last stage produce a piece from the output of the stages before it.
 fn fill(stages: &mut [CodingStage], input: &mut &[u8], share: &mut usize) -> Result<Filled, Failure> {
     let Some((last, before)) = stages.split_last_mut() else { return Ok(Filled::UsedUp) };
     loop {
@@ -169,21 +170,21 @@ fn fill(stages: &mut [CodingStage], input: &mut &[u8], share: &mut usize) -> Res
     }
 }
 
-/// One coding being undone.
+/// A stage that undoes one coding.
 struct CodingStage {
     coding: Coding,
-    /// None before the first byte, and after the end of what it may be the last member of.
+    /// `None` before the first byte, and after the end of a member that may be the last.
     stream: Option<Decompress>,
-    /// The first byte of a deflated body, until the second tells which format it is.
+    /// The first byte of a deflated body, until the second one shows the format.
     first: Option<u8>,
     started: bool,
-    /// Bytes that came out, those past the limit included.
+    /// The number of output bytes, including those above the limit.
     decoded: u64,
     limit: u64,
     piece: Vec<u8>,
     /// The part of the piece that was not passed on.
     ready: Range<usize>,
-    /// More may come out, or a fault be told, although nothing comes in.
+    /// There may be more output, or an error, without more input.
     has_more: bool,
 }
 
@@ -202,7 +203,7 @@ impl CodingStage {
         }
     }
 
-    /// Makes the next piece, which may be empty. How much of the input that took; none if more is needed.
+    /// Produces the next piece, which may be empty. Returns the used input; `None` if more input is needed.
     fn make(&mut self, input: &[u8], share: &mut usize) -> Result<usize, Failure> {
         self.ready = 0..0;
         if self.decoded > self.limit {
@@ -213,7 +214,7 @@ impl CodingStage {
         }
         let Some(&byte) = input.first() else { return Ok(0) };
         match self.coding {
-            // One compressed file may follow another, and that is one file.
+            // Several compressed files in a row count as one file.
             Coding::Gzip if !self.started || byte == 0x1f => {
                 self.started = true;
                 self.stream = Some(Decompress::new_gzip(15));
@@ -224,14 +225,14 @@ impl CodingStage {
                     self.first = Some(byte);
                     return Ok(1);
                 };
-                // Zlib's header names method 8, and is a multiple of 31.
+                // A zlib header names method 8, and is a multiple of 31.
                 let zlib = first & 15 == 8 && u16::from_be_bytes([first, byte]) % 31 == 0;
                 self.started = true;
                 self.stream = Some(Decompress::new(zlib));
                 self.inflate(&[first, byte], share)?;
                 Ok(1)
             }
-            _ => Err(self.undecodable("followed by something else")),
+            _ => Err(self.undecodable("followed by other data")),
         }
     }
 
@@ -241,7 +242,7 @@ impl CodingStage {
         let status = stream.decompress(input, &mut self.piece, FlushDecompress::None);
         let made = (stream.total_out() - before_out) as usize;
         let taken = (stream.total_in() - before_in) as usize;
-        // A call costs something even if nothing comes of it.
+        // A call costs something even without output.
         *share = share.saturating_sub(made.max(taken).max(COST_OF_A_CALL));
         let room = usize::try_from(self.limit - self.decoded).unwrap_or(usize::MAX);
         self.ready = 0..made.min(room);
@@ -254,7 +255,7 @@ impl CodingStage {
             }
         }
         self.decoded += made as u64;
-        // All of the input may be taken while more than a piece is still to come of it.
+        // All input may be used while more than one piece of output is left.
         self.has_more = made == PIECE || made > room || status.is_err();
         if matches!(status, Ok(Status::StreamEnd)) {
             self.stream = None;

@@ -1,14 +1,14 @@
-//! The right to use a connection, and to have one open.
+//! The right to use a connection, and the right to have one open.
 
 use std::rc::{Rc, Weak};
 
 use super::exchange::{ClientConnection, Permit};
 use super::pool::RoutePool;
 
-/// A connection lent to one request. Dropped, it ends the connection.
+/// A connection lent to one request. Dropping it ends the connection.
 pub(super) struct Lease {
     connection: Option<Rc<ClientConnection>>,
-    /// Where the connection is kept afterwards; nowhere if it serves one request only.
+    /// Where the connection is kept afterwards. `None` if it serves one request only.
     place: Option<Weak<RoutePool>>,
 }
 
@@ -17,7 +17,7 @@ impl Lease {
         Lease { connection: Some(connection), place }
     }
 
-    /// Whether another request may follow on the connection.
+    /// Returns whether another request may follow on the connection.
     pub(super) fn is_kept(&self) -> bool {
         self.place.is_some()
     }
@@ -26,7 +26,7 @@ impl Lease {
         self.connection.as_ref()
     }
 
-    /// Gives the connection to the next request if it is reusable, and closes it otherwise.
+    /// Returns the connection to the pool if it is reusable, and closes it otherwise.
     pub(super) fn give_back(mut self, reusable: bool) {
         let Some(connection) = self.connection.take() else { return };
         drop(connection.detach());
@@ -46,7 +46,8 @@ impl Drop for Lease {
     }
 }
 
-/// The right to have one connection of a route open. Held until the socket is closed, so the pool counts sockets.
+/// The right to have one connection of a route open. It is held until the socket is closed, so that the pool
+/// counts sockets.
 pub(super) struct SocketPermit {
     place: Weak<RoutePool>,
     connected: bool,

@@ -1,4 +1,4 @@
-//! A response collected: the page.
+//! A collected response: a page.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -16,14 +16,15 @@ use super::request::Request;
 use super::sink::{BodySink, Ending, MOST_COLLECTED};
 use crate::{BodyLength, Headers, ResponseHead, Url};
 
-/// A body is given room for what its length says, up to here; beyond, it grows with what comes.
+/// The space reserved for a body of announced length. A larger body grows as it arrives, because the length
+/// may be wrong.
 const TRUSTED_LENGTH: u64 = 1 << 20;
 
 /// Fetches a page. Twisted: `getPage`.
 ///
-/// The page comes over a connection of its own, closed afterwards. Redirects are followed, up to 20.
-/// [`Request`] is the long form, with method, headers, body, timeouts and limits; an [`Agent`](super::Agent) keeps
-/// connections.
+/// The page uses a new connection, which is closed afterwards. Up to 20 redirects are followed. For the
+/// method, headers, body, timeouts and limits, use a [`Request`]. To keep connections, use an
+/// [`Agent`](super::Agent).
 ///
 /// # Errors
 ///
@@ -60,7 +61,7 @@ pub fn get_page(handle: &Handle, url: impl AsRef<str>) -> Deferred<Page> {
 }
 
 impl Request {
-    /// Sends the request over a connection of its own, and collects the response as [`get_page`] does.
+    /// Sends the request on a new connection, and collects the response like [`get_page`].
     ///
     /// # Errors
     ///
@@ -71,7 +72,7 @@ impl Request {
     }
 }
 
-/// A page that came whole, with a status of success.
+/// A complete page with a success status.
 #[derive(Clone)]
 pub struct Page {
     status: StatusCode,
@@ -82,42 +83,42 @@ pub struct Page {
 }
 
 impl Page {
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// The body, to keep.
+    /// Takes the body.
     pub fn into_body(self) -> Vec<u8> {
         self.body
     }
 
-    /// The body as text: UTF-8, with a replacement character for what is none.
+    /// Returns the body as text: UTF-8, with replacement characters for invalid bytes.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.body)
     }
 
-    /// The status, between 200 and 299.
+    /// Returns the status, between 200 and 299.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The server's words for the status, or the usual ones if it sent none.
+    /// Returns the server's reason phrase, or the usual one of the status.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// The header fields, as a map that is made when first asked for.
+    /// Returns the header fields as a map, which the first call creates.
     pub fn headers(&self) -> &HeaderMap {
         self.headers.map()
     }
 
-    /// The value of the first header of that name, if it is text. Makes no map.
+    /// Returns the value of the first header with this name, if it is text. Does not create the map.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// Where the page was found, after redirects.
+    /// Returns the URL of the page, after redirects.
     pub fn url(&self) -> &Url {
         &self.url
     }

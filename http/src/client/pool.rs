@@ -1,6 +1,6 @@
-//! Connections kept for the next request, route by route, and the requests that wait for one.
+//! Kept connections, by route, and the requests that wait for one.
 
-// Routes are looked up, and have no order of their own; walks that show an order sort.
+// Routes are looked up and have no order. Iterations whose order is visible sort them.
 #![allow(clippy::disallowed_types)]
 
 use std::cell::{Cell, RefCell};
@@ -19,7 +19,7 @@ use super::proxy::Proxy;
 use super::route::{Dial, Route};
 use super::trust::Trust;
 
-/// A connection that was read this long ago, in the same turn, is used without asking the socket.
+/// A connection that was read at most this long ago, in the same turn, is used without a check of its socket.
 const RECENT: Duration = Duration::from_millis(1);
 
 /// How long requests wait for descriptors before the next try, unless a connection closes first.
@@ -37,15 +37,15 @@ pub(super) struct Pool {
     pub(super) proxy: RefCell<Option<Proxy>>,
     pub(super) cookies: RefCell<Option<Rc<dyn Cookies>>>,
     places: RefCell<HashMap<Route, Rc<RoutePool>>>,
-    /// Sockets that are open or being opened, over all places.
+    /// The sockets that are open or being opened, over all routes.
     open: Cell<usize>,
-    /// Requests in the queues, over all places, cancelled ones included.
+    /// The requests in the queues, over all routes, cancelled ones included.
     queued: Cell<usize>,
-    /// Numbers places and requests in the order in which they came.
+    /// Numbers routes and requests in the order in which they came.
     next_number: Cell<u64>,
     /// The last try to connect found no descriptor.
     starved: Cell<bool>,
-    /// A call of `serve` is due, at once or after the back-off.
+    /// A call of `serve` is scheduled, at once or after the back-off.
     serving: Cell<bool>,
     retrying: Cell<bool>,
     sweep: RefCell<Option<(Instant, DelayedCall)>>,
@@ -58,7 +58,7 @@ pub(super) struct RoutePool {
     number: u64,
     /// The one idle longest first.
     idle: RefCell<VecDeque<Idle>>,
-    /// Permits held: sockets that are open or being opened, the idle ones included.
+    /// The permits held: sockets that are open or being opened, idle ones included.
     open: Cell<usize>,
     waiting: RefCell<VecDeque<WaitingFetch>>,
 }
@@ -66,9 +66,9 @@ pub(super) struct RoutePool {
 struct Idle {
     connection: Rc<ClientConnection>,
     since: Instant,
-    /// The reactor's count of turns at that time.
+    /// The reactor's number of turns at that time.
     turn: u64,
-    /// `None`: for as long as it is young enough.
+    /// `None`: until it is too old.
     until: Option<Instant>,
 }
 
@@ -76,7 +76,7 @@ struct WaitingFetch {
     trigger: Trigger<Lease>,
     number: u64,
     connect_timeout: Duration,
-    /// When to stop waiting for descriptors; set by the first try that found none.
+    /// When to stop waiting for descriptors. Set by the first try that found none.
     give_up: Option<Instant>,
     connecting: Connecting,
 }
@@ -84,7 +84,7 @@ struct WaitingFetch {
 /// A connection, now or later.
 pub(super) enum Found {
     Now(Lease),
-    /// Without a stage as long as the request waits in the queue.
+    /// Without a stage while the request waits in the queue.
     Later(Deferred<Lease>, Connecting),
 }
 
@@ -112,8 +112,8 @@ impl Pool {
         })
     }
 
-    /// Returns an idle connection, unless it must be `fresh`; else a new one where the limits allow it; else the next
-    /// that is free, first come first served.
+    /// Returns an idle connection, unless it must be `fresh`; otherwise a new one if the limits allow it;
+    /// otherwise the next free one, first come first served.
     pub(super) fn find(self: &Rc<Self>, route: &Route, connect_timeout: Duration, fresh: bool) -> Found {
         let place = self.place(route);
         loop {
@@ -121,7 +121,7 @@ impl Pool {
             if !fresh && self.is_fit(&idle) {
                 return Found::Now(place.lease(idle.connection));
             }
-            // Makes room for a new one as well.
+            // This also makes room for a new one.
             idle.connection.close();
         }
         let connecting = route.connecting(&self.handle);
@@ -133,13 +133,14 @@ impl Pool {
         Found::Later(place.queue(self, number, connect_timeout, None, &connecting), connecting)
     }
 
-    /// Whether a kept connection can be used: young enough, and neither closed nor spoken on by the server.
+    /// Returns whether a kept connection can be used: it is young enough, and the server has neither closed
+    /// it nor sent data.
     fn is_fit(&self, idle: &Idle) -> bool {
         let now = self.handle.now();
         if !idle.connection.is_usable() || idle.is_over(now) || self.is_too_old(&idle.connection, now) {
             return false;
         }
-        // What arrived before this turn's events were collected may not have been delivered yet.
+        // Data that arrived before this turn's events were collected may not be delivered yet.
         let recent =
             idle.turn == self.handle.stats().turns && now.saturating_duration_since(idle.since) < RECENT;
         recent || idle.connection.is_silent()
@@ -149,7 +150,7 @@ impl Pool {
         now.saturating_duration_since(connection.opened) >= self.max_age.get()
     }
 
-    /// Whether another socket may be opened. If the limit is reached, an idle connection makes way.
+    /// Returns whether another socket may be opened. At the limit, closes an idle connection.
     fn has_room(&self) -> bool {
         if self.starved.get() {
             return false;
@@ -184,14 +185,14 @@ impl Pool {
         number
     }
 
-    /// In the order in which they came to be, which no hash changes.
+    /// Returns the routes in the order of their creation, which does not depend on a hash.
     fn in_order(&self) -> Vec<Rc<RoutePool>> {
         let mut places: Vec<Rc<RoutePool>> = self.places.borrow().values().cloned().collect();
         places.sort_unstable_by_key(|place| place.number);
         places
     }
 
-    /// Closes all connections that carry no request.
+    /// Closes all idle connections.
     pub(super) fn close_idle(&self) {
         for place in self.in_order() {
             place.idle.take().iter().for_each(|idle| idle.connection.close());
@@ -215,7 +216,7 @@ impl Pool {
         }
     }
 
-    /// How many sockets are open or being opened, and how many connections are idle.
+    /// Returns the number of sockets that are open or being opened, and of idle connections.
     pub(super) fn count(&self) -> (usize, usize) {
         let idle = self.places.borrow().values().map(|place| place.idle.borrow().len()).sum();
         (self.open.get(), idle)
@@ -224,7 +225,7 @@ impl Pool {
     /// Schedules closing the connections that will be idle for too long at `time`.
     fn sweep_at(self: &Rc<Self>, time: Instant) {
         let mut sweep = self.sweep.borrow_mut();
-        // A run that ended has dropped it.
+        // The call is inactive if the end of a run has dropped it.
         if sweep.as_ref().is_some_and(|(due, call)| *due <= time && call.active()) {
             return;
         }
@@ -261,7 +262,8 @@ impl Pool {
         }
     }
 
-    /// Serves the queues from the loop: this may be inside a user's call, or inside the failure of another connection.
+    /// Serves the queues from the loop, because the caller may be the program's code, or the failure of
+    /// another connection.
     fn serve_soon(self: &Rc<Self>) {
         if !self.serving.replace(true) {
             let soon = Soon { pool: Some(self.clone()), is_retry: false };
@@ -269,7 +271,7 @@ impl Pool {
         }
     }
 
-    /// Opens connections for the requests that wait, first come first served, as far as the limits allow.
+    /// Opens connections for waiting requests, first come first served, within the limits.
     fn serve(self: &Rc<Self>) {
         while self.queued.get() > 0 && !self.starved.get() {
             let Some(place) = self.first_place_to_serve() else { break };
@@ -280,7 +282,7 @@ impl Pool {
             let WaitingFetch { trigger, connect_timeout, give_up, connecting, .. } = waiting;
             let connected = place.connect(self, connect_timeout, give_up, &connecting);
             drop(connected.add_both(move |result| match result {
-                // Cancelled meanwhile: the next request can have it.
+                // Cancelled meanwhile, so the next request gets the connection.
                 Ok(lease) if !trigger.is_live() => lease.give_back(true),
                 result => trigger.fire(result),
             }));
@@ -288,7 +290,7 @@ impl Pool {
         self.places.borrow_mut().retain(|_, place| place.is_needed());
     }
 
-    /// The place whose first request came before those of all others that may open a connection.
+    /// Returns the route with the oldest request among those that may open a connection.
     fn first_place_to_serve(&self) -> Option<Rc<RoutePool>> {
         let mut first: Option<(u64, Rc<RoutePool>)> = None;
         for place in self.places.borrow().values().filter(|place| place.open.get() < self.max_open.get()) {
@@ -301,8 +303,9 @@ impl Pool {
         first.map(|(_, place)| place)
     }
 
-    /// Whether a free connection has to make way: the limit over all routes is reached, and another route waits that
-    /// may open one. If this route waits too, only a route without any connection goes first.
+    /// Returns whether a free connection must be closed: the limit over all routes is reached, and another
+    /// waiting route may open one. If this route waits too, only a route without any connection takes
+    /// precedence.
     fn owes_room(&self, place: &RoutePool) -> bool {
         if self.queued.get() == 0 || self.open.get() < self.max_total.get() {
             return false;
@@ -313,7 +316,7 @@ impl Pool {
         others.any(|other| other.open.get() <= most && other.is_awaited())
     }
 
-    /// Reacts to running out of descriptors: closes an idle connection, and schedules another try.
+    /// Handles a lack of descriptors: closes an idle connection, and schedules another try.
     fn starve(self: &Rc<Self>) {
         if !self.starved.replace(true) {
             log::warn!("no descriptor for another connection; requests wait until one is free");
@@ -327,7 +330,7 @@ impl Pool {
 }
 
 impl Drop for Pool {
-    /// The connections belong to the reactor; without a pool nobody uses them.
+    /// Closes the idle connections, which the reactor owns and which no request can use any more.
     fn drop(&mut self) {
         self.close_idle();
         if let Some((_, sweep)) = self.sweep.take() {
@@ -341,8 +344,8 @@ impl RoutePool {
         Lease::new(connection, Some(Rc::downgrade(self)))
     }
 
-    /// Opens a connection. If the process has no descriptor left, the request waits for one, at most as long as
-    /// connecting may take.
+    /// Opens a connection. If the process has no free descriptor, the request waits for one, up to the
+    /// connect timeout.
     fn connect(
         self: &Rc<Self>,
         pool: &Rc<Pool>,
@@ -369,7 +372,7 @@ impl RoutePool {
                     return fail(failure);
                 }
                 pool.starve();
-                // The pool may have forgotten the place with the failed connection.
+                // The pool may have dropped the route together with the failed connection.
                 pool.place(&route).queue(&pool, 0, timeout, give_up, &connecting)
             },
         )
@@ -396,7 +399,7 @@ impl RoutePool {
         deferred
     }
 
-    /// A connection is free: the first request that waits gets it, else it is kept.
+    /// Passes a free connection to the first waiting request, or keeps it.
     pub(super) fn keep(self: &Rc<Self>, connection: Rc<ClientConnection>) {
         let Some(pool) = self.pool.upgrade() else { return connection.close() };
         let (now, time) = (pool.handle.now(), connection.keep_time(pool.idle_timeout.get()));
@@ -420,7 +423,7 @@ impl RoutePool {
         }
     }
 
-    /// A socket is closed, or was not opened; another may be.
+    /// Handles a socket that was closed or not opened, so that another may be opened.
     pub(super) fn closed(self: &Rc<Self>, was_connected: bool) {
         self.idle.borrow_mut().retain(|idle| idle.connection.is_usable());
         self.open.set(self.open.get() - 1);
@@ -442,12 +445,12 @@ impl RoutePool {
         self.open.get() > 0 || !self.waiting.borrow().is_empty()
     }
 
-    /// Whether a request waits here that was not cancelled.
+    /// Returns whether an uncancelled request waits here.
     fn is_awaited(&self) -> bool {
         self.waiting.borrow().iter().any(|waiting| waiting.trigger.is_live())
     }
 
-    /// The number of the first request that still waits.
+    /// Returns the number of the first waiting request.
     fn first_number(&self, pool: &Pool) -> Option<u64> {
         let mut queue = self.waiting.borrow_mut();
         while queue.front().is_some_and(|waiting| !waiting.trigger.is_live()) {
@@ -457,7 +460,7 @@ impl RoutePool {
         queue.front().map(|waiting| waiting.number)
     }
 
-    /// Takes the first request that still waits.
+    /// Takes the first waiting request.
     fn next_waiting(&self, pool: &Pool) -> Option<WaitingFetch> {
         self.first_number(pool)?;
         let waiting = self.waiting.borrow_mut().pop_front()?;
@@ -472,7 +475,7 @@ impl Idle {
     }
 }
 
-/// Whether connecting failed because this process, or the machine, has no descriptor left.
+/// Returns whether connecting failed because the process or the machine has no free descriptor.
 fn is_out_of_descriptors(failure: &Failure) -> bool {
     #[cfg(unix)]
     return failure.chain().any(|error| {
@@ -486,7 +489,8 @@ fn is_out_of_descriptors(failure: &Failure) -> bool {
     }
 }
 
-/// A call to come. If it never does, the reactor is gone, and the requests that wait will not be served.
+/// A scheduled call. If it is dropped without running, the reactor is gone, and waiting requests are not
+/// served.
 struct Soon {
     pool: Option<Rc<Pool>>,
     is_retry: bool,

@@ -1,4 +1,4 @@
-//! Which proxy a URL goes through.
+//! The choice of a proxy for a URL.
 
 use std::error::Error;
 use std::fmt;
@@ -11,20 +11,20 @@ use twistor_net::tls::ClientTls;
 use super::exceptions::Exceptions;
 use crate::{InvalidUrl, Scheme, Url};
 
-/// Which proxy the requests for a URL go through, if any. Twisted: `ProxyAgent`.
+/// The proxies for requests, by URL. Twisted: `ProxyAgent`.
 ///
-/// Requests for `http` URLs are given to the proxy whole. For `https` URLs it is asked for a tunnel (`CONNECT`), and TLS
-/// is spoken through it with the server, so that the proxy learns the host and port, and nothing else. The way to the
-/// proxy is itself secured if its URL is an `https` one.
+/// Requests for `http` URLs are sent to the proxy. For `https` URLs, the proxy opens a tunnel (`CONNECT`),
+/// and TLS with the server runs through it, so the proxy learns only the host and port. If the proxy has an
+/// `https` URL, the connection to it uses TLS too.
 ///
-/// A proxy is used only where one is given to an [`Agent`](super::Agent::proxy) or a
-/// [`Request`](super::Request::proxy); the environment is read by [`Proxy::from_env`] and by nothing else.
+/// A proxy is used only if it is given to an [`Agent`](super::Agent::proxy) or a
+/// [`Request`](super::Request::proxy). Only [`Proxy::from_env`] reads the environment.
 ///
 /// # URLs of proxies
 ///
-/// As curl reads them: `http://` may be left out, the port is 1080 (443 for `https`) if none is given, and what follows
-/// the port is ignored. User name and password, percent-encoded where they have to be, are told to the proxy in
-/// `Proxy-Authorization`, and to nobody else; neither `Display` nor `Debug` shows them.
+/// They are read as by curl: `http://` may be left out, the default port is 1080 (443 for `https`), and
+/// everything after the port is ignored. User name and password, percent-encoded if necessary, are sent only
+/// to the proxy, in `Proxy-Authorization`. Neither `Display` nor `Debug` shows them.
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ use crate::{InvalidUrl, Scheme, Url};
 /// let page = reactor.run_until(agent.get_page(Request::get("https://www.rust-lang.org/")))?;
 /// println!("{} bytes", page.body().len());
 ///
-/// // What curl would do here.
+/// // The same choice as curl's in this environment.
 /// let agent = Agent::new(&reactor).proxy(Proxy::from_env());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -49,10 +49,10 @@ pub struct Proxy {
     except: Rc<Exceptions>,
 }
 
-/// A proxy, or why a variable of the environment does not name one.
+/// A proxy, or the error of an environment variable that does not name one.
 type Chosen = Result<Rc<Via>, InvalidProxy>;
 
-/// One proxy, and what it has to be told and shown.
+/// One proxy, with its credentials and trust.
 #[derive(Clone, Debug)]
 pub(super) struct Via {
     pub(super) url: Url,
@@ -62,22 +62,22 @@ pub(super) struct Via {
 }
 
 impl Proxy {
-    /// All requests go through this proxy.
+    /// Uses this proxy for all requests.
     ///
     /// # Errors
     ///
-    /// [`InvalidProxy`]: the text is no URL, or one of a proxy of another kind, such as `socks5`.
+    /// [`InvalidProxy`] if the text is not a URL, or is that of another kind of proxy, such as `socks5`.
     pub fn new(url: impl AsRef<str>) -> Result<Proxy, InvalidProxy> {
         let via = Some(Ok(Via::read(url.as_ref(), None)?));
         Ok(Proxy { http: via.clone(), https: via, except: Rc::default() })
     }
 
-    /// No request goes through a proxy. Also for a request that is to go without its agent's.
+    /// Uses no proxy, even if the agent has one.
     pub fn none() -> Proxy {
         Proxy::default()
     }
 
-    /// The requests for `http` URLs go through this proxy.
+    /// Uses this proxy for `http` URLs.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Proxy {
         Ok(Proxy { http: Some(Ok(Via::read(url.as_ref(), None)?)), ..self })
     }
 
-    /// The requests for `https` URLs go through this proxy.
+    /// Uses this proxy for `https` URLs.
     ///
     /// # Errors
     ///
@@ -95,30 +95,31 @@ impl Proxy {
         Ok(Proxy { https: Some(Ok(Via::read(url.as_ref(), None)?)), ..self })
     }
 
-    /// Hosts that no proxy is used for, in the form of `no_proxy`; replaces what was said before.
+    /// Sets the hosts for which no proxy is used, in the format of `no_proxy`. Replaces an earlier list.
     ///
-    /// The list has commas or spaces in it. A name stands for that host and all below it, with a dot before it or
-    /// without; an IP address for itself, and with a prefix length for its network (`10.0.0.0/8`), which holds for URLs
-    /// that have the address in them: no name is looked up for it. A single `*` stands for all hosts.
+    /// The list is separated by commas or spaces. A name means that host and all below it, with or without a
+    /// leading dot. An IP address means itself, and with a prefix length its network (`10.0.0.0/8`), for URLs
+    /// that contain an address: names are not looked up. A single `*` means all hosts.
     #[must_use]
     pub fn except(self, hosts: impl AsRef<str>) -> Proxy {
         Proxy { except: Rc::new(Exceptions::read(hosts.as_ref())), ..self }
     }
 
-    /// Reads the proxies from the environment, as curl does.
+    /// Reads the proxies from the environment, like curl.
     ///
-    /// `http_proxy` holds for `http` URLs, `https_proxy` or `HTTPS_PROXY` for `https` ones, `all_proxy` or `ALL_PROXY`
-    /// for those that have none of their own, and `no_proxy` or `NO_PROXY` tells the [exceptions](Proxy::except); of two
-    /// spellings the first counts, and an empty one is none. `HTTP_PROXY` in capitals is not looked at: to a CGI program
-    /// it is a header, `Proxy`, of whoever sent the request.
+    /// `http_proxy` applies to `http` URLs, `https_proxy` or `HTTPS_PROXY` to `https` URLs, `all_proxy` or
+    /// `ALL_PROXY` to those without another, and `no_proxy` or `NO_PROXY` lists the
+    /// [exceptions](Proxy::except). Of two spellings the first takes precedence, and an empty variable counts
+    /// as unset. `HTTP_PROXY` in capitals is ignored, because in a CGI program it contains the header `Proxy`
+    /// of the client's request.
     ///
-    /// A variable that names a proxy of another kind, such as `socks5`, or none at all, fails the requests that would
-    /// use it, with [`InvalidProxy`], and no others.
+    /// A variable that names another kind of proxy, such as `socks5`, or is invalid, fails only the requests
+    /// that would use it, with [`InvalidProxy`].
     pub fn from_env() -> Proxy {
         Proxy::from_vars(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
-    /// Reads the proxies as [`from_env`](Proxy::from_env), from variables that are kept elsewhere.
+    /// Reads the proxies like [`from_env`](Proxy::from_env), from variables that `look_up` returns.
     ///
     /// # Examples
     ///
@@ -150,15 +151,15 @@ impl Proxy {
         Proxy { http, https, except: Rc::new(except.unwrap_or_default()) }
     }
 
-    /// What the proxies are told in `Proxy-Authorization`, instead of their URLs' user name and password: for schemes
-    /// other than Basic. It is told to them alone, and `Debug` does not show it.
+    /// Sets the value of `Proxy-Authorization`, instead of the URL's user name and password, for schemes
+    /// other than Basic. It is sent only to the proxies, and `Debug` does not show it.
     #[must_use]
     pub fn authorization(self, mut value: HeaderValue) -> Proxy {
         value.set_sensitive(true);
         self.change(|via| via.authorization = Some(value.clone()))
     }
 
-    /// Whom to trust, and who to be, on the way to proxies with an `https` URL; whom the platform trusts if never set.
+    /// Sets the trust and client certificate for proxies with an `https` URL. Default: the platform's trust.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(self, tls: ClientTls) -> Proxy {
@@ -173,11 +174,11 @@ impl Proxy {
         self
     }
 
-    /// Returns the proxy for requests to that URL, if they go through one.
+    /// Returns the proxy for requests to `url`, if they use one.
     ///
     /// # Errors
     ///
-    /// [`InvalidProxy`]: the variable that holds for this URL does not name an HTTP proxy.
+    /// [`InvalidProxy`] if the environment variable for this URL does not name an HTTP proxy.
     pub fn of(&self, url: &Url) -> Result<Option<&Url>, InvalidProxy> {
         Ok(self.via(url)?.map(|via| &via.url))
     }
@@ -234,7 +235,7 @@ impl Via {
         }))
     }
 
-    /// How errors name it.
+    /// Returns the name of the proxy in error messages.
     pub(super) fn name(&self) -> String {
         self.url.origin().to_string()
     }
@@ -246,7 +247,7 @@ impl Via {
         return false;
     }
 
-    /// Whether the connections through one may be used through the other.
+    /// Returns whether connections through one may be used through the other.
     pub(super) fn is_same(self: &Rc<Via>, other: &Rc<Via>) -> bool {
         Rc::ptr_eq(self, other)
             || (self.url == other.url
@@ -256,7 +257,7 @@ impl Via {
     }
 }
 
-/// Why a text does not name a proxy.
+/// The error of a text that does not name a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidProxy {
     variable: Option<&'static str>,
@@ -264,7 +265,7 @@ pub struct InvalidProxy {
 }
 
 impl InvalidProxy {
-    /// The variable of the environment that has the text, if it is from there.
+    /// Returns the environment variable that contains the text, if it is from there.
     pub fn variable(&self) -> Option<&'static str> {
         self.variable
     }
@@ -272,7 +273,7 @@ impl InvalidProxy {
 
 impl fmt::Display for InvalidProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} names no HTTP proxy: {}", self.variable.unwrap_or("the text"), self.cause)
+        write!(f, "invalid HTTP proxy in {}: {}", self.variable.unwrap_or("the text"), self.cause)
     }
 }
 

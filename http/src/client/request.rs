@@ -1,4 +1,4 @@
-//! A request to be sent, and how.
+//! A request to be sent, and its settings.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use super::proxy::Proxy;
 use super::route::Route;
 use crate::{EncodeError, HeadWriter, Limits, Redirect, Redirects, Url};
 
-/// A request, and how it is to be done: the long form of [`get_page`](super::get_page).
+/// A request and its settings: the long form of [`get_page`](super::get_page).
 ///
-/// What is wrong with a method, URL or header is told when the request is sent, before anything is.
+/// An invalid method, URL or header is reported when the request is sent, before any byte of it.
 ///
-/// `Host`, `User-Agent`, `Accept` and the credentials of the URL are added where they are not set; `Content-Length`
-/// is the library's business. `Proxy-Authorization` is sent to a [proxy](Request::proxy) that is given the whole request,
-/// and to nobody else. `Debug` shows no credentials and no cookies.
+/// `Host`, `User-Agent`, `Accept` and the credentials of the URL are added unless they are set. The library
+/// sets `Content-Length`. `Proxy-Authorization` is sent only to a [proxy](Request::proxy) that receives the
+/// whole request. `Debug` shows neither credentials nor cookies.
 ///
 /// # Examples
 ///
@@ -50,7 +50,7 @@ pub struct Request {
     pub(super) settings: RequestSettings,
 }
 
-/// What is sent.
+/// The parts that are sent.
 #[derive(Clone, Debug)]
 pub(super) struct RequestParts {
     pub(super) method: Method,
@@ -59,27 +59,28 @@ pub(super) struct RequestParts {
     pub(super) body: Vec<u8>,
 }
 
-/// How it is done.
+/// The settings of sending it.
 #[derive(Clone, Debug)]
 pub(super) struct RequestSettings {
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) min_rate: Option<(u64, Duration)>,
-    /// Without a limit on the body, which holds for what the caller gets.
+    /// Without a limit on the body, which `max_body` sets.
     pub(super) limits: Limits,
-    /// None: the default of what takes the response.
+    /// `None`: the default of the method that receives the response.
     pub(super) max_body: Option<u64>,
     pub(super) redirects: Redirects,
     pub(super) insecure_redirects: bool,
-    /// None: the agent's, if it has one.
+    /// `None`: the agent's proxy, if it has one.
     pub(super) proxy: Option<Box<Proxy>>,
-    /// Whom to trust; none: whom the platform trusts.
+    /// `None`: the platform's trust.
     #[cfg(feature = "tls")]
     pub(super) tls: Option<ClientTls>,
-    /// Whether compressed bodies are asked for and decoded. None: yes for pages and responses, no for downloads.
+    /// Whether compressed bodies are requested and decoded. `None`: yes for pages and responses, no for
+    /// downloads.
     pub(super) decode: Option<bool>,
-    /// Headers that do not cross origins, besides those that never do.
+    /// Headers that do not cross origins, in addition to those that never do.
     pub(super) sensitive: Vec<HeaderName>,
 }
 
@@ -90,7 +91,7 @@ impl RequestSettings {
 }
 
 impl Request {
-    /// A request with that method.
+    /// Creates a request with this method.
     #[track_caller]
     pub fn new(method: impl TryInto<Method>, url: impl AsRef<str>) -> Request {
         let method = method.try_into().map_err(|_| Failure::from(EncodeError::InvalidMethod));
@@ -122,25 +123,25 @@ impl Request {
         }
     }
 
-    /// A `GET` request.
+    /// Creates a `GET` request.
     #[track_caller]
     pub fn get(url: impl AsRef<str>) -> Request {
         Request::new(Method::GET, url)
     }
 
-    /// A `HEAD` request.
+    /// Creates a `HEAD` request.
     #[track_caller]
     pub fn head(url: impl AsRef<str>) -> Request {
         Request::new(Method::HEAD, url)
     }
 
-    /// A `POST` request.
+    /// Creates a `POST` request.
     #[track_caller]
     pub fn post(url: impl AsRef<str>) -> Request {
         Request::new(Method::POST, url)
     }
 
-    /// Adds a header; one set before stays, except that there is one `Host`.
+    /// Adds a header. Earlier ones with the same name stay, except `Host`.
     #[track_caller]
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Request {
         self.parts = self.parts.and_then(|mut parts| {
@@ -158,7 +159,7 @@ impl Request {
         self
     }
 
-    /// Adds all headers of a map. Values that are marked as sensitive stay so.
+    /// Adds all headers of a map. Values marked as sensitive stay so.
     #[track_caller]
     pub fn headers(mut self, headers: &HeaderMap) -> Request {
         for (name, value) in headers {
@@ -170,8 +171,9 @@ impl Request {
         self
     }
 
-    /// Marks headers of these names as secrets, such as API keys: `Debug` does not show them, and a redirect to another
-    /// origin does not carry them there. `Authorization`, `Cookie` and `Proxy-Authorization` always are.
+    /// Marks headers with these names as secret, such as API keys: `Debug` does not show them, and a redirect
+    /// to another origin does not send them there. `Authorization`, `Cookie` and `Proxy-Authorization` are
+    /// always secret.
     #[track_caller]
     pub fn sensitive_headers<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Request {
         for name in names {
@@ -187,7 +189,7 @@ impl Request {
         self
     }
 
-    /// Sets the body, sent with its length.
+    /// Sets the body, which is sent with its length.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Request {
         if let Ok(parts) = &mut self.parts {
             parts.body = body.into();
@@ -195,39 +197,39 @@ impl Request {
         self
     }
 
-    /// How long connecting may take, for each connection that is needed: 30 seconds if never set.
+    /// Sets the timeout of connecting, for each connection. Default: 30 seconds.
     pub fn connect_timeout(mut self, timeout: Duration) -> Request {
         self.settings.connect_timeout = timeout;
         self
     }
 
-    /// How long the whole may take, from being sent to the last byte, redirects and waiting for a connection
-    /// included. No bound if never set.
+    /// Sets the timeout of the whole request, including redirects and waiting for a connection. Default:
+    /// none.
     pub fn timeout(mut self, timeout: Duration) -> Request {
         self.settings.timeout = Some(timeout);
         self
     }
 
-    /// Sets how long the server may neither send nor take anything, once it is connected. `None`: without limit.
-    /// Default: 60 seconds.
+    /// Sets how long a connected server may neither send nor accept any byte. `None`: no timeout. Default: 60
+    /// seconds.
     ///
-    /// Bytes that the server takes count for an upload, as far as the operating system shows them.
+    /// Bytes of an upload that the server accepts count, as far as the operating system shows them.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Request {
         self.settings.idle_timeout = timeout.into();
         self
     }
 
-    /// Demands at least `bytes` of the response's body, as sent, in each period of `per`; a slower response fails with
-    /// [`RequestTimedOut`](super::RequestTimedOut). Periods in which this side reads no further do not count. Default: no minimum.
-    /// curl: `--speed-limit`, `--speed-time`.
+    /// Demands at least `bytes` of the response's body, as sent, in each period of `per`. A slower response fails
+    /// with [`RequestTimedOut`](super::RequestTimedOut). Periods in which this side does not read do not count.
+    /// Default: no minimum. curl: `--speed-limit`, `--speed-time`.
     pub fn min_rate(mut self, bytes: u64, per: Duration) -> Request {
-        // A period of nothing would never end.
+        // An empty period would never end.
         self.settings.min_rate = Some((bytes, per.max(Duration::from_millis(1))));
         self
     }
 
-    /// Sets limits on the response; see [`Limits`]. A [`body_size`](Limits::body_size) other than the default is a
-    /// [`max_body`](Request::max_body).
+    /// Sets limits on the response; see [`Limits`]. A [`body_size`](Limits::body_size) other than the default
+    /// sets [`max_body`](Request::max_body).
     pub fn limits(mut self, limits: Limits) -> Request {
         if limits.body_size != u64::MAX {
             self.settings.max_body = Some(limits.body_size);
@@ -245,19 +247,19 @@ impl Request {
         self
     }
 
-    /// Sets whether a compressed body is asked for and decoded. Default: yes, except for
+    /// Sets whether a compressed body is requested and decoded. Default: yes, except for
     /// [downloads](super::download_page), which save the server's bytes. curl: `--compressed`.
     ///
-    /// A request that sets `Accept-Encoding` or `Range` itself gets the body as it comes.
+    /// A request that sets `Accept-Encoding` or `Range` itself gets the body as it is sent.
     #[cfg(feature = "compression")]
     pub fn decode(mut self, decode: bool) -> Request {
         self.settings.decode = Some(decode);
         self
     }
 
-    /// Whom to trust, and who to be, for `https` URLs: whom the platform trusts if never set.
+    /// Sets the trust and client certificate for `https` URLs. Default: the platform's trust.
     ///
-    /// Connections made for this request are not shared with others; to share them, set it for an
+    /// Connections of this request are not shared with others. To share them, set it for an
     /// [`Agent`](super::Agent).
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: ClientTls) -> Request {
@@ -265,9 +267,9 @@ impl Request {
         self
     }
 
-    /// Which proxy the request goes through; its [`Agent`](super::Agent::proxy)'s if never set, else none.
+    /// Sets the proxy of the request. Default: that of its [`Agent`](super::Agent::proxy), if it has one.
     ///
-    /// [`Proxy::none`] goes without, whatever the agent's.
+    /// With [`Proxy::none`], the request uses no proxy, even if the agent has one.
     pub fn proxy(mut self, proxy: Proxy) -> Request {
         self.settings.proxy = Some(Box::new(proxy));
         self
@@ -280,22 +282,22 @@ impl Request {
         self
     }
 
-    /// Follows redirects from https to http as well.
+    /// Sets whether redirects from https to http are followed. Default: no.
     pub fn allow_insecure_redirects(mut self, allow: bool) -> Request {
         self.settings.insecure_redirects = allow;
         self.settings.redirects = self.settings.redirects.allow_insecure(allow);
         self
     }
 
-    /// Follows no redirect: its response is the answer, which makes it an [`HttpError`](super::HttpError) for
-    /// [`get_page`](super::get_page). Twisted: `followRedirect=False`.
+    /// Follows no redirect. A redirect is then the response, which makes it an
+    /// [`HttpError`](super::HttpError) for [`get_page`](super::get_page). Twisted: `followRedirect=False`.
     pub fn keep_redirects(mut self) -> Request {
         self.settings.redirects = Redirects::none();
         self
     }
 }
 
-/// A `GET` request for a URL.
+/// Creates a `GET` request for a URL.
 impl<U: AsRef<str>> From<U> for Request {
     #[track_caller]
     fn from(url: U) -> Request {
@@ -311,7 +313,7 @@ fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Failure
     let at = value.iter().position(|&byte| byte != b'\t' && (byte < b' ' || byte == 0x7f));
     match HeaderValue::from_bytes(value) {
         Ok(mut value) => {
-            // So that it is not shown by `Debug`.
+            // Sensitive, so that `Debug` does not show it.
             value.set_sensitive([AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(&parsed));
             Ok((parsed, value))
         }
@@ -319,21 +321,21 @@ fn header(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), Failure
     }
 }
 
-/// Whether a field makes no sense without the body (RFC 9110, section 15.4).
+/// Returns whether a field has no meaning without the body (RFC 9110, section 15.4).
 fn describes_content(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("content-")
         || ["digest", "repr-digest", "last-modified", "expect", "trailer"].contains(&name)
 }
 
-/// Whether a field is meant for the server of one origin alone.
+/// Returns whether a field is meant for the server of one origin only.
 fn is_for_one_origin(name: &HeaderName) -> bool {
     let credentials = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, HOST, WWW_AUTHENTICATE];
     credentials.contains(name) || name.as_str() == "cookie2"
 }
 
 impl RequestParts {
-    /// The bytes to send; `persist` tells the server whether another request may follow.
+    /// Encodes the request. `persist` announces whether another request may follow.
     pub(super) fn encode(
         &self,
         persist: bool,
@@ -344,13 +346,13 @@ impl RequestParts {
         if self.method == Method::CONNECT {
             return Err(EncodeError::InvalidMethod);
         }
-        // The server sends it all back, to whom it may concern (RFC 9110, section 9.3.8).
+        // The server sends all of it back, possibly to others (RFC 9110, section 9.3.8).
         let is_trace = self.method == Method::TRACE;
         if is_trace && !self.body.is_empty() {
             return Err(EncodeError::UnexpectedBody);
         }
         let mut out = Vec::with_capacity(256 + self.body.len());
-        // A proxy has to be told the whole URL (RFC 9112, section 3.2.2).
+        // A proxy needs the whole URL (RFC 9112, section 3.2.2).
         let target = if route.reader().is_some() { self.url.as_str() } else { self.url.target() };
         let mut head = HeadWriter::request(&mut out, &self.method, target)?;
         let absent = |name| !self.headers.contains_key(name);
@@ -384,7 +386,7 @@ impl RequestParts {
             head.field("Cookie", &cookies)?;
         }
         if absent(CONNECTION) {
-            // A proxy is not to pass it on (RFC 9110, section 10.1.4).
+            // A proxy must not forward it (RFC 9110, section 10.1.4).
             match (persist, absent(TE)) {
                 (true, true) => {}
                 (true, false) => head.known("Connection", "TE"),
@@ -418,7 +420,7 @@ impl RequestParts {
         Ok(out)
     }
 
-    /// Whether the response is to be decompressed for the one who asked.
+    /// Returns whether the response is decompressed.
     #[cfg(feature = "compression")]
     pub(super) fn is_decoded(&self, decode: bool) -> bool {
         decode && ![ACCEPT_ENCODING, RANGE].iter().any(|name| self.headers.contains_key(name))

@@ -1,4 +1,4 @@
-//! The way to an origin.
+//! The route to an origin.
 
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
@@ -18,11 +18,11 @@ use super::trust::trusting;
 use super::tunnel::Tunnel;
 use crate::{Origin, Scheme, Url};
 
-/// Where a connection leads. Requests with the same route can share one.
+/// The route of a connection. Requests with the same route can share one.
 #[derive(Clone)]
 pub(super) enum Route {
     Direct(Origin),
-    /// To a proxy that is given whole requests, for any `http` origin.
+    /// To a proxy that receives whole requests, for any `http` origin.
     Forward(Rc<Via>),
     /// To an `https` origin through a tunnel of a proxy.
     Tunnel(Origin, Rc<Via>),
@@ -38,7 +38,7 @@ impl Route {
         })
     }
 
-    /// The proxy that reads the requests.
+    /// Returns the proxy that receives the requests.
     pub(super) fn reader(&self) -> Option<&Via> {
         match self {
             Route::Forward(via) => Some(via),
@@ -46,7 +46,7 @@ impl Route {
         }
     }
 
-    /// Whether connections are secured by TLS.
+    /// Returns whether the connections use TLS.
     pub(super) fn is_secured(&self) -> bool {
         match self {
             Route::Direct(origin) => origin.scheme == Scheme::Https,
@@ -55,7 +55,7 @@ impl Route {
         }
     }
 
-    /// What leads to that origin, in words.
+    /// Returns the name of an origin and its route in error messages.
     pub(super) fn to(&self, origin: &Origin) -> String {
         match self {
             Route::Direct(_) => origin.to_string(),
@@ -65,7 +65,7 @@ impl Route {
         }
     }
 
-    /// A connection that is not being made yet, to what is to be reached first.
+    /// Creates the state of a connection to the first target of the route.
     pub(super) fn connecting(&self, handle: &Handle) -> Connecting {
         match self {
             Route::Direct(origin) => Connecting::new(handle, origin.clone()),
@@ -75,7 +75,7 @@ impl Route {
         }
     }
 
-    /// A connection, made in the time allowed.
+    /// Connects, within the timeout.
     pub(super) fn connect(
         &self,
         timeout: Duration,
@@ -121,10 +121,10 @@ impl Hash for Route {
     }
 }
 
-/// How an agent reaches a host and port; TCP if it says nothing.
+/// The agent's connector to a host and port. `None`: TCP.
 pub(super) type Dial = Option<Rc<dyn Fn(&Connecting, &Origin) -> Deferred<Stream>>>;
 
-/// A connection to the host and port of an origin, secured if that is an `https` one.
+/// Connects to the host and port of an origin, with TLS for an `https` one.
 fn reach_origin(
     origin: &Origin,
     trust: &Trust,
@@ -138,7 +138,7 @@ fn reach_origin(
     }
 }
 
-/// The way to the host and port of an origin, without TLS.
+/// The connector to the host and port of an origin, without TLS.
 struct Dialling {
     origin: Origin,
     dial: Dial,
@@ -147,7 +147,7 @@ struct Dialling {
 impl Connect for Dialling {
     fn connect(&self, on: &Connecting) -> Deferred<Stream> {
         match &self.dial {
-            // A panic in it fails the request alone.
+            // A panic of it fails this request only.
             Some(dial) => maybe_deferred(|| dial(on, &self.origin)),
             None => Tcp::new(self.origin.host.clone(), self.origin.port).connect(on),
         }
@@ -165,7 +165,7 @@ fn secure(_: Dialling, _: &Connecting, (): &Trust) -> Result<Deferred<Stream>, F
     Err(super::TlsUnavailable.into())
 }
 
-/// A connection to a proxy.
+/// Connects to a proxy.
 fn reach_proxy(via: &Rc<Via>, dial: &Dial, on: &Connecting) -> Result<Deferred<Stream>, Failure> {
     #[cfg(feature = "tls")]
     let trust = &via.tls;
@@ -180,7 +180,7 @@ fn reach_proxy(via: &Rc<Via>, dial: &Dial, on: &Connecting) -> Result<Deferred<S
     }))
 }
 
-/// A connection to an origin at the other end of a proxy's tunnel, secured by TLS.
+/// Connects to an origin through a proxy's tunnel, with TLS.
 #[cfg(feature = "tls")]
 fn reach_through(
     origin: &Origin,

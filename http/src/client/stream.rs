@@ -1,4 +1,4 @@
-//! A response whose body comes piece by piece.
+//! A response whose body arrives piece by piece.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -16,9 +16,9 @@ use super::sink::{BodySink, Demand, Ending, MOST_COLLECTED, with_decoded};
 use crate::pieces::{Pieces, Taker};
 use crate::{Headers, LimitExceeded, LimitKind, ResponseHead, Url};
 
-/// A response: its head is there, its body is still coming. Twisted: `IResponse`.
+/// A response whose head has arrived, and whose body is still arriving. Twisted: `IResponse`.
 ///
-/// All statuses are responses; none is an error here.
+/// Responses of every status are returned; none is an error here.
 pub struct Response {
     status: StatusCode,
     reason: String,
@@ -29,42 +29,42 @@ pub struct Response {
 }
 
 impl Response {
-    /// The status.
+    /// Returns the status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The server's words for the status, or the usual ones if it sent none.
+    /// Returns the server's reason phrase, or the usual one of the status.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 
-    /// The header fields, as a map that is made when first asked for.
+    /// Returns the header fields as a map, which the first call creates.
     pub fn headers(&self) -> &HeaderMap {
         self.headers.map()
     }
 
-    /// The value of the first header of that name, if it is text. Makes no map.
+    /// Returns the value of the first header with this name, if it is text. Does not create the map.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// Where the response came from, after redirects.
+    /// Returns the URL of the response, after redirects.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// How long the body will be, where the server says.
+    /// Returns the announced length of the body, if there is one.
     pub fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &ResponseBody {
         &self.body
     }
 
-    /// The body, to keep.
+    /// Takes the body.
     pub fn into_body(self) -> ResponseBody {
         self.body
     }
@@ -76,45 +76,45 @@ impl fmt::Debug for Response {
     }
 }
 
-/// The body of a [`Response`], as it comes.
+/// The body of a [`Response`], as it arrives.
 ///
-/// While nobody asks for more, nothing is read from the connection, and nothing decompressed: at most 64 KiB are kept,
-/// as they came, and a piece of what they decompress to.
+/// Without a reader, nothing is read from the connection and nothing is decompressed. At most 64 KiB are kept
+/// as received, and one piece of their decompressed form.
 ///
 /// # Dropping
 ///
-/// Dropped before its end, it closes the connection; nobody would read the rest.
+/// Dropping the body before its end closes the connection.
 pub struct ResponseBody {
     stream: Rc<Stream>,
-    /// It may be over for the connection, and hold the rest back.
+    /// The connection may be done with it, while it holds the rest back.
     fetch: Option<Rc<Fetch>>,
-    /// Whether somebody else sees to the end.
+    /// A consumer receives the pieces, and outlives this handle.
     delivered: bool,
 }
 
 impl ResponseBody {
-    /// The next piece; `None` after the last.
+    /// Returns the next piece, or `None` after the last.
     ///
     /// # Errors
     ///
-    /// [`PartialDownload`] and what else [`get_page`](super::get_page) tells of bodies. Asking again while a piece is
-    /// awaited fails that earlier wait with [`Abandoned`](twistor_deferred::Abandoned).
+    /// [`PartialDownload`], and the other errors of [`get_page`](super::get_page) about bodies. Another call
+    /// while a piece is awaited fails the earlier wait with [`Abandoned`](twistor_deferred::Abandoned).
     ///
     /// # Cancel safety
     ///
-    /// A wait that is cancelled takes nothing. A piece that has come and is dropped unread is lost.
+    /// A cancelled wait takes nothing. A piece that has arrived and is dropped unread is lost.
     #[track_caller]
     pub fn next(&self) -> Deferred<Option<Vec<u8>>> {
         self.stream.pieces.next(|| self.stream.resume())
     }
 
-    /// Has each piece given to `consumer`, as it comes and without a copy. Fires after the last. Twisted:
+    /// Passes each piece to `consumer`, as it arrives and without a copy. Fires after the last. Twisted:
     /// `deliverBody`.
     ///
     /// # Errors
     ///
-    /// Those of [`next`](ResponseBody::next), and that of the consumer, which closes the connection; a panic in it is
-    /// [`HandlerPanicked`](twistor_net::HandlerPanicked).
+    /// Those of [`next`](ResponseBody::next), and that of the consumer, which closes the connection. A panic
+    /// of the consumer is [`HandlerPanicked`](twistor_net::HandlerPanicked).
     #[track_caller]
     pub fn deliver(mut self, consumer: impl FnMut(&[u8]) -> Result<(), Failure> + 'static) -> Deferred<()> {
         self.delivered = true;
@@ -128,7 +128,7 @@ impl ResponseBody {
         self.stream.pieces.deliver(Box::new(consumer), || self.stream.resume(), give_up)
     }
 
-    /// Collects the whole. Twisted: `readBody`.
+    /// Collects the complete body. Twisted: `readBody`.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl ResponseBody {
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (received, kept) = (self.stream.received.get(), self.stream.pieces.kept());
-        write!(f, "ResponseBody({received} bytes came, {kept} of them unread)")
+        write!(f, "ResponseBody({received} bytes received, {kept} of them unread)")
     }
 }
 
@@ -174,7 +174,7 @@ impl Drop for ResponseBody {
     }
 }
 
-/// Sends a request; the Deferred fires with the head of the response.
+/// Sends a request. The Deferred fires with the head of the response.
 #[track_caller]
 pub(super) fn fetch(handle: &Handle, pool: Option<Rc<Pool>>, request: Request) -> Deferred<Response> {
     let stream = Rc::new(Stream::default());
@@ -193,14 +193,14 @@ pub(super) fn fetch(handle: &Handle, pool: Option<Rc<Pool>>, request: Request) -
     deferred
 }
 
-/// What the connection and the reader of a body share.
+/// The state that the connection and the reader of a body share.
 #[derive(Default)]
 struct Stream {
     response: Cell<Option<Trigger<Response>>>,
     fetch: OnceCell<Weak<Fetch>>,
     pieces: Pieces,
     received: Cell<u64>,
-    /// The largest body that may be collected.
+    /// The largest body that is collected.
     collectable: Cell<u64>,
 }
 
@@ -212,7 +212,7 @@ impl Stream {
         }
     }
 
-    /// Sees to it that more comes.
+    /// Requests more data.
     fn resume(&self) {
         if let Some(fetch) = self.fetch.get().and_then(Weak::upgrade) {
             fetch.resume();
@@ -254,7 +254,7 @@ impl BodySink for Stream {
         match self.pieces.taker() {
             Taker::Consumer => Demand::Much,
             Taker::Asker => Demand::Little,
-            // One who has asked before will ask again; until then the next piece is kept.
+            // A reader that has read before will read again. Until then the next piece is kept.
             Taker::Nobody if self.received.get() > 0 && self.pieces.kept() == 0 => Demand::Little,
             Taker::Nobody => Demand::None,
         }

@@ -1,17 +1,17 @@
-//! Whom an `https` server, or such a proxy, is trusted by.
+//! The trust in `https` servers and proxies.
 
 #[cfg(feature = "tls")]
 use twistor_deferred::Failure;
 #[cfg(feature = "tls")]
 use twistor_net::tls::ClientTls;
 
-/// Whom to trust; nothing to say where there is no TLS.
+/// The trust of a request. Empty without TLS.
 #[cfg(feature = "tls")]
 pub(super) type Trust = Option<ClientTls>;
 #[cfg(not(feature = "tls"))]
 pub(super) type Trust = ();
 
-/// Whether it says nothing of its own.
+/// Returns whether it is the default.
 #[cfg(feature = "tls")]
 pub(super) fn is_default(trust: &Trust) -> bool {
     trust.is_none()
@@ -22,7 +22,7 @@ pub(super) fn is_default((): &Trust) -> bool {
     true
 }
 
-/// What that comes to: the platform's, if nothing else was said.
+/// Returns the trust, or the platform's by default.
 #[cfg(feature = "tls")]
 pub(super) fn trusting(trust: &Trust) -> Result<ClientTls, Failure> {
     match trust {
@@ -31,13 +31,13 @@ pub(super) fn trusting(trust: &Trust) -> Result<ClientTls, Failure> {
     }
 }
 
-/// This client speaks one protocol over TLS, and says so.
+/// Adds the ALPN protocol of this client.
 #[cfg(feature = "tls")]
 pub(super) fn speaking_http(tls: ClientTls) -> ClientTls {
     tls.alpn(["http/1.1"])
 }
 
-/// What the platform trusts, looked up once in a thread: it reads all of its certificates.
+/// Returns the platform's trust. It is loaded once, in a thread, because it reads many certificates.
 #[cfg(feature = "tls")]
 fn platform() -> Result<ClientTls, Failure> {
     use std::cell::RefCell;

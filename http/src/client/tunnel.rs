@@ -14,7 +14,7 @@ use super::errors::{ProxyFault, ProxyMisbehaved, ProxyRefused};
 use super::proxy::Via;
 use crate::{EncodeError, HeadWriter, Limits, Origin, ResponseDecoder, ResponseEvent};
 
-/// What to ask a proxy for.
+/// A request for a tunnel.
 pub(super) struct Tunnel {
     via: Rc<Via>,
     target: String,
@@ -36,7 +36,7 @@ impl Tunnel {
         Ok(Tunnel { via: via.clone(), target, request })
     }
 
-    /// The same stream, when what is written to it reaches the origin. Cancelling closes it.
+    /// Opens the tunnel. Returns the same stream, which then leads to the origin. Cancelling closes it.
     pub(super) fn dig(self, handle: &Handle, stream: Stream) -> Deferred<Stream> {
         let connection: Rc<Cell<Option<Transport>>> = Rc::default();
         let to_cancel = connection.clone();
@@ -56,7 +56,7 @@ impl Tunnel {
         }
     }
 
-    /// Reads the proxy's answer. Returns true when the tunnel stands.
+    /// Decodes the proxy's answer. Returns true when the tunnel is open.
     fn understand(&self, decoder: &mut ResponseDecoder, mut input: &[u8]) -> Result<bool, Failure> {
         while let Some(event) =
             decoder.decode(&mut input).map_err(|error| self.misbehaved(ProxyFault::Answer(error)))?
@@ -72,7 +72,7 @@ impl Tunnel {
                     }
                     .into());
                 }
-                // TLS waits for the client to speak first.
+                // TLS begins with the client, so there must be no more data.
                 ResponseEvent::End(_) if !input.is_empty() => {
                     return Err(self.misbehaved(ProxyFault::UnaskedBytes));
                 }

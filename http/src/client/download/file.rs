@@ -1,13 +1,13 @@
-//! The files of a download: the target, and what becomes it.
+//! The files of a download: the target, and the temporary file that replaces it.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Names in a folder may have this many bytes, nearly everywhere.
+/// The longest file name, in bytes, on nearly all systems.
 const LONGEST_NAME: usize = 255;
 
-/// Links that are followed before a circle is assumed, as by Linux.
+/// The number of links that are followed before a loop is assumed, as in Linux.
 const MOST_LINKS: usize = 40;
 
 /// The file that a download replaces or creates.
@@ -17,8 +17,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Follows symbolic links. A new file would take the place of a device, too, and of a pipe that is being read, so
-    /// these are refused.
+    /// Follows symbolic links. Refuses devices and pipes, because a new file would replace them.
     pub(super) fn find(path: &Path) -> io::Result<Target> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
@@ -37,8 +36,8 @@ impl Target {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "too many symbolic links"))
     }
 
-    /// A file in the same folder, so that it can take the target's name without being copied. A name that would be too
-    /// long is cut, and told apart by a hash.
+    /// Returns the path of a file in the same folder, which can be renamed without copying. A name that would
+    /// be too long is cut and made unique by a hash.
     pub(super) fn sibling(&self, prefix: &str, ending: &str) -> io::Result<PathBuf> {
         let name = self.path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let room = LONGEST_NAME - prefix.len() - ending.len();
@@ -59,7 +58,7 @@ impl Target {
         Ok(self.path.with_file_name(sibling))
     }
 
-    /// Opens a new file that is to become the target, with the permissions of the old one from the start.
+    /// Creates a file that will replace the target, with the permissions of the old file from the start.
     fn create(&self, path: &Path) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
@@ -72,14 +71,14 @@ impl Target {
         Ok(file)
     }
 
-    /// Gives a file the mode of the old one, and its owner where that is allowed.
+    /// Gives a file the mode of the old one, and its owner where the system permits that.
     #[cfg(unix)]
     fn permit(&self, file: &File) -> io::Result<()> {
         use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
         let Some(old) = &self.old else { return Ok(()) };
         let new = file.metadata()?;
         if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-            // Only the superuser may give files away.
+            // Only the superuser may change the owner.
             let _ = fchown(file, Some(old.uid()), Some(old.gid()));
         }
         file.set_permissions(fs::Permissions::from_mode(old.mode() & 0o777))
@@ -95,24 +94,24 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "the target exists and is not a regular file")
 }
 
-/// FNV-1a.
+/// Hashes with FNV-1a.
 fn hash(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The file that is written, until it takes the target's name.
+/// The file being written, until it is renamed to the target.
 pub(super) struct Growing {
     target: Target,
     path: PathBuf,
     file: Option<File>,
-    /// Whether it stays for the next try if the download fails.
+    /// Whether the file is kept for the next try if the download fails.
     stays: bool,
 }
 
 impl Growing {
-    /// Creates a file under a new name. Files left by killed processes are not touched, and not in the way.
+    /// Creates a file with a new name. Files left by killed processes are not touched, and not in the way.
     pub(super) fn new(target: Target) -> io::Result<Growing> {
         let mut number = 0u64;
         loop {
@@ -122,12 +121,12 @@ impl Growing {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
-            // Leftovers are numbered from the beginning: this passes them in few steps.
+            // Leftovers are numbered from 1, so doubling skips them in few steps.
             number = (number * 2).max(number + 1);
         }
     }
 
-    /// The file of an earlier try: to be continued, or from the beginning.
+    /// Opens the file of an earlier try, to continue it or to start again.
     pub(super) fn resumed(target: Target, path: PathBuf, continued: bool) -> io::Result<Growing> {
         let file = match OpenOptions::new().append(true).open(&path) {
             Ok(file) if !file.metadata()?.is_file() => return Err(not_regular()),
@@ -148,13 +147,13 @@ impl Growing {
         self.file.as_mut().map_or(Ok(()), |file| file.write_all(data))
     }
 
-    /// Gives the file the target's name, once all of it is known to be stored. May take long.
+    /// Renames the file to the target once everything is stored. May take long.
     pub(super) fn keep(mut self) -> io::Result<()> {
         if let Some(file) = self.file.take() {
-            // Reports what closing would, and what no write has.
+            // Reports errors that closing would report, and no write has.
             file.sync_all()?;
         }
-        // Closed first, since some systems rename no open file.
+        // Closed first, because some systems do not rename open files.
         fs::rename(&self.path, &self.target.path)?;
         self.stays = true;
         Ok(())

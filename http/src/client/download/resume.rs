@@ -1,4 +1,4 @@
-//! What is left of an earlier try, and how a server is asked for the rest.
+//! The partial file of an earlier try, and requests for the rest.
 
 use std::fs;
 use std::io;
@@ -11,26 +11,26 @@ use super::file::{Growing, Target};
 use crate::ResponseHead;
 use crate::client::request::Request;
 
-/// The part of a file that came earlier, and the tag that its server gave that version of the file.
+/// A partial file, and the server's tag of its version.
 pub(super) struct Part {
     path: PathBuf,
     tag_path: PathBuf,
-    /// Bytes of the part that the server is asked to continue; 0 if it is asked for the whole.
+    /// The bytes of the part from which to continue; 0 to request everything.
     have: u64,
     tag: String,
 }
 
-/// What a response means for the part.
+/// The meaning of a response for the part.
 pub(super) enum Continued {
-    /// Its body is the rest, or a part of it, of a whole of this size.
+    /// Its body is the rest, or a part of the rest, of a file of this size.
     Rest(Growing, u64),
-    /// Its body is the whole.
+    /// Its body is the whole file.
     Anew(Growing),
-    /// The part is the whole.
+    /// The part is already complete.
     Complete(Growing),
-    /// The part cannot be continued; the whole must be requested.
+    /// The part cannot be continued. The whole file must be requested.
     Useless,
-    /// The response is about something else.
+    /// The response is not about the file.
     Refused,
 }
 
@@ -46,7 +46,7 @@ impl Part {
         self.have
     }
 
-    /// Asks for the rest, on the condition that the file is still the same.
+    /// Requests the rest, on the condition that the file is unchanged.
     pub(super) fn ask(&self, request: Request) -> Request {
         let is_get = request.parts.as_ref().is_ok_and(|parts| parts.method == Method::GET);
         if self.have == 0 || !is_get {
@@ -60,7 +60,7 @@ impl Part {
         let is_same = head.headers.get("etag").is_none_or(|tag| tag == self.tag.as_bytes());
         Ok(match head.status.as_u16() {
             206 if self.have > 0 => {
-                // A server that does not check the condition may send a part of another version.
+                // A server that ignores the condition may send a part of another version.
                 let Some(range) = range.filter(|range| is_same && range.first == Some(self.have)) else {
                     forget(&self.tag_path)?;
                     return Ok(Continued::Useless);
@@ -76,7 +76,7 @@ impl Part {
             }
             206 => Continued::Refused,
             200..=299 => {
-                // In this order, so that no tag is ever beside bytes of another version.
+                // In this order, so that a tag is never stored beside bytes of another version.
                 forget(&self.tag_path)?;
                 let growing = Growing::resumed(target, self.path.clone(), false)?;
                 let tag = head.headers.get("etag").and_then(|tag| std::str::from_utf8(tag).ok());
@@ -94,7 +94,7 @@ impl Part {
     }
 }
 
-/// Forgets what version a part is of.
+/// Removes the tag of a part.
 pub(super) fn forget(tag_path: &Path) -> io::Result<()> {
     match fs::remove_file(tag_path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -102,7 +102,7 @@ pub(super) fn forget(tag_path: &Path) -> io::Result<()> {
     }
 }
 
-/// A `Content-Range` with the length of the whole.
+/// A `Content-Range` with the complete length.
 struct Range {
     first: Option<u64>,
     length: u64,
@@ -116,7 +116,7 @@ impl Range {
     }
 }
 
-/// A weak tag promises no more than that the pages look alike.
+/// Returns whether a tag is strong. Equal weak tags do not mean equal bytes.
 fn is_strong(tag: &str) -> bool {
     tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"')
 }

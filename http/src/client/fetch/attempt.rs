@@ -15,14 +15,15 @@ use crate::client::route::Route;
 use crate::client::sink::Ending;
 use crate::client::trust::is_default;
 
-/// Larger requests are sent so that their progress can be seen.
+/// The size from which the progress of sending is observed.
 const LARGE: usize = 64 << 10;
 
-/// Unsent bytes that the operating system keeps of such a request: the steps in which progress is seen.
+/// The unsent bytes that the operating system buffers for such a request, which is the granularity of the
+/// progress.
 const UNSENT: usize = 64 << 10;
 
 impl Fetch {
-    /// Looks for a connection, and sends the request on it.
+    /// Finds a connection and sends the request on it.
     pub(in crate::client) fn attempt(self: &Rc<Self>, fresh: bool) {
         let route = match self.choose_route() {
             Ok(route) => route,
@@ -70,7 +71,7 @@ impl Fetch {
         let Some(connection) = lease.connection().filter(|_| !self.done.get()).cloned() else {
             return lease.give_back(true);
         };
-        // The jar is the program's: a panic in it costs this request, and not the connection.
+        // A panic of the program's jar fails this request, but not the connection.
         let cookies = match guarded("cookies", || Ok(self.cookies())) {
             Ok(cookies) => cookies,
             Err(failure) => {
@@ -98,7 +99,7 @@ impl Fetch {
         self.stage.replace(FetchStage::Exchanging(lease));
         let is_large = request.len() > LARGE;
         if let Some(transport) = connection.transport().filter(|_| is_large) {
-            // An operating system without the setting shows progress in larger steps.
+            // Without this option, progress appears in larger steps.
             let _ = transport.set_unsent_limit(UNSENT);
         }
         if connection.send(self.clone(), method, limits, request) {
@@ -110,7 +111,7 @@ impl Fetch {
         }
     }
 
-    /// The agent's cookies for this request.
+    /// Returns the agent's cookies for this request.
     fn cookies(&self) -> Option<HeaderValue> {
         let jar = self.pool.as_ref()?.cookies.borrow().clone()?;
         let url = {
@@ -123,7 +124,7 @@ impl Fetch {
         jar.cookies(&url)
     }
 
-    /// Puts the cookies of a response into the agent's jar.
+    /// Passes the cookies of a response to the agent's jar.
     pub(super) fn keep_cookies(&self, head: &ResponseHead<'_>) {
         let Some(pool) = &self.pool else { return };
         let jar = pool.cookies.borrow().clone();

@@ -1,4 +1,4 @@
-//! The content of the response on its way to the sink: decoded where that was asked for, and limited.
+//! The content of a response on its way to the sink: decoded if requested, and limited.
 
 use std::cell::Cell;
 #[cfg(feature = "compression")]
@@ -19,7 +19,7 @@ use crate::client::sink::Demand;
 use crate::client::sink::Ending;
 use crate::{BodyLength, LimitExceeded, LimitKind, ResponseHead};
 
-/// Bytes that decompressing may produce, over all codings, before the loop goes on to others.
+/// The number of bytes that decompressing may produce, over all codings, before the loop continues.
 #[cfg(feature = "compression")]
 const SHARE: usize = 256 << 10;
 
@@ -28,7 +28,7 @@ pub(super) struct ContentPipe {
     handed_on: Cell<u64>,
     #[cfg(feature = "compression")]
     inflater: RefCell<Option<Box<Inflater>>>,
-    /// A call from the loop goes on decoding.
+    /// A call from the loop will continue decoding.
     #[cfg(feature = "compression")]
     is_scheduled: Cell<bool>,
 }
@@ -50,14 +50,15 @@ impl ContentPipe {
         drop(self.inflater.take());
     }
 
-    /// What the end of the exchange means for the decoded content.
+    /// Converts the end of the exchange to that of the decoded content.
     pub(super) fn end(&self, ending: Ending) -> Ending {
         #[cfg(feature = "compression")]
         return match (ending, self.inflater.take()) {
             (Ending::Complete, Some(inflater)) => {
                 inflater.finish().map_or_else(Ending::Failed, |()| Ending::Complete)
             }
-            // The announced length is the compressed one, and the received bytes are counted decompressed.
+            // The announced length is that of the compressed body, but the received bytes count decompressed
+            // ones.
             (Ending::Cut { cause, .. }, Some(_)) => Ending::Cut { expected: None, cause },
             (ending, _) => ending,
         };
@@ -67,14 +68,14 @@ impl ContentPipe {
 }
 
 impl Fetch {
-    /// Hands on the head, and prepares for the content.
+    /// Passes on the head, and prepares for the content.
     pub(super) fn begin_content(self: &Rc<Self>, head: &ResponseHead<'_>) -> Result<(), Failure> {
         #[cfg(feature = "compression")]
         let decoded = self.decoded(head);
         #[cfg(feature = "compression")]
         let head = decoded.as_ref().unwrap_or(head);
         let limit = self.content.limit;
-        // The page of an error is read as far as the limit allows, for its status to be reported.
+        // An error page is read up to the limit, so that its status is reported.
         if matches!(head.body, BodyLength::Known(length) if length > limit) && head.status.is_success() {
             return Err(LimitExceeded::new(LimitKind::BodySize, limit).into());
         }
@@ -83,7 +84,7 @@ impl Fetch {
         self.sink.clone().head(head, url)
     }
 
-    /// Hands on content that is not encoded, or is decoded; what fits goes first.
+    /// Passes on decoded content. The part within the limit comes first.
     fn hand_on(&self, data: &[u8]) -> Result<(), Failure> {
         let limit = self.content.limit;
         let handed_on = self.content.handed_on.get();
@@ -111,7 +112,7 @@ impl Fetch {
 
 #[cfg(feature = "compression")]
 impl Fetch {
-    /// Prepares for a compressed body. Returns its head with another length then.
+    /// Prepares for a compressed body. Returns its head, without the length.
     fn decoded<'a>(&self, head: &ResponseHead<'a>) -> Option<ResponseHead<'a>> {
         let is_wanted = self.parts.borrow().is_decoded(self.settings.borrow().decodes());
         if head.body == BodyLength::Empty || !is_wanted {
@@ -122,15 +123,15 @@ impl Fetch {
         Some(ResponseHead { body: BodyLength::Chunked, ..*head })
     }
 
-    /// Takes bytes of the body as they came.
+    /// Handles received bytes of the body.
     pub(super) fn take(self: &Rc<Self>, data: &[u8]) -> Result<(), Failure> {
         let fed = self.content.inflater.borrow_mut().as_mut().map(|inflater| inflater.feed(data));
         if fed.is_some() { self.decode() } else { self.hand_on(data) }
     }
 
-    /// Decodes the bytes that are there and hands on the result, as long as it is wanted and the share lasts.
+    /// Decodes the received bytes and passes the result on, as long as it is wanted and the share lasts.
     fn decode(self: &Rc<Self>) -> Result<(), Failure> {
-        // Taken out: what is handed on may lead anywhere.
+        // Taken out, because the consumer may call anything.
         let Some(mut inflater) = self.content.inflater.take() else { return Ok(()) };
         let mut share = SHARE;
         let mut outcome = Ok(());
@@ -151,12 +152,12 @@ impl Fetch {
         outcome
     }
 
-    /// Whether bytes are held back until the sink wants their content, or until its next share.
+    /// Returns whether bytes are held back until the sink wants them, or until the next share.
     pub(super) fn is_holding(&self) -> bool {
         self.content.inflater.borrow().as_ref().is_some_and(|inflater| !inflater.is_used_up())
     }
 
-    /// Goes on from the loop, so that a sink that asks each time is not called from inside itself.
+    /// Continues from the loop, so that a sink that requests more is not called inside itself.
     pub(super) fn decode_soon(self: &Rc<Self>) {
         if self.content.is_scheduled.replace(true) {
             return;

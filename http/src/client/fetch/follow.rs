@@ -9,11 +9,11 @@ use twistor_reactor::DelayedCall;
 use super::{Fetch, FetchStage};
 use crate::{BodyLength, Redirect, ResponseHead};
 
-/// The body of a redirect is read to keep the connection, up to this size and for this time.
+/// The limits of reading a redirect's body to keep its connection.
 const SKIPPED_BYTES: u64 = 64 << 10;
 const SKIPPING_TIME: Duration = Duration::from_secs(1);
 
-/// A redirect that is followed once its own body is over.
+/// A redirect that is followed after its body.
 pub(super) struct Skipping {
     redirect: Redirect,
     left: Cell<u64>,
@@ -28,7 +28,7 @@ impl Skipping {
 }
 
 impl Fetch {
-    /// Follows a redirect: at once, or after its body where that keeps the connection.
+    /// Follows a redirect: at once, or after its body if that keeps the connection.
     pub(super) fn skip_or_follow(self: &Rc<Self>, redirect: Redirect, head: &ResponseHead<'_>) {
         let is_short = match head.body {
             BodyLength::Empty | BodyLength::Chunked => true,
@@ -57,7 +57,7 @@ impl Fetch {
         self.follow(redirect);
     }
 
-    /// The body of a redirect goes on.
+    /// Handles more bytes of a redirect's body.
     pub(super) fn skip(self: &Rc<Self>, count: usize) {
         let left = match &*self.skipping.borrow() {
             Some(skipping) => {
@@ -71,7 +71,8 @@ impl Fetch {
         }
     }
 
-    /// Follows the redirect without the rest of its body, which costs the connection. Returns false if there is none.
+    /// Follows the redirect without the rest of its body, and closes the connection. Returns false if there
+    /// is none.
     pub(super) fn stop_skipping(self: &Rc<Self>) -> bool {
         let Some(skipping) = self.skipping.take() else { return false };
         drop(self.stage.replace(FetchStage::New));
