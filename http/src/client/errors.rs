@@ -1,4 +1,5 @@
-//! Why a page did not come. What is wrong with a message, a URL or a redirect is told by the errors of those.
+//! Errors of requests and responses. Malformed messages, URLs and redirects have error types of their
+//! modules.
 
 use std::error::Error;
 use std::fmt;
@@ -9,16 +10,16 @@ use twistor_net::ConnectStage;
 
 use crate::{DecodeError, Headers};
 
-/// The server answered with a status that is no success (2xx). Twisted: `twisted.web.error.Error`.
+/// The server answered with a status other than success (2xx). Twisted: `twisted.web.error.Error`.
 #[derive(Clone)]
 pub struct HttpError {
     /// The status.
     pub status: StatusCode,
-    /// The server's words for it, or the usual ones if it sent none.
+    /// The server's reason phrase, or the usual one of the status.
     pub reason: String,
     /// The header fields.
     pub headers: Headers,
-    /// The page that came with it: without the rest if it was cut off, undecodable or above the limit.
+    /// The page of the response: only a part of it if it was incomplete, undecodable or above the limit.
     pub body: Vec<u8>,
 }
 
@@ -36,14 +37,14 @@ impl fmt::Debug for HttpError {
 
 impl Error for HttpError {}
 
-/// The body ended before its end. Twisted: `PartialDownloadError`, `ResponseFailed`.
+/// The body was incomplete. Twisted: `PartialDownloadError`, `ResponseFailed`.
 #[derive(Clone)]
 pub struct PartialDownload {
-    /// What came, where it was kept.
+    /// The received bytes, if they were kept.
     pub body: Vec<u8>,
-    /// How many bytes came.
+    /// The number of received bytes.
     pub received: u64,
-    /// How many were due, where the server had said.
+    /// The announced number of bytes, if there is one.
     pub expected: Option<u64>,
     /// What happened to the connection.
     pub cause: String,
@@ -67,10 +68,10 @@ impl fmt::Debug for PartialDownload {
 
 impl Error for PartialDownload {}
 
-/// The connection ended before the head of the response was whole. Twisted: `ResponseNeverReceived`.
+/// The connection ended before the head of the response was complete. Twisted: `ResponseNeverReceived`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoResponse {
-    /// Whether a part of the head had come.
+    /// Whether a part of the head had arrived.
     pub partial: bool,
     /// What happened to the connection.
     pub cause: String,
@@ -85,30 +86,30 @@ impl fmt::Display for NoResponse {
 
 impl Error for NoResponse {}
 
-/// A request took longer than one of its time limits allows.
+/// A request exceeded one of its timeouts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestTimedOut {
-    /// The limit that was exceeded.
+    /// The timeout that was exceeded.
     pub kind: TimeoutKind,
     /// The server, as scheme, host and port, and the proxy if there is one; the proxy alone while it was not
     /// reached.
     pub target: String,
     /// The stage of the request at that time.
     pub stage: RequestStage,
-    /// The time allowed; of [`TimeoutKind::Rate`], the length of a period.
+    /// The duration of the timeout. For [`TimeoutKind::Rate`]: the length of a period.
     pub after: Duration,
 }
 
-/// A time limit of a request.
+/// A timeout of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TimeoutKind {
-    /// [`Request::timeout`](super::Request::timeout), on the whole request.
+    /// [`Request::timeout`](super::Request::timeout), for the whole request.
     Total,
-    /// [`Request::idle_timeout`](super::Request::idle_timeout): nothing was received from the server or taken by it.
+    /// [`Request::idle_timeout`](super::Request::idle_timeout): the server sent and accepted nothing.
     Idle,
-    /// [`Request::min_rate`](super::Request::min_rate): the body came too slowly.
+    /// [`Request::min_rate`](super::Request::min_rate): the body arrived too slowly.
     Rate {
         /// The bytes received in the last period.
         received: u64,
@@ -135,19 +136,19 @@ impl fmt::Display for RequestTimedOut {
 
 impl Error for RequestTimedOut {}
 
-/// What a request that took too long was waiting for.
+/// The stages of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestStage {
-    /// A connection of the agent's: as many as it may open are in use.
+    /// Waiting for a connection of the agent, whose limit is reached.
     Queue,
-    /// A new connection.
+    /// Waiting for a new connection.
     Connect(ConnectStage),
-    /// The server to take in the request.
+    /// Waiting for the server to accept the request.
     Send,
-    /// The head of the response.
+    /// Waiting for the head of the response.
     Head,
-    /// The rest of its body.
+    /// Waiting for the rest of its body.
     Body,
 }
 
@@ -163,14 +164,14 @@ impl fmt::Display for RequestStage {
     }
 }
 
-/// There is no connection to the proxy: its name was not found, nobody listens there, and so on, as the source says.
+/// Connecting to the proxy failed. The source has the reason.
 #[derive(Debug)]
 pub struct ProxyUnreachable {
     /// The proxy: scheme, host and port.
     pub proxy: String,
-    /// Why not: [`ConnectRefused`](twistor_net::ConnectRefused),
-    /// [`DnsLookupError`](twistor_net::DnsLookupError), or what else
-    /// [`ClientEndpoint::connect`](twistor_net::ClientEndpoint::connect) tells.
+    /// The reason: [`ConnectRefused`](twistor_net::ConnectRefused),
+    /// [`DnsLookupError`](twistor_net::DnsLookupError), or another error of
+    /// [`ClientEndpoint::connect`](twistor_net::ClientEndpoint::connect).
     pub source: Box<dyn Error + Send + Sync>,
 }
 
@@ -186,8 +187,8 @@ impl Error for ProxyUnreachable {
     }
 }
 
-/// The proxy was asked for a tunnel to an `https` server, and answered with a status that is no success
-/// (2xx): 407 where it wants other credentials, 502 or 504 where it does not reach the server, and so on.
+/// The proxy refused a tunnel to an `https` server, with a status other than success (2xx), such as 407 if it
+/// requires other credentials, or 502 or 504 if it cannot reach the server.
 #[derive(Clone)]
 pub struct ProxyRefused {
     /// The proxy: scheme, host and port.
@@ -196,7 +197,7 @@ pub struct ProxyRefused {
     pub target: String,
     /// The status.
     pub status: StatusCode,
-    /// The proxy's words for it, or the usual ones if it sent none.
+    /// The proxy's reason phrase, or the usual one of the status.
     pub reason: String,
     /// The header fields of its answer.
     pub headers: Headers,
@@ -217,28 +218,28 @@ impl fmt::Debug for ProxyRefused {
 
 impl Error for ProxyRefused {}
 
-/// The proxy was asked for a tunnel to an `https` server, and gave no answer that HTTP allows.
+/// The proxy gave no valid answer to the request for a tunnel to an `https` server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyMisbehaved {
     /// The proxy: scheme, host and port.
     pub proxy: String,
     /// Host and port of the server.
     pub target: String,
-    /// What it did.
+    /// The fault of the proxy.
     pub fault: ProxyFault,
 }
 
-/// What a proxy did instead of answering.
+/// The fault of a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProxyFault {
     /// It closed the connection.
     Closed,
-    /// The connection broke, as these words say.
+    /// The connection broke, for this reason.
     Lost(String),
     /// Its answer is malformed, or too large.
     Answer(DecodeError),
-    /// It sent something behind its answer, where the server waits for the client to speak first.
+    /// It sent data after its answer, although TLS begins with the client.
     UnaskedBytes,
 }
 
@@ -256,7 +257,7 @@ impl fmt::Display for ProxyMisbehaved {
 
 impl Error for ProxyMisbehaved {}
 
-/// The URL is an `https` one, and this build speaks no TLS.
+/// The URL has the scheme `https`, but the feature `tls` is off.
 #[cfg(not(feature = "tls"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsUnavailable;

@@ -28,11 +28,11 @@ const TRUSTED_LENGTH: u64 = 1 << 20;
 ///
 /// # Errors
 ///
-/// - [`InvalidUrl`](crate::InvalidUrl), before anything is done.
-/// - [`HttpError`]: a status other than 2xx. Its `body` is the page that came with it, or the part of it that did.
+/// - [`InvalidUrl`](crate::InvalidUrl), before any byte is sent.
+/// - [`HttpError`]: a status other than 2xx. Its `body` is the page of the response, or the received part of it.
 /// - [`ConnectRefused`](twistor_net::ConnectRefused), [`ConnectTimedOut`](twistor_net::ConnectTimedOut),
 ///   [`DnsLookupError`](twistor_net::DnsLookupError), [`NoRoute`](twistor_net::NoRoute), [`ConnectFailed`](twistor_net::ConnectFailed).
-/// - [`Malformed`](crate::Malformed), [`LimitExceeded`](crate::LimitExceeded): what the server sent is refused.
+/// - [`Malformed`](crate::Malformed), [`LimitExceeded`](crate::LimitExceeded): the response was refused.
 /// - [`NoResponse`](super::NoResponse), [`PartialDownload`](super::PartialDownload): the connection ended early.
 /// - [`RequestTimedOut`](super::RequestTimedOut), of all timeouts.
 /// - [`RedirectError`](crate::RedirectError).

@@ -1,4 +1,4 @@
-//! Where a redirect leads, and what of the request goes along (RFC 9110, section 15.4).
+//! The target of a redirect, and the parts of the request that are sent there (RFC 9110, section 15.4).
 
 use std::error::Error;
 use std::fmt;
@@ -10,22 +10,23 @@ use crate::{InvalidUrl, Scheme, Url};
 /// A redirect to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {
-    /// Where to.
+    /// The target.
     pub url: Url,
-    /// With which method.
+    /// The method of the next request.
     pub method: Method,
-    /// Whether the request's body, and the headers that describe it, go along.
+    /// Whether the request's body, and the headers that describe it, are sent again.
     pub keep_body: bool,
-    /// Whether `Authorization`, `Cookie` and other credentials may go along.
+    /// Whether `Authorization`, `Cookie` and other credentials are sent again.
     pub same_origin: bool,
 }
 
 /// Follows the redirects of one request.
 ///
-/// 301 and 302 turn `POST` into `GET`, 303 turns all but `HEAD` into `GET`, without the body; 307
-/// and 308 leave method and body as they are. A status without a `Location` is not a redirect.
+/// 301 and 302 change `POST` to `GET`; 303 changes every method but `HEAD` to `GET`. The body is dropped
+/// then. 307 and 308 keep method and body. A status without a `Location` is not a redirect.
 ///
-/// Redirects are counted and otherwise not compared: a page that redirects to itself, with a new cookie, is followed.
+/// Redirects are counted but not compared: a page that redirects to itself, such as with a new cookie, is
+/// followed.
 ///
 /// # Examples
 ///
@@ -48,23 +49,23 @@ pub struct Redirects {
 }
 
 impl Redirects {
-    /// At most that many, none from https to http.
+    /// Follows up to `limit` redirects, but none from https to http.
     pub fn new(limit: usize) -> Redirects {
         Redirects { limit, ignored: false, allow_insecure: false, followed: 0 }
     }
 
-    /// Takes no response for a redirect.
+    /// Follows no redirects.
     pub fn none() -> Redirects {
         Redirects { ignored: true, ..Redirects::new(0) }
     }
 
-    /// Also follows redirects from https to http.
+    /// Sets whether redirects from https to http are followed.
     pub fn allow_insecure(mut self, allow: bool) -> Redirects {
         self.allow_insecure = allow;
         self
     }
 
-    /// What a response to a request for `from` asks for; `None` if it is not a redirect.
+    /// Returns the redirect of a response to a request for `from`; `None` if it is not one.
     ///
     /// # Errors
     ///
@@ -111,12 +112,12 @@ impl Redirects {
 pub enum RedirectError {
     /// There were more redirects than allowed.
     TooMany {
-        /// How many are allowed.
+        /// The number of allowed redirects.
         limit: usize,
     },
     /// The redirect leads from https to http.
     Insecure {
-        /// Where it leads.
+        /// The target.
         url: Url,
     },
     /// The redirect does not lead to a valid URL.

@@ -1,4 +1,4 @@
-//! What can be wrong with a message.
+//! Errors of received messages.
 
 use std::error::Error;
 use std::fmt;
@@ -6,13 +6,13 @@ use std::fmt;
 use ::http::StatusCode;
 use twistor_deferred::Failure;
 
-/// The reason for which a message was refused.
+/// The reason why a message was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The message breaks the rules of the standard, or could be read in two ways.
     Malformed(Malformed),
-    /// The message passes a limit.
+    /// The message exceeds a limit.
     LimitExceeded(LimitExceeded),
 }
 
@@ -56,7 +56,7 @@ impl Error for DecodeError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitExceeded {
-    /// The limit that the message passes.
+    /// The limit that the message exceeds.
     pub kind: LimitKind,
     /// The value of that limit: bytes, or fields for [`LimitKind::HeaderCount`].
     pub limit: u64,
@@ -79,7 +79,7 @@ pub enum LimitKind {
 }
 
 impl LimitExceeded {
-    /// Creates the error. For consumers of a body that have a limit of their own.
+    /// Creates the error, for consumers of a body that set another limit.
     pub const fn new(kind: LimitKind, limit: u64) -> LimitExceeded {
         LimitExceeded { kind, limit }
     }
@@ -125,14 +125,14 @@ pub enum MessagePart {
     Trailers,
 }
 
-/// A message that breaks the rules: what is wrong, and where.
+/// A message that breaks the rules: the fault and its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// What is wrong.
+    /// The fault.
     pub fault: Fault,
-    /// In which part.
+    /// The part of the message.
     pub part: MessagePart,
-    /// How many bytes of that part come before the fault.
+    /// The number of bytes of that part before the fault.
     pub at: u64,
 }
 
@@ -163,7 +163,7 @@ impl From<Malformed> for DecodeError {
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident = $message:literal;)*) => {
-        /// What is wrong with a malformed message.
+        /// The fault of a malformed message.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Fault {
@@ -181,8 +181,8 @@ macro_rules! faults {
 faults! {
     /// A carriage return without a line feed after it.
     BareCr = "a carriage return without its line feed";
-    /// A line feed without a carriage return before it. RFC 9112 lets a recipient take it for a
-    /// line end; peers that differ in this read different messages, so it is refused everywhere.
+    /// A line feed without a carriage return before it. RFC 9112 permits a recipient to accept it as a line
+    /// end. Recipients that differ in this read different messages, so it is refused everywhere.
     BareLf = "a line feed without its carriage return";
     /// A NUL byte.
     Nul = "a NUL byte";
@@ -190,9 +190,9 @@ faults! {
     InvalidMethod = "an invalid method";
     /// A method that is longer than any that is implemented.
     MethodTooLong = "a method that is too long";
-    /// A target that is empty, has characters no URL has, or a form its method does not allow.
+    /// A target that is empty, has characters that no URL has, or has a form that its method does not permit.
     InvalidTarget = "an invalid request target";
-    /// Neither `HTTP/1.1` nor any other version where the version belongs.
+    /// Neither `HTTP/1.1` nor another version at the position of the version.
     InvalidVersion = "no valid HTTP version";
     /// A major version other than 1.
     UnsupportedVersion = "an unsupported HTTP version";
@@ -206,7 +206,7 @@ faults! {
     MissingColon = "a header line without a colon";
     /// A control character in a field value.
     InvalidHeaderValue = "an invalid byte in a header value";
-    /// A field line that begins with white space: folded onto the one before, or hiding.
+    /// A field line that begins with white space, and so continues the line before, or hides.
     FoldedHeader = "a header line that begins with white space";
     /// A `Content-Length` that is not a decimal number, or too large for 64 bits.
     InvalidContentLength = "an invalid content-length";
@@ -238,14 +238,13 @@ faults! {
     MissingChunkEnd = "a chunk that does not end where its size says";
     /// More interim responses than allowed.
     TooManyInterim = "too many interim responses";
-    /// 101 Switching Protocols without having asked for it.
+    /// 101 Switching Protocols, which was not requested.
     UnexpectedUpgrade = "a switch of protocols that was not asked for";
 }
 
 impl Fault {
-    /// The status with which a server answers a request that has this fault.
-    ///
-    /// 501 for transfer codings and long methods, 505 for versions, 417 for expectations, else 400.
+    /// Returns the status with which a server answers a request with this fault: 501 for transfer codings and
+    /// long methods, 505 for versions, 417 for expectations, otherwise 400.
     pub fn status(self) -> StatusCode {
         match self {
             Fault::UnsupportedVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
