@@ -18,8 +18,8 @@
 //! use std::io::{Read, Write};
 //! use std::net::TcpStream;
 //!
-//! use twistor_http::Method;
-//! use twistor_http::message::{HeadWriter, Limits, ResponseDecoder, ResponseEvent};
+//! use twistor::http::Method;
+//! use twistor::http::message::{HeadWriter, Limits, ResponseDecoder, ResponseEvent};
 //!
 //! let mut request = Vec::new();
 //! let mut head = HeadWriter::request(&mut request, &Method::GET, "/")?;

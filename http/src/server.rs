@@ -5,8 +5,8 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use twistor_http::server::{Site, Tree};
-//! use twistor_reactor::{Reactor, defer_later};
+//! use twistor::http::server::{Site, Tree};
+//! use twistor::prelude::*;
 //!
 //! let reactor = Reactor::new()?;
 //! let root = Tree::new()

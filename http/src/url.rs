@@ -67,14 +67,14 @@ impl fmt::Display for Origin {
 /// # Examples
 ///
 /// ```
-/// use twistor_http::Url;
+/// use twistor::http::Url;
 ///
 /// let url = Url::parse("HTTP://me:secret@Example.org:80/a/../caf\u{e9}?tags[]=1|2#top")?;
 /// assert_eq!(url.to_string(), "http://example.org/caf%C3%A9?tags%5B%5D=1%7C2#top");
 /// assert_eq!((url.host(), url.port(), url.target()), ("example.org", 80, "/caf%C3%A9?tags%5B%5D=1%7C2"));
 /// assert_eq!(url.basic_credentials().as_deref(), Some("Basic bWU6c2VjcmV0"));
 /// assert_eq!(url.join(b"../a")?.to_string(), "http://example.org/a#top");
-/// # Ok::<(), twistor_http::InvalidUrl>(())
+/// # Ok::<(), twistor::http::InvalidUrl>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Url {

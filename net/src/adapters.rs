@@ -53,6 +53,7 @@ const PIECE: usize = 64 * 1024;
 /// let handle = reactor.handle();
 /// let serve = async_streams(move |stream| handle.spawn(talk(stream)));
 /// let port = ServerEndpoint::tcp("127.0.0.1:0".parse()?).listen(&reactor, serve)?;
+/// # drop(port);
 /// # Ok::<(), Failure>(())
 /// ```
 ///

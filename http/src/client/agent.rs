@@ -33,8 +33,7 @@ use crate::Origin;
 /// # Examples
 ///
 /// ```no_run
-/// use twistor_http::{Agent, Request};
-/// use twistor_reactor::Reactor;
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
 /// let agent = Agent::new(&reactor).max_connections(4);
@@ -128,9 +127,8 @@ impl Agent {
     ///
     /// ```no_run
     /// # #[cfg(unix)] {
-    /// use twistor_net::connect::{Connect, Unix};
-    /// use twistor_http::Agent;
-    /// use twistor_reactor::Reactor;
+    /// use twistor::net::connect::{Connect, Unix};
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::new()?;
     /// let socket = Unix::new("/run/docker.sock");
@@ -144,9 +142,8 @@ impl Agent {
     /// Through a SOCKS5 proxy:
     ///
     /// ```no_run
-    /// use twistor_http::Agent;
-    /// use twistor_net::connect::{Connect, Socks5};
-    /// use twistor_reactor::Reactor;
+    /// use twistor::net::connect::{Connect, Socks5};
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::new()?;
     /// let proxy: Socks5 = "socks5h://me:secret@proxy.example".parse()?;

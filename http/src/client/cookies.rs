@@ -31,8 +31,8 @@ use crate::Url;
 /// use std::cell::RefCell;
 /// use std::collections::BTreeMap;
 /// use std::rc::Rc;
-/// use twistor_http::{Agent, Cookies, HeaderValue, Url};
-/// use twistor_reactor::Reactor;
+/// use twistor::http::{Cookies, HeaderValue, Url};
+/// use twistor::prelude::*;
 ///
 /// struct OneSite {
 ///     site: Url,
@@ -59,6 +59,7 @@ use crate::Url;
 /// let reactor = Reactor::new()?;
 /// let jar = OneSite { site: "https://example.org/".parse()?, cookies: RefCell::default() };
 /// let agent = Agent::new(&reactor).cookies(Rc::new(jar));
+/// # drop(agent);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Cookies {

@@ -44,8 +44,7 @@ use resume::{Continued, Part};
 /// # Examples
 ///
 /// ```no_run
-/// use twistor_http::download_page;
-/// use twistor_reactor::Reactor;
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
 /// let bytes = reactor.run_until(download_page(&reactor, "http://example.org/", "example.html"))?;

@@ -43,8 +43,7 @@ const TRUSTED_LENGTH: u64 = 1 << 20;
 /// # Examples
 ///
 /// ```no_run
-/// use twistor_http::get_page;
-/// use twistor_reactor::Reactor;
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
 /// let page = reactor.run_until(get_page(&reactor, "http://example.org/"))?;

@@ -29,8 +29,8 @@ use crate::{InvalidUrl, Scheme, Url};
 /// # Examples
 ///
 /// ```no_run
-/// use twistor_http::{Agent, Proxy, Request};
-/// use twistor_reactor::Reactor;
+/// use twistor::http::Proxy;
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
 /// let proxy = Proxy::new("http://me:secret@proxy.example:3128")?.except("localhost, .example.org");
@@ -40,6 +40,7 @@ use crate::{InvalidUrl, Scheme, Url};
 ///
 /// // The same choice as curl's in this environment.
 /// let agent = Agent::new(&reactor).proxy(Proxy::from_env());
+/// # drop(agent);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default)]
@@ -124,8 +125,8 @@ impl Proxy {
     /// # Examples
     ///
     /// ```
-    /// use twistor_deferred::Failure;
-    /// use twistor_http::Proxy;
+    /// use twistor::http::Proxy;
+    /// use twistor::prelude::*;
     ///
     /// let proxy = Proxy::from_vars(|name| match name {
     ///     "https_proxy" => Some("proxy.example:3128".to_owned()),

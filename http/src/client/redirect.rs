@@ -31,8 +31,7 @@ pub struct Redirect {
 /// # Examples
 ///
 /// ```
-/// use http::{Method, StatusCode};
-/// use twistor_http::{Redirects, Url};
+/// use twistor::http::{Method, Redirects, StatusCode, Url};
 ///
 /// let url = Url::parse("http://example.org/a/b")?;
 /// let mut redirects = Redirects::new(20);

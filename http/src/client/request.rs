@@ -30,8 +30,7 @@ use crate::{EncodeError, HeadWriter, Limits, Redirect, Redirects, Url};
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use twistor_http::Request;
-/// use twistor_reactor::Reactor;
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
 /// let page = Request::post("http://localhost:8080/echo")

@@ -73,8 +73,8 @@ impl Error for EncodeError {}
 /// # Examples
 ///
 /// ```
-/// use http::{Method, StatusCode};
-/// use twistor_http::message::{EncodeError, HeadWriter};
+/// use twistor::http::{Method, StatusCode};
+/// use twistor::http::message::{EncodeError, HeadWriter};
 ///
 /// let mut out = Vec::new();
 /// let mut head = HeadWriter::request(&mut out, &Method::GET, "/a?b")?;
@@ -259,7 +259,7 @@ impl Drop for HeadWriter<'_> {
 /// # Examples
 ///
 /// ```
-/// use twistor_http::message::ChunkWriter;
+/// use twistor::http::message::ChunkWriter;
 ///
 /// let mut out = Vec::new();
 /// ChunkWriter::chunk(&mut out, b"Hello, world!");

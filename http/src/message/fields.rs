@@ -116,7 +116,7 @@ impl fmt::Debug for Fields<'_> {
 /// # Examples
 ///
 /// ```
-/// use twistor_http::Headers;
+/// use twistor::http::Headers;
 ///
 /// let headers = Headers::default();
 /// assert!(headers.get("content-type").is_none());

@@ -10,7 +10,7 @@
 ///
 ///
 /// ```
-/// use twistor_http::Limits;
+/// use twistor::http::Limits;
 ///
 /// let limits = Limits { body_size: 1 << 20, ..Limits::default() };
 /// assert_eq!(limits.header_count, 100);

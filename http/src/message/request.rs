@@ -72,7 +72,7 @@ enum RequestState {
 /// # Examples
 ///
 /// ```
-/// use twistor_http::message::{Limits, RequestDecoder, RequestEvent};
+/// use twistor::http::message::{Limits, RequestDecoder, RequestEvent};
 ///
 /// let mut decoder = RequestDecoder::new(Limits::default());
 /// let mut input = &b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\nGET /next HTTP/1.1\r\n"[..];
@@ -80,7 +80,7 @@ enum RequestState {
 /// assert_eq!((head.target.path(), head.target.query(), head.host), ("/a", Some("b"), Some("h")));
 /// assert!(matches!(decoder.decode(&mut input)?, Some(RequestEvent::End(_))));
 /// assert_eq!(input, b"GET /next HTTP/1.1\r\n");
-/// # Ok::<(), twistor_http::message::DecodeError>(())
+/// # Ok::<(), twistor::http::message::DecodeError>(())
 /// ```
 #[derive(Debug)]
 pub struct RequestDecoder {

@@ -109,8 +109,8 @@ enum ResponseState {
 /// # Examples
 ///
 /// ```
-/// use http::Method;
-/// use twistor_http::message::{Limits, ResponseDecoder, ResponseEvent};
+/// use twistor::http::Method;
+/// use twistor::http::message::{Limits, ResponseDecoder, ResponseEvent};
 ///
 /// let mut decoder = ResponseDecoder::new(Limits::default());
 /// decoder.start(&Method::GET);
@@ -126,7 +126,7 @@ enum ResponseState {
 /// }
 /// assert_eq!(body, b"Hello");
 /// assert!(decoder.is_idle() && decoder.keep_alive());
-/// # Ok::<(), twistor_http::message::DecodeError>(())
+/// # Ok::<(), twistor::http::message::DecodeError>(())
 /// ```
 #[derive(Debug)]
 pub struct ResponseDecoder {

@@ -42,9 +42,11 @@ const LONGEST_PATH: usize = 2048;
 ///
 /// # Examples
 ///
-/// use twistor_http::server::{Files, Tree};
+/// ```
+/// use twistor::http::server::{Files, Tree};
 ///
 /// let root = Tree::new().get(|_| "Hello, world!").put_child("static", Files::new("/srv/www"));
+/// # drop(root);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Files {

@@ -25,7 +25,7 @@ use super::exchange::request::Request;
 ///
 /// ```
 /// use std::rc::Rc;
-/// use twistor_http::server::{Answer, IntoAnswer, Request, Resource};
+/// use twistor::http::server::{Answer, IntoAnswer, Request, Resource};
 ///
 /// /// `/users/NAME`
 /// struct Users;

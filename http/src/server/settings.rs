@@ -12,7 +12,7 @@ use crate::Limits;
 ///
 /// ```
 /// use std::time::Duration;
-/// use twistor_http::server::{Settings, Timeouts};
+/// use twistor::http::server::{Settings, Timeouts};
 ///
 /// let timeouts = Timeouts { idle: Duration::from_secs(5), ..Timeouts::default() };
 /// let settings = Settings { timeouts, max_connections: 100, ..Settings::default() };

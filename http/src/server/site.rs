@@ -34,8 +34,8 @@ use super::shared::SiteState;
 /// # Examples
 ///
 /// ```
-/// use twistor_http::server::{Request, Site};
-/// use twistor_reactor::Reactor;
+/// use twistor::http::server::{Request, Site};
+/// use twistor::prelude::*;
 ///
 /// let reactor = Reactor::new()?;
 /// let port = Site::new(&reactor, |_: &mut Request<'_>| "Hello, world!").listen("tcp:0".parse()?)?;
@@ -107,8 +107,8 @@ impl Site {
     /// # Examples
     ///
     /// ```
-    /// use twistor_http::server::{Request, Site};
-    /// use twistor_reactor::Reactor;
+    /// use twistor::http::server::{Request, Site};
+    /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::new()?;
     /// let site = Site::new(&reactor, |_: &mut Request<'_>| "Hello, world!");

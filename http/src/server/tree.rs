@@ -32,13 +32,14 @@ struct Entry {
 /// # Examples
 ///
 /// ```
-/// use twistor_http::Method;
-/// use twistor_http::server::Tree;
+/// use twistor::http::Method;
+/// use twistor::http::server::Tree;
 ///
 /// let site = Tree::new()
 ///     .get(|_| "Hello, world!")
 ///     .put_child("echo", Tree::new().post(|request| request.take_body()))
 ///     .put_child("note", Tree::new().get(|_| "read").on(Method::PUT, |_| "written"));
+/// # drop(site);
 /// ```
 #[derive(Default)]
 pub struct Tree {

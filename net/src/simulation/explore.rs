@@ -25,12 +25,12 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// places where data is cut, are drawn from the seed; so are the faults that the body [requests](World::faults).
 ///
 /// ```
-/// use twistor_net::simulation::explore;
-/// use twistor_reactor::defer_later;
 /// use std::time::Duration;
+/// use twistor::net::simulation::explore;
+/// use twistor::prelude::*;
 ///
 /// let explored = explore(0..100, |world| {
-///     world.run_until(defer_later(world, Duration::from_secs(5), || Ok(42))).map(|answer| assert_eq!(answer, 42))
+///     world.run_until(defer_later(&world.handle(), Duration::from_secs(5), || Ok(42))).map(|answer| assert_eq!(answer, 42))
 /// });
 /// assert_eq!(explored.seeds(), 100);
 /// ```

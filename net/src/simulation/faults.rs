@@ -99,7 +99,7 @@ impl fmt::Display for FaultCounts {
 /// fault does not occur.
 ///
 /// ```
-/// twistor_net::simulation::explore(0..10, |world| {
+/// twistor::net::simulation::explore(0..10, |world| {
 ///     world.faults().resets(0.2).silences(0.1).slow_names(0.1);
 /// });
 /// ```

@@ -79,9 +79,9 @@ impl<T: Into<Response> + 'static> IntoAnswer for Deferred<T> {
 /// # Examples
 ///
 /// ```
-/// use twistor_deferred::Failure;
-/// use twistor_http::StatusCode;
-/// use twistor_http::server::{Request, StatusError};
+/// use twistor::http::StatusCode;
+/// use twistor::http::server::{Request, StatusError};
+/// use twistor::prelude::*;
 ///
 /// fn render(request: &mut Request<'_>) -> Result<String, Failure> {
 ///     let name = request.arg("name").ok_or(StatusError::new(StatusCode::BAD_REQUEST).because("who are you?"))?;

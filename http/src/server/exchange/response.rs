@@ -20,13 +20,14 @@ use crate::server::wire::encode::Head;
 /// # Examples
 ///
 /// ```
-/// use twistor_http::StatusCode;
-/// use twistor_http::server::Response;
+/// use twistor::http::StatusCode;
+/// use twistor::http::server::Response;
 ///
 /// let response = Response::from("<p>There is nothing here.")
 ///     .status(StatusCode::NOT_FOUND)
 ///     .content_type("text/html; charset=utf-8")
 ///     .header("cache-control", "no-store");
+/// # drop(response);
 /// ```
 #[must_use = "a response does nothing unless a handler returns it"]
 pub struct Response {
@@ -86,9 +87,8 @@ impl Response {
     /// # Examples
     ///
     /// ```
-    /// use twistor_deferred::Failure;
-    /// use twistor_http::server::Response;
-    /// use twistor_reactor::Handle;
+    /// use twistor::http::server::Response;
+    /// use twistor::prelude::*;
     ///
     /// fn count(reactor: Handle) -> Response {
     ///     Response::stream(move |out| {
