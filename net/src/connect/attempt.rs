@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
-use std::time::Duration;
 
 use twistor_deferred::{Deferred, Trigger, fail};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready};
@@ -19,7 +18,8 @@ use crate::transport::watched::WatchedSocket;
 
 /// The wait before another attempt when a UNIX socket's queue of connections is full. The system does not
 /// report when there is space again.
-const UNIX_RETRY: Duration = Duration::from_millis(10);
+#[cfg(unix)]
+const UNIX_RETRY: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Connects a socket to `address`. Cancelling closes the socket.
 pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>) -> Deferred<WatchedSocket> {

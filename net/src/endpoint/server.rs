@@ -110,8 +110,10 @@ impl ServerEndpoint {
     /// socket, and on Windows, illumos and Solaris.
     #[must_use]
     pub fn reuse_port(mut self, on: bool) -> ServerEndpoint {
-        if let StreamBinding::Tcp { reuse_port, .. } = &mut self.binding {
-            *reuse_port = on;
+        match &mut self.binding {
+            StreamBinding::Tcp { reuse_port, .. } => *reuse_port = on,
+            #[cfg(unix)]
+            StreamBinding::Unix { .. } => {}
         }
         self
     }
@@ -123,8 +125,10 @@ impl ServerEndpoint {
     /// `::ffff:192.0.2.1`.
     #[must_use]
     pub fn only_v6(mut self, on: bool) -> ServerEndpoint {
-        if let StreamBinding::Tcp { only_v6, .. } = &mut self.binding {
-            *only_v6 = Some(on);
+        match &mut self.binding {
+            StreamBinding::Tcp { only_v6, .. } => *only_v6 = Some(on),
+            #[cfg(unix)]
+            StreamBinding::Unix { .. } => {}
         }
         self
     }

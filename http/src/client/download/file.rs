@@ -13,6 +13,7 @@ const MOST_LINKS: usize = 40;
 /// The file that a download replaces or creates.
 pub(super) struct Target {
     path: PathBuf,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only Unix has a mode and an owner to keep"))]
     old: Option<Metadata>,
 }
 
