@@ -43,6 +43,9 @@ pub const ALL: &[Workload] = &[
     programs::WORKLOAD,
 ];
 
+/// Why twistor loses, where it does, by workload.
+pub const REASONS: &[(&str, &str)] = &[];
+
 /// CPU time and rate of an operation, for most workloads.
 const CPU_AND_RATE: &[Metric] = &[
     Metric { key: "cpu", title: "cpu/op", unit: Unit::Nanoseconds },

@@ -9,6 +9,7 @@ use super::case::Trouble;
 use super::chart;
 use super::machine::Machine;
 use super::table::{Row, Table};
+use crate::workloads::REASONS;
 
 pub struct Report {
     pub machine: Machine,
@@ -37,7 +38,11 @@ impl Report {
         fs::create_dir_all(name).map_err(error)?;
         fs::write(name.with_extension("json"), format!("{:#}\n", self.json())).map_err(error)?;
         let folder = name.file_name().unwrap_or_default().to_string_lossy();
-        let mut text = format!("# Results\n\n{}", self.head());
+        let mut text = format!("# Results\n\n{}\n## Summary\n\n", self.head());
+        if chart::draw_summary(&self.standings(), &name.join("summary.svg"))? {
+            text += &format!("![twistor and the best other peer of each case]({folder}/summary.svg)\n\n");
+        }
+        text += &self.summary();
         let mut workload = "";
         for (index, table) in self.tables.iter().enumerate() {
             if table.workload != workload {
@@ -54,28 +59,36 @@ impl Report {
         fs::write(name.with_extension("md"), text).map_err(error)
     }
 
+    /// twistor beside the best other peer of each case.
+    fn standings(&self) -> Vec<Standing> {
+        self.tables.iter().filter_map(standing).collect()
+    }
+
+    /// One row for each case: twistor, and the best other peer.
+    fn summary(&self) -> String {
+        let mut text = "| workload | case | twistor | best other peer |\n|---|---|---:|---|\n".to_owned();
+        for standing in self.standings() {
+            let best =
+                standing.best.as_ref().map_or("-".to_owned(), |(peer, ratio)| format!("{ratio:.2} {peer}"));
+            text +=
+                &format!("| {} | {} | {:.2} | {best} |\n", standing.workload, standing.title, standing.ours);
+        }
+        text
+    }
+
     /// Lists the cases in which another peer's figure is better than twistor's by more than the noise.
     fn losses(&self) -> String {
-        let mut text = "\n## Where twistor loses\n\n".to_owned();
-        for table in &self.tables {
-            let Some(metric) = table.metrics.first() else { continue };
-            let ratio = |row: usize| table.ratio(metric, row).map(|ratio| ratio.median);
-            let ours = (0..table.rows.len()).find(|&row| table.rows[row].peer.starts_with("twistor"));
-            let Some((ours, ratio_of_ours)) = ours.and_then(|row| Some((row, ratio(row)?))) else { continue };
-            let noise = table.noise(metric).unwrap_or(0.0);
-            let better: Vec<String> = (1..table.rows.len() - 1)
-                .filter(|&row| row != ours)
-                .filter_map(|row| Some((row, ratio(row)?)))
-                .filter(|(_, ratio)| ratio_of_ours - ratio > noise)
-                .map(|(row, ratio)| format!("{} {ratio:.2}", table.rows[row].peer))
-                .collect();
-            if !better.is_empty() {
-                let (title, better) = (&table.title, better.join(", "));
-                text += &format!(
-                    "- {}: {title}: {}: twistor {ratio_of_ours:.2}; {better}\n",
-                    table.workload, metric.title
-                );
+        let mut text = "\n## Where twistor loses, and why\n\n".to_owned();
+        let mut workload = "";
+        for standing in self.standings().iter().filter(|standing| standing.is_lost()) {
+            if workload != standing.workload {
+                workload = standing.workload;
+                let why = REASONS.iter().find(|(name, _)| *name == workload).map_or("", |(_, why)| why);
+                text += &format!("- **{workload}**: {why}\n");
             }
+            let (peer, ratio) =
+                standing.best.as_ref().map_or(("", 0.0), |(peer, ratio)| (peer.as_str(), *ratio));
+            text += &format!("  - {}: twistor {:.2}, {peer} {ratio:.2}\n", standing.title, standing.ours);
         }
         text
     }
@@ -100,6 +113,40 @@ impl Report {
             "cases": self.tables.iter().map(case).collect::<Vec<_>>(),
         })
     }
+}
+
+/// twistor's place in a case. Figures are ratios of the first metric to the floor; less is better.
+pub struct Standing {
+    pub workload: &'static str,
+    pub title: String,
+    pub ours: f64,
+    /// The best peer except the floor and twistor.
+    pub best: Option<(String, f64)>,
+    noise: f64,
+}
+
+impl Standing {
+    fn is_lost(&self) -> bool {
+        self.best.as_ref().is_some_and(|(_, ratio)| self.ours - ratio > self.noise)
+    }
+}
+
+fn standing(table: &Table) -> Option<Standing> {
+    let metric = table.metrics.first()?;
+    let ratio = |row: usize| table.ratio(metric, row).map(|ratio| ratio.median);
+    let is_ours = |row: usize| table.rows[row].peer.starts_with("twistor");
+    let ours = (1..table.rows.len() - 1).find(|&row| is_ours(row))?;
+    let best = (1..table.rows.len() - 1)
+        .filter(|&row| !is_ours(row))
+        .filter_map(|row| Some((table.rows[row].peer.clone(), ratio(row)?)))
+        .min_by(|(_, one), (_, other)| one.total_cmp(other));
+    Some(Standing {
+        workload: table.workload,
+        title: table.title.clone(),
+        ours: ratio(ours)?,
+        best,
+        noise: table.noise(metric).unwrap_or(0.0),
+    })
 }
 
 fn case(table: &Table) -> Value {
