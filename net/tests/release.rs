@@ -274,7 +274,8 @@ fn the_next_protocol_is_notified_of_the_end_again() {
 fn a_reset_connection_is_released_with_its_data() {
     on_every_network(|world| {
         let after = Diary::new();
-        let kept = after.clone();
+        let (kept, notified) = (after.clone(), Rc::new(Cell::new(false)));
+        let told = notified.clone();
         world.run(|reactor| {
             let handle = reactor.handle();
             // Paused until the reset is noticed.
@@ -283,7 +284,12 @@ fn a_reset_connection_is_released_with_its_data() {
                 Ok(())
             };
             let broken = move |transport: &Transport| {
-                transport.release()?.run(&handle, scripted(&kept))?;
+                let told = told.clone();
+                let next = scripted(&kept).on_write_lost(move |_| {
+                    told.set(true);
+                    Ok(())
+                });
+                transport.release()?.run(&handle, next)?;
                 Ok(())
             };
             let protocol = scripted(&Diary::new()).on_made(paused).on_write_lost(broken);
@@ -298,6 +304,7 @@ fn a_reset_connection_is_released_with_its_data() {
             peer.add_callback(move |()| lost)
         });
         assert_eq!(after.received(), b"the last words");
+        assert!(notified.get());
         assert!(after.reason().is::<ConnectionLost>());
     });
 }

@@ -344,40 +344,45 @@ fn closing_waits_for_the_handshake() {
 #[test]
 fn no_data_comes_before_the_handshake_is_reported() {
     let authority = Authority::new();
-    on_every_network(|world| {
-        let diary = Diary::new();
-        let story = diary.clone();
-        world.run(|reactor| {
-            let (tls, fired) = (authority.signs("mail.test").server(), Rc::new(Cell::new(false)));
-            let seen = fired.clone();
-            let begin = move |transport: &Transport| {
-                let fired = fired.clone();
-                let securing = transport.accept_tls(&tls);
-                transport.pause_producing(); // Does not hold the handshake up.
-                transport.deliver(securing, move |_: &mut Scripted, transport, secured| {
-                    fired.set(true);
-                    transport.resume_producing();
-                    secured
-                });
-                Ok(())
-            };
-            let data = move |_: &Transport, _: &[u8]| {
-                assert!(seen.get());
-                Ok(())
-            };
-            let protocol = scripted(&diary).on_made(begin).on_data(data);
-            let port = address(&listen_once(reactor, protocol)).port();
-            let (peer, tls, received) =
-                (converse(reactor, port), authority.client(), diary.when_received(100_000));
-            reactor.spawn(async move {
-                let peer = peer.await?;
-                drop(peer.transport().start_tls("mail.test", &tls));
-                peer.write(&noise(100_000));
-                received.await
-            })
+    // A pause does not hold the handshake up.
+    for paused in [false, true] {
+        on_every_network(|world| {
+            let diary = Diary::new();
+            let story = diary.clone();
+            world.run(|reactor| {
+                let (tls, fired) = (authority.signs("mail.test").server(), Rc::new(Cell::new(false)));
+                let seen = fired.clone();
+                let begin = move |transport: &Transport| {
+                    let fired = fired.clone();
+                    let securing = transport.accept_tls(&tls);
+                    if paused {
+                        transport.pause_producing();
+                    }
+                    transport.deliver(securing, move |_: &mut Scripted, transport, secured| {
+                        fired.set(true);
+                        transport.resume_producing();
+                        secured
+                    });
+                    Ok(())
+                };
+                let data = move |_: &Transport, _: &[u8]| {
+                    assert!(seen.get());
+                    Ok(())
+                };
+                let protocol = scripted(&diary).on_made(begin).on_data(data);
+                let port = address(&listen_once(reactor, protocol)).port();
+                let (peer, tls, received) =
+                    (converse(reactor, port), authority.client(), diary.when_received(100_000));
+                reactor.spawn(async move {
+                    let peer = peer.await?;
+                    drop(peer.transport().start_tls("mail.test", &tls));
+                    peer.write(&noise(100_000));
+                    received.await
+                })
+            });
+            assert!(story.received() == noise(100_000));
         });
-        assert!(story.received() == noise(100_000));
-    });
+    }
 }
 
 // P23.5
