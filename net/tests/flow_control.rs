@@ -692,3 +692,42 @@ fn an_idle_connection_holds_no_buffer() {
     });
     assert!(transport.is_lost());
 }
+
+// P5.8: the data waits in the socket, so that each read is as large as it may be
+#[test]
+fn a_protocol_limits_how_much_one_read_delivers() {
+    const SENT: usize = 512 << 10;
+    for (size, most) in
+        [(1, 4 << 10), (5000, 16 << 10), (64 << 10, 64 << 10), (usize::MAX, Transport::LARGEST_READ)]
+    {
+        let largest = World::Simulated(1).run(|reactor| {
+            SimulatedNetwork::of(reactor).unwrap().set_window(2 * SENT, 2 * SENT);
+            let (deferred, trigger) = Deferred::new();
+            let (handle, mut trigger) = (Handle::clone(reactor), Some(trigger));
+            let (mut left, mut largest) = (SENT, 0);
+            let server = scripted(&Diary::new())
+                .on_made(move |transport| {
+                    transport.set_read_size(size);
+                    transport.pause_producing();
+                    let transport = transport.clone();
+                    handle.call_later(Duration::from_secs(60), move || transport.resume_producing());
+                    Ok(())
+                })
+                .on_data(move |_, data| {
+                    (left, largest) = (left - data.len(), largest.max(data.len()));
+                    if let Some(trigger) = trigger.take_if(|_| left == 0) {
+                        trigger.callback(largest);
+                    }
+                    Ok(())
+                });
+            let port = listen_once(reactor, server);
+            let client = scripted(&Diary::new()).on_made(|transport| {
+                transport.write(&vec![b'x'; SENT]);
+                Ok(())
+            });
+            let connected = ClientEndpoint::tcp("127.0.0.1", address(&port).port()).connect(reactor, client);
+            connected.add_callback(move |_| deferred)
+        });
+        assert_eq!(largest, most, "of {size}");
+    }
+}
