@@ -1210,7 +1210,7 @@ fn an_exploration_counts_its_seeds_and_faults() {
     assert!(explored.to_string().starts_with("60 seeds in ") && explored.seeds_per_second() > 0.0);
 }
 
-/// What an exploration says of the first seed that fails.
+/// Returns the report of an exploration about the first seed that fails.
 fn counterexample<V: twistor_net::simulation::Verdict>(
     body: impl Fn(&twistor_net::simulation::World) -> V,
 ) -> String {

@@ -17,7 +17,7 @@ use twistor_reactor::{Handle, Reactor};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a proxy expects after the greeting, and how it answers; the rest is an echo.
+/// The request that a proxy expects after the greeting, and its answer. The rest is an echo.
 type Step = (&'static [u8], &'static [u8]);
 
 const GRANTED: &[u8] = &[5, 0, 0, 1, 127, 0, 0, 1, 0, 80];

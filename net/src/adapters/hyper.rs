@@ -134,7 +134,7 @@ impl SleepState {
     }
 }
 
-/// Has the reactor look at the deadline at the time `at`.
+/// Makes the reactor check the deadline at the time `at`.
 fn arm(remote: &Remote, shared: &Arc<Mutex<SleepState>>, at: Instant) {
     let sleep = Arc::downgrade(shared);
     // After the end of the reactor, the task that sleeps is gone too.

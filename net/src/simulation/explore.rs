@@ -59,7 +59,7 @@ pub fn explore<V: Verdict>(seeds: impl IntoIterator<Item = u64>, body: impl Fn(&
     }
 }
 
-/// As [`explore`], for programs that handle the result. Prints nothing.
+/// Runs `body` like [`explore`], but returns the result and prints nothing.
 ///
 /// # Errors
 ///
@@ -205,9 +205,9 @@ pub struct World {
     reactor: Reactor,
     network: SimulatedNetwork,
     limit: Cell<Option<twistor_reactor::DelayedCall>>,
-    /// What the reactor was waiting for when the time was up.
+    /// The work that was pending when the time limit was reached.
     late: Rc<Cell<Option<String>>>,
-    /// Texts of panics that are no failures.
+    /// The messages of expected panics.
     expected: Rc<RefCell<Vec<String>>>,
 }
 
