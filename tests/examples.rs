@@ -258,7 +258,7 @@ fn fetch_pages_reports_each_page_and_the_reason_of_each_failure() {
         "http://SITE/twisted: 9000 bytes",
         "http://SITE/missing: 404 Not Found",
         "http://SITE/: connection to SITE refused",
-        "http://SITE/never: request to http://SITE timed out after 2s, waiting for the head of the response",
+        "http://SITE/never: request to http://SITE timed out after 2s while waiting for the response head",
         "4 of 7 pages arrived",
     ];
     prints_in_any_order("fetch_pages", &lines);

@@ -550,13 +550,13 @@ fn a_request_that_takes_too_long_is_told_with_what_it_waited_for() {
                 "a connection: the proxy to answer CONNECT",
             ),
             (sending, false, &to_deaf, RequestStage::Send, "the request to be taken in"),
-            (Request::get(&to_mute), false, &to_mute, RequestStage::Head, "the head of the response"),
+            (Request::get(&to_mute), false, &to_mute, RequestStage::Head, "the response head"),
             (
                 through,
                 true,
                 &format!("{to_mute} through the proxy {to_silent}"),
                 RequestStage::Head,
-                "the head of the response",
+                "the response head",
             ),
             (Request::get(&to_half), true, &to_half, RequestStage::Body, "the rest of the response"),
         ];
@@ -566,7 +566,7 @@ fn a_request_that_takes_too_long_is_told_with_what_it_waited_for() {
             let page = if pooled { agent.get_page(request) } else { request.get_page(reactor) };
             let target = target.clone();
             fails::<RequestTimedOut, _>(page).add_callback(move |late| {
-                let told = format!("request to {target} timed out after 5s, waiting for {what}");
+                let told = format!("request to {target} timed out after 5s while waiting for {what}");
                 assert_eq!(late.to_string(), told);
                 assert_eq!(
                     (late.kind, late.target, late.stage, late.after),
@@ -576,7 +576,7 @@ fn a_request_that_takes_too_long_is_told_with_what_it_waited_for() {
         });
         let idle = Request::get(&to_half).idle_timeout(after).get_page(reactor);
         let idle = fails::<RequestTimedOut, _>(idle).add_callback(move |late| {
-            let told = format!("nothing came from {to_half} for 5s, waiting for the rest of the response");
+            let told = format!("no data from {to_half} for 5s while waiting for the rest of the response");
             assert_eq!(late.to_string(), told);
         });
         let all = all.into_iter().chain([idle]);

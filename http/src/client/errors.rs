@@ -123,9 +123,9 @@ impl fmt::Display for RequestTimedOut {
         let RequestTimedOut { target, stage, after, .. } = self;
         match self.kind {
             TimeoutKind::Total => {
-                write!(f, "request to {target} timed out after {after:?}, waiting for {stage}")
+                write!(f, "request to {target} timed out after {after:?} while waiting for {stage}")
             }
-            TimeoutKind::Idle => write!(f, "nothing came from {target} for {after:?}, waiting for {stage}"),
+            TimeoutKind::Idle => write!(f, "no data from {target} for {after:?} while waiting for {stage}"),
             TimeoutKind::Rate { received, least } => write!(
                 f,
                 "response from {target} is too slow: {received} bytes in {after:?}, at least {least} are demanded"
@@ -158,7 +158,7 @@ impl fmt::Display for RequestStage {
             RequestStage::Queue => "a connection to be free",
             RequestStage::Connect(stage) => return write!(f, "a connection: {stage}"),
             RequestStage::Send => "the request to be taken in",
-            RequestStage::Head => "the head of the response",
+            RequestStage::Head => "the response head",
             RequestStage::Body => "the rest of the response",
         })
     }
