@@ -1,4 +1,4 @@
-//! What becomes of an agent's connections and of bodies read at leisure, in a network whose time is exact.
+//! An agent's connections, and bodies that are read slowly, on a simulated network with exact times.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use twistor_net::{HandlerPanicked, Transport};
 
 // H5
 #[test]
-fn the_connection_used_last_goes_first_and_the_one_idle_longest_is_closed_first() {
+fn the_last_used_connection_is_reused_the_longest_idle_closed() {
     run(async |handle| {
         for (max_idle, left) in [(16, 2), (1, 1)] {
             let server = Server::new(&handle, answer);
@@ -41,7 +41,7 @@ fn the_connection_used_last_goes_first_and_the_one_idle_longest_is_closed_first(
 
 // H5
 #[test]
-fn who_waits_is_served_first_come_first_served() {
+fn requests_are_served_first_come_first_served() {
     run(async |handle| {
         let server = Server::new(&handle, answer);
         let agent = Agent::new(&handle).max_connections(1);
@@ -54,9 +54,9 @@ fn who_waits_is_served_first_come_first_served() {
     });
 }
 
-// H5: who waits comes before those who come when a connection ends
+// H5: queued requests precede those that arrive when a connection ends
 #[test]
-fn nobody_overtakes_the_queue_when_a_connection_ends() {
+fn a_new_request_does_not_overtake_the_queue() {
     run(async |handle| {
         let server = Server::new(&handle, async |asked: Asked| {
             asked.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
@@ -73,9 +73,9 @@ fn nobody_overtakes_the_queue_when_a_connection_ends() {
     });
 }
 
-// H5: the age counts from when it was opened
+// H5: the age counts from the opening of the connection
 #[test]
-fn a_connection_in_constant_use_is_given_up_when_it_is_too_old() {
+fn a_busy_connection_is_closed_when_it_is_too_old() {
     run(async |handle| {
         let server = Server::new(&handle, answer);
         let agent = Agent::new(&handle).max_age(seconds(10.0));
@@ -90,7 +90,7 @@ fn a_connection_in_constant_use_is_given_up_when_it_is_too_old() {
 
 // H5
 #[test]
-fn each_idle_connection_is_closed_when_its_own_time_is_over() {
+fn each_idle_connection_is_closed_after_its_own_time() {
     run(async |handle| {
         let server = Server::new(&handle, answer);
         let agent = Agent::new(&handle).keep_idle(seconds(10.0));
@@ -105,7 +105,7 @@ fn each_idle_connection_is_closed_when_its_own_time_is_over() {
     });
 }
 
-// H5, R4: an agent outlives the run, with which its connections go
+// H5, R4: an agent outlives a run, but its connections do not
 #[test]
 fn idle_connections_are_closed_in_a_second_run_too() {
     let reactor = World::Simulated(1).reactor();
@@ -127,9 +127,9 @@ fn idle_connections_are_closed_in_a_second_run_too() {
     }
 }
 
-// H5: the others kept may be as stale
+// H5: the other kept connections may be just as stale
 #[test]
-fn a_request_is_repeated_on_a_new_connection_even_when_others_are_kept() {
+fn a_request_is_repeated_on_a_new_connection_only() {
     run(async |handle| {
         let server = Server::new(&handle, async |asked: Asked| {
             if asked.nth > 1 {
@@ -147,7 +147,7 @@ fn a_request_is_repeated_on_a_new_connection_even_when_others_are_kept() {
     });
 }
 
-// H5, H2: the server has closed it for this request, not for its age
+// H5, H2: the server closed it because of this request, not because it was idle
 #[test]
 fn a_request_on_a_new_connection_is_not_repeated() {
     run(async |handle| {
@@ -163,7 +163,7 @@ fn a_request_on_a_new_connection_is_not_repeated() {
 
 // H5, H3
 #[test]
-fn each_of_the_requests_of_a_redirect_may_be_repeated_once() {
+fn each_request_of_a_redirect_may_be_repeated_once() {
     run(async |handle| {
         let hang_up = async |asked: Asked| {
             if asked.nth > 1 {
@@ -187,9 +187,9 @@ fn each_of_the_requests_of_a_redirect_may_be_repeated_once() {
     });
 }
 
-// H5: with a reset, or in order
+// H5: with a reset or a graceful close
 #[test]
-fn a_kept_connection_that_the_server_ends_meanwhile_is_not_used_for_any_method() {
+fn a_kept_connection_that_the_server_ended_is_not_used() {
     run(async |handle| {
         for end in [Transport::abort_connection, Transport::lose_connection] {
             let server = Server::new(&handle, async move |asked: Asked| {
@@ -213,7 +213,7 @@ fn a_kept_connection_that_the_server_ends_meanwhile_is_not_used_for_any_method()
 
 // H5
 #[test]
-fn a_kept_connection_on_which_something_comes_unasked_is_closed() {
+fn a_kept_connection_with_unexpected_bytes_is_closed() {
     run(async |handle| {
         let server = Server::new(&handle, async |asked: Asked| {
             asked.answer();
@@ -233,7 +233,7 @@ fn a_kept_connection_on_which_something_comes_unasked_is_closed() {
 
 // H5
 #[test]
-fn a_connection_whose_request_was_not_read_to_its_end_is_not_kept() {
+fn a_connection_with_a_half_sent_request_is_not_kept() {
     run(async |handle| {
         let server = Server::new(&handle, async |asked: Asked| {
             asked.transport.pause_producing();
@@ -247,9 +247,9 @@ fn a_connection_whose_request_was_not_read_to_its_end_is_not_kept() {
     });
 }
 
-// H5, H9: it goes to whom waits next
+// H5, H9: the next waiter gets it
 #[test]
-fn a_connection_made_for_one_who_cancels_is_not_lost() {
+fn a_connection_opened_for_a_cancelled_request_is_used() {
     run(async |handle| {
         let server = Server::new(&handle, async |asked: Asked| {
             if asked.connection == 1 {
@@ -262,7 +262,7 @@ fn a_connection_made_for_one_who_cancels_is_not_lost() {
         let second = agent.get_page(server.get("/second"));
         let third = agent.get_page(server.get("/third"));
         first.await?;
-        // The next connection is under way, for the second.
+        // The next connection is being opened for the second request.
         while agent.connections() != (1, 0) {
             handle.sleep(seconds(0.001)).await?;
         }
@@ -274,7 +274,7 @@ fn a_connection_made_for_one_who_cancels_is_not_lost() {
     });
 }
 
-/// A body in two parts of that size, the second so many seconds after the first.
+/// Sends a body in two parts of `size` bytes, with a pause in seconds between them.
 async fn two_parts(asked: Asked, size: usize, pause: f64) {
     asked.say(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", size * 2, "x".repeat(size)));
     asked.sleep(pause).await;
@@ -283,14 +283,14 @@ async fn two_parts(asked: Asked, size: usize, pause: f64) {
 
 // H4
 #[test]
-fn silence_is_not_the_servers_while_the_reader_holds_it_up() {
+fn idle_time_does_not_count_while_the_reader_waits() {
     run(async |handle| {
         let server = Server::new(&handle, async |asked: Asked| two_parts(asked, 500_000, 0.0).await);
         let agent = Agent::new(&handle);
         let response: Response = agent.request(server.get("/").idle_timeout(seconds(5.0))).await?;
         handle.sleep(seconds(60.0)).await?;
         assert_eq!(response.into_body().collect().await?.len(), 1_000_000);
-        // Once somebody asks, it counts anew.
+        // Once the reader continues, the idle time starts again.
         for (pause, late) in [(67.0, false), (69.0, true)] {
             let server = Server::new(&handle, async move |asked: Asked| two_parts(asked, 10, pause).await);
             let response: Response = agent.request(server.get("/").idle_timeout(seconds(5.0))).await?;
@@ -302,9 +302,9 @@ fn silence_is_not_the_servers_while_the_reader_holds_it_up() {
     });
 }
 
-// H1, C1: who does not wait any more takes nothing
+// H1, C1: a cancelled read takes no data
 #[test]
-fn a_piece_that_is_no_longer_waited_for_is_kept_for_the_next_who_asks() {
+fn a_piece_for_a_cancelled_read_is_kept_for_the_next() {
     run(async |handle| {
         let server = Server::new(&handle, async |asked: Asked| two_parts(asked, 10, 1.0).await);
         let response: Response = Agent::new(&handle).request(server.get("/")).await?;
@@ -322,7 +322,7 @@ fn a_piece_that_is_no_longer_waited_for_is_kept_for_the_next_who_asks() {
 
 // H4
 #[test]
-fn waiting_in_the_queue_is_no_silence_and_interim_responses_are_none() {
+fn queueing_and_interim_responses_are_not_idle_time() {
     run(async |handle| {
         let busy = Server::new(&handle, async |asked: Asked| {
             for _ in 0..4 {
@@ -344,9 +344,9 @@ fn waiting_in_the_queue_is_no_silence_and_interim_responses_are_none() {
     });
 }
 
-// H3: it is known where it leads
+// H3: its target is already known
 #[test]
-fn a_redirect_is_followed_however_its_own_body_ends_or_does_not() {
+fn a_redirect_is_followed_whatever_its_body_does() {
     let large = "x".repeat(70_000);
     for (rest, opened) in [
         ("Content-Length: 1000000000\r\n\r\n".to_owned(), 2),
@@ -376,7 +376,7 @@ fn a_redirect_is_followed_however_its_own_body_ends_or_does_not() {
     }
 }
 
-// H3.2: whatever is wrong with its body
+// H3.2: whatever happens to its body
 #[test]
 fn a_redirect_whose_body_drips_or_is_too_large_is_followed() {
     run(async |handle| {
@@ -397,16 +397,16 @@ fn a_redirect_whose_body_drips_or_is_too_large_is_followed() {
         assert!(handle.now() - before < seconds(1.2));
         let large = agent.get_page(server.get("/large").max_body(10));
         assert_eq!(text(large).await?, "2");
-        // Whoever does not wait for silence does not wait for its body either.
+        // With a shorter idle timeout, the body is waited for only that long.
         let dripping = agent.get_page(server.get("/drip").idle_timeout(seconds(0.1)));
         assert_eq!(text(dripping).await?, "3");
         Ok(())
     });
 }
 
-// H1: read no faster than asked for
+// H1: a body is read no faster than requested
 #[test]
-fn a_body_that_nobody_asks_for_waits_at_the_server() {
+fn an_unread_body_waits_at_the_server() {
     run(async |handle| {
         let server = Server::new(&handle, async |asked: Asked| {
             asked.say("HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n");
@@ -418,7 +418,7 @@ fn a_body_that_nobody_asks_for_waits_at_the_server() {
         for _ in 0..3 {
             handle.sleep(seconds(60.0)).await?;
             let buffered = server.seen.transport.borrow().as_ref().unwrap().buffered();
-            assert!(buffered > 5_000_000, "only {buffered} bytes wait there");
+            assert!(buffered > 5_000_000, "only {buffered} bytes wait at the server");
             came += body.next().await?.unwrap().len();
         }
         came += body.collect().await?.len();
@@ -427,9 +427,9 @@ fn a_body_that_nobody_asks_for_waits_at_the_server() {
     });
 }
 
-// H5: a body that came whole before anybody asked for it holds up nobody else
+// H5: an unread body that is complete does not hold up other requests
 #[test]
-fn the_next_request_flows_on_a_connection_whose_last_body_nobody_has_read() {
+fn a_connection_with_a_complete_unread_body_is_reused() {
     run(async |handle| {
         let server = Server::new(&handle, answer);
         let agent = Agent::new(&handle);
@@ -462,13 +462,13 @@ fn cancelling_a_delivery_closes_the_connection() {
 
 // H8, H9
 #[test]
-fn a_download_cancelled_under_way_leaves_no_file() {
+fn a_download_cancelled_in_progress_leaves_no_file() {
     run(async |handle| {
         let folder = Folder::new("cancelled");
         let server = Server::new(&handle, async |asked: Asked| two_parts(asked, 10, 60.0).await);
         let download = server.get("/").download_page(&handle, folder.join("page"), |_, _| ());
         handle.sleep(seconds(1.0)).await?;
-        assert_eq!(folder.names().len(), 1, "it is being written");
+        assert_eq!(folder.names().len(), 1, "the file is being written");
         download.cancel();
         assert!(folder.names().is_empty());
         assert!(download.await.unwrap_err().is::<Cancelled>());
@@ -476,9 +476,9 @@ fn a_download_cancelled_under_way_leaves_no_file() {
     });
 }
 
-// H9, D5: what came before it was asked for, and what comes later
+// H9, D5: at a piece that arrived before the call, and at a later one
 #[test]
-fn a_panic_in_what_takes_a_body_fails_that_request_alone() {
+fn a_panic_of_a_body_consumer_fails_only_its_request() {
     for pieces in [0, 1] {
         run(async move |handle| {
             let server = Server::new(&handle, async |asked: Asked| two_parts(asked, 1, 0.1).await);
@@ -491,7 +491,7 @@ fn a_panic_in_what_takes_a_body_fails_that_request_alone() {
                     .expect("a piece too many, on purpose");
                 Ok(())
             });
-            // Its place goes to who waits for it.
+            // The waiter gets its place.
             let next = agent.request(server.get("/"));
             let panicked = delivering.await.unwrap_err().trap::<HandlerPanicked>()?;
             assert_eq!(panicked.to_string(), "the consumer panicked: a piece too many, on purpose");
@@ -504,7 +504,7 @@ fn a_panic_in_what_takes_a_body_fails_that_request_alone() {
 
 // H8, H9
 #[test]
-fn a_panic_in_what_watches_a_download_fails_it_and_leaves_no_file() {
+fn a_panic_of_a_progress_callback_fails_the_download() {
     run(async |handle| {
         let folder = std::env::temp_dir().join(format!("twistor-panicking-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);

@@ -1,4 +1,4 @@
-//! The client against servers that say just what they are told to.
+//! The client against servers with scripted answers.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,16 +25,16 @@ use twistor_http::{
 use twistor_net::{ConnectRefused, Failure, ListeningPort, Protocol, Transport};
 use twistor_reactor::Handle;
 
-/// What a request says of the codings it understands.
+/// The request's line about content codings.
 const ENCODINGS: &str = if cfg!(feature = "compression") { "Accept-Encoding: gzip, deflate\r\n" } else { "" };
 
-/// What a server does about a request.
+/// How the test server answers a request.
 enum Answer {
     /// Sends this and keeps the connection.
     Keep(Vec<u8>),
     /// Sends this and closes.
     Close(Vec<u8>),
-    /// Sends this, one byte a turn.
+    /// Sends this, one byte per turn.
     Drip(Vec<u8>),
     /// Sends this, then resets the connection.
     Reset(Vec<u8>),
@@ -56,7 +56,7 @@ fn found(status: &str, location: &str) -> Vec<u8> {
 
 type Answering = Rc<RefCell<dyn FnMut(&str) -> Answer>>;
 
-/// A server that answers each request as a function says, and remembers what it saw.
+/// A server that answers each request by a function and records the requests.
 #[derive(Clone)]
 struct Server {
     address: SocketAddr,
@@ -100,7 +100,7 @@ impl Server {
         self.seen.requests.borrow().clone()
     }
 
-    /// Fires when that many connections to the server are lost.
+    /// Fires when at least `count` connections to the server are lost.
     fn when_lost(&self, count: usize) -> Deferred<()> {
         let (deferred, trigger) = Deferred::new();
         if self.seen.lost.get() >= count {
@@ -120,7 +120,7 @@ struct ServerSide {
 }
 
 impl ServerSide {
-    /// Takes one whole request from what was received.
+    /// Removes one complete request from the received text.
     fn request(&mut self) -> Option<String> {
         let head = self.received.find("\r\n\r\n")? + 4;
         let length = self.received[..head]
@@ -148,7 +148,7 @@ impl Protocol for ServerSide {
                 Drip(bytes) => drip(self.handle.clone(), transport.clone(), bytes, 0),
                 Reset(bytes) => {
                     transport.write(&bytes);
-                    // Once the bytes are on their way.
+                    // After the bytes have been sent.
                     let transport = transport.clone();
                     self.handle.call_later(Duration::from_millis(20), move || transport.abort_connection());
                 }
@@ -178,7 +178,7 @@ fn get(url: &str) -> Request {
     Request::get(url)
 }
 
-/// What must not come.
+/// Deferreds that are expected to fail.
 trait Fails {
     fn fails_somehow(self) -> Deferred<Failure>;
     fn fails<E: std::error::Error + 'static>(self) -> Deferred<E>;
@@ -194,7 +194,7 @@ impl<T: std::fmt::Debug + 'static> Fails for Deferred<T> {
     }
 }
 
-/// The failure that a request to a server with that answer ends in.
+/// Returns the failure of a request to a server with this answer.
 fn failure_of(answer: fn() -> Answer, request: fn(&str) -> Request) -> Failure {
     run(move |reactor| {
         let server = Server::new(reactor, move |_| answer());
@@ -262,7 +262,7 @@ fn the_long_form_sets_method_headers_and_body() {
 }
 
 #[test]
-fn a_failed_status_is_an_error_with_the_page_that_came() {
+fn a_failed_status_is_an_error_with_the_received_page() {
     // H1
     let failure =
         failure_of(|| Close(text("HTTP/1.1 404 Gone Fishing\r\nX: y\r\nContent-Length: 4\r\n\r\nnone")), get);
@@ -275,7 +275,7 @@ fn a_failed_status_is_an_error_with_the_page_that_came() {
 }
 
 #[test]
-fn bodies_of_all_kinds_come_whole_even_byte_by_byte() {
+fn bodies_of_all_kinds_are_complete_even_byte_by_byte() {
     // H2
     for (answer, body) in [
         (ok("Hello"), "Hello"),
@@ -324,7 +324,7 @@ fn bodies_of_all_kinds_come_whole_even_byte_by_byte() {
 }
 
 #[test]
-fn a_short_body_is_a_partial_download_with_what_came() {
+fn an_incomplete_body_is_a_partial_download() {
     // H2
     let failure = failure_of(|| Close(text("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHello")), get);
     let partial = failure.trap::<PartialDownload>().unwrap();
@@ -339,14 +339,14 @@ fn a_short_body_is_a_partial_download_with_what_came() {
     let partial = failure_of(reset, get).trap::<PartialDownload>().unwrap();
     assert_eq!(partial.body, b"Hello");
     assert!(partial.cause.contains("reset"), "{partial}");
-    // A body to the end of the connection is not whole if that end is a reset.
+    // A body that ends with the connection is incomplete if that end is a reset.
     let reset = || Reset(text("HTTP/1.1 200 OK\r\n\r\nHello"));
     let partial = failure_of(reset, get).trap::<PartialDownload>().unwrap();
     assert_eq!((partial.body.as_slice(), partial.expected), (&b"Hello"[..], None));
 }
 
 #[test]
-fn no_response_is_told_apart_from_half_a_head() {
+fn no_response_differs_from_an_incomplete_head() {
     // H2
     let none = failure_of(|| Close(vec![]), get).trap::<NoResponse>().unwrap();
     assert_eq!(none, NoResponse { partial: false, cause: "the server closed the connection".into() });
@@ -357,7 +357,7 @@ fn no_response_is_told_apart_from_half_a_head() {
 }
 
 #[test]
-fn what_cannot_be_understood_is_malformed() {
+fn an_invalid_response_is_malformed() {
     // H6
     for (answer, fault) in [
         ("SSH-2.0-OpenSSH_9.2\r\n", Fault::InvalidStatusLine),
@@ -366,7 +366,7 @@ fn what_cannot_be_understood_is_malformed() {
         ("HTTP/1.1 101 Switching\r\n\r\n", Fault::UnexpectedUpgrade),
     ] {
         run(move |reactor| {
-            // It does not close: the client has to.
+            // The server does not close the connection, so the client must.
             let server = Server::new(reactor, move |_| Keep(text(answer)));
             get_page(reactor, server.url("/")).fails::<Malformed>().add_callback(move |malformed| {
                 assert_eq!(malformed.fault, fault);
@@ -426,7 +426,7 @@ fn an_error_page_above_the_limit_reports_its_status() {
 
 #[test]
 fn a_collected_body_has_the_limit_of_a_page() {
-    // H4.2: unless the request has one, none that streams
+    // H4.2: a streamed body has no limit unless the request sets one
     run(|reactor| {
         let server = Server::new(reactor, |_| {
             let body = "x".repeat(1 << 20);
@@ -445,7 +445,7 @@ fn a_collected_body_has_the_limit_of_a_page() {
 }
 
 #[test]
-fn time_limits_close_the_connection() {
+fn timeouts_close_the_connection() {
     // H4
     let short = Duration::from_millis(15);
     run(move |reactor| {
@@ -468,7 +468,7 @@ fn time_limits_close_the_connection() {
 }
 
 #[test]
-fn refused_and_bad_urls_have_their_own_errors() {
+fn refused_connections_and_invalid_urls_have_their_errors() {
     // H4, P6
     run(|reactor| {
         let port = listen(reactor, |_peer| Ignore);
@@ -496,7 +496,7 @@ impl Protocol for Ignore {
 }
 
 #[test]
-fn what_would_split_a_request_is_refused_before_anything_is_sent() {
+fn input_that_would_split_a_request_is_refused_unsent() {
     // H7
     run(|reactor| {
         let server = Server::new(reactor, |_| Close(ok("")));
@@ -521,14 +521,14 @@ fn what_would_split_a_request_is_refused_before_anything_is_sent() {
             drop(get_page(reactor, server.url(bad)).fails::<InvalidUrl>());
         }
         get_page(reactor, &url).add_callback(move |_| {
-            assert_eq!(server.requests().len(), 1, "only the last was sent");
+            assert_eq!(server.requests().len(), 1, "only the last request was sent");
         })
     });
 }
 
 // H7.5
 #[test]
-fn a_request_has_the_fields_that_its_kind_allows() {
+fn a_request_has_only_the_fields_that_its_method_allows() {
     run(|reactor| {
         let server = Server::new(reactor, |_| Close(ok("")));
         let url = server.url("/").replace("http://", "http://me:secret@");
@@ -553,7 +553,7 @@ fn a_request_has_the_fields_that_its_kind_allows() {
 }
 
 #[test]
-fn redirects_are_followed_with_the_method_the_status_asks_for() {
+fn redirects_change_the_method_by_their_status() {
     // H3
     for (status, method, body, then) in [
         ("301", "GET", "", "GET /b?c HTTP/1.1"),
@@ -627,7 +627,7 @@ fn credentials_do_not_cross_origins() {
 
 // H3.3
 #[test]
-fn fields_about_a_body_do_not_outlive_it() {
+fn fields_that_describe_a_body_are_dropped_with_it() {
     run(|reactor| {
         let server = Server::new(reactor, |request| {
             Close(if request.starts_with("POST /1") { found("303", "/2") } else { ok("") })
@@ -651,7 +651,7 @@ fn fields_about_a_body_do_not_outlive_it() {
 
 // H3.4
 #[test]
-fn headers_that_are_named_as_secrets_stay_with_their_origin() {
+fn secret_headers_stay_with_their_origin() {
     run(|reactor| {
         let other = Server::new(reactor, |_| Close(ok("there")));
         let there = other.url("/");
@@ -679,7 +679,7 @@ fn headers_that_are_named_as_secrets_stay_with_their_origin() {
 }
 
 #[test]
-fn redirects_end_in_errors_of_their_own() {
+fn redirects_have_their_own_errors() {
     // H3
     run(|reactor| {
         let count = Cell::new(0);
@@ -700,7 +700,7 @@ fn redirects_end_in_errors_of_their_own() {
     let error = failure.trap::<HttpError>().unwrap();
     assert_eq!((error.status.as_u16(), error.headers.get("location")), (302, Some(&b"/x"[..])));
     let failure = failure_of(|| Close(text("HTTP/1.1 302 Found\r\n\r\n")), get);
-    assert!(failure.trap::<HttpError>().is_ok(), "no Location, no redirect");
+    assert!(failure.trap::<HttpError>().is_ok(), "without Location it is not a redirect");
 }
 
 #[test]
@@ -742,14 +742,14 @@ fn a_kept_connection_serves_the_next_request() {
             assert_eq!((server.seen.opened.get(), agent.connections()), (1, (1, 1)));
             assert!(!server.requests()[0].contains("Connection:"));
             drop(agent);
-            // The last handle gone, the connection is closed.
+            // When the last handle is dropped, the connection is closed.
             server.when_lost(1).add_callback(move |()| drop(server))
         })
     });
 }
 
 #[test]
-fn no_more_connections_are_open_than_allowed_and_the_rest_wait_their_turn() {
+fn a_limited_number_of_connections_serves_all_requests() {
     // H5
     run(|reactor| {
         let server = Server::new(reactor, echo_path);
@@ -764,7 +764,7 @@ fn no_more_connections_are_open_than_allowed_and_the_rest_wait_their_turn() {
 }
 
 #[test]
-fn a_place_in_the_queue_goes_on_when_a_connection_ends() {
+fn a_queued_request_proceeds_when_a_connection_ends() {
     // H5
     run(|reactor| {
         let server = Server::new(reactor, |request| {
@@ -773,19 +773,19 @@ fn a_place_in_the_queue_goes_on_when_a_connection_ends() {
         });
         let agent = Agent::new(reactor).max_connections(2);
         pages(&agent, &server, 20).add_callback(move |()| {
-            assert_eq!(server.requests().len(), 20, "each was sent once");
+            assert_eq!(server.requests().len(), 20, "each request was sent once");
             assert_eq!((server.seen.opened.get(), agent.connections().1), (20, 0));
         })
     });
 }
 
 #[test]
-fn connections_that_say_so_or_are_in_doubt_are_not_used_again() {
+fn closing_and_doubtful_connections_are_not_reused() {
     // H5, H6
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n/0",
         "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n/0",
-        // Bytes that belong to no response.
+        // Bytes that do not belong to a response.
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n/0HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
     ] {
         run(move |reactor| {
@@ -809,7 +809,7 @@ fn a_stale_connection_is_retried_once_if_the_method_allows() {
         [("GET", true), ("PUT", true), ("DELETE", true), ("POST", false), ("PATCH", false)]
     {
         run(move |reactor| {
-            // The second request on a connection finds it closed.
+            // The second request on a connection finds it closed by the server.
             let served = Cell::new(0);
             let server = Server::new(reactor, move |_| {
                 served.set(served.get() + 1);
@@ -830,7 +830,7 @@ fn a_stale_connection_is_retried_once_if_the_method_allows() {
             )
         });
     }
-    // Only once, and not on a connection that was new.
+    // Only once, and not on a new connection.
     run(|reactor| {
         let first = Cell::new(true);
         let server = Server::new(reactor, move |_| if first.take() { Keep(ok("ok")) } else { Close(vec![]) });
@@ -847,7 +847,7 @@ fn a_stale_connection_is_retried_once_if_the_method_allows() {
 }
 
 #[test]
-fn idle_connections_are_closed_when_their_time_is_over() {
+fn idle_connections_are_limited_by_time_number_and_age() {
     // H5
     run(|reactor| {
         let server = Server::new(reactor, echo_path);
@@ -880,7 +880,7 @@ fn idle_connections_are_closed_when_their_time_is_over() {
 }
 
 #[test]
-fn cancelling_closes_the_connection_and_gives_its_place_back() {
+fn cancelling_closes_the_connection_and_frees_its_place() {
     // H9
     run(|reactor| {
         let server = Server::new(reactor, |request| {
@@ -894,7 +894,7 @@ fn cancelling_closes_the_connection_and_gives_its_place_back() {
         let stuck = agent.get_page(Request::get(server.url("/never")));
         let queued = agent.get_page(Request::get(server.url("/queued")));
         let last = pages(&agent, &server, 1);
-        // Cancelled in the queue: it was never sent.
+        // Cancelled in the queue: the request was never sent.
         queued.cancel();
         let queued = queued.fails::<Cancelled>();
         assert!(queued.is_fired());
@@ -910,7 +910,7 @@ fn cancelling_closes_the_connection_and_gives_its_place_back() {
             server.when_lost(1).add_callback(move |()| drop((server, agent)))
         })
     });
-    // While connecting: nobody is told afterwards, and nothing stays open.
+    // While connecting: only `Cancelled` is reported, and no connection stays open.
     run(|reactor| {
         let server = Server::new(reactor, echo_path);
         let page = get_page(reactor, server.url("/"));
@@ -931,7 +931,7 @@ fn cancel_when_asked(handle: Handle, server: Server, stuck: Deferred<Page>, trig
 }
 
 #[test]
-fn a_thousand_requests_over_two_connections_with_half_of_them_cancelled() {
+fn a_thousand_requests_half_of_them_cancelled_share_two_sockets() {
     // H5, H9
     run(|reactor| {
         let server = Server::new(reactor, echo_path);
@@ -963,7 +963,7 @@ fn a_thousand_requests_over_two_connections_with_half_of_them_cancelled() {
 }
 
 #[test]
-fn a_reactor_dropped_with_requests_under_way_fires_them() {
+fn dropping_the_reactor_fires_requests_in_progress() {
     // R8
     let fired = Rc::new(Cell::new(0));
     {
@@ -984,7 +984,7 @@ fn a_reactor_dropped_with_requests_under_way_fires_them() {
 }
 
 #[test]
-fn a_body_comes_piece_by_piece_as_it_is_asked_for() {
+fn a_body_is_received_piece_by_piece() {
     // H2
     run(|reactor| {
         let large = "x".repeat(3_000_000);
@@ -1063,7 +1063,7 @@ fn a_body_can_be_delivered_collected_or_dropped() {
             Server::new(reactor, |_| Keep(text("HTTP/1.1 404 No\r\nContent-Length: 9\r\n\r\nHello")));
         let agent = Agent::new(reactor);
         agent.request(Request::get(server.url("/"))).add_callback(move |response| {
-            assert_eq!(response.status().as_u16(), 404, "a response like others");
+            assert_eq!(response.status().as_u16(), 404, "an error status is a normal response");
             drop(response);
             server.when_lost(1).add_callback(move |()| {
                 assert_eq!(agent.connections(), (0, 0));
@@ -1074,7 +1074,7 @@ fn a_body_can_be_delivered_collected_or_dropped() {
 }
 
 #[test]
-fn a_download_takes_its_name_when_it_is_whole() {
+fn a_download_is_renamed_when_it_is_complete() {
     // H8
     run(|reactor| {
         let folder = Folder::new("whole");
@@ -1086,7 +1086,7 @@ fn a_download_takes_its_name_when_it_is_whole() {
         let told = Rc::new(RefCell::new(Vec::new()));
         let (telling, watched) = (told.clone(), path.clone());
         let progress = move |received, expected| {
-            // Until the end, the old file is there.
+            // Until the end, the old file is in place.
             assert_eq!(std::fs::read(&watched).unwrap(), b"old");
             assert_eq!(expected, Some(1_200_000));
             telling.borrow_mut().push(received);
@@ -1102,7 +1102,7 @@ fn a_download_takes_its_name_when_it_is_whole() {
 }
 
 #[test]
-fn a_failed_download_leaves_the_old_file_as_it_was() {
+fn a_failed_download_keeps_the_old_file() {
     // H8
     run(|reactor| {
         let folder = Folder::new("failed");
@@ -1142,7 +1142,7 @@ fn a_failed_download_leaves_the_old_file_as_it_was() {
 
 #[cfg(unix)]
 #[test]
-fn a_download_takes_the_place_of_no_folder_device_or_pipe() {
+fn a_download_does_not_replace_a_folder_or_a_socket() {
     // H8
     use std::os::unix::fs::FileTypeExt;
     run(|reactor| {
@@ -1150,14 +1150,14 @@ fn a_download_takes_the_place_of_no_folder_device_or_pipe() {
         let (socket, inner) = (folder.join("socket"), folder.join("folder"));
         let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         std::fs::create_dir(&inner).unwrap();
-        // Through a link, too.
+        // Also through a symbolic link.
         let link = folder.join("link");
         std::os::unix::fs::symlink(&socket, &link).unwrap();
         let server = Server::new(reactor, |_| Keep(ok("Hello")));
         let refused = [&socket, &inner, &link].map(|path| {
             let shown = path.display().to_string();
             download_page(reactor, server.url("/"), path).add_both(move |result| {
-                let failure = result.expect_err("it is no regular file");
+                let failure = result.expect_err("it is not a regular file");
                 assert!(failure.to_string().contains(&shown), "{failure}");
                 failure.trap::<std::io::Error>().map(|_| ())
             })
@@ -1168,7 +1168,7 @@ fn a_download_takes_the_place_of_no_folder_device_or_pipe() {
             assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
             assert_eq!(folder.names(), ["folder", "link", "socket"]);
             drop(listener);
-            // The connections are not left open.
+            // The connections are closed.
             server.when_lost(3).add_callback(move |()| drop(server))
         })
     });

@@ -1,4 +1,4 @@
-//! Compressed pages, whole, broken, cut, and much larger than they look.
+//! Compressed pages: complete, broken, incomplete, and decompression bombs.
 
 #![cfg(feature = "compression")]
 #![allow(
@@ -26,7 +26,7 @@ use twistor_http::{
 use twistor_net::{Failure, Protocol, SimulatedNetwork, Transport};
 use twistor_reactor::{AddTimeout, Handle, Reactor};
 
-/// Sends the same bytes to everybody who asks, in pieces of a few bytes, and closes unless it stays.
+/// Answers each request with the same bytes, in small pieces. Then closes, unless `stays` is set.
 #[derive(Clone)]
 struct Same {
     wire: Rc<Vec<u8>>,
@@ -81,7 +81,7 @@ fn bare(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Fetches that wire, changing the request.
+/// Fetches a page from a server that answers with `wire`. `change` adapts the request.
 fn fetch(
     reactor: &Reactor,
     wire: Vec<u8>,
@@ -126,10 +126,10 @@ fn gzip_and_both_kinds_of_deflate_are_decompressed() {
         ("gzip", vec![], vec![]),
         ("deflate", zlib(b"Hello"), b"Hello".to_vec()),
         ("deflate", bare(b"Hello"), b"Hello".to_vec()),
-        // Its last bytes stand for more than is handed on at once.
+        // The last bytes decode to more than one piece.
         ("deflate", bare(&[0; (1 << 20) + 300]), vec![0; (1 << 20) + 300]),
         ("deflate", vec![], vec![]),
-        // Not asked for, so not ours to undo.
+        // Not requested, so not decoded.
         ("br", b"brotli".to_vec(), b"brotli".to_vec()),
         ("br, gzip", gzip(b"brotli"), gzip(b"brotli")),
         ("identity", b"as it is".to_vec(), b"as it is".to_vec()),
@@ -142,8 +142,8 @@ fn gzip_and_both_kinds_of_deflate_are_decompressed() {
 }
 
 #[test]
-fn a_body_whose_last_byte_stands_for_more_than_a_piece_comes_whole() {
-    // H10: all the input is taken while a part of the output is still to be fetched, at some lengths around a piece
+fn a_last_byte_that_decodes_to_more_than_a_piece_is_complete() {
+    // H10: all the input is consumed while output is still pending, at some lengths around the size of a piece
     let reactor = Reactor::simulated(0);
     for length in (16 << 10)..(16 << 10) + 600 {
         let zeros = vec![0; length];
@@ -154,7 +154,7 @@ fn a_body_whose_last_byte_stands_for_more_than_a_piece_comes_whole() {
 }
 
 #[test]
-fn codings_on_top_of_each_other_are_undone_one_by_one() {
+fn nested_codings_are_decoded_one_by_one() {
     // H10: as curl and Twisted do
     let text = text();
     let five = (0..5).fold(b"Hello".to_vec(), |body, _| gzip(&body));
@@ -165,7 +165,7 @@ fn codings_on_top_of_each_other_are_undone_one_by_one() {
         ("gzip\r\nContent-Encoding: deflate", bare(&gzip(&text)), text.clone()),
         ("gzip, gzip", vec![], vec![]),
         ("gzip, gzip, gzip, gzip, gzip", five, b"Hello".to_vec()),
-        // So many nobody sends in earnest.
+        // More than five codings are left as they are.
         ("gzip, gzip, gzip, gzip, gzip, gzip", six.clone(), six),
     ] {
         run(|reactor| {
@@ -173,7 +173,7 @@ fn codings_on_top_of_each_other_are_undone_one_by_one() {
                 .add_callback(move |page| assert!(page.unwrap().body() == due, "{coding}"))
         });
     }
-    // What is wrong inside is told, too, and the limit holds for each of them.
+    // Faults of an inner coding are reported too, and the limit applies to each coding.
     let inside = gzip(b"Hello");
     for (body, what) in [
         (gzip(&inside[..inside.len() - 1]), "cut after 5 decompressed bytes"),
@@ -193,7 +193,7 @@ fn codings_on_top_of_each_other_are_undone_one_by_one() {
         run(|reactor| {
             let page = fetch(reactor, answer("gzip, gzip", &bomb), |request| request.max_body(1 << 16));
             page.add_callback(|page| {
-                let error = page.expect_err("it is a bomb").trap::<LimitExceeded>().unwrap();
+                let error = page.expect_err("it is a decompression bomb").trap::<LimitExceeded>().unwrap();
                 assert_eq!(error, LimitExceeded::new(LimitKind::BodySize, 1 << 16));
             })
         });
@@ -201,7 +201,7 @@ fn codings_on_top_of_each_other_are_undone_one_by_one() {
 }
 
 #[test]
-fn one_who_speaks_of_encodings_gets_what_comes() {
+fn a_request_that_sets_encodings_gets_the_body_as_it_is() {
     // H10
     for header in ["Accept-Encoding", "Range"] {
         let body = gzip(b"Hello");
@@ -213,7 +213,7 @@ fn one_who_speaks_of_encodings_gets_what_comes() {
 }
 
 #[test]
-fn what_is_broken_or_cut_is_an_error() {
+fn a_broken_or_incomplete_body_is_an_error() {
     // H10
     let whole = gzip(b"Hello, world!");
     let mut checksum = whole.clone();
@@ -246,19 +246,19 @@ fn what_is_broken_or_cut_is_an_error() {
             })
         });
     }
-    // The connection ended early: that is said, not what it did to the compression.
+    // The connection ended early. That is reported, not the fault that it caused in the compression.
     let mut wire = answer("gzip", &whole);
     wire.truncate(wire.len() - 3);
     run(|reactor| {
         fetch(reactor, wire, |request| request).add_callback(|page| {
-            let partial = page.expect_err("it is cut").trap::<PartialDownload>().unwrap();
+            let partial = page.expect_err("it is incomplete").trap::<PartialDownload>().unwrap();
             assert_eq!(partial.expected, None);
         })
     });
 }
 
 #[test]
-fn a_bomb_meets_the_limit() {
+fn a_decompression_bomb_exceeds_the_limit() {
     // H10, H4
     let bomb = gzip(&vec![0; 4 << 20]);
     assert!(bomb.len() < 10_000);
@@ -298,14 +298,14 @@ fn a_streamed_body_is_decompressed_too() {
     });
 }
 
-/// A network on which all that is sent at once comes at once.
+/// Configures a network that delivers in one piece all bytes that were sent at once.
 fn in_one_piece(handle: &Handle) {
     let network = SimulatedNetwork::of(handle).unwrap();
     network.set_splitting(false);
     network.set_window(1 << 20, 1 << 20);
 }
 
-/// A response with that body, which nobody has read a minute later.
+/// Returns a response with this body, still unread after a minute.
 async fn unread(handle: &Handle, agent: &Agent, wire: Vec<u8>, limit: u64) -> Result<Response, Failure> {
     in_one_piece(handle);
     let same = Same::new(wire, 1 << 20);
@@ -322,7 +322,7 @@ fn kept(response: &Response) -> usize {
     told.split(' ').nth(3).and_then(|kept| kept.parse().ok()).unwrap_or_else(|| panic!("{told}"))
 }
 
-/// What comes of a body piece by piece, and how it ends.
+/// Reads a body piece by piece. Returns its length and how it ended.
 async fn read(body: &ResponseBody) -> (usize, Result<(), Failure>) {
     let mut length = 0;
     loop {
@@ -347,7 +347,7 @@ fn simulate(test: impl AsyncFnOnce(Handle) -> Result<(), Failure> + 'static) {
 const LARGE: usize = 2 << 20;
 
 #[test]
-fn of_a_bomb_that_nobody_reads_a_piece_is_kept() {
+fn an_unread_bomb_is_kept_compressed_except_for_one_piece() {
     // H10, H1
     for (coding, bomb) in [
         ("gzip", gzip(&vec![0; LARGE])),
@@ -369,7 +369,7 @@ fn of_a_bomb_that_nobody_reads_a_piece_is_kept() {
 }
 
 #[test]
-fn what_is_held_back_is_delivered_and_collected_whole() {
+fn an_unread_compressed_body_is_later_delivered_completely() {
     // H10
     simulate(async |handle| {
         let wire = answer("gzip", &gzip(&vec![7; LARGE]));
@@ -381,7 +381,7 @@ fn what_is_held_back_is_delivered_and_collected_whole() {
 }
 
 #[test]
-fn faults_and_the_limit_are_told_behind_what_is_held_back() {
+fn faults_and_the_limit_are_reported_after_the_data() {
     // H10
     let whole = gzip(&vec![0; LARGE]);
     let mut checksum = whole.clone();
@@ -409,7 +409,7 @@ fn faults_and_the_limit_are_told_behind_what_is_held_back() {
 }
 
 #[test]
-fn a_connection_is_free_while_what_it_brought_is_held_back() {
+fn a_connection_is_free_while_its_body_is_held_back() {
     // H5, H10
     simulate(async |handle| {
         in_one_piece(&handle);
@@ -423,7 +423,7 @@ fn a_connection_is_free_while_what_it_brought_is_held_back() {
         }
         handle.sleep(Duration::from_secs(1)).await?;
         assert_eq!(agent.connections(), (1, 1));
-        // One is let go; the connection is none of its business any more.
+        // One body is dropped, which no longer affects the connection.
         drop(responses.pop());
         assert_eq!(agent.connections(), (1, 1));
         for response in responses {
@@ -434,7 +434,7 @@ fn a_connection_is_free_while_what_it_brought_is_held_back() {
 }
 
 #[test]
-fn who_waits_for_what_is_held_back_is_told_when_the_reactor_goes() {
+fn a_pending_read_fails_when_the_reactor_is_dropped() {
     // H9, H10
     let reactor = Reactor::simulated(1);
     let handle = Handle::clone(&reactor);
@@ -451,7 +451,7 @@ fn who_waits_for_what_is_held_back_is_told_when_the_reactor_goes() {
     drop(next.add_both(|result: Result<_, Failure>| assert!(result.is_err())));
 }
 
-/// What is handed on of a streamed body, byte by byte or all at once, and the error.
+/// Streams a body that was received byte by byte or at once. Returns the delivered bytes and the error.
 fn streamed(coding: &str, body: &[u8], bytewise: bool, limit: u64) -> (Vec<u8>, Failure) {
     let reactor = Reactor::simulated(0);
     let network = SimulatedNetwork::of(&reactor).unwrap();
@@ -475,8 +475,8 @@ fn streamed(coding: &str, body: &[u8], bytewise: bool, limit: u64) -> (Vec<u8>, 
 }
 
 #[test]
-fn what_comes_before_a_fault_or_the_limit_is_handed_on_however_the_bytes_are_cut() {
-    // H10: two bytes, and then a block of a kind that there is not
+fn bytes_before_a_fault_or_limit_are_delivered_however_split() {
+    // H10: two bytes, followed by a block of an invalid type
     let broken = [0x3a, 0xf0, 0x02, 0x27, 0x02, 0xe0];
     for bytewise in [false, true] {
         let (came, failure) = streamed("deflate", &broken, bytewise, 100);
@@ -490,7 +490,7 @@ fn what_comes_before_a_fault_or_the_limit_is_handed_on_however_the_bytes_are_cut
 
 // H10.2
 #[test]
-fn a_collected_body_that_is_undecodable_carries_what_was_decoded() {
+fn a_collected_undecodable_body_carries_the_decoded_bytes() {
     let reactor = Reactor::simulated(0);
     let same = Same::new(answer("gzip", &[&gzip(b"Hello")[..], b"<!-- cached -->"].concat()), 1000);
     let port = listen(&reactor, move |_peer| same.clone());
@@ -499,7 +499,7 @@ fn a_collected_body_that_is_undecodable_carries_what_was_decoded() {
         .add_callback(|response| response.into_body().collect());
     let error = reactor.run_until(body).unwrap_err().trap::<Undecodable>().unwrap();
     assert_eq!(error.body, b"Hello");
-    // An error page reports its status, however badly it is encoded.
+    // An error page reports its status even if it cannot be decoded.
     let mut page = answer("gzip", b"not gzip");
     page[9..12].copy_from_slice(b"503");
     let error = reactor.run_until(fetch(&reactor, page, |request| request)).unwrap().unwrap_err();
@@ -514,7 +514,7 @@ fn count_turns(handle: &Handle, turns: Rc<Cell<usize>>) {
 
 // H10.3
 #[test]
-fn decompressing_leaves_the_loop_to_others() {
+fn decompressing_lets_other_events_run() {
     const SIZE: usize = 2 << 20;
     let nested = gzip(&gzip(&gzip(&vec![0; SIZE])));
     assert!(nested.len() < 1000);
@@ -535,6 +535,6 @@ fn decompressing_leaves_the_loop_to_others() {
         })
     });
     assert_eq!(length, SIZE);
-    // A share is 256 KiB.
+    // The limit of a turn is 256 KiB.
     assert!(turns.get() >= SIZE / (256 << 10), "only {} turns", turns.get());
 }

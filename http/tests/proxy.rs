@@ -1,4 +1,4 @@
-//! Pages through proxies.
+//! Requests through proxies.
 
 #![cfg(feature = "tls")]
 #![allow(
@@ -34,13 +34,13 @@ use twistor_reactor::Handle;
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello";
 
-/// What a proxy does about a request.
+/// How the test proxy treats a request.
 enum Deed {
-    /// Answers in the server's place, or the proxy's own.
+    /// Answers for the server, or with an answer of the proxy.
     Say(String),
-    /// Connects to the server and passes on what comes.
+    /// Connects to the server and forwards data in both directions.
     Tunnel,
-    /// As that, with this answer one byte a turn.
+    /// Does the same, with this answer sent one byte per turn.
     Drip(&'static str),
     /// Closes.
     Hang,
@@ -48,14 +48,14 @@ enum Deed {
 
 use Deed::{Drip, Hang, Say, Tunnel};
 
-/// Tunnels where it is asked to, and answers all else itself.
+/// Opens tunnels, and answers all other requests itself.
 fn oblige(head: &str) -> Deed {
     if head.starts_with("CONNECT") { Tunnel } else { Say(HELLO.into()) }
 }
 
 type Deciding = Rc<dyn Fn(&str) -> Deed>;
 
-/// A proxy that does as it is told, and remembers the heads it saw.
+/// A proxy whose behaviour a function decides, and that records the heads of its requests.
 #[derive(Clone)]
 struct TestProxy {
     address: SocketAddr,
@@ -155,7 +155,7 @@ impl Protocol for ProxySide {
     }
 }
 
-/// Listens, and says nothing.
+/// Accepts connections and never answers.
 struct Mute;
 
 impl Protocol for Mute {
@@ -164,7 +164,7 @@ impl Protocol for Mute {
     }
 }
 
-/// What the server says, to the client.
+/// Forwards the server's bytes to the client.
 struct Back(Transport);
 
 impl Protocol for Back {
@@ -185,7 +185,7 @@ fn drip(handle: Handle, transport: Transport, bytes: Vec<u8>, at: usize) {
     }
 }
 
-/// A server that answers every request with the same, and remembers the requests it saw.
+/// A server that answers every request with the same bytes, and records the requests.
 #[derive(Clone, Default)]
 struct Answer(Rc<str>, Rc<RefCell<Vec<String>>>, String);
 
@@ -222,7 +222,7 @@ fn secure(handle: &Handle, answer: &str) -> Secure {
     Secure { url: format!("https://{host}/page"), host, heads, trust: authority.client(), _port: port }
 }
 
-/// The failure it ends in, which is one of that type.
+/// Fires with the failure, which must be of type `E`.
 fn fails<E: std::error::Error + 'static, T: std::fmt::Debug + 'static>(deferred: Deferred<T>) -> Deferred<E> {
     deferred.add_both(|result| result.expect_err("it succeeded").trap::<E>())
 }
@@ -235,7 +235,7 @@ fn without_credentials(text: impl std::fmt::Display + std::fmt::Debug) {
 }
 
 #[test]
-fn an_http_url_is_given_to_the_proxy_whole_with_its_credentials() {
+fn an_http_url_is_sent_to_the_proxy_in_absolute_form() {
     // H11
     on_every_network(|world| {
         world.run(|reactor| {
@@ -262,7 +262,7 @@ fn an_http_url_is_given_to_the_proxy_whole_with_its_credentials() {
 }
 
 #[test]
-fn an_https_url_goes_through_a_tunnel_and_each_learns_only_what_is_for_it() {
+fn an_https_url_uses_a_tunnel_that_keeps_secrets_apart() {
     // H11
     on_every_network(|world| {
         world.run(|reactor| {
@@ -295,7 +295,7 @@ fn an_https_url_goes_through_a_tunnel_and_each_learns_only_what_is_for_it() {
 }
 
 #[test]
-fn other_credentials_for_the_proxy_take_the_place_of_those_of_its_url() {
+fn authorization_replaces_the_credentials_of_the_proxy_url() {
     // H11
     run(|reactor| {
         let server = secure(reactor, HELLO);
@@ -320,7 +320,7 @@ fn other_credentials_for_the_proxy_take_the_place_of_those_of_its_url() {
 }
 
 #[test]
-fn a_proxy_that_refuses_a_tunnel_is_told_with_its_status() {
+fn a_refused_tunnel_reports_the_status() {
     // H11
     for (answer, status, reason) in [
         (
@@ -350,7 +350,7 @@ fn a_proxy_that_refuses_a_tunnel_is_told_with_its_status() {
             })
         });
     }
-    // For an http URL it is an answer like others.
+    // For an http URL, it is a normal response.
     run(|reactor| {
         let proxy = TestProxy::new(reactor, |_| {
             Say("HTTP/1.1 407 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into())
@@ -364,7 +364,7 @@ fn a_proxy_that_refuses_a_tunnel_is_told_with_its_status() {
 }
 
 #[test]
-fn a_proxy_that_gives_no_answer_that_http_allows_is_told_with_what_it_did() {
+fn an_invalid_answer_of_a_proxy_is_reported_with_its_fault() {
     // H11
     let malformed: fn(&ProxyFault) -> bool =
         |fault| matches!(fault, ProxyFault::Answer(DecodeError::Malformed(_)));
@@ -415,7 +415,7 @@ fn a_proxy_that_gives_no_answer_that_http_allows_is_told_with_what_it_did() {
     }
 }
 
-/// Fires once it holds.
+/// Fires once `holds` returns true.
 fn when(handle: Handle, holds: impl Fn() -> bool + 'static) -> Deferred<()> {
     let looking = handle.clone();
     handle.spawn(async move {
@@ -427,12 +427,12 @@ fn when(handle: Handle, holds: impl Fn() -> bool + 'static) -> Deferred<()> {
 }
 
 #[test]
-fn the_answer_of_the_proxy_may_come_byte_by_byte_behind_interim_ones() {
+fn a_proxys_answer_may_drip_and_follow_interim_ones() {
     // H11
     for answer in [
         "HTTP/1.1 200 OK\r\n\r\n",
         "HTTP/1.0 200\r\nVia: x\r\n\r\n",
-        // A tunnel has no body, whatever is said of it (RFC 9110, section 9.3.6).
+        // A tunnel has no body, whatever its head says (RFC 9110, section 9.3.6).
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Tunnel\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 200 Tunnel\r\nContent-Length: 10\r\n\r\n",
     ] {
@@ -449,7 +449,7 @@ fn the_answer_of_the_proxy_may_come_byte_by_byte_behind_interim_ones() {
 }
 
 #[test]
-fn a_proxy_that_cannot_be_reached_is_told_with_the_reason() {
+fn an_unreachable_proxy_is_reported_with_the_reason() {
     // H11
     World::Simulated(1).run(|reactor| {
         let port = listen(reactor, |_peer| Answer::default());
@@ -477,7 +477,7 @@ fn a_proxy_that_cannot_be_reached_is_told_with_the_reason() {
 }
 
 #[test]
-fn time_limits_and_cancelling_hold_while_a_tunnel_is_asked_for_and_close_the_connection() {
+fn timeouts_and_cancelling_apply_to_opening_a_tunnel() {
     // H11, H4, H9
     World::Simulated(1).run(|reactor| {
         let url = "https://192.0.2.1/";
@@ -500,7 +500,7 @@ fn time_limits_and_cancelling_hold_while_a_tunnel_is_asked_for_and_close_the_con
     });
 }
 
-/// Reads nothing.
+/// Never reads.
 struct Deaf;
 
 impl Protocol for Deaf {
@@ -515,7 +515,7 @@ impl Protocol for Deaf {
 }
 
 #[test]
-fn a_request_that_takes_too_long_is_told_with_what_it_waited_for() {
+fn a_request_that_times_out_reports_the_stage() {
     // H4
     World::Simulated(1).run(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
@@ -588,7 +588,7 @@ fn a_request_that_takes_too_long_is_told_with_what_it_waited_for() {
 }
 
 #[test]
-fn a_connection_that_takes_too_long_is_told_with_what_it_waited_for() {
+fn a_connect_that_times_out_reports_the_stage() {
     // H11, H4
     World::Simulated(1).run(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
@@ -636,7 +636,7 @@ fn a_connection_that_takes_too_long_is_told_with_what_it_waited_for() {
 }
 
 #[test]
-fn a_server_that_nobody_vouches_for_is_refused_through_a_tunnel_too() {
+fn an_untrusted_server_is_refused_through_a_tunnel_too() {
     // H11
     run(|reactor| {
         let (server, stranger) = (secure(reactor, HELLO), Authority::new());
@@ -659,7 +659,7 @@ fn a_server_that_nobody_vouches_for_is_refused_through_a_tunnel_too() {
 }
 
 #[test]
-fn an_agent_keeps_connections_by_the_way_they_take() {
+fn an_agent_keeps_connections_by_their_route() {
     // H11, H5
     run(|reactor| {
         let server = secure(reactor, HELLO);
@@ -669,7 +669,7 @@ fn an_agent_keeps_connections_by_the_way_they_take() {
         let handle = Handle::clone(reactor);
         handle.spawn(async move {
             let get = |url: &str| agent.get_page(Request::get(url));
-            // Whatever the origin: the proxy is given whole requests.
+            // One connection for all origins, because the proxy receives whole requests.
             get("http://one.example/").await?;
             get("http://two.example/").await?;
             assert_eq!((proxy.seen.opened.get(), agent.connections()), (1, (1, 1)));
@@ -677,7 +677,7 @@ fn an_agent_keeps_connections_by_the_way_they_take() {
             get(&server.url).await?;
             assert_eq!((proxy.seen.opened.get(), agent.connections()), (2, (2, 2)));
             assert_eq!((proxy.heads().len(), server.heads.borrow().len()), (3, 2));
-            // Who is somebody else to the proxy shares no connection, and who goes without one neither.
+            // Other credentials for the proxy share no connection, and neither do direct requests.
             agent.get_page(Request::get("http://one.example/").proxy(other.clone())).await?;
             agent.get_page(Request::get("http://one.example/").proxy(other)).await?;
             assert_eq!((proxy.seen.opened.get(), agent.connections()), (3, (3, 3)));
@@ -692,7 +692,7 @@ fn an_agent_keeps_connections_by_the_way_they_take() {
 }
 
 #[test]
-fn the_bound_on_connections_holds_for_a_proxy_and_a_tunnel_that_fails_gives_its_place_back() {
+fn the_connection_limit_applies_to_a_proxy_and_failed_tunnels() {
     // H11, H5
     run(|reactor| {
         let proxy = TestProxy::new(reactor, |_| Say("HTTP/1.1 503 Busy\r\n\r\n".into()));
@@ -707,7 +707,7 @@ fn the_bound_on_connections_holds_for_a_proxy_and_a_tunnel_that_fails_gives_its_
 }
 
 #[test]
-fn redirects_take_the_way_of_the_url_they_lead_to() {
+fn each_redirect_takes_the_route_of_its_own_url() {
     // H11, H3
     run(|reactor| {
         let server = secure(reactor, HELLO);
@@ -726,7 +726,7 @@ fn redirects_take_the_way_of_the_url_they_lead_to() {
             assert_eq!(proxy.heads().len(), 2);
             let heads = server.heads.borrow().concat();
             assert!(!heads.contains("Authorization"), "{heads}");
-            // A host that is an exception is asked itself.
+            // The host of an exception is contacted directly.
             let except = through.except("127.0.0.1");
             let request = Request::get("http://nowhere.example/").proxy(except);
             agent.get_page(request).add_callback(move |_| {
@@ -744,7 +744,7 @@ fn redirects_take_the_way_of_the_url_they_lead_to() {
 }
 
 #[test]
-fn the_way_to_a_proxy_can_be_secured_itself() {
+fn the_connection_to_a_proxy_can_use_tls() {
     // H11
     on_every_network(|world| {
         world.run(|reactor| {
@@ -762,7 +762,7 @@ fn the_way_to_a_proxy_can_be_secured_itself() {
             let handle = Handle::clone(reactor);
             handle.spawn(async move {
                 assert_eq!(agent.get_page(Request::get("http://nowhere.example/")).await?.text(), "Hello");
-                // More than fits on the way at once, in both directions.
+                // More than the buffers can hold, in both directions.
                 let large = Request::post(&server.url).body("y".repeat(300_000));
                 assert_eq!(agent.get_page(large).await?.body().len(), 300_000);
                 assert_eq!(agent.get_page(Request::get(&server.url)).await?.body().len(), 300_000);
@@ -770,7 +770,7 @@ fn the_way_to_a_proxy_can_be_secured_itself() {
                 assert_eq!(heads.len(), 2, "{heads:?}");
                 assert!(heads[0].starts_with("GET http://nowhere.example/ HTTP/1.1\r\n"), "{heads:?}");
                 assert!(heads[1].starts_with(&format!("CONNECT {} HTTP/1.1\r\n", server.host)), "{heads:?}");
-                // Nobody is trusted who is not vouched for.
+                // An untrusted proxy is refused.
                 let stranger = Proxy::new(&url).unwrap().tls(Authority::new().client());
                 let request = Request::get(&server.url).proxy(stranger);
                 let error = fails::<ProxyUnreachable, _>(agent.get_page(request)).await?;
@@ -797,7 +797,7 @@ fn the_environment_is_read_as_curl_reads_it() {
         (&[], None, None),
         (&[("http_proxy", "a:1")], Some("a"), None),
         (&[("http_proxy", "http://a:1/ignored?x#y")], Some("a"), None),
-        // A CGI program's HTTP_PROXY is what a stranger sent as a header.
+        // For a CGI program, HTTP_PROXY is a header that a stranger may have sent.
         (&[("HTTP_PROXY", "a:1")], None, None),
         (&[("https_proxy", "a:1")], None, Some("a")),
         (&[("HTTPS_PROXY", "a:1")], None, Some("a")),
@@ -826,7 +826,7 @@ fn the_environment_is_read_as_curl_reads_it() {
 }
 
 #[test]
-fn a_proxy_of_another_kind_fails_only_requests_that_use_it() {
+fn a_proxy_of_another_kind_fails_only_the_requests_using_it() {
     // H11.1
     let proxy = Proxy::from_vars(|name| match name {
         "http_proxy" => Some("a:1".to_owned()),

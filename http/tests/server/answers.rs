@@ -1,4 +1,4 @@
-//! W2: answers that come later, streamed bodies both ways, and clients that leave.
+//! W2: deferred answers, streamed bodies in both directions, and clients that leave.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
@@ -18,7 +18,7 @@ use crate::support::{address, noise, reset, run};
 
 // W2
 #[test]
-fn an_answer_may_come_later() {
+fn an_answer_may_be_deferred() {
     let root = Tree::new()
         .get(|request| defer_later(request.reactor(), Duration::from_millis(1), || Ok("at last")))
         .put_child("now", Tree::new().get(|_| twistor_deferred::succeed("at once")));
@@ -32,7 +32,7 @@ fn an_answer_may_come_later() {
     });
 }
 
-/// A handler whose answer never comes, and who is told when it is cancelled.
+/// A handler that never answers. The first Deferred fires when it is called, the second when it is cancelled.
 fn waiting() -> (impl Fn(&mut Request<'_>) -> Deferred<String>, Deferred<()>, Deferred<()>) {
     let (begun, begin) = Deferred::new();
     let (cancelled, cancel) = Deferred::new();
@@ -73,7 +73,7 @@ fn a_reset_cancels_the_handler() {
     });
 }
 
-// W2: so does one that closes, after a while, or at once if told so
+// W2: so does a close, after `half_closed`, or immediately if that is zero
 #[test]
 fn a_close_cancels_the_handler() {
     for half_closed in [Duration::ZERO, Duration::from_millis(20)] {
@@ -114,9 +114,9 @@ fn a_client_that_has_closed_its_half_gets_its_answer() {
     });
 }
 
-// W2, B5: also when it closes its half while a streamed answer is on its way, and then waits for the end
+// W2, B5: also if it closes its half during a streamed answer and then waits for the end
 #[test]
-fn a_client_that_closes_its_half_during_a_streamed_answer_gets_its_end() {
+fn a_streamed_answer_is_completed_after_a_half_close() {
     let (begun, begin) = std::sync::mpsc::channel();
     let root = move |request: &mut Request<'_>| {
         let (handle, begun) = (request.reactor().clone(), begun.clone());
@@ -140,9 +140,9 @@ fn a_client_that_closes_its_half_during_a_streamed_answer_gets_its_end() {
     });
 }
 
-// W2: a later answer to a client that is gone is nobody's
+// W2: an answer for a client that has left is dropped
 #[test]
-fn an_answer_that_comes_too_late_is_dropped() {
+fn a_late_answer_is_dropped() {
     run(|reactor| {
         let (begun, begin) = Deferred::new();
         let (cancelled, cancel) = Deferred::new();
@@ -150,7 +150,7 @@ fn an_answer_that_comes_too_late_is_dropped() {
         let answer = kept.clone();
         let handler = move |_: &mut Request<'_>| {
             let (begin, cancel): (Trigger<()>, Trigger<()>) = slots.take().expect("asked twice");
-            // One that does not let itself be cancelled in time.
+            // A Deferred whose canceller does not fire it.
             let (deferred, trigger) = Deferred::<String>::with_canceller(move |_| cancel.callback(()));
             answer.set(Some(trigger));
             begin.callback(());
@@ -167,7 +167,7 @@ fn an_answer_that_comes_too_late_is_dropped() {
                 reset(client.into_stream());
                 cancelled.add_callback(move |()| {
                     defer_later(&handle, Duration::ZERO, move || {
-                        let trigger: Trigger<String> = kept.take().expect("nobody asked");
+                        let trigger: Trigger<String> = kept.take().expect("the handler was not called");
                         assert!(!trigger.is_live());
                         trigger.callback("too late".into());
                     })
@@ -192,7 +192,7 @@ fn count_to(n: usize) -> impl Fn(&mut Request<'_>) -> Response {
     }
 }
 
-// W2, W3: chunked to those who understand it
+// W2, W3: chunked for clients that understand chunks
 #[test]
 fn a_body_is_streamed() {
     let root = Tree::new()
@@ -215,7 +215,7 @@ fn a_body_is_streamed() {
         client.send("HEAD / HTTP/1.1\r\nHost: here\r\n\r\n")?;
         assert_eq!(client.head()?.header("transfer-encoding"), Some("chunked"));
         assert_eq!(client.get("/now")?.text(), "all");
-        // HTTP/1.0 has no chunks: the end of the connection is that of the body.
+        // HTTP/1.0 has no chunks: the body ends with the connection.
         let mut old = Client::connect(address)?;
         old.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")?;
         let reply = old.reply()?;
@@ -257,7 +257,7 @@ fn the_head_is_sent_before_the_first_piece() {
 
 // W2
 #[test]
-fn a_sized_body_is_as_long_as_announced() {
+fn a_sized_body_must_have_the_announced_length() {
     fn sized(length: u64, pieces: &'static [&'static [u8]]) -> impl Fn(&mut Request<'_>) -> Response {
         move |_| {
             Response::sized(length, move |out| {
@@ -287,7 +287,7 @@ fn a_sized_body_is_as_long_as_announced() {
     });
 }
 
-// W2: a body cut short is not taken for a whole one
+// W2: the client must not take a truncated body for a complete one
 #[test]
 fn a_stream_that_fails_resets_the_connection() {
     let root = |request: &mut Request<'_>| {
@@ -307,7 +307,7 @@ fn a_stream_that_fails_resets_the_connection() {
     });
 }
 
-// W2, B3: a slow reader holds the producer up
+// W2, B3: a slow reader holds up the producer
 #[test]
 fn a_stream_waits_for_its_reader() {
     let most = Rc::new(Cell::new(0_usize));
@@ -330,7 +330,7 @@ fn a_stream_waits_for_its_reader() {
     };
     let reply = serve(root, |address| Client::connect(address)?.get("/"));
     assert_eq!(reply.body.len(), 20_000_000);
-    assert!(most.get() > 0, "the writer was never told to wait");
+    assert!(most.get() > 0, "the writer was never full");
 }
 
 // W2
@@ -384,7 +384,7 @@ fn a_producer_is_paused_and_stopped() {
     });
 }
 
-// W2: the stream is cancelled, and writing to nobody does no harm
+// W2: the stream is cancelled, and later writes are harmless
 #[test]
 fn a_reader_that_leaves_cancels_the_stream() {
     run(|reactor| {
@@ -423,7 +423,7 @@ fn streamed<O: twistor_http::server::IntoAnswer>(handler: impl Fn(&mut Request<'
     Tree::new().on_mode(Method::POST, BodyMode::Streamed, handler)
 }
 
-// W2, W3: an echo that holds no more than a piece
+// W2, W3: an echo that holds one piece at a time
 #[test]
 fn a_body_is_streamed_in_and_out() {
     let root = streamed(|request| {
@@ -504,7 +504,7 @@ fn a_streamed_body_is_collected_or_delivered() {
             ("/refuse", 500, "Int"),
             ("/panic", 500, "Int"),
         ] {
-            // In one piece, and with the body behind.
+            // In one piece, and with the end of the body in another.
             for split in [false, true] {
                 let request = post(path, "hello");
                 let (head, body) = request.split_at(request.len() - if split { 2 } else { 0 });
@@ -522,16 +522,16 @@ fn a_streamed_body_is_collected_or_delivered() {
     });
 }
 
-// W2: the handler's body fails when the client leaves in the middle of it
+// W2: the handler's body fails if the client leaves before its end
 #[test]
-fn a_body_that_is_cut_fails_its_reader() {
+fn an_incomplete_body_fails_its_reader() {
     run(|reactor| {
         let (cut, tell) = Deferred::new();
         let tell = RefCell::new(Some(tell));
         let root = streamed(move |request| {
             let tell: Trigger<Failure> = tell.borrow_mut().take().expect("asked twice");
             request.stream().expect("taken").collect().add_both(move |result| {
-                tell.callback(result.expect_err("it was not whole"));
+                tell.callback(result.expect_err("the body is incomplete"));
                 Ok("never seen")
             })
         });
@@ -544,9 +544,9 @@ fn a_body_that_is_cut_fails_its_reader() {
     });
 }
 
-// W2, C1: who cancels gets no more, and the rest is thrown away
+// W2, C1: a cancelled delivery receives nothing more, and the rest of the body is discarded
 #[test]
-fn a_delivery_that_is_cancelled_gets_no_more_of_the_body() {
+fn a_cancelled_delivery_gets_no_more_of_the_body() {
     let given = Rc::new(Cell::new(0));
     let counted = given.clone();
     let root = streamed(move |request| {
@@ -569,7 +569,7 @@ fn a_delivery_that_is_cancelled_gets_no_more_of_the_body() {
     assert_eq!(given.get(), 0);
 }
 
-// W2, W4: a malformed body is told to its reader, and the client gets its status
+// W2, W4: a malformed body fails its reader, and the client receives its status
 #[test]
 fn a_malformed_body_fails_its_reader() {
     let root = streamed(|request| request.stream().expect("taken").collect());
@@ -585,9 +585,9 @@ fn a_malformed_body_fails_its_reader() {
     });
 }
 
-// W2: nobody reads on while the handler does not ask for more
+// W2: the connection is not read while the handler does not read the body
 #[test]
-fn a_reader_that_waits_holds_the_client_up() {
+fn a_handler_that_does_not_read_holds_up_the_client() {
     run(|reactor| {
         let (blocked, tell) = Deferred::<()>::new();
         let blocked = RefCell::new(Some(blocked));

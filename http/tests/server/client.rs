@@ -1,4 +1,4 @@
-//! A site in a reactor with a deadline, and a blocking client that knows just enough HTTP to tell responses apart.
+//! A site in a reactor with a deadline, and a blocking client with just enough HTTP to separate responses.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use twistor_reactor::Handle;
 
 use crate::support::{DEADLINE, address, run};
 
-/// Runs a site for as long as `client` takes, in a thread of its own.
+/// Runs a site until `client` returns. The client runs on another thread.
 #[track_caller]
 pub(crate) fn serve<T: Send + 'static>(
     root: impl Resource,
@@ -30,7 +30,7 @@ pub(crate) fn serve_with<T: Send + 'static>(
     })
 }
 
-/// What `client` does, in a thread of its own.
+/// Runs `client` on another thread.
 pub(crate) fn visit<T: Send + 'static>(
     handle: &Handle,
     address: SocketAddr,
@@ -108,7 +108,7 @@ impl Client {
         Ok(Reply { status: status.ok_or(io::ErrorKind::InvalidData)?, head, body: Vec::new() })
     }
 
-    /// Reads a response to anything but HEAD.
+    /// Reads a response to any method except HEAD.
     pub(crate) fn reply(&mut self) -> io::Result<Reply> {
         let mut reply = self.head()?;
         if let Some(length) = reply.header("content-length") {
@@ -124,7 +124,7 @@ impl Client {
         Ok(reply)
     }
 
-    /// Reads a chunk; `None` is the last.
+    /// Reads a chunk. Returns `None` for the last one.
     pub(crate) fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut size = String::new();
         self.0.read_line(&mut size)?;
@@ -135,25 +135,25 @@ impl Client {
         Ok((size > 0).then_some(chunk))
     }
 
-    /// Reads that many bytes.
+    /// Reads `count` bytes.
     pub(crate) fn exactly(&mut self, count: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; count];
         self.0.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// Reads what comes until the server closes.
+    /// Reads until the server closes the connection.
     pub(crate) fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest)?;
         Ok(rest)
     }
 
-    /// The server closes, and says nothing more.
+    /// Asserts that the server closes the connection without sending more.
     #[track_caller]
     pub(crate) fn expect_end(&mut self) {
         let rest = self.rest();
-        assert!(rest.as_ref().is_ok_and(Vec::is_empty), "not the end, but {rest:?}");
+        assert!(rest.as_ref().is_ok_and(Vec::is_empty), "expected end of stream, got {rest:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! W2 to W7 where it depends on the moment: on a simulated network, so that a second takes no time.
+//! W2 to W7 where timing matters: on a simulated network, where a second takes no time.
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ const SERVER: &str = "192.0.2.80:80";
 const MOMENT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(3600);
 
-/// A client's work on a network on which everything takes a millisecond, and a connection takes in 16 KiB.
+/// Runs a client on a network with a latency of one millisecond and a window of 16 KiB.
 fn simulate<F: AsyncFnOnce(Handle) -> Result<(), Failure> + 'static>(test: impl FnOnce(&Reactor) -> F) {
     let reactor = Reactor::simulated(1);
     let network = SimulatedNetwork::of(&reactor).unwrap();
@@ -46,20 +46,20 @@ fn connect(handle: &Handle) -> Deferred<Conversation> {
     ClientEndpoint::tcp("192.0.2.80", 80).converse(handle)
 }
 
-/// Reads on until the end of what was to come.
+/// Reads until the received text ends with `end`.
 async fn read_until(client: &Conversation, end: &str) -> Result<String, Failure> {
     let mut text = String::new();
     while !text.ends_with(end) {
         let piece = client.read_some().await?;
-        assert!(!piece.is_empty(), "the end came after {text:?}");
+        assert!(!piece.is_empty(), "end of stream after {text:?}");
         text.push_str(&String::from_utf8_lossy(&piece));
     }
     Ok(text)
 }
 
-// W4, W5: it is read from while it may still be sending, and not for ever
+// W4, W5: the connection is still read while the client may be sending, for a limited time
 #[test]
-fn a_client_that_stays_after_its_refusal_is_closed() {
+fn a_client_that_stays_after_its_refusal_is_disconnected() {
     for sends in [false, true] {
         simulate(|reactor| {
             let linger = Duration::from_secs(3);
@@ -81,7 +81,7 @@ fn a_client_that_stays_after_its_refusal_is_closed() {
                     }
                     handle.sleep(MOMENT / 2).await?;
                 }
-                // It is looked after every half a second.
+                // Lingering connections are checked every half second.
                 handle.sleep(Duration::from_millis(500) + MOMENT * 2).await?;
                 assert_eq!(site.connections(), 0, "still there");
                 Ok(())
@@ -90,9 +90,9 @@ fn a_client_that_stays_after_its_refusal_is_closed() {
     }
 }
 
-// W3: answers are gathered, and handed over before they are many
+// W3: answers are gathered, and written before they are many
 #[test]
-fn a_pipeline_does_not_gather_answers_without_bound() {
+fn a_pipeline_gathers_a_limited_number_of_answers() {
     for streamed in [false, true] {
         let answered = Rc::new(Cell::new(0));
         let count = answered.clone();
@@ -113,7 +113,7 @@ fn a_pipeline_does_not_gather_answers_without_bound() {
                 client.transport().pause_producing();
                 client.write(get("/").repeat(300).as_bytes());
                 handle.sleep(MOMENT).await?;
-                // The high-water mark, what is gathered, and what is on its way.
+                // The high-water mark, the gathered answers, and the data in flight.
                 let most = (64 + 32 + 16) / 4 + 2;
                 assert!((16..=most).contains(&answered.get()), "{} of 300", answered.get());
                 Ok(())
@@ -122,9 +122,9 @@ fn a_pipeline_does_not_gather_answers_without_bound() {
     }
 }
 
-// W6: ports of its own are closed; through those of others nobody comes either
+// W6: the site's own ports are closed, and connections through other ports are not accepted
 #[test]
-fn a_site_that_is_stopping_takes_no_connections() {
+fn a_stopping_site_accepts_no_connections() {
     simulate(|reactor| {
         let (answer, trigger) = Deferred::new();
         let answer = Cell::new(Some(answer));
@@ -150,10 +150,10 @@ fn a_site_that_is_stopping_takes_no_connections() {
     });
 }
 
-/// The writer of a streamed answer, and what ends it.
+/// The writer of a streamed answer, and the trigger that ends the answer.
 type Body = (BodyWriter, Trigger<()>);
 
-/// A streamed answer whose writer is handed out.
+/// A handler with a streamed answer, and a Deferred of the answer's writer.
 fn handed_out() -> (impl Fn(&mut Request<'_>) -> Response, Deferred<Body>) {
     let (begun, begin) = Deferred::new();
     let begin = Rc::new(RefCell::new(Some(begin)));
@@ -168,9 +168,9 @@ fn handed_out() -> (impl Fn(&mut Request<'_>) -> Response, Deferred<Body>) {
     (root, begun)
 }
 
-// W6: although its head, sent before, says that the connection stays
+// W6: although its head, which was already sent, says that the connection stays open
 #[test]
-fn an_answer_under_way_is_the_last_of_a_site_that_stops() {
+fn an_answer_in_progress_is_the_last_of_a_stopping_site() {
     simulate(|reactor| {
         let (root, begun) = handed_out();
         let timeouts = Timeouts { idle: LONG, ..Timeouts::default() };
@@ -194,7 +194,7 @@ fn an_answer_under_way_is_the_last_of_a_site_that_stops() {
     });
 }
 
-// W4: a refusal, too, has a body only for those who asked for one
+// W4: only a request other than HEAD is refused with a body
 #[test]
 fn a_head_request_is_refused_without_a_body() {
     simulate(|reactor| {
@@ -223,9 +223,9 @@ fn with_large_file(name: &str, test: impl FnOnce(PathBuf)) {
     test(folder.path().to_owned());
 }
 
-// W7: what is read of a file is what the client has room for
+// W7: a file is read only as far as the client has room for it
 #[test]
-fn a_large_file_is_read_as_its_client_takes_it() {
+fn a_large_file_is_read_as_its_client_reads() {
     with_large_file("pieces", |root| {
         simulate(|reactor| {
             listen(&Site::new(reactor, Files::new(&root)));
@@ -234,11 +234,12 @@ fn a_large_file_is_read_as_its_client_takes_it() {
                 client.transport().pause_producing();
                 client.write(get("/large").as_bytes());
                 handle.sleep(Duration::from_secs(5)).await?;
-                // Nobody has read that far: the end is missed, and the client must not take what came for the whole.
+                // The file was not read up to the new end, so its end is missing.
+                // The client must notice that the body is incomplete.
                 std::fs::OpenOptions::new().write(true).open(root.join("large"))?.set_len(2 << 20)?;
                 client.transport().resume_producing();
                 let read = client.read_to_end(4 << 20).await.map(|all| all.len());
-                let failure = read.expect_err("it was read before anybody had room for it");
+                let failure = read.expect_err("the file was read before the client had room for it");
                 assert!(failure.is::<ConnectionLost>(), "{failure}");
                 Ok(())
             }
@@ -246,9 +247,9 @@ fn a_large_file_is_read_as_its_client_takes_it() {
     });
 }
 
-// W2: a body that waits to be drained, and one whose producer ends it when it is stopped
+// W2: a body that waits for its writer to drain, and one that its producer ends when it is stopped
 #[test]
-fn a_client_that_leaves_a_streamed_body_is_no_error() {
+fn leaving_a_streamed_body_is_not_an_error() {
     keep_log();
     type Start = fn(Handle, BodyWriter) -> Deferred<()>;
     let bodies: [Start; 3] = [
@@ -295,7 +296,7 @@ fn a_client_that_leaves_a_streamed_body_is_no_error() {
     assert_eq!(logged(), [""; 0]);
 }
 
-/// Fails the body when nobody wants more of it.
+/// Fails the body when its producer is stopped.
 struct Stopped(Cell<Option<Trigger<()>>>);
 
 impl Producer for Stopped {
@@ -305,14 +306,14 @@ impl Producer for Stopped {
 
     fn stop_producing(&self) {
         if let Some(trigger) = self.0.take() {
-            trigger.errback(Failure::new("nobody wants more"));
+            trigger.errback(Failure::new("the client has left"));
         }
     }
 }
 
-// W7: whoever leaves, and whoever is cut off
+// W7: neither if the client leaves, nor if the server disconnects it
 #[test]
-fn a_download_that_is_not_taken_to_its_end_is_no_error() {
+fn an_unfinished_download_is_not_an_error() {
     keep_log();
     for leaves in [true, false] {
         with_large_file("left", |root| {

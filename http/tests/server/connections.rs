@@ -1,4 +1,4 @@
-//! W3: connections that stay, pipelining, HTTP/1.0, Expect, chunks, dates.
+//! W3: persistent connections, pipelining, HTTP/1.0, Expect, chunks, dates.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
@@ -43,7 +43,7 @@ fn pipelined_requests_are_answered_in_order_one_at_a_time() {
         Some(Rc::new(move |request: &mut Request<'_>| {
             assert_eq!(running.replace(running.get() + 1), 0, "two at once");
             let (running, body) = (running.clone(), request.take_body());
-            // Now, later, and from inside other requests' turns.
+            // Immediately, later, and from inside other requests' turns.
             let delay = Duration::from_micros(n % 4 * 300);
             let answer = defer_later(request.reactor(), delay, move || {
                 running.set(running.get() - 1);
@@ -54,7 +54,7 @@ fn pipelined_requests_are_answered_in_order_one_at_a_time() {
     });
     serve(root, |address| {
         let requests: String = (0..300).map(|n| post(&format!("/{n}"), &"b".repeat(n % 7))).collect();
-        // However it is cut.
+        // However it is split.
         for size in [usize::MAX, 1000, 97] {
             let mut client = Client::connect(address)?;
             let (stream, pieces) = (client.stream().try_clone()?, requests.clone());
@@ -71,7 +71,7 @@ fn pipelined_requests_are_answered_in_order_one_at_a_time() {
     });
 }
 
-// W3: answers at once, later and streamed, in one pipeline
+// W3: immediate, deferred and streamed answers in one pipeline
 #[test]
 fn answers_of_all_kinds_keep_their_order() {
     let root = Tree::new()
@@ -110,9 +110,9 @@ fn answers_of_all_kinds_keep_their_order() {
     });
 }
 
-// W3, E5: who never reads is not read from
+// W3, E5: a client that never reads is not read from
 #[test]
-fn a_client_that_only_asks_is_held_up() {
+fn a_client_that_never_reads_is_held_up() {
     let handled = Rc::new(Cell::new(0_usize));
     let count = handled.clone();
     let root = move |_: &mut Request<'_>| {
@@ -130,7 +130,7 @@ fn a_client_that_only_asks_is_held_up() {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
-            assert!(sent < most, "the server reads all, and keeps the answers");
+            assert!(sent < most, "the server reads everything and keeps the answers");
         }
         client.stream().set_write_timeout(Some(DEADLINE))?;
         // The rest of the last request is sent when there is room again.
@@ -153,7 +153,7 @@ fn a_client_that_only_asks_is_held_up() {
 
 // W3
 #[test]
-fn http_1_0_is_answered_and_closed_unless_it_asks_to_stay() {
+fn http_1_0_closes_unless_keep_alive_is_requested() {
     let root = Tree::new().get(|request| format!("{:?} {:?}", request.version(), request.host()));
     serve(root, |address| {
         let mut client = Client::connect(address)?;
@@ -175,7 +175,7 @@ const EXPECT: &str = "POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\nExpe
 
 // W3: Expect: 100-continue, with the body collected and streamed
 #[test]
-fn a_client_that_waits_is_told_to_go_on() {
+fn a_client_that_waits_gets_100_continue() {
     let root = || {
         Tree::new()
             .post(|request| request.take_body())
@@ -189,7 +189,7 @@ fn a_client_that_waits_is_told_to_go_on() {
             assert_eq!((interim.status, interim.head.lines().count()), (100, 2));
             client.send("body")?;
             assert_eq!(client.reply()?.text(), "body", "{method}");
-            // One that does not wait is not told.
+            // A client that does not wait gets no 100 Continue.
             client.send(EXPECT.replace("POST", method) + "body")?;
             let reply = client.reply()?;
             let reply = if reply.status == 100 && method == "PUT" { client.reply()? } else { reply };
@@ -199,9 +199,9 @@ fn a_client_that_waits_is_told_to_go_on() {
     });
 }
 
-// W3: who is refused need not send the body, so what comes next cannot be told apart
+// W3: a refused client need not send the body, so the next bytes are ambiguous and the connection is closed
 #[test]
-fn a_client_that_waits_gets_its_refusal_instead() {
+fn a_waiting_client_gets_its_refusal_instead() {
     let root =
         Tree::new().put_child("lazy", Tree::new().on_mode(Method::POST, BodyMode::Streamed, |_| "unread"));
     serve(root, |address| {
@@ -217,9 +217,9 @@ fn a_client_that_waits_gets_its_refusal_instead() {
     });
 }
 
-// W3: chunked uploads, in any pieces
+// W3: chunked uploads, split anywhere
 #[test]
-fn chunked_bodies_are_put_together() {
+fn chunked_bodies_are_assembled() {
     let root = Tree::new().post(|request| request.take_body()).get(|_| "next");
     serve(root, |address| {
         let request = "POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -243,9 +243,9 @@ fn chunked_bodies_are_put_together() {
     });
 }
 
-// W3: a body nobody wants is passed over if it is short
+// W3: a short unread body is skipped
 #[test]
-fn what_is_left_of_a_body_is_not_taken_for_a_request() {
+fn the_rest_of_a_body_is_not_read_as_a_request() {
     let root = Tree::new()
         .get(|_| "next")
         .put_child("lazy", Tree::new().on_mode(Method::POST, BodyMode::Streamed, |_| "unread"));
@@ -303,7 +303,7 @@ fn every_answer_has_a_date() {
     });
 }
 
-// W3: the server as a whole, and what only proxies do
+// W3: OPTIONS for the server as a whole, and CONNECT, which only proxies serve
 #[test]
 fn targets_of_other_forms_are_answered() {
     let root = Tree::new().on(Method::OPTIONS, |request| request.path().to_owned());
@@ -318,9 +318,9 @@ fn targets_of_other_forms_are_answered() {
     });
 }
 
-// W3: byte by byte, and with the end of the client's half behind
+// W3: split anywhere, followed by the end of the client's half
 #[test]
-fn requests_may_come_in_any_pieces() {
+fn requests_may_be_split_anywhere() {
     let request = post("/", "body") + &get("/x");
     serve(
         |request: &mut Request<'_>| request.path().to_owned() + &String::from_utf8_lossy(request.body()),

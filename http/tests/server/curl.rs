@@ -1,4 +1,4 @@
-//! W3 with curl as the client. Without curl, each test says so and passes.
+//! W3 with curl as the client. Without curl, each test prints that and passes.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use twistor_reactor::defer_later;
 use crate::client::*;
 use crate::support::folder::Folder;
 
-/// What curl prints for a URL of the site, or nothing if there is no curl.
+/// Returns curl's output for URLs of the site, or `None` without curl.
 fn curl(root: Tree, arguments: &[&str], paths: &[&str]) -> Option<String> {
     if Command::new("curl").arg("--version").output().is_err() {
-        println!("skipped: there is no curl");
+        println!("skipped: curl is not installed");
         return None;
     }
     let mut arguments: Vec<String> =

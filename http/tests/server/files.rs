@@ -10,7 +10,7 @@ use crate::client::*;
 use crate::support::folder::Folder;
 use crate::support::noise;
 
-/// Files to be served, and one beside them.
+/// A folder of files to serve, with a file outside of it.
 struct Pages(Folder);
 
 impl Pages {
@@ -77,7 +77,7 @@ fn files_are_found_by_their_paths() {
 
 // W7
 #[test]
-fn a_folder_is_asked_for_with_a_slash() {
+fn a_folder_without_a_slash_is_redirected() {
     let pages = Pages::new("slash");
     serve(Tree::new().put_child("files", Files::new(pages.root())), |address| {
         let mut client = Client::connect(address)?;
@@ -165,7 +165,7 @@ fn parts_of_files_are_sent() {
             let seen = (reply.status, reply.text(), reply.header("content-range"));
             assert_eq!(seen, (status, text.to_owned(), content_range), "{range}");
         }
-        // A range means something for GET only, and of nothing there is no part.
+        // Ranges apply to GET only, and an empty file has none.
         client.send("HEAD /digits HTTP/1.1\r\nHost: a\r\nRange: bytes=2-4\r\n\r\n")?;
         let head = client.head()?;
         assert_eq!((head.status, head.header("content-length")), (200, Some("10")));
@@ -184,7 +184,7 @@ fn parts_of_files_are_sent() {
 
 // W7
 #[test]
-fn what_the_client_has_is_not_sent_again() {
+fn an_unchanged_file_is_not_sent_again() {
     let pages = Pages::new("conditions");
     let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
     fs::File::options()
@@ -208,7 +208,7 @@ fn what_the_client_has_is_not_sent_again() {
             (format!("If-Match: {tag}"), 200),
             ("If-Match: *".to_owned(), 200),
             ("If-Match: \"other\"".to_owned(), 412),
-            // Here a weak tag names nothing.
+            // If-Match compares strongly, so a weak tag never matches.
             (format!("If-Match: W/{tag}"), 412),
             (format!("If-Match: W/{tag}, {tag}"), 200),
             (format!("If-None-Match: \"a\"\r\nIf-None-Match: {tag}"), 304),
@@ -234,9 +234,9 @@ fn what_the_client_has_is_not_sent_again() {
     });
 }
 
-// W7.1: it can change again within that second, and keep the date
+// W7.1: the file can change again within that second and keep its date
 #[test]
-fn if_range_takes_no_date_of_the_second_under_way() {
+fn if_range_ignores_a_date_whose_second_is_not_over() {
     let pages = Pages::new("if-range");
     let file = fs::File::options().write(true).open(pages.root().join("digits")).unwrap();
     file.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
@@ -255,7 +255,7 @@ fn if_range_takes_no_date_of_the_second_under_way() {
     });
 }
 
-// W7.2: what a query may have and a URL may not does not come back
+// W7.2: characters that a query may contain but a URL may not are encoded
 #[test]
 fn a_redirect_to_a_folder_has_a_clean_query() {
     let pages = Pages::new("query");
@@ -288,15 +288,15 @@ fn a_file_that_must_not_be_read_is_forbidden() {
     fs::set_permissions(pages.root().join("sub"), fs::Permissions::from_mode(0o700)).unwrap();
 }
 
-/// Runs the test again as a user who may not read what root may.
+/// Runs the test again as a user without root's permissions.
 #[cfg(unix)]
 fn as_nobody(test: &str) {
     use std::os::unix::process::CommandExt;
     const NOBODY: u32 = 65534;
     if std::env::var_os("TWISTOR_AS_NOBODY").is_some() {
-        return println!("skipped: even nobody may read every file here");
+        return println!("skipped: an unprivileged user can read every file here");
     }
-    // By this name, since the way to its own may be barred to that user.
+    // By this path, because that user may not have access to the program's own path.
     let mut again = std::process::Command::new("/proc/self/exe");
     again.args(["--exact", "--nocapture", test]).env("TWISTOR_AS_NOBODY", "1").uid(NOBODY).gid(NOBODY);
     match again.current_dir("/").output() {
@@ -305,22 +305,22 @@ fn as_nobody(test: &str) {
             assert!(output.status.success() && told.contains("1 passed"), "{told}");
         }
         Err(error) => {
-            println!("skipped: whoever runs this may read every file, and become no other: {error}")
+            println!("skipped: this user can read every file and cannot become another user: {error}")
         }
     }
 }
 
 // W7
 #[test]
-fn a_root_that_is_not_there_has_no_files() {
+fn a_missing_root_has_no_files() {
     let reply =
         serve(Files::new(Path::new("/nonexistent/root")), |address| Client::connect(address)?.get("/a"));
     assert_eq!(reply.status, 404);
 }
 
-// W7: names are what the path says, percent-decoded
+// W7: names are the percent-decoded path
 #[test]
-fn names_may_be_anything_a_path_can_say() {
+fn any_name_that_a_path_can_express_is_served() {
     let pages = Pages::new("names");
     let names = ["root/caf\u{e9} #1?.txt", "root/100%.txt", "root/.hidden", "root/a+b", "root/..twodots"];
     for name in names {
@@ -332,7 +332,7 @@ fn names_may_be_anything_a_path_can_say() {
         for (path, name) in paths.into_iter().zip(names) {
             assert_eq!(client.get(path)?.text(), name, "{path}");
         }
-        // No name, since it is not UTF-8; and not the same as the one above.
+        // Not valid UTF-8, so not the name above. The others are folders or do not exist.
         for path in ["/caf%E9", "/%2ehidden/", "/caf%C3%A9"] {
             assert_eq!(client.get(path)?.status, 404, "{path}");
         }
@@ -341,10 +341,10 @@ fn names_may_be_anything_a_path_can_say() {
     });
 }
 
-// W7: what is no regular file is not there, and nobody waits for it
+// W7: a name that is not a regular file is not found, and opening it never blocks
 #[cfg(unix)]
 #[test]
-fn pipes_devices_and_circles_are_not_files() {
+fn pipes_devices_and_link_cycles_are_not_files() {
     let pages = Pages::new("pipes");
     let made = std::process::Command::new("mkfifo").arg(pages.root().join("pipe")).status();
     assert!(made.unwrap().success());
@@ -360,9 +360,9 @@ fn pipes_devices_and_circles_are_not_files() {
     });
 }
 
-// W7: a file that shrinks, grows or goes away while it is sent
+// W7: a file that shrinks, grows or is deleted while it is sent
 #[test]
-fn a_file_that_changes_while_it_is_sent_is_never_taken_for_whole() {
+fn a_file_that_changes_while_it_is_sent_never_looks_complete() {
     let pages = Pages::new("changing");
     let large = noise(30_000_000);
     for name in ["root/shrinks", "root/grows", "root/goes"] {
@@ -378,7 +378,7 @@ fn a_file_that_changes_while_it_is_sent_is_never_taken_for_whole() {
         };
         let mut client = begun("shrinks")?;
         fs::File::options().write(true).open(root.join("shrinks"))?.set_len(20_000_000)?;
-        assert!(client.exactly(30_000_000).is_err(), "it was not whole");
+        assert!(client.exactly(30_000_000).is_err(), "the body is incomplete");
         let mut client = begun("grows")?;
         fs::File::options().append(true).open(root.join("grows"))?.set_len(40_000_000)?;
         assert!(client.exactly(30_000_000)? == large);

@@ -1,4 +1,4 @@
-//! What is kept of a body that nobody asks for, and how much is read at once of one that somebody takes in.
+//! How much of an unread body is kept, and how much is read at once while it is delivered.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use twistor_reactor::{Handle, Reactor, defer_later};
 const LITTLE: usize = 64 * 1024;
 const BODY: usize = 1 << 20;
 
-/// A network that delivers all that was sent in one read, if the reader has room for it.
+/// Runs a program on a network that delivers all sent bytes in one read, if the reader has room for them.
 fn run<F: Future<Output = Result<(), Failure>> + 'static>(program: impl FnOnce(Handle) -> F) {
     let reactor = Reactor::simulated(6);
     let network = SimulatedNetwork::of(&reactor).unwrap();
@@ -24,7 +24,7 @@ fn run<F: Future<Output = Result<(), Failure>> + 'static>(program: impl FnOnce(H
     reactor.run_until(done).unwrap();
 }
 
-/// A site that hands the bodies of its requests to the test, and what is posted to `/page` back.
+/// A site that passes the bodies of its requests to the test, and serves a large page at `/page`.
 fn site(handle: &Handle) -> (Site, Rc<RefCell<Option<RequestBody>>>) {
     let body: Rc<RefCell<Option<RequestBody>>> = Rc::default();
     let (given, waiting) = (body.clone(), handle.clone());
@@ -38,7 +38,7 @@ fn site(handle: &Handle) -> (Site, Rc<RefCell<Option<RequestBody>>>) {
     (site, body)
 }
 
-/// Collects what comes, and the largest piece of it.
+/// Counts the received bytes and notes the size of the largest piece.
 fn largest(seen: &Rc<Cell<(usize, usize)>>) -> impl FnMut(&[u8]) -> Result<(), Failure> + 'static {
     let seen = seen.clone();
     move |piece| {
@@ -50,11 +50,11 @@ fn largest(seen: &Rc<Cell<(usize, usize)>>) -> impl FnMut(&[u8]) -> Result<(), F
 
 // W2
 #[test]
-fn of_an_upload_that_nobody_asks_for_little_is_kept_and_of_one_that_is_taken_in_much_read() {
+fn an_unread_upload_is_kept_small_and_delivered_in_large_reads() {
     run(async |handle| {
         let (_site, body) = site(&handle);
         let agent = Agent::new(&handle);
-        // The second time on the same connection.
+        // The second request uses the same connection.
         for _ in 0..2 {
             let request = Request::post("http://server.test/streamed").body(vec![b'x'; BODY]);
             let posted: Deferred<_> = agent.get_page(request);
@@ -65,7 +65,7 @@ fn of_an_upload_that_nobody_asks_for_little_is_kept_and_of_one_that_is_taken_in_
             let seen = Rc::default();
             body.deliver(largest(&seen)).await?;
             assert_eq!(seen.get().0, BODY - kept);
-            assert!(seen.get().1 > LITTLE, "at most {} bytes came at once", seen.get().1);
+            assert!(seen.get().1 > LITTLE, "the largest piece had {} bytes", seen.get().1);
             posted.await?;
         }
         Ok(())
@@ -74,11 +74,11 @@ fn of_an_upload_that_nobody_asks_for_little_is_kept_and_of_one_that_is_taken_in_
 
 // H1
 #[test]
-fn of_a_download_that_nobody_asks_for_little_is_kept_and_of_one_that_is_taken_in_much_read() {
+fn an_unread_page_is_kept_small_and_delivered_in_large_reads() {
     run(async |handle| {
         let (_site, _) = site(&handle);
         let agent = Agent::new(&handle);
-        // The second time on the same connection.
+        // The second request uses the same connection.
         for _ in 0..2 {
             let body = agent.request(Request::get("http://server.test/page")).await?.into_body();
             handle.sleep(Duration::from_secs(20)).await?;
@@ -87,7 +87,7 @@ fn of_a_download_that_nobody_asks_for_little_is_kept_and_of_one_that_is_taken_in
             let seen = Rc::default();
             body.deliver(largest(&seen)).await?;
             assert_eq!(seen.get().0, BODY - kept);
-            assert!(seen.get().1 > LITTLE, "at most {} bytes came at once", seen.get().1);
+            assert!(seen.get().1 > LITTLE, "the largest piece had {} bytes", seen.get().1);
         }
         assert_eq!(agent.connections(), (1, 1));
         Ok(())

@@ -1,4 +1,4 @@
-//! W2: clients that leave while they are being answered.
+//! W2: clients that leave while they receive an answer.
 
 use std::cell::{Cell, RefCell};
 use std::io::Read;
@@ -21,7 +21,7 @@ fn patient(half_closed: Duration) -> Settings {
     Settings { timeouts: Timeouts { half_closed, ..Timeouts::default() }, ..Settings::default() }
 }
 
-/// Events that do not come, and how many bodies were cancelled.
+/// An endless stream of events that sends one and then stays silent. Counts the cancelled bodies.
 fn silent_events(cancelled: &Rc<Cell<usize>>) -> impl Fn(&mut Request<'_>) -> Response + use<> {
     let cancelled = cancelled.clone();
     move |_| {
@@ -39,9 +39,9 @@ fn silent_events(cancelled: &Rc<Cell<usize>>) -> impl Fn(&mut Request<'_>) -> Re
     }
 }
 
-// W2.1: not one socket is left in CLOSE_WAIT
+// W2.1: no socket stays in CLOSE_WAIT
 #[test]
-fn streams_whose_clients_have_closed_are_given_up() {
+fn streams_of_closed_clients_are_cancelled() {
     let cancelled = Rc::default();
     run(|reactor| {
         let site = Site::with_settings(reactor, silent_events(&cancelled), patient(SECOND / 50));
@@ -70,7 +70,8 @@ fn streams_whose_clients_have_closed_are_given_up() {
     assert_eq!(cancelled.get(), 200);
 }
 
-/// What a client that ends its half gets of events that come at these intervals, and when its connection is closed.
+/// Returns how many events a client receives after ending its half, and how many connections are left at the end.
+/// `interval` is the time between two events.
 fn half_closed(interval: Option<Duration>, events: u32, seconds: u32) -> (usize, usize) {
     let reactor = Reactor::simulated(3);
     let events = move |request: &mut Request<'_>| {
@@ -108,24 +109,24 @@ fn half_closed(interval: Option<Duration>, events: u32, seconds: u32) -> (usize,
     (seen, left)
 }
 
-/// How many connections there are after that many seconds, when the reactor has not stopped yet.
+/// Returns the number of connections after `seconds`, while the reactor is still running.
 fn left_after(reactor: &Reactor, site: &Site, seconds: u32) -> usize {
     let site = site.clone();
     reactor.run_until(defer_later(reactor, SECOND * seconds, move || Ok(site.connections()))).unwrap()
 }
 
-// W2.1: a client that has ended its half and reads on shows it by what it takes
+// W2.1: a client that ended its half but still reads is recognized by the data it accepts
 #[test]
-fn a_half_closed_client_gets_a_stream_that_goes_on() {
+fn a_half_closed_client_gets_a_continuing_stream() {
     assert_eq!(half_closed(Some(SECOND * 3), 20, 90), (20, 0));
     assert_eq!(half_closed(Some(SECOND * 30), 20, 20), (0, 0));
     assert_eq!(half_closed(None, 20, 20), (0, 0));
     assert_eq!(half_closed(None, 20, 4), (0, 1));
 }
 
-// W2.1: also when the client left before the stream began
+// W2.1: also if the client left before the stream began
 #[test]
-fn a_stream_that_begins_for_nobody_is_given_up() {
+fn a_stream_for_a_client_that_has_left_is_cancelled() {
     let cancelled = Rc::default();
     let reactor = Reactor::simulated(4);
     let events = Rc::new(silent_events(&cancelled));
@@ -145,9 +146,9 @@ fn a_stream_that_begins_for_nobody_is_given_up() {
     assert_eq!((left_after(&reactor, &site, 10), cancelled.get()), (0, 1));
 }
 
-// W7: whatever way it leaves by
+// W7: however the client leaves
 #[test]
-fn a_client_that_leaves_a_download_is_no_error() {
+fn a_client_that_leaves_a_download_is_not_an_error() {
     keep_log();
     let folder = Folder::new("leaving");
     folder.write("large", noise(30_000_000));
@@ -158,12 +159,12 @@ fn a_client_that_leaves_a_download_is_no_error() {
             let clients = visit(&handle, address, |address| {
                 for round in 0..30 {
                     let mut client = Client::connect(address)?;
-                    // Another request behind it has reading paused, so that the end is not seen by reading.
+                    // A pipelined second request pauses reading, so that the end of stream is not noticed by a read.
                     client.send(get("/large").repeat(1 + round % 2))?;
                     client.head()?;
                     client.exactly(round * 100_000)?;
                     match round % 3 {
-                        // With unread data: a reset.
+                        // A close with unread data is a reset.
                         0 => drop(client),
                         1 => crate::support::reset(client.into_stream()),
                         _ => {
@@ -184,9 +185,9 @@ fn a_client_that_leaves_a_download_is_no_error() {
     assert_eq!(logged(), [""; 0]);
 }
 
-// W2.2: the body can be the first to notice
+// W2.2: the body can be the first to notice that
 #[test]
-fn a_body_that_notices_that_its_client_has_left_is_no_error() {
+fn a_body_that_notices_a_lost_client_is_not_an_error() {
     keep_log();
     let (leave, left) = std::sync::mpsc::channel();
     let left = Rc::new(RefCell::new(Some(left)));
@@ -196,7 +197,7 @@ fn a_body_that_notices_that_its_client_has_left_is_no_error() {
             Response::stream(move |out| {
                 handle.clone().spawn(async move {
                     out.write(b"begun");
-                    // In this turn, so that nothing but the body can notice.
+                    // In this turn, so that only the body can notice.
                     let client = left.recv_timeout(crate::support::DEADLINE).map_err(Failure::from)?;
                     crate::support::reset(client);
                     while out.write(&[b'x'; 10_000]) {}

@@ -1,4 +1,4 @@
-//! W5: clients that take their time, and too many of them.
+//! W5: slow clients, and too many clients.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read};
@@ -21,7 +21,7 @@ fn impatient(change: impl FnOnce(&mut Timeouts)) -> Settings {
 
 // W5, E1
 #[test]
-fn a_head_that_does_not_end_is_timed_out() {
+fn an_incomplete_head_times_out() {
     serve_with(
         impatient(|timeouts| timeouts.head = SOON),
         |_: &mut Request<'_>| "fine",
@@ -30,21 +30,21 @@ fn a_head_that_does_not_end_is_timed_out() {
             client.send("GET / HTTP/1.1\r\nHost: ")?;
             let reply = client.reply()?;
             assert_eq!((reply.status, reply.closes()), (408, true));
-            // The second request of a connection is no different.
+            // So does the second request of a connection.
             let mut client = Client::connect(address)?;
             client.send(get("/") + "GET")?;
             assert_eq!(client.reply()?.status, 200);
             assert_eq!(client.reply()?.status, 408);
-            // Who says nothing gets no answer.
+            // A client that sends nothing gets no answer.
             Client::connect(address)?.expect_end();
             Ok(())
         },
     );
 }
 
-// W5, E1: one byte now and then does not help
+// W5, E1: a byte now and then does not prevent that
 #[test]
-fn a_head_that_drips_is_timed_out() {
+fn a_dripping_head_times_out() {
     serve_with(
         impatient(|timeouts| timeouts.head = SOON),
         |_: &mut Request<'_>| "fine",
@@ -54,7 +54,7 @@ fn a_head_that_drips_is_timed_out() {
             client.stream().set_read_timeout(Some(Duration::from_millis(2)))?;
             let mut byte = [0];
             loop {
-                // Fails once the server has closed, which is what it waits for too.
+                // Fails once the server has closed the connection, which also ends the loop.
                 let _ = client.send("X: y\r\n");
                 match client.stream().read(&mut byte) {
                     Ok(_) => break,
@@ -67,12 +67,12 @@ fn a_head_that_drips_is_timed_out() {
     );
 }
 
-// W5, E6: the handler does not hear of it
+// W5, E6: the handler is not called
 #[test]
-fn a_body_that_does_not_come_is_timed_out() {
+fn a_missing_body_times_out() {
     serve_with(
         impatient(|timeouts| timeouts.body = SOON),
-        |_: &mut Request<'_>| -> &'static str { panic!("the body was not there") },
+        |_: &mut Request<'_>| -> &'static str { panic!("called without the body") },
         |address| {
             for expect in ["", "Expect: 100-continue\r\n"] {
                 let mut client = Client::connect(address)?;
@@ -88,9 +88,9 @@ fn a_body_that_does_not_come_is_timed_out() {
     );
 }
 
-// W5: who reads the body is told; and is not to blame when it is the handler that waits
+// W5: the reader of the body is notified
 #[test]
-fn a_streamed_body_that_does_not_come_is_cut() {
+fn a_streamed_body_that_stops_is_cut() {
     let root = Tree::new().on_mode(Method::POST, BodyMode::Streamed, |request| {
         let body = request.stream().expect("taken");
         body.collect().add_both(|result| {
@@ -122,7 +122,7 @@ fn an_idle_connection_is_closed() {
     );
 }
 
-// W5: a handler may take as long as it likes
+// W5: a handler has no timeout
 #[test]
 fn a_slow_handler_is_not_timed_out() {
     let every = |timeouts: &mut Timeouts| {
@@ -158,7 +158,7 @@ fn a_reader_that_stops_is_cut_off() {
         for path in ["/", "/stream"] {
             let mut client = Client::connect(address)?;
             client.send(get(path))?;
-            // It reads nothing until the server has given up, which `peek` does not change.
+            // The client reads nothing until the server resets the connection; `peek` does not change that.
             client.stream().set_read_timeout(Some(Duration::from_millis(2)))?;
             while client.stream().take_error()?.is_none() {
                 let _ = client.stream().peek(&mut [0]);
@@ -170,7 +170,7 @@ fn a_reader_that_stops_is_cut_off() {
     assert_eq!(cancelled.get(), 1);
 }
 
-// W5: a reader that is slow, and reads, is served
+// W5: a slow reader that continues to read is served
 #[test]
 fn a_slow_reader_is_served() {
     serve_with(
@@ -187,7 +187,7 @@ fn a_slow_reader_is_served() {
 
 // W5
 #[test]
-fn no_more_connections_are_served_than_allowed() {
+fn the_number_of_connections_is_limited() {
     let settings = Settings { max_connections: 3, ..Settings::default() };
     serve_with(
         settings,
@@ -206,7 +206,7 @@ fn no_more_connections_are_served_than_allowed() {
                     ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
                 ));
             }
-            // One leaves, and there is room for another.
+            // When a client leaves, there is room for another.
             let mut leaving = clients.remove(0);
             leaving.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
             leaving.rest()?;

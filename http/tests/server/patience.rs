@@ -1,4 +1,4 @@
-//! W3 and W5 in a network in memory, where time is nobody's but the test's: what a client may take, and what it gets.
+//! W3 and W5 on a simulated network, where the test controls the time: the timeouts and limits of slow clients.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,12 +16,12 @@ use crate::client::get;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A client that keeps what it hears, and knows no HTTP.
+/// A client that keeps the received bytes and does not parse HTTP.
 #[derive(Default)]
 struct Ear {
     heard: RefCell<Vec<u8>>,
     transport: RefCell<Option<Transport>>,
-    /// Bytes still waiting to be sent at the end.
+    /// Bytes still unsent at the end.
     unsent: Cell<usize>,
     /// Never reads.
     deaf: bool,
@@ -55,7 +55,7 @@ impl Protocol for Listener {
         Ok(())
     }
 
-    /// Stays.
+    /// Keeps the connection after the server's end of stream.
     fn read_connection_lost(&mut self, _: &Transport) -> Result<(), Failure> {
         Ok(())
     }
@@ -75,7 +75,8 @@ fn patient_for_a_second() -> Settings {
     Settings { timeouts, ..Settings::default() }
 }
 
-/// Says each text at its time, in milliseconds, and gives what is known after that many seconds, with the number of connections left.
+/// Sends each text of the script at its time, in milliseconds. Returns the client and the number of connections
+/// after `seconds`.
 fn play(root: impl Resource, seconds: u32, script: Vec<(u64, Vec<u8>)>, ear: Ear) -> (Rc<Ear>, usize) {
     let reactor = Reactor::simulated(7);
     let site = Site::with_settings(&reactor, root, patient_for_a_second());
@@ -91,7 +92,7 @@ fn play(root: impl Resource, seconds: u32, script: Vec<(u64, Vec<u8>)>, ear: Ear
         });
     }
     let told = ear.clone();
-    // Before the reactor stops, and the site with it.
+    // Before the reactor stops, which also stops the site.
     let left = defer_later(&reactor, SECOND * seconds, move || {
         told.unsent.set(told.transport.borrow().as_ref().map_or(0, Transport::buffered));
         Ok(site.connections())
@@ -104,32 +105,32 @@ fn upload(path: &str, length: usize) -> Vec<u8> {
     format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").into_bytes()
 }
 
-// W5: a body has a second more for each KiB that came of it
+// W5: each received KiB extends the time for the body by a second
 #[test]
-fn a_slow_body_that_comes_along_is_waited_for() {
+fn a_slow_but_steady_body_is_waited_for() {
     let length = |request: &mut Request<'_>| request.body().len().to_string();
     let mut script = vec![(0, upload("/", 20 * 1024))];
     script.extend((1..=20).map(|n| (n * 900, vec![b'x'; 1024])));
     let (ear, _) = play(length, 60, script.clone(), Ear::default());
     assert_eq!(ear.statuses(), ["200"]);
-    // One that stops is not waited for longer than what came is worth.
+    // A body that stops is waited for only as long as the received part allows.
     script.truncate(5);
     let (ear, left) = play(length, 60, script, Ear::default());
     assert_eq!((ear.statuses(), left), (vec!["408".to_owned()], 0));
 }
 
-// W5: the same for one that is streamed, unless the handler answers otherwise
+// W5: the same for a streamed body, unless the handler answers otherwise
 #[test]
-fn a_streamed_body_that_stops_is_a_408() {
+fn a_streamed_body_that_stops_is_answered_with_408() {
     let root = Tree::new()
         .on_mode(Method::POST, BodyMode::Streamed, |request| request.stream().expect("taken").collect());
     let (ear, left) = play(root, 10, vec![(0, upload("/", 10)), (100, b"12345".to_vec())], Ear::default());
     assert_eq!((ear.statuses(), left), (vec!["408".to_owned()], 0));
 }
 
-// W5: and while it is the handler that does not read, time stands still
+// W5: time in which the handler does not read does not count
 #[test]
-fn a_body_whose_reader_waits_is_not_timed_out() {
+fn a_body_held_up_by_its_reader_does_not_time_out() {
     let root = Tree::new().on_mode(Method::POST, BodyMode::Streamed, |request| {
         let body = request.stream().expect("taken");
         defer_later(request.reactor(), SECOND * 30, || ())
@@ -141,9 +142,9 @@ fn a_body_whose_reader_waits_is_not_timed_out() {
     assert_eq!(ear.statuses(), ["200"], "{}", ear.heard());
 }
 
-// W5.1: the time stands still while the reader holds the body up, and does not start again with each piece
+// W5.1: time does not count while the reader holds up the body, and does not restart with each piece
 #[test]
-fn a_body_cannot_be_dripped_for_ever() {
+fn a_dripping_body_times_out() {
     let seen = Rc::new(Cell::new(0));
     let count = seen.clone();
     let root = Tree::new().on_mode(Method::POST, BodyMode::Streamed, move |request| {
@@ -152,7 +153,7 @@ fn a_body_cannot_be_dripped_for_ever() {
         request.reactor().spawn(async move {
             while let Some(piece) = body.next().await? {
                 count.set(count.get() + piece.len());
-                // The next piece finds nobody waiting, so that reading is paused for a while.
+                // The next piece arrives while no read is pending, so reading is paused for a while.
                 handle.sleep(Duration::from_millis(250)).await?;
             }
             Ok::<_, Failure>("all of it")
@@ -162,13 +163,13 @@ fn a_body_cannot_be_dripped_for_ever() {
     script.extend((0..1000).map(|n| (n / 2 * 500 + n % 2 * 50, b"x".to_vec())));
     let (ear, left) = play(root, 60, script, Ear::default());
     assert_eq!((ear.statuses(), left), (vec!["408".to_owned()], 0));
-    // A second of the client's own time, and the rounds that it takes to see that it is over.
+    // A second of the client's time, and the rounds until the timeout is noticed.
     assert!((4..=20).contains(&seen.get()), "{} bytes", seen.get());
 }
 
-// W3, E5: of a client that asks and asks, and reads nothing, no more is answered than fits on the way
+// W3, E5: a client that sends requests but never reads receives no more answers than fit into the buffers
 #[test]
-fn answers_nobody_reads_are_not_piled_up() {
+fn unread_answers_do_not_accumulate() {
     let handled = Rc::new(Cell::new(0));
     let count = handled.clone();
     let root = move |_: &mut Request<'_>| {
@@ -180,9 +181,9 @@ fn answers_nobody_reads_are_not_piled_up() {
     assert!((1..2_000).contains(&handled.get()), "{} of 20000 were answered", handled.get());
 }
 
-// W3: the date is looked up again
+// W3: the date is computed again
 #[test]
-fn the_date_goes_on_with_time() {
+fn the_date_advances_with_time() {
     let script = (0..3).map(|n| (n * 5000, get("/").into_bytes())).collect();
     let (ear, _) = play(|_: &mut Request<'_>| "fine", 20, script, Ear::default());
     let heard = ear.heard();
@@ -191,7 +192,7 @@ fn the_date_goes_on_with_time() {
     assert_eq!(dates, ["00:00:00", "00:00:05", "00:00:10"]);
 }
 
-/// A handler that keeps the body for two seconds, and then does something with it.
+/// A handler that keeps the body for two seconds and then passes it to `act`.
 fn after_two_seconds(act: impl Fn(RequestBody) -> Deferred<&'static str> + 'static) -> Tree {
     let act = Rc::new(act);
     let keep = Tree::new().on_mode(Method::POST, BodyMode::Streamed, move |request| {
@@ -201,9 +202,9 @@ fn after_two_seconds(act: impl Fn(RequestBody) -> Deferred<&'static str> + 'stat
     Tree::new().get(|_| "next").put_child("keep", keep)
 }
 
-// W2: what comes of a body that was dropped is thrown away, while its handler works on
+// W2: the rest of a dropped body is discarded while its handler continues
 #[test]
-fn a_body_that_is_dropped_holds_nobody_up() {
+fn a_dropped_body_does_not_hold_up_the_client() {
     let seen = Rc::new(Cell::new(0));
     let handler = seen.clone();
     let root = after_two_seconds(move |body| {
@@ -213,15 +214,15 @@ fn a_body_that_is_dropped_holds_nobody_up() {
         std::mem::forget(trigger);
         deferred
     });
-    // More than fits on the way; what is read of it by the end can be seen by the client's own buffer.
+    // More than the buffers can hold. The client's send buffer shows how much the server has read.
     let script = vec![(0, upload("/keep", 4_000_000)), (500, vec![b'x'; 4_000_000])];
     let (ear, _) = play(root, 10, script, Ear::default());
     assert_eq!((seen.get(), ear.unsent.get()), (1, 0));
 }
 
-// W3: a client that did not wait is not told to go on
+// W3: a client that did not wait receives no 100 Continue
 #[test]
-fn a_client_that_sends_without_waiting_is_not_told_to_go_on() {
+fn a_client_that_sends_without_waiting_gets_no_100_continue() {
     let root = after_two_seconds(|body| body.collect().add_callback(|_| Ok("read")));
     let head = "POST /keep HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
     let script = |at| vec![(0, head.into()), (at, b"bo".to_vec()), (2800, b"dy".to_vec())];
@@ -230,18 +231,18 @@ fn a_client_that_sends_without_waiting_is_not_told_to_go_on() {
     assert_eq!(play(root, 10, script(2500), Ear::default()).0.statuses(), ["100", "200"]);
 }
 
-// W5: nor is one that waits to be told to go on late
+// W5: waiting for 100 Continue does not count as time for the body
 #[test]
-fn a_client_that_waits_to_be_told_to_go_on_is_not_late() {
+fn a_client_that_waits_for_100_continue_does_not_time_out() {
     let root = after_two_seconds(|body| body.collect().add_callback(|_| Ok("read")));
     let head = "POST /keep HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
     let (ear, _) = play(root, 10, vec![(0, head.into()), (2900, b"body".to_vec())], Ear::default());
     assert_eq!(ear.statuses(), ["100", "200"]);
 }
 
-// W3: nothing comes between the pieces of an answer
+// W3: no 100 Continue between the pieces of an answer
 #[test]
-fn an_answer_that_has_begun_is_not_interrupted_to_ask_for_the_body() {
+fn an_answer_is_not_interrupted_by_100_continue() {
     let root = Tree::new().on_mode(Method::POST, BodyMode::Streamed, |request| {
         let (body, handle) = (request.stream().expect("taken"), request.reactor().clone());
         Response::stream(move |out| {

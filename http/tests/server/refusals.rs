@@ -1,4 +1,4 @@
-//! W4: what is refused, with which status, and how the connection ends.
+//! W4: which requests are refused, with which status, and how the connection ends.
 
 use std::io::Write;
 
@@ -9,10 +9,10 @@ use twistor_http::{Method, StatusCode};
 use crate::client::*;
 
 fn unseen() -> impl Fn(&mut Request<'_>) -> StatusCode {
-    |request| panic!("this was to be refused: {request:?}")
+    |request| panic!("this should have been refused: {request:?}")
 }
 
-// W4, H6: a client that sends on still reads the answer
+// W4, H6: a client that continues to send can still read the answer
 #[test]
 fn bad_requests_are_refused_and_the_connection_closed() {
     let cases = [
@@ -32,7 +32,7 @@ fn bad_requests_are_refused_and_the_connection_closed() {
         ("GET http://a%zz/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET http://a/ HTTP/1.1\r\nHost: a%zz\r\n\r\n", 400),
         ("GET http://a/ HTTP/1.2\r\n\r\n", 400),
-        // W4.4: a target of https, on a connection that is not secured
+        // W4.4: a target of https, on a connection without TLS
         ("GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 421),
         ("GET HTTPS://a HTTP/1.0\r\n\r\n", 421),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;=\r\na\r\n0\r\n\r\n", 400),
@@ -67,7 +67,7 @@ fn bad_requests_are_refused_and_the_connection_closed() {
     });
 }
 
-// W4.1: without waiting for the end of the head, at whatever places it is cut
+// W4.1: without waiting for the end of the head, wherever it is split
 #[test]
 fn a_malformed_line_is_refused_before_the_head_is_complete() {
     let heads =
@@ -87,9 +87,9 @@ fn a_malformed_line_is_refused_before_the_head_is_complete() {
     });
 }
 
-// W4: what came before is answered
+// W4: earlier requests are answered first
 #[test]
-fn a_refusal_comes_behind_the_answers_before() {
+fn a_refusal_follows_the_earlier_answers() {
     serve(
         |_: &mut Request<'_>| "fine",
         |address| {
@@ -123,9 +123,9 @@ fn small() -> Settings {
     Settings { limits, ..Settings::default() }
 }
 
-// W4: heads and bodies past their limits
+// W4: heads and bodies above their limits
 #[test]
-fn requests_past_their_limits_are_refused() {
+fn requests_above_the_limits_are_refused() {
     let with_fields = |count: usize| {
         let fields: String = (0..count).map(|n| format!("x-{n}: {n}\r\n")).collect();
         format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")
@@ -166,9 +166,9 @@ fn requests_past_their_limits_are_refused() {
     });
 }
 
-// W4: Expect is answered by the refusal
+// W4: the refusal replaces 100 Continue
 #[test]
-fn a_body_that_would_be_too_large_is_not_asked_for() {
+fn a_body_above_the_limit_is_not_asked_for() {
     serve_with(small(), unseen(), |address| {
         let mut client = Client::connect(address)?;
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n")?;
@@ -191,9 +191,9 @@ fn the_refusal_of_a_head_has_no_body() {
     });
 }
 
-// W4: a reset on top of the answer would take it away from the client
+// W4: a reset after the answer could destroy it before the client reads it
 #[test]
-fn a_client_that_sends_on_can_read_its_refusal() {
+fn a_client_that_continues_to_send_can_read_its_refusal() {
     serve_with(small(), unseen(), |address| {
         for _ in 0..20 {
             let mut client = Client::connect(address)?;
@@ -210,9 +210,9 @@ fn a_client_that_sends_on_can_read_its_refusal() {
     });
 }
 
-// W4: a request that is cut
+// W4: an incomplete request
 #[test]
-fn half_a_request_is_a_bad_one() {
+fn an_incomplete_request_is_a_bad_request() {
     serve(unseen(), |address| {
         for half in [
             "GET / HT",

@@ -1,4 +1,4 @@
-//! W1: sites, trees, methods, and what goes wrong in handlers.
+//! W1: sites, trees, methods, and faults in handlers.
 
 use std::rc::Rc;
 
@@ -36,7 +36,7 @@ fn tree() -> Tree {
         .children(|name, _| if name == "static" { named("wrong") } else { named(name) })
 }
 
-// W1: static children before dynamic ones; 404
+// W1: static children precede dynamic ones; 404
 #[test]
 fn paths_lead_down_the_tree() {
     let cases = [
@@ -70,7 +70,7 @@ fn paths_lead_down_the_tree() {
 
 // W1
 #[test]
-fn a_fallback_sees_the_path_from_its_place_on() {
+fn a_fallback_receives_the_rest_of_the_path() {
     let rest = |request: &mut Request<'_>| format!("rest {}", request.rest());
     let inner = Tree::new().put_child("known", Tree::new().get(|_| "known")).fallback(rest);
     let root = Tree::new().get(|_| "root").put_child("inner", inner);
@@ -89,9 +89,9 @@ fn a_fallback_sees_the_path_from_its_place_on() {
     });
 }
 
-// W1: render by method, HEAD from GET, 405 with Allow, 501
+// W1: rendering by method, HEAD by the handler of GET, 405 with Allow, 501
 #[test]
-fn methods_are_told_apart() {
+fn methods_have_their_own_handlers() {
     let root = Tree::new()
         .get(|_| "got")
         .post(|request| request.take_body())
@@ -123,7 +123,7 @@ fn methods_are_told_apart() {
 
 // W1
 #[test]
-fn head_is_get_without_the_body() {
+fn head_is_get_without_a_body() {
     serve(tree(), |address| {
         let mut client = Client::connect(address)?;
         let got = client.get("/static")?;
@@ -132,7 +132,7 @@ fn head_is_get_without_the_body() {
         let without_date = |head: &str| head.lines().filter(|line| !line.starts_with("Date")).count();
         assert_eq!(head.header("content-length"), Some("6"));
         assert_eq!(without_date(&head.head), without_date(&got.head));
-        // Nothing came behind the head.
+        // The head is followed by nothing.
         assert_eq!(client.get("/static")?.text(), "static");
         client.send("HEAD /static/missing HTTP/1.1\r\nHost: here\r\n\r\n")?;
         assert_eq!(client.head()?.status, 404);
@@ -141,7 +141,7 @@ fn head_is_get_without_the_body() {
     });
 }
 
-// W1.1: for a place, and for the server as a whole
+// W1.1: for a path, and for the server as a whole
 #[test]
 fn options_are_answered_from_the_tree() {
     let own = |_: &mut Request<'_>| Response::from("my own").header("allow", "GET");
@@ -184,9 +184,9 @@ impl Resource for Faulty {
     }
 }
 
-// W1: 500 for a failure or a panic; the connection and the others live
+// W1: 500 for a failure or a panic; this connection and all others continue
 #[test]
-fn what_goes_wrong_in_a_handler_is_a_500() {
+fn a_fault_in_a_handler_is_a_500() {
     let root = Tree::new()
         .get(|_| "fine")
         .put_child("faulty", Faulty)
@@ -223,7 +223,7 @@ fn what_goes_wrong_in_a_handler_is_a_500() {
 
 // W1
 #[test]
-fn an_error_with_a_status_is_told() {
+fn a_status_error_sets_the_status() {
     fn render(request: &mut Request<'_>) -> Result<String, Failure> {
         let name = request.arg("name").ok_or(StatusError::new(StatusCode::BAD_REQUEST).because("who?"))?;
         Ok(format!("Hello, {name}!"))
@@ -241,7 +241,7 @@ fn an_error_with_a_status_is_told() {
 
 // W1
 #[test]
-fn all_that_can_be_returned_is_answered() {
+fn every_return_type_is_answered() {
     let root = Tree::new()
         .put_child("string", Tree::new().get(|_| String::from("text")))
         .put_child("bytes", Tree::new().get(|_| vec![0_u8, 255]))

@@ -1,4 +1,4 @@
-//! The same site over TLS, which changes nothing for it.
+//! Sites over TLS.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ fn a_site_is_served_over_tls() {
             assert_eq!(text("/stream").await?.text(), "streamed");
             let posted = agent.get_page(Request::post(&url).body("body")).await?;
             assert_eq!((posted.text().as_ref(), agent.connections()), ("body", (1, 1)));
-            // W4.4: here, a target of https is in its place.
+            // W4.4: over TLS, a target of https is accepted.
             let trust = ClientTls::trusting_pem(certificate.as_bytes())?;
             let conversation =
                 ClientEndpoint::tls("127.0.0.1", address.port(), trust).converse(&handle).await?;
@@ -65,8 +65,8 @@ fn a_site_is_served_over_tls() {
     });
 }
 
-/// What comes of a page whose handshake takes so long that the site looks after its connections meanwhile, and the
-/// connections that are left a minute later.
+/// Requests a page with a handshake so slow that the site checks its connections meanwhile. Returns the result and
+/// the number of connections left a minute later.
 fn slow_handshake(stop: bool) -> (Result<String, Failure>, usize) {
     let authority = Authority::new();
     let reactor = Reactor::simulated(1);
@@ -80,7 +80,7 @@ fn slow_handshake(stop: bool) -> (Result<String, Failure>, usize) {
     let done = reactor.spawn(async move {
         let page = agent.get_page(Request::get("https://192.0.2.80/").timeout(Duration::from_secs(20)));
         if stop {
-            // The client is there, and its hello is on its way.
+            // The client is connected, and its ClientHello is in flight.
             handle.sleep(Duration::from_millis(1500)).await?;
             assert_eq!(site.connections(), 1);
             site.stop().await?;
@@ -93,24 +93,24 @@ fn slow_handshake(stop: bool) -> (Result<String, Failure>, usize) {
     reactor.run_until(done).unwrap()
 }
 
-// W5: what looks after connections does no harm to one that is not there yet
+// W5: the timeout checks do not affect a connection that is still in its handshake
 #[test]
-fn a_handshake_that_takes_its_time_is_answered_behind() {
+fn a_request_after_a_slow_handshake_is_answered() {
     let (page, left) = slow_handshake(false);
     assert_eq!((page.unwrap().as_str(), left), ("Hello, world!", 0));
 }
 
 // W6
 #[test]
-fn a_handshake_that_is_under_way_when_the_site_stops_is_closed_behind() {
+fn a_handshake_in_progress_is_closed_after_a_stop() {
     let (page, left) = slow_handshake(true);
     assert!(page.is_err_and(|failure| failure.is::<NoResponse>()));
     assert_eq!(left, 0);
 }
 
-// W6: the one who never says hello
+// W6: a client that never sends a ClientHello
 #[test]
-fn a_handshake_that_does_not_end_does_not_hold_up_the_end_of_the_site() {
+fn an_endless_handshake_does_not_hold_up_a_stop() {
     let authority = Authority::new();
     let reactor = Reactor::simulated(1);
     let site = Site::new(&reactor, |_: &mut Asked<'_>| "Hello, world!");

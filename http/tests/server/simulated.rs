@@ -1,6 +1,6 @@
-//! W and H together, in a network where things go wrong: each request gets its own answer, once, or a failure.
+//! W and H together on a faulty network: each request gets its own answer once, or a failure.
 //!
-//! A thousand seeds, or as many as `SEEDS` says.
+//! Runs a thousand seeds, or as many as `SEEDS` says.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ pub(super) fn seeds() -> std::ops::Range<u64> {
     crate::support::seeds_or(1000)
 }
 
-/// What the answer to a request is to be.
+/// Returns the text that a request should be answered with.
 pub(super) fn expected(kind: &str, id: &str) -> String {
     match kind {
         "large" => format!("large {id} ").repeat(2000),
@@ -29,7 +29,7 @@ fn text(kind: &'static str, request: &Asked<'_>) -> String {
     expected(kind, &request.arg("id").unwrap_or_default())
 }
 
-/// Answers of all kinds; `seen` counts how often each request arrived.
+/// A site with all kinds of answers. `seen` counts how often each request arrived.
 pub(super) fn site(seen: Rc<RefCell<HashMap<String, usize>>>) -> Tree {
     let count = move |request: &Asked<'_>| {
         let id = request.arg("id").unwrap_or_default().into_owned();
@@ -99,11 +99,11 @@ pub(super) fn site(seen: Rc<RefCell<HashMap<String, usize>>>) -> Tree {
 struct Tally {
     answered: Cell<usize>,
     failed: Cell<usize>,
-    /// What went over the network, and what came of each request.
+    /// The events of the network, and the result of each request.
     trace: RefCell<Vec<String>>,
 }
 
-/// Asks for a page, and has it checked.
+/// Requests a page and checks the answer.
 fn ask(agent: &Agent, base: &str, n: usize, tally: &Rc<Tally>) -> Deferred<()> {
     let kind = ["now", "later", "large", "stream", "echo", "streamed"][n % 6];
     let id = format!("{n}");
@@ -132,7 +132,7 @@ fn ask(agent: &Agent, base: &str, n: usize, tally: &Rc<Tally>) -> Deferred<()> {
 
 const REQUESTS: usize = 36;
 
-/// Requests to a site at the endpoint, from an agent made ready to reach it at `base`.
+/// Sends requests to a site at the endpoint. `ready` prepares the agent that reaches it at `base`.
 fn play(
     seed: u64,
     endpoint: ServerEndpoint,
@@ -148,7 +148,7 @@ fn play(
     let observed = tally.clone();
     network.set_observer(move |event| observed.trace.borrow_mut().push(event.to_string()));
     match seed % 4 {
-        // Every fourth world is a good one.
+        // Every fourth world has no faults.
         0 => {}
         1 => network.set_resets(0.2),
         2 => network.set_silences(0.1),
@@ -181,7 +181,7 @@ fn play(
         })
         .collect();
     let (stopping, handle) = (site.clone(), Handle::clone(&reactor));
-    // Every other site is stopped in the middle of it.
+    // Every other site is stopped in the middle.
     let stopped = (seed % 2 == 1)
         .then(|| defer_later(&reactor, Duration::from_millis(400 + seed % 300), move || stopping.stop()));
     reactor.call_later(Duration::from_secs(60), move || {
@@ -191,10 +191,10 @@ fn play(
     let all = DeferredList::new(asked)
         .add_callback(move |_| stopped.unwrap_or_else(|| twistor_deferred::succeed(())));
     reactor.run_until(all.add_callback(move |()| site.stop())).unwrap();
-    assert!(reactor.now() - begin < Duration::from_secs(60), "seed {seed}: it did not come to an end");
+    assert!(reactor.now() - begin < Duration::from_secs(60), "seed {seed}: it did not end");
 
     let (answered, failed) = (tally.answered.get(), tally.failed.get());
-    assert_eq!(answered + failed, REQUESTS, "seed {seed}: a request was lost, or answered twice");
+    assert_eq!(answered + failed, REQUESTS, "seed {seed}: a request was lost or answered twice");
     if seed % 4 == 0 {
         assert_eq!(failed, 0, "seed {seed}: {:?}", tally.trace.borrow().last());
     }
@@ -209,7 +209,7 @@ fn play_plain(seed: u64) -> (usize, Vec<String>) {
     play(seed, ServerEndpoint::tcp("192.0.2.80:80".parse().unwrap()), "http://server.test", |agent| agent)
 }
 
-/// Every world, of which most requests come through, and some do not.
+/// Plays every world and checks that most requests succeed and some fail.
 fn play_all(mut play: impl FnMut(u64) -> usize) {
     let answered: usize = seeds().map(&mut play).sum();
     let asked = REQUESTS * seeds().count();
@@ -217,13 +217,13 @@ fn play_all(mut play: impl FnMut(u64) -> usize) {
     assert!(answered > asked / 2 && (answered < asked || asked < 1000), "{answered} of {asked}");
 }
 
-// W1 to W6 and H5, P9: no answer to the wrong request, none twice, none lost in silence
+// W1 to W6, H5, P9: no answer goes to the wrong request, arrives twice or is lost silently
 #[test]
 fn client_and_server_agree_in_every_world() {
     play_all(|seed| play_plain(seed).0);
 }
 
-// The same with P7 between them
+// The same over TLS (P7)
 #[cfg(feature = "tls")]
 #[test]
 fn client_and_server_agree_over_tls_in_every_world() {
@@ -235,7 +235,7 @@ fn client_and_server_agree_over_tls_in_every_world() {
     });
 }
 
-// P9: the same for the same seed, dates among it
+// P9: the same seed repeats everything, dates included
 #[test]
 fn the_same_seed_is_the_same_conversation() {
     for seed in 0..20 {

@@ -1,7 +1,7 @@
-//! H11 in a network where things go wrong: through a proxy that refuses, one that dies in the middle, and one that is
-//! cut off, each request gets its own answer, once, or a failure.
+//! H11 on a faulty network: through a proxy that refuses, dies or is partitioned, each request
+//! gets its own answer once, or a failure.
 //!
-//! A thousand seeds, or as many as `SEEDS` says.
+//! Runs a thousand seeds, or as many as `SEEDS` says.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -31,15 +31,15 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// What goes wrong in a world.
+/// The kind of fault in one simulated world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     None,
     /// The proxy refuses every fourth request or tunnel.
     Refuses,
-    /// Every eighth exchange or tunnel ends in the middle, and for a while there is no proxy at all.
+    /// Every eighth exchange or tunnel breaks off, and for a while the proxy is down.
     Dies,
-    /// Connections are reset, and the proxy is cut off from one side.
+    /// Connections are reset, and the proxy is partitioned from one side.
     Network,
 }
 
@@ -49,11 +49,11 @@ impl Trouble {
     }
 }
 
-/// A proxy: tunnels where it is asked to, and passes on the requests that it is given whole.
+/// A proxy that opens tunnels, and forwards requests in absolute-form.
 struct Relay {
     handle: Handle,
     trouble: Trouble,
-    /// Draws what happens, the same for the same seed.
+    /// State of the random numbers, which depend only on the seed.
     state: Cell<u64>,
     refused: Cell<usize>,
     passed: Cell<usize>,
@@ -83,7 +83,7 @@ impl Relay {
         self.port.replace(Some(port.unwrap()));
     }
 
-    /// The end of the process that it would be.
+    /// Ends as a killed process would: closes the port and resets the connections.
     fn dies(&self) {
         if let Some(port) = self.port.take() {
             drop(port.stop_listening());
@@ -94,7 +94,7 @@ impl Relay {
     }
 }
 
-/// The connection to the server, and what is to be sent to it once it is there.
+/// The connection to the server, and the bytes that wait for it.
 #[derive(Default)]
 struct ServerSide {
     transport: Option<Transport>,
@@ -110,7 +110,7 @@ struct ClientSide {
 }
 
 impl ClientSide {
-    /// Does what the head says.
+    /// Handles a request with this head.
     fn ask(&mut self, client: &Transport, head: &str) -> Result<(), Failure> {
         let relay = self.relay.clone();
         let mut words = head.split(' ');
@@ -140,7 +140,7 @@ impl ClientSide {
             if self.server.borrow().transport.is_none() && self.server.borrow().waiting.is_none() {
                 self.connect(client, 80, false, dies);
             }
-            // What is for the proxy alone stays here.
+            // The fields for the proxy are not forwarded.
             let rest = head.split_once("\r\n").unwrap().1;
             let own = rest.lines().filter(|line| !line.is_empty() && !line.starts_with("Proxy-"));
             let own: String = own.map(|line| format!("{line}\r\n")).collect();
@@ -215,10 +215,10 @@ impl Protocol for ClientSide {
     }
 }
 
-/// What the server says, to the client.
+/// Forwards the server's bytes to the client.
 struct Back {
     client: Transport,
-    /// How many bytes pass before the proxy dies over this.
+    /// The number of bytes to forward before the proxy dies, if it does.
     left: Option<u64>,
 }
 
@@ -237,7 +237,7 @@ impl Protocol for Back {
     }
 
     fn connection_lost(&mut self, reason: Failure) {
-        // What ended in disorder must not look like the end of a body.
+        // A broken connection must not look like the end of a body.
         if reason.is::<ConnectionDone>() {
             self.client.lose_connection();
         } else {
@@ -253,10 +253,10 @@ struct Tally {
     failures: RefCell<Vec<String>>,
 }
 
-/// Asks for a page, and has it checked.
+/// Requests a page and checks the answer.
 fn ask(agent: &Agent, n: usize, tally: &Rc<Tally>) -> Deferred<()> {
     let kind = ["now", "later", "large", "stream", "echo", "streamed"][n % 6];
-    // Two of three whole, and one through a tunnel.
+    // Two of three requests in absolute-form, one through a tunnel.
     let scheme = if n / 6 % 3 == 2 { "https" } else { "http" };
     let url = format!("{scheme}://server.test/{kind}?id={n}");
     let request = match kind {
@@ -336,18 +336,18 @@ fn play(seed: u64, server_tls: &ServerTls, client_tls: &ClientTls) -> (usize, us
     let asked: Vec<Deferred<()>> = asked.collect();
     let begin = reactor.now();
     reactor.run_until(DeferredList::new(asked).add_callback(move |_| site.stop())).unwrap();
-    assert!(reactor.now() - begin < Duration::from_secs(60), "seed {seed}: it did not come to an end");
+    assert!(reactor.now() - begin < Duration::from_secs(60), "seed {seed}: it did not end");
     agent.close_idle();
 
     let (answered, failures) = (tally.answered.get(), tally.failures.take());
-    assert_eq!(answered + failures.len(), REQUESTS, "seed {seed}: a request was lost, or answered twice");
+    assert_eq!(answered + failures.len(), REQUESTS, "seed {seed}: a request was lost or answered twice");
     match trouble {
         Trouble::None => {
             assert_eq!(failures, [""; 0], "seed {seed}");
             assert_eq!(relay.passed.get(), REQUESTS / 3 * 2, "seed {seed}");
             assert!((1..=3).contains(&relay.tunnels.get()), "seed {seed}: {} tunnels", relay.tunnels.get());
         }
-        // Each refusal is told once, with its status, to the one that was refused; and nothing else fails.
+        // Each refusal is reported once, with its status, to the refused request; no other request fails.
         Trouble::Refuses => {
             assert_eq!(
                 (tally.refused.get(), failures.len()),
@@ -364,7 +364,7 @@ fn play(seed: u64, server_tls: &ServerTls, client_tls: &ClientTls) -> (usize, us
     (answered, failures.len())
 }
 
-// H11, H5, P9: no answer to the wrong request, none twice, none lost in silence
+// H11, H5, P9: no answer goes to the wrong request, arrives twice or is lost silently
 #[test]
 fn client_proxy_and_server_agree_in_every_world() {
     let authority = Authority::new();
@@ -377,7 +377,7 @@ fn client_proxy_and_server_agree_in_every_world() {
     }
     println!("answered and failed without trouble, refused, dying, cut off: {sums:?}");
     if seeds().count() >= 100 {
-        // What is to go wrong does, and does not swallow all the rest.
+        // The simulated faults do occur, and most requests succeed nevertheless.
         for (world, (answered, failed)) in sums {
             assert!(
                 answered > failed && (world == 0 || failed > 0),

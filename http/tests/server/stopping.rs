@@ -1,4 +1,4 @@
-//! W6: how a site comes to its end.
+//! W6: stopping a site.
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
@@ -17,7 +17,7 @@ use crate::support::{DEADLINE, address, noise, run};
 
 // W6
 #[test]
-fn a_port_that_stops_listening_leaves_the_connections() {
+fn a_port_that_stops_listening_keeps_its_connections() {
     run(|reactor| {
         let port = listen(&Site::new(reactor, |_: &mut Request<'_>| "fine"));
         let address = address(&port);
@@ -43,7 +43,7 @@ fn a_port_that_stops_listening_leaves_the_connections() {
     });
 }
 
-/// A tree whose `/slow` answers when the returned trigger fires, and which tells when it was asked.
+/// A tree whose `/slow` answers when the returned trigger fires. The Deferred fires when `/slow` is requested.
 fn slow() -> (Tree, Deferred<()>, Trigger<&'static str>) {
     let (asked, tell) = Deferred::new();
     let (answer, trigger) = Deferred::new();
@@ -58,9 +58,9 @@ fn slow() -> (Tree, Deferred<()>, Trigger<&'static str>) {
     (root, asked, trigger)
 }
 
-// W6, E4: idle connections close at once, what is under way is answered, with Connection: close
+// W6, E4: idle connections close immediately, requests in progress are answered with Connection: close
 #[test]
-fn stopping_waits_for_the_answers_under_way() {
+fn stopping_waits_for_requests_in_progress() {
     run(|reactor| {
         let (root, asked, answer) = slow();
         let site = Site::new(reactor, root);
@@ -95,7 +95,7 @@ fn stopping_waits_for_the_answers_under_way() {
                     Ok(())
                 })
                 .add_callback(move |()| {
-                    assert!(!is_done.get(), "one was still waiting");
+                    assert!(!is_done.get(), "a request was still in progress");
                     answer.callback("at last");
                     visit(&handle, address, move |_| {
                         let reply = waiting.reply()?;
@@ -115,9 +115,9 @@ fn stopping_waits_for_the_answers_under_way() {
     });
 }
 
-// W6: past the grace period they are cancelled and reset
+// W6: after the grace period, requests are cancelled and their connections reset
 #[test]
-fn stopping_does_not_wait_for_ever() {
+fn stopping_does_not_wait_forever() {
     run(|reactor| {
         let (asked, tell) = Deferred::new();
         let cancelled = Rc::new(Cell::new(false));
@@ -153,7 +153,7 @@ fn stopping_does_not_wait_for_ever() {
     });
 }
 
-// W6: the shutdown of the reactor is the site's, and a download goes to its end
+// W6: the shutdown of the reactor stops its sites, and a download is completed
 #[test]
 fn a_reactor_that_stops_waits_for_its_sites() {
     let reactor = Reactor::new().unwrap();
@@ -174,7 +174,7 @@ fn a_reactor_that_stops_waits_for_its_sites() {
     assert_eq!(client.join().unwrap().unwrap().body.len(), 5_000_000);
 }
 
-// W6, E4: so does a file that is read in pieces, on threads that are needed until then
+// W6, E4: so does a file that is read in pieces, on threads that are needed until its end
 #[test]
 fn a_reactor_that_stops_waits_for_its_downloads() {
     let folder = Folder::new("download");
@@ -195,7 +195,7 @@ fn a_reactor_that_stops_waits_for_its_downloads() {
     assert_eq!(told.unwrap(), ("20000000".to_owned(), 20_000_000));
 }
 
-// W6: a site that was stopped may listen again
+// W6: a stopped site can listen again
 #[test]
 fn a_stopped_site_listens_again() {
     run(|reactor| {
@@ -211,7 +211,7 @@ fn a_stopped_site_listens_again() {
     });
 }
 
-// W6.1: but not while it is stopping; once that is over, it starts afresh
+// W6.1: but not during the stop; after it, the site works as before
 #[test]
 fn a_site_that_is_stopping_does_not_listen() {
     run(|reactor| {
@@ -245,9 +245,9 @@ fn a_site_that_is_stopping_does_not_listen() {
     });
 }
 
-// W6, R8: nothing of a site outlives its reactor
+// W6, R8: nothing in a site outlives its reactor
 #[test]
-fn a_reactor_that_is_dropped_drops_its_sites() {
+fn dropping_a_reactor_drops_its_sites() {
     let witness = Rc::new(());
     let held = witness.clone();
     {
@@ -269,7 +269,7 @@ fn a_reactor_that_is_dropped_drops_its_sites() {
     assert_eq!(Rc::strong_count(&witness), 1);
 }
 
-// W6: from inside a handler, too
+// W6: also from inside a handler
 #[test]
 fn a_handler_may_stop_its_site() {
     run(|reactor| {

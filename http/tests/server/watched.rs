@@ -1,4 +1,4 @@
-//! W8: who is told of the requests that are over.
+//! W8: the observer of a site.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use crate::support::{address, reset, run};
 
 type Told = Rc<RefCell<Vec<String>>>;
 
-/// A site that tells in short, and what it told.
+/// A site whose observer writes short lines, and these lines.
 fn watched(handle: &Handle, root: Tree, timeouts: Timeouts) -> (Site, Told) {
     let told = Told::default();
     let lines = told.clone();
@@ -61,9 +61,9 @@ fn root() -> Tree {
         .put_child("tiny", Tree::new().on_mode(Method::POST, BodyMode::UpTo(3), |_| "fine"))
 }
 
-// W8: once each, in order, with status and size
+// W8: once for each request, in order, with status and size
 #[test]
-fn each_request_is_told_when_it_is_over() {
+fn the_observer_is_called_once_for_each_request() {
     run(|reactor| {
         let (site, told) = watched(reactor, root(), Timeouts::default());
         let client = visit(reactor, address(&listen(&site)), |address| {
@@ -80,7 +80,7 @@ fn each_request_is_told_when_it_is_over() {
             assert_eq!((client.reply()?.text(), client.reply()?.text()), ("two pieces".into(), "abc".into()));
             client.send(get("/broken"))?;
             assert!(client.reply().is_err());
-            // What is refused, with a head that can be told and without.
+            // Refused requests, with a readable head and without.
             for request in [post("/tiny", "1234"), "GET / HTTP/1.1\r\n\r\n".to_owned()] {
                 let mut client = Client::connect(address)?;
                 client.send(request)?;
@@ -107,9 +107,9 @@ fn each_request_is_told_when_it_is_over() {
     });
 }
 
-// W8: a client that leaves before its answer, or in the middle of it
+// W8: a client that leaves before its answer or in the middle of it
 #[test]
-fn a_request_that_is_given_up_is_told() {
+fn the_observer_is_called_for_an_abandoned_request() {
     run(|reactor| {
         let (begun, begin) = Deferred::<()>::new();
         let begin = Cell::new(Some(begin));
@@ -149,14 +149,14 @@ fn a_request_that_is_given_up_is_told() {
             begun.add_callback(move |()| {
                 reset(client.into_stream());
                 wait_until(handle, move || told.borrow().len() == 2)
-                    .add_callback(move |told| told.then_some(()).ok_or(Failure::new("it was not told")))
+                    .add_callback(move |told| told.then_some(()).ok_or(Failure::new("the observer was not called")))
                     .add_callback(|()| ())
             })
         })
     });
 }
 
-/// Looks again, turn by turn.
+/// Checks in every turn until `seen` returns true.
 fn wait_until(handle: Handle, seen: impl Fn() -> bool + 'static) -> Deferred<bool> {
     handle.clone().spawn(async move {
         while !seen() {
@@ -166,9 +166,9 @@ fn wait_until(handle: Handle, seen: impl Fn() -> bool + 'static) -> Deferred<boo
     })
 }
 
-// W8, W6: it may stop the site, and the answer it is told of is sent
+// W8, W6: the observer may stop the site; the observed answer is still sent
 #[test]
-fn a_watcher_may_stop_the_site_or_panic() {
+fn an_observer_may_stop_the_site_or_panic() {
     run(|reactor| {
         let slot = Rc::new(RefCell::new(None::<Site>));
         let site = slot.clone();
@@ -190,12 +190,12 @@ fn a_watcher_may_stop_the_site_or_panic() {
 
 // W8, W8.1
 #[test]
-fn what_is_told_reads_as_a_line() {
+fn an_observed_request_is_displayed_as_one_line() {
     run(|reactor| {
         let lines = Told::default();
         let told = lines.clone();
         let site = Site::new(reactor, |_: &mut Request<'_>| "fine")
-            .on_answered(|_| panic!("another was set later"))
+            .on_answered(|_| panic!("this observer was replaced"))
             .on_answered(move |answered| {
                 assert_eq!(answered.headers.get("user-agent"), answered.method.map(|_| &b"test"[..]));
                 assert!(answered.duration < Duration::from_secs(60));
