@@ -1,4 +1,5 @@
-//! Closing, limits and time: what becomes of connections when a server answers early, is silent, slow or unasked.
+//! Closing, limits and timeouts of connections to servers that answer early, stay silent, are slow, or send
+//! unexpected bytes.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,7 +26,7 @@ use twistor_reactor::{AddTimeout, Reactor};
 
 const MIB: usize = 1 << 20;
 
-/// Answers from the head alone, and does not close. It reads on later, for it is told of a reset only then.
+/// Answers after the head and keeps the connection open. Reads later, because only a read shows the reset.
 async fn refuse_early(asked: Asked) {
     asked.transport.pause_producing();
     asked.say("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig");
@@ -44,7 +45,7 @@ fn an_early_answer_aborts_the_upload() {
             let page = if round < 5 { agent.get_page(request()) } else { request().get_page(&handle) };
             assert!(page.await.unwrap_err().is::<HttpError>());
             handle.sleep(seconds(0.001)).await?;
-            assert_eq!(agent.connections(), (0, 0), "its socket is closed");
+            assert_eq!(agent.connections(), (0, 0), "the socket is closed");
             handle.sleep(seconds(1.0)).await?;
             assert_eq!((server.seen.opened.get(), server.seen.lost.get()), (round, round));
         }
@@ -52,9 +53,9 @@ fn an_early_answer_aborts_the_upload() {
     });
 }
 
-// H5.1: also where the server ends its half at once
+// H5.1: also if the server ends its half immediately
 #[test]
-fn an_upload_ends_with_an_answer_that_ends_with_the_stream() {
+fn an_early_answer_until_the_end_of_stream_ends_the_upload() {
     run(async |handle| {
         let server = Server::new(&handle, async |asked: Asked| {
             asked.transport.pause_producing();
@@ -72,7 +73,7 @@ fn an_upload_ends_with_an_answer_that_ends_with_the_stream() {
     });
 }
 
-// H5.1: a redirect too
+// H5.1: so does a redirect
 #[test]
 fn an_early_redirect_aborts_the_upload() {
     run(async |handle| {
@@ -97,12 +98,12 @@ fn an_early_redirect_aborts_the_upload() {
 
 // H4.4
 #[test]
-fn bytes_that_the_server_takes_are_no_silence() {
+fn bytes_that_the_server_accepts_are_a_sign_of_life() {
     for (pause, late) in [(3.0, false), (8.0, true)] {
         run(async move |handle| {
             SimulatedNetwork::of(&handle).unwrap().set_window(20_000, 20_000);
             let server = Server::new(&handle, async move |asked: Asked| {
-                // It takes some of the body every three seconds, one minute long.
+                // Reads some of the body now and then, twenty times in all.
                 for _ in 0..20 {
                     asked.transport.pause_producing();
                     asked.sleep(pause).await;
@@ -149,9 +150,9 @@ fn a_body_slower_than_demanded_fails() {
     });
 }
 
-// H4.5: the time in which this side does not read does not count
+// H4.5: time in which this side does not read does not count
 #[test]
-fn a_reader_that_pauses_is_not_a_slow_server() {
+fn a_reader_that_pauses_does_not_make_the_server_slow() {
     run(async |handle| {
         let server = Server::new(&handle, async |asked: Asked| {
             asked.say(&format!("HTTP/1.1 200 OK\r\nContent-Length: {MIB}\r\n\r\n{}", "x".repeat(MIB)));
@@ -168,7 +169,7 @@ fn a_reader_that_pauses_is_not_a_slow_server() {
     });
 }
 
-/// Turns the reactor as a host does, until the result is there.
+/// Turns the reactor as a host does, until the result is available.
 fn turn_until<T: 'static>(reactor: &Reactor, deferred: Deferred<T>) -> Result<T, Failure> {
     let result: Rc<Cell<Option<Result<T, Failure>>>> = Rc::default();
     let slot = result.clone();
@@ -181,9 +182,9 @@ fn turn_until<T: 'static>(reactor: &Reactor, deferred: Deferred<T>) -> Result<T,
     }
 }
 
-// H5.2: while the program was busy, and the loop did not run
+// H5.2: in the meantime, while the program was busy and the loop did not run
 #[test]
-fn a_connection_that_was_closed_or_spoken_on_is_not_used() {
+fn a_connection_that_was_closed_or_has_data_is_not_used() {
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     for unasked in [&b""[..], b"HTTP/1.1 408 Too Late\r\nContent-Length: 0\r\n\r\n", OK] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -217,9 +218,9 @@ fn a_connection_that_was_closed_or_spoken_on_is_not_used() {
     }
 }
 
-// H5.3: less a second, for the way of the next request
+// H5.3: less one second, for the transfer of the next request
 #[test]
-fn a_connection_is_kept_no_longer_than_the_server_says() {
+fn a_connection_is_kept_only_as_long_as_the_server_says() {
     run(async |handle| {
         for (said, time) in [("timeout=5, max=100", 4.0), ("Max=1, Timeout = 1", 0.5), ("timeout=1000", 60.0)]
         {
@@ -279,7 +280,7 @@ fn connections_to_all_origins_have_a_limit() {
             page.await?;
         }
         watching.cancel();
-        // The one idle longest makes way for another origin.
+        // The connection idle longest is closed for another origin.
         let last = Server::new(&handle, answer);
         agent.get_page(last.get("/")).await?;
         assert_eq!(agent.connections(), (2, 2));
@@ -296,11 +297,11 @@ fn an_agent_waits_for_descriptors() {
         let other = Server::new(&handle, answer);
         let agent = Agent::new(&handle);
         agent.get_page(other.get("/")).await?;
-        // Both ends of the kept connection, which makes way.
+        // Both ends of the kept connection, which is closed for the new one.
         network.set_descriptor_limit(Some(2));
         agent.get_page(server.get("/")).await?;
         assert_eq!((agent.connections(), other.seen.lost.get()), ((1, 1), 1));
-        // Others are free after a while.
+        // Descriptors become available after a while.
         agent.close_idle();
         network.set_descriptor_limit(Some(0));
         let pages: Vec<_> = (0..3).map(|_| agent.get_page(server.get("/slow"))).collect();
@@ -310,7 +311,7 @@ fn an_agent_waits_for_descriptors() {
         for page in pages {
             page.await?;
         }
-        // None for longer than connecting may take: the error says so.
+        // Descriptors stay unavailable for longer than the connect timeout: the error reports it.
         network.set_descriptor_limit(Some(0));
         agent.close_idle();
         handle.sleep(seconds(1.0)).await?;

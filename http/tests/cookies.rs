@@ -1,4 +1,4 @@
-//! An agent and the jar that keeps its cookies.
+//! An agent with a cookie jar.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use twistor_http::{Agent, Cookies, HeaderValue, HttpError, Request, Url};
 use twistor_net::{Failure, HandlerPanicked, ListeningPort, Protocol, Transport};
 use twistor_reactor::Handle;
 
-/// Writes down what it is asked and told; gives each request the number of its asking.
+/// A jar that records its calls, and returns a cookie with the number of the call.
 #[derive(Default)]
 struct Diary {
     entries: RefCell<Vec<String>>,
@@ -93,7 +93,7 @@ fn sent(seen: &Rc<RefCell<Vec<String>>>) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_jar_is_asked_for_each_request_and_told_of_each_response() {
+fn the_jar_is_called_for_each_request_and_response() {
     // H12
     run(|reactor| {
         let (port, url, seen) = serve(reactor);
@@ -123,7 +123,7 @@ fn the_jar_is_asked_for_each_request_and_told_of_each_response() {
 }
 
 #[test]
-fn a_cookie_of_the_requests_own_goes_before_and_an_empty_jar_sends_none() {
+fn a_cookie_header_takes_precedence_over_the_jar() {
     // H12
     run(|reactor| {
         let (port, url, seen) = serve(reactor);
@@ -145,7 +145,7 @@ fn a_cookie_of_the_requests_own_goes_before_and_an_empty_jar_sends_none() {
 }
 
 #[test]
-fn a_jar_may_use_the_agent_and_its_panic_costs_one_request() {
+fn a_jar_may_use_the_agent_and_a_panic_fails_one_request() {
     // H12
     struct Meddling(RefCell<Option<Agent>>);
     impl Cookies for Meddling {
@@ -153,7 +153,7 @@ fn a_jar_may_use_the_agent_and_its_panic_costs_one_request() {
             assert!(url.target() != "/hop", "thrown on purpose");
         }
         fn cookies(&self, url: &Url) -> Option<HeaderValue> {
-            // A handle that goes with the last use of it.
+            // This handle is dropped after its only use.
             if let Some(agent) = self.0.take() {
                 drop(agent.cookies(Rc::new(Diary::default())).get_page(Request::get(url.to_string())));
             }
@@ -180,7 +180,7 @@ fn a_jar_may_use_the_agent_and_its_panic_costs_one_request() {
     });
 }
 
-/// Panics whenever it is asked for the second time.
+/// Panics on every second call of `cookies`.
 struct Panics(Cell<usize>);
 
 impl Cookies for Panics {
@@ -194,8 +194,8 @@ impl Cookies for Panics {
 }
 
 #[test]
-fn a_jar_that_panics_costs_its_request_and_no_place_among_the_connections() {
-    // H12, H5: asked when a connection is made, and for one that is kept
+fn a_jar_that_panics_fails_its_request_and_frees_its_place() {
+    // H12, H5: on a new connection, and on a kept one
     for asked in [0, 1] {
         run(|reactor| {
             let (port, url, seen) = serve(reactor);
@@ -217,7 +217,7 @@ fn a_jar_that_panics_costs_its_request_and_no_place_among_the_connections() {
     }
 }
 
-// H3.1: as sites do that look whether cookies are kept, or have one logged in
+// H3.1: as sites do that test for cookies or log in a user
 #[test]
 fn a_redirect_to_the_same_url_with_a_cookie_is_followed() {
     run(|reactor| {

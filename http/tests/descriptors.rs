@@ -1,5 +1,5 @@
-//! Files when the process has no descriptors left. Statement W7. In a file of its own, because the limit is the whole
-//! process's.
+//! Files when the process has no descriptors left. Statement W7. In a separate program, because the limit applies to
+//! the whole process.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
@@ -17,20 +17,20 @@ use support::{DEADLINE, address, run};
 use twistor_http::server::{Files, Site, Tree};
 use twistor_net::ServerEndpoint;
 
-/// One request on a connection that is there.
+/// Sends one request on an open connection.
 fn ask(stream: &mut TcpStream, path: &str) -> std::io::Result<String> {
     write!(stream, "GET {path} HTTP/1.1\r\nHost: here\r\n\r\n")?;
     let mut text = Vec::new();
     while !text.ends_with(b"\n.") && !text.ends_with(b"Unavailable\n") {
         let mut piece = [0; 1000];
         let count = stream.read(&mut piece)?;
-        assert!(count > 0, "the end came after {:?}", text.escape_ascii().to_string());
+        assert!(count > 0, "end of stream after {:?}", text.escape_ascii().to_string());
         text.extend_from_slice(&piece[..count]);
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-// W7.3: it can be had later, and the connection is the same
+// W7.3: the file is available later, on the same connection
 #[test]
 fn a_file_without_a_descriptor_is_a_503() {
     let folder = Folder::new("descriptors");
@@ -45,7 +45,7 @@ fn a_file_without_a_descriptor_is_a_503() {
             let connect = handle.defer_to_thread(move || {
                 let mut stream = TcpStream::connect(address)?;
                 stream.set_read_timeout(Some(DEADLINE))?;
-                // Both work, and what they need of threads is there.
+                // Both paths work, and the threads that they need are running.
                 assert!(ask(&mut stream, "/file")?.starts_with("HTTP/1.1 200 OK"));
                 Ok(stream)
             });
@@ -59,7 +59,7 @@ fn a_file_without_a_descriptor_is_a_503() {
                     .is_ok_and(|status| status.success())
             };
             if !limit("64") {
-                println!("not shown: prlimit is needed to lower the limit");
+                println!("not tested: prlimit is needed to lower the limit");
                 return Ok(());
             }
             let mut taken = Vec::new();

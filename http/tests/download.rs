@@ -21,7 +21,7 @@ use twistor_http::{HttpError, PartialDownload, Request};
 use twistor_net::Failure;
 use twistor_reactor::Handle;
 
-/// In one world: what varies is the file system's, and waiting until it has stored a file takes time.
+/// Runs a test in one world only, because the file system is real and storing a file takes time.
 fn run(test: impl AsyncFn(Handle) -> Result<(), Failure> + 'static) {
     run_in(1, test);
 }
@@ -51,9 +51,9 @@ fn a_download_keeps_the_mode_of_the_old_file() {
     });
 }
 
-// H8.1: while it is being written as well
+// H8.1: also while it is being written
 #[test]
-fn the_temporary_file_is_no_more_readable_than_the_old_one() {
+fn the_temporary_file_is_not_more_readable_than_the_old_one() {
     run(async |handle| {
         let folder = Folder::new("temporary");
         let server = Server::new(&handle, async |asked: Asked| {
@@ -95,7 +95,7 @@ fn a_download_follows_symbolic_links() {
 
 // H8.2
 #[test]
-fn long_names_and_leftovers_are_not_in_the_way() {
+fn long_names_and_leftover_files_are_harmless() {
     run(async |handle| {
         let (folder, server) = (Folder::new("names"), Server::new(&handle, new));
         for name in ["n".repeat(236), "n".repeat(255), format!("x{}", "\u{e9}".repeat(127))] {
@@ -105,7 +105,7 @@ fn long_names_and_leftovers_are_not_in_the_way() {
             assert_eq!(folder.names(), [name]);
             std::fs::remove_file(path).unwrap();
         }
-        // As a process of the same number has left them that was killed, as in a container.
+        // Leftovers of a killed process with the same number, as happens in containers.
         let left = |number: u64| format!(".page.{}-{number}.part", std::process::id());
         (0..1500).for_each(|number| drop(folder.write(&left(number), "left")));
         server.get("/").download_page(&handle, folder.join("page"), |_, _| ()).await?;
@@ -120,7 +120,7 @@ fn long_names_and_leftovers_are_not_in_the_way() {
 // H8.4
 #[cfg(feature = "compression")]
 #[test]
-fn a_download_has_the_servers_bytes_unless_decoding_is_asked_for() {
+fn a_download_has_the_servers_bytes_unless_decode_is_set() {
     use std::io::Write;
     run(async |handle| {
         let folder = Folder::new("coded");
@@ -146,12 +146,12 @@ fn a_download_has_the_servers_bytes_unless_decoding_is_asked_for() {
     });
 }
 
-/// The bytes there are, and those there will be.
+/// The bytes received so far, and the expected total.
 type Reported = (u64, Option<u64>);
 
 const WHOLE: &str = "0123456789";
 
-/// A server of ten bytes that counts and understands ranges.
+/// Serves ten bytes, with support for ranges.
 async fn ranges(asked: Asked) {
     let field = |name: &str| asked.head.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
     let from = field("range: bytes=").and_then(|range| range.trim_end_matches('-').parse::<usize>().ok());
@@ -174,11 +174,11 @@ async fn ranges(asked: Asked) {
 fn a_download_continues_where_an_earlier_one_ended() {
     run(async |handle| {
         let (folder, server) = (Folder::new("resume"), Server::new(&handle, ranges));
-        // What there is of the part, of which version, and how many bytes then come.
+        // The partial file, its version, and the number of bytes that the server then sends.
         for (part, version, come) in [
             ("", "", 10),
             ("0123", "\"v1\"", 6),
-            // The part is the whole; the process was killed before the file took its name.
+            // The part is complete: the process was killed before it renamed the file.
             (WHOLE, "\"v1\"", 0),
             ("0123456789 and more", "\"v1\"", 10),
             ("abcd", "\"v0\"", 10),
@@ -202,9 +202,9 @@ fn a_download_continues_where_an_earlier_one_ended() {
     });
 }
 
-// H8.5: as often as it takes
+// H8.5: as often as necessary
 #[test]
-fn a_cut_download_is_continued_from_where_it_was_cut() {
+fn an_interrupted_download_continues_where_it_stopped() {
     run(async |handle| {
         let folder = Folder::new("cut");
         let server = Server::new(&handle, async |asked: Asked| {
@@ -214,7 +214,7 @@ fn a_cut_download_is_continued_from_where_it_was_cut() {
             asked.say(&format!(
                 "HTTP/1.1 {status}\r\nETag: \"v1\"\r\nContent-Range: bytes {from}-{}/10\r\nContent-Length: {}\r\n\r\n{}",
                 to - 1,
-                // The first answer is cut, the second is whole, and a part of the rest.
+                // The first answer is incomplete. The second is complete, but only a part of the rest.
                 if from == 0 { 10 } else { to - from },
                 &WHOLE[from..to]
             ));
@@ -233,9 +233,9 @@ fn a_cut_download_is_continued_from_where_it_was_cut() {
     });
 }
 
-// H8.5: nothing but the file itself takes its name
+// H8.5: an answer other than the file does not replace it
 #[test]
-fn an_answer_that_is_not_the_file_leaves_the_part() {
+fn an_answer_that_is_not_the_file_keeps_the_part() {
     run(async |handle| {
         let folder = Folder::new("refused");
         for (answer, error) in [

@@ -1,4 +1,4 @@
-//! The client against servers that are not ours.
+//! The client with third-party servers.
 
 #![cfg(unix)]
 #![allow(
@@ -25,7 +25,7 @@ use twistor_net::connect::{Connect, Tcp, Unix};
 use twistor_net::{DnsLookupError, Resolver, ServerEndpoint};
 use twistor_reactor::Handle;
 
-/// A folder with a page of a mebibyte in it that no compression and no pattern could feign.
+/// A folder with an incompressible file of one mebibyte.
 struct Pages {
     folder: Folder,
     random: Vec<u8>,
@@ -41,7 +41,7 @@ impl Pages {
     }
 }
 
-/// A server of ours to end.
+/// A peer's process, killed when it is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -51,7 +51,7 @@ impl Drop for Running {
     }
 }
 
-/// Starts a peer, or says that it is missing.
+/// Starts a peer, or reports that it is not installed.
 fn start(command: &mut Command) -> Option<Running> {
     match command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
         Ok(child) => Some(Running(child)),
@@ -89,7 +89,7 @@ fn fetch_all(url: String, pages: &Pages) {
             }
         });
         let missing = get_page(reactor, url.replace("random", "missing")).add_both(|result| {
-            let error = result.expect_err("it is not there").trap::<HttpError>()?;
+            let error = result.expect_err("the page does not exist").trap::<HttpError>()?;
             assert_eq!(error.status.as_u16(), 404);
             Ok(())
         });
@@ -104,7 +104,7 @@ fn fetch_all(url: String, pages: &Pages) {
 }
 
 #[test]
-fn a_page_from_python_comes_byte_for_byte() {
+fn a_page_from_python_is_complete() {
     // H1, H2, H8
     let pages = Pages::new("python");
     let mut command = Command::new("python3");
@@ -115,15 +115,15 @@ fn a_page_from_python_comes_byte_for_byte() {
     let mut line = String::new();
     BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let port =
-        line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).expect("python tells its port");
+        line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).expect("python prints its port");
     fetch_all(format!("http://127.0.0.1:{port}/random"), &pages);
 }
 
 #[test]
-fn a_page_from_nginx_comes_byte_for_byte() {
+fn a_page_from_nginx_is_complete() {
     // H1, H2, H5, H8
     let pages = Pages::new("nginx");
-    // Nginx does not tell a port of its own choice; this one was free a moment ago.
+    // Nginx cannot report a port that the system chose. This one was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = pages.folder.path().display();
     let config = format!(
@@ -141,7 +141,7 @@ fn a_page_from_nginx_comes_byte_for_byte() {
     let mut command = Command::new("nginx");
     command.args(["-e", "stderr", "-p"]).arg(pages.folder.path()).arg("-c").arg(&path);
     let Some(_server) = start(&mut command) else { return };
-    // It says nothing when it listens.
+    // It does not report when it listens.
     let mut tries = 0;
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         tries += 1;
@@ -151,7 +151,7 @@ fn a_page_from_nginx_comes_byte_for_byte() {
     fetch_all(format!("http://127.0.0.1:{port}/random"), &pages);
 }
 
-/// An HTTP server on a UNIX socket, which answers with the path and the host asked for.
+/// An HTTP server on a UNIX socket that answers with the path and the requested host.
 const ON_A_UNIX_SOCKET: &str = r"
 import http.server, socketserver, sys
 
@@ -174,7 +174,7 @@ with socketserver.ThreadingUnixStreamServer(sys.argv[1], Answer) as server:
 ";
 
 #[test]
-fn pages_come_from_python_over_a_unix_socket() {
+fn pages_are_fetched_from_python_over_a_unix_socket() {
     // P21.4
     let folder = Folder::new("peer-unix");
     let path = folder.join("socket");
@@ -192,14 +192,14 @@ fn pages_come_from_python_over_a_unix_socket() {
                 let page = agent.get_page(format!("http://daemon/{name}")).await?;
                 assert_eq!(page.text(), format!("/{name} of daemon"));
             }
-            assert_eq!(agent.connections(), (1, 1), "the second came over the first's connection");
+            assert_eq!(agent.connections(), (1, 1), "the second request used the first connection");
             Ok::<(), Failure>(())
         })
     });
 }
 
 #[test]
-fn curl_gets_a_page_over_a_unix_socket() {
+fn curl_fetches_a_page_over_a_unix_socket() {
     // P21.4, W1
     let folder = Folder::new("peer-curl");
     let path = folder.join("socket");
@@ -218,7 +218,7 @@ fn curl_gets_a_page_over_a_unix_socket() {
     assert!(text.is_none_or(|text| text == "/page"));
 }
 
-/// Answers one name.
+/// Resolves one name.
 #[derive(Debug)]
 struct Hosts(&'static str, std::net::IpAddr);
 
@@ -232,7 +232,7 @@ impl Resolver for Hosts {
 }
 
 #[test]
-fn a_page_comes_from_python_by_a_name_of_the_programs_own() {
+fn a_page_is_fetched_from_python_by_a_custom_name() {
     // P21.4
     let pages = Pages::new("resolver");
     pages.folder.write("page", "hello");

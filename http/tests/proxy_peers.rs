@@ -1,4 +1,4 @@
-//! The client through proxies that are not ours, and beside curl.
+//! The client with third-party proxies, compared with curl.
 
 #![cfg(all(feature = "tls", unix))]
 #![allow(
@@ -34,7 +34,7 @@ impl Drop for Running {
     }
 }
 
-/// Starts a peer that listens at that port, or says that it is missing.
+/// Starts a peer that listens on `port`, or reports that it is not installed.
 fn start(command: &mut Command, port: u16) -> Option<Running> {
     let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let running = match started {
@@ -53,12 +53,12 @@ fn start(command: &mut Command, port: u16) -> Option<Running> {
     Some(running)
 }
 
-/// None of these tells a port of its own choice; this one was free a moment ago.
+/// The peers cannot report a port that the system chose. This one was free a moment ago.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Answers each request with its own first line and its credentials.
+/// Answers each request with its first line and its credentials.
 #[derive(Default)]
 struct Origin(String);
 
@@ -78,7 +78,7 @@ impl Protocol for Origin {
 }
 
 #[test]
-fn pages_come_through_tinyproxy_in_the_clear_and_through_its_tunnels() {
+fn pages_are_fetched_through_tinyproxy_with_and_without_tunnel() {
     // H11
     let (folder, port) = (Folder::new("tinyproxy"), free_port());
     let config = folder.write(
@@ -124,7 +124,7 @@ fn pages_come_through_tinyproxy_in_the_clear_and_through_its_tunnels() {
 }
 
 #[test]
-fn pages_come_through_nginx_which_opens_no_tunnels() {
+fn pages_are_fetched_through_nginx_which_refuses_tunnels() {
     // H11
     let (folder, port) = (Folder::new("nginx-proxy"), free_port());
     let path = folder.path().display();
@@ -161,7 +161,7 @@ fn pages_come_through_nginx_which_opens_no_tunnels() {
     });
 }
 
-/// Takes one head from each who comes, and refuses.
+/// Records the head of each request and refuses it.
 struct Listener(Rc<RefCell<Vec<String>>>);
 
 impl Protocol for Listener {
@@ -173,12 +173,12 @@ impl Protocol for Listener {
     }
 }
 
-/// The lines of a head that say whom it is for and from whom, in order.
+/// The first line of a head, and its other lines sorted, without those that depend on the client.
 fn substance(head: &str) -> (String, Vec<String>) {
     let (first, rest) = head.split_once("\r\n").unwrap();
     let mut lines: Vec<_> = rest
         .lines()
-        // What a client calls itself, and `Proxy-Connection`, which RFC 9112 (appendix C.2.2) tells clients not to send.
+        // The client's own properties, and `Proxy-Connection`, which clients should not send (RFC 9112, appendix C.2.2).
         .filter(|line| {
             !["user-agent", "proxy-connection", "connection", "accept-encoding"]
                 .contains(&name(line).as_str())
@@ -193,10 +193,10 @@ fn name(line: &str) -> String {
     line.split(':').next().unwrap_or_default().to_lowercase()
 }
 
-/// What a proxy at that address hears when curl is given these arguments behind `-x`.
+/// Runs curl with this proxy and URL.
 fn curl(handle: &Handle, proxy: String, url: String) -> Deferred<()> {
     handle.defer_to_thread(move || {
-        // Nothing from the environment or the user's files.
+        // Ignores the environment and the user's files.
         let mut command = Command::new("curl");
         command.env_clear().args(["-q", "-s", "-o", "/dev/null", "-x", &proxy, &url]);
         if let Err(error) = command.stdin(Stdio::null()).stdout(Stdio::null()).status() {
@@ -207,7 +207,7 @@ fn curl(handle: &Handle, proxy: String, url: String) -> Deferred<()> {
 }
 
 #[test]
-fn a_proxy_hears_of_us_what_it_hears_of_curl() {
+fn a_proxy_receives_the_same_from_us_as_from_curl() {
     // H11
     for url in [
         "http://example.org",
@@ -243,13 +243,13 @@ fn a_proxy_hears_of_us_what_it_hears_of_curl() {
 }
 
 #[test]
-fn an_unused_address_is_no_proxy() {
+fn an_unused_address_is_an_unreachable_proxy() {
     // H11
     run(|reactor| {
         let nobody: SocketAddr = ([127, 0, 0, 1], free_port()).into();
         let request = Request::get("http://example.org/").proxy(Proxy::new(nobody.to_string()).unwrap());
         request.get_page(reactor).add_both(move |result| {
-            let told = result.expect_err("nobody listens").to_string();
+            let told = result.expect_err("the address is not in use").to_string();
             let expected =
                 format!("the proxy http://{nobody} cannot be reached: connection to {nobody} refused");
             assert_eq!(told, expected);

@@ -20,7 +20,7 @@ use twistor_net::tls::{ClientTls, HandshakeFailed, ServerTls};
 use twistor_net::{Failure, ListeningPort, Protocol, ServerEndpoint, Transport};
 use twistor_reactor::Reactor;
 
-/// Answers every request with the same.
+/// Answers every request with the same bytes.
 struct Answer(Rc<str>);
 
 impl Protocol for Answer {
@@ -32,7 +32,7 @@ impl Protocol for Answer {
     }
 }
 
-/// A server over TLS, how many connections it has had, and who trusts it.
+/// A server over TLS, the number of its connections so far, and a client configuration that trusts it.
 fn serve(reactor: &Reactor, answer: &str) -> (ListeningPort, Rc<Cell<usize>>, ClientTls) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
@@ -52,7 +52,7 @@ fn serve(reactor: &Reactor, answer: &str) -> (ListeningPort, Rc<Cell<usize>>, Cl
 const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello";
 
 #[test]
-fn a_page_comes_over_tls_from_someone_who_is_trusted() {
+fn a_page_is_fetched_over_tls_from_a_trusted_server() {
     // H1
     run(|reactor| {
         let (port, _, trust) = serve(reactor, HELLO);
@@ -60,9 +60,9 @@ fn a_page_comes_over_tls_from_someone_who_is_trusted() {
         let trusted = Request::get(&url).tls(trust).get_page(reactor).add_callback(|page| {
             assert_eq!(page.text(), "Hello");
         });
-        // Nobody vouches for it.
+        // The certificate is not trusted.
         let stranger = get_page(reactor, url).add_both(|result| {
-            result.expect_err("nobody vouches for it").trap::<HandshakeFailed>().map(|_| ())
+            result.expect_err("the certificate is not trusted").trap::<HandshakeFailed>().map(|_| ())
         });
         DeferredList::new([trusted, stranger]).into_deferred().add_callback(move |results| {
             assert!(results.iter().all(Result::is_ok), "{results:?}");
@@ -84,7 +84,7 @@ fn an_agent_keeps_its_secure_connections() {
             .add_callback(move |_| again.get_page(Request::get(next)))
             .add_callback(move |_| {
                 assert_eq!((opened.get(), agent.connections()), (1, (1, 1)));
-                // One with a trust of its own shares no connection.
+                // A request with its own trust shares no connection.
                 let own = Request::get(url).tls(trust);
                 agent.get_page(own).add_callback(move |_| {
                     assert_eq!((opened.get(), agent.connections()), (2, (1, 1)));
@@ -103,10 +103,9 @@ fn a_redirect_out_of_tls_is_followed_only_if_allowed() {
         let (port, _, trust) =
             serve(reactor, &format!("HTTP/1.1 302 Found\r\nLocation: {there}\r\nContent-Length: 0\r\n\r\n"));
         let url = format!("https://{}/", address(&port));
-        let refused = Request::get(&url)
-            .tls(trust.clone())
-            .get_page(reactor)
-            .add_both(|result| result.expect_err("it leads out of TLS").trap::<RedirectError>().map(|_| ()));
+        let refused = Request::get(&url).tls(trust.clone()).get_page(reactor).add_both(|result| {
+            result.expect_err("the redirect leads out of TLS").trap::<RedirectError>().map(|_| ())
+        });
         let allowed = Request::get(&url)
             .tls(trust)
             .allow_insecure_redirects(true)

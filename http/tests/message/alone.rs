@@ -1,4 +1,4 @@
-//! A client and a server that share two buffers: what `message` alone makes of them.
+//! A client and a server that share two buffers, made with `message` alone.
 
 use twistor_http::message::{
     BodyLength, ChunkWriter, Eof, HeadWriter, Limits, RequestDecoder, RequestEvent, ResponseDecoder,
@@ -25,7 +25,7 @@ fn serve<'i>(decoder: &mut RequestDecoder, mut input: &'i [u8], out: &mut Vec<u8
     input
 }
 
-// H2, W3: two pipelined requests, in pieces of every size
+// H2, W3: two pipelined requests, in pieces of each size
 #[test]
 fn a_request_is_answered_without_a_socket() {
     let mut requests = Vec::new();

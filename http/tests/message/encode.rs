@@ -1,11 +1,11 @@
-//! What is written, and what is refused before anything is.
+//! The messages that are written, and those that are refused before anything is written.
 
 use crate::support::{requests, response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use twistor_http::message::{ChunkWriter, EncodeError, HeadWriter, Limits};
 
 #[test]
-fn what_is_written_is_read_back() {
+fn written_messages_are_read_back() {
     // H2, W3
     let mut out = Vec::new();
     let mut head = HeadWriter::request(&mut out, &Method::POST, "/a?b").unwrap();
@@ -56,7 +56,7 @@ fn numbers_are_written_in_full() {
 }
 
 #[test]
-fn what_would_split_a_message_is_refused_and_nothing_is_written() {
+fn input_that_would_split_a_message_is_refused_unwritten() {
     // H7
     let mut out = b"before".to_vec();
     for target in
@@ -66,7 +66,10 @@ fn what_would_split_a_message_is_refused_and_nothing_is_written() {
         assert!(matches!(error, Some(EncodeError::InvalidTarget { .. })), "{target:?}");
     }
     for method in ["", "G T", "GET\r\n", "GET\0", "G:T", "G\u{e9}T"] {
-        assert!(Method::from_bytes(method.as_bytes()).is_err(), "{method:?}: a method is valid by its type");
+        assert!(
+            Method::from_bytes(method.as_bytes()).is_err(),
+            "{method:?}: the type excludes invalid methods"
+        );
     }
     for reason in ["a\r\nb", "a\n", "a\0", "a\x7f"] {
         let error = HeadWriter::response(&mut out, StatusCode::OK, Some(reason)).err();
@@ -81,13 +84,13 @@ fn what_would_split_a_message_is_refused_and_nothing_is_written() {
         let mut head = HeadWriter::request(&mut out, &Method::GET, "/").unwrap();
         let error = head.field("x", value).err();
         assert_eq!(error, Some(EncodeError::InvalidHeaderValue { name: "x".into(), at: 1 }), "{value:?}");
-        assert!(HeaderValue::from_str(value).is_err(), "a value is valid by its type");
+        assert!(HeaderValue::from_str(value).is_err(), "the type excludes invalid values");
     }
     assert_eq!(out, b"before");
 }
 
 #[test]
-fn how_a_message_is_framed_is_said_once() {
+fn the_framing_of_a_message_is_set_once() {
     // H7
     let mut out = Vec::new();
     let mut head = HeadWriter::request(&mut out, &Method::POST, "/").unwrap();

@@ -1,15 +1,15 @@
-//! Messages with random damage: however the input is split, the decoders say the same, and never panic.
+//! Messages with random damage: the decoders never panic, and their result does not depend on how the input is split.
 
 use crate::support::{requests_in, response_in};
 use http::Method;
 use twistor_http::{Limits, Url};
 
-/// How many messages each test damages; `TWISTOR_MUTATIONS` says otherwise.
+/// The number of messages that each test damages. `TWISTOR_MUTATIONS` overrides it.
 fn rounds() -> usize {
     std::env::var("TWISTOR_MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000)
 }
 
-/// Deterministic, so that a failure comes again.
+/// A deterministic generator, so that a failure can be repeated.
 struct Random(u64);
 
 impl Random {
@@ -20,7 +20,7 @@ impl Random {
         (self.0 % bound as u64) as usize
     }
 
-    /// One of the places where parsers differ, put in, taken out or copied somewhere.
+    /// Inserts, removes or copies one of the pieces on which parsers differ.
     fn damage(&mut self, bytes: &mut Vec<u8>) {
         const PIECES: [&[u8]; 27] = [
             b"\r\n",
@@ -75,7 +75,7 @@ impl Random {
         }
     }
 
-    /// The message in pieces of random length.
+    /// Splits the message into pieces of random length.
     fn split<'a>(&mut self, mut bytes: &'a [u8]) -> Vec<&'a [u8]> {
         let mut pieces = Vec::new();
         while !bytes.is_empty() {
@@ -98,7 +98,7 @@ const LIMITS: Limits = Limits {
 };
 
 #[test]
-fn damaged_responses_read_the_same_in_any_pieces() {
+fn damaged_responses_read_the_same_however_they_are_split() {
     // H6
     let whole: [&[u8]; 7] = [
         b"HTTP/1.3 200 OK\r\nA: b\r\nC: d\r\nContent-Length: 2\r\n\r\nok",
@@ -124,7 +124,7 @@ fn damaged_responses_read_the_same_in_any_pieces() {
 }
 
 #[test]
-fn damaged_requests_read_the_same_in_any_pieces() {
+fn damaged_requests_read_the_same_however_they_are_split() {
     // W4
     let whole: [&[u8]; 6] = [
         b"GET /a?<b> HTTP/1.2\r\nHost: h%41:80\r\nA: b\r\nC: d\r\n\r\nLONGER-THAN-ANY-METHOD-THAT-ANYBODY-IMPLEMENTS-AS-FAR-AS-WE-KNOW / HTTP/1.1\r\n\r\n",
@@ -147,7 +147,7 @@ fn damaged_requests_read_the_same_in_any_pieces() {
 }
 
 #[test]
-fn damaged_urls_are_refused_or_read_again_as_they_are_written() {
+fn damaged_urls_are_refused_or_stay_the_same_when_parsed_again() {
     // H3, H7
     let whole = [
         "http://user:pa%20ss@example.org:8080/a/b;c?d=e&f#g",

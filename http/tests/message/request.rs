@@ -1,5 +1,5 @@
-//! What the decoder of requests takes, and what it refuses with which status. Each case is read
-//! whole, at every split into two reads, and one byte at a time.
+//! The requests that the decoder accepts, and those that it refuses, with the status. Each case is read whole,
+//! at every split into two reads, and one byte at a time.
 
 use crate::support::{Told, requests};
 use twistor_http::message::{
@@ -10,7 +10,7 @@ fn read(wire: impl AsRef<[u8]>) -> Told {
     requests(&Limits::default(), wire.as_ref())
 }
 
-/// A request with that first line and these field lines.
+/// A request with this first line and these field lines.
 fn lines(first: &str, fields: &str) -> String {
     format!("{first}\r\nHost: h\r\n{fields}\r\n\r\n")
 }
@@ -24,7 +24,7 @@ fn assert_refused(wire: impl AsRef<[u8]>, fault: Fault, status: u16) {
 }
 
 #[test]
-fn a_request_is_a_head_perhaps_a_body_and_an_end() {
+fn a_request_is_a_head_an_optional_body_and_an_end() {
     // W3
     let told = read("GET /a/b?c=d HTTP/1.1\r\nHost: example.org:8080\r\nAccept: */*\r\n\r\n");
     assert_eq!(
@@ -43,13 +43,13 @@ fn a_request_is_a_head_perhaps_a_body_and_an_end() {
     assert_eq!((told.body.as_slice(), told.ends), (&b"Hello"[..], 1));
     assert_eq!(told.trailers, [("A".into(), b"b".to_vec())]);
 
-    // A method need not be a known one, and is a token in the case it comes in.
+    // Any token is a method, known or not, and its case is kept.
     let told = read(lines("brew!#$%&'*+-.^_`|~ / HTTP/1.1", "A: b"));
     assert!(told.heads[0].starts_with("brew!#$%&'*+-.^_`|~ / "), "{told:?}");
 }
 
 #[test]
-fn pipelined_requests_come_one_after_the_other() {
+fn pipelined_requests_are_decoded_one_after_the_other() {
     // W3
     let one = lines("POST /1 HTTP/1.1", "Content-Length: 3") + "one";
     let two = lines("POST /2 HTTP/1.1", "Transfer-Encoding: chunked") + "3\r\ntwo\r\n0\r\n\r\n";
@@ -68,7 +68,7 @@ fn pipelined_requests_come_one_after_the_other() {
 }
 
 #[test]
-fn empty_lines_before_a_request_are_passed_over() {
+fn empty_lines_before_a_request_are_skipped() {
     // W3
     let told = read(
         "\r\n\r\n".to_owned() + &lines("GET / HTTP/1.1", "A: b") + "\r\n" + &lines("GET / HTTP/1.1", "A: b"),
@@ -82,7 +82,7 @@ fn empty_lines_before_a_request_are_passed_over() {
 }
 
 #[test]
-fn the_connection_stays_as_version_and_fields_say() {
+fn version_and_fields_decide_whether_a_connection_persists() {
     // W3
     for (wire, stays) in [
         ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", true),
@@ -97,7 +97,7 @@ fn the_connection_stays_as_version_and_fields_say() {
 }
 
 #[test]
-fn one_valid_host_is_due() {
+fn exactly_one_valid_host_is_required() {
     // W4, W4.5
     for host in [
         "h",
@@ -145,7 +145,7 @@ fn targets_have_four_forms() {
         ("OPTIONS * HTTP/1.1", "*", "h"),
         ("OPTIONS /a HTTP/1.1", "/a", "h"),
         ("GET http://x%41:81/ HTTP/1.1", "/", "x%41:81"),
-        // A query as people have it.
+        // Characters that queries have in practice.
         ("GET /a?\"<b>\\c\" HTTP/1.1", "/a", "h"),
         ("GET http://other/a?<b>? HTTP/1.1", "/a", "other"),
         ("CONNECT other:443 HTTP/1.1", "/", "other:443"),
@@ -280,7 +280,7 @@ fn field_lines_are_strict() {
 }
 
 #[test]
-fn a_request_whose_end_could_be_seen_in_two_places_is_refused() {
+fn a_request_with_an_ambiguous_end_is_refused() {
     // W4, H6: CL.CL, CL.TE, TE.CL, TE.TE
     for (fields, fault, status) in [
         ("Content-Length: 0\r\nContent-Length: 44", Fault::RepeatedContentLength, 400),
@@ -346,7 +346,7 @@ fn a_request_whose_end_could_be_seen_in_two_places_is_refused() {
     }
     let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert_refused(old, Fault::TransferEncodingInHttp10, 400);
-    // White space around a value is none of it, and a length may begin with zeros.
+    // White space around a value does not belong to it, and a length may begin with zeros.
     for (fields, body) in [
         ("Transfer-Encoding:\tchunked \t", "2\r\nab\r\n0\r\n\r\n"),
         ("transfer-encoding:CHUNKED", "0002\r\nab\r\n000\r\n\r\n"),
@@ -355,7 +355,7 @@ fn a_request_whose_end_could_be_seen_in_two_places_is_refused() {
         let told = read(lines("GET / HTTP/1.1", fields) + body);
         assert_eq!((told.ends, told.body.as_slice(), told.error), (1, &b"ab"[..], None), "{fields}");
     }
-    // Names that only look alike frame nothing.
+    // Similar names do not affect the framing.
     let told = read(lines("POST / HTTP/1.1", "Transfer_Encoding: chunked\r\nContent-Lengths: 5"));
     assert_eq!((told.ends, told.body.len()), (1, 0));
 }
@@ -374,7 +374,7 @@ fn chunk_lines_are_strict() {
         ("5\r\nHelloXX0\r\n\r\n", Fault::MissingChunkEnd),
         ("5\r\nHello\n\n0\r\n\r\n", Fault::MissingChunkEnd),
         ("0\r\nGET /evil HTTP/1.1\r\n\r\n", Fault::SpaceInHeaderName),
-        // Line ends hidden in extensions, before and behind them, and data that spills over its size.
+        // Line ends hidden in, before and after extensions, and data longer than its chunk.
         ("5;a\rX\r\nHello\r\n0\r\n\r\n", Fault::BareCr),
         ("5;a=\"\nb\"\r\nHello\r\n0\r\n\r\n", Fault::BareLf),
         ("5;a\rHello\r\n0\r\n\r\n", Fault::BareCr),
@@ -424,7 +424,7 @@ fn chunk_lines_are_strict() {
 }
 
 #[test]
-fn chunk_extensions_are_passed_over() {
+fn chunk_extensions_are_skipped() {
     // W4.3
     for extension in [
         ";a",
@@ -459,14 +459,14 @@ fn higher_minor_versions_are_read_as_http_1_1() {
 }
 
 #[test]
-fn a_method_longer_than_any_is_not_implemented() {
+fn a_method_that_is_too_long_is_not_implemented() {
     // W4.2
     let told = read(lines(&("M".repeat(64) + " / HTTP/1.1"), "A: b"));
     assert_eq!((told.ends, told.error), (1, None));
     for length in [65, 100, 1000, 100_000] {
         let mut decoder = RequestDecoder::new(Limits::default());
         let wire = "M".repeat(length);
-        let error = decoder.decode(&mut wire.as_bytes()).expect_err("it was taken");
+        let error = decoder.decode(&mut wire.as_bytes()).expect_err("the method was accepted");
         assert_eq!(error.status().as_u16(), 501, "{length}");
     }
     for wire in [lines(&("M".repeat(65) + " / HTTP/1.1"), "A: b"), "M".repeat(65) + "\0 / HTTP/1.1\r\n\r\n"] {
@@ -478,7 +478,7 @@ fn a_method_longer_than_any_is_not_implemented() {
 }
 
 #[test]
-fn a_malformed_line_is_refused_when_it_is_there() {
+fn a_malformed_line_is_refused_when_it_is_complete() {
     // W4.1
     for line in ["A : b", "A", " folded: b", "A: b\rc", "A: \x01", ": b", "A: b\nC: d"] {
         let head = format!("GET / HTTP/1.1\r\nHost: h\r\nX: y\r\n{line}\r\n");
@@ -494,7 +494,7 @@ fn a_malformed_line_is_refused_when_it_is_there() {
 }
 
 #[test]
-fn trailers_change_nothing_about_the_request() {
+fn trailers_do_not_affect_the_request() {
     // W4
     let chunked = lines("POST / HTTP/1.1", "Transfer-Encoding: chunked");
     let trailers = "Content-Length: 99\r\nTransfer-Encoding: gzip\r\nHost: other\r\nConnection: close";
@@ -504,8 +504,8 @@ fn trailers_change_nothing_about_the_request() {
 }
 
 #[test]
-fn a_switch_of_protocols_that_is_offered_is_passed_over() {
-    // W3, W4: what follows is HTTP/1.1 all the same
+fn an_offered_upgrade_is_ignored() {
+    // W3, W4: the following requests are HTTP/1.1 as well
     for fields in [
         "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
         "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
@@ -516,7 +516,7 @@ fn a_switch_of_protocols_that_is_offered_is_passed_over() {
 }
 
 #[test]
-fn expectations_are_kept_or_refused() {
+fn expectations_are_met_or_refused() {
     // W3
     let expecting =
         |fields: &str| read(lines("POST / HTTP/1.1", fields) + "ok").heads[0].contains("continue=true");
@@ -524,9 +524,9 @@ fn expectations_are_kept_or_refused() {
     assert!(expecting("Content-Length: 2\r\nexpect: 100-Continue"));
     assert!(!expecting("Content-Length: 2"));
     let none = read(lines("GET / HTTP/1.1", "Expect: 100-continue"));
-    assert!(none.heads[0].contains("continue=false"), "nothing to wait with");
+    assert!(none.heads[0].contains("continue=false"), "without a body, the client does not wait");
     let old = read("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok");
-    assert!(old.heads[0].contains("continue=false"), "HTTP/1.0 knows no interim responses");
+    assert!(old.heads[0].contains("continue=false"), "HTTP/1.0 does not have interim responses");
     for value in ["200-ok", "100-continue, x", ""] {
         let wire = lines("POST / HTTP/1.1", &format!("Content-Length: 2\r\nExpect: {value}"));
         assert_refused(wire, Fault::UnsupportedExpectation, 417);
@@ -534,7 +534,7 @@ fn expectations_are_kept_or_refused() {
 }
 
 #[test]
-fn limits_hold_at_their_last_byte_and_have_their_status() {
+fn limits_apply_exactly_and_have_their_status() {
     // W4
     let wire = "GET /1234567 HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n";
     let full = Limits { head_size: wire.len(), target_size: 8, header_count: 2, ..Limits::default() };
@@ -553,7 +553,7 @@ fn limits_hold_at_their_last_byte_and_have_their_status() {
             431,
         ),
         (Limits { target_size: 7, ..full.clone() }, LimitExceeded::new(LimitKind::TargetSize, 7).into(), 414),
-        // The request line alone is more than the whole head may be.
+        // The request line alone exceeds the limit of the head.
         (Limits { head_size: 12, ..full.clone() }, LimitExceeded::new(LimitKind::TargetSize, 8).into(), 414),
     ] {
         let told = requests(&limits, wire.as_bytes());
@@ -582,7 +582,7 @@ fn limits_hold_at_their_last_byte_and_have_their_status() {
 }
 
 #[test]
-fn an_early_end_is_told() {
+fn an_early_end_is_reported() {
     // W3
     for (wire, eof) in [
         ("", Eof::Idle),

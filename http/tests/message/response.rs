@@ -1,5 +1,5 @@
-//! What the decoder of responses takes, and what it refuses. Each case is read whole, at every
-//! split into two reads, and one byte at a time.
+//! The responses that the decoder accepts, and those that it refuses. Each case is read whole, at every split into
+//! two reads, and one byte at a time.
 
 use crate::support::{Told, response};
 use http::{Method, Version};
@@ -31,7 +31,7 @@ fn assert_body(told: &Told, body: &[u8]) {
 }
 
 #[test]
-fn bodies_end_by_length_by_the_last_chunk_or_with_the_connection() {
+fn a_body_ends_by_length_last_chunk_or_end_of_connection() {
     // H2
     let told = get(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello");
     assert_body(&told, b"Hello");
@@ -51,7 +51,7 @@ fn bodies_end_by_length_by_the_last_chunk_or_with_the_connection() {
 }
 
 #[test]
-fn a_head_keeps_its_reason_and_the_order_and_bytes_of_its_fields() {
+fn a_head_keeps_its_reason_and_its_fields_unchanged() {
     // H2
     let told = get(b"HTTP/1.1 404 N\xf6t  here\r\nA: 1\r\nb:\r\nC: \t caf\xc3\xa9 \t\r\nA: 2\r\nContent-Length:0\r\n\r\n");
     assert_eq!(
@@ -66,7 +66,7 @@ fn a_head_keeps_its_reason_and_the_order_and_bytes_of_its_fields() {
 }
 
 #[test]
-fn trailers_come_with_the_end() {
+fn trailers_are_returned_at_the_end() {
     // H2
     let told = get(&chunks("2\r\nok\r\n0\r\nDigest: x\r\nEmpty:\r\n\r\n"));
     assert_body(&told, b"ok");
@@ -86,14 +86,14 @@ fn higher_minor_versions_are_read_as_http_1_1() {
 }
 
 #[test]
-fn a_malformed_line_is_refused_when_it_is_there() {
+fn a_malformed_line_is_refused_when_it_is_complete() {
     // H6.2
     let told = get(b"HTTP/1.1 200 OK\r\nA: b\r\nC : d\r\n");
     assert_eq!((told.fault(), told.eof), (Some(Fault::SpaceInHeaderName), None));
 }
 
 #[test]
-fn what_follows_a_response_is_left_alone() {
+fn bytes_after_a_response_are_left_in_the_input() {
     // H5
     for message in [&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..], &chunks("2\r\nok\r\n0\r\n\r\n")] {
         let told = get(&[message, b"HTTP/1.1 200 Evil\r\n\r\n"].concat());
@@ -103,7 +103,7 @@ fn what_follows_a_response_is_left_alone() {
 }
 
 #[test]
-fn some_responses_have_no_body_whatever_their_fields_say() {
+fn some_responses_never_have_a_body() {
     // H2
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
     let told = response(&Method::HEAD, &Limits::default(), head);
@@ -121,7 +121,7 @@ fn some_responses_have_no_body_whatever_their_fields_say() {
         assert_body(&told, b"");
         assert!(told.keep_alive);
     }
-    // Where there is one all the same, some would read it: the connection is not used again.
+    // If such a body is announced, some clients would read it, so the connection is not reused.
     for head in [
         &b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nHello"[..],
         b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -137,7 +137,7 @@ fn some_responses_have_no_body_whatever_their_fields_say() {
 }
 
 #[test]
-fn interim_responses_are_passed_over() {
+fn interim_responses_are_skipped() {
     // H2
     let told = get(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 9\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     assert_body(&told, b"ok");
@@ -150,7 +150,7 @@ fn interim_responses_are_passed_over() {
 }
 
 #[test]
-fn the_connection_stays_when_both_sides_can_tell_where_the_response_ends() {
+fn a_connection_persists_if_the_end_of_the_response_is_clear() {
     // H5
     for (wire, stays) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
@@ -167,7 +167,7 @@ fn the_connection_stays_when_both_sides_can_tell_where_the_response_ends() {
 }
 
 #[test]
-fn an_early_end_is_told_with_what_came_and_what_was_due() {
+fn an_early_end_reports_the_received_and_expected_length() {
     // H2
     for (wire, eof) in [
         (&b""[..], Eof::Nothing),
@@ -193,7 +193,7 @@ fn an_early_end_is_told_with_what_came_and_what_was_due() {
         let told = get(wire);
         assert_eq!((told.eof, told.ends), (Some(eof), 0), "{}", wire.escape_ascii());
     }
-    // A head that is cut and malformed is malformed.
+    // An incomplete head with a malformed line is malformed.
     assert_eq!(get(b"HTTP/1.1 200 OK\r\nA b: c\r\nD").fault(), Some(Fault::SpaceInHeaderName));
 }
 
@@ -231,7 +231,7 @@ fn status_lines_are_strict() {
         assert_eq!(told.fault(), Some(fault), "{line:?}: {told:?}");
         assert!(told.heads.is_empty() && !told.keep_alive);
     }
-    // Nothing but a head begins this way, so the first byte decides.
+    // A head cannot begin with this byte, so it is refused immediately.
     let mut decoder = ResponseDecoder::new(Limits::default());
     decoder.start(&Method::GET);
     assert!(decoder.decode(&mut &b"\x15\x03\x01"[..]).is_err());
@@ -271,14 +271,14 @@ fn field_lines_are_strict() {
         assert_eq!(told.fault(), Some(fault), "{lines:?}: {told:?}");
         assert!(told.heads.is_empty() && told.body.is_empty());
     }
-    // All lines end in LF alone.
+    // Every line ends in a bare LF.
     assert_eq!(get(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok").fault(), Some(Fault::BareLf));
     assert_eq!(get(b"HTTP/1.1 200 OK\r\nA: b\r\n\n").fault(), Some(Fault::BareLf));
     assert_eq!(get(b"HTTP/1.1 200 OK\r\n\n").fault(), Some(Fault::BareLf));
 }
 
 #[test]
-fn lengths_that_could_be_read_in_two_ways_are_refused() {
+fn ambiguous_lengths_are_refused() {
     // H6
     for (lines, fault) in [
         ("Content-Length: 2\r\nContent-Length: 3", Fault::RepeatedContentLength),
@@ -307,11 +307,11 @@ fn lengths_that_could_be_read_in_two_ways_are_refused() {
         assert_eq!(told.fault(), Some(fault), "{lines:?}: {told:?}");
         assert!(told.heads.is_empty() && !told.keep_alive);
     }
-    // The same length twice can only be read in one way (RFC 9112, section 6.3).
+    // A repeated equal length is unambiguous (RFC 9112, section 6.3).
     for lines in ["Content-Length: 2\r\nContent-Length: 2", "Content-Length: 2, 2", "Content-Length: 002"] {
         assert_body(&get(&fields(lines)), b"ok");
     }
-    // A response to HEAD is held to the same rules.
+    // The same rules apply to a response to HEAD.
     let told = response(&Method::HEAD, &Limits::default(), &fields("Content-Length: 2\r\nContent-Length: 3"));
     assert_eq!(told.fault(), Some(Fault::RepeatedContentLength));
 }
@@ -417,7 +417,7 @@ fn chunk_lines_are_strict() {
 }
 
 #[test]
-fn limits_hold_at_their_last_byte() {
+fn limits_apply_exactly() {
     // H4
     let small = b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 2\r\n\r\nok";
     let head = small.len() - 2;
@@ -456,15 +456,15 @@ fn limits_hold_at_their_last_byte() {
 }
 
 #[test]
-fn a_fault_within_the_bound_is_told_before_the_bound_and_as_soon_as_it_is_there() {
+fn a_fault_within_the_limit_is_reported_first_and_early() {
     // H4, H6
     let limits = || Limits { head_size: 50, ..Limits::default() };
     let fault = with(limits(), &[b"HTTP/1.1 200 OK\r\nA b: c\r\nD: ", &[b'x'; 50][..]].concat());
     assert_eq!(fault.fault(), Some(Fault::SpaceInHeaderName), "{fault:?}");
-    // At its last byte, when nothing more comes.
+    // At the last byte within the limit, without further input.
     let full = with(limits(), &[b"HTTP/1.1 200 OK\r\nA: ", &[b'x'; 30][..]].concat());
     assert_eq!(full.error, Some(LimitExceeded::new(LimitKind::HeadSize, 50).into()));
-    // The first line alone, when nothing more comes.
+    // The first line alone, without further input.
     let mut decoder = ResponseDecoder::new(Limits::default());
     decoder.start(&Method::GET);
     for (mut piece, fine) in [(&b"HTTP/1.1 2"[..], true), (&b"x0 OK\r\n"[..], false)] {
@@ -473,7 +473,7 @@ fn a_fault_within_the_bound_is_told_before_the_bound_and_as_soon_as_it_is_there(
 }
 
 #[test]
-fn many_more_headers_than_usual_are_taken_when_the_limit_allows() {
+fn hundreds_of_headers_are_accepted_if_the_limit_allows() {
     // H4
     let mut wire = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n".to_vec();
     for number in 0..300 {
@@ -506,13 +506,13 @@ fn a_body_cannot_consist_of_chunk_extensions() {
     let error = loop {
         match decoder.decode(&mut input) {
             Ok(Some(_)) => {}
-            Ok(None) => panic!("all of it was taken"),
+            Ok(None) => panic!("the whole body was accepted"),
             Err(error) => break error,
         }
     };
     let DecodeError::Malformed(malformed) = error else { panic!("{error}") };
     assert_eq!(malformed.fault, Fault::OversizedChunkExtensions);
-    // The same extensions on chunks of a usual size, as signing clients send them, pass.
+    // The same extensions on chunks of a usual size, as signing clients send them, are accepted.
     let chunk = format!("400;chunk-signature={}\r\n{}\r\n", "e".repeat(64), "x".repeat(1024));
     let wire = chunks(&(chunk.repeat(1000) + "0\r\n\r\n"));
     let mut decoder = ResponseDecoder::new(Limits::default());
@@ -523,7 +523,7 @@ fn a_body_cannot_consist_of_chunk_extensions() {
 }
 
 #[test]
-fn an_error_tells_what_is_wrong_and_where() {
+fn an_error_names_the_fault_and_its_position() {
     // H6
     let told = get(b"HTTP/1.1 200 OK\r\nA: b\r\nC : d\r\n\r\n");
     let error = told.error.unwrap();
@@ -541,7 +541,7 @@ fn an_error_tells_what_is_wrong_and_where() {
 }
 
 #[test]
-fn headers_outlive_the_input_and_become_a_map_when_asked() {
+fn headers_outlive_the_input_and_convert_to_a_map() {
     // H1
     let mut decoder = ResponseDecoder::new(Limits::default());
     decoder.start(&Method::GET);
@@ -560,7 +560,7 @@ fn headers_outlive_the_input_and_become_a_map_when_asked() {
 }
 
 #[test]
-fn one_decoder_reads_response_after_response_and_gives_its_memory_back() {
+fn a_decoder_reads_many_responses_and_releases_its_memory() {
     // H5
     let mut decoder = ResponseDecoder::new(Limits::default());
     for round in 0..3 {

@@ -7,20 +7,20 @@ use twistor_http::message::{
     DecodeError, Eof, Fault, Fields, Limits, RequestDecoder, RequestEvent, ResponseDecoder, ResponseEvent,
 };
 
-/// All that a decoder said of a message, however the input was split.
+/// The complete result of a decoder for one input, the same however the input is split.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// Each head in a line.
+    /// Each head as one line.
     pub(crate) heads: Vec<String>,
-    /// How many interim responses came.
+    /// The number of interim responses.
     pub(crate) interim: usize,
-    /// The bodies, one after the other.
+    /// The bodies, concatenated.
     pub(crate) body: Vec<u8>,
-    /// How many messages ended, with the trailers of the last.
+    /// The number of complete messages, and the trailers of the last.
     pub(crate) ends: usize,
     pub(crate) trailers: Vec<(String, Vec<u8>)>,
     pub(crate) error: Option<DecodeError>,
-    /// What was left in the input, belonging to no message.
+    /// Bytes left in the input that do not belong to a message.
     pub(crate) rest: Vec<u8>,
     pub(crate) eof: Option<Eof>,
     pub(crate) keep_alive: bool,
@@ -51,7 +51,7 @@ fn pieces_of(wire: &[u8], run: impl Fn(&[&[u8]]) -> Told) -> Told {
     whole
 }
 
-/// Reads one response to a request of that method.
+/// Reads one response to a request with this method.
 pub(crate) fn response(method: &Method, limits: &Limits, wire: &[u8]) -> Told {
     pieces_of(wire, |pieces| response_in(method, limits, pieces))
 }
@@ -93,7 +93,7 @@ pub(crate) fn response_in(method: &Method, limits: &Limits, pieces: &[&[u8]]) ->
     }
     told.keep_alive = decoder.keep_alive();
     if told.error.is_none() {
-        // Some faults are told at once, or only when no more comes, as the input is split.
+        // Depending on the split, some faults are reported immediately, others only at the end of the input.
         match decoder.eof() {
             Ok(eof) => told.eof = Some(eof),
             Err(error) => (told.error, told.keep_alive) = (Some(error), false),
@@ -102,7 +102,7 @@ pub(crate) fn response_in(method: &Method, limits: &Limits, pieces: &[&[u8]]) ->
     told
 }
 
-/// Reads requests to the end of `wire`.
+/// Reads all requests in `wire`.
 pub(crate) fn requests(limits: &Limits, wire: &[u8]) -> Told {
     pieces_of(wire, |pieces| requests_in(limits, pieces))
 }
@@ -147,7 +147,7 @@ pub(crate) fn requests_in(limits: &Limits, pieces: &[&[u8]]) -> Told {
         assert!(told.error.is_some() || input.is_empty(), "input left over");
     }
     if told.error.is_none() {
-        // Some faults are told at once, or only when no more comes, as the input is split.
+        // Depending on the split, some faults are reported immediately, others only at the end of the input.
         match decoder.eof() {
             Ok(eof) => told.eof = Some(eof),
             Err(error) => (told.error, told.keep_alive) = (Some(error), false),

@@ -1,4 +1,4 @@
-//! URLs: reading them, joining them, and where redirects lead.
+//! URLs: parsing, joining, and redirects.
 
 use http::{Method, StatusCode};
 use twistor_http::{InvalidUrl, RedirectError, Redirects, Scheme, Url};
@@ -8,7 +8,7 @@ fn url(text: &str) -> Url {
 }
 
 #[test]
-fn urls_are_taken_apart() {
+fn urls_are_parsed_into_parts() {
     // H1
     for (text, host, port, authority, target, fragment) in [
         ("http://h", "h", 80, "h", "/", None),
@@ -45,7 +45,7 @@ fn urls_are_taken_apart() {
 
 // H7.1
 #[test]
-fn urls_are_repaired_as_people_have_them() {
+fn common_mistakes_in_urls_are_repaired() {
     for (text, due) in [
         ("  http://h/a ", "/a"),
         ("http://h/a b", "/a%20b"),
@@ -145,7 +145,7 @@ fn an_invalid_url_is_refused_with_the_position() {
 // H7.4
 #[cfg(feature = "idna")]
 #[test]
-fn a_name_in_unicode_is_converted() {
+fn a_unicode_host_name_is_converted() {
     for (text, host) in [
         ("http://b\u{fc}cher.example/", "xn--bcher-kva.example"),
         ("http://B\u{dc}CHER.example/", "xn--bcher-kva.example"),
@@ -167,7 +167,7 @@ fn a_name_in_unicode_is_converted() {
 // H7.4
 #[cfg(not(feature = "idna"))]
 #[test]
-fn a_name_in_unicode_is_refused_with_the_form_it_needs() {
+fn a_unicode_host_name_is_refused_with_the_form_it_needs() {
     assert_eq!(
         Url::parse("http://b\u{fc}cher.example/").unwrap_err().to_string(),
         "invalid URL: invalid host \"b\u{fc}cher.example\" at byte 7; write its xn-- form, or enable the feature idna"
@@ -176,7 +176,7 @@ fn a_name_in_unicode_is_refused_with_the_form_it_needs() {
 }
 
 #[test]
-fn user_information_becomes_basic_credentials_and_shows_nowhere_else() {
+fn user_information_becomes_basic_credentials_only() {
     // H3
     for (text, value) in [
         ("http://h/", None),
@@ -197,7 +197,7 @@ fn user_information_becomes_basic_credentials_and_shows_nowhere_else() {
 }
 
 #[test]
-fn references_are_resolved_by_the_rules_of_the_standard() {
+fn references_are_resolved_as_in_rfc_3986() {
     // H3: the examples of RFC 3986, section 5.4, as far as they stay on http
     let base = url("http://a/b/c/d;p?q");
     for (reference, due) in [
@@ -241,7 +241,7 @@ fn references_are_resolved_by_the_rules_of_the_standard() {
 }
 
 #[test]
-fn a_location_that_is_no_reference_is_tidied_first() {
+fn a_location_that_is_not_a_valid_reference_is_repaired() {
     // H3
     let base = url("http://a/b");
     for (location, due) in [
@@ -266,7 +266,7 @@ fn a_location_that_is_no_reference_is_tidied_first() {
 }
 
 #[test]
-fn a_joined_url_keeps_fragment_and_user_where_they_belong() {
+fn a_joined_url_keeps_the_fragment_and_the_user() {
     // H3
     let base = url("http://u:p@a/b#top");
     assert_eq!(base.join(b"c").unwrap().to_string(), "http://a/c#top");
@@ -279,7 +279,7 @@ fn a_joined_url_keeps_fragment_and_user_where_they_belong() {
 }
 
 #[test]
-fn method_and_body_go_along_as_the_status_says() {
+fn the_status_decides_about_method_and_body() {
     // H3
     let from = url("http://a/b");
     for (status, method, due, body) in [
@@ -310,7 +310,7 @@ fn method_and_body_go_along_as_the_status_says() {
 }
 
 #[test]
-fn redirects_have_a_limit_and_may_come_back() {
+fn redirects_have_a_limit_and_may_return_to_a_url() {
     // H3
     let mut redirects = Redirects::new(2);
     let mut from = url("http://a/0");
@@ -352,7 +352,7 @@ fn a_redirect_from_https_to_http_is_refused_unless_allowed() {
 }
 
 #[test]
-fn user_name_and_password_are_percent_decoded_and_shown_nowhere() {
+fn credentials_are_percent_decoded_and_never_shown() {
     // H1
     for (url, credentials) in [
         ("http://host/", None),
@@ -377,7 +377,7 @@ fn user_name_and_password_are_percent_decoded_and_shown_nowhere() {
             assert!(told.contains("host") && !told.contains('@') && !told.contains("me"), "{told}");
         }
     }
-    // Nor by the error, whatever the password has in it.
+    // The error does not show them either, whatever the password contains.
     for url in [
         "http://me:sec^ret@host:99999999/",
         "me:sec|ret@host/",
@@ -392,6 +392,6 @@ fn user_name_and_password_are_percent_decoded_and_shown_nowhere() {
         assert!(!format!("{error} {error:?}").contains("sec"), "{error:?}");
     }
     let error =
-        Url::parse("http://host/").unwrap().join(b"http://me:sec%@[ret").expect_err("it is malformed");
+        Url::parse("http://host/").unwrap().join(b"http://me:sec%@[ret").expect_err("the URL is malformed");
     assert!(!format!("{error} {error:?}").contains("sec"), "{error:?}");
 }

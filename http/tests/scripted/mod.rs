@@ -36,7 +36,7 @@ impl Asked {
         self.transport.write(text.as_bytes());
     }
 
-    /// A page with the number of the connection.
+    /// Answers with the number of the connection.
     pub(crate) fn answer(&self) {
         self.say(&format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{}", self.connection));
     }

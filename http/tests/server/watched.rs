@@ -149,7 +149,9 @@ fn the_observer_is_called_for_an_abandoned_request() {
             begun.add_callback(move |()| {
                 reset(client.into_stream());
                 wait_until(handle, move || told.borrow().len() == 2)
-                    .add_callback(move |told| told.then_some(()).ok_or(Failure::new("the observer was not called")))
+                    .add_callback(move |told| {
+                        told.then_some(()).ok_or(Failure::new("the observer was not called"))
+                    })
                     .add_callback(|()| ())
             })
         })

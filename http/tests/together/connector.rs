@@ -1,4 +1,4 @@
-//! An agent that connects in a way of the program's own. Statement H13.
+//! An agent with a custom connector. Statement H13.
 
 use twistor_http::server::{Request, Site};
 use twistor_http::{Agent, Origin};
@@ -17,7 +17,7 @@ fn site(handle: &twistor_reactor::Handle) -> Site {
     })
 }
 
-// H13.1: a peer that is not ours, where there is one
+// H13.1: with a site on a UNIX socket, real and simulated
 #[cfg(unix)]
 #[test]
 fn http_goes_over_a_unix_socket() {
@@ -39,12 +39,12 @@ fn http_goes_over_a_unix_socket() {
 
 // H13.1
 #[test]
-fn an_agent_reaches_origins_by_addresses_of_the_programs_own() {
+fn an_agent_reaches_origins_by_custom_addresses() {
     World::Simulated(1).run(|reactor| {
         site(reactor).listen(ServerEndpoint::tcp("192.0.2.7:8080".parse().unwrap())).unwrap();
         let asked = Rc::new(Cell::new(0));
         let count = asked.clone();
-        // There is no such name.
+        // This name does not exist.
         let agent = Agent::new(reactor).connector(move |on, origin: &Origin| {
             count.set(count.get() + 1);
             assert_eq!(origin.to_string(), "http://www.example.test:80");
@@ -55,7 +55,7 @@ fn an_agent_reaches_origins_by_addresses_of_the_programs_own() {
                 let page = agent.get_page(format!("http://www.example.test{path}")).await?;
                 assert_eq!(page.text(), format!("{path} of www.example.test"));
             }
-            assert_eq!(asked.get(), 1, "connections are kept as ever");
+            assert_eq!(asked.get(), 1, "connections are kept");
             Ok::<(), Failure>(())
         })
     });
@@ -93,7 +93,7 @@ fn a_connector_that_fails_or_panics_fails_the_request() {
     });
 }
 
-// H13.1: through a proxy that is not ours, where there is one
+// H13.1: through a third-party proxy, if it is installed
 #[cfg(feature = "tls")]
 #[test]
 fn http_goes_through_a_socks_proxy() {
@@ -112,7 +112,7 @@ fn http_goes_through_a_socks_proxy() {
     command.args(["-i", "127.0.0.1", "-u", "me", "-P", "secret", "-p", &port.to_string()]);
     let _running = match command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
         Ok(child) => Running(child),
-        Err(error) => return println!("skipped: no microsocks here ({error})"),
+        Err(error) => return println!("skipped: microsocks is not installed ({error})"),
     };
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         std::thread::yield_now();
@@ -145,9 +145,9 @@ fn http_goes_through_a_socks_proxy() {
     });
 }
 
-// H13.1: names by a resolver of the program's own
+// H13.1: with a custom resolver
 #[test]
-fn an_agent_uses_a_resolver_of_the_programs_own() {
+fn an_agent_uses_a_custom_resolver() {
     use std::net::SocketAddr;
     use twistor_deferred::{Deferred, succeed};
     use twistor_net::Resolver;
@@ -191,7 +191,7 @@ print("ready", flush=True)
 server.handle_request()
 "#;
 
-// H13.1, against a peer that is not ours
+// H13.1: with a third-party peer
 #[cfg(unix)]
 #[test]
 fn a_server_in_python_is_reached_over_a_unix_socket() {
@@ -203,7 +203,7 @@ fn a_server_in_python_is_reached_over_a_unix_socket() {
     let mut command = Command::new("python3");
     let mut child = match command.args(["-c", PYTHON]).arg(&path).stdout(Stdio::piped()).spawn() {
         Ok(child) => child,
-        Err(error) => return println!("skipped: no python3 here ({error})"),
+        Err(error) => return println!("skipped: python3 is not installed ({error})"),
     };
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)

@@ -1,4 +1,4 @@
-//! Promises that are kept by the client and the server together, or by all of the library.
+//! Promises that involve both the client and the server, or the whole library.
 
 #![allow(
     clippy::unwrap_used,

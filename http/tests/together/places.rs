@@ -1,4 +1,4 @@
-//! Log lines name the user's line. A table of everything in HTTP that takes a closure or makes a failure: P20.1.
+//! Log lines name the user's line. A table of everything in HTTP that takes a closure or creates a failure: P20.1.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn site(reactor: &Reactor, tree: Tree) {
     drop(server().listen(reactor, Site::new(reactor, tree)).unwrap());
 }
 
-/// A site with a page, and a client that asks for it.
+/// A site with this tree, and a client that posts a request to it.
 #[track_caller]
 fn visited(reactor: &Reactor, tree: Tree) {
     site(reactor, tree);

@@ -1,4 +1,4 @@
-//! What a peer has sent of a body before it resets is delivered first, in the reader's own time: P1.1.
+//! Data that a peer sent before it reset the connection is delivered first, at the reader's pace: P1.1.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,10 +9,10 @@ use twistor_deferred::Deferred;
 use twistor_net::{ClientEndpoint, SimulatedNetwork};
 use twistor_reactor::Handle;
 
-/// As much as any socket takes at once.
+/// An amount that every socket accepts at once.
 const SENT: usize = 50_000;
 
-/// Sends a reply to the first data, and resets when all is under way.
+/// Answers the first data with a reply, and resets the connection when all of it is sent.
 fn replies_and_resets(reply: Vec<u8>) -> Scripted {
     scripted(&Diary::new()).on_data(move |transport, _| {
         transport.pause_producing();
@@ -25,7 +25,7 @@ fn replies_and_resets(reply: Vec<u8>) -> Scripted {
 
 // P1.1, H1, H2
 #[test]
-fn a_slow_reader_of_a_body_gets_all_of_it_before_the_loss() {
+fn a_slow_body_reader_gets_all_of_it_before_the_loss() {
     use twistor_http::{Agent, PartialDownload, Request};
 
     on_every_network(|world| {
@@ -46,7 +46,7 @@ fn a_slow_reader_of_a_body_gets_all_of_it_before_the_loss() {
                     handle.sleep(Duration::from_millis(20)).await?;
                     match body.next().await {
                         Ok(Some(piece)) => got.extend_from_slice(&piece),
-                        Ok(None) => panic!("a body that was cut off ended in order"),
+                        Ok(None) => panic!("an incomplete body ended normally"),
                         Err(failure) => break failure,
                     }
                 };
@@ -59,7 +59,7 @@ fn a_slow_reader_of_a_body_gets_all_of_it_before_the_loss() {
     });
 }
 
-// P1.1, W2: a handler that reads the body of a client that has reset
+// P1.1, W2: a handler that reads the body of a client that has reset the connection
 #[test]
 fn a_slow_handler_gets_all_of_an_upload_before_the_loss() {
     use twistor_http::server::{BodyMode, Request, Resource, Site};
@@ -77,7 +77,7 @@ fn a_slow_handler_gets_all_of_an_upload_before_the_loss() {
             let reading = self.0.spawn(async move {
                 loop {
                     handle.sleep(Duration::from_millis(20)).await?;
-                    // Counted when it is handed over: the task may be cancelled before it goes on.
+                    // Counted on delivery, because the task may be cancelled before it continues.
                     let count = count.clone();
                     let piece = body.next().add_callback(move |piece| {
                         count.set(count.get() + piece.as_ref().map_or(0, Vec::len));
@@ -112,13 +112,13 @@ fn a_slow_handler_gets_all_of_an_upload_before_the_loss() {
             });
             let at = address(&port);
             drop(ClientEndpoint::tcp(at.ip().to_string(), at.port()).connect(reactor, client));
-            // The handler is cancelled, and its trigger dropped, wherever it waits.
+            // Wherever the handler waits, it is cancelled and its trigger dropped.
             cut.add_both(move |whole| {
                 drop(port);
                 Ok(whole.is_err())
             })
         });
-        assert!(cut, "the body was not whole");
+        assert!(cut, "the body looked complete");
         assert_eq!(count.get(), SENT, "in {world:?}");
     });
 }

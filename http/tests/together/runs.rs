@@ -1,4 +1,4 @@
-//! The end of a run ends what an agent waits for, which is no error in the log, and the agent works in the next run:
+//! The end of a run ends an agent's pending requests without an error in the log. The agent works in the next run:
 //! R4.6 and R17 of the reactor, H9.
 
 use std::cell::Cell;
@@ -36,29 +36,29 @@ fn an_agent_notices_the_end_of_a_run_and_works_in_the_next() {
             let port = site.listen("tcp:0:interface=127.0.0.1".parse().unwrap()).unwrap();
             let page = agent.get_page(format!("http://{}/", address(&port)));
             let result = reactor.run_until(page.add_timeout(DEADLINE, &*reactor));
-            assert!(result.is_ok(), "it works in the {round} run: {result:?}");
-            assert!(ended.get(), "it notices the end of the {round} run");
+            assert!(result.is_ok(), "the agent failed in the {round} run: {result:?}");
+            assert!(ended.get(), "the agent did not notice the end of the {round} run");
         }
     });
 }
 
 // R17, H9
 #[test]
-fn a_page_cut_off_by_the_end_of_a_run_is_no_error_in_the_log() {
+fn the_end_of_a_run_cuts_off_a_page_without_an_error_log() {
     keep_log();
     on_every_network(|world| {
         let reactor = world.reactor();
         let handle = reactor.handle();
         let port = listen(&reactor, move |_| Stops(handle.clone()));
         drop(get_page(&reactor, format!("http://{}/", address(&port))));
-        reactor.call_later(DEADLINE, || panic!("it does not connect"));
+        reactor.call_later(DEADLINE, || panic!("the client did not connect"));
         reactor.run().unwrap();
         drop(reactor);
         assert_eq!(logged(), [""; 0]);
     });
 }
 
-/// Stops the run when the request comes.
+/// Stops the reactor when the request arrives.
 struct Stops(twistor_reactor::Handle);
 
 impl Protocol for Stops {

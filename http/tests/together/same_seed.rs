@@ -1,4 +1,4 @@
-//! The same seed produces the same run, byte for byte, also with an agent that has many origins. P9.1.
+//! The same seed produces the same run, byte for byte, even for an agent with many origins. P9.1.
 
 use std::cell::RefCell;
 use std::fmt::Write;

@@ -39,7 +39,7 @@ fn messages() {
     assert_eq!((told.interim, told.body.as_slice(), told.error), (30, &b"Hello"[..], None));
     let told = response(&Method::GET, &UNLIMITED, format!("HTTP/1.1 200 OK\r\n{many}\r\nrest").as_bytes());
     assert_eq!((told.body.as_slice(), told.error), (&b"rest"[..], None));
-    // Lengths that no body has.
+    // Lengths that a body never has.
     for length in [u64::MAX, u64::MAX - 1] {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nrest");
         assert_eq!(response(&Method::GET, &UNLIMITED, head.as_bytes()).body, b"rest");
