@@ -230,7 +230,7 @@ fn a_page_has_its_body_status_and_headers() {
 }
 
 #[test]
-fn the_long_form_sets_method_headers_and_body() {
+fn a_request_sets_method_headers_and_body() {
     // H1
     run(|reactor| {
         let server = Server::new(reactor, |_| Close(ok("")));
@@ -704,7 +704,7 @@ fn redirects_have_their_own_errors() {
 }
 
 #[test]
-fn two_hundred_pages_at_once() {
+fn two_hundred_pages_are_fetched_at_once() {
     // H1
     run(|reactor| {
         let server = Server::new(reactor, |request| Close(ok(request.split(' ').nth(1).unwrap())));

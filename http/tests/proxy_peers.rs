@@ -178,7 +178,8 @@ fn substance(head: &str) -> (String, Vec<String>) {
     let (first, rest) = head.split_once("\r\n").unwrap();
     let mut lines: Vec<_> = rest
         .lines()
-        // The client's own properties, and `Proxy-Connection`, which clients should not send (RFC 9112, appendix C.2.2).
+        // Fields about the client itself, and `Proxy-Connection`, which clients should not send
+        // (RFC 9112, appendix C.2.2).
         .filter(|line| {
             !["user-agent", "proxy-connection", "connection", "accept-encoding"]
                 .contains(&name(line).as_str())

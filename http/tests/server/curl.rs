@@ -62,7 +62,7 @@ fn curl_keeps_its_connection() {
 
 // W1, W3
 #[test]
-fn curl_asks_for_the_head() {
+fn curl_requests_the_head() {
     let Some(text) = curl(root(), &["-I", "-w", "%{num_connects}\n"], &["/", "/stream"]) else { return };
     assert!(text.contains("Content-Length: 14\r\n") && text.ends_with("\r\n\r\n0\n"), "{text}");
 }
@@ -89,7 +89,7 @@ fn curl_speaks_http_1_0() {
 
 // W7
 #[test]
-fn curl_asks_for_a_part_of_a_file() {
+fn curl_requests_a_part_of_a_file() {
     let folder = Folder::new("part");
     folder.write("digits", "0123456789");
     let root = Tree::new().fallback(Files::new(folder.path()));

@@ -138,7 +138,7 @@ fn a_slow_handler_is_not_timed_out() {
 
 // W5, B3
 #[test]
-fn a_reader_that_stops_is_cut_off() {
+fn a_stalled_reader_is_disconnected() {
     let cancelled = Rc::new(Cell::new(0));
     let count = cancelled.clone();
     let root = Tree::new().get(|_| vec![b'x'; 30_000_000]).put_child(

@@ -32,7 +32,7 @@ impl Ear {
         String::from_utf8_lossy(&self.heard.borrow()).into_owned()
     }
 
-    /// The statuses heard, in order.
+    /// The received statuses, in order.
     fn statuses(&self) -> Vec<String> {
         let heard = self.heard();
         heard.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].to_owned()).collect()

@@ -55,7 +55,7 @@ fn a_site_is_served_over_tls() {
             conversation
                 .write(format!("GET {url}/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());
             assert!(conversation.read_to_end(1000).await?.ends_with(b"Hello, world!"));
-            // Refused while it is still sending.
+            // Refused while the client is still sending.
             let refused = agent.get_page(Request::post(&url).body(vec![b'x'; 17 << 20])).await.unwrap_err();
             let status = refused.check::<HttpError>().map(|error| error.status.as_u16());
             assert_eq!(status, Some(413), "{refused}");

@@ -237,7 +237,7 @@ fn client_and_server_agree_over_tls_in_every_world() {
 
 // P9: the same seed repeats everything, dates included
 #[test]
-fn the_same_seed_is_the_same_conversation() {
+fn the_same_seed_repeats_the_conversation() {
     for seed in 0..20 {
         assert!(play_plain(seed) == play_plain(seed), "seed {seed}");
     }

@@ -48,7 +48,7 @@ fn trace(seed: u64) -> String {
 
 // P9.1
 #[test]
-fn the_same_seed_is_the_same_run_with_many_origins() {
+fn the_same_seed_repeats_the_run_with_many_origins() {
     for seed in 0..3 {
         let first = trace(seed);
         assert!(first.lines().count() > 10 * usize::from(ORIGINS), "{first}");

@@ -27,7 +27,7 @@ const CHUNKED: &str = "Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nHello\r\n0\r\n
 
 // P18
 #[test]
-fn messages() {
+fn messages_are_decoded_without_limits() {
     let many: String = (0..120).map(|field| format!("F{field}: x\r\n")).collect();
     let told = requests(&UNLIMITED, format!("POST / HTTP/1.1\r\nHost: h\r\n{CHUNKED}").as_bytes());
     assert_eq!((told.body.as_slice(), told.ends, told.error), (&b"Hello"[..], 1, None));
@@ -51,7 +51,7 @@ fn messages() {
 
 // P18
 #[test]
-fn client_and_server() {
+fn client_and_server_work_without_limits() {
     for world in [World::Real, World::Simulated(1)] {
         world.run(|reactor| {
             let timeouts = Timeouts {
@@ -97,7 +97,7 @@ fn client_and_server() {
 // P18
 #[cfg(feature = "compression")]
 #[test]
-fn compressed_pages() {
+fn a_compressed_page_is_read_without_a_limit() {
     use std::io::Write;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(b"hello").unwrap();
