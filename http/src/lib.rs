@@ -1,6 +1,6 @@
 //! HTTP/1.1, client and server, on the [reactor](twistor_reactor) and the [connections](twistor_net) of twistor.
 //!
-//! [`get_page`] fetches a page; [`Request`] says more about how, and an [`Agent`] keeps connections and hands out
+//! [`get_page`] fetches a page. A [`Request`] has more settings. An [`Agent`] keeps connections, and returns
 //! bodies piece by piece.
 //!
 //! The [`server`] answers requests: a [`Site`](server::Site) of [`Resource`](server::Resource)s.

@@ -6,9 +6,9 @@
 //! transport, and in a test on a byte string. The client and the server of this crate are built on them.
 //!
 //! They are strict (RFC 9110 and 9112). A message that two parsers could read differently is refused with
-//! [`Malformed`], which says what is wrong, in which part and at which byte. The result does not depend on how the input
-//! is split. [`Limits`] bound the size of heads, bodies and trailers. A writer refuses names and values that would be
-//! read as more than one field.
+//! [`Malformed`], which contains the fault, the part of the message and the position. The result does not depend on
+//! how the input is split. [`Limits`] bound the size of heads, bodies and trailers. A writer refuses names and values
+//! that would be read as more than one field.
 //!
 //! # Examples
 //!

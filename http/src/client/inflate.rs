@@ -72,8 +72,8 @@ pub(super) struct Inflater {
 }
 
 impl Inflater {
-    /// Creates the decoder of a body with these `Content-Encoding` fields. `None` if there is no coding, an
-    /// unknown one, or too many. The body is then left as it is.
+    /// Creates the decoder of a body with these `Content-Encoding` fields. `None` without a coding, with an
+    /// unknown one, or with too many. The body is then left as it is.
     pub(super) fn new<'a>(fields: impl Iterator<Item = &'a [u8]>, limit: u64) -> Option<Box<Inflater>> {
         let mut codings = Vec::new();
         for name in fields.flat_map(|field| field.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii) {

@@ -237,8 +237,8 @@ impl Request {
         self
     }
 
-    /// Sets the largest body that the caller gets, decoded or not; a larger one fails with
-    /// [`LimitExceeded`](crate::LimitExceeded). Default: 128 MiB for what is collected in memory
+    /// Sets the largest body that the caller receives, decoded or not. A larger one fails with
+    /// [`LimitExceeded`](crate::LimitExceeded). Default: 128 MiB for bodies that are collected in memory
     /// ([`get_page`](super::get_page), [`ResponseBody::collect`](super::ResponseBody::collect)), and no limit for
     /// bodies that are streamed or saved.
     pub fn max_body(mut self, bytes: u64) -> Request {
@@ -274,8 +274,9 @@ impl Request {
         self
     }
 
-    /// How many redirects are followed before [`RedirectError::TooMany`](crate::RedirectError::TooMany); 20 if never set.
-    /// With 0, the first one is too many already; [`keep_redirects`](Request::keep_redirects) takes it as an answer.
+    /// Sets how many redirects are followed. One more fails the request with
+    /// [`RedirectError::TooMany`](crate::RedirectError::TooMany). Default: 20. To get a redirect as the response, use
+    /// [`keep_redirects`](Request::keep_redirects).
     pub fn max_redirects(mut self, count: usize) -> Request {
         self.settings.redirects = Redirects::new(count).allow_insecure(self.settings.insecure_redirects);
         self
@@ -425,14 +426,14 @@ impl RequestParts {
         decode && ![ACCEPT_ENCODING, RANGE].iter().any(|name| self.headers.contains_key(name))
     }
 
-    /// The request that a redirect asks for.
+    /// Changes the request to the one that a redirect requires.
     pub(super) fn redirect(&mut self, redirect: Redirect, sensitive: &[HeaderName]) {
         if !redirect.keep_body {
             self.body = Vec::new();
             self.remove_headers(describes_content);
         }
         if !redirect.same_origin {
-            // What was meant for that server alone; it does not come back on a later redirect, either.
+            // Fields for that server only. A later redirect back to it does not restore them.
             self.remove_headers(|name| is_for_one_origin(name) || sensitive.contains(name));
         }
         (self.method, self.url) = (redirect.method, redirect.url);
@@ -445,7 +446,7 @@ impl RequestParts {
         }
     }
 
-    /// Whether the caller has the connection closed after the response.
+    /// Returns whether the caller requests that the connection is closed after the response.
     pub(super) fn closes(&self) -> bool {
         self.headers.get_all(CONNECTION).iter().any(|value| {
             value
@@ -455,7 +456,7 @@ impl RequestParts {
         })
     }
 
-    /// Whether sending the request twice does no more than sending it once (RFC 9110, section 9.2.2).
+    /// Returns whether the method is idempotent, so that the request may be sent again (RFC 9110, section 9.2.2).
     pub(super) fn is_idempotent(&self) -> bool {
         matches!(
             self.method,

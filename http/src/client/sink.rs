@@ -1,4 +1,4 @@
-//! Where a response goes: to one who collects it, saves it, or reads it piece by piece.
+//! The receiver of a response, which collects it, saves it, or reads it piece by piece.
 
 use std::rc::Rc;
 
@@ -7,25 +7,25 @@ use twistor_deferred::Failure;
 use super::errors::{NoResponse, PartialDownload};
 use crate::{LimitExceeded, ResponseHead, Url};
 
-/// Where the final response goes. None of its methods may hold a borrow while user code runs.
+/// The receiver of the final response. None of its methods may hold a borrow while user code runs.
 pub(super) trait BodySink {
-    /// The head of the final response came.
+    /// Handles the head of the final response.
     fn head(self: Rc<Self>, head: &ResponseHead<'_>, url: Url) -> Result<(), Failure>;
-    /// The next bytes of its body.
+    /// Handles the next bytes of its body.
     fn data(&self, data: &[u8]) -> Result<(), Failure>;
-    /// It is over, one way or the other. The last call.
+    /// Handles the end of the response. This is the last call.
     fn ended(&self, ending: Ending);
-    /// The largest content it takes unless the request says otherwise.
+    /// Returns the limit of the content's size if the request does not set one.
     fn most(&self) -> u64 {
         u64::MAX
     }
-    /// How much it takes for now.
+    /// Returns how much data is wanted now.
     fn demand(&self) -> Demand {
         Demand::Much
     }
 }
 
-/// The largest content that is collected in memory unless the request says otherwise.
+/// The limit of content that is collected in memory, if the request does not set one.
 pub(super) const MOST_COLLECTED: u64 = 128 << 20;
 
 /// How much of a body is wanted.
@@ -33,21 +33,21 @@ pub(super) const MOST_COLLECTED: u64 = 128 << 20;
 pub(super) enum Demand {
     /// Nothing until [`Fetch::resume`](super::fetch::Fetch::resume) is called.
     None,
-    /// A little: it may have to be kept for one who asks later.
+    /// A limited amount, because it may have to be kept for a later reader.
     Little,
-    /// All that comes: nothing is kept.
+    /// Everything that arrives, because nothing is kept.
     Much,
 }
 
 /// How a response ends.
 pub(super) enum Ending {
     Complete,
-    /// Its body is cut.
+    /// The body is incomplete.
     Cut {
         expected: Option<u64>,
         cause: String,
     },
-    /// There was none; `stale` if the connection was one that the server may have closed meanwhile.
+    /// The response did not arrive. `stale`: the server may have closed the kept connection meanwhile.
     NoResponse {
         partial: bool,
         stale: bool,
@@ -57,7 +57,7 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    /// Whether the head came whole, and what is wrong, if anything, is the body's end, size or coding.
+    /// Returns whether the head arrived, and a fault, if there is one, concerns the end, size or coding of the body.
     pub(super) fn is_of_the_body(&self) -> bool {
         match self {
             Ending::Complete | Ending::Cut { .. } => true,
@@ -69,7 +69,7 @@ impl Ending {
         }
     }
 
-    /// How the response ended, after `received` bytes of its body, of which `kept` were kept.
+    /// Converts to the result of a response with `received` bytes of body, of which `kept` were collected.
     pub(super) fn into_result(self, received: u64, kept: Vec<u8>) -> Result<(), Failure> {
         match self {
             Ending::Complete => Ok(()),
@@ -92,7 +92,7 @@ fn is_undecodable(_: &Failure) -> bool {
     false
 }
 
-/// A failure to decode, with what was decoded before; others as they are.
+/// Adds the decoded bytes to the failure of a body that cannot be decoded. Other failures are returned unchanged.
 #[cfg(feature = "compression")]
 pub(super) fn with_decoded(failure: Failure, body: Vec<u8>) -> Failure {
     match failure.trap::<super::inflate::Undecodable>() {

@@ -8,7 +8,7 @@ use super::limits::Limits;
 /// How the end of a body is determined. This enum stays exhaustive: HTTP/1 has no other way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// There is no body.
+    /// The message has no body.
     Empty,
     /// This many bytes, possibly zero.
     Known(u64),

@@ -51,7 +51,7 @@ impl<'a> Fields<'a> {
         self.spans.len()
     }
 
-    /// Returns whether there are no fields.
+    /// Returns whether the message has no fields.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
@@ -140,7 +140,7 @@ impl Headers {
         self.spans.len()
     }
 
-    /// Returns whether there are no fields.
+    /// Returns whether the message has no fields.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }

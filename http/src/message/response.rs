@@ -63,7 +63,7 @@ pub enum ResponseEvent<'a> {
 /// The meaning of the end of the connection for the current message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eof {
-    /// There was no message.
+    /// No message was in progress.
     Idle,
     /// The message is complete: its body continues to the end of the connection, or only the event of its end
     /// was not yet requested.

@@ -1,4 +1,4 @@
-//! The time that a request may take, and what happened meanwhile.
+//! The timeouts of a request, and the progress that they check.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use twistor_reactor::DelayedCall;
 use super::{Fetch, FetchStage};
 use crate::client::errors::{RequestStage, RequestTimedOut, TimeoutKind};
 
-/// While a request is being sent, progress is looked for this often within the idle timeout.
+/// How often progress is checked within an idle timeout while a request is being sent.
 const LOOKS: u32 = 4;
 
 #[derive(Default)]
@@ -17,11 +17,11 @@ pub(super) struct FetchTimers {
     whole: RefCell<Option<DelayedCall>>,
     idle: RefCell<Option<DelayedCall>>,
     rate: RefCell<Option<DelayedCall>>,
-    /// When the server last sent or took something, or was last given something to do.
+    /// When the server last sent or accepted data, or was last given something to do.
     heard: Cell<Option<Instant>>,
-    /// Bytes that were still to be sent when progress was last looked for.
+    /// The unsent bytes at the last check of progress.
     unsent: Cell<usize>,
-    /// Bytes of the body that came in this period of the minimum rate; `None` if this side held them up.
+    /// The bytes of the body in this period of the minimum rate. `None` if this side held it up.
     came: Cell<Option<u64>>,
 }
 
@@ -31,7 +31,7 @@ impl FetchTimers {
         self.came.set(self.came.get().map(|came| came + bytes as u64));
     }
 
-    /// The server has nothing more to do.
+    /// Ends the checks of the server, because it has nothing more to do.
     pub(super) fn stop_watching_the_server(&self) {
         cancel(&self.idle);
         cancel(&self.rate);
@@ -50,7 +50,7 @@ fn cancel(timer: &RefCell<Option<DelayedCall>>) {
 }
 
 impl Fetch {
-    /// Starts the time that the whole may take.
+    /// Starts the timeout of the whole request.
     pub(super) fn limit_whole(self: &Rc<Self>) {
         let Some(after) = self.settings.borrow().timeout else { return };
         let weak = Rc::downgrade(self);
@@ -67,18 +67,18 @@ impl Fetch {
         self.fail(RequestTimedOut { kind, target, stage, after }.into());
     }
 
-    /// The server has sent something.
+    /// Records that the server has sent data.
     pub(super) fn heard_now(&self) {
         self.watch.heard.set(Some(self.handle.now()));
     }
 
-    /// This side has held up the response until now.
+    /// Restarts the idle time, because this side held up the response until now.
     pub(super) fn silence_starts_anew(&self) {
         self.heard_now();
         self.watch.came.set(None);
     }
 
-    /// Starts looking for silence, once the request is handed to the connection.
+    /// Starts the idle timeout, once the request is passed to the connection.
     pub(super) fn watch_the_server(self: &Rc<Self>, is_large: bool) {
         if is_large {
             self.watch.unsent.set(self.unsent());
@@ -94,8 +94,8 @@ impl Fetch {
         self.transport().map_or(0, |transport| transport.buffered())
     }
 
-    /// Looks for silence after `delay`. The timer is not moved for every byte: when it fires, it looks how long ago
-    /// the last one came.
+    /// Checks for silence after `delay`. The timer is not moved for each byte: when it fires, it checks when
+    /// the last one arrived.
     fn look_after(self: &Rc<Self>, delay: Duration, after: Duration) {
         let delay = if self.watch.unsent.get() > 0 { delay.min(after / LOOKS) } else { delay };
         let weak = Rc::downgrade(self);
@@ -125,7 +125,7 @@ impl Fetch {
         }
     }
 
-    /// Starts the first period of the minimum rate, when the head has come.
+    /// Starts the first period of the minimum rate, when the head has arrived.
     pub(super) fn watch_the_rate(self: &Rc<Self>) {
         let Some((least, per)) = self.settings.borrow().min_rate else { return };
         self.watch.came.set(Some(0));
