@@ -250,7 +250,7 @@ impl fmt::Display for ProxyMisbehaved {
             ProxyFault::Closed => f.write_str("it closed the connection"),
             ProxyFault::Lost(cause) => f.write_str(cause),
             ProxyFault::Answer(error) => error.fmt(f),
-            ProxyFault::UnaskedBytes => f.write_str("it sent bytes behind its answer"),
+            ProxyFault::UnaskedBytes => f.write_str("it sent bytes after its answer"),
         }
     }
 }
