@@ -15,7 +15,7 @@ fn a_job_without_a_thread_fails_with_the_reason() {
     const CHILD: &str = "TWISTOR_TEST_CHILD";
     if std::env::var_os(CHILD).is_none() {
         let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["a_job_that_no_thread_can_do_fails_with_the_reason", "--exact", "--test-threads=1"]);
+        child.args(["a_job_without_a_thread_fails_with_the_reason", "--exact", "--test-threads=1"]);
         let output = child.env(CHILD, "1").env("RUST_MIN_STACK", (1_u64 << 60).to_string()).output().unwrap();
         let told = String::from_utf8_lossy(&output.stdout);
         return assert!(output.status.success() && told.contains("1 passed"), "{output:?}");
