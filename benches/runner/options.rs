@@ -7,7 +7,7 @@ use crate::workloads;
 pub const HELP: &str = "\
 Usage: cargo run --release --manifest-path benches/Cargo.toml -- [OPTION…] [WORKLOAD…]
 
-  --quick            short runs, two rounds: shows that all works, measures nothing
+  --quick            one round of short runs: checks all peers and measures nothing
   --rounds N         rounds (5)
   --peer NAME        only this peer beside the floor; may be repeated
   --output NAME      also writes NAME.md, NAME.json with every sample, and a chart for each case in the folder NAME
@@ -47,7 +47,7 @@ impl Options {
             }
         }
         if options.rounds == 0 {
-            options.rounds = if options.quick { 2 } else { 5 };
+            options.rounds = if options.quick { 1 } else { 5 };
         }
         Ok(Some(options))
     }
