@@ -161,7 +161,7 @@ fn secure(dialling: Dialling, on: &Connecting, trust: &Trust) -> Result<Deferred
 }
 
 #[cfg(not(feature = "tls"))]
-fn secure(_: Dialling, _: &Connecting, (): &Trust) -> Result<Deferred<Stream>, Failure> {
+fn secure(_: Dialling, _: &Connecting, _: &Trust) -> Result<Deferred<Stream>, Failure> {
     Err(super::TlsUnavailable.into())
 }
 
@@ -170,7 +170,7 @@ fn reach_proxy(via: &Rc<Via>, dial: &Dial, on: &Connecting) -> Result<Deferred<S
     #[cfg(feature = "tls")]
     let trust = &via.tls;
     #[cfg(not(feature = "tls"))]
-    let trust = &();
+    let trust = &Trust;
     let proxy = via.name();
     Ok(reach_origin(&via.url.origin(), trust, dial, on)?.add_errback(move |failure| {
         if failure.is::<Cancelled>() {
@@ -209,7 +209,7 @@ fn reach_through(
 fn reach_through(
     _: &Origin,
     _: &Rc<Via>,
-    (): &Trust,
+    _: &Trust,
     _: &Dial,
     _: &Connecting,
 ) -> Result<Deferred<Stream>, Failure> {

@@ -9,7 +9,8 @@ use twistor_net::tls::ClientTls;
 #[cfg(feature = "tls")]
 pub(super) type Trust = Option<ClientTls>;
 #[cfg(not(feature = "tls"))]
-pub(super) type Trust = ();
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trust;
 
 /// Returns whether it is the default.
 #[cfg(feature = "tls")]
@@ -18,7 +19,7 @@ pub(super) fn is_default(trust: &Trust) -> bool {
 }
 
 #[cfg(not(feature = "tls"))]
-pub(super) fn is_default((): &Trust) -> bool {
+pub(super) fn is_default(_: &Trust) -> bool {
     true
 }
 

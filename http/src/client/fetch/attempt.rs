@@ -34,7 +34,7 @@ impl Fetch {
             #[cfg(feature = "tls")]
             let trust = settings.tls.clone();
             #[cfg(not(feature = "tls"))]
-            let trust = ();
+            let trust = crate::client::trust::Trust;
             (settings.connect_timeout, trust)
         };
         let found = match &self.pool {
