@@ -8,7 +8,7 @@ use crate::runner::program;
 pub const WORKLOAD: Workload =
     Workload { name: "deferred", about: "chains of one, three and ten callbacks, pending and fired", cases };
 
-const SLICES: usize = 8;
+const SLICES: usize = 4;
 
 fn cases(quick: bool) -> Vec<Case> {
     let times: u64 = if quick { 100_000 } else { 1_000_000 };

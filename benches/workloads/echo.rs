@@ -12,7 +12,7 @@ pub const WORKLOAD: Workload =
 const TOKIO_BUFFER: u64 = 4096;
 
 /// The number of runs in a round, each a quarter of a second long.
-const SLICES: usize = 8;
+const SLICES: usize = 4;
 
 fn cases(_: bool) -> Vec<Case> {
     let milliseconds: u64 = 250;

@@ -23,7 +23,7 @@ const TOKIO_BUFFER: u64 = 256 * 1024;
 const PINGERS: u64 = 1_000;
 
 fn cases(quick: bool) -> Vec<Case> {
-    let milliseconds: u64 = if quick { 500 } else { 3_000 };
+    let milliseconds: u64 = if quick { 300 } else { 1_000 };
     [false, true]
         .map(|floods| {
             let peer = |name, program: Program| {

@@ -8,7 +8,7 @@ use crate::runner::program::{self, Program};
 pub const WORKLOAD: Workload =
     Workload { name: "remote_calls", about: "closures that another thread sends to the loop", cases };
 
-const SLICES: usize = 6;
+const SLICES: usize = 3;
 
 fn cases(quick: bool) -> Vec<Case> {
     let calls: u64 = if quick { 100_000 } else { 500_000 };
