@@ -114,11 +114,7 @@ fn a_python_program_fetches_and_cancels_in_its_selector_loop() {
             .args([format!("http://{address}/page"), format!("http://{address}/silent")]),
     );
     println!("{text}");
-    let expected = [
-        "page: status 200, 5 bytes: hello",
-        "silent: cancelled",
-        "cancel returns 0",
-        "free returns 0",
-    ];
+    let expected =
+        ["page: status 200, 5 bytes: hello", "silent: cancelled", "cancel returns 0", "free returns 0"];
     assert_eq!(text.lines().collect::<Vec<_>>(), expected);
 }
