@@ -15,36 +15,39 @@ const TOKIO_BUFFER: u64 = 4096;
 const SLICES: usize = 4;
 
 fn cases(_: bool) -> Vec<Case> {
-    let milliseconds: u64 = 250;
     [1_u64, 50, 1_000]
-        .map(|connections| {
-            let peer = |name, program: Program| {
-                Peer::new(name, move || -> Result<_, Trouble> {
-                    let server = program.server(Core::Measured, "echo", &arguments([&TOKIO_BUFFER]))?;
-                    let load = arguments([&server.address, &server.pid(), &connections, &milliseconds]);
-                    Ok(child::sample(Core::Load, "load", "echo", &load)?)
-                })
-            };
-            let own = |name| peer(name, Program::Own(name));
-            Case {
-                title: format!(
-                    "{connections} connections, each with one message on its way; the server's processor time"
-                ),
-                metrics: CPU_AND_RATE,
-                peers: vec![
-                    own("mio"),
-                    own("twistor"),
-                    own("tokio"),
-                    own("calloop"),
-                    own("smol"),
-                    super::with_io_uring(own("monoio")),
-                    peer("libuv", program::LIBUV),
-                    peer("node", program::NODE).once_a_round(),
-                    peer("asyncio", program::ASYNCIO).once_a_round(),
-                    peer("twisted", program::TWISTED).once_a_round(),
-                ],
-                slices: SLICES,
-            }
+        .map(|connections| Case {
+            title: format!(
+                "{connections} connections, each with one message on its way; the server's processor time"
+            ),
+            metrics: CPU_AND_RATE,
+            peers: servers("echo", TOKIO_BUFFER, connections),
+            slices: SLICES,
         })
         .into()
+}
+
+/// The echo servers under one load generator. `buffer` is the buffer of a task.
+pub fn servers(load: &'static str, buffer: u64, connections: u64) -> Vec<Peer> {
+    let milliseconds: u64 = 250;
+    let peer = |name, program: Program| {
+        Peer::new(name, move || -> Result<_, Trouble> {
+            let server = program.server(Core::Measured, "echo", &arguments([&buffer]))?;
+            let numbers = arguments([&server.address, &server.pid(), &connections, &milliseconds]);
+            Ok(child::sample(Core::Load, "load", load, &numbers)?)
+        })
+    };
+    let own = |name| peer(name, Program::Own(name));
+    vec![
+        own("mio"),
+        own("twistor"),
+        own("tokio"),
+        own("calloop"),
+        own("smol"),
+        super::with_io_uring(own("monoio")),
+        peer("libuv", program::LIBUV),
+        peer("node", program::NODE).once_a_round(),
+        peer("asyncio", program::ASYNCIO).once_a_round(),
+        peer("twisted", program::TWISTED).once_a_round(),
+    ]
 }

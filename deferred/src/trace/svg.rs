@@ -246,7 +246,7 @@ impl Picture<'_> {
         Ok(None)
     }
 
-    /// The value or the error that changes sides, on a ground of its own.
+    /// The value or the error that changes sides, on an opaque ground.
     fn on_crossing(&mut self, side: Side, y: i32, text: &str, at: Option<Moment>) -> std::fmt::Result {
         if text.is_empty() {
             return Ok(());
