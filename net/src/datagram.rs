@@ -1,7 +1,6 @@
 //! UDP: datagrams.
 
 mod multicast;
-mod socket;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -14,10 +13,10 @@ use twistor_deferred::{Deferred, DeferredEvent, Failure, guarded, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
 pub use self::multicast::MulticastInterface;
-pub(crate) use self::socket::DatagramSocket;
 use crate::network::{self, UdpBinding};
-use crate::transport::calls::has_no_buffers;
-use crate::transport::scratch::with_scratch;
+use crate::sockets::DatagramSocket;
+use crate::sockets::calls::has_no_buffers;
+use crate::sockets::scratch::with_scratch;
 use crate::{CannotListen, ConnectionDone, ConnectionLost, HandlerPanicked};
 
 /// The number of datagrams read per turn and port, which bounds what a flood can take of a turn.

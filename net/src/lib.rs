@@ -98,13 +98,14 @@ mod endpoint;
 mod errors;
 pub mod framing;
 mod network;
-mod protocol;
+mod protocols;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 #[cfg(not(feature = "simulation"))]
 #[path = "simulation/absent.rs"]
 mod simulation;
-pub(crate) mod stream;
+mod sockets;
+mod stream;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod transport;
@@ -124,15 +125,17 @@ pub use errors::{
     ConnectionAborted, ConnectionDone, ConnectionLost, ConnectionReleased, DnsLookupError, FailedAttempt,
     HandlerPanicked, NoRoute, guarded, guarded_at,
 };
-pub use protocol::{
-    ConnectionIdleTimedOut, Conversation, EndOfData, Factory, FrameReceiver, Framed, IdleTimeout, IdleTimer,
-    Limited, LimitedProtocol, Protocol, conversations, part_of,
+pub use protocols::{
+    ConnectionIdleTimedOut, Conversation, EndOfData, FrameReceiver, Framed, IdleTimeout, IdleTimer, Limited,
+    LimitedProtocol, conversations,
 };
 #[cfg(feature = "simulation")]
 #[doc(no_inline)]
 pub use simulation::{NetworkEvent, NetworkEventKind, SimulatedNetwork};
-pub use stream::{Listener, ListeningPort, Stream};
-pub use transport::{Producer, ProducerRefused, RateLimit, Transport};
+pub use stream::{Listener, Stream};
+pub use transport::{
+    Factory, ListeningPort, Producer, ProducerRefused, Protocol, RateLimit, Transport, part_of,
+};
 
 /// Compiles the README's programs as doc tests.
 #[cfg(doctest)]

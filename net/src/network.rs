@@ -10,12 +10,12 @@ use socket2::{Domain, SockAddr, Type};
 use twistor_deferred::Deferred;
 use twistor_reactor::Handle;
 
-use crate::datagram::DatagramSocket;
 use crate::simulation::Network;
-use crate::stream::Acceptor;
+use crate::sockets::Acceptor;
+use crate::sockets::DatagramSocket;
+use crate::sockets::Socket;
 #[cfg(unix)]
-use crate::stream::unix;
-use crate::transport::socket::Socket;
+use crate::sockets::unix;
 use crate::{Address, DnsLookupError};
 
 /// Starts connecting a TCP socket.

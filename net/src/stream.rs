@@ -1,9 +1,6 @@
 //! Connected and listening sockets as values.
 
 mod listener;
-mod port;
-#[cfg(unix)]
-pub(crate) mod unix;
 
 use std::fmt;
 use std::io;
@@ -12,16 +9,15 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use twistor_reactor::Handle;
 
+use crate::sockets::Socket;
+use crate::sockets::WatchedSocket;
 use crate::transport::connection::Connection;
 use crate::transport::connection::release::Inherited;
-use crate::transport::socket::Socket;
-use crate::transport::watched::WatchedSocket;
 use crate::{Address, Protocol, Transport};
 
-pub(crate) use listener::{Acceptor, Security};
+pub(crate) use listener::Security;
 
 pub use listener::Listener;
-pub use port::ListeningPort;
 
 /// A connection on which no protocol runs. It is adopted from the standard library or from the parent
 /// process, made by a [`Connect`](crate::connect::Connect), or [released](Transport::release) by an earlier

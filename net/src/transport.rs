@@ -1,16 +1,14 @@
 //! The handle of a program on one connection.
 
-pub(crate) mod calls;
 pub(crate) mod connection;
 mod options;
 pub(crate) mod outgoing;
+mod port;
 mod producer;
+mod protocol;
 mod rate;
-pub(crate) mod scratch;
-pub(crate) mod socket;
 #[cfg(feature = "tls")]
 mod tls;
-pub(crate) mod watched;
 
 use std::any::TypeId;
 use std::fmt;
@@ -20,11 +18,13 @@ use std::rc::{Rc, Weak};
 use twistor_deferred::{Deferred, Failure, fail};
 
 use crate::framing::{FrameError, Framing};
-use crate::{Address, ConnectionLost, Protocol, Stream, part_of};
+use crate::sockets::Socket;
+use crate::{Address, ConnectionLost, Stream};
 use connection::{Connection, Flags};
-use socket::Socket;
 
+pub use port::ListeningPort;
 pub use producer::{Producer, ProducerRefused};
+pub use protocol::{Factory, Protocol, part_of};
 pub use rate::RateLimit;
 
 /// A handle for writing to and controlling one connection. Twisted: `ITransport`, `ITCPTransport`.
@@ -379,7 +379,7 @@ impl Transport {
     }
 
     /// The default of [`set_read_size`](Transport::set_read_size): 256 KiB.
-    pub const LARGEST_READ: usize = scratch::SCRATCH;
+    pub const LARGEST_READ: usize = crate::sockets::scratch::SCRATCH;
 
     /// Sets the largest number of bytes passed to one [`data_received`](Protocol::data_received), rounded up
     /// to 4, 16, 64 or 256 KiB. Default: [`LARGEST_READ`](Transport::LARGEST_READ).

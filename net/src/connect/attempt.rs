@@ -13,8 +13,8 @@ use twistor_reactor::{EventHandler, Handle, Progress, Ready};
 use crate::Address;
 use crate::errors::connect_failure;
 use crate::network;
-use crate::transport::socket::Socket;
-use crate::transport::watched::WatchedSocket;
+use crate::sockets::Socket;
+use crate::sockets::WatchedSocket;
 
 /// The wait before another attempt when a UNIX socket's queue of connections is full. The system does not
 /// report when there is space again.

@@ -11,7 +11,7 @@ use twistor_reactor::{DelayedCall, Handle};
 
 use super::attempt::attempt;
 use crate::errors::{FailedAttempt, beside};
-use crate::transport::watched::WatchedSocket;
+use crate::sockets::WatchedSocket;
 use crate::{ConnectFailed, ConnectRefused, ConnectTimedOut, NoRoute};
 
 /// The time without an answer after which the next address is tried in parallel, as RFC 8305 recommends.

@@ -3,25 +3,16 @@
 use std::fmt;
 use std::io;
 #[cfg(unix)]
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::panic::Location;
-use std::rc::Rc;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use mio::event::Source;
 use mio::net::TcpListener;
 #[cfg(unix)]
 use mio::net::UnixListener;
-use mio::{Interest, Registry, Token};
-use twistor_reactor::{EventHandler, Handle, Registration};
 
-use super::port;
-#[cfg(unix)]
-use super::unix::SocketFile;
-use crate::simulation::SimulatedListener;
+use crate::Address;
+use crate::sockets::Acceptor;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
-use crate::transport::socket::Socket;
-use crate::{Address, Factory, ListeningPort};
 
 /// A listening socket whose connections are not served yet. It is bound by
 /// [`ServerEndpoint::bind`](crate::ServerEndpoint::bind), or adopted from the standard library or from the
@@ -56,9 +47,9 @@ use crate::{Address, Factory, ListeningPort};
 /// Dropping a listener closes the socket, and removes the UNIX socket file that it created. The file of an
 /// adopted socket stays.
 pub struct Listener {
-    acceptor: Acceptor,
-    address: Address,
-    security: Security,
+    pub(crate) acceptor: Acceptor,
+    pub(crate) address: Address,
+    pub(crate) security: Security,
 }
 
 impl Listener {
@@ -77,17 +68,6 @@ impl Listener {
     pub fn tls(mut self, tls: ServerTls) -> Listener {
         self.security = Security::Tls(tls);
         self
-    }
-
-    /// Serves each connection with a protocol from `factory`. The reactor accepts connections while it runs.
-    ///
-    /// # Errors
-    ///
-    /// The error of the operating system, or `NotConnected` if the reactor is gone. The socket is then
-    /// closed.
-    #[track_caller]
-    pub fn serve<F: Factory>(self, handle: &Handle, factory: F) -> io::Result<ListeningPort> {
-        port::serve(handle, self.acceptor, self.address, self.security, factory, Location::caller())
     }
 
     /// Borrows the descriptor; `None` on a simulated reactor.
@@ -115,7 +95,7 @@ impl TryFrom<std::os::unix::net::UnixListener> for Listener {
 
     fn try_from(listener: std::os::unix::net::UnixListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
-        let address = super::unix::address_of(listener.local_addr()?);
+        let address = crate::sockets::unix::address_of(listener.local_addr()?);
         Ok(Listener::new(Acceptor::Unix(UnixListener::from_std(listener), None), address, Security::None))
     }
 }
@@ -156,83 +136,4 @@ pub(crate) enum Security {
     None,
     #[cfg(feature = "tls")]
     Tls(crate::tls::ServerTls),
-}
-
-/// A listening socket, of the operating system or of a simulated network.
-pub(crate) enum Acceptor {
-    Tcp(TcpListener),
-    #[cfg(unix)]
-    Unix(UnixListener, #[expect(dead_code, reason = "removes the file when dropped")] Option<SocketFile>),
-    Simulated(SimulatedListener),
-}
-
-impl Acceptor {
-    pub(super) fn accept(&self) -> io::Result<(Socket, Address)> {
-        match self {
-            Acceptor::Tcp(listener) => {
-                listener.accept().map(|(stream, peer)| (Socket::tcp(stream, peer), Address::Ip(peer)))
-            }
-            #[cfg(unix)]
-            Acceptor::Unix(listener, _) => {
-                listener.accept().map(|(stream, peer)| (Socket::Unix(stream), super::unix::address_of(peer)))
-            }
-            Acceptor::Simulated(listener) => {
-                listener.accept().map(|(socket, peer)| (Socket::Simulated(socket), peer))
-            }
-        }
-    }
-
-    /// Returns the descriptor; `None` for a simulated listener.
-    #[cfg(unix)]
-    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Acceptor::Tcp(listener) => Some(listener.as_fd()),
-            Acceptor::Unix(listener, _) => Some(listener.as_fd()),
-            Acceptor::Simulated(_) => None,
-        }
-    }
-
-    pub(super) fn watch(
-        &mut self,
-        handle: &Handle,
-        handler: Rc<dyn EventHandler>,
-    ) -> io::Result<Registration> {
-        match self {
-            Acceptor::Simulated(listener) => {
-                let registration = handle.attach(handler)?;
-                listener.watch(registration.waker());
-                Ok(registration)
-            }
-            acceptor => handle.register(acceptor, Interest::READABLE, handler),
-        }
-    }
-}
-
-impl Source for Acceptor {
-    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Acceptor::Tcp(listener) => listener.register(registry, token, interests),
-            #[cfg(unix)]
-            Acceptor::Unix(listener, _) => listener.register(registry, token, interests),
-            Acceptor::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
-        match self {
-            Acceptor::Tcp(listener) => listener.reregister(registry, token, interests),
-            #[cfg(unix)]
-            Acceptor::Unix(listener, _) => listener.reregister(registry, token, interests),
-            Acceptor::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Acceptor::Tcp(listener) => listener.deregister(registry),
-            #[cfg(unix)]
-            Acceptor::Unix(listener, _) => listener.deregister(registry),
-            Acceptor::Simulated(_) => Ok(()),
-        }
-    }
 }

@@ -25,10 +25,10 @@ use twistor_deferred::{Failure, guarded};
 use twistor_reactor::{CallSite, EventHandler, Handle, Progress, Ready, Registration};
 
 use self::recording::ConnectionStep;
-use super::calls::has_no_buffers;
 use super::outgoing::{Outgoing, SHORT_WRITE_FILLS};
-use super::scratch::{SCRATCH, with_scratch};
-use super::socket::Socket;
+use crate::sockets::Socket;
+use crate::sockets::calls::has_no_buffers;
+use crate::sockets::scratch::{SCRATCH, with_scratch};
 use crate::stream::Stream;
 use crate::{ConnectionLost, HandlerPanicked, Protocol, Transport};
 

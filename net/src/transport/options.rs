@@ -143,8 +143,8 @@ mod tests {
 
     use super::super::connection::Connection;
     use super::super::connection::tests::{Silent, connected};
-    use super::super::socket::Socket;
     use super::*;
+    use crate::sockets::Socket;
 
     /// Returns options of a socket after `set` was called.
     fn options<T: 'static>(

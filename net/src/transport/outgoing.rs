@@ -12,7 +12,7 @@ use super::connection::release::Unread;
 #[cfg(feature = "tls")]
 use super::connection::securing::Securing;
 use super::connection::visits::Visit;
-use super::socket::Socket;
+use crate::sockets::Socket;
 use crate::{Producer, RateLimit};
 
 /// The default high-water mark. Twisted: `bufferSize`.

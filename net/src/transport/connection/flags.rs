@@ -31,7 +31,7 @@
 //! - `OUTGOING` is set whenever there is an `Outgoing`, and always if the socket itself buffers bytes, as
 //!   with TLS.
 
-use crate::transport::scratch::SCRATCH;
+use crate::sockets::scratch::SCRATCH;
 
 /// Requests and facts, one bit each.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]

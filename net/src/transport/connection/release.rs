@@ -10,9 +10,9 @@ use twistor_deferred::Failure;
 use twistor_reactor::Ready;
 
 use super::{Connection, Flags, Io, Link};
+use crate::sockets::Socket;
 use crate::stream::Stream;
 use crate::transport::outgoing::Outgoing;
-use crate::transport::socket::Socket;
 use crate::{ConnectionReleased, Protocol, Transport};
 
 /// Received bytes that the owner has not used. The old and the next connection share them until the next one

@@ -13,11 +13,11 @@ use twistor_deferred::{Deferred, Failure, Trigger, fail};
 use twistor_reactor::{DelayedCall, Handle, Ready};
 
 use super::{Connection, Flags, SENT_PER_TURN};
+use crate::sockets::Socket;
+use crate::sockets::calls::has_no_buffers;
 use crate::stream::Stream;
 use crate::tls::{Cause, HandshakeFailed, Handshaking, Opening, ServerTls, TlsStream};
-use crate::transport::calls::has_no_buffers;
 use crate::transport::outgoing::Queue;
-use crate::transport::socket::Socket;
 use crate::{Address, ConnectionLost, Protocol, Transport};
 
 /// Secures a connection that no protocol runs on. Cancelling closes it.

@@ -274,7 +274,7 @@ impl Socket {
             Socket::Tcp(_, peer) => Ok(SocketAddr::V4(*peer).into()),
             Socket::Tcp6(_, peer) => Ok(SocketAddr::V6(**peer).into()),
             #[cfg(unix)]
-            Socket::Unix(stream) => stream.peer_addr().map(crate::stream::unix::address_of),
+            Socket::Unix(stream) => stream.peer_addr().map(crate::sockets::unix::address_of),
             Socket::Simulated(socket) => Ok(socket.peer()),
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.socket().peer(),
@@ -286,7 +286,7 @@ impl Socket {
         match self {
             Socket::Tcp(stream, _) | Socket::Tcp6(stream, _) => stream.local_addr().map(Address::Ip),
             #[cfg(unix)]
-            Socket::Unix(stream) => stream.local_addr().map(crate::stream::unix::address_of),
+            Socket::Unix(stream) => stream.local_addr().map(crate::sockets::unix::address_of),
             Socket::Simulated(socket) => socket.local_addr(),
             #[cfg(feature = "tls")]
             Socket::Tls(stream) => stream.socket().local_addr(),

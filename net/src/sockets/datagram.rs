@@ -16,7 +16,7 @@ pub(crate) enum DatagramSocket {
 }
 
 impl DatagramSocket {
-    pub(super) fn watch(
+    pub(crate) fn watch(
         &mut self,
         handle: &Handle,
         handler: Rc<dyn EventHandler>,
@@ -32,7 +32,7 @@ impl DatagramSocket {
     }
 
     /// Deregisters the socket, before it is closed.
-    pub(super) fn unwatch(&mut self, registration: &Registration) {
+    pub(crate) fn unwatch(&mut self, registration: &Registration) {
         match self {
             // This fails if the reactor is gone. The socket is closed either way.
             DatagramSocket::System(socket) => drop(registration.deregister(socket)),
@@ -40,28 +40,28 @@ impl DatagramSocket {
         }
     }
 
-    pub(super) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         match self {
             DatagramSocket::System(socket) => socket.recv_from(buffer),
             DatagramSocket::Simulated(socket) => socket.receive(buffer),
         }
     }
 
-    pub(super) fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<usize> {
+    pub(crate) fn send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<usize> {
         match self {
             DatagramSocket::System(socket) => socket.send_to(data, to),
             DatagramSocket::Simulated(socket) => socket.send(data, Some(to)),
         }
     }
 
-    pub(super) fn send(&self, data: &[u8]) -> io::Result<usize> {
+    pub(crate) fn send(&self, data: &[u8]) -> io::Result<usize> {
         match self {
             DatagramSocket::System(socket) => socket.send(data),
             DatagramSocket::Simulated(socket) => socket.send(data, None),
         }
     }
 
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             DatagramSocket::System(socket) => socket.local_addr(),
             DatagramSocket::Simulated(socket) => Ok(socket.local_addr()),
@@ -69,7 +69,7 @@ impl DatagramSocket {
     }
 
     /// Returns the operating system's socket, for operations that a simulated one lacks.
-    pub(super) fn system(&self) -> io::Result<&UdpSocket> {
+    pub(crate) fn system(&self) -> io::Result<&UdpSocket> {
         match self {
             DatagramSocket::System(socket) => Ok(socket),
             DatagramSocket::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),

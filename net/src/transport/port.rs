@@ -12,10 +12,10 @@ use std::time::Duration;
 use twistor_deferred::{Deferred, guarded, succeed};
 use twistor_reactor::{CallSite, EventHandler, Handle, Progress, Ready, Registration};
 
-use super::listener::{Acceptor, Security};
-use crate::transport::connection::Connection;
-use crate::transport::socket::Socket;
-use crate::{Address, Factory, HandlerPanicked, Transport};
+use super::connection::Connection;
+use crate::sockets::{Acceptor, Socket};
+use crate::stream::Security;
+use crate::{Address, Factory, HandlerPanicked, Listener, Transport};
 
 /// The number of connections accepted per turn and listener, which bounds what a burst can take of a turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -101,19 +101,23 @@ trait Welcome {
     fn type_name(&self) -> &'static str;
 }
 
-/// Starts to accept connections on a listening socket.
-pub(super) fn serve(
-    handle: &Handle,
-    acceptor: Acceptor,
-    address: Address,
-    security: Security,
-    factory: impl Factory,
-    place: &'static Location<'static>,
-) -> io::Result<ListeningPort> {
-    let factory = RefCell::new(factory);
-    listen(handle, acceptor, address, security, Box::new(FactoryWelcome { factory, place }))
+impl Listener {
+    /// Serves each connection with a protocol from `factory`. The reactor accepts connections while it runs.
+    ///
+    /// # Errors
+    ///
+    /// The error of the operating system, or `NotConnected` if the reactor is gone. The socket is then
+    /// closed.
+    #[track_caller]
+    pub fn serve<F: Factory>(self, handle: &Handle, factory: F) -> io::Result<ListeningPort> {
+        let Listener { acceptor, address, security } = self;
+        let factory = RefCell::new(factory);
+        let welcome = FactoryWelcome { factory, place: Location::caller() };
+        listen(handle, acceptor, address, security, Box::new(welcome))
+    }
 }
 
+/// Starts to accept connections on a listening socket. Compiled once for all factories.
 fn listen(
     handle: &Handle,
     acceptor: Acceptor,

@@ -1,18 +1,8 @@
 //! Protocols: the program's code for one connection, and the factories that build them.
 
-mod conversation;
-mod framed;
-mod idle;
-mod limits;
-
 use std::any::{Any, TypeId};
 
 use twistor_deferred::Failure;
-
-pub use conversation::{Conversation, EndOfData, conversations};
-pub use framed::{FrameReceiver, Framed};
-pub use idle::{ConnectionIdleTimedOut, IdleTimeout, IdleTimer};
-pub use limits::{Limited, LimitedProtocol};
 
 use crate::{Address, ConnectionDone, Transport};
 

@@ -1,0 +1,15 @@
+//! Sockets of the operating system or of a simulated network: they move bytes and know no protocol.
+
+mod acceptor;
+pub(crate) mod calls;
+mod datagram;
+pub(crate) mod scratch;
+mod socket;
+#[cfg(unix)]
+pub(crate) mod unix;
+mod watched;
+
+pub(crate) use acceptor::Acceptor;
+pub(crate) use datagram::DatagramSocket;
+pub(crate) use socket::Socket;
+pub(crate) use watched::WatchedSocket;
