@@ -1,5 +1,6 @@
 //! Endpoints: where to connect to and where to listen, as values and as strings.
 
+mod backoff;
 mod client;
 mod description;
 mod reconnect;
@@ -7,9 +8,10 @@ mod reconnect;
 mod secured;
 mod server;
 
+pub use backoff::Backoff;
 pub use client::ClientEndpoint;
 pub use description::EndpointError;
-pub use reconnect::{Backoff, Reconnecting};
+pub use reconnect::Reconnecting;
 pub use server::ServerEndpoint;
 
 /// The valid kinds, as listed in the error for an unknown one.

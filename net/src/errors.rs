@@ -490,3 +490,12 @@ impl Error for CannotListen {
         Some(&self.source)
     }
 }
+
+/// A wrapper does not pass `Protocol::unread` on to a protocol that keeps bytes.
+pub(crate) struct Unreachable;
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the protocol around a `Framed` or a `Conversation` does not pass `Protocol::unread` on")
+    }
+}

@@ -99,6 +99,7 @@ mod errors;
 pub mod framing;
 mod network;
 mod protocols;
+mod rate;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 #[cfg(not(feature = "simulation"))]
@@ -129,13 +130,12 @@ pub use protocols::{
     ConnectionIdleTimedOut, Conversation, EndOfData, FrameReceiver, Framed, IdleTimeout, IdleTimer, Limited,
     LimitedProtocol, conversations,
 };
+pub use rate::RateLimit;
 #[cfg(feature = "simulation")]
 #[doc(no_inline)]
 pub use simulation::{NetworkEvent, NetworkEventKind, SimulatedNetwork};
 pub use stream::{Listener, Stream};
-pub use transport::{
-    Factory, ListeningPort, Producer, ProducerRefused, Protocol, RateLimit, Transport, part_of,
-};
+pub use transport::{Factory, ListeningPort, Producer, ProducerRefused, Protocol, Transport, part_of};
 
 /// Compiles the README's programs as doc tests.
 #[cfg(doctest)]

@@ -1,5 +1,6 @@
 //! Connected and listening sockets as values.
 
+mod inherited;
 mod listener;
 
 use std::fmt;
@@ -7,20 +8,17 @@ use std::io;
 #[cfg(unix)]
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use twistor_reactor::Handle;
-
+use crate::Address;
 use crate::sockets::Socket;
 use crate::sockets::WatchedSocket;
-use crate::transport::connection::Connection;
-use crate::transport::connection::release::Inherited;
-use crate::{Address, Protocol, Transport};
 
+pub(crate) use inherited::{Inherited, Unread};
 pub(crate) use listener::Security;
 
 pub use listener::Listener;
 
 /// A connection on which no protocol runs. It is adopted from the standard library or from the parent
-/// process, made by a [`Connect`](crate::connect::Connect), or [released](Transport::release) by an earlier
+/// process, made by a [`Connect`](crate::connect::Connect), or [released](crate::Transport::release) by an earlier
 /// protocol. It may use TLS.
 ///
 /// # Examples
@@ -62,22 +60,6 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Runs `protocol` on the connection.
-    ///
-    /// # Errors
-    ///
-    /// The error of the operating system, or `NotConnected` if the reactor is gone. The protocol is then
-    /// dropped without a call, and the connection is closed.
-    ///
-    /// # Ordering
-    ///
-    /// `connection_made` has run when this returns. All other methods are called from the loop: first with
-    /// the bytes that an earlier protocol has left or [`put_back`](Stream::put_back) has added, then with new
-    /// data.
-    pub fn run<P: Protocol>(self, handle: &Handle, protocol: P) -> io::Result<Transport> {
-        Connection::start(handle, self, protocol)
-    }
-
     /// Puts back received bytes that were not used. The next protocol receives them first.
     pub fn put_back(&mut self, data: &[u8]) {
         self.inherited.get_or_insert_default().unread.borrow_mut().splice(..0, data.iter().copied());

@@ -84,6 +84,7 @@ mod given;
 mod info;
 mod pem;
 mod required;
+mod securing;
 mod server;
 mod stream;
 
@@ -96,6 +97,7 @@ pub use server::ServerTls;
 
 pub(crate) use errors::{Cause, Opening};
 pub(crate) use pem::{certificates, identity, private_key, read as read_pem};
+pub(crate) use securing::Securing;
 pub(crate) use stream::{Handshaking, TlsStream};
 
 /// Returns the cryptography. It is explicit, because another crate may have set a different process-wide

@@ -6,7 +6,6 @@ pub(crate) mod outgoing;
 mod port;
 mod producer;
 mod protocol;
-mod rate;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -19,13 +18,12 @@ use twistor_deferred::{Deferred, Failure, fail};
 
 use crate::framing::{FrameError, Framing};
 use crate::sockets::Socket;
-use crate::{Address, ConnectionLost, Stream};
+use crate::{Address, ConnectionLost, RateLimit, Stream};
 use connection::{Connection, Flags};
 
 pub use port::ListeningPort;
 pub use producer::{Producer, ProducerRefused};
 pub use protocol::{Factory, Protocol, part_of};
-pub use rate::RateLimit;
 
 /// A handle for writing to and controlling one connection. Twisted: `ITransport`, `ITCPTransport`.
 ///
@@ -586,5 +584,20 @@ impl fmt::Debug for Transport {
             Some(peer) => write!(f, "Transport(to {peer})"),
             None => f.write_str("Transport(lost)"),
         }
+    }
+}
+
+impl Producer for Transport {
+    fn pause_producing(&self) {
+        Transport::pause_producing(self);
+    }
+
+    fn resume_producing(&self) {
+        Transport::resume_producing(self);
+    }
+
+    /// Closes this connection, because its data has no reader any more.
+    fn stop_producing(&self) {
+        self.lose_connection();
     }
 }

@@ -6,14 +6,11 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection};
 use rustls_platform_verifier::BuilderVerifierExt;
-use twistor_deferred::Deferred;
-use twistor_reactor::Handle;
 
 use super::errors::Cause;
 use super::given::Given;
 use super::{HandshakeFailed, TlsConfigError, pem, provider};
-use crate::transport::connection::securing::secure;
-use crate::{Address, Stream};
+use crate::Address;
 
 /// The trust and TLS settings of a client. Twisted: `optionsForClientTLS`, `CertificateOptions`.
 ///
@@ -149,21 +146,6 @@ impl ClientTls {
         Arc::make_mut(&mut self.config).client_auth_cert_resolver =
             Arc::new(SingleCertAndKey::from(identity));
         self
-    }
-
-    /// Secures a connection to `host` by a TLS handshake. The server needs a certificate for `host`.
-    ///
-    /// Bytes that an earlier protocol has left unused in `stream` are read as the beginning of the handshake.
-    /// On a live connection, [`Transport::start_tls`](crate::Transport::start_tls) does the same for its
-    /// protocol.
-    ///
-    /// # Errors
-    ///
-    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as
-    /// it is when the Deferred is cancelled.
-    #[track_caller]
-    pub fn secure(&self, handle: &Handle, host: &str, stream: Stream) -> Deferred<Stream> {
-        secure(handle, stream, |peer| self.session(host, peer), None)
     }
 
     /// Creates the session with `host`, before its handshake.

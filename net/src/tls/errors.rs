@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::{AlertDescription, Error as RustlsError};
 
 use crate::Address;
-use crate::transport::connection::release::Unreachable;
+use crate::errors::Unreachable;
 
 /// The TLS handshake failed, so no connection was made. Twisted: `SSL.Error`.
 ///

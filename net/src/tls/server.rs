@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection};
-use twistor_deferred::{Deferred, guarded};
-use twistor_reactor::Handle;
+use twistor_deferred::guarded;
 
 use super::errors::Cause;
 use super::required::requiring;
 use super::{HandshakeFailed, TlsConfigError, pem, provider};
-use crate::transport::connection::securing::secure;
-use crate::{Address, HandlerPanicked, Stream};
+use crate::{Address, HandlerPanicked};
 
 /// The default timeout of a handshake.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -105,21 +103,6 @@ impl ServerTls {
     pub fn on_failed_handshake(mut self, observer: impl Fn(&HandshakeFailed) + 'static) -> ServerTls {
         self.observer = Some((Rc::new(observer), Location::caller()));
         self
-    }
-
-    /// Secures a connection from a client by a TLS handshake, within the handshake timeout. This is for connections
-    /// that no listener of this program has accepted, or that do not begin with TLS, such as with the PROXY protocol.
-    ///
-    /// Bytes that an earlier protocol has left unused in `stream` belong to the handshake. To secure a live
-    /// connection under its protocol, use [`Transport::accept_tls`](crate::Transport::accept_tls).
-    ///
-    /// # Errors
-    ///
-    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as it is when
-    /// the Deferred is cancelled.
-    #[track_caller]
-    pub fn secure(&self, handle: &Handle, stream: Stream) -> Deferred<Stream> {
-        secure(handle, stream, |peer| self.session(peer), Some(self))
     }
 
     /// Creates the session with a client, before its handshake.

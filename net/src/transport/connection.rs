@@ -9,11 +9,12 @@ mod ending;
 mod flags;
 mod limited;
 mod recording;
-pub(crate) mod release;
+mod release;
 mod requests;
 #[cfg(feature = "tls")]
-pub(crate) mod securing;
-pub(crate) mod visits;
+mod securing;
+mod starting;
+mod visits;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
@@ -22,14 +23,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor_deferred::{Failure, guarded};
-use twistor_reactor::{CallSite, EventHandler, Handle, Progress, Ready, Registration};
+use twistor_reactor::{CallSite, EventHandler, Progress, Ready, Registration};
 
 use self::recording::ConnectionStep;
-use super::outgoing::{Outgoing, SHORT_WRITE_FILLS};
-use crate::sockets::Socket;
+use super::outgoing::Outgoing;
 use crate::sockets::calls::has_no_buffers;
 use crate::sockets::scratch::{SCRATCH, with_scratch};
-use crate::stream::Stream;
+use crate::sockets::{SHORT_WRITE_FILLS, Socket};
 use crate::{ConnectionLost, HandlerPanicked, Protocol, Transport};
 
 pub(crate) use flags::Flags;
@@ -120,49 +120,6 @@ impl<P: Protocol> EventHandler for Connection<P> {
 }
 
 impl Connection<dyn Protocol> {
-    /// Registers a connected socket with the loop and calls `connection_made`. Must be called from the loop.
-    pub(crate) fn start<P: Protocol>(
-        handle: &Handle,
-        stream: impl Into<Stream>,
-        protocol: P,
-    ) -> io::Result<Transport> {
-        let Stream { watched, inherited } = stream.into();
-        let keeps_bytes = watched.socket.keeps_bytes();
-        let connection =
-            Rc::new(Connection { link: Link::new(keeps_bytes), protocol: RefCell::new(protocol) });
-        let handler: Rc<dyn EventHandler> = connection.clone();
-        Connection::take_up(connection, handler, handle, Stream { watched, inherited })
-    }
-
-    /// Continues [`start`](Connection::start), compiled once for all protocols. `connection` and `handler`
-    /// are the same object.
-    fn take_up(
-        connection: Rc<Connection<dyn Protocol>>,
-        handler: Rc<dyn EventHandler>,
-        handle: &Handle,
-        stream: Stream,
-    ) -> io::Result<Transport> {
-        let Stream { mut watched, inherited } = stream;
-        let keeps_bytes = watched.socket.keeps_bytes();
-        watched.hand_to(handle, handler)?;
-        let left = if keeps_bytes { watched.left | Ready::READABLE } else { watched.left };
-        let (socket, registration) = watched.into_parts();
-        connection.io.set(Io { socket, outgoing: None });
-        if let Some(registration) = registration {
-            let _ = connection.registration.set(registration);
-        }
-        if left.readable() {
-            connection.wake(left);
-        }
-        if let Some(inherited) = inherited {
-            connection.inherit(*inherited);
-        }
-        let transport = Transport::new(&connection);
-        connection.record(ConnectionStep::Made);
-        connection.enter(&transport, "connection_made", |protocol| protocol.connection_made(&transport));
-        Ok(transport)
-    }
-
     /// Handles an event. Inlined for each protocol, together with the protocol's method. Rare cases are
     /// separate functions, compiled once for all protocols.
     #[inline(always)]

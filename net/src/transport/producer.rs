@@ -3,13 +3,11 @@
 use std::fmt;
 use std::rc::Rc;
 
-use crate::Transport;
-
 /// A source of data for a transport that can be paused while the peer does not read. Twisted:
 /// `IPushProducer`, `IPullProducer`.
 ///
-/// It is registered with the transport that it writes to: [`Transport::register_producer`],
-/// [`Transport::register_pull_producer`]. A [`Transport`] is itself a producer of the data that its peer
+/// It is registered with the transport that it writes to: [`Transport::register_producer`](crate::Transport::register_producer),
+/// [`Transport::register_pull_producer`](crate::Transport::register_pull_producer). A [`Transport`](crate::Transport) is itself a producer of the data that its peer
 /// sends. To copy from one connection to another with bounded memory, register the transport that is read
 /// with the transport that is written.
 ///
@@ -28,21 +26,6 @@ pub trait Producer: 'static {
 
     /// Stops for good: the connection is lost.
     fn stop_producing(&self);
-}
-
-impl Producer for Transport {
-    fn pause_producing(&self) {
-        Transport::pause_producing(self);
-    }
-
-    fn resume_producing(&self) {
-        Transport::resume_producing(self);
-    }
-
-    /// Closes this connection, because its data has no reader any more.
-    fn stop_producing(&self) {
-        self.lose_connection();
-    }
 }
 
 impl<P: Producer + ?Sized> Producer for Rc<P> {

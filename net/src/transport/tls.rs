@@ -1,13 +1,15 @@
-//! TLS on a live connection.
+//! Securing by TLS: a live connection with its protocol, or a stream without one.
 
 use std::io;
 
-use twistor_deferred::{Deferred, fail};
+use rustls::Connection as Session;
+use twistor_deferred::{Deferred, Failure, fail};
+use twistor_reactor::Handle;
 
-use super::Transport;
-use super::connection::Flags;
-use crate::ConnectionLost;
-use crate::tls::{ClientTls, ServerTls, TlsInfo};
+use super::connection::{Connection, Flags};
+use super::{Protocol, Transport};
+use crate::tls::{ClientTls, HandshakeFailed, ServerTls, TlsInfo};
+use crate::{Address, ConnectionLost, Stream};
 
 impl Transport {
     /// Secures this connection by TLS, as the client: the same protocol continues to talk to `host`, but
@@ -20,7 +22,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// [`HandshakeFailed`](crate::tls::HandshakeFailed) if the handshake fails. The connection then ends with
+    /// [`HandshakeFailed`] if the handshake fails. The connection then ends with
     /// the same reason, so that it never continues in plaintext. It also ends if the Deferred is cancelled.
     /// [`ConnectionLost`] if the connection is already lost.
     ///
@@ -98,5 +100,69 @@ impl Transport {
     pub fn tls(&self) -> Option<TlsInfo> {
         let connection = self.connection.upgrade()?;
         if connection.is(Flags::SECURING) { None } else { connection.with_socket(|socket| socket.tls()) }
+    }
+}
+
+impl ClientTls {
+    /// Secures a connection to `host` by a TLS handshake. The server needs a certificate for `host`.
+    ///
+    /// Bytes that an earlier protocol has left unused in `stream` are read as the beginning of the handshake.
+    /// On a live connection, [`Transport::start_tls`](crate::Transport::start_tls) does the same for its
+    /// protocol.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as
+    /// it is when the Deferred is cancelled.
+    #[track_caller]
+    pub fn secure(&self, handle: &Handle, host: &str, stream: Stream) -> Deferred<Stream> {
+        secure(handle, stream, |peer| self.session(host, peer), None)
+    }
+}
+
+impl ServerTls {
+    /// Secures a connection from a client by a TLS handshake, within the handshake timeout. This is for connections
+    /// that no listener of this program has accepted, or that do not begin with TLS, such as with the PROXY protocol.
+    ///
+    /// Bytes that an earlier protocol has left unused in `stream` belong to the handshake. To secure a live
+    /// connection under its protocol, use [`Transport::accept_tls`](crate::Transport::accept_tls).
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeFailed`], or `ConnectionLost` if the connection is lost. The connection is then closed, as it is when
+    /// the Deferred is cancelled.
+    #[track_caller]
+    pub fn secure(&self, handle: &Handle, stream: Stream) -> Deferred<Stream> {
+        secure(handle, stream, |peer| self.session(peer), Some(self))
+    }
+}
+
+/// Secures a connection that no protocol runs on. Cancelling closes it.
+#[track_caller]
+fn secure(
+    handle: &Handle,
+    stream: Stream,
+    begin: impl FnOnce(&Address) -> Result<Session, HandshakeFailed>,
+    server: Option<&ServerTls>,
+) -> Deferred<Stream> {
+    let started = Connection::start(handle, stream, Handshake);
+    let transport = match started {
+        Ok(transport) => transport,
+        Err(error) => return fail(ConnectionLost::new(error)),
+    };
+    match transport.connection.upgrade() {
+        Some(connection) => connection
+            .secure(&transport, begin, server, true)
+            .add_callback(move |()| Ok(transport.release()?)),
+        None => fail(ConnectionLost::new(io::ErrorKind::NotConnected.into())),
+    }
+}
+
+/// The protocol of a connection that is only secured, and then released.
+struct Handshake;
+
+impl Protocol for Handshake {
+    fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+        Ok(())
     }
 }

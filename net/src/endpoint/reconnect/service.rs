@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use twistor_deferred::{Canceller, Deferred, DeferredEvent, Failure, fail, guarded, succeed};
 use twistor_reactor::{DelayedCall, Handle};
 
-use super::Backoff;
 use super::waiters::Waiters;
+use crate::endpoint::Backoff;
 use crate::{
     ClientEndpoint, ConnectionAborted, ConnectionLost, HandlerPanicked, Protocol, Transport, part_of,
 };

@@ -1,7 +1,5 @@
 //! Releasing a live connection to its next owner.
 
-use std::cell::RefCell;
-use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,43 +8,10 @@ use twistor_deferred::Failure;
 use twistor_reactor::Ready;
 
 use super::{Connection, Flags, Io, Link};
+use crate::errors::Unreachable;
 use crate::sockets::Socket;
-use crate::stream::Stream;
-use crate::transport::outgoing::Outgoing;
+use crate::stream::{Inherited, Stream};
 use crate::{ConnectionReleased, Protocol, Transport};
-
-/// Received bytes that the owner has not used. The old and the next connection share them until the next one
-/// reads, because an owner that releases inside one of its methods adds its bytes only when that method
-/// returns.
-pub(crate) type Unread = Rc<RefCell<Vec<u8>>>;
-
-/// A wrapper does not pass `Protocol::unread` on to a protocol that keeps bytes.
-pub(crate) struct Unreachable;
-
-impl fmt::Display for Unreachable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the protocol around a `Framed` or a `Conversation` does not pass `Protocol::unread` on")
-    }
-}
-
-/// The state that the next owner of a connection inherits, besides the socket.
-#[derive(Default)]
-pub(crate) struct Inherited {
-    pub(crate) unread: Unread,
-    /// Unsent bytes, the waiters for them, and rate limits.
-    outgoing: Option<Box<Outgoing>>,
-    flags: Flags,
-}
-
-/// Fails `drained` if the connection is dropped before its next owner runs, because the unsent bytes are
-/// lost.
-impl Drop for Inherited {
-    fn drop(&mut self) {
-        if let Some(drained) = self.outgoing.as_mut().and_then(|outgoing| outgoing.drained.take()) {
-            drained.fail_with(|| crate::ConnectionLost::new(io::ErrorKind::BrokenPipe.into()).into());
-        }
-    }
-}
 
 impl Connection<dyn Protocol> {
     /// Deregisters the socket and takes it away from the protocol, which loses the connection.
@@ -58,13 +23,13 @@ impl Connection<dyn Protocol> {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "a TLS handshake is under way"));
         }
         let registration = self.registration.get().ok_or(io::ErrorKind::NotConnected)?;
-        let kept = Flags::WRITE_CLOSING.or(Flags::WRITE_CLOSED).or(Flags::BROKEN);
         let mut inherited = Inherited::default();
-        inherited.flags = self.flags.get().and(kept);
+        inherited.write_closing = self.is(Flags::WRITE_CLOSING);
+        inherited.write_closed = self.is(Flags::WRITE_CLOSED);
+        inherited.broken = self.is(Flags::BROKEN);
         let mut socket = self.with_io(|Io { socket, outgoing }| {
             if let Some(outgoing) = outgoing {
-                inherited.unread = outgoing.unread.take().unwrap_or_default();
-                inherited.outgoing = outgoing.bequeath();
+                outgoing.bequeath(&mut inherited);
             }
             std::mem::replace(socket, Socket::Closed)
         });
@@ -102,15 +67,19 @@ impl Connection<dyn Protocol> {
 
     /// Continues in the state that the last owner has left.
     pub(super) fn inherit(&self, mut inherited: Inherited) {
-        self.set(inherited.flags.or(Flags::INHERITED_DATA));
-        if inherited.flags.holds(Flags::BROKEN) {
-            self.set(Flags::BREAK_UNREPORTED.or(Flags::END_ANNOUNCED));
+        for (flags, holds) in [
+            (Flags::INHERITED_DATA, true),
+            (Flags::WRITE_CLOSING, inherited.write_closing),
+            (Flags::WRITE_CLOSED, inherited.write_closed),
+            (Flags::BROKEN.or(Flags::BREAK_UNREPORTED).or(Flags::END_ANNOUNCED), inherited.broken),
+            (Flags::READ_LIMITED, inherited.read_limit.is_some()),
+            (Flags::WRITE_LIMITED, inherited.write_limit.is_some()),
+        ] {
+            if holds {
+                self.set(flags);
+            }
         }
-        if let Some(outgoing) = inherited.outgoing.take() {
-            self.set(outgoing.limits());
-            self.with_io(|io| io.outgoing = Some(outgoing));
-        }
-        self.with_outgoing(|outgoing| outgoing.unread = Some(std::mem::take(&mut inherited.unread)));
+        self.with_outgoing(|outgoing| outgoing.inherit(&mut inherited));
         self.wake(Ready::READABLE | Ready::WRITABLE);
     }
 

@@ -7,9 +7,9 @@ use twistor_deferred::{Deferred, Failure, fail, succeed};
 use twistor_reactor::Ready;
 
 use super::{Connection, Flags, Io, LARGE};
-use crate::sockets::Socket;
 use crate::sockets::calls::has_no_buffers;
-use crate::transport::outgoing::{Producing, Queue, SHORT_WRITE_FILLS};
+use crate::sockets::{Queue, SHORT_WRITE_FILLS, Socket};
+use crate::transport::outgoing::Producing;
 use crate::{ConnectionAborted, ConnectionLost, Producer, ProducerRefused, Protocol};
 
 /// The maximum number of slices in one system call.

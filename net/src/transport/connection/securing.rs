@@ -5,89 +5,17 @@
 //! attacker, so they fail the handshake (RFC 3207, section 6). Nothing is read for the protocol until it
 //! knows the result of the handshake.
 
-use std::io;
 use std::time::Duration;
 
 use rustls::Connection as Session;
-use twistor_deferred::{Deferred, Failure, Trigger, fail};
-use twistor_reactor::{DelayedCall, Handle, Ready};
+use twistor_deferred::{Deferred, fail};
+use twistor_reactor::{DelayedCall, Ready};
 
 use super::{Connection, Flags, SENT_PER_TURN};
 use crate::sockets::Socket;
 use crate::sockets::calls::has_no_buffers;
-use crate::stream::Stream;
-use crate::tls::{Cause, HandshakeFailed, Handshaking, Opening, ServerTls, TlsStream};
-use crate::transport::outgoing::Queue;
+use crate::tls::{Cause, HandshakeFailed, Handshaking, Opening, Securing, ServerTls};
 use crate::{Address, ConnectionLost, Protocol, Transport};
-
-/// Secures a connection that no protocol runs on. Cancelling closes it.
-#[track_caller]
-pub(crate) fn secure(
-    handle: &Handle,
-    stream: Stream,
-    begin: impl FnOnce(&Address) -> Result<Session, HandshakeFailed>,
-    server: Option<&ServerTls>,
-) -> Deferred<Stream> {
-    let started = Connection::start(handle, stream, Handshake);
-    let transport = match started {
-        Ok(transport) => transport,
-        Err(error) => return fail(ConnectionLost::new(error)),
-    };
-    match transport.connection.upgrade() {
-        Some(connection) => connection
-            .secure(&transport, begin, server, true)
-            .add_callback(move |()| Ok(transport.release()?)),
-        None => fail(ConnectionLost::new(io::ErrorKind::NotConnected.into())),
-    }
-}
-
-/// The protocol of a connection that is only secured, and then released.
-struct Handshake;
-
-impl Protocol for Handshake {
-    fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
-/// A handshake on a live connection.
-pub(crate) struct Securing {
-    peer: Address,
-    /// Plaintext to be sent before the handshake.
-    pub(crate) clear: Queue,
-    /// `None` once the handshake has begun.
-    session: Option<Session>,
-    /// Whether bytes left by an earlier owner belong to the handshake.
-    adopts_unread: bool,
-    early: Vec<u8>,
-    /// The reason to refuse the handshake.
-    refused: Option<Cause>,
-    opening: Opening,
-    trigger: Trigger<()>,
-    /// Set on a server.
-    server: Option<ServerTls>,
-    timer: Option<DelayedCall>,
-}
-
-impl Securing {
-    fn failed(self: Box<Self>, cause: Cause) -> (HandshakeFailed, Trigger<()>) {
-        if let Some(timer) = self.timer {
-            let _ = timer.cancel();
-        }
-        let failure = HandshakeFailed::new(self.peer, cause);
-        if let Some(server) = &self.server {
-            server.failed(&failure);
-        }
-        (failure, self.trigger)
-    }
-
-    /// Fails the handshake because the connection is lost.
-    pub(crate) fn lose(mut self: Box<Self>) {
-        self.server = None;
-        let (failure, trigger) = self.failed(Cause::Closed);
-        trigger.errback(failure);
-    }
-}
 
 impl Connection<dyn Protocol> {
     /// Starts a handshake with the session that `begin` creates.
@@ -238,36 +166,6 @@ impl Connection<dyn Protocol> {
         if !self.is(Flags::LOST.or(Flags::DOOMED)) {
             self.forget_queue();
             self.doom(reason.into());
-        }
-    }
-}
-
-impl Securing {
-    /// Sends the plaintext, then sets up the session, and continues the handshake.
-    fn go_on(&mut self, socket: &mut Socket, most: usize, unread: Vec<u8>) -> Result<Handshaking, Cause> {
-        if let Some(cause) = self.refused.take() {
-            return Err(cause);
-        }
-        if !unread.is_empty() && !self.adopts_unread {
-            return Err(Cause::Plaintext(unread.len()));
-        }
-        self.early.extend(unread);
-        if !self.clear.is_empty() {
-            if most == 0 {
-                return Ok(Handshaking::Waiting);
-            }
-            let emptied = self.clear.send(socket, most).map_err(Cause::Io)?;
-            if !self.clear.is_empty() {
-                return Ok(if emptied { Handshaking::Waiting } else { Handshaking::More });
-            }
-        }
-        if let Some(session) = self.session.take() {
-            let clear = std::mem::replace(socket, Socket::Closed);
-            *socket = Socket::Tls(Box::new(TlsStream::new(clear, session, std::mem::take(&mut self.early))));
-        }
-        match socket {
-            Socket::Tls(stream) => stream.shake_hands(&mut self.opening),
-            _ => Ok(Handshaking::Waiting),
         }
     }
 }

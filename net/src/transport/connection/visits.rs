@@ -8,9 +8,6 @@ use twistor_reactor::Ready;
 use super::{Connection, Flags};
 use crate::{Protocol, Transport};
 
-/// A visit that waits for the protocol.
-pub(crate) type Visit = Box<dyn FnOnce(&mut dyn Protocol, &Transport) -> Result<(), Failure>>;
-
 /// The maximum depth of nested visits. Deeper ones run from the loop, so that a chain of connections of any
 /// length needs no more stack.
 const MOST_NESTED: u32 = 16;
