@@ -12,7 +12,8 @@ pub fn start(body: &str) -> Result<Server, Trouble> {
     if !is_installed("nginx") {
         return Err(Trouble::missing("nginx is not installed"));
     }
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    // An address of its own: `start_at` could connect to itself on a free port of 127.0.0.1.
+    let free = TcpListener::bind("127.0.0.2:0").and_then(|listener| listener.local_addr());
     let address = free.map_err(|error| error.to_string())?.to_string();
     let folder = std::env::temp_dir().join("twistor-benches-nginx");
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;

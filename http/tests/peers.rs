@@ -123,8 +123,9 @@ fn a_page_from_python_is_complete() {
 fn a_page_from_nginx_is_complete() {
     // H1, H2, H5, H8
     let pages = Pages::new("nginx");
-    // Nginx cannot report a port that the system chose. This one was free a moment ago.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Nginx cannot report a port that the system chose. This one was free a moment ago. On 127.0.0.1, a connection
+    // attempt below could be made from this very port and connect to itself.
+    let port = TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port();
     let folder = pages.folder.path().display();
     let config = format!(
         "daemon off; master_process off; pid {folder}/pid; error_log stderr;
@@ -133,7 +134,7 @@ fn a_page_from_nginx_is_complete() {
            access_log off;
            client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
            uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
-           server {{ listen 127.0.0.1:{port}; root {folder}; }}
+           server {{ listen 127.0.0.2:{port}; root {folder}; }}
          }}"
     );
     let path = pages.folder.join("nginx.conf");
@@ -143,12 +144,12 @@ fn a_page_from_nginx_is_complete() {
     let Some(_server) = start(&mut command) else { return };
     // It does not report when it listens.
     let mut tries = 0;
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while std::net::TcpStream::connect(("127.0.0.2", port)).is_err() {
         tries += 1;
         assert!(tries < 1_000_000, "nginx does not listen");
         std::thread::yield_now();
     }
-    fetch_all(format!("http://127.0.0.1:{port}/random"), &pages);
+    fetch_all(format!("http://127.0.0.2:{port}/random"), &pages);
 }
 
 /// An HTTP server on a UNIX socket that answers with the path and the requested host.

@@ -45,7 +45,7 @@ fn start(command: &mut Command, port: u16) -> Option<Running> {
         }
     };
     let mut tries = 0;
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while TcpStream::connect(("127.0.0.2", port)).is_err() {
         tries += 1;
         assert!(tries < 1_000_000, "{command:?} does not listen");
         std::thread::yield_now();
@@ -54,8 +54,11 @@ fn start(command: &mut Command, port: u16) -> Option<Running> {
 }
 
 /// The peers cannot report a port that the system chose. This one was free a moment ago.
+///
+/// On an address of its own: while a peer starts, a connection attempt to a free port of 127.0.0.1 may be made from that
+/// very port, connect to itself, and take the port from the peer.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Answers each request with its first line and its credentials.
@@ -84,7 +87,7 @@ fn pages_are_fetched_through_tinyproxy_with_and_without_tunnel() {
     let config = folder.write(
         "tinyproxy.conf",
         format!(
-            "Port {port}\nListen 127.0.0.1\nTimeout 20\nAllow 127.0.0.1\nBasicAuth me secret\nMaxClients 50\n"
+            "Port {port}\nListen 127.0.0.2\nTimeout 20\nAllow 127.0.0.1\nBasicAuth me secret\nMaxClients 50\n"
         ),
     );
     let Some(_peer) = start(Command::new("tinyproxy").arg("-d").arg("-c").arg(config), port) else { return };
@@ -94,8 +97,8 @@ fn pages_are_fetched_through_tinyproxy_with_and_without_tunnel() {
         let endpoint =
             ServerEndpoint::tls("127.0.0.1:0".parse().unwrap(), authority.signs("127.0.0.1").server());
         let secure = endpoint.listen(reactor, |_peer| Origin::default()).unwrap();
-        let proxy = Proxy::new(format!("http://me:secret@127.0.0.1:{port}")).unwrap();
-        let stranger = Proxy::new(format!("127.0.0.1:{port}")).unwrap();
+        let proxy = Proxy::new(format!("http://me:secret@127.0.0.2:{port}")).unwrap();
+        let stranger = Proxy::new(format!("127.0.0.2:{port}")).unwrap();
         let agent = Agent::new(reactor).proxy(proxy).tls(authority.client());
         reactor.spawn(async move {
             let closed = free_port();
@@ -112,10 +115,10 @@ fn pages_are_fetched_through_tinyproxy_with_and_without_tunnel() {
             let url = format!("https://{}/", address(&secure));
             let refused = agent.get_page(Request::get(&url).proxy(stranger)).await.unwrap_err();
             assert_eq!(refused.trap::<ProxyRefused>()?.status.as_u16(), 407);
-            let url = format!("https://127.0.0.1:{closed}/");
+            let url = format!("https://127.0.0.2:{closed}/");
             let refused = agent.get_page(Request::get(&url)).await.unwrap_err();
             assert!(refused.trap::<ProxyRefused>()?.status.is_server_error());
-            let url = format!("http://127.0.0.1:{closed}/");
+            let url = format!("http://127.0.0.2:{closed}/");
             let refused = agent.get_page(Request::get(&url)).await.unwrap_err();
             assert!(refused.trap::<HttpError>()?.status.is_server_error());
             Ok::<(), Failure>(())
@@ -137,7 +140,7 @@ fn pages_are_fetched_through_nginx_which_refuses_tunnels() {
                access_log off;
                client_body_temp_path {path}/t1; proxy_temp_path {path}/t2; fastcgi_temp_path {path}/t3;
                uwsgi_temp_path {path}/t4; scgi_temp_path {path}/t5;
-               server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://$http_host$request_uri; }} }}
+               server {{ listen 127.0.0.2:{port}; location / {{ proxy_pass http://$http_host$request_uri; }} }}
              }}"
         ),
     );
@@ -146,7 +149,7 @@ fn pages_are_fetched_through_nginx_which_refuses_tunnels() {
     let Some(_peer) = start(&mut command, port) else { return };
     run(|reactor| {
         let plain = listen(reactor, |_peer| Origin::default());
-        let agent = Agent::new(reactor).proxy(Proxy::new(format!("127.0.0.1:{port}")).unwrap());
+        let agent = Agent::new(reactor).proxy(Proxy::new(format!("127.0.0.2:{port}")).unwrap());
         reactor.spawn(async move {
             for _ in 0..3 {
                 let page = agent.get_page(Request::get(format!("http://{}/a?b", address(&plain)))).await?;
@@ -247,7 +250,7 @@ fn a_proxy_receives_the_same_from_us_as_from_curl() {
 fn an_unused_address_is_an_unreachable_proxy() {
     // H11
     run(|reactor| {
-        let nobody: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+        let nobody: SocketAddr = ([127, 0, 0, 2], free_port()).into();
         let request = Request::get("http://example.org/").proxy(Proxy::new(nobody.to_string()).unwrap());
         request.get_page(reactor).add_both(move |result| {
             let told = result.expect_err("the address is not in use").to_string();

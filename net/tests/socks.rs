@@ -200,7 +200,7 @@ fn start(command: &mut Command, port: u16) -> Option<Running> {
         }
     };
     let mut tries = 0;
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while std::net::TcpStream::connect(("127.0.0.2", port)).is_err() {
         tries += 1;
         assert!(tries < 1_000_000, "{command:?} does not listen");
         std::thread::yield_now();
@@ -208,8 +208,12 @@ fn start(command: &mut Command, port: u16) -> Option<Running> {
     Some(running)
 }
 
+/// The peers cannot report a port that the system chose. This one was free a moment ago.
+///
+/// On an address of its own: while a peer starts, a connection attempt to a free port of 127.0.0.1 may be made from that
+/// very port, connect to itself, and take the port from the peer.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Greets an echo through the proxy, and tries a port on which no one listens.
@@ -228,7 +232,7 @@ fn talks_through(proxy: &Socks5) {
             for host in ["127.0.0.1", "localhost"] {
                 greets(ClientEndpoint::by(proxy.to(host, port)), handle.clone()).await?;
             }
-            let gone = ClientEndpoint::by(proxy.to("127.0.0.1", free_port())).converse(&handle).await;
+            let gone = ClientEndpoint::by(proxy.to("127.0.0.2", free_port())).converse(&handle).await;
             let refused = gone.unwrap_err().trap::<SocksError>()?;
             assert!(matches!(refused, SocksError::Refused { .. }), "{refused}");
             Ok::<(), Failure>(())
@@ -241,16 +245,16 @@ fn talks_through(proxy: &Socks5) {
 fn microsocks_is_understood() {
     let port = free_port();
     let mut command = Command::new("microsocks");
-    command.args(["-i", "127.0.0.1", "-p", &port.to_string()]);
+    command.args(["-i", "127.0.0.2", "-p", &port.to_string()]);
     let Some(running) = start(&mut command, port) else { return };
-    talks_through(&Socks5::new("127.0.0.1", port));
+    talks_through(&Socks5::new("127.0.0.2", port));
     drop(running);
     let port = free_port();
     let mut command = Command::new("microsocks");
-    command.args(["-i", "127.0.0.1", "-u", "me", "-P", "secret", "-p", &port.to_string()]);
+    command.args(["-i", "127.0.0.2", "-u", "me", "-P", "secret", "-p", &port.to_string()]);
     let Some(_running) = start(&mut command, port) else { return };
-    talks_through(&Socks5::new("127.0.0.1", port).credentials("me", "secret"));
-    for proxy in [Socks5::new("127.0.0.1", port), Socks5::new("127.0.0.1", port).credentials("me", "wrong")] {
+    talks_through(&Socks5::new("127.0.0.2", port).credentials("me", "secret"));
+    for proxy in [Socks5::new("127.0.0.2", port), Socks5::new("127.0.0.2", port).credentials("me", "wrong")] {
         let failure = run(|reactor| {
             let endpoint = ClientEndpoint::by(proxy.to("127.0.0.1", port));
             endpoint.connect(reactor, Echo).add_both(|result| Ok(result.unwrap_err()))
@@ -262,7 +266,7 @@ fn microsocks_is_understood() {
 /// The configuration of a dante that serves the loopback.
 const DANTE: &str = "
 errorlog: /dev/null
-internal: 127.0.0.1 port = PORT
+internal: 127.0.0.2 port = PORT
 external: lo
 socksmethod: none
 clientmethod: none
@@ -280,5 +284,5 @@ fn dante_is_understood() {
     let mut command = Command::new("danted");
     command.arg("-f").arg(&configuration).arg("-p").arg(folder.join("pid"));
     let Some(_running) = start(&mut command, port) else { return };
-    talks_through(&Socks5::new("127.0.0.1", port));
+    talks_through(&Socks5::new("127.0.0.2", port));
 }

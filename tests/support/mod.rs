@@ -113,7 +113,7 @@ pub fn nginx(root: &Path, state: &Path) -> Option<Peer> {
         .into_iter()
         .find(|path| Path::new(path).exists());
     let Some(program) = program else { return skip("nginx", "it is not installed") };
-    let address = free_port();
+    let address = free_address();
     let (root, state_dir) = (root.display(), state.display());
     let configuration = format!(
         "daemon off; master_process off; pid {state_dir}/nginx.pid; error_log {state_dir}/error.log;\n\
@@ -148,6 +148,10 @@ pub fn skip<T>(peer: &str, reason: &str) -> Option<T> {
     None
 }
 
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// The peers cannot report a port that the system chose. This one was free a moment ago.
+///
+/// On an address of its own: while a peer starts, a connection attempt to a free port of 127.0.0.1 may be made from that
+/// very port, connect to itself, and take the port from the peer.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap()
 }
