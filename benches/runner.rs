@@ -13,6 +13,7 @@ pub mod sample;
 mod table;
 
 use std::io::IsTerminal;
+use std::time::Instant;
 
 use self::case::Case;
 use self::machine::Machine;
@@ -62,9 +63,9 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
 
 /// Runs every peer in turn, so that a drift affects all of them. The floor runs twice.
 fn run_case(workload: &'static str, case: &Case, options: &Options, place: &str) -> Table {
+    let begin = Instant::now();
     let mut table = Table::new(workload, case);
-    let slices = if options.quick { case.slices.min(1) } else { case.slices };
-    let rounds = (options.rounds * slices).max(1);
+    let rounds = if case.peers.iter().all(|peer| peer.once) { 1 } else { options.rounds };
     let rows = table.rows.len();
     for round in 0..rounds {
         for turn in 0..rows {
@@ -72,8 +73,8 @@ fn run_case(workload: &'static str, case: &Case, options: &Options, place: &str)
             let row = if round % 2 == 0 { turn } else { rows - 1 - turn };
             let peer = case.peers.get(row).unwrap_or(&case.peers[0]);
             let is_floor = row == 0 || row >= case.peers.len();
-            let is_its_turn = !peer.once_a_round || round % slices.max(1) == 0;
-            if !(is_floor || options.wants_peer(peer.name)) || !is_its_turn || table.has_trouble(row) {
+            let is_over = peer.once && (round > 0 || row >= case.peers.len());
+            if !(is_floor || options.wants_peer(peer.name)) || is_over || table.has_trouble(row) {
                 continue;
             }
             progress(&format!("{place}: round {} of {rounds}, {}", round + 1, peer.name));
@@ -81,6 +82,7 @@ fn run_case(workload: &'static str, case: &Case, options: &Options, place: &str)
         }
     }
     progress("");
+    eprintln!("{place}: {:.0} s", begin.elapsed().as_secs_f64());
     table
 }
 

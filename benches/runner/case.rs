@@ -16,16 +16,13 @@ pub struct Case {
     pub title: String,
     pub metrics: &'static [Metric],
     pub peers: Vec<Peer>,
-    /// How often each peer runs in a round. 0: once in the whole run. Many short runs side by side show differences of
-    /// a percent better than one long run, because a shared machine changes its speed from one second to the next.
-    pub slices: usize,
 }
 
 /// One row of the table. `run` does the work once.
 pub struct Peer {
     pub name: &'static str,
-    /// Runs once per round instead of in each slice, because its figures differ from the others' by far.
-    pub once_a_round: bool,
+    /// Runs in the first round only, because its figures differ from the others' by far.
+    pub once: bool,
     pub run: Box<dyn Fn() -> Result<Sample, Trouble>>,
 }
 
@@ -52,7 +49,7 @@ impl Trouble {
 
 impl Peer {
     pub fn new<E: Into<Trouble>>(name: &'static str, run: impl Fn() -> Result<Sample, E> + 'static) -> Peer {
-        Peer { name, once_a_round: false, run: Box::new(move || run().map_err(E::into)) }
+        Peer { name, once: false, run: Box::new(move || run().map_err(E::into)) }
     }
 
     /// A program that measures itself, on the measured core.
@@ -65,8 +62,8 @@ impl Peer {
         Peer::new(name, move || program.sample(Core::Measured, role, &arguments))
     }
 
-    pub fn once_a_round(mut self) -> Peer {
-        self.once_a_round = true;
+    pub fn once(mut self) -> Peer {
+        self.once = true;
         self
     }
 

@@ -47,7 +47,7 @@ impl Machine {
             profile,
             compiler: env!("COMPILER_VERSION"),
             peers: format!(
-                "{}; {}; {}",
+                "{}; libcurl {}; {}",
                 env!("PEER_VERSIONS"),
                 curl::Version::get().version(),
                 program::versions().join(", ")

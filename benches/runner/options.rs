@@ -7,8 +7,8 @@ use crate::workloads;
 pub const HELP: &str = "\
 Usage: cargo run --release --manifest-path benches/Cargo.toml -- [OPTION…] [WORKLOAD…]
 
-  --quick            one round of short runs: checks all peers and measures nothing
-  --rounds N         rounds (3)
+  --quick            one round of short runs: checks all peers and measures little
+  --rounds N         how often each peer runs in each case (5)
   --peer NAME        only this peer beside the floor; may be repeated
   --output NAME      also writes NAME.md, NAME.json with every sample, and a chart for each case in the folder NAME
   --help             this text
@@ -47,7 +47,7 @@ impl Options {
             }
         }
         if options.rounds == 0 {
-            options.rounds = if options.quick { 1 } else { 3 };
+            options.rounds = if options.quick { 1 } else { 5 };
         }
         Ok(Some(options))
     }

@@ -23,12 +23,15 @@ impl Report {
     pub fn head(&self) -> String {
         let kind = if self.quick { " A quick run shows that all works and measures little." } else { "" };
         format!(
-            "{}- {} rounds, the peers in turn.{kind}\n\n\
+            "{}- {}, the peers in turn.{kind}\n\n\
              The first row of each table is the floor. A ratio is the median, over the rounds, of the peer's figure to the\n\
              floor's in the same round, with the least and the most. The floor runs twice, and the difference of the two is\n\
              the noise: a ratio that is not further from 1 is a tie.\n",
             self.machine.markdown(),
-            self.rounds,
+            match self.rounds {
+                1 => "1 round".to_owned(),
+                rounds => format!("{rounds} rounds"),
+            },
         )
     }
 

@@ -15,18 +15,14 @@ const METRICS: &[Metric] = &[
 /// The same for all peers: the shared buffers of the others have this size, too.
 const TOKIO_BUFFER: u64 = 256 * 1024;
 
-/// The number of runs in a round, each a quarter of a second long.
-const SLICES: usize = 4;
-
-fn cases(_: bool) -> Vec<Case> {
+fn cases(quick: bool) -> Vec<Case> {
     [1_u64, 8]
         .map(|connections| Case {
             title: format!(
                 "{connections} connections, each with up to 1 MiB on its way; the server's processor time"
             ),
             metrics: METRICS,
-            peers: servers("bulk", TOKIO_BUFFER, connections),
-            slices: SLICES,
+            peers: servers("bulk", TOKIO_BUFFER, connections, quick),
         })
         .into()
 }

@@ -8,8 +8,6 @@ use crate::runner::program;
 pub const WORKLOAD: Workload =
     Workload { name: "deferred", about: "chains of one, three and ten callbacks, pending and fired", cases };
 
-const SLICES: usize = 4;
-
 fn cases(quick: bool) -> Vec<Case> {
     let times: u64 = if quick { 100_000 } else { 1_000_000 };
     let peer = |name, length: u64, program: &'static str, role: &'static str| {
@@ -17,9 +15,9 @@ fn cases(quick: bool) -> Vec<Case> {
     };
     let twisted = |length: u64, role| {
         let arguments = arguments([&(times / 10), &length]);
-        Peer::sampling("twisted", program::TWISTED, role, arguments).once_a_round()
+        Peer::sampling("twisted", program::TWISTED, role, arguments).once()
     };
-    let case = |title: &str, peers| Case { title: title.to_owned(), metrics: CPU, peers, slices: SLICES };
+    let case = |title: &str, peers| Case { title: title.to_owned(), metrics: CPU, peers };
     let pending = |length| {
         let mut peers = vec![
             peer("std Vec of boxed closures", length, "std", "deferred-closures"),

@@ -11,25 +11,21 @@ pub const WORKLOAD: Workload =
 /// The buffer of a task. The servers without tasks share one buffer among all connections.
 const TOKIO_BUFFER: u64 = 4096;
 
-/// The number of runs in a round, each a quarter of a second long.
-const SLICES: usize = 4;
-
-fn cases(_: bool) -> Vec<Case> {
+fn cases(quick: bool) -> Vec<Case> {
     [1_u64, 50, 1_000]
         .map(|connections| Case {
             title: format!(
                 "{connections} connections, each with one message on its way; the server's processor time"
             ),
             metrics: CPU_AND_RATE,
-            peers: servers("echo", TOKIO_BUFFER, connections),
-            slices: SLICES,
+            peers: servers("echo", TOKIO_BUFFER, connections, quick),
         })
         .into()
 }
 
 /// The echo servers under one load generator. `buffer` is the buffer of a task.
-pub fn servers(load: &'static str, buffer: u64, connections: u64) -> Vec<Peer> {
-    let milliseconds: u64 = 250;
+pub fn servers(load: &'static str, buffer: u64, connections: u64, quick: bool) -> Vec<Peer> {
+    let milliseconds: u64 = if quick { 50 } else { 250 };
     let peer = |name, program: Program| {
         Peer::new(name, move || -> Result<_, Trouble> {
             let server = program.server(Core::Measured, "echo", &arguments([&buffer]))?;
@@ -46,8 +42,8 @@ pub fn servers(load: &'static str, buffer: u64, connections: u64) -> Vec<Peer> {
         own("smol"),
         super::with_io_uring(own("monoio")),
         peer("libuv", program::LIBUV),
-        peer("node", program::NODE).once_a_round(),
-        peer("asyncio", program::ASYNCIO).once_a_round(),
-        peer("twisted", program::TWISTED).once_a_round(),
+        peer("node", program::NODE).once(),
+        peer("asyncio", program::ASYNCIO).once(),
+        peer("twisted", program::TWISTED).once(),
     ]
 }

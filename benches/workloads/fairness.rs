@@ -23,7 +23,7 @@ const TOKIO_BUFFER: u64 = 256 * 1024;
 const PINGERS: u64 = 1_000;
 
 fn cases(quick: bool) -> Vec<Case> {
-    let milliseconds: u64 = if quick { 300 } else { 1_000 };
+    let milliseconds: u64 = if quick { 200 } else { 500 };
     [false, true]
         .map(|floods| {
             let peer = |name, program: Program| {
@@ -49,11 +49,10 @@ fn cases(quick: bool) -> Vec<Case> {
                     own("calloop"),
                     own("smol"),
                     peer("libuv", program::LIBUV),
-                    peer("node", program::NODE),
-                    peer("asyncio", program::ASYNCIO),
-                    peer("twisted", program::TWISTED),
+                    peer("node", program::NODE).once(),
+                    peer("asyncio", program::ASYNCIO).once(),
+                    peer("twisted", program::TWISTED).once(),
                 ],
-                slices: 1,
             }
         })
         .into()

@@ -43,9 +43,9 @@ fn cases(quick: bool) -> Vec<Case> {
                     false => own("attohttpc", "attohttpc"),
                 });
             }
-            peers.push(peer("node", program::NODE).once_a_round());
-            peers.push(peer("aiohttp", program::AIOHTTP).once_a_round());
-            peers.push(peer("twisted Agent", program::TWISTED).once_a_round());
+            peers.push(peer("node", program::NODE).once());
+            peers.push(peer("aiohttp", program::AIOHTTP).once());
+            peers.push(peer("twisted Agent", program::TWISTED).once());
             Case {
                 title: format!(
                     "{pages} pages, {}, {}; the client's processor time per page",
@@ -58,7 +58,6 @@ fn cases(quick: bool) -> Vec<Case> {
                 ),
                 metrics: CPU_AND_RATE,
                 peers,
-                slices: 4,
             }
         })
         .into()

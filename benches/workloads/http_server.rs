@@ -30,11 +30,10 @@ fn cases(_: bool) -> Vec<Case> {
             own("twistor", "twistor"),
             own("hyper on tokio", "hyper"),
             Peer::new("nginx, one worker", move || under_wrk(seconds, || nginx::start(BODY))),
-            peer("node", program::NODE).once_a_round(),
-            peer("aiohttp", program::AIOHTTP).once_a_round(),
-            peer("twisted", program::TWISTED).once_a_round(),
+            peer("node", program::NODE).once(),
+            peer("aiohttp", program::AIOHTTP).once(),
+            peer("twisted", program::TWISTED).once(),
         ],
-        slices: 4,
     }]
 }
 

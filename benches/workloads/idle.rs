@@ -34,10 +34,9 @@ fn cases(quick: bool) -> Vec<Case> {
             own("calloop"),
             peer("smol, 1 KiB buffer", Program::Own("smol"), "echo", 1024),
             peer("libuv", program::LIBUV, "echo", 0),
-            peer("node", program::NODE, "echo", 0),
-            peer("asyncio", program::ASYNCIO, "echo", 0),
-            peer("twisted", program::TWISTED, "echo", 0),
+            peer("node", program::NODE, "echo", 0).once(),
+            peer("asyncio", program::ASYNCIO, "echo", 0).once(),
+            peer("twisted", program::TWISTED, "echo", 0).once(),
         ],
-        slices: 1,
     }]
 }

@@ -29,10 +29,9 @@ fn cases(_: bool) -> Vec<Case> {
             own("mio, fixed bytes", "mio"),
             own("twistor", "twistor"),
             own("hyper on tokio", "hyper"),
-            peer("node", program::NODE).once_a_round(),
-            peer("aiohttp", program::AIOHTTP).once_a_round(),
-            peer("twisted", program::TWISTED).once_a_round(),
+            peer("node", program::NODE).once(),
+            peer("aiohttp", program::AIOHTTP).once(),
+            peer("twisted", program::TWISTED).once(),
         ],
-        slices: 4,
     }]
 }

@@ -23,7 +23,7 @@ const TOKIO_BUFFER: u64 = 4096;
 const CONNECTIONS: u64 = 50;
 
 fn cases(quick: bool) -> Vec<Case> {
-    let milliseconds: u64 = if quick { 250 } else { 1_000 };
+    let milliseconds: u64 = if quick { 100 } else { 500 };
     let peer = |name, program: Program| Peer::new(name, move || at_half_of_saturation(program, milliseconds));
     let own = |name| peer(name, Program::Own(name));
     vec![Case {
@@ -36,18 +36,17 @@ fn cases(quick: bool) -> Vec<Case> {
             own("calloop"),
             own("smol"),
             peer("libuv", program::LIBUV),
-            peer("node", program::NODE),
-            peer("asyncio", program::ASYNCIO),
-            peer("twisted", program::TWISTED),
+            peer("node", program::NODE).once(),
+            peer("asyncio", program::ASYNCIO).once(),
+            peer("twisted", program::TWISTED).once(),
         ],
-        slices: 1,
     }]
 }
 
 /// Measures the maximum rate of the server, and then the latency at half of it.
 fn at_half_of_saturation(program: Program, milliseconds: u64) -> Result<Sample, Trouble> {
     let server = program.server(Core::Measured, "echo", &arguments([&TOKIO_BUFFER]))?;
-    let load = arguments([&server.address, &server.pid(), &CONNECTIONS, &250]);
+    let load = arguments([&server.address, &server.pid(), &CONNECTIONS, &(milliseconds / 2)]);
     let saturation = child::sample(Core::Load, "load", "echo", &load)?;
     let rate = saturation.get("rate").ok_or("no rate".to_owned())? / 2.0;
     drop(server);

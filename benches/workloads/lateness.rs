@@ -17,7 +17,7 @@ const METRICS: &[Metric] = &[
 ];
 
 fn cases(quick: bool) -> Vec<Case> {
-    let times: u64 = if quick { 30 } else { 200 };
+    let times: u64 = if quick { 10 } else { 100 };
     [100_u64, 1_000, 5_300]
         .map(|delay| {
             let peer = |name, program| Peer::sampling(name, program, "lateness", arguments([&delay, &times]));
@@ -32,11 +32,10 @@ fn cases(quick: bool) -> Vec<Case> {
                     own("calloop"),
                     own("smol"),
                     peer("libuv", program::LIBUV),
-                    peer("node", program::NODE),
-                    peer("asyncio", program::ASYNCIO),
-                    peer("twisted", program::TWISTED),
+                    peer("node", program::NODE).once(),
+                    peer("asyncio", program::ASYNCIO).once(),
+                    peer("twisted", program::TWISTED).once(),
                 ],
-                slices: 1,
             }
         })
         .into()

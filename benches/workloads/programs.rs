@@ -26,9 +26,9 @@ fn cases(quick: bool) -> Vec<Case> {
         if quick {
             return Peer::skipped(name, "a build takes too long for a quick run");
         }
-        Peer::new(name, move || built(&Path::new(FOLDER).join(package), program, features))
+        Peer::new(name, move || built(&Path::new(FOLDER).join(package), program, features)).once()
     };
-    let case = |title: &str, peers| Case { title: title.to_owned(), metrics: METRICS, peers, slices: 0 };
+    let case = |title: &str, peers| Case { title: title.to_owned(), metrics: METRICS, peers };
     vec![
         case(
             "an echo server, with LTO and without symbols",

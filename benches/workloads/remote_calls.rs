@@ -8,8 +8,6 @@ use crate::runner::program::{self, Program};
 pub const WORKLOAD: Workload =
     Workload { name: "remote_calls", about: "closures that another thread sends to the loop", cases };
 
-const SLICES: usize = 3;
-
 fn cases(quick: bool) -> Vec<Case> {
     let calls: u64 = if quick { 100_000 } else { 500_000 };
     let round_trips: u64 = if quick { 2_000 } else { 10_000 };
@@ -30,10 +28,9 @@ fn cases(quick: bool) -> Vec<Case> {
                 own("tokio spawn", "tokio", "remote-spawn-flood", calls),
                 own("calloop channel", "calloop", "remote-flood", calls),
                 peer("libuv", program::LIBUV, "remote-flood", calls),
-                peer("asyncio", program::ASYNCIO, "remote-flood", calls / 10).once_a_round(),
-                peer("twisted", program::TWISTED, "remote-flood", calls / 10).once_a_round(),
+                peer("asyncio", program::ASYNCIO, "remote-flood", calls / 10).once(),
+                peer("twisted", program::TWISTED, "remote-flood", calls / 10).once(),
             ],
-            slices: SLICES,
         },
         Case {
             title: format!("{round_trips} calls, each sent when the one before was answered"),
@@ -45,10 +42,9 @@ fn cases(quick: bool) -> Vec<Case> {
                 own("tokio spawn", "tokio", "remote-spawn-ping", round_trips),
                 own("calloop channel", "calloop", "remote-ping", round_trips),
                 peer("libuv", program::LIBUV, "remote-ping", round_trips),
-                peer("asyncio", program::ASYNCIO, "remote-ping", round_trips / 10).once_a_round(),
-                peer("twisted", program::TWISTED, "remote-ping", round_trips / 10).once_a_round(),
+                peer("asyncio", program::ASYNCIO, "remote-ping", round_trips / 10).once(),
+                peer("twisted", program::TWISTED, "remote-ping", round_trips / 10).once(),
             ],
-            slices: SLICES,
         },
     ]
 }

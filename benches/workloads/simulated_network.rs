@@ -19,6 +19,5 @@ fn cases(quick: bool) -> Vec<Case> {
             peer("twistor", "twistor"),
             peer("turmoil", "turmoil"),
         ],
-        slices: 2,
     }]
 }

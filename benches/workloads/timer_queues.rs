@@ -26,7 +26,6 @@ fn cases(quick: bool) -> Vec<Case> {
                 peer("indexed 4-way heap", "indexed-heap"),
                 peer("hierarchical wheel", "wheel"),
             ],
-            slices: 4,
         }
     };
     let fire = sizes.map(|size| case("fire", "fire", size));

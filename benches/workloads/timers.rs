@@ -25,30 +25,28 @@ fn cases(quick: bool) -> Vec<Case> {
     let few: u64 = 10_000;
     let many: u64 = if quick { 100_000 } else { 1_000_000 };
     // Long enough for the slowest peer to insert all timers before the first is due. A peer fails if it was not.
-    let lead: u64 = if quick { 500 } else { 4_000 };
+    let lead: u64 = if quick { 500 } else { 2_500 };
+    let (from, over): (u64, u64) = if quick { (250, 250) } else { (1_000, 2_000) };
     let rounds: u64 = if quick { 10 } else { 100 };
     let resets = many / 10;
     vec![
         case(
-            format!("{many} timers spread over 1–3 s, run while they expire; per timer"),
+            format!("{many} timers spread over {from}–{} ms, run while they expire; per timer", from + over),
             EXPIRY,
             "expire",
-            arguments([&many, &1_000, &2_000, &1]),
-            1,
+            arguments([&many, &from, &over, &1]),
         ),
         case(
             format!("{many} timers within 100 ms, run while they expire; per timer"),
             EXPIRY,
             "expire",
             arguments([&many, &0, &100, &1]),
-            2,
         ),
         case(
             format!("1000 timers within 10 ms, {rounds} times; per timer"),
             EXPIRY,
             "expire",
             arguments([&1_000, &0, &10, &rounds]),
-            2,
         ),
         with_calloop(
             case(
@@ -56,7 +54,6 @@ fn cases(quick: bool) -> Vec<Case> {
                 CPU,
                 "fire",
                 arguments([&few, &500]),
-                3,
             ),
             Ok(("timers-fire", arguments([&few, &500]))),
         ),
@@ -66,7 +63,6 @@ fn cases(quick: bool) -> Vec<Case> {
                 CPU,
                 "fire",
                 arguments([&many, &lead]),
-                2,
             ),
             Err("it inserts in O(n), which would take hours here; see the table before"),
         ),
@@ -76,7 +72,6 @@ fn cases(quick: bool) -> Vec<Case> {
                 CPU,
                 "cancel",
                 arguments([&many, &many]),
-                3,
             ),
             Err("it cancels in O(n), which would take hours here; see the table after the next"),
         ),
@@ -85,7 +80,6 @@ fn cases(quick: bool) -> Vec<Case> {
             CPU,
             "cancel",
             arguments([&many, &1_000]),
-            3,
         ),
         with_calloop(
             case(
@@ -93,7 +87,6 @@ fn cases(quick: bool) -> Vec<Case> {
                 CPU,
                 "churn",
                 arguments([&few, &many]),
-                4,
             ),
             Ok(("timers-churn", arguments([&few, &(many / 50)]))),
         ),
@@ -102,25 +95,17 @@ fn cases(quick: bool) -> Vec<Case> {
             CPU,
             "reset",
             arguments([&resets, &many]),
-            3,
         ),
         case(
             format!("memory of {many} timers that wait, and after all were cancelled; per timer"),
             MEMORY,
             "memory",
             arguments([&many]),
-            1,
         ),
     ]
 }
 
-fn case(
-    title: String,
-    metrics: &'static [Metric],
-    action: &str,
-    numbers: Vec<String>,
-    slices: usize,
-) -> Case {
+fn case(title: String, metrics: &'static [Metric], action: &str, numbers: Vec<String>) -> Case {
     let timers = |name, program: Program| {
         let role = format!("timers-{action}");
         // An interpreter would take minutes for all of them.
@@ -132,7 +117,7 @@ fn case(
             }
         }
         let peer = Peer::new(name, move || program.sample(Core::Measured, &role, &numbers));
-        if program.is_interpreted() { peer.once_a_round() } else { peer }
+        if program.is_interpreted() { peer.once() } else { peer }
     };
     let tokio = if matches!(action, "fire" | "expire") { "tokio spawn+sleep" } else { "tokio sleep" };
     let delay_queue = (format!("delay-queue-{action}"), numbers.clone());
@@ -152,7 +137,7 @@ fn case(
     });
     peers.push(timers("asyncio, a tenth of the timers", program::ASYNCIO));
     peers.push(timers("twisted, a tenth of the timers", program::TWISTED));
-    Case { title, metrics, peers, slices }
+    Case { title, metrics, peers }
 }
 
 fn with_calloop(mut case: Case, calloop: Result<(&'static str, Vec<String>), &'static str>) -> Case {

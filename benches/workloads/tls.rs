@@ -15,8 +15,8 @@ const PER_MEBIBYTE: &[Metric] = &[
     Metric { key: "rate", title: "throughput", unit: Unit::MebibytesPerSecond },
 ];
 
-fn cases(_: bool) -> Vec<Case> {
-    let milliseconds: u64 = 250;
+fn cases(quick: bool) -> Vec<Case> {
+    let milliseconds: u64 = if quick { 50 } else { 250 };
     let peer = |load: &'static str, name, program: Program| {
         Peer::new(name, move || -> Result<_, Trouble> {
             let files = certificate::files()?;
@@ -31,8 +31,8 @@ fn cases(_: bool) -> Vec<Case> {
             own("rustls on std, blocking", "rustls"),
             own("twistor", "twistor"),
             own("tokio-rustls", "tokio"),
-            peer(load, "node (OpenSSL)", program::NODE).once_a_round(),
-            peer(load, "asyncio (OpenSSL)", program::ASYNCIO).once_a_round(),
+            peer(load, "node (OpenSSL)", program::NODE).once(),
+            peer(load, "asyncio (OpenSSL)", program::ASYNCIO).once(),
         ]
     };
     vec![
@@ -41,13 +41,11 @@ fn cases(_: bool) -> Vec<Case> {
                 .to_owned(),
             metrics: CPU_AND_RATE,
             peers: peers("tls-handshakes"),
-            slices: 4,
         },
         Case {
             title: "blocks of 64 KiB there and back on one connection; the server's processor time".to_owned(),
             metrics: PER_MEBIBYTE,
             peers: peers("tls-bulk"),
-            slices: 4,
         },
     ]
 }

@@ -21,9 +21,8 @@ fn cases(quick: bool) -> Vec<Case> {
             own("calloop"),
             own("smol"),
             peer("libuv", program::LIBUV, turns),
-            peer("asyncio", program::ASYNCIO, turns / 10).once_a_round(),
-            peer("twisted", program::TWISTED, turns / 10).once_a_round(),
+            peer("asyncio", program::ASYNCIO, turns / 10).once(),
+            peer("twisted", program::TWISTED, turns / 10).once(),
         ],
-        slices: 4,
     }]
 }

@@ -17,7 +17,7 @@ const CLIENTS: u64 = 1_000;
 const BYTES: u64 = 30_000_000;
 
 fn cases(quick: bool) -> Vec<Case> {
-    let milliseconds: u64 = if quick { 1_000 } else { 3_000 };
+    let milliseconds: u64 = if quick { 500 } else { 1_500 };
     let peer = Peer::new("twistor", move || {
         child::sample(Core::Measured, "twistor", "writers", &arguments([&CLIENTS, &BYTES, &milliseconds]))
     });
@@ -25,6 +25,5 @@ fn cases(quick: bool) -> Vec<Case> {
         title: format!("{CLIENTS} clients that ask for 30 MB and do not read"),
         metrics: METRICS,
         peers: vec![peer],
-        slices: 1,
     }]
 }
