@@ -300,7 +300,9 @@ impl Transport {
     /// calls this in its `connection_made`, with `Self`, so that such a wrapper is found at the first
     /// connection.
     pub fn require_part<P: 'static>(&self) {
-        self.enter(|_: &mut P, _| Ok(()));
+        if let Some(connection) = self.connection.upgrade() {
+            connection.require(self, |protocol| reach::<P>(protocol).map(|_| ()));
+        }
     }
 
     /// Takes the connection away from its protocol and returns it, with or without TLS, to run another

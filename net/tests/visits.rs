@@ -197,6 +197,48 @@ fn a_wrapper_without_parts_fails_at_the_first_connection() {
     assert!(told.contains("`visits::Member` cannot be reached"), "{told}");
 }
 
+// P22.4
+#[test]
+fn each_of_two_nested_methods_requires_its_own_part() {
+    struct Plain;
+
+    impl Protocol for Plain {
+        fn data_received(&mut self, _: &Transport, _: &[u8]) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    fn require(transport: &Transport, missing: bool) {
+        if missing { transport.require_part::<Member>() } else { transport.require_part::<Plain>() }
+    }
+
+    for outer_lacks_it in [true, false] {
+        World::Simulated(1).run(|reactor| {
+            let handle = Handle::clone(reactor);
+            let inner = meet(reactor, Plain);
+            meet(reactor, Plain).add_callback(move |outer| {
+                inner.add_callback(move |inner| {
+                    let nested = inner.clone();
+                    outer.enter(move |_: &mut Plain, outer| {
+                        require(outer, outer_lacks_it);
+                        nested.enter(move |_: &mut Plain, inner| {
+                            require(inner, !outer_lacks_it);
+                            Ok(())
+                        });
+                        assert_eq!(nested.is_closing(), !outer_lacks_it);
+                        assert!(!outer.is_closing());
+                        Ok(())
+                    });
+                    assert_eq!(outer.is_closing(), outer_lacks_it);
+                    outer.abort_connection();
+                    inner.abort_connection();
+                    later(&handle)
+                })
+            })
+        });
+    }
+}
+
 // P22.2
 #[test]
 fn a_failed_visit_ends_that_connection_only() {

@@ -114,6 +114,9 @@ impl Flags {
     /// The protocol, or one that it wraps, keeps bytes that it has not used.
     pub(crate) const BUFFERED: Flags = Flags(1 << 29);
 
+    /// A check of the protocol waits until its running method returns.
+    pub(crate) const CHECK: Flags = Flags(1 << 30);
+
     /// Nothing is read for the protocol.
     pub(super) const NOT_READ: Flags = Flags::LOST
         .or(Flags::PAUSED)

@@ -33,10 +33,10 @@ impl Connection<dyn Protocol> {
             }
             std::mem::replace(socket, Socket::Closed)
         });
-        let buffered = self.flags.get().and(Flags::BUFFERED);
+        let lasting = self.flags.get().and(Flags::BUFFERED.or(Flags::CHECK));
         let free = self.protocol.try_borrow_mut().is_ok();
         // VISITS makes the loop gather the protocol's bytes as soon as its running method returns.
-        self.flags.set(Flags::LOST.or(Flags::RELEASED).or(Flags::VISITS).or(buffered));
+        self.flags.set(Flags::LOST.or(Flags::RELEASED).or(Flags::VISITS).or(lasting));
         self.with_outgoing(|outgoing| outgoing.unread = Some(inherited.unread.clone()));
         // Deregistered, so that the next registration reports everything that the socket is ready for.
         let _ = registration.deregister(&mut socket);

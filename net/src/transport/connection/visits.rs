@@ -15,7 +15,16 @@ const MOST_NESTED: u32 = 16;
 /// The number of queued visits that run in a row before the loop continues.
 const VISITS_PER_TURN: usize = 1024;
 
+/// A check of the protocol; see [`Transport::require_part`].
+pub(crate) type Check = fn(&mut dyn Protocol) -> Result<(), Failure>;
+
 thread_local! {
+    /// The check that a running method has requested for its own connection, which then has the flag `CHECK`.
+    ///
+    /// A server's protocols request one for each connection. As a queued visit, it would cost an accepted
+    /// connection three allocations, and as a field, every connection eight bytes for its lifetime.
+    static CHECK: Cell<Option<Check>> = const { Cell::new(None) };
+
     /// The number of nested running visits. It belongs to the thread, because visits of all its reactors
     /// share one stack.
     static NESTED: Cell<u32> = const { Cell::new(0) };
@@ -50,8 +59,20 @@ impl Connection<dyn Protocol> {
         call: impl FnOnce(&mut dyn Protocol) -> Result<(), Failure>,
     ) {
         self.call(method, call);
-        if self.is(Flags::VISITS) {
+        if self.is(Flags::VISITS.or(Flags::CHECK)) {
             self.run_visits(transport);
+        }
+    }
+
+    /// Runs `check` as [`visit`](Connection::visit) does, but before the visits that wait.
+    pub(crate) fn require(&self, transport: &Transport, check: Check) {
+        let busy = self.protocol.try_borrow_mut().is_err();
+        // The cell holds one check, which `enter` takes out. Queued visits do not run in `enter`.
+        if busy && !self.is(Flags::LOST.or(Flags::VISITS).or(Flags::CHECK)) && CHECK.get().is_none() {
+            CHECK.set(Some(check));
+            self.set(Flags::CHECK);
+        } else {
+            self.visit(transport, move |protocol, _| check(protocol));
         }
     }
 
@@ -82,6 +103,16 @@ impl Connection<dyn Protocol> {
     /// Runs the queued visits, and then those that were queued meanwhile.
     #[cold]
     pub(super) fn run_visits(&self, transport: &Transport) {
+        if self.is(Flags::CHECK) {
+            let check = CHECK.take();
+            if let Some(check) = check.filter(|_| !self.is(Flags::LOST.or(Flags::DOOMED))) {
+                self.call("a visit", check);
+            }
+            self.clear(Flags::CHECK);
+            if !self.is(Flags::VISITS) {
+                return;
+            }
+        }
         for _ in 0..VISITS_PER_TURN {
             if self.is(Flags::RELEASED) {
                 return self.gather_unread();
