@@ -5,7 +5,7 @@ mod futures_io;
 #[cfg(feature = "hyper")]
 mod hyper;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -20,14 +20,8 @@ use twistor_reactor::Handle;
 #[cfg(feature = "hyper")]
 pub use hyper::{HyperExecutor, HyperTimer};
 
-use crate::framing::Pending;
-use crate::{
-    Address, ClientEndpoint, ConnectionAborted, ConnectionDone, ConnectionLost, Factory, Protocol, Stream,
-    Transport,
-};
-
-/// Reading pauses while this many received bytes are unread.
-const READ_AHEAD: usize = 64 * 1024;
+use crate::protocols::{Inbox, Reader, Receiving};
+use crate::{Address, ClientEndpoint, ConnectionAborted, ConnectionLost, Factory, Stream, Transport};
 
 /// The most that one call of `poll_write` accepts, so that a full connection holds at most as much again.
 const PIECE: usize = 64 * 1024;
@@ -80,23 +74,24 @@ impl AsyncStream {
         context: &mut Context<'_>,
         read: impl FnOnce(&[u8]) -> usize,
     ) -> Poll<io::Result<usize>> {
-        let mut bytes = self.shared.bytes.borrow_mut();
+        let inbox = &self.shared.inbox;
+        let mut bytes = inbox.bytes.borrow_mut();
         if bytes.len() > 0 {
             let count = read(bytes.as_slice());
             bytes.advance(count);
             bytes.compact();
             let empty = bytes.len() == 0;
             drop(bytes);
-            if empty && self.transport.is_paused() {
-                self.transport.resume_producing();
+            if empty {
+                inbox.resume();
             }
             return Poll::Ready(Ok(count));
         }
-        if self.shared.ended.get() {
+        if inbox.has_ended() {
             return Poll::Ready(Ok(0));
         }
-        if self.shared.lost.get() {
-            return Poll::Ready(Err(self.shared.reason()));
+        if inbox.is_lost() {
+            return Poll::Ready(Err(into_io(inbox.take_reason())));
         }
         self.shared.reader.replace(Some(context.waker().clone()));
         Poll::Pending
@@ -111,7 +106,7 @@ impl AsyncStream {
             return Poll::Ready(Ok(0));
         }
         if self.transport.is_closing() {
-            return Poll::Ready(Err(self.shared.reason()));
+            return Poll::Ready(Err(into_io(self.shared.inbox.take_reason())));
         }
         self.transport.write(piece);
         Poll::Ready(Ok(piece.len()))
@@ -155,9 +150,8 @@ impl Stream {
     ///
     /// As [`run`](Stream::run).
     pub fn into_async(self, handle: &Handle) -> io::Result<AsyncStream> {
-        let shared = Rc::<PolledState>::default();
-        let transport =
-            self.run(handle, Polled { shared: shared.clone(), begin: None::<fn(AsyncStream)> })?;
+        let (receiving, shared) = Receiving::<PolledState, _>::new();
+        let transport = self.run(handle, receiving)?;
         Ok(AsyncStream { shared, transport, drained: None })
     }
 }
@@ -170,9 +164,8 @@ impl ClientEndpoint {
     /// As [`connect`](ClientEndpoint::connect).
     #[track_caller]
     pub fn connect_async(&self, handle: &Handle) -> Deferred<AsyncStream> {
-        let shared = Rc::<PolledState>::default();
-        let polled = Polled { shared: shared.clone(), begin: None::<fn(AsyncStream)> };
-        self.connect(handle, polled)
+        let (receiving, shared) = Receiving::<PolledState, _>::new();
+        self.connect(handle, receiving)
             .add_callback(move |transport| Ok(AsyncStream { shared, transport, drained: None }))
     }
 }
@@ -186,84 +179,36 @@ pub fn async_streams<O: Outcome<Value = ()>>(serve: impl Fn(AsyncStream) -> O + 
     let (serve, place) = (Rc::new(serve), Location::caller());
     move |_: Address| {
         let serve = serve.clone();
-        let begin = move |stream: AsyncStream| {
+        Receiving::begin_with(move |shared: Rc<PolledState>, transport| {
+            let stream = AsyncStream { shared, transport, drained: None };
             drop(maybe_deferred_at(place, || serve(stream)).attributed_to(place));
-        };
-        Polled { shared: Rc::default(), begin: Some(begin) }
+        })
     }
 }
 
+/// The state of a connection that tasks poll.
 #[derive(Default)]
 struct PolledState {
-    bytes: RefCell<Pending>,
+    inbox: Inbox,
     /// The task that waits for bytes.
     reader: RefCell<Option<Waker>>,
-    /// Whether the peer has ended its half.
-    ended: Cell<bool>,
-    lost: Cell<bool>,
-    /// The reason of the loss, for the first call that fails with it.
-    reason: Cell<Option<io::Error>>,
 }
 
-impl PolledState {
-    fn wake(&self) {
+impl Reader for PolledState {
+    fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    fn arrived(self: &Rc<Self>) {
         let reader = self.reader.take();
         if let Some(reader) = reader {
             reader.wake();
         }
     }
 
-    fn reason(&self) -> io::Error {
-        self.reason.take().unwrap_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-}
-
-/// The protocol of a connection that tasks poll.
-struct Polled<F> {
-    shared: Rc<PolledState>,
-    /// Called when the connection is established.
-    begin: Option<F>,
-}
-
-impl<F: FnOnce(AsyncStream) + 'static> Protocol for Polled<F> {
-    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-        transport.keeps_bytes();
-        if let Some(begin) = self.begin.take() {
-            let (shared, transport) = (self.shared.clone(), transport.clone());
-            begin(AsyncStream { shared, transport, drained: None });
-        }
-        Ok(())
-    }
-
-    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        let mut bytes = self.shared.bytes.borrow_mut();
-        bytes.feed(data);
-        if bytes.len() >= READ_AHEAD {
-            transport.pause_producing();
-        }
-        drop(bytes);
-        self.shared.wake();
-        Ok(())
-    }
-
-    fn read_connection_lost(&mut self, _: &Transport) -> Result<(), Failure> {
-        self.shared.ended.set(true);
-        self.shared.wake();
-        Ok(())
-    }
-
-    fn unread(&mut self) -> Option<Vec<u8>> {
-        Some(self.shared.bytes.borrow_mut().take_rest())
-    }
-
-    fn connection_lost(&mut self, reason: Failure) {
-        self.shared.lost.set(true);
-        if reason.is::<ConnectionDone>() {
-            self.shared.ended.set(true);
-        } else {
-            self.shared.reason.set(Some(into_io(reason)));
-        }
-        self.shared.wake();
+    /// Returns false: a task takes what there is, and then waits for the next bytes.
+    fn wants_more(&self) -> bool {
+        false
     }
 }
 

@@ -1,6 +1,6 @@
 //! Conversations: reading from a peer step by step, with Deferreds or `async`, instead of in a protocol.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -10,19 +10,14 @@ use std::rc::Rc;
 use twistor_deferred::{Deferred, Failure, Outcome, Trigger, fail, maybe_deferred_at};
 use twistor_reactor::Handle;
 
-use crate::framing::{FrameError, Pending};
-use crate::{
-    Address, ClientEndpoint, ConnectionAborted, ConnectionDone, ConnectionLost, Factory, Protocol, Stream,
-    Transport,
-};
-
-/// Without pending reads, this many bytes are read ahead before the peer is held up.
-const READ_AHEAD: usize = 64 * 1024;
+use super::inbox::{Inbox, Reader, Receiving};
+use crate::framing::FrameError;
+use crate::{Address, ClientEndpoint, ConnectionAborted, ConnectionLost, Factory, Stream, Transport};
 
 /// A connection from which the program requests the next bytes, as Deferreds.
 ///
 /// It is for dialogues whose state is best expressed by the position in a chain of callbacks or in an `async`
-/// function. A [`Protocol`] is cheaper for many connections or large amounts of data. Twisted has no
+/// function. A [`Protocol`](crate::Protocol) is cheaper for many connections or large amounts of data. Twisted has no
 /// counterpart; `protocols.stateful` comes closest.
 ///
 /// # Examples
@@ -173,7 +168,11 @@ impl Conversation {
     /// Cancelling ends the wait only. The bytes are still sent.
     #[track_caller]
     pub fn write_all(&self, data: &[u8]) -> Deferred<()> {
-        if self.transport.write(data) { self.transport.drained() } else { fail(not_connected()) }
+        if self.transport.write(data) {
+            self.transport.drained()
+        } else {
+            fail(ConnectionLost::new(io::ErrorKind::NotConnected.into()))
+        }
     }
 
     /// Ends the conversation and returns its connection, to run a protocol on it: see [`Transport::release`].
@@ -288,16 +287,10 @@ struct Taken {
 
 #[derive(Default)]
 struct Shared {
-    transport: OnceCell<Transport>,
-    bytes: RefCell<Pending>,
+    inbox: Inbox,
     wanted: RefCell<VecDeque<Wanted>>,
     /// The number of reads requested so far.
     asked: Cell<u64>,
-    /// The peer has ended its half.
-    ended: Cell<bool>,
-    /// The connection is lost. The reason is for the first read that fails.
-    lost: Cell<bool>,
-    reason: Cell<Option<Failure>>,
     /// The conversation was dropped.
     abandoned: Cell<bool>,
 }
@@ -318,10 +311,8 @@ impl Shared {
         });
         self.wanted.borrow_mut().push_back(Wanted { id, want, trigger, cancelled: false });
         self.answer();
-        if let Some(transport) = self.transport.get() {
-            if transport.is_paused() && !self.wanted.borrow().is_empty() {
-                transport.resume_producing();
-            }
+        if self.wants_more() {
+            self.inbox.resume();
         }
         deferred
     }
@@ -342,13 +333,13 @@ impl Shared {
                 Err(failure) => trigger.errback(failure),
             }
         }
-        self.bytes.borrow_mut().compact();
+        self.inbox.bytes.borrow_mut().compact();
         self.close_if_unwanted();
     }
 
     /// Puts back the bytes of a read whose Deferred was dropped unread.
     fn put_back(self: &Rc<Self>, bytes: Vec<u8>) {
-        self.bytes.borrow_mut().put_back(bytes);
+        self.inbox.bytes.borrow_mut().put_back(bytes);
         for wanted in self.wanted.borrow_mut().iter_mut() {
             if let Want::Line { scanned, .. } = &mut wanted.want {
                 *scanned = 0;
@@ -365,17 +356,15 @@ impl Shared {
                 wanted.pop_front();
                 continue;
             }
-            let mut bytes = self.bytes.borrow_mut();
-            let result = match first.want.look(bytes.as_slice(), self.ended.get()) {
+            let mut bytes = self.inbox.bytes.borrow_mut();
+            let result = match first.want.look(bytes.as_slice(), self.inbox.has_ended()) {
                 Answer::Take { bytes: count, cut } => {
                     let mut taken = bytes.take(count);
                     let cut = taken.split_off(count - cut);
                     Ok(Taken { bytes: taken, cut })
                 }
                 Answer::Fail(failure) => Err(failure),
-                Answer::Wait if self.lost.get() => {
-                    Err(self.reason.take().unwrap_or_else(|| not_connected().into()))
-                }
+                Answer::Wait if self.inbox.is_lost() => Err(self.inbox.take_reason()),
                 Answer::Wait => return None,
             };
             return Some((wanted.pop_front()?.trigger, result));
@@ -384,61 +373,24 @@ impl Shared {
 
     fn close_if_unwanted(&self) {
         if self.abandoned.get() && self.wanted.borrow().iter().all(|wanted| wanted.cancelled) {
-            if let Some(transport) = self.transport.get() {
+            if let Some(transport) = self.inbox.transport() {
                 transport.lose_connection();
             }
         }
     }
 }
 
-fn not_connected() -> ConnectionLost {
-    ConnectionLost::new(io::ErrorKind::NotConnected.into())
-}
-
-/// The protocol of a conversation.
-struct Side<F> {
-    shared: Rc<Shared>,
-    /// Called when the connection is established.
-    begin: Option<F>,
-}
-
-impl<F: FnOnce(Conversation) + 'static> Protocol for Side<F> {
-    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-        transport.keeps_bytes();
-        let _ = self.shared.transport.set(transport.clone());
-        if let Some(begin) = self.begin.take() {
-            begin(Conversation { shared: self.shared.clone(), transport: transport.clone() });
-        }
-        Ok(())
+impl Reader for Shared {
+    fn inbox(&self) -> &Inbox {
+        &self.inbox
     }
 
-    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        self.shared.bytes.borrow_mut().feed(data);
-        self.shared.answer();
-        if self.shared.wanted.borrow().is_empty() && self.shared.bytes.borrow().len() >= READ_AHEAD {
-            transport.pause_producing();
-        }
-        Ok(())
+    fn arrived(self: &Rc<Self>) {
+        self.answer();
     }
 
-    fn read_connection_lost(&mut self, _: &Transport) -> Result<(), Failure> {
-        self.shared.ended.set(true);
-        self.shared.answer();
-        Ok(())
-    }
-
-    fn unread(&mut self) -> Option<Vec<u8>> {
-        Some(self.shared.bytes.borrow_mut().take_rest())
-    }
-
-    fn connection_lost(&mut self, reason: Failure) {
-        self.shared.lost.set(true);
-        if reason.is::<ConnectionDone>() {
-            self.shared.ended.set(true);
-        } else {
-            self.shared.reason.set(Some(reason));
-        }
-        self.shared.answer();
+    fn wants_more(&self) -> bool {
+        !self.wanted.borrow().is_empty()
     }
 }
 
@@ -449,9 +401,8 @@ impl Stream {
     ///
     /// Those of [`run`](Stream::run).
     pub fn converse(self, handle: &Handle) -> io::Result<Conversation> {
-        let shared = Rc::new(Shared::default());
-        let side = Side { shared: shared.clone(), begin: None::<fn(Conversation)> };
-        let transport = self.run(handle, side)?;
+        let (receiving, shared) = Receiving::<Shared, _>::new();
+        let transport = self.run(handle, receiving)?;
         Ok(Conversation { shared, transport })
     }
 }
@@ -464,9 +415,8 @@ impl ClientEndpoint {
     /// Those of [`connect`](ClientEndpoint::connect).
     #[track_caller]
     pub fn converse(&self, handle: &Handle) -> Deferred<Conversation> {
-        let shared = Rc::new(Shared::default());
-        let side = Side { shared: shared.clone(), begin: None::<fn(Conversation)> };
-        self.connect(handle, side).add_callback(move |transport| Ok(Conversation { shared, transport }))
+        let (receiving, shared) = Receiving::<Shared, _>::new();
+        self.connect(handle, receiving).add_callback(move |transport| Ok(Conversation { shared, transport }))
     }
 }
 
@@ -480,15 +430,16 @@ pub fn conversations<O: Outcome<Value = ()>>(talk: impl Fn(Conversation) -> O + 
     let (talk, place) = (Rc::new(talk), Location::caller());
     move |_: Address| {
         let talk = talk.clone();
-        let begin = move |conversation: Conversation| {
-            let over = maybe_deferred_at(place, || talk(conversation)).add_errback(|failure| {
-                let gone = failure.is::<EndOfData>()
-                    || failure.is::<ConnectionLost>()
-                    || failure.is::<ConnectionAborted>();
-                if gone { Ok(()) } else { Err(failure) }
-            });
+        Receiving::begin_with(move |shared: Rc<Shared>, transport| {
+            let over = maybe_deferred_at(place, || talk(Conversation { shared, transport })).add_errback(
+                |failure| {
+                    let gone = failure.is::<EndOfData>()
+                        || failure.is::<ConnectionLost>()
+                        || failure.is::<ConnectionAborted>();
+                    if gone { Ok(()) } else { Err(failure) }
+                },
+            );
             drop(over.attributed_to(place));
-        };
-        Side { shared: Rc::default(), begin: Some(begin) }
+        })
     }
 }
