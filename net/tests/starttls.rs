@@ -15,11 +15,13 @@ use std::time::Duration;
 use support::*;
 use tls_support::{Authority, openssl};
 use twistor_deferred::{Cancelled, Deferred};
+use twistor_net::connect::{Connecting, Tls};
 use twistor_net::framing::Lines;
 use twistor_net::tls::{ClientTls, HandshakeFailed, HandshakeFailure, ServerTls};
 use twistor_net::{
-    ClientEndpoint, ConnectionAborted, ConnectionLost, ConnectionReleased, Conversation, Failure,
-    FrameReceiver, Framed, IdleTimeout, Limited, Protocol, Transport, conversations, part_of,
+    ClientEndpoint, ConnectStage, ConnectTimedOut, ConnectionAborted, ConnectionLost, ConnectionReleased,
+    Conversation, Failure, FrameReceiver, Framed, IdleTimeout, Limited, Protocol, Transport, conversations,
+    part_of,
 };
 use twistor_reactor::{Handle, Reactor, defer_later};
 
@@ -455,20 +457,78 @@ fn a_peer_that_leaves_or_is_silent_fails_the_handshake() {
                         drop(peer);
                         lost.await?;
                     }
-                    assert_eq!(
-                        handshake_failure(&diary.reason()),
-                        handshake_failure(&failed.take().unwrap())
-                    );
-                    Ok::<HandshakeFailure, Failure>(if silent {
-                        HandshakeFailure::TimedOut
-                    } else {
-                        HandshakeFailure::Closed
-                    })
+                    let reason = handshake_failure(&diary.reason());
+                    assert_eq!(reason, handshake_failure(&failed.take().unwrap()));
+                    Ok::<HandshakeFailure, Failure>(reason)
                 })
             });
-            let _ = failure;
+            let expected = if silent { HandshakeFailure::TimedOut } else { HandshakeFailure::Closed };
+            assert_eq!(failure, expected);
             assert_eq!(told.get(), 1);
         });
+    }
+}
+
+/// Returns the failure of an operation on a connection whose peer is silent, and when it failed.
+fn against_a_silent_peer<T: 'static>(
+    begin: impl Fn(&Handle, ClientEndpoint) -> Deferred<T> + 'static,
+) -> (Failure, Duration) {
+    World::Simulated(1).run(|reactor| {
+        let diary = Diary::new();
+        let port = address(&listen_once(reactor, scripted(&diary))).port();
+        let (started, handle) = (reactor.now(), reactor.handle());
+        begin(&handle, ClientEndpoint::tcp("127.0.0.1", port))
+            .add_both(move |result| Ok((result.err().unwrap(), handle.now() - started)))
+    })
+}
+
+// P23.8
+#[test]
+fn a_silent_peer_ends_every_handshake_in_time() {
+    let identity = Rc::new(Authority::new().signs("mail.test"));
+    for (by_server, limit, expected) in
+        [(false, None, 30), (true, None, 10), (false, Some(3), 3), (true, Some(3), 3)]
+    {
+        for live in [false, true] {
+            let identity = identity.clone();
+            let (failure, after) = against_a_silent_peer(move |handle, endpoint| {
+                let (mut client, mut server) = (Authority::new().client(), identity.server());
+                if let Some(limit) = limit {
+                    client = client.handshake_timeout(limit * SECOND);
+                    server = server.handshake_timeout(limit * SECOND);
+                }
+                let on = handle.clone();
+                endpoint.converse(handle).add_callback(move |peer| match (live, by_server) {
+                    (true, false) => peer.transport().start_tls("mail.test", &client),
+                    (true, true) => peer.transport().accept_tls(&server),
+                    (false, false) => {
+                        client.secure(&on, "mail.test", peer.release().unwrap()).add_callback(|_| ())
+                    }
+                    (false, true) => server.secure(&on, peer.release().unwrap()).add_callback(|_| ()),
+                })
+            });
+            assert_eq!(handshake_failure(&failure), HandshakeFailure::TimedOut);
+            assert_eq!(after.as_secs(), expected, "by_server: {by_server}, live: {live}");
+        }
+    }
+}
+
+// P23.8, P6.8
+#[test]
+fn a_connectors_deadline_takes_the_place_of_the_limit() {
+    for timeout in [2, 100] {
+        let (failure, after) = against_a_silent_peer(move |handle, endpoint| {
+            let client = Authority::new().client();
+            let plain = endpoint;
+            let connector = move |on: &Connecting| {
+                let on = on.clone();
+                plain.converse(on.handle()).add_callback(|peer| Ok(peer.release()?))
+            };
+            let secured = ClientEndpoint::by(Tls::new(connector, "mail.test", client));
+            secured.timeout(timeout * SECOND).converse(handle)
+        });
+        let late = failure.check::<ConnectTimedOut>().unwrap_or_else(|| panic!("{failure:?}"));
+        assert_eq!((late.stage, after), (ConnectStage::Handshake, timeout * SECOND));
     }
 }
 

@@ -201,6 +201,8 @@ fn reach_through(
     });
     Ok(dug.add_callback(move |stream| {
         securing.enter(ConnectStage::Handshake);
+        // The deadline of the request bounds the handshake too, and its error names the stage.
+        let tls = if securing.deadline().is_some() { tls.handshake_timeout(Duration::MAX) } else { tls };
         tls.secure(securing.handle(), &host, stream).add_errback(move |failure| Err(failure.context(what)))
     }))
 }

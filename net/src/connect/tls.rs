@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use twistor_deferred::Deferred;
 
 use super::{Connect, Connecting};
@@ -26,6 +28,8 @@ impl<C: Connect> Connect for Tls<C> {
         let (on, tls, host) = (on.clone(), self.tls.clone(), self.host.clone());
         connected.add_callback(move |stream| {
             on.enter(ConnectStage::Handshake);
+            // The deadline bounds the handshake too, and its error names the stage.
+            let tls = if on.deadline().is_some() { tls.handshake_timeout(Duration::MAX) } else { tls };
             tls.secure(on.handle(), &host, stream)
         })
     }

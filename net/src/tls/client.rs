@@ -1,6 +1,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -11,6 +12,9 @@ use super::errors::Cause;
 use super::given::Given;
 use super::{HandshakeFailed, TlsConfigError, pem, provider};
 use crate::Address;
+
+/// The default timeout of a handshake: that of an endpoint, which bounds the handshakes of its connections.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The trust and TLS settings of a client. Twisted: `optionsForClientTLS`, `CertificateOptions`.
 ///
@@ -23,6 +27,7 @@ use crate::Address;
 pub struct ClientTls {
     config: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
+    timeout: Duration,
 }
 
 impl ClientTls {
@@ -90,7 +95,7 @@ impl ClientTls {
 
     /// Creates settings from a rustls configuration.
     pub fn from_config(config: impl Into<Arc<ClientConfig>>) -> ClientTls {
-        ClientTls { config: config.into(), name: None }
+        ClientTls { config: config.into(), name: None, timeout: DEFAULT_TIMEOUT }
     }
 
     /// Sets the offered protocols (ALPN), the preferred one first, such as `["h2", "http/1.1"]`. Twisted:
@@ -113,6 +118,14 @@ impl ClientTls {
             .map_err(|error| TlsConfigError::because(format!("invalid server name {name:?}"), error))?;
         self.name = Some(parsed.to_owned());
         Ok(self)
+    }
+
+    /// Sets the timeout of a handshake, for [`start_tls`](crate::Transport::start_tls) and
+    /// [`secure`](ClientTls::secure). Default: 30 seconds. An endpoint or connector with a timeout applies that instead.
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> ClientTls {
+        self.timeout = timeout;
+        self
     }
 
     /// Sets the certificate, its chain and its private key that are sent to servers that request one, from
@@ -146,6 +159,10 @@ impl ClientTls {
         Arc::make_mut(&mut self.config).client_auth_cert_resolver =
             Arc::new(SingleCertAndKey::from(identity));
         self
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Creates the session with `host`, before its handshake.

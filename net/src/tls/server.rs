@@ -89,7 +89,7 @@ impl ServerTls {
         Ok(self)
     }
 
-    /// Sets the timeout of a client's handshake. Default: 10 seconds.
+    /// Sets the timeout of a handshake. Default: 10 seconds.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> ServerTls {
         self.timeout = timeout;

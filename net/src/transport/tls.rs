@@ -1,6 +1,7 @@
 //! Securing by TLS: a live connection with its protocol, or a stream without one.
 
 use std::io;
+use std::time::Duration;
 
 use rustls::Connection as Session;
 use twistor_deferred::{Deferred, Failure, fail};
@@ -18,7 +19,8 @@ impl Transport {
     ///
     /// Returns a Deferred that fires when the handshake is complete. No data is delivered before.
     ///
-    /// The handshake has no timeout. A connection can be secured in this way once.
+    /// The handshake takes at most [`ClientTls::handshake_timeout`], by default 30 seconds. A connection can be secured in
+    /// this way once.
     ///
     /// # Errors
     ///
@@ -54,7 +56,9 @@ impl Transport {
     #[track_caller]
     pub fn start_tls(&self, host: &str, tls: &ClientTls) -> Deferred<()> {
         match self.connection.upgrade() {
-            Some(connection) => connection.secure(self, |peer| tls.session(host, peer), None, false),
+            Some(connection) => {
+                connection.secure(self, |peer| tls.session(host, peer), tls.timeout(), None, false)
+            }
             None => fail(ConnectionLost::new(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -90,7 +94,9 @@ impl Transport {
     #[track_caller]
     pub fn accept_tls(&self, tls: &ServerTls) -> Deferred<()> {
         match self.connection.upgrade() {
-            Some(connection) => connection.secure(self, |peer| tls.session(peer), Some(tls), false),
+            Some(connection) => {
+                connection.secure(self, |peer| tls.session(peer), tls.timeout(), Some(tls), false)
+            }
             None => fail(ConnectionLost::new(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -104,7 +110,8 @@ impl Transport {
 }
 
 impl ClientTls {
-    /// Secures a connection to `host` by a TLS handshake. The server needs a certificate for `host`.
+    /// Secures a connection to `host` by a TLS handshake, within the handshake timeout. The server needs a certificate for
+    /// `host`.
     ///
     /// Bytes that an earlier protocol has left unused in `stream` are read as the beginning of the handshake.
     /// On a live connection, [`Transport::start_tls`](crate::Transport::start_tls) does the same for its
@@ -116,7 +123,7 @@ impl ClientTls {
     /// it is when the Deferred is cancelled.
     #[track_caller]
     pub fn secure(&self, handle: &Handle, host: &str, stream: Stream) -> Deferred<Stream> {
-        secure(handle, stream, |peer| self.session(host, peer), None)
+        secure(handle, stream, |peer| self.session(host, peer), self.timeout(), None)
     }
 }
 
@@ -133,7 +140,7 @@ impl ServerTls {
     /// the Deferred is cancelled.
     #[track_caller]
     pub fn secure(&self, handle: &Handle, stream: Stream) -> Deferred<Stream> {
-        secure(handle, stream, |peer| self.session(peer), Some(self))
+        secure(handle, stream, |peer| self.session(peer), self.timeout(), Some(self))
     }
 }
 
@@ -143,6 +150,7 @@ fn secure(
     handle: &Handle,
     stream: Stream,
     begin: impl FnOnce(&Address) -> Result<Session, HandshakeFailed>,
+    timeout: Duration,
     server: Option<&ServerTls>,
 ) -> Deferred<Stream> {
     let started = Connection::start(handle, stream, Handshake);
@@ -152,7 +160,7 @@ fn secure(
     };
     match transport.connection.upgrade() {
         Some(connection) => connection
-            .secure(&transport, begin, server, true)
+            .secure(&transport, begin, timeout, server, true)
             .add_callback(move |()| Ok(transport.release()?)),
         None => fail(ConnectionLost::new(io::ErrorKind::NotConnected.into())),
     }

@@ -24,6 +24,7 @@ impl Connection<dyn Protocol> {
         &self,
         transport: &Transport,
         begin: impl FnOnce(&Address) -> Result<Session, HandshakeFailed>,
+        timeout: Duration,
         server: Option<&ServerTls>,
         adopts_unread: bool,
     ) -> Deferred<()> {
@@ -49,7 +50,7 @@ impl Connection<dyn Protocol> {
         };
         let target = transport.clone();
         let (deferred, trigger) = Deferred::with_canceller(move |_| target.abort_connection());
-        let timer = server.map(ServerTls::timeout).and_then(|timeout| self.time_limit(transport, timeout));
+        let timer = self.time_limit(transport, timeout);
         self.set(Flags::SECURING);
         self.with_outgoing(|outgoing| {
             outgoing.securing = Some(Box::new(Securing {
@@ -78,6 +79,9 @@ impl Connection<dyn Protocol> {
     }
 
     fn time_limit(&self, transport: &Transport, timeout: Duration) -> Option<DelayedCall> {
+        if timeout == Duration::MAX {
+            return None;
+        }
         let late = transport.clone();
         let handle = self.registration.get()?.handle();
         Some(handle.call_later(timeout, move || {
