@@ -3,6 +3,7 @@
 mod acceptor;
 pub(crate) mod calls;
 mod datagram;
+mod drained;
 mod queue;
 pub(crate) mod scratch;
 mod socket;
@@ -12,6 +13,7 @@ mod watched;
 
 pub(crate) use acceptor::Acceptor;
 pub(crate) use datagram::DatagramSocket;
+pub(crate) use drained::{Drained, drained};
 pub(crate) use queue::{Queue, SHORT_WRITE_FILLS};
 pub(crate) use socket::Socket;
 pub(crate) use watched::WatchedSocket;

@@ -1,15 +1,16 @@
 //! Startup and shutdown, each in three phases.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+mod triggers;
+
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::panic::Location;
-use std::rc::{Rc, Weak};
+use std::rc::Weak;
 
-use twistor_deferred::{Deferred, Outcome, maybe_deferred_at, succeed};
+use twistor_deferred::{Outcome, maybe_deferred_at};
 
 use crate::core::Core;
-use crate::recorder::CallbackKind;
+use triggers::{AddedTriggers, PhaseCall, Triggers};
 
 /// The phase in which a startup or shutdown trigger runs. Triggers of one phase run in the order in which they were
 /// added.
@@ -50,8 +51,7 @@ impl PhaseTrigger {
     /// `removeSystemEventTrigger`.
     pub fn remove(self) -> bool {
         let Some(core) = self.core.upgrade() else { return false };
-        let call = core.lifecycle.triggers(self.event).borrow_mut().remove(self.id);
-        call.is_some()
+        core.lifecycle.triggers.get().is_some_and(|triggers| triggers.remove(self.event, self.id))
     }
 }
 
@@ -81,42 +81,13 @@ enum RunState {
     Ending,
 }
 
-struct PhaseCall {
-    id: u64,
-    phase: Phase,
-    place: &'static Location<'static>,
-    run: Box<dyn FnOnce() -> Deferred<()>>,
-}
-
-/// The triggers of one event: startup or shutdown.
-#[derive(Default)]
-struct Triggers {
-    calls: VecDeque<PhaseCall>,
-    next_id: u64,
-}
-
-impl Triggers {
-    fn remove(&mut self, id: u64) -> Option<PhaseCall> {
-        let at = self.calls.iter().position(|call| call.id == id)?;
-        self.calls.remove(at)
-    }
-
-    fn pop(&mut self, phase: Phase) -> Option<PhaseCall> {
-        let at = self.calls.iter().position(|call| call.phase == phase)?;
-        self.calls.remove(at)
-    }
-}
-
 #[derive(Default)]
 pub(crate) struct Lifecycle {
     state: Cell<RunState>,
     /// `stop` was called: this turn is the last before the shutdown.
     stop: Cell<bool>,
-    startup: RefCell<Triggers>,
-    shutdown: RefCell<Triggers>,
-    /// The number of Deferreds that the phase `Before` waits for. Each start and each stop has a counter of its
-    /// own, so that a late Deferred of an earlier one does not count for a later one.
-    waiting: RefCell<Rc<Cell<usize>>>,
+    /// Created with the first trigger.
+    triggers: OnceCell<Box<dyn Triggers>>,
     /// Turns of this phase that were only for woken tasks.
     task_turns: Cell<u32>,
 }
@@ -169,18 +140,9 @@ impl Lifecycle {
         place: &'static Location<'static>,
     ) -> PhaseTrigger {
         let run = Box::new(move || maybe_deferred_at(place, || f().into_deferred().add_callback(|_| ())));
-        let mut triggers = self.triggers(event).borrow_mut();
-        let id = triggers.next_id;
-        triggers.next_id += 1;
-        triggers.calls.push_back(PhaseCall { id, phase, place, run });
+        let triggers = self.triggers.get_or_init(|| Box::new(AddedTriggers::default()));
+        let id = triggers.add(event, PhaseCall { phase, place, run });
         PhaseTrigger { core, event, id }
-    }
-
-    fn triggers(&self, event: Event) -> &RefCell<Triggers> {
-        match event {
-            Event::Startup => &self.startup,
-            Event::Shutdown => &self.shutdown,
-        }
     }
 
     /// Returns whether the next turn moves on to another phase.
@@ -194,13 +156,13 @@ impl Lifecycle {
     }
 
     fn waited(&self) -> bool {
-        self.waiting.borrow().get() == 0
+        self.triggers.get().is_none_or(|triggers| triggers.waited())
     }
 
     pub(crate) fn start(&self, core: &Core) {
         self.stop.set(false);
         self.state.set(RunState::Starting);
-        self.run_before(core, Event::Startup);
+        self.run(core, Event::Startup, Phase::Before);
         self.finish_start(core);
     }
 
@@ -217,7 +179,7 @@ impl Lifecycle {
         self.finish_start(core);
         if self.stop.replace(false) {
             self.enter(RunState::Stopping(Phase::Before));
-            self.run_before(core, Event::Shutdown);
+            self.run(core, Event::Shutdown, Phase::Before);
         }
         while let RunState::Stopping(phase) = self.state.get() {
             if !self.waited() || self.waits_for_tasks(core) {
@@ -262,44 +224,16 @@ impl Lifecycle {
         self.state.set(RunState::Idle);
     }
 
-    fn run_before(&self, core: &Core, event: Event) {
-        let waiting = Rc::new(Cell::new(0));
-        self.waiting.replace(waiting.clone());
-        while let Some(deferred) = self.run_next(core, event, Phase::Before) {
-            if deferred.is_fired() {
-                continue;
-            }
-            waiting.set(waiting.get() + 1);
-            let (waiting, handle) = (waiting.clone(), core.handle.clone());
-            // A failure passes through, and is logged when the Deferred returned by `add_both` is dropped.
-            drop(deferred.add_both(move |result| {
-                waiting.set(waiting.get() - 1);
-                if waiting.get() == 0 {
-                    handle.tell_host_now();
-                }
-                result
-            }));
-        }
-    }
-
     fn run(&self, core: &Core, event: Event, phase: Phase) {
-        while self.run_next(core, event, phase).is_some() {}
-    }
-
-    fn run_next(&self, core: &Core, event: Event, phase: Phase) -> Option<Deferred<()>> {
-        let call = self.triggers(event).borrow_mut().pop(phase)?;
-        core.recorder().began(CallbackKind::Phase, 0, || call.place.into());
-        let outcome = core.call(call.place, call.run);
-        core.recorder().ended();
-        outcome.or_else(|| Some(succeed(())))
+        if let Some(triggers) = self.triggers.get() {
+            triggers.run(core, event, phase);
+        }
     }
 
     /// Drops all triggers without running them.
     pub(crate) fn clear(&self, core: &Core) {
-        for event in [Event::Startup, Event::Shutdown] {
-            for call in std::mem::take(&mut *self.triggers(event).borrow_mut()).calls {
-                core.discard(call.place, call.run);
-            }
+        if let Some(triggers) = self.triggers.get() {
+            triggers.clear(core);
         }
     }
 }

@@ -1,13 +1,12 @@
 //! The state of a connection that its next owner inherits.
 
 use std::cell::RefCell;
-use std::io;
 use std::rc::Rc;
 
-use twistor_deferred::{DeferredEvent, Failure};
+use twistor_deferred::Failure;
 
-use crate::sockets::Queue;
-use crate::{ConnectionLost, RateLimit};
+use crate::RateLimit;
+use crate::sockets::{Drained, Queue};
 
 /// Received bytes that the owner has not used. The old and the next connection share them until the next one
 /// reads, because an owner that releases inside one of its methods adds its bytes only when that method
@@ -20,7 +19,7 @@ pub(crate) struct Inherited {
     pub(crate) unread: Unread,
     pub(crate) unsent: Queue,
     /// Fires when `unsent` is sent. `None` without a waiter.
-    pub(crate) drained: Option<DeferredEvent<()>>,
+    pub(crate) drained: Option<Rc<dyn Drained>>,
     /// The reason of the coming loss.
     pub(crate) reason: Option<Failure>,
     pub(crate) read_limit: Option<RateLimit>,
@@ -38,7 +37,7 @@ pub(crate) struct Inherited {
 impl Drop for Inherited {
     fn drop(&mut self) {
         if let Some(drained) = self.drained.take() {
-            drained.fail_with(|| ConnectionLost::new(io::ErrorKind::BrokenPipe.into()).into());
+            drained.lost();
         }
     }
 }

@@ -366,7 +366,7 @@ impl Connection<dyn Protocol> {
         });
         self.tidy();
         if let Some(drained) = drained {
-            drained.fire(());
+            drained.sent();
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use twistor_deferred::{Canceller, DeferredEvent, Failure};
+use twistor_deferred::{Canceller, Failure};
 use twistor_reactor::DelayedCall;
 
-use crate::sockets::Queue;
+use crate::sockets::{Drained, Queue};
 use crate::stream::{Inherited, Unread};
 #[cfg(feature = "tls")]
 use crate::tls::Securing;
@@ -36,7 +36,7 @@ pub(crate) struct Outgoing {
     /// cancelled when the connection is lost.
     pub(crate) deliveries: VecDeque<(u64, Canceller)>,
     /// Fires when the queue is empty. `None` without a waiter.
-    pub(crate) drained: Option<DeferredEvent<()>>,
+    pub(crate) drained: Option<Rc<dyn Drained>>,
     /// Bytes to deliver before any that are read. After a release: bytes for the next owner.
     pub(crate) unread: Option<Unread>,
     /// The TLS handshake of `start_tls` or `accept_tls`.

@@ -112,7 +112,7 @@ impl Connection<dyn Protocol> {
             self.guard("stop_producing", || producer.stop_producing());
         }
         if let Some(drained) = drained {
-            drained.fail_with(|| ConnectionLost::new(io::ErrorKind::BrokenPipe.into()).into());
+            drained.lost();
         }
         if !self.is(Flags::CLOSING.or(Flags::DOOMED).or(Flags::WRITE_CLOSED).or(Flags::LOST)) {
             self.enter(transport, "write_connection_lost", |protocol| {
@@ -234,10 +234,11 @@ impl Link {
                 self.guard("stop_producing", || producer.stop_producing());
             }
             if let Some(drained) = drained {
-                drained.fail_with(move || {
-                    let lost = || ConnectionLost::new(io::ErrorKind::BrokenPipe.into());
-                    if reset { ConnectionAborted.into() } else { lost().into() }
-                });
+                if reset {
+                    drained.aborted();
+                } else {
+                    drained.lost();
+                }
             }
         }
         let reason = reason.unwrap_or_else(other);

@@ -8,7 +8,7 @@ use twistor_reactor::Ready;
 
 use super::{Connection, Flags, Io, LARGE};
 use crate::sockets::calls::has_no_buffers;
-use crate::sockets::{Queue, SHORT_WRITE_FILLS, Socket};
+use crate::sockets::{Queue, SHORT_WRITE_FILLS, Socket, drained};
 use crate::transport::outgoing::Producing;
 use crate::{ConnectionAborted, ConnectionLost, Producer, ProducerRefused, Protocol};
 
@@ -348,7 +348,7 @@ impl Connection<dyn Protocol> {
         if self.with_io(|io| io.is_sent()) {
             return succeed(());
         }
-        self.with_outgoing(|outgoing| outgoing.drained.get_or_insert_default().clone()).wait()
+        self.with_outgoing(|outgoing| outgoing.drained.get_or_insert_with(drained).clone()).wait()
     }
 
     /// Inspects the socket, which is closed after the loss.
