@@ -4,6 +4,9 @@ mod attempt;
 mod content;
 mod follow;
 mod limits;
+mod pipe;
+mod skipping;
+mod timers;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,9 +23,9 @@ use super::request::{Request, RequestParts, RequestSettings};
 use super::route::Route;
 use super::sink::{BodySink, Demand, Ending};
 use crate::ResponseHead;
-use content::ContentPipe;
-use follow::Skipping;
-use limits::FetchTimers;
+use pipe::ContentPipe;
+use skipping::Skipping;
+use timers::FetchTimers;
 
 pub(super) struct Fetch {
     handle: Handle,
@@ -43,6 +46,9 @@ pub(super) struct Fetch {
     /// The sink was notified of the end, or will not be.
     done: Cell<bool>,
     content: ContentPipe,
+    /// A call from the loop will continue decoding.
+    #[cfg(feature = "compression")]
+    decodes_soon: Cell<bool>,
     watch: FetchTimers,
 }
 
@@ -84,6 +90,8 @@ impl Fetch {
             retried: Cell::new(false),
             ending: Cell::new(None),
             done: Cell::new(false),
+            #[cfg(feature = "compression")]
+            decodes_soon: Cell::new(false),
             watch: FetchTimers::default(),
         });
         fetch.limit_whole();

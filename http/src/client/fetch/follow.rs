@@ -1,31 +1,14 @@
 //! Redirects, and the bodies that come with them.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use twistor_reactor::DelayedCall;
-
+use super::skipping::{SKIPPED_BYTES, Skipping};
 use super::{Fetch, FetchStage};
 use crate::{BodyLength, Redirect, ResponseHead};
 
-/// The limits of reading a redirect's body to keep its connection.
-const SKIPPED_BYTES: u64 = 64 << 10;
+/// How long a redirect's body is read to keep its connection.
 const SKIPPING_TIME: Duration = Duration::from_secs(1);
-
-/// A redirect that is followed after its body.
-pub(super) struct Skipping {
-    redirect: Redirect,
-    left: Cell<u64>,
-    timer: DelayedCall,
-}
-
-impl Skipping {
-    pub(super) fn into_redirect(self) -> Redirect {
-        let _ = self.timer.cancel();
-        self.redirect
-    }
-}
 
 impl Fetch {
     /// Follows a redirect: at once, or after its body if that keeps the connection.
@@ -44,11 +27,7 @@ impl Fetch {
                     fetch.stop_skipping();
                 }
             });
-            self.skipping.replace(Some(Box::new(Skipping {
-                redirect,
-                left: Cell::new(SKIPPED_BYTES),
-                timer,
-            })));
+            self.skipping.replace(Some(Box::new(Skipping::new(redirect, timer))));
             return;
         }
         if let FetchStage::Exchanging(lease) = self.stage.replace(FetchStage::New) {
@@ -59,14 +38,8 @@ impl Fetch {
 
     /// Handles more bytes of a redirect's body.
     pub(super) fn skip(self: &Rc<Self>, count: usize) {
-        let left = match &*self.skipping.borrow() {
-            Some(skipping) => {
-                skipping.left.set(skipping.left.get().saturating_sub(count as u64));
-                skipping.left.get()
-            }
-            None => return,
-        };
-        if left == 0 {
+        let is_enough = self.skipping.borrow().as_ref().is_some_and(|skipping| skipping.is_enough(count));
+        if is_enough {
             self.stop_skipping();
         }
     }

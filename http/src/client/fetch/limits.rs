@@ -1,53 +1,14 @@
-//! The timeouts of a request, and the progress that they check.
+//! The timeouts of a request.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use twistor_reactor::DelayedCall;
-
+use super::timers::cancel;
 use super::{Fetch, FetchStage};
 use crate::client::errors::{RequestStage, RequestTimedOut, TimeoutKind};
 
 /// How often progress is checked within an idle timeout while a request is being sent.
 const LOOKS: u32 = 4;
-
-#[derive(Default)]
-pub(super) struct FetchTimers {
-    whole: RefCell<Option<DelayedCall>>,
-    idle: RefCell<Option<DelayedCall>>,
-    rate: RefCell<Option<DelayedCall>>,
-    /// When the server last sent or accepted data, or was last given something to do.
-    heard: Cell<Option<Instant>>,
-    /// The unsent bytes at the last check of progress.
-    unsent: Cell<usize>,
-    /// The bytes of the body in this period of the minimum rate. `None` if this side held it up.
-    came: Cell<Option<u64>>,
-}
-
-impl FetchTimers {
-    /// Counts bytes of the body.
-    pub(super) fn count(&self, bytes: usize) {
-        self.came.set(self.came.get().map(|came| came + bytes as u64));
-    }
-
-    /// Ends the checks of the server, because it has nothing more to do.
-    pub(super) fn stop_watching_the_server(&self) {
-        cancel(&self.idle);
-        cancel(&self.rate);
-    }
-
-    pub(super) fn stop(&self) {
-        self.stop_watching_the_server();
-        cancel(&self.whole);
-    }
-}
-
-fn cancel(timer: &RefCell<Option<DelayedCall>>) {
-    if let Some(call) = timer.borrow_mut().take() {
-        let _ = call.cancel();
-    }
-}
 
 impl Fetch {
     /// Starts the timeout of the whole request.
