@@ -11,12 +11,13 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::io::Read;
+use std::net::SocketAddr;
+use std::process::Command;
 use std::rc::Rc;
 
 use support::folder::Folder;
+use support::peers::{free_port, nginx, start};
 use support::run;
 use twistor_deferred::{Deferred, DeferredList, Failure, fail, succeed};
 use twistor_http::server::{Request as Asked, Site};
@@ -38,27 +39,6 @@ impl Pages {
         fs::File::open("/dev/urandom").unwrap().read_exact(&mut random).unwrap();
         folder.write("random", &random);
         Pages { folder, random }
-    }
-}
-
-/// A peer's process, killed when it is dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts a peer, or reports that it is not installed.
-fn start(command: &mut Command) -> Option<Running> {
-    match command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
-        Ok(child) => Some(Running(child)),
-        Err(error) => {
-            eprintln!("not tested: {} is missing here: {error}", command.get_program().to_string_lossy());
-            None
-        }
     }
 }
 
@@ -112,8 +92,7 @@ fn a_page_from_python_is_complete() {
         .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
         .arg(pages.folder.path());
     let Some(mut server) = start(&mut command) else { return };
-    let mut line = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let line = server.first_line();
     let port =
         line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).expect("python prints its port");
     fetch_all(format!("http://127.0.0.1:{port}/random"), &pages);
@@ -123,32 +102,9 @@ fn a_page_from_python_is_complete() {
 fn a_page_from_nginx_is_complete() {
     // H1, H2, H5, H8
     let pages = Pages::new("nginx");
-    // Nginx cannot report a port that the system chose. This one was free a moment ago. On 127.0.0.1, a connection
-    // attempt below could be made from this very port and connect to itself.
-    let port = TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port();
-    let folder = pages.folder.path().display();
-    let config = format!(
-        "daemon off; master_process off; pid {folder}/pid; error_log stderr;
-         events {{}}
-         http {{
-           access_log off;
-           client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
-           uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
-           server {{ listen 127.0.0.2:{port}; root {folder}; }}
-         }}"
-    );
-    let path = pages.folder.join("nginx.conf");
-    fs::write(&path, config).unwrap();
-    let mut command = Command::new("nginx");
-    command.args(["-e", "stderr", "-p"]).arg(pages.folder.path()).arg("-c").arg(&path);
-    let Some(_server) = start(&mut command) else { return };
-    // It does not report when it listens.
-    let mut tries = 0;
-    while std::net::TcpStream::connect(("127.0.0.2", port)).is_err() {
-        tries += 1;
-        assert!(tries < 1_000_000, "nginx does not listen");
-        std::thread::yield_now();
-    }
+    let port = free_port();
+    let root = format!("root {};", pages.folder.path().display());
+    let Some(_server) = nginx(&pages.folder, port, &root) else { return };
     fetch_all(format!("http://127.0.0.2:{port}/random"), &pages);
 }
 
@@ -182,9 +138,7 @@ fn pages_are_fetched_from_python_over_a_unix_socket() {
     let mut command = Command::new("python3");
     command.args(["-u", "-c", ON_A_UNIX_SOCKET]).arg(&path);
     let Some(mut server) = start(&mut command) else { return };
-    let mut line = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
+    assert_eq!(server.first_line(), "ready\n");
     run(move |reactor| {
         let socket = Unix::new(path);
         let agent = Agent::new(reactor).connector(move |on, _origin| socket.connect(on));
@@ -211,9 +165,7 @@ fn curl_fetches_a_page_over_a_unix_socket() {
         Site::new(reactor, answer).listen(ServerEndpoint::unix(path)).unwrap();
         reactor.defer_to_thread(move || {
             let Some(mut curl) = start(&mut command) else { return Ok(None) };
-            let mut text = String::new();
-            curl.0.stdout.take().unwrap().read_to_string(&mut text)?;
-            Ok(Some(text))
+            Ok(Some(curl.output()))
         })
     });
     assert!(text.is_none_or(|text| text == "/page"));
@@ -242,8 +194,7 @@ fn a_page_is_fetched_from_python_by_a_custom_name() {
         .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
         .arg(pages.folder.path());
     let Some(mut server) = start(&mut command) else { return };
-    let mut line = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let line = server.first_line();
     let port = line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
     run(move |reactor| {
         let hosts: Rc<dyn Resolver> = Rc::new(Hosts("python.test", [127, 0, 0, 1].into()));

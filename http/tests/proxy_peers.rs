@@ -13,53 +13,18 @@ mod support;
 mod tls_support;
 
 use std::cell::RefCell;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use support::folder::Folder;
+use support::peers::{free_port, nginx, start_listening};
 use support::{address, listen, run};
 use tls_support::Authority;
 use twistor_deferred::Deferred;
 use twistor_http::{Agent, HttpError, Proxy, ProxyRefused, Request};
 use twistor_net::{Failure, Protocol, ServerEndpoint, Transport};
 use twistor_reactor::{Handle, Reactor};
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts a peer that listens on `port`, or reports that it is not installed.
-fn start(command: &mut Command, port: u16) -> Option<Running> {
-    let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let running = match started {
-        Ok(child) => Running(child),
-        Err(error) => {
-            eprintln!("not tested: {} is missing here: {error}", command.get_program().to_string_lossy());
-            return None;
-        }
-    };
-    let mut tries = 0;
-    while TcpStream::connect(("127.0.0.2", port)).is_err() {
-        tries += 1;
-        assert!(tries < 1_000_000, "{command:?} does not listen");
-        std::thread::yield_now();
-    }
-    Some(running)
-}
-
-/// The peers cannot report a port that the system chose. This one was free a moment ago.
-///
-/// On an address of its own: while a peer starts, a connection attempt to a free port of 127.0.0.1 may be made from that
-/// very port, connect to itself, and take the port from the peer.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port()
-}
 
 /// Answers each request with its first line and its credentials.
 #[derive(Default)]
@@ -90,7 +55,9 @@ fn pages_are_fetched_through_tinyproxy_with_and_without_tunnel() {
             "Port {port}\nListen 127.0.0.2\nTimeout 20\nAllow 127.0.0.1\nBasicAuth me secret\nMaxClients 50\n"
         ),
     );
-    let Some(_peer) = start(Command::new("tinyproxy").arg("-d").arg("-c").arg(config), port) else { return };
+    let Some(_peer) = start_listening(Command::new("tinyproxy").arg("-d").arg("-c").arg(config), port) else {
+        return;
+    };
     run(|reactor| {
         let authority = Authority::new();
         let plain = listen(reactor, |_peer| Origin::default());
@@ -130,23 +97,8 @@ fn pages_are_fetched_through_tinyproxy_with_and_without_tunnel() {
 fn pages_are_fetched_through_nginx_which_refuses_tunnels() {
     // H11
     let (folder, port) = (Folder::new("nginx-proxy"), free_port());
-    let path = folder.path().display();
-    let config = folder.write(
-        "nginx.conf",
-        format!(
-            "daemon off; master_process off; pid {path}/pid; error_log stderr;
-             events {{}}
-             http {{
-               access_log off;
-               client_body_temp_path {path}/t1; proxy_temp_path {path}/t2; fastcgi_temp_path {path}/t3;
-               uwsgi_temp_path {path}/t4; scgi_temp_path {path}/t5;
-               server {{ listen 127.0.0.2:{port}; location / {{ proxy_pass http://$http_host$request_uri; }} }}
-             }}"
-        ),
-    );
-    let mut command = Command::new("nginx");
-    command.args(["-e", "stderr", "-p"]).arg(folder.path()).arg("-c").arg(&config);
-    let Some(_peer) = start(&mut command, port) else { return };
+    let forward = "location / { proxy_pass http://$http_host$request_uri; }";
+    let Some(_peer) = nginx(&folder, port, forward) else { return };
     run(|reactor| {
         let plain = listen(reactor, |_peer| Origin::default());
         let agent = Agent::new(reactor).proxy(Proxy::new(format!("127.0.0.2:{port}")).unwrap());

@@ -4,9 +4,10 @@
 
 mod support;
 
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
+use support::peers::{free_port, start_listening};
 use support::*;
 use twistor_deferred::{Deferred, Failure};
 use twistor_net::connect::{Socks5, SocksError};
@@ -179,43 +180,6 @@ fn a_proxy_that_is_silent_or_gone_fails_the_connect() {
     });
 }
 
-/// A program that is ended with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts a proxy on a port that was free a moment ago; `None` and a note where there is no such program.
-fn start(command: &mut Command, port: u16) -> Option<Running> {
-    let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let running = match started {
-        Ok(child) => Running(child),
-        Err(error) => {
-            println!("skipped: no {} here ({error})", command.get_program().to_string_lossy());
-            return None;
-        }
-    };
-    let mut tries = 0;
-    while std::net::TcpStream::connect(("127.0.0.2", port)).is_err() {
-        tries += 1;
-        assert!(tries < 1_000_000, "{command:?} does not listen");
-        std::thread::yield_now();
-    }
-    Some(running)
-}
-
-/// The peers cannot report a port that the system chose. This one was free a moment ago.
-///
-/// On an address of its own: while a peer starts, a connection attempt to a free port of 127.0.0.1 may be made from that
-/// very port, connect to itself, and take the port from the peer.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port()
-}
-
 /// Greets an echo through the proxy, and tries a port on which no one listens.
 fn talks_through(proxy: &Socks5) {
     run(|reactor| {
@@ -246,13 +210,13 @@ fn microsocks_is_understood() {
     let port = free_port();
     let mut command = Command::new("microsocks");
     command.args(["-i", "127.0.0.2", "-p", &port.to_string()]);
-    let Some(running) = start(&mut command, port) else { return };
+    let Some(running) = start_listening(&mut command, port) else { return };
     talks_through(&Socks5::new("127.0.0.2", port));
     drop(running);
     let port = free_port();
     let mut command = Command::new("microsocks");
     command.args(["-i", "127.0.0.2", "-u", "me", "-P", "secret", "-p", &port.to_string()]);
-    let Some(_running) = start(&mut command, port) else { return };
+    let Some(_running) = start_listening(&mut command, port) else { return };
     talks_through(&Socks5::new("127.0.0.2", port).credentials("me", "secret"));
     for proxy in [Socks5::new("127.0.0.2", port), Socks5::new("127.0.0.2", port).credentials("me", "wrong")] {
         let failure = run(|reactor| {
@@ -283,6 +247,6 @@ fn dante_is_understood() {
     std::fs::write(&configuration, DANTE.replace("PORT", &port.to_string())).unwrap();
     let mut command = Command::new("danted");
     command.arg("-f").arg(&configuration).arg("-p").arg(folder.join("pid"));
-    let Some(_running) = start(&mut command, port) else { return };
+    let Some(_running) = start_listening(&mut command, port) else { return };
     talks_through(&Socks5::new("127.0.0.2", port));
 }

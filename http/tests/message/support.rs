@@ -27,6 +27,31 @@ pub(crate) struct Told {
 }
 
 impl Told {
+    fn on_body(&mut self, bytes: &[u8]) {
+        assert!(!bytes.is_empty(), "an empty piece of body");
+        self.body.extend_from_slice(bytes);
+    }
+
+    fn on_end(&mut self, trailers: Fields<'_>) {
+        self.ends += 1;
+        self.trailers = owned(trailers);
+    }
+
+    fn fail(&mut self, error: DecodeError) {
+        (self.error, self.keep_alive) = (Some(error), false);
+    }
+
+    /// Records the end of the input. Depending on the split, some faults are reported immediately, others only here.
+    fn at_eof(mut self, eof: Result<Eof, DecodeError>) -> Told {
+        if self.error.is_none() {
+            match eof {
+                Ok(eof) => self.eof = Some(eof),
+                Err(error) => self.fail(error),
+            }
+        }
+        self
+    }
+
     pub(crate) fn fault(&self) -> Option<Fault> {
         match self.error {
             Some(DecodeError::Malformed(malformed)) => Some(malformed.fault),
@@ -60,46 +85,24 @@ pub(crate) fn response(method: &Method, limits: &Limits, wire: &[u8]) -> Told {
 pub(crate) fn response_in(method: &Method, limits: &Limits, pieces: &[&[u8]]) -> Told {
     let mut decoder = ResponseDecoder::new(limits.clone());
     decoder.start(method);
-    let mut told = Told::default();
-    'pieces: for piece in pieces {
-        let mut input = *piece;
-        loop {
-            match decoder.decode(&mut input) {
-                Ok(Some(ResponseEvent::Interim(_))) => told.interim += 1,
-                Ok(Some(ResponseEvent::Head(head))) => told.heads.push(format!(
-                    "{:?} {} {} {:?}",
-                    head.version,
-                    head.status.as_u16(),
-                    head.reason.escape_ascii(),
-                    head.headers
-                )),
-                Ok(Some(ResponseEvent::Body(bytes))) => {
-                    assert!(!bytes.is_empty(), "an empty piece of body");
-                    told.body.extend_from_slice(bytes);
-                }
-                Ok(Some(ResponseEvent::End(trailers))) => {
-                    told.ends += 1;
-                    told.trailers = owned(trailers);
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    assert_eq!(decoder.decode(&mut &b"more"[..]).err(), Some(error.clone()));
-                    (told.error, told.keep_alive) = (Some(error), false);
-                    break 'pieces;
-                }
-            }
+    let mut told = read(pieces, |told, input| {
+        match decoder.decode(input)? {
+            Some(ResponseEvent::Interim(_)) => told.interim += 1,
+            Some(ResponseEvent::Head(head)) => told.heads.push(format!(
+                "{:?} {} {} {:?}",
+                head.version,
+                head.status.as_u16(),
+                head.reason.escape_ascii(),
+                head.headers
+            )),
+            Some(ResponseEvent::Body(bytes)) => told.on_body(bytes),
+            Some(ResponseEvent::End(trailers)) => told.on_end(trailers),
+            None => return Ok(false),
         }
-        told.rest.extend_from_slice(input);
-    }
+        Ok(true)
+    });
     told.keep_alive = decoder.keep_alive();
-    if told.error.is_none() {
-        // Depending on the split, some faults are reported immediately, others only at the end of the input.
-        match decoder.eof() {
-            Ok(eof) => told.eof = Some(eof),
-            Err(error) => (told.error, told.keep_alive) = (Some(error), false),
-        }
-    }
-    told
+    told.at_eof(decoder.eof())
 }
 
 /// Reads all requests in `wire`.
@@ -110,48 +113,48 @@ pub(crate) fn requests(limits: &Limits, wire: &[u8]) -> Told {
 /// Reads requests in these pieces.
 pub(crate) fn requests_in(limits: &Limits, pieces: &[&[u8]]) -> Told {
     let mut decoder = RequestDecoder::new(limits.clone());
+    let told = read(pieces, |told, input| {
+        match decoder.decode(input)? {
+            Some(RequestEvent::Head(head)) => {
+                told.keep_alive = head.keep_alive;
+                told.heads.push(format!(
+                    "{} {} {:?} host={} {:?} continue={} {:?}",
+                    head.method,
+                    head.target.path(),
+                    head.version,
+                    head.host.unwrap_or("-"),
+                    head.body,
+                    head.expect_continue,
+                    head.headers
+                ));
+            }
+            Some(RequestEvent::Body(bytes)) => told.on_body(bytes),
+            Some(RequestEvent::End(trailers)) => told.on_end(trailers),
+            None => return Ok(false),
+        }
+        Ok(true)
+    });
+    assert!(told.rest.is_empty(), "input left over");
+    told.at_eof(decoder.eof())
+}
+
+/// Reads pieces with `step`, which records one event, or returns false if it needs more input.
+fn read(pieces: &[&[u8]], mut step: impl FnMut(&mut Told, &mut &[u8]) -> Result<bool, DecodeError>) -> Told {
     let mut told = Told::default();
-    'pieces: for piece in pieces {
+    for piece in pieces {
         let mut input = *piece;
         loop {
-            match decoder.decode(&mut input) {
-                Ok(Some(RequestEvent::Head(head))) => {
-                    told.keep_alive = head.keep_alive;
-                    told.heads.push(format!(
-                        "{} {} {:?} host={} {:?} continue={} {:?}",
-                        head.method,
-                        head.target.path(),
-                        head.version,
-                        head.host.unwrap_or("-"),
-                        head.body,
-                        head.expect_continue,
-                        head.headers
-                    ));
-                }
-                Ok(Some(RequestEvent::Body(bytes))) => {
-                    assert!(!bytes.is_empty(), "an empty piece of body");
-                    told.body.extend_from_slice(bytes);
-                }
-                Ok(Some(RequestEvent::End(trailers))) => {
-                    told.ends += 1;
-                    told.trailers = owned(trailers);
-                }
-                Ok(None) => break,
+            match step(&mut told, &mut input) {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => {
-                    assert_eq!(decoder.decode(&mut &b"more"[..]).err(), Some(error.clone()));
-                    (told.error, told.keep_alive) = (Some(error), false);
-                    break 'pieces;
+                    assert_eq!(step(&mut told, &mut &b"more"[..]).err(), Some(error.clone()));
+                    told.fail(error);
+                    return told;
                 }
             }
         }
-        assert!(told.error.is_some() || input.is_empty(), "input left over");
-    }
-    if told.error.is_none() {
-        // Depending on the split, some faults are reported immediately, others only at the end of the input.
-        match decoder.eof() {
-            Ok(eof) => told.eof = Some(eof),
-            Err(error) => (told.error, told.keep_alive) = (Some(error), false),
-        }
+        told.rest.extend_from_slice(input);
     }
     told
 }

@@ -11,6 +11,7 @@
 pub mod folder;
 pub mod logged;
 mod panics;
+pub mod peers;
 pub mod places;
 
 use std::cell::{Cell, RefCell};
