@@ -21,6 +21,7 @@ mod stream;
 mod trust;
 #[cfg(feature = "tls")]
 mod tunnel;
+mod via;
 
 pub use agent::Agent;
 pub use cookies::Cookies;

@@ -156,6 +156,21 @@ impl Url {
         Some(value)
     }
 
+    /// Returns the decoded user name and password of the URL.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUrl::Syntax`] if they are not UTF-8.
+    pub(crate) fn user_and_password(&self) -> Result<Option<(String, String)>, InvalidUrl> {
+        let Some(info) = self.userinfo.as_deref() else { return Ok(None) };
+        let (user, password) = info.split_once(':').unwrap_or((info, ""));
+        let decoded = |text| {
+            String::from_utf8(percent_decode(text))
+                .map_err(|_| InvalidUrl::Syntax { text: format!("...@{}", self.authority()) })
+        };
+        Ok(Some((decoded(user)?, decoded(password)?)))
+    }
+
     /// Resolves a reference on this page, such as that of a `Location` header (RFC 3986).
     ///
     /// A reference without a fragment keeps this URL's fragment. A reference to the same origin without a

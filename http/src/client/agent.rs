@@ -116,8 +116,8 @@ impl Agent {
     }
 
     /// Sets how the agent reaches the host and port of an origin, or of a proxy, instead of by TCP: such as
-    /// over a UNIX socket, through a SOCKS proxy, or at other addresses. TLS and HTTP run on the connection
-    /// that `connector` makes.
+    /// over a UNIX socket, or at other addresses. TLS, HTTP and the [proxy](Agent::proxy)'s protocol run on the
+    /// connection that `connector` makes.
     ///
     /// A panic of `connector` fails the request.
     ///
@@ -136,21 +136,6 @@ impl Agent {
     /// let version = reactor.run_until(agent.get_page("http://docker/version"))?;
     /// println!("{}", version.text());
     /// # }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// Through a SOCKS5 proxy:
-    ///
-    /// ```no_run
-    /// use twistor::net::connect::{Connect, Socks5};
-    /// use twistor::prelude::*;
-    ///
-    /// let reactor = Reactor::new()?;
-    /// let proxy: Socks5 = "socks5h://me:secret@proxy.example".parse()?;
-    /// let agent = Agent::new(&reactor)
-    ///     .connector(move |on, origin| proxy.to(&origin.host, origin.port).connect(on));
-    /// let page = reactor.run_until(agent.get_page("https://www.rust-lang.org/"))?;
-    /// println!("{} bytes", page.body().len());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]

@@ -37,7 +37,8 @@ const TRUSTED_LENGTH: u64 = 1 << 20;
 /// - [`RequestTimedOut`](super::RequestTimedOut), of all timeouts.
 /// - [`RedirectError`](crate::RedirectError).
 /// - With a [proxy](crate::Proxy): [`ProxyUnreachable`](super::ProxyUnreachable),
-///   [`ProxyRefused`](super::ProxyRefused), [`ProxyMisbehaved`](super::ProxyMisbehaved).
+///   [`ProxyRefused`](super::ProxyRefused), [`ProxyMisbehaved`](super::ProxyMisbehaved); with a SOCKS5 proxy
+///   [`SocksError`](twistor_net::connect::SocksError).
 /// - [`Cancelled`](twistor_deferred::Cancelled): the Deferred was cancelled, which closes the connection.
 ///
 /// # Examples

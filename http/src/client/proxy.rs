@@ -9,6 +9,7 @@ use ::http::HeaderValue;
 use twistor_net::tls::ClientTls;
 
 use super::exceptions::Exceptions;
+use super::via::Via;
 use crate::{InvalidUrl, Scheme, Url};
 
 /// The proxies for requests, by URL. Twisted: `ProxyAgent`.
@@ -17,6 +18,8 @@ use crate::{InvalidUrl, Scheme, Url};
 /// and TLS with the server runs through it, so the proxy learns only the host and port. If the proxy has an
 /// `https` URL, the connection to it uses TLS too.
 ///
+/// Through a SOCKS5 proxy (`socks5://` or `socks5h://`), all requests use tunnels.
+///
 /// A proxy is used only if it is given to an [`Agent`](super::Agent::proxy) or a
 /// [`Request`](super::Request::proxy). Only [`Proxy::from_env`] reads the environment.
 ///
@@ -24,7 +27,11 @@ use crate::{InvalidUrl, Scheme, Url};
 ///
 /// They are read as by curl: `http://` may be left out, the default port is 1080 (443 for `https`), and
 /// everything after the port is ignored. User name and password, percent-encoded if necessary, are sent only
-/// to the proxy, in `Proxy-Authorization`. Neither `Display` nor `Debug` shows them.
+/// to the proxy: in `Proxy-Authorization`, or to a SOCKS5 proxy if it asks for them. Neither `Display` nor
+/// `Debug` shows them.
+///
+/// With `socks5h`, the proxy looks up the names of hosts. With `socks5`, the operating system looks them up
+/// here, and the proxy gets the first address.
 ///
 /// # Examples
 ///
@@ -53,23 +60,14 @@ pub struct Proxy {
 /// A proxy, or the error of an environment variable that does not name one.
 type Chosen = Result<Rc<Via>, InvalidProxy>;
 
-/// One proxy, with its credentials and trust.
-#[derive(Clone, Debug)]
-pub(super) struct Via {
-    pub(super) url: Url,
-    pub(super) authorization: Option<HeaderValue>,
-    #[cfg(feature = "tls")]
-    pub(super) tls: Option<ClientTls>,
-}
-
 impl Proxy {
     /// Uses this proxy for all requests.
     ///
     /// # Errors
     ///
-    /// [`InvalidProxy`] if the text is not a URL, or is that of another kind of proxy, such as `socks5`.
+    /// [`InvalidProxy`] if the text is not a URL, or is that of another kind of proxy, such as `socks4`.
     pub fn new(url: impl AsRef<str>) -> Result<Proxy, InvalidProxy> {
-        let via = Some(Ok(Via::read(url.as_ref(), None)?));
+        let via = Some(Ok(read(url.as_ref(), None)?));
         Ok(Proxy { http: via.clone(), https: via, except: Rc::default() })
     }
 
@@ -84,7 +82,7 @@ impl Proxy {
     ///
     /// Those of [`new`](Proxy::new).
     pub fn for_http(self, url: impl AsRef<str>) -> Result<Proxy, InvalidProxy> {
-        Ok(Proxy { http: Some(Ok(Via::read(url.as_ref(), None)?)), ..self })
+        Ok(Proxy { http: Some(Ok(read(url.as_ref(), None)?)), ..self })
     }
 
     /// Uses this proxy for `https` URLs.
@@ -93,7 +91,7 @@ impl Proxy {
     ///
     /// Those of [`new`](Proxy::new).
     pub fn for_https(self, url: impl AsRef<str>) -> Result<Proxy, InvalidProxy> {
-        Ok(Proxy { https: Some(Ok(Via::read(url.as_ref(), None)?)), ..self })
+        Ok(Proxy { https: Some(Ok(read(url.as_ref(), None)?)), ..self })
     }
 
     /// Sets the hosts for which no proxy is used, in the format of `no_proxy`. Replaces an earlier list.
@@ -114,7 +112,7 @@ impl Proxy {
     /// as unset. `HTTP_PROXY` in capitals is ignored, because in a CGI program it contains the header `Proxy`
     /// of the client's request.
     ///
-    /// A variable that names another kind of proxy, such as `socks5`, or is invalid, fails only the requests
+    /// A variable that names another kind of proxy, such as `socks4`, or is invalid, fails only the requests
     /// that would use it, with [`InvalidProxy`].
     pub fn from_env() -> Proxy {
         Proxy::from_vars(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
@@ -133,8 +131,8 @@ impl Proxy {
     ///     "no_proxy" => Some("example.org".to_owned()),
     ///     _ => None,
     /// });
-    /// let through = |url: &str| Ok::<_, Failure>(proxy.of(&url.parse()?)?.map(ToString::to_string));
-    /// assert_eq!(through("https://rust-lang.org/")?.as_deref(), Some("http://proxy.example:3128/"));
+    /// let through = |url: &str| Ok::<_, Failure>(proxy.of(&url.parse()?)?.map(str::to_owned));
+    /// assert_eq!(through("https://rust-lang.org/")?.as_deref(), Some("http://proxy.example:3128"));
     /// assert_eq!(through("http://rust-lang.org/")?, None);
     /// assert_eq!(through("https://www.example.org/")?, None);
     /// # Ok::<(), Failure>(())
@@ -145,7 +143,7 @@ impl Proxy {
         };
         let all = &["all_proxy", "ALL_PROXY"];
         let via = |names: &[&'static str]| {
-            first(names).or_else(|| first(all)).map(|(name, url)| Via::read(&url, Some(name)))
+            first(names).or_else(|| first(all)).map(|(name, url)| read(&url, Some(name)))
         };
         let (http, https) = (via(&["http_proxy"]), via(&["https_proxy", "HTTPS_PROXY"]));
         let except = first(&["no_proxy", "NO_PROXY"]).map(|(_, hosts)| Exceptions::read(&hosts));
@@ -153,7 +151,7 @@ impl Proxy {
     }
 
     /// Sets the value of `Proxy-Authorization`, instead of the URL's user name and password, for schemes
-    /// other than Basic. It is sent only to the proxies, and `Debug` does not show it.
+    /// other than Basic. It is sent only to the HTTP proxies, and `Debug` does not show it.
     #[must_use]
     pub fn authorization(self, mut value: HeaderValue) -> Proxy {
         value.set_sensitive(true);
@@ -175,13 +173,13 @@ impl Proxy {
         self
     }
 
-    /// Returns the proxy for requests to `url`, if they use one.
+    /// Returns the proxy for requests to `url`, if they use one, as scheme, host and port.
     ///
     /// # Errors
     ///
-    /// [`InvalidProxy`] if the environment variable for this URL does not name an HTTP proxy.
-    pub fn of(&self, url: &Url) -> Result<Option<&Url>, InvalidProxy> {
-        Ok(self.via(url)?.map(|via| &via.url))
+    /// [`InvalidProxy`] if the environment variable for this URL does not name a proxy.
+    pub fn of(&self, url: &Url) -> Result<Option<&str>, InvalidProxy> {
+        Ok(self.via(url)?.map(|via| &*via.name))
     }
 
     pub(super) fn via(&self, url: &Url) -> Result<Option<&Rc<Via>>, InvalidProxy> {
@@ -196,10 +194,14 @@ impl Proxy {
     }
 }
 
+fn read(text: &str, variable: Option<&'static str>) -> Chosen {
+    Via::read(text).map_err(|cause| InvalidProxy { variable, cause })
+}
+
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = |via: &Option<Chosen>| {
-            via.as_ref().map(|via| via.as_ref().map_or_else(ToString::to_string, |via| via.name()))
+            via.as_ref().map(|via| via.as_ref().map_or_else(ToString::to_string, |via| via.name.clone()))
         };
         let (http, https) = (url(&self.http), url(&self.https));
         f.debug_struct("Proxy").field("http", &http).field("https", &https).finish_non_exhaustive()
@@ -211,50 +213,6 @@ impl std::str::FromStr for Proxy {
 
     fn from_str(url: &str) -> Result<Proxy, InvalidProxy> {
         Proxy::new(url)
-    }
-}
-
-impl Via {
-    fn read(text: &str, variable: Option<&'static str>) -> Result<Rc<Via>, InvalidProxy> {
-        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
-        let (authority, _) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let has_port = host.rsplit_once(']').map_or(host, |(_, port)| port).contains(':');
-        let port = if has_port || !scheme.eq_ignore_ascii_case("http") { "" } else { ":1080" };
-        let url = Url::parse(&format!("{scheme}://{authority}{port}"))
-            .map_err(|cause| InvalidProxy { variable, cause })?;
-        let authorization = url.basic_credentials().and_then(|value| HeaderValue::try_from(value).ok());
-        let authorization = authorization.map(|mut value| {
-            value.set_sensitive(true);
-            value
-        });
-        Ok(Rc::new(Via {
-            url,
-            authorization,
-            #[cfg(feature = "tls")]
-            tls: None,
-        }))
-    }
-
-    /// Returns the name of the proxy in error messages.
-    pub(super) fn name(&self) -> String {
-        self.url.origin().to_string()
-    }
-
-    fn has_own_trust(&self) -> bool {
-        #[cfg(feature = "tls")]
-        return self.tls.is_some();
-        #[cfg(not(feature = "tls"))]
-        return false;
-    }
-
-    /// Returns whether connections through one may be used through the other.
-    pub(super) fn is_same(self: &Rc<Via>, other: &Rc<Via>) -> bool {
-        Rc::ptr_eq(self, other)
-            || (self.url == other.url
-                && self.authorization == other.authorization
-                && !self.has_own_trust()
-                && !other.has_own_trust())
     }
 }
 
@@ -274,7 +232,13 @@ impl InvalidProxy {
 
 impl fmt::Display for InvalidProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invalid HTTP proxy in {}: {}", self.variable.unwrap_or("the text"), self.cause)
+        write!(f, "invalid proxy in {}: ", self.variable.unwrap_or("the text"))?;
+        match &self.cause {
+            InvalidUrl::UnsupportedScheme { scheme } => {
+                write!(f, "it begins with {scheme}:, not with http, https, socks5 or socks5h")
+            }
+            cause => cause.fmt(f),
+        }
     }
 }
 

@@ -5,17 +5,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor_deferred::{Cancelled, Deferred, Failure, fail, maybe_deferred};
-use twistor_net::connect::{Connect, Connecting, Tcp};
+use twistor_net::connect::{Connect, Connecting, Socks5, Tcp};
 use twistor_net::{ConnectStage, Protocol, Stream, Transport};
 use twistor_reactor::Handle;
 
 use super::errors::ProxyUnreachable;
-use super::proxy::{Proxy, Via};
+use super::proxy::Proxy;
 use super::trust::Trust;
 #[cfg(feature = "tls")]
 use super::trust::trusting;
 #[cfg(feature = "tls")]
 use super::tunnel::Tunnel;
+use super::via::{Socks, Via};
 use crate::{Origin, Scheme, Url};
 
 /// The route of a connection. Requests with the same route can share one.
@@ -24,7 +25,7 @@ pub(super) enum Route {
     Direct(Origin),
     /// To a proxy that receives whole requests, for any `http` origin.
     Forward(Rc<Via>),
-    /// To an `https` origin through a tunnel of a proxy.
+    /// To an origin through a tunnel of a proxy: an `https` one by `CONNECT`, any by SOCKS.
     Tunnel(Origin, Rc<Via>),
 }
 
@@ -33,8 +34,8 @@ impl Route {
         let via = proxy.map_or(Ok(None), |proxy| proxy.via(url))?;
         Ok(match (via, url.scheme()) {
             (None, _) => Route::Direct(url.origin()),
-            (Some(via), Scheme::Http) => Route::Forward(via.clone()),
-            (Some(via), Scheme::Https) => Route::Tunnel(url.origin(), via.clone()),
+            (Some(via), Scheme::Http) if via.socks.is_none() => Route::Forward(via.clone()),
+            (Some(via), _) => Route::Tunnel(url.origin(), via.clone()),
         })
     }
 
@@ -49,9 +50,8 @@ impl Route {
     /// Returns whether the connections use TLS.
     pub(super) fn is_secured(&self) -> bool {
         match self {
-            Route::Direct(origin) => origin.scheme == Scheme::Https,
+            Route::Direct(origin) | Route::Tunnel(origin, _) => origin.scheme == Scheme::Https,
             Route::Forward(via) => via.url.scheme() == Scheme::Https,
-            Route::Tunnel(..) => true,
         }
     }
 
@@ -59,9 +59,7 @@ impl Route {
     pub(super) fn to(&self, origin: &Origin) -> String {
         match self {
             Route::Direct(_) => origin.to_string(),
-            Route::Forward(via) | Route::Tunnel(_, via) => {
-                format!("{origin} through the proxy {}", via.name())
-            }
+            Route::Forward(via) | Route::Tunnel(_, via) => through(origin, via),
         }
     }
 
@@ -69,9 +67,7 @@ impl Route {
     pub(super) fn connecting(&self, handle: &Handle) -> Connecting {
         match self {
             Route::Direct(origin) => Connecting::new(handle, origin.clone()),
-            Route::Forward(via) | Route::Tunnel(_, via) => {
-                Connecting::new(handle, format!("the proxy {}", via.name()))
-            }
+            Route::Forward(via) | Route::Tunnel(_, via) => Connecting::new(handle, the_proxy(via)),
         }
     }
 
@@ -134,7 +130,7 @@ fn reach_origin(
     let connector = Dialling { origin: origin.clone(), dial: dial.clone() };
     match origin.scheme {
         Scheme::Http => Ok(connector.connect(on)),
-        Scheme::Https => secure(connector, on, trust),
+        Scheme::Https => secure(connector, &origin.host, on, trust),
     }
 }
 
@@ -155,13 +151,17 @@ impl Connect for Dialling {
 }
 
 #[cfg(feature = "tls")]
-fn secure(dialling: Dialling, on: &Connecting, trust: &Trust) -> Result<Deferred<Stream>, Failure> {
-    let host = dialling.origin.host.clone();
-    Ok(twistor_net::connect::Tls::new(dialling, host, trusting(trust)?).connect(on))
+fn secure(
+    connector: impl Connect,
+    host: &str,
+    on: &Connecting,
+    trust: &Trust,
+) -> Result<Deferred<Stream>, Failure> {
+    Ok(twistor_net::connect::Tls::new(connector, host, trusting(trust)?).connect(on))
 }
 
 #[cfg(not(feature = "tls"))]
-fn secure(_: Dialling, _: &Connecting, _: &Trust) -> Result<Deferred<Stream>, Failure> {
+fn secure(_: impl Connect, _: &str, _: &Connecting, _: &Trust) -> Result<Deferred<Stream>, Failure> {
     Err(super::TlsUnavailable.into())
 }
 
@@ -171,7 +171,7 @@ fn reach_proxy(via: &Rc<Via>, dial: &Dial, on: &Connecting) -> Result<Deferred<S
     let trust = &via.tls;
     #[cfg(not(feature = "tls"))]
     let trust = &Trust;
-    let proxy = via.name();
+    let proxy = via.name.clone();
     Ok(reach_origin(&via.url.origin(), trust, dial, on)?.add_errback(move |failure| {
         if failure.is::<Cancelled>() {
             return Err(failure);
@@ -180,8 +180,7 @@ fn reach_proxy(via: &Rc<Via>, dial: &Dial, on: &Connecting) -> Result<Deferred<S
     }))
 }
 
-/// Connects to an origin through a proxy's tunnel, with TLS.
-#[cfg(feature = "tls")]
+/// Connects to an origin through a proxy's tunnel, with TLS for an `https` one.
 fn reach_through(
     origin: &Origin,
     via: &Rc<Via>,
@@ -189,31 +188,83 @@ fn reach_through(
     dial: &Dial,
     on: &Connecting,
 ) -> Result<Deferred<Stream>, Failure> {
-    let tls = trusting(trust)?;
-    let tunnel = Tunnel::new(origin, via)?;
-    let connected = reach_proxy(via, dial, on)?;
-    let what = Route::Tunnel(origin.clone(), via.clone()).to(origin);
-    let (digging, securing, host) = (on.clone(), on.clone(), origin.host.clone());
-    let target = what.clone();
-    let dug = connected.add_callback(move |stream| {
-        digging.go_on(target, ConnectStage::Tunnel);
-        tunnel.dig(digging.handle(), stream)
-    });
-    Ok(dug.add_callback(move |stream| {
-        securing.enter(ConnectStage::Handshake);
-        // The deadline of the request bounds the handshake too, and its error names the stage.
-        let tls = if securing.deadline().is_some() { tls.handshake_timeout(Duration::MAX) } else { tls };
-        tls.secure(securing.handle(), &host, stream).add_errback(move |failure| Err(failure.context(what)))
+    let tunnel = {
+        let (origin, via, dial) = (origin.clone(), via.clone(), dial.clone());
+        move |on: &Connecting| match &via.socks {
+            Some(socks) => ask_socks(socks, &origin, &via, &dial, on),
+            None => dig(&origin, &via, &dial, on).unwrap_or_else(fail),
+        }
+    };
+    if origin.scheme == Scheme::Http {
+        return Ok(tunnel.connect(on));
+    }
+    let (stage, what) = (on.clone(), through(origin, via));
+    Ok(secure(tunnel, &origin.host, on, trust)?.add_errback(move |failure| {
+        // Earlier failures name the proxy themselves, and so does that of TLS with it.
+        let is_late = stage.stage() == Some(ConnectStage::Handshake) && !failure.is::<ProxyUnreachable>();
+        Err(if is_late { failure.context(what) } else { failure })
     }))
 }
 
+/// Opens a tunnel by `CONNECT`.
+#[cfg(feature = "tls")]
+fn dig(origin: &Origin, via: &Rc<Via>, dial: &Dial, on: &Connecting) -> Result<Deferred<Stream>, Failure> {
+    let tunnel = Tunnel::new(origin, via)?;
+    let (what, digging) = (through(origin, via), on.clone());
+    Ok(reach_proxy(via, dial, on)?.add_callback(move |stream| {
+        digging.go_on(what, ConnectStage::Tunnel);
+        tunnel.dig(digging.handle(), stream)
+    }))
+}
+
+/// Only an `https` origin needs such a tunnel.
 #[cfg(not(feature = "tls"))]
-fn reach_through(
-    _: &Origin,
-    _: &Rc<Via>,
-    _: &Trust,
-    _: &Dial,
-    _: &Connecting,
-) -> Result<Deferred<Stream>, Failure> {
+fn dig(_: &Origin, _: &Rc<Via>, _: &Dial, _: &Connecting) -> Result<Deferred<Stream>, Failure> {
     Err(super::TlsUnavailable.into())
+}
+
+/// Opens a tunnel by SOCKS5.
+fn ask_socks(
+    socks: &Socks,
+    origin: &Origin,
+    via: &Rc<Via>,
+    dial: &Dial,
+    on: &Connecting,
+) -> Deferred<Stream> {
+    let what = through(origin, via);
+    let proxy = {
+        let (what, via, dial) = (what.clone(), via.clone(), dial.clone());
+        move |on: &Connecting| {
+            on.go_on(the_proxy(&via), ConnectStage::Answer);
+            let (what, asking) = (what.clone(), on.clone());
+            let reached = reach_proxy(&via, &dial, on).unwrap_or_else(fail);
+            reached.add_callback(move |stream| {
+                asking.go_on(what, ConnectStage::Tunnel);
+                Ok(stream)
+            })
+        }
+    };
+    let mut socks5 = Socks5::by(proxy);
+    if let Some((user, password)) = &socks.credentials {
+        socks5 = socks5.credentials(user, password);
+    }
+    if socks.looks_up {
+        // The lookup of the origin's name precedes the connection to the proxy.
+        on.go_on(what.clone(), ConnectStage::Lookup);
+        socks5 = socks5.look_up_names();
+    }
+    socks5.to(&origin.host, origin.port).connect(on).add_errback(move |failure| {
+        let is_named = failure.is::<ProxyUnreachable>() || failure.is::<Cancelled>();
+        Err(if is_named { failure } else { failure.context(what) })
+    })
+}
+
+/// Returns the name of a proxy as a target.
+fn the_proxy(via: &Via) -> String {
+    format!("the proxy {}", via.name)
+}
+
+/// Returns the name of an origin and the proxy on the way to it.
+fn through(origin: &Origin, via: &Via) -> String {
+    format!("{origin} through the proxy {}", via.name)
 }

@@ -11,7 +11,7 @@ use twistor_reactor::Handle;
 
 use super::AGENT;
 use super::errors::{ProxyFault, ProxyMisbehaved, ProxyRefused};
-use super::proxy::Via;
+use super::via::Via;
 use crate::{EncodeError, HeadWriter, Limits, Origin, ResponseDecoder, ResponseEvent};
 
 /// A request for a tunnel.
@@ -64,7 +64,7 @@ impl Tunnel {
             match event {
                 ResponseEvent::Head(head) if !head.status.is_success() => {
                     return Err(ProxyRefused {
-                        proxy: self.via.name(),
+                        proxy: self.via.name.clone(),
                         target: self.target.clone(),
                         status: head.status,
                         reason: head.reason_phrase(),
@@ -85,7 +85,7 @@ impl Tunnel {
 
     #[track_caller]
     fn misbehaved(&self, fault: ProxyFault) -> Failure {
-        ProxyMisbehaved { proxy: self.via.name(), target: self.target.clone(), fault }.into()
+        ProxyMisbehaved { proxy: self.via.name.clone(), target: self.target.clone(), fault }.into()
     }
 }
 

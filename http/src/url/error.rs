@@ -46,6 +46,19 @@ pub enum InvalidUrl {
     },
 }
 
+impl InvalidUrl {
+    /// Converts the position to that in another text, in which the host begins at `to` instead of `from`.
+    pub(crate) fn moved(mut self, from: usize, to: usize) -> InvalidUrl {
+        if let InvalidUrl::Character { at }
+        | InvalidUrl::InvalidHost { at, .. }
+        | InvalidUrl::InvalidPort { at, .. } = &mut self
+        {
+            *at = (*at + to).saturating_sub(from);
+        }
+        self
+    }
+}
+
 impl fmt::Display for InvalidUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -93,58 +93,6 @@ fn a_connector_that_fails_or_panics_fails_the_request() {
     });
 }
 
-// H13.1: through a third-party proxy, if it is installed
-#[cfg(feature = "tls")]
-#[test]
-fn http_goes_through_a_socks_proxy() {
-    use std::process::{Command, Stdio};
-    use twistor_net::connect::Socks5;
-
-    struct Running(std::process::Child);
-    impl Drop for Running {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = Command::new("microsocks");
-    command.args(["-i", "127.0.0.1", "-u", "me", "-P", "secret", "-p", &port.to_string()]);
-    let _running = match command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
-        Ok(child) => Running(child),
-        Err(error) => return println!("skipped: microsocks is not installed ({error})"),
-    };
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        std::thread::yield_now();
-    }
-    let authority = crate::tls_support::Authority::new();
-    World::Real.run(|reactor| {
-        let place = "127.0.0.1:0".parse().unwrap();
-        let secured = ServerEndpoint::tls(place, authority.signs("localhost").server());
-        let serve = |endpoint| support::address(&site(reactor).listen(endpoint).unwrap()).port();
-        let (plain, secured) = (serve(ServerEndpoint::tcp(place)), serve(secured));
-        let agent = |url: String| {
-            let proxy: Socks5 = url.parse().unwrap();
-            Agent::new(reactor)
-                .tls(authority.client())
-                .connector(move |on, origin| proxy.to(&origin.host, origin.port).connect(on))
-        };
-        let far = agent(format!("socks5h://me:secret@127.0.0.1:{port}"));
-        let near = agent(format!("socks5://me:secret@127.0.0.1:{port}"));
-        let wrong = agent(format!("socks5h://me:wrong@127.0.0.1:{port}"));
-        reactor.spawn(async move {
-            for agent in [far, near] {
-                for url in [format!("http://localhost:{plain}/a"), format!("https://localhost:{secured}/a")] {
-                    assert!(agent.get_page(url).await?.text().starts_with("/a of localhost"));
-                }
-            }
-            let failure = wrong.get_page(format!("http://localhost:{plain}/")).await.unwrap_err();
-            assert!(failure.to_string().contains("SOCKS proxy does not accept"), "{failure}");
-            Ok::<(), Failure>(())
-        })
-    });
-}
-
 // H13.1: with a custom resolver
 #[test]
 fn an_agent_uses_a_custom_resolver() {
@@ -168,55 +116,4 @@ fn an_agent_uses_a_custom_resolver() {
         agent.get_page("http://www.inner/a")
     });
     assert_eq!(page.text(), "/a of www.inner");
-}
-
-/// A web server in Python, on a UNIX socket.
-#[cfg(unix)]
-const PYTHON: &str = r#"
-import http.server, socketserver, sys
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = (self.path + " of " + self.headers["Host"]).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def address_string(self):
-        return "a peer"
-    def log_message(self, *_):
-        pass
-server = socketserver.UnixStreamServer(sys.argv[1], Handler)
-print("ready", flush=True)
-server.handle_request()
-"#;
-
-// H13.1: with a third-party peer
-#[cfg(unix)]
-#[test]
-fn a_server_in_python_is_reached_over_a_unix_socket() {
-    use std::process::{Command, Stdio};
-    use twistor_net::connect::Unix;
-
-    let folder = support::folder::Folder::new("http-unix-python");
-    let path = folder.join("socket");
-    let mut command = Command::new("python3");
-    let mut child = match command.args(["-c", PYTHON]).arg(&path).stdout(Stdio::piped()).spawn() {
-        Ok(child) => child,
-        Err(error) => return println!("skipped: python3 is not installed ({error})"),
-    };
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
-        .unwrap();
-    let page = World::Real.run(|reactor| {
-        let socket = Unix::new(path);
-        let agent = Agent::new(reactor).connector(move |on, _| socket.connect(on));
-        agent.get_page("http://docker/version").add_callback(move |page| {
-            drop(agent);
-            Ok(page)
-        })
-    });
-    assert_eq!(page.text(), "/version of docker");
-    let _ = child.kill();
-    child.wait().unwrap();
 }

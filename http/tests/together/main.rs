@@ -13,6 +13,7 @@ mod places;
 mod reset;
 mod runs;
 mod same_seed;
+mod socks;
 #[path = "../../../net/tests/support/mod.rs"]
 mod support;
 #[cfg(feature = "tls")]
