@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
 
+#[path = "anything/states.rs"]
+mod states;
 mod support;
 #[cfg(feature = "tls")]
 mod tls_support;
