@@ -151,7 +151,8 @@ impl Cooperator {
     /// Fails all tasks with [`SchedulerStopped`], and every new task as soon as it is added. Twisted: `stop`.
     pub fn stop(&self) {
         self.shared.stopped.set(true);
-        let mut tasks: Vec<_> = self.shared.tasks.borrow_mut().take_all().collect();
+        let mut tasks = Vec::new();
+        self.shared.tasks.take().for_each(|task| tasks.push(task));
         tasks.sort_unstable_by_key(|task| task.number);
         tasks.into_iter().for_each(|task| task.finish(TaskEnd::SchedulerStopped));
     }

@@ -1,9 +1,7 @@
 //! The state that a reactor owns, and the steps of a turn.
 
-use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
-use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +21,8 @@ use crate::stats::{Meter, SlowLimits};
 use crate::tasks::Tasks;
 use crate::threads::{JobThreads, ThreadLimits};
 use crate::time::{Time, nanos};
+#[cfg(unix)]
+use crate::watcher::WatchTurns;
 use crate::{CallSite, Handle, RunError};
 
 /// The maximum number of timers, and of calls from other threads, that run in one turn. The rest wait for the next
@@ -66,20 +66,12 @@ pub(crate) struct Core {
     /// The user's hook, which is called in each turn before the wait.
     before_wait: Option<Box<dyn Fn()>>,
     #[cfg(unix)]
-    pub(crate) watcher: OnceCell<crate::watcher::Watcher>,
+    pub(crate) watcher: OnceCell<Box<dyn WatchTurns>>,
     /// Whether the user's code has run since this was last cleared.
     busy: Cell<bool>,
     /// Work that may still be done in this turn, and one source's share of it.
     work_left: Cell<usize>,
     share: Cell<usize>,
-}
-
-/// A task or a job that the end of a run drops.
-pub(crate) struct Leftover {
-    /// The number in a recording.
-    pub(crate) number: u64,
-    pub(crate) place: &'static Location<'static>,
-    pub(crate) value: Box<dyn Any>,
 }
 
 impl Core {
@@ -281,12 +273,16 @@ impl Core {
     fn run_incoming(&self) {
         let snapshot = self.incoming.borrow().len().min(CALLS_A_TURN);
         for _ in 0..snapshot {
-            let Some(call) = pop_front(&mut self.incoming.borrow_mut()) else { break };
+            let Some(call) = self.next_incoming() else { break };
             self.meter.remote_calls.count();
             self.recorder().began(CallbackKind::RemoteCall, 0, || call.place.into());
             self.call(call.place, || (call.run)(&self.handle));
             self.recorder().ended();
         }
+    }
+
+    fn next_incoming(&self) -> Option<RemoteCall> {
+        pop_front(&mut self.incoming.borrow_mut())
     }
 
     fn run_timers(&self, mark: u64) {
@@ -364,7 +360,8 @@ impl Core {
         if let Some(threads) = self.threads.get() {
             threads.close();
         }
-        for call in self.shared.close().into_iter().chain(self.incoming.take()) {
+        self.shared.close(&mut self.incoming.borrow_mut());
+        while let Some(call) = self.next_incoming() {
             self.discard(call.place, call.run);
         }
     }
@@ -372,39 +369,52 @@ impl Core {
     /// Drops all tasks, timers, sources and jobs, then joins the threads. Dropping may run code that sets up new
     /// ones, so this repeats until nothing is left.
     fn clear(&self) {
-        for _ in 0..CLEARANCES {
-            let tasks = self.tasks.take_all();
-            let timers = self.timers.timers.borrow_mut().take_all();
-            let sources = self.sources.borrow_mut().take_all();
-            let jobs = self.threads.get().map_or_else(Vec::new, |threads| threads.take_all());
-            if tasks.is_empty() && timers.is_empty() && sources.is_empty() && jobs.is_empty() {
-                return self.join_threads();
+        for clearance in 0..=CLEARANCES {
+            let leaks = clearance == CLEARANCES;
+            let tasks = self.tasks.clear(self, leaks);
+            let timers = self.clear_timers(leaks);
+            let sources = self.clear_sources(leaks);
+            let jobs = self.threads.get().is_some_and(|threads| threads.clear(self, leaks));
+            if !(tasks || timers || sources || jobs) {
+                break;
             }
-            for task in tasks {
-                self.recorder().task_ended(task.number);
-                self.discard(task.place, task.value);
+            if leaks {
+                log::error!(
+                    "dropping the timers and sources left at the end keeps setting up new ones: the last of them \
+                     are leaked"
+                );
             }
-            for call in timers {
-                self.recorder().timer_dropped(&call);
-                self.discard(call.place(), call);
-            }
-            sources.into_iter().for_each(|source| self.discard(source.handler.call_site(), source.handler));
-            jobs.into_iter().for_each(|job| self.discard(job.place, job.value));
         }
-        log::error!(
-            "dropping the timers and sources left at the end keeps setting up new ones: the last of them are leaked"
-        );
-        std::mem::forget(self.tasks.take_all());
-        std::mem::forget(self.timers.timers.borrow_mut().take_all());
-        std::mem::forget(self.sources.borrow_mut().take_all());
-        std::mem::forget(self.threads.get().map(|threads| threads.take_all()));
-        self.join_threads();
-    }
-
-    fn join_threads(&self) {
         if let Some(threads) = self.threads.get() {
             threads.join();
         }
+    }
+
+    /// Drops or leaks all timers. Returns whether there were any.
+    fn clear_timers(&self, leaks: bool) -> bool {
+        let timers = self.timers.timers.borrow_mut().take_all();
+        let any = !timers.is_empty();
+        if leaks {
+            std::mem::forget(timers);
+            return any;
+        }
+        for call in timers {
+            self.recorder().timer_dropped(&call);
+            self.discard(call.place(), call);
+        }
+        any
+    }
+
+    /// Drops or leaks all sources. Returns whether there were any.
+    fn clear_sources(&self, leaks: bool) -> bool {
+        let sources = self.sources.borrow_mut().take_all();
+        let any = !sources.is_empty();
+        if leaks {
+            std::mem::forget(sources);
+        } else {
+            sources.for_each(|source| self.discard(source.handler.call_site(), source.handler));
+        }
+        any
     }
 
     /// Drops everything when the reactor is dropped: nothing runs any more.

@@ -85,10 +85,18 @@ impl<T> Table<T> {
         if self.get(key).is_some_and(meant) { self.remove(key) } else { None }
     }
 
-    /// Empties the table, and returns the values in the order of their keys.
-    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
-        let pages = std::mem::take(self).pages;
-        pages.into_iter().flat_map(|page| page.into_iter().map(|(_, value)| value))
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Calls `f` with all values, in the order of their keys. These loops add less to the size of a program than
+    /// an iterator over pages.
+    pub(crate) fn for_each(self, mut f: impl FnMut(T)) {
+        for page in self.pages {
+            for (_, value) in page {
+                f(value);
+            }
+        }
     }
 
     #[cfg(test)]
@@ -177,8 +185,10 @@ mod tests {
             }
             assert_eq!((table.get(key), table.len()), (model.get(&key), model.len()));
         }
-        assert_eq!(table.take_all().collect::<Vec<_>>(), model.into_values().collect::<Vec<_>>());
-        assert!(table.len() == 0 && table.capacity() == 0);
+        let mut values = Vec::new();
+        std::mem::take(&mut table).for_each(|value| values.push(value));
+        assert_eq!(values, model.into_values().collect::<Vec<_>>());
+        assert!(table.is_empty() && table.capacity() == 0);
     }
 
     #[test]

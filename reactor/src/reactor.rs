@@ -523,7 +523,7 @@ impl Builder {
         #[cfg(unix)]
         if let Some(hook) = hook {
             let selector = std::os::fd::AsFd::as_fd(reactor.core.driver.registry()?);
-            let _ = reactor.core.watcher.set(Watcher::start(selector, hook)?);
+            let _ = reactor.core.watcher.set(Box::new(Watcher::start(selector, hook)?));
         }
         Ok(reactor)
     }

@@ -51,7 +51,7 @@ impl Remote {
     /// Creates a handle to a reactor that is gone.
     pub(crate) fn dead() -> Remote {
         let shared = RemoteShared::new(Weak::new());
-        shared.close();
+        shared.close(&mut VecDeque::new());
         Remote { shared }
     }
 
@@ -145,12 +145,12 @@ impl RemoteShared {
         let _ = self.put(Message::Task(task));
     }
 
-    /// Closes the queue to new calls, and returns the calls that will not run.
-    pub(crate) fn close(&self) -> VecDeque<RemoteCall> {
+    /// Closes the queue to new calls, and appends the calls that will not run to `calls`.
+    pub(crate) fn close(&self, calls: &mut VecDeque<RemoteCall>) {
         let mut queue = self.queue();
         queue.closed = true;
-        queue.tasks.clear();
-        std::mem::take(&mut queue.calls)
+        queue.tasks = VecDeque::new();
+        append(calls, &mut queue.calls);
     }
 
     /// Accepts calls again, for the next run.
@@ -208,7 +208,10 @@ fn append<T>(these: &mut VecDeque<T>, those: &mut VecDeque<T>) {
     if these.is_empty() {
         std::mem::swap(these, those);
     } else {
-        // The memory moves as well: a burst may have made the queue large.
-        these.append(&mut std::mem::take(those));
+        // The memory is returned as well: a burst may have made the queue large. A plain loop adds less to the
+        // size of a program than `append`.
+        for one in std::mem::take(those) {
+            these.push_back(one);
+        }
     }
 }

@@ -134,9 +134,9 @@ impl Sources {
         }
     }
 
-    pub(crate) fn take_all(&mut self) -> Vec<SourceSlot> {
+    pub(crate) fn take_all(&mut self) -> Table<SourceSlot> {
         self.ready = VecDeque::new();
-        self.table.take_all().collect()
+        std::mem::take(&mut self.table)
     }
 
     /// Queues the source to be called in the next dispatch.

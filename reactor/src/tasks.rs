@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use twistor_deferred::{Deferred, Failure, Outcome, Panicked, Trigger, fail, guarded, with_budget};
 
-use crate::core::{Core, Leftover};
+use crate::core::Core;
 use crate::mailbox::Mailbox;
 use crate::memory::{Table, pop_front};
 use crate::recorder::CallbackKind;
@@ -158,7 +158,7 @@ trait TaskTable {
     fn run(&self, core: &Core, ring: Arc<TaskWaker>);
     /// Returns the places that spawned the tasks, in the order of spawning.
     fn places(&self) -> Vec<&'static Location<'static>>;
-    fn take_all(&self) -> Vec<Leftover>;
+    fn clear(&self, core: &Core, leaks: bool) -> bool;
 }
 
 struct SpawnedTask {
@@ -195,8 +195,9 @@ impl Tasks {
         self.table.get().map_or_else(Vec::new, |table| table.places())
     }
 
-    pub(crate) fn take_all(&self) -> Vec<Leftover> {
-        self.table.get().map_or_else(Vec::new, |table| table.take_all())
+    /// Drops or leaks all tasks. Returns whether there were any.
+    pub(crate) fn clear(&self, core: &Core, leaks: bool) -> bool {
+        self.table.get().is_some_and(|table| table.clear(core, leaks))
     }
 }
 
@@ -269,12 +270,18 @@ impl TaskTable for SpawnedTasks {
         tasks.into_iter().map(|(_, place)| place).collect()
     }
 
-    fn take_all(&self) -> Vec<Leftover> {
-        let tasks = self.tasks.borrow_mut().take_all();
-        let number = |task: &SpawnedTask| task.id.recorded();
-        tasks
-            .map(|task| Leftover { number: number(&task), place: task.place, value: Box::new(task.run) })
-            .collect()
+    fn clear(&self, core: &Core, leaks: bool) -> bool {
+        let tasks = self.tasks.take();
+        let any = !tasks.is_empty();
+        if leaks {
+            std::mem::forget(tasks);
+            return any;
+        }
+        tasks.for_each(|task| {
+            core.recorder().task_ended(task.id.recorded());
+            core.discard(task.place, task.run);
+        });
+        any
     }
 }
 
@@ -371,6 +378,6 @@ mod tests {
             drop(cancelled.add_both(|_| ()));
         }
         reactor.turn(Some(Duration::ZERO)).unwrap();
-        assert!(core.tasks.take_all().is_empty() && core.tasks.woken.borrow().is_empty());
+        assert!(!core.tasks.clear(&core, false) && core.tasks.woken.borrow().is_empty());
     }
 }

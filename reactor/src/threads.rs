@@ -13,7 +13,7 @@ use std::time::Duration;
 use twistor_deferred::{Deferred, Failure, Panicked, guarded};
 
 use crate::ScheduledCall;
-use crate::core::{Core, Leftover};
+use crate::core::Core;
 use crate::remote::RemoteCall;
 pub(crate) use pool::QueuedWork;
 use pool::ThreadPool;
@@ -42,8 +42,8 @@ pub(crate) trait JobThreads {
     fn close(&self);
     /// Returns the places that started the unfinished jobs, in the order of starting.
     fn places(&self) -> Vec<&'static Location<'static>>;
-    /// Takes the work that has not begun, and then all unfinished jobs.
-    fn take_all(&self) -> Vec<Leftover>;
+    /// Drops or leaks the work that has not begun, and then all unfinished jobs. Returns whether there were any.
+    fn clear(&self, core: &Core, leaks: bool) -> bool;
     /// Waits for work in progress, at most for the grace period. Leaves longer work behind with a warning, and all
     /// lookups without one. The next job starts new threads.
     fn join(&self);
@@ -207,14 +207,22 @@ impl JobThreads for Threads {
         self.jobs.borrow().values().map(|job| job.place).collect()
     }
 
-    fn take_all(&self) -> Vec<Leftover> {
+    fn clear(&self, core: &Core, leaks: bool) -> bool {
         let mut work = self.pool.take_queue();
         work.append(&mut self.lookups.take_queue());
-        let work = work.into_iter();
-        let work = work.map(|QueuedWork { run, place }| Leftover { number: 0, place, value: Box::new(run) });
-        let jobs = self.jobs.take().into_iter();
-        let jobs = jobs.map(|(id, job)| Leftover { number: id + 1, place: job.place, value: Box::new(job) });
-        work.chain(jobs).collect()
+        let jobs = self.jobs.take();
+        let any = !(work.is_empty() && jobs.is_empty());
+        if leaks {
+            std::mem::forget((work, jobs));
+            return any;
+        }
+        for QueuedWork { run, place } in work {
+            core.discard(place, run);
+        }
+        for job in jobs.into_values() {
+            core.discard(job.place, job);
+        }
+        any
     }
 
     fn join(&self) {

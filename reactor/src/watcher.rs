@@ -55,12 +55,21 @@ impl Watcher {
         std::thread::Builder::new().name("twistor-watcher".to_owned()).spawn(watch)?;
         Ok(Watcher { shared, stop })
     }
+}
 
-    pub(crate) fn begin_turn(&self) {
+/// The reactor's view of its watcher. A trait object, so that a program without a watcher does not contain its
+/// code.
+pub(crate) trait WatchTurns {
+    fn begin_turn(&self);
+    fn end_turn(&self);
+}
+
+impl WatchTurns for Watcher {
+    fn begin_turn(&self) {
         self.shared.state().in_turn = true;
     }
 
-    pub(crate) fn end_turn(&self) {
+    fn end_turn(&self) {
         let mut state = self.shared.state();
         state.in_turn = false;
         state.turns = state.turns.wrapping_add(1);

@@ -408,6 +408,13 @@ impl Link {
 
     /// Calls a producer.
     fn guard(&self, method: &'static str, call: impl FnOnce()) {
+        let mut call = Some(call);
+        self.guard_dyn(method, &mut || call.take().map_or((), |call| call()));
+    }
+
+    /// Does what `guard` does, but is compiled once for all callers.
+    #[inline(never)]
+    fn guard_dyn(&self, method: &'static str, call: &mut dyn FnMut()) {
         if let Err(message) = guarded(call) {
             self.panicked(HandlerPanicked::new(method, message));
         }
