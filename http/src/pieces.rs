@@ -83,6 +83,12 @@ impl Pieces {
         deferred
     }
 
+    /// Takes the kept data and the reason of the end, if the body has ended.
+    pub(super) fn take_rest(&self) -> Option<(Vec<u8>, Result<(), Failure>)> {
+        let end = || self.cut.take().map_or(Ok(()), Err);
+        self.ended.get().then(|| (self.kept.take(), end()))
+    }
+
     /// Passes the kept data, and every further piece, to the consumer. Fires at the end, or with the failure
     /// of the consumer. Calls `give_up` when the consumer fails here, and when the Deferred is cancelled.
     #[track_caller]

@@ -16,7 +16,7 @@ use scripted::{Asked, Server, answer, run, seconds, text};
 use support::World;
 use support::folder::Folder;
 use twistor_deferred::Cancelled;
-use twistor_http::{Agent, NoResponse, Request, RequestTimedOut, Response};
+use twistor_http::{Agent, NoResponse, PartialDownload, Request, RequestTimedOut, Response};
 use twistor_net::{HandlerPanicked, Transport};
 
 // H5
@@ -518,6 +518,35 @@ fn a_panic_of_a_progress_callback_fails_the_download() {
         );
         assert_eq!(std::fs::read_dir(&folder)?.count(), 0);
         std::fs::remove_dir_all(&folder)?;
+        Ok(())
+    });
+}
+
+// H1.4, H2.2, H4.1
+#[test]
+fn a_body_that_has_arrived_is_collected_at_once() {
+    run(async |handle| {
+        let server = Server::new(&handle, async |asked: Asked| {
+            let length = if asked.what == "GET /cut" { 10 } else { 5 };
+            asked.say(&format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\nhello"
+            ));
+            asked.transport.lose_connection();
+        });
+        let agent = Agent::new(&handle);
+        let collected = async |request: Request, is_whole: bool| {
+            let body = agent.request(request).await?.into_body();
+            handle.sleep(seconds(1.0)).await?;
+            let collected = body.collect();
+            // The end of a cut body is not read before someone wants the rest.
+            assert_eq!(collected.is_fired(), is_whole);
+            collected.await
+        };
+        assert_eq!(collected(server.get("/"), true).await?, b"hello");
+        let cut = collected(server.get("/cut"), false).await.unwrap_err().trap::<PartialDownload>()?;
+        assert_eq!((&cut.body[..], cut.received, cut.expected), (&b"hello"[..], 5, Some(10)));
+        let large = Request::get(format!("{}/", server.url)).max_body(5);
+        assert_eq!(collected(large, true).await?, b"hello");
         Ok(())
     });
 }

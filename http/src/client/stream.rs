@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 
 use ::http::{HeaderMap, StatusCode};
-use twistor_deferred::{Deferred, Failure, Trigger};
+use twistor_deferred::{Deferred, Failure, Trigger, fail, succeed};
 use twistor_reactor::Handle;
 
 use super::errors::PartialDownload;
@@ -138,24 +138,33 @@ impl ResponseBody {
     #[track_caller]
     pub fn collect(self) -> Deferred<Vec<u8>> {
         let limit = self.stream.collectable.get();
+        let exceeded = move || Failure::from(LimitExceeded::new(LimitKind::BodySize, limit));
+        if let Some((whole, end)) = self.stream.pieces.take_rest() {
+            return match end {
+                _ if whole.len() as u64 > limit => fail(exceeded()),
+                Ok(()) => succeed(whole),
+                Err(failure) => fail(with_part(failure, whole)),
+            };
+        }
         let whole = Rc::new(RefCell::new(Vec::new()));
-        let pieces = whole.clone();
-        let part = whole.clone();
+        let (pieces, part) = (whole.clone(), whole.clone());
         self.deliver(move |piece| {
             let mut pieces = pieces.borrow_mut();
             if (pieces.len() + piece.len()) as u64 > limit {
-                return Err(LimitExceeded::new(LimitKind::BodySize, limit).into());
+                return Err(exceeded());
             }
             pieces.extend_from_slice(piece);
             Ok(())
         })
-        .add_callbacks(
-            move |()| Ok(whole.take()),
-            move |failure| match failure.trap::<PartialDownload>() {
-                Ok(cut) => Err(PartialDownload { body: part.take(), ..cut }.into()),
-                Err(failure) => Err(with_decoded(failure, part.take())),
-            },
-        )
+        .add_callbacks(move |()| Ok(whole.take()), move |failure| Err(with_part(failure, part.take())))
+    }
+}
+
+/// Adds the collected bytes to a failure that carries them.
+fn with_part(failure: Failure, part: Vec<u8>) -> Failure {
+    match failure.trap::<PartialDownload>() {
+        Ok(cut) => PartialDownload { body: part, ..cut }.into(),
+        Err(failure) => with_decoded(failure, part),
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use ::http::StatusCode;
-use twistor_deferred::{Deferred, Failure};
+use twistor_deferred::{Deferred, Failure, fail};
 
 use super::response::Response;
 
@@ -69,7 +69,13 @@ impl<T: Into<Response>> IntoAnswer for Result<T, Failure> {
 impl<T: Into<Response> + 'static> IntoAnswer for Deferred<T> {
     #[track_caller]
     fn into_answer(self) -> Answer {
-        Answer::Later(self.add_callback(|value| Ok(value.into())))
+        match self.try_result() {
+            // It needs no further stage of its chain.
+            Ok(Ok(value)) => Answer::Now(value.into()),
+            // An answer that is dropped unread still reports it.
+            Ok(Err(failure)) => Answer::Later(fail(failure)),
+            Err(deferred) => Answer::Later(deferred.add_callback(|value| Ok(value.into()))),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use ::http::StatusCode;
-use twistor_deferred::{Deferred, Failure};
+use twistor_deferred::{Deferred, Failure, fail, succeed};
 use twistor_net::Transport;
 
 use super::encode;
@@ -78,6 +78,9 @@ impl RequestBody {
     /// Those of [`next`](RequestBody::next).
     #[track_caller]
     pub fn collect(self) -> Deferred<Vec<u8>> {
+        if let Some((whole, end)) = self.incoming.pieces.take_rest() {
+            return end.map_or_else(fail, |()| succeed(whole));
+        }
         let whole = Rc::new(RefCell::new(Vec::new()));
         let pieces = whole.clone();
         let delivered = self.deliver(move |piece| {

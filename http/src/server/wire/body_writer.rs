@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
-use twistor_deferred::{Deferred, fail};
+use twistor_deferred::{Deferred, fail, succeed};
 use twistor_net::{ConnectionDone, Producer, ProducerRefused, Transport};
 
 use crate::ChunkWriter;
@@ -198,7 +198,11 @@ impl BodyWriter {
     #[track_caller]
     pub fn drained(&self) -> Deferred<()> {
         match self.open() {
-            Some(body) => body.transport.drained().add_errback(|failure| Err(failure.quiet())),
+            Some(body) => match body.transport.drained().try_result() {
+                Ok(Ok(())) => succeed(()),
+                Ok(Err(failure)) => fail(failure.quiet()),
+                Err(drained) => drained.add_errback(|failure| Err(failure.quiet())),
+            },
             None => fail(ConnectionDone),
         }
     }
