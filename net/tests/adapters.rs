@@ -20,7 +20,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use twistor_deferred::Failure;
 use twistor_net::{
-    AsyncStream, ClientEndpoint, HyperExecutor, HyperTimer, ServerEndpoint, Stream, async_streams,
+    AsyncStream, ClientEndpoint, HyperExecutor, HyperTimer, ServerEndpoint, SimulatedNetwork, Stream,
+    async_streams,
 };
 use twistor_reactor::{AddTimeout, Handle, Reactor};
 
@@ -201,6 +202,37 @@ fn a_reader_that_does_not_read_holds_up_its_peer() {
         }
     });
     assert!(read >= 64 << 20);
+}
+
+#[test]
+fn a_dropped_stream_sends_everything_and_closes() {
+    // P24.6
+    let reactor = Reactor::simulated(1);
+    SimulatedNetwork::of(&reactor).unwrap().set_window(8 << 10, 8 << 10);
+    let endpoint = server(&reactor, |_, stream| async move {
+        let mut stream = pin!(stream);
+        for _ in 0..2 {
+            let count = poll_fn(|context| stream.as_mut().poll_write(context, &[7; 64 << 10])).await?;
+            assert_eq!(count, 64 << 10);
+        }
+        assert_eq!(stream.transport().buffered(), 120 << 10);
+        Ok(())
+    });
+    let handle = reactor.handle();
+    let read = run(&reactor, async move {
+        let mut stream = pin!(endpoint.connect_async(&handle).await?);
+        stream.transport().pause_producing();
+        twistor_reactor::defer_later(&handle, Duration::from_secs(1), || Ok(())).await?;
+        stream.transport().resume_producing();
+        let (mut read, mut buffer) = (0, vec![0; 1 << 20]);
+        loop {
+            match poll_fn(|context| stream.as_mut().poll_read(context, &mut buffer)).await? {
+                0 => return Ok(read),
+                count => read += count,
+            }
+        }
+    });
+    assert_eq!(read, 128 << 10);
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn data_of_a_reset_peer_is_delivered_at_the_read_limit() {
     });
 }
 
-// P2
+// P2.3
 #[test]
 fn lose_connection_discards_the_data_of_a_reset_peer() {
     on_many_networks(|reactor| {

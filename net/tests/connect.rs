@@ -79,7 +79,7 @@ fn named(addresses: &[&str], port: u16) -> ClientEndpoint {
     ClientEndpoint::tcp("some.name", port).resolver(Rc::new(Names(addresses)))
 }
 
-// P6
+// P6.7
 #[test]
 fn a_closed_port_is_connect_refused() {
     let port = closed_port();
@@ -126,7 +126,7 @@ fn an_unhandled_connect_failure_names_the_caller() {
     }
 }
 
-// P6
+// P6.7, P6.8
 #[test]
 fn a_peer_that_never_answers_is_timed_out() {
     let mute = mute();
@@ -146,7 +146,7 @@ fn a_peer_that_never_answers_is_timed_out() {
     );
 }
 
-// P6
+// P6.9
 #[test]
 fn a_cancelled_connect_is_cancelled_at_every_stage() {
     let mute = mute();
@@ -179,7 +179,7 @@ fn a_cancelled_connect_is_cancelled_at_every_stage() {
     assert!(failure_of(named(&["127.0.0.1", "127.0.0.2"], mute.address.port())).is::<Cancelled>());
 }
 
-// P6, C6: the timeout includes the name lookup
+// P6.8, C6: the timeout includes the name lookup
 #[test]
 fn a_lookup_that_hangs_times_out() {
     #[derive(Debug)]
@@ -206,7 +206,7 @@ fn a_lookup_that_hangs_times_out() {
     }
 }
 
-// P6, C6
+// P6.10, C6
 #[test]
 fn a_resolver_that_panics_is_a_failure_to_connect() {
     #[derive(Debug)]
@@ -279,7 +279,7 @@ fn lookups_that_hang_time_out_and_delay_nothing_else() {
     }
 }
 
-// P6
+// P6.7
 #[test]
 fn a_name_without_addresses_is_a_dns_lookup_error() {
     let unresolved = failure(|handle, protocol| named(&[], 1).connect(handle, protocol));
@@ -291,7 +291,7 @@ fn a_name_without_addresses_is_a_dns_lookup_error() {
     assert!(unresolved.is::<DnsLookupError>(), "{unresolved:?}");
 }
 
-// P6
+// P6.7
 #[test]
 fn the_error_of_a_failing_resolver_is_passed_on() {
     #[derive(Debug)]
@@ -306,7 +306,7 @@ fn the_error_of_a_failing_resolver_is_passed_on() {
     assert_eq!(failure.to_string(), "on strike");
 }
 
-// P6
+// P6.7
 #[test]
 fn an_error_without_a_type_is_connect_failed() {
     // This machine does not have this address.
@@ -359,7 +359,7 @@ fn link_local() -> Option<(std::net::Ipv6Addr, String, u32)> {
     found
 }
 
-// P6
+// P6.12
 #[test]
 #[cfg(target_os = "linux")]
 fn the_zone_of_an_address_is_used_for_the_connection() {
@@ -382,7 +382,7 @@ fn the_zone_of_an_address_is_used_for_the_connection() {
     }
 }
 
-// P6
+// P6.12
 #[test]
 fn an_unknown_zone_is_named_by_the_error() {
     let endpoint: ClientEndpoint = "tcp:[fe80::1%no-such-link]:80".parse().unwrap();
@@ -403,14 +403,14 @@ fn arrives(addresses: &'static [&'static str]) -> IpAddr {
     })
 }
 
-// P6: all of a name's addresses are tried
+// P6.11: all of a name's addresses are tried
 #[test]
 fn the_next_address_is_tried_when_one_refuses() {
     assert_eq!(arrives(&["127.0.0.9", "127.0.0.1"]).to_string(), "127.0.0.1");
     assert_eq!(arrives(&["127.0.0.9", "127.0.0.8", "::1", "127.0.0.1"]).to_string(), "127.0.0.1");
 }
 
-// P6: happy eyeballs
+// P6.11: happy eyeballs
 #[test]
 fn the_next_address_is_tried_beside_a_silent_one() {
     // The first address accepts no connections and sends nothing. The second is a listener on the same port.
@@ -438,7 +438,7 @@ fn mute_beside_free() -> std::io::Result<(Mute, SocketAddr)> {
     }
 }
 
-// P6, C7: happy eyeballs, with an IPv6 that drops everything
+// P6.11, C7: happy eyeballs, with an IPv6 that drops everything
 #[test]
 fn ipv4_is_tried_beside_an_ipv6_that_is_dropped() {
     let (mute, beside) = match mute_beside_free() {
@@ -466,7 +466,7 @@ fn ipv4_is_tried_beside_an_ipv6_that_is_dropped() {
     }
 }
 
-// P6, P9: the same in simulated time, where the delay is exact
+// P6.11, P9: the same in simulated time, where the delay is exact
 #[test]
 fn a_dropped_ipv6_costs_a_quarter_of_a_second() {
     let waits = with_seeds(|reactor| {
@@ -489,7 +489,7 @@ fn a_dropped_ipv6_costs_a_quarter_of_a_second() {
     assert!(waits.iter().all(|waited| expected.contains(waited)), "{waits:?}");
 }
 
-// P6
+// P6.2
 #[test]
 fn the_most_telling_failure_of_all_addresses_is_returned() {
     let port = closed_port();

@@ -58,7 +58,7 @@ fn all(reads: Vec<Deferred<Vec<u8>>>) -> Deferred<Vec<Vec<u8>>> {
     sum
 }
 
-// P13
+// P13.2
 #[test]
 fn reads_are_answered_in_order_however_the_data_is_split() {
     for piece in [1, 2, 3, 100] {
@@ -79,7 +79,7 @@ fn unread<T: 'static>(read: Deferred<T>) {
     assert!(waiting.is_pending());
 }
 
-// P13, D10.1
+// P13.1, D10.1
 #[test]
 fn a_read_whose_await_was_dropped_takes_no_line() {
     for piece in [1, 100] {
@@ -92,7 +92,7 @@ fn a_read_whose_await_was_dropped_takes_no_line() {
     }
 }
 
-// P13, D10.4
+// P13.1, D10.4
 #[test]
 fn an_unread_result_goes_back() {
     let got = converse(b"one\r\ntwo\n", 100, |peer| {
@@ -156,7 +156,7 @@ fn the_end_of_a_line_does_not_count_towards_its_limit() {
     assert_eq!(got.unwrap(), [b"abc", b"abc"]);
 }
 
-// P13: paused while no read is pending, and resumed by the next read
+// P13.3: paused while no read is pending, and resumed by the next read
 #[test]
 fn a_peer_is_paused_until_the_next_read() {
     const TOTAL: usize = 1 << 20;
@@ -189,7 +189,7 @@ fn a_peer_is_paused_until_the_next_read() {
     });
 }
 
-// P13
+// P13.1
 #[test]
 fn a_cancelled_read_takes_nothing() {
     let got = converse(b"one\ntwo\n", 1, |peer| {
@@ -227,7 +227,7 @@ fn a_reset_fails_pending_reads() {
     assert_eq!(lost.map(ConnectionLost::kind), Some(std::io::ErrorKind::ConnectionReset), "{error:?}");
 }
 
-// P13: a peer is held up while no read is pending
+// P13.3: a peer is held up while no read is pending
 #[test]
 fn a_conversation_reads_a_bounded_amount_ahead() {
     let total = 32 << 20;
@@ -260,7 +260,7 @@ fn a_conversation_reads_a_bounded_amount_ahead() {
     assert_eq!(got, total);
 }
 
-// P13
+// P13.4
 #[test]
 fn dropping_a_conversation_sends_the_rest_and_closes() {
     let got = run(|reactor| {
@@ -309,7 +309,7 @@ fn a_dropped_conversation_still_answers_pending_reads() {
     });
 }
 
-// P13: the last read is cancelled, so no data is needed any more
+// P13.4: the last read is cancelled, so no data is needed any more
 #[test]
 fn a_dropped_conversation_closes_after_its_last_read() {
     let got = run(|reactor| {

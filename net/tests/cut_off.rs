@@ -79,7 +79,7 @@ fn run_and_stop(reactor: &Reactor) {
     assert_eq!(all.borrow().len(), 9);
 }
 
-// R17, P1, P9
+// R17, P1.9, P9
 #[test]
 fn connections_cut_off_by_the_end_of_a_run_log_no_error() {
     keep_log();

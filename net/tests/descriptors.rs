@@ -28,7 +28,7 @@ fn leave(more: usize) -> Option<()> {
     status.ok()?.success().then_some(())
 }
 
-// P7, A1
+// P7.4, A1
 #[test]
 fn a_listener_recovers_from_a_lack_of_descriptors() {
     let turns = run(|reactor| {

@@ -20,6 +20,7 @@ fn refused<T: std::str::FromStr<Err = twistor_net::EndpointError>>(text: &str, m
     assert_eq!(error.offset(), offset);
 }
 
+// P16.1, P16.5
 #[test]
 fn client_arguments_are_positional_or_named() {
     assert_eq!(client("tcp:example.com:80"), "tcp:example.com:80");
@@ -35,6 +36,7 @@ fn client_arguments_are_positional_or_named() {
     assert_eq!(client("unix:path=/run/x.sock:timeout=3"), "unix:/run/x.sock:timeout=3");
 }
 
+// P16.5
 #[test]
 fn ipv6_addresses_may_stand_in_brackets() {
     assert_eq!(client("tcp:[::1]:80"), r"tcp:\:\:1:80");
@@ -56,6 +58,7 @@ fn ipv6_addresses_may_stand_in_brackets() {
     refused::<ClientEndpoint>("tcp:[example]x:y", "\"y\" is not a port number", 15);
 }
 
+// P16.5
 #[test]
 fn a_backslash_escapes_the_next_character() {
     assert_eq!(client(r"tcp:\:\:1:80"), r"tcp:\:\:1:80");
@@ -64,6 +67,7 @@ fn a_backslash_escapes_the_next_character() {
     assert_eq!(server(r"tcp:80:interface=\:\:1"), r"tcp:80:interface=\:\:1");
 }
 
+// P16.5
 #[test]
 fn server_arguments_have_defaults() {
     assert_eq!(server("tcp:8080"), "tcp:8080:interface=0.0.0.0");
@@ -74,6 +78,7 @@ fn server_arguments_have_defaults() {
     assert_eq!(server("unix:/run/x:mode=660"), "unix:/run/x:mode=660");
 }
 
+// P16.1, P16.5
 #[test]
 fn server_arguments_are_positional_or_named() {
     assert_eq!(server("tcp:8080:127.0.0.1"), "tcp:8080:interface=127.0.0.1");
@@ -85,6 +90,7 @@ fn server_arguments_are_positional_or_named() {
     assert_eq!(server("unix:/run/x:660:5"), "unix:/run/x:mode=660:backlog=5");
 }
 
+// P16.6
 #[test]
 fn the_address_of_a_server_may_precede_its_port() {
     assert_eq!(server("tcp:127.0.0.1:8080"), "tcp:8080:interface=127.0.0.1");
@@ -110,6 +116,7 @@ fn the_address_of_a_server_may_precede_its_port() {
     refused::<ServerEndpoint>("tls:127.0.0.1:443", "missing privateKey", 17);
 }
 
+// P16.7
 #[test]
 fn errors_name_the_problem_and_its_position() {
     let known = if cfg!(feature = "tls") { "tcp, tls, ssl, unix" } else { "tcp, unix" };
@@ -232,7 +239,7 @@ const WORDS: &[&str] = &[
     "%",
 ];
 
-// P16.3: the same property as in the fuzz target `endpoint`
+// P16.3, P16.8: the same property as in the fuzz target `endpoint`
 #[test]
 fn an_endpoint_reads_back_and_errors_point_into_the_string() {
     fn check<T>(text: &str, reads_back: &mut u32)

@@ -47,7 +47,7 @@ impl Protocol for Flooded {
     }
 }
 
-// P5, P9, B8
+// P5.7, P9, B8
 #[test]
 fn a_flooding_connection_gets_a_bounded_share_of_each_turn() {
     for world in [World::Real, World::Simulated(1)] {

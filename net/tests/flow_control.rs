@@ -63,7 +63,7 @@ impl Producer for Source {
     }
 }
 
-// P5, P2
+// P5.3, P5.4, P2
 #[test]
 fn a_push_producer_is_paused_and_resumed() {
     let (diary, log, most) = (Diary::new(), Log::default(), Rc::new(Cell::new(0)));
@@ -95,7 +95,7 @@ fn a_push_producer_is_paused_and_resumed() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-// P5
+// P5.3
 #[test]
 fn the_high_water_mark_can_be_set() {
     let (diary, most) = (Diary::new(), Rc::new(Cell::new(0)));
@@ -129,7 +129,7 @@ fn the_high_water_mark_can_be_set() {
     assert!((1 << 20..=(1 << 20) + PIECE).contains(&most.get()), "{} bytes were buffered", most.get());
 }
 
-// P5, B1
+// P5.5, B1
 #[test]
 fn a_producer_is_stopped_when_the_connection_is_lost() {
     let (diary, log) = (Diary::new(), Log::default());
@@ -160,7 +160,7 @@ fn a_producer_is_stopped_when_the_connection_is_lost() {
     assert_eq!(log.borrow().iter().filter(|entry| **entry == "stop").count(), 1);
 }
 
-// P4, P5
+// P4, P5.5
 #[test]
 fn a_producer_is_stopped_when_a_handler_fails() {
     on_every_network(|world| {
@@ -187,7 +187,7 @@ fn a_producer_is_stopped_when_a_handler_fails() {
     });
 }
 
-// P5, P2: a rate limit holds the data back, so that the buffer is exactly as full as the test expects
+// P5, P2.3: a rate limit holds the data back, so that the buffer is exactly as full as the test expects
 #[test]
 fn a_producer_keeps_a_closing_connection_open() {
     for world in [World::Real, World::Simulated(1)] {
@@ -235,7 +235,7 @@ fn a_producer_keeps_a_closing_connection_open() {
     }
 }
 
-// P5
+// P5.3
 #[test]
 fn a_mark_below_the_waiting_bytes_pauses_at_once() {
     on_every_network(|world| {
@@ -294,7 +294,7 @@ impl Producer for Hesitant {
     fn stop_producing(&self) {}
 }
 
-// P5: it is resumed again when its piece is sent, and not before it has written one
+// P5.4: it is resumed again when its piece is sent, and not before it has written one
 #[test]
 fn a_pull_producer_that_writes_nothing_is_not_resumed_again() {
     let resumed = Rc::new(Cell::new(0));
@@ -323,7 +323,7 @@ fn a_pull_producer_that_writes_nothing_is_not_resumed_again() {
     assert_eq!(resumed.get(), 3);
 }
 
-// P5: a pull producer has nothing to pause, whatever the mark
+// P5.3: a pull producer has nothing to pause, whatever the mark
 #[test]
 fn a_pull_producer_is_not_paused_by_a_mark() {
     let diary = Diary::new();
@@ -346,7 +346,7 @@ fn a_pull_producer_is_not_paused_by_a_mark() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-// P2: from a later turn, without any other event on the connection
+// P2.3: from a later turn, without any other event on the connection
 #[test]
 fn a_closing_connection_closes_when_its_producer_unregisters() {
     on_every_network(|world| {
@@ -396,7 +396,7 @@ impl Producer for Panicking {
     }
 }
 
-// P4: a producer counts as a handler of the connection
+// P4.1: a producer counts as a handler of the connection
 #[test]
 fn a_panic_in_a_producer_closes_its_connection() {
     for method in ["pause_producing", "resume_producing", "stop_producing"] {
@@ -452,7 +452,7 @@ impl Producer for Pull {
     fn stop_producing(&self) {}
 }
 
-// P5
+// P5.4
 #[test]
 fn a_pull_producer_is_resumed_for_one_piece_at_a_time() {
     let diary = Diary::new();
@@ -498,7 +498,7 @@ impl Producer for Counting {
     fn stop_producing(&self) {}
 }
 
-// P5
+// P5.7
 #[test]
 fn a_pull_producer_gets_a_bounded_share_of_each_turn() {
     for world in [World::Real, World::Simulated(1)] {
@@ -533,7 +533,7 @@ fn watch(handle: &Handle, transport: Transport, before: usize, most: Rc<Cell<usi
     }
 }
 
-// P5: removing a rate limit releases all the data that it held back
+// P5.7: removing a rate limit releases all the data that it held back
 #[test]
 fn the_queue_is_sent_in_bounded_shares() {
     const MUCH: usize = 8 << 20;
@@ -663,7 +663,7 @@ impl Protocol for Back {
     }
 }
 
-// P5
+// P5.6
 #[test]
 fn an_idle_connection_holds_no_buffer() {
     let transport = run(|reactor| {

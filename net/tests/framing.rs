@@ -44,7 +44,7 @@ fn survives_every_split<F: Framing + Clone>(framing: &F) {
     assert_eq!(frames(framing.clone(), cut, cut.len()).unwrap(), payloads[..5]);
 }
 
-// P8
+// P8.1, P8.4
 #[test]
 fn frames_survive_every_split() {
     survives_every_split(&Lines::new());
@@ -65,7 +65,7 @@ fn a_line_of_the_longest_length_is_accepted() {
     }
 }
 
-// P8: without a delimiter
+// P8.2: without a delimiter
 #[test]
 fn a_line_without_an_end_is_refused_early() {
     let mut buffer = FrameBuffer::new(Lines::new().max_length(5));
@@ -82,7 +82,7 @@ fn a_delimiter_that_begins_twice_is_found() {
     assert_eq!(frames(Lines::new().delimiter("aab"), b"xaaab", 1).unwrap(), [b"xa"]);
 }
 
-// P8
+// P8.5
 #[test]
 fn a_line_with_its_delimiter_inside_is_not_encoded() {
     let mut out = b"kept".to_vec();
@@ -91,7 +91,7 @@ fn a_line_with_its_delimiter_inside_is_not_encoded() {
     assert_eq!(out, b"kept");
 }
 
-// P8: the payload's last byte and the delimiter's first one form another delimiter
+// P8.5: the payload's last byte and the delimiter's first one form another delimiter
 #[test]
 fn a_line_whose_end_forms_a_delimiter_is_not_encoded() {
     let lines = Lines::new().delimiter("\0\0");
@@ -102,7 +102,7 @@ fn a_line_whose_end_forms_a_delimiter_is_not_encoded() {
     assert_eq!(encoded(&Lines::new(), &[b"a\r"]), b"a\r\r\n");
 }
 
-// P8
+// P8.2, P8.4
 #[test]
 fn malformed_netstrings_are_refused_with_a_position() {
     let cases: [(&[u8], &str); 5] = [
@@ -119,7 +119,7 @@ fn malformed_netstrings_are_refused_with_a_position() {
     }
 }
 
-// P8
+// P8.2, P8.4
 #[test]
 fn a_length_above_the_limit_is_refused_before_its_payload() {
     let too_long = Err(FrameError::TooLong { limit: 100 });
@@ -141,7 +141,7 @@ fn a_frame_of_the_longest_length_is_accepted() {
     assert_eq!(frames(Netstrings::new().max_length(3), b"3:abc,", 6).unwrap(), [b"abc"]);
 }
 
-// P8
+// P8.5
 #[test]
 fn a_prefix_limits_the_payload() {
     let mut out = Vec::new();
@@ -186,7 +186,7 @@ impl FrameReceiver for Collect {
     }
 }
 
-// P8
+// P8.3
 #[test]
 fn pausing_stops_in_the_middle_of_a_buffer() {
     let frames = Rc::new(RefCell::new(Vec::new()));
@@ -217,7 +217,7 @@ fn pausing_stops_in_the_middle_of_a_buffer() {
     assert_eq!(*frames.borrow(), [&b"one"[..], b"two", b"three", b"four"]);
 }
 
-// P8: reported, then closed
+// P8.2: reported, then closed
 #[test]
 fn a_line_above_the_limit_closes_the_connection() {
     let frames = Rc::new(RefCell::new(Vec::new()));
@@ -256,7 +256,7 @@ fn no_frame_comes_after_lose_connection() {
     assert_eq!(*frames.borrow(), [b"one"]);
 }
 
-// P8: a payload that cannot be encoded is not sent, not even in part
+// P8.5: a payload that cannot be encoded is not sent, not even in part
 #[test]
 fn a_frame_is_written_completely_or_not_at_all() {
     let got = run(|reactor| {

@@ -26,7 +26,7 @@ fn closed(mut stream: TcpStream) -> std::io::Result<usize> {
     stream.read(&mut [0])
 }
 
-// P7, A3: more connections at once than one turn accepts
+// P7.5, A3: more connections at once than one turn accepts
 #[test]
 fn a_burst_of_connections_is_accepted_over_several_turns() {
     let (made, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
@@ -130,7 +130,7 @@ fn the_peer_is_known_after_a_reset_in_the_simulation() {
     });
 }
 
-// P4, A5
+// P4.5, A5
 #[test]
 fn a_failing_factory_closes_that_connection_only() {
     run(|reactor| {
@@ -149,7 +149,7 @@ fn a_failing_factory_closes_that_connection_only() {
     });
 }
 
-// A4
+// P7.6, A4
 #[test]
 fn a_listener_stopped_by_its_factory_accepts_no_more() {
     let made = Rc::new(Cell::new(0));
@@ -179,7 +179,7 @@ fn a_listener_stopped_by_its_factory_accepts_no_more() {
     assert_eq!(made.get(), 1);
 }
 
-// P7
+// P7.6
 #[test]
 fn stop_listening_frees_the_port_and_keeps_connections() {
     run(|reactor| {
@@ -228,7 +228,7 @@ fn two_listeners_share_a_port_with_reuse_port() {
     });
 }
 
-// A2: connections that are gone before they are accepted
+// P7.5, A2: connections that are gone before they are accepted
 #[test]
 fn peers_that_reset_before_accept_do_no_harm() {
     run(|reactor| {
@@ -265,7 +265,7 @@ fn a_peer_that_floods_gets_a_bounded_share_of_each_turn() {
     assert!(most.get() > 0 && most.get() <= 256 * 1024, "{} bytes in one turn", most.get());
 }
 
-// P7
+// P7.7
 #[cfg(unix)]
 #[test]
 fn a_unix_listener_replaces_the_file_of_a_dead_one() {
@@ -302,7 +302,7 @@ fn a_unix_listener_replaces_the_file_of_a_dead_one() {
     assert!(!path.exists());
 }
 
-// P7: a file that another process has put in the place of the socket must stay
+// P7.7: a file that another process has put in the place of the socket must stay
 #[cfg(unix)]
 #[test]
 fn a_unix_listener_removes_only_its_own_socket() {
@@ -359,7 +359,7 @@ fn a_unix_listener_with_a_full_queue_is_alive() {
     assert!(folder.join("socket").exists());
 }
 
-// P7.2
+// P7.2, P16.4
 #[cfg(target_os = "linux")]
 #[test]
 fn an_abstract_name_needs_no_file() {
@@ -380,7 +380,7 @@ fn an_abstract_name_needs_no_file() {
     });
 }
 
-// P7.3
+// P7.3, P16.4
 #[test]
 fn only_v6_leaves_the_ipv4_port_to_another_listener() {
     run(|reactor| {

@@ -19,7 +19,7 @@ use twistor_net::{
 };
 use twistor_reactor::{Handle, Reactor};
 
-// P14
+// P14.11
 #[test]
 fn a_silent_connection_is_closed_with_idle_timed_out() {
     let diary = Diary::new();
@@ -33,7 +33,7 @@ fn a_silent_connection_is_closed_with_idle_timed_out() {
     assert_eq!(diary.reason().trap::<ConnectionIdleTimedOut>().unwrap().after, Duration::from_millis(30));
 }
 
-// P14
+// P14.11
 #[test]
 fn signs_of_life_delay_the_timeout() {
     let diary = Diary::new();
@@ -108,7 +108,7 @@ fn served(port: &ListeningPort, handle: &Handle, clients: usize) -> Deferred<(us
     })
 }
 
-// P14
+// P14.12
 #[test]
 fn connections_above_the_total_are_closed() {
     let (first, second) = run(|reactor| {
@@ -126,7 +126,7 @@ fn connections_above_the_total_are_closed() {
     assert_eq!((first, second), (3, 3));
 }
 
-// P14
+// P14.12
 #[test]
 fn connections_above_the_limit_per_peer_are_closed() {
     let got = run(|reactor| {
@@ -155,7 +155,7 @@ const TOTAL: usize = 300_000;
 /// The bytes beyond the burst of a tenth of a second.
 const LEAST: Duration = Duration::from_millis(199);
 
-// P14
+// P14.13
 #[test]
 fn reading_is_no_faster_than_its_limit() {
     let diary = Diary::new();
@@ -174,7 +174,7 @@ fn reading_is_no_faster_than_its_limit() {
     assert!(end - start >= LEAST, "{:?}", end - start);
 }
 
-// P14: shared by two connections
+// P14.13: shared by two connections
 #[test]
 fn two_connections_share_a_write_limit() {
     let (start, end) = run(|reactor| {
@@ -202,7 +202,7 @@ fn two_connections_share_a_write_limit() {
     assert!(end - start >= LEAST, "{:?}", end - start);
 }
 
-// P14, P2, P4
+// P14.13, P2, P4
 #[test]
 fn a_limit_does_not_delay_an_end_that_drops_data() {
     let ends: [fn(&Transport); 2] =
@@ -236,7 +236,7 @@ fn a_limit_does_not_delay_an_end_that_drops_data() {
     }
 }
 
-// P14
+// P14.13
 #[test]
 fn removing_a_limit_releases_all_data() {
     let got = run(|reactor| {
@@ -257,7 +257,7 @@ fn removing_a_limit_releases_all_data() {
     assert_eq!(got, TOTAL);
 }
 
-// P14
+// P14.14
 #[test]
 fn waits_grow_to_the_longest_with_jitter() {
     let backoff = Backoff { jitter: 0.0, ..Backoff::default() };
@@ -287,7 +287,7 @@ fn attempts(seed: u64) -> Vec<Duration> {
     times.take()
 }
 
-// P14, P9
+// P14.14, P9
 #[test]
 fn in_a_simulation_the_jitter_is_drawn_from_the_seed() {
     for seed in seeds() {
@@ -345,7 +345,7 @@ fn a_client_reconnects_after_failures_and_losses() {
     assert!(made.get() >= 3);
 }
 
-// P14
+// P14.15
 #[test]
 fn stopping_closes_and_does_not_reconnect() {
     let (diary, accepted) = (Diary::new(), Rc::new(Cell::new(0)));
@@ -379,7 +379,7 @@ fn stopping_closes_and_does_not_reconnect() {
     assert_eq!(accepted.get(), 1);
 }
 
-// P14
+// P14.16
 #[test]
 fn a_start_before_the_loss_connects_after_it() {
     let accepted = Rc::new(Cell::new(0));
@@ -409,7 +409,7 @@ fn a_start_before_the_loss_connects_after_it() {
     assert_eq!(accepted.get(), 2);
 }
 
-// P14
+// P14.15
 #[test]
 fn a_stop_fires_even_if_the_service_is_dropped() {
     let diary = Diary::new();
@@ -430,7 +430,7 @@ fn a_stop_fires_even_if_the_service_is_dropped() {
     });
 }
 
-// P14
+// P14.15
 #[test]
 fn stopping_in_the_builder_or_protocol_ends_connecting() {
     for from_protocol in [false, true] {
@@ -474,7 +474,7 @@ fn stopping_in_the_builder_or_protocol_ends_connecting() {
     }
 }
 
-// P14
+// P14.14
 #[test]
 fn each_failure_is_reported_with_the_next_wait() {
     let told = Rc::new(RefCell::new(Vec::new()));
@@ -536,7 +536,7 @@ fn lifespan(
     })
 }
 
-// P14
+// P14.8
 #[test]
 fn a_peer_that_was_held_up_gets_the_full_time_again() {
     let lived = lifespan(Duration::from_millis(60), |transport, handle| {
@@ -656,7 +656,7 @@ fn a_hook_can_keep_the_connection_and_may_panic() {
     assert_eq!(lived, Duration::from_secs(7));
 }
 
-// P14
+// P14.11
 #[test]
 fn a_shorter_limit_applies_at_once() {
     let keep = Rc::new(RefCell::new(None));
@@ -669,7 +669,7 @@ fn a_shorter_limit_applies_at_once() {
     assert!((60..70).contains(&lived.as_millis()), "{lived:?}");
 }
 
-// P14
+// P14.12
 #[test]
 fn a_peer_stops_counting_when_its_connection_ends() {
     World::Simulated(1).run(|reactor| {

@@ -94,7 +94,7 @@ fn trace(seed: u64) -> Vec<String> {
     lines
 }
 
-// P9
+// P9.1, P9.2
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..5 {
@@ -111,7 +111,7 @@ fn a_real_reactor_has_no_simulated_network() {
     assert!(SimulatedNetwork::of(&Reactor::new().unwrap()).is_none());
 }
 
-// P9
+// P9.3
 #[test]
 fn data_may_be_split_unless_splitting_is_off() {
     let parts = |splitting| {
@@ -133,7 +133,7 @@ fn data_may_be_split_unless_splitting_is_off() {
     assert!(split > runs, "{split} parts in {runs} runs");
 }
 
-// P9, P6
+// P9, P6.7
 #[test]
 fn connecting_fails_as_it_does_on_a_real_network() {
     with_seeds(|reactor| {
@@ -150,7 +150,7 @@ fn connecting_fails_as_it_does_on_a_real_network() {
     });
 }
 
-// P9, P6: without real time
+// P9, P6.8: without real time
 #[test]
 fn connecting_to_an_isolated_host_times_out() {
     with_seeds(|reactor| {
@@ -170,7 +170,7 @@ fn connecting_to_an_isolated_host_times_out() {
     });
 }
 
-// P6: RFC 8305
+// P6.11: RFC 8305
 #[test]
 fn a_host_with_a_dead_first_address_is_reached() {
     with_seeds(|reactor| {
@@ -188,7 +188,7 @@ fn a_host_with_a_dead_first_address_is_reached() {
     });
 }
 
-// P9
+// P9.4
 #[test]
 fn a_partition_holds_data_up_until_it_is_healed() {
     let diary = Diary::new();
@@ -276,7 +276,7 @@ fn a_reset_during_the_connect_reaches_the_client() {
     });
 }
 
-// P9
+// P9.4
 #[test]
 fn a_silent_connection_is_reported_to_neither_side() {
     with_seeds(|reactor| {
@@ -302,7 +302,7 @@ fn a_silent_connection_is_reported_to_neither_side() {
     });
 }
 
-// P9: each fault occurs with some of many seeds
+// P9.4: each fault occurs with some of many seeds
 #[test]
 fn resets_and_silences_are_as_frequent_as_configured() {
     let faults = |setting: fn(&SimulatedNetwork, f64), probability| {
@@ -339,7 +339,7 @@ fn resets_and_silences_are_as_frequent_as_configured() {
     }
 }
 
-// P7
+// P7.4
 #[test]
 fn a_simulated_listener_recovers_from_a_lack_of_descriptors() {
     with_seeds(|reactor| {
@@ -362,7 +362,7 @@ fn a_simulated_listener_recovers_from_a_lack_of_descriptors() {
     });
 }
 
-// P7, A1: each new client finds the listener waiting, and does not add another wait
+// P7.4, A1: each new client finds the listener waiting, and does not add another wait
 #[test]
 fn new_clients_do_not_make_a_starved_listener_retry_more() {
     with_seeds(|reactor| {
@@ -532,7 +532,7 @@ fn a_reset_ends_the_wait_for_close_notify() {
     });
 }
 
-// P2: data to be discarded and the end that is waited for may arrive together
+// P2.5: data to be discarded and the end that is waited for may arrive together
 #[test]
 fn the_wait_for_a_sending_peer_ends_with_its_end() {
     with_seeds(|reactor| {
@@ -571,7 +571,7 @@ fn keep_pausing(handle: &Handle, transport: Transport) {
     }
 }
 
-// P11
+// P11.2
 #[cfg(feature = "tls")]
 #[test]
 fn the_wait_for_close_notify_cannot_be_paused() {
@@ -591,7 +591,7 @@ fn the_wait_for_close_notify_cannot_be_paused() {
     });
 }
 
-// P11: the last data, close_notify and the end of the stream may arrive together
+// P11.2: the last data, close_notify and the end of the stream may arrive together
 #[cfg(feature = "tls")]
 #[test]
 fn the_wait_for_close_notify_ends_after_late_data() {
@@ -643,7 +643,7 @@ fn requiring_certificates_keeps_the_timeout_and_observer() {
     });
 }
 
-// P11: neither a timer nor anything else remains of the wait
+// P11.2: neither a timer nor anything else remains of the wait
 #[cfg(feature = "tls")]
 #[test]
 fn the_wait_for_close_notify_ends_with_the_connection() {
@@ -692,7 +692,7 @@ fn an_answer_after_a_half_close_may_take_its_time() {
     });
 }
 
-// P11, P2: less than the socket refuses, so that only TLS holds data
+// P11.5, P2: less than the socket refuses, so that only TLS holds data
 #[cfg(feature = "tls")]
 #[test]
 fn data_held_by_tls_is_not_drained() {
@@ -758,7 +758,7 @@ fn post(seed: u64, lost: f64, repeated: f64) -> Vec<String> {
     mail.0.take()
 }
 
-// P9, P15
+// P9.4, P15
 #[test]
 fn datagrams_are_lost_repeated_and_reordered_as_configured() {
     for seed in 0..5 {
@@ -825,7 +825,7 @@ fn a_simulated_run_alone() {
     assert!(trace(1).len() > 50);
 }
 
-// P9
+// P9.2
 #[cfg(target_os = "linux")]
 #[test]
 fn a_simulation_makes_no_system_call_for_time_or_sockets() {
@@ -859,7 +859,7 @@ fn a_simulation_makes_no_system_call_for_time_or_sockets() {
     }
 }
 
-// P6, P9: a socket that stays open would hold one of the descriptors
+// P6.9, P9: a socket that stays open would hold one of the descriptors
 #[test]
 fn failed_and_cancelled_connects_free_their_descriptors() {
     with_seeds(|reactor| {
@@ -905,7 +905,7 @@ fn takes(addresses: &'static [&'static str], prepare: impl FnOnce(&SimulatedNetw
     })
 }
 
-// P6: RFC 8305
+// P6.11: RFC 8305
 #[test]
 fn a_failure_does_not_shorten_the_next_attempts_delay() {
     let cut_off = |network: &SimulatedNetwork| {
@@ -920,7 +920,7 @@ fn a_failure_does_not_shorten_the_next_attempts_delay() {
     assert_eq!(took, Duration::from_millis(300));
 }
 
-// P6: whichever failed last
+// P6.2: whichever failed last
 #[test]
 fn a_refusal_tells_more_than_a_missing_route() {
     let (refusing, unreachable) = ("198.51.100.7", "198.51.100.8");
@@ -935,7 +935,7 @@ fn a_refusal_tells_more_than_a_missing_route() {
     }
 }
 
-// P6: whatever the resolver returns
+// P6.11: whatever the resolver returns
 #[test]
 fn an_address_listed_twice_is_tried_once() {
     with_seeds(|reactor| {
@@ -953,7 +953,7 @@ fn an_address_listed_twice_is_tried_once() {
     });
 }
 
-// P14: the remaining wait of the earlier limit is dropped
+// P14.13: the remaining wait of the earlier limit is dropped
 #[test]
 fn a_limit_that_is_set_again_applies_at_once() {
     const SIZE: usize = 50_000;
@@ -993,7 +993,7 @@ fn a_limit_that_is_set_again_applies_at_once() {
     }
 }
 
-// P1: the run ends with the turn. Every connection is lost once, and its transport accepts nothing more
+// P1.9: the run ends with the turn. Every connection is lost once, and its transport accepts nothing more
 #[test]
 fn transports_outlive_a_run_stopped_in_any_handler() {
     struct Stops(&'static str, Handle, Scripted);
@@ -1113,7 +1113,7 @@ fn a_partition_cuts_both_ways_and_never_a_host_from_itself() {
     });
 }
 
-// P9
+// P9.4
 #[test]
 fn routes_are_restored_and_names_removed() {
     with_seeds(|reactor| {
@@ -1258,6 +1258,28 @@ fn the_first_seed_that_fails_is_named_with_the_command_for_it() {
     });
     assert_eq!(failed.contains("the second run went differently"), cfg!(feature = "trace"), "{failed}");
     assert_eq!(failed.contains("\n  see it: "), cfg!(feature = "trace"), "{failed}");
+}
+
+// P26.4
+#[cfg(feature = "trace")]
+#[test]
+fn the_failed_seed_is_recorded_as_a_page() {
+    if std::env::var_os("TWISTOR_SEED").is_some() {
+        return;
+    }
+    let runs = Cell::new(0);
+    let found = try_explore(0..100, |world| {
+        runs.set(runs.get() + 1);
+        let handle = world.handle();
+        world.run_until(after(&handle, Duration::from_secs(world.seed())))?;
+        if world.seed() == 5 { Err(Failure::new("out of bread")) } else { Ok(()) }
+    });
+    let found = found.unwrap_err();
+    assert_eq!((found.seed(), runs.get()), (5, 7), "the failed seed runs twice");
+    let page = std::fs::read_to_string(found.page().unwrap()).unwrap();
+    std::fs::remove_file(found.page().unwrap()).unwrap();
+    assert!(page.starts_with("<!") && page.contains("the_failed_seed_is_recorded_as_a_page, seed 5"));
+    assert!(!found.to_string().contains("the second run went differently"), "{found}");
 }
 
 // P26.3

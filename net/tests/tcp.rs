@@ -19,7 +19,7 @@ use twistor_net::{
 };
 use twistor_reactor::Handle;
 
-// P1: the peer closes
+// P1.5, P1.6: the peer closes
 #[test]
 fn a_client_sees_made_data_end_and_loss_in_order() {
     on_every_network(|world| {
@@ -62,7 +62,7 @@ fn connection_made_has_run_when_connect_fires() {
     });
 }
 
-// P1
+// P1.8
 #[test]
 fn data_before_the_peers_close_precedes_the_loss() {
     on_every_network(|world| {
@@ -82,7 +82,7 @@ fn data_before_the_peers_close_precedes_the_loss() {
     });
 }
 
-// P1: never inside a call of the program (`Diary::enter` asserts it)
+// P1.7: never inside a call of the program (`Diary::enter` asserts it)
 #[test]
 fn connection_lost_is_never_called_inside_a_call() {
     on_every_network(|world| {
@@ -105,7 +105,7 @@ fn connection_lost_is_never_called_inside_a_call() {
     });
 }
 
-// P1: a reset in the middle of a large write
+// P1.5, P1.6: a reset in the middle of a large write
 #[test]
 fn a_reset_with_a_full_queue_is_one_loss() {
     on_every_network(|world| {
@@ -154,7 +154,7 @@ fn a_reset_while_reading_is_paused_is_noticed() {
     });
 }
 
-// P1: an answer that the peer sent before it refused more data
+// P1.8: an answer that the peer sent before it refused more data
 #[test]
 fn an_answer_before_a_failed_write_is_delivered() {
     let diary = Diary::new();
@@ -198,7 +198,7 @@ fn an_answer_before_a_failed_write_is_delivered() {
     assert_eq!(diary.losses(), 1);
 }
 
-// P1
+// P1.9
 #[test]
 fn an_open_connection_is_lost_when_the_reactor_stops() {
     on_every_network(|world| {
@@ -211,7 +211,7 @@ fn an_open_connection_is_lost_when_the_reactor_stops() {
     });
 }
 
-// P2
+// P2.2
 #[test]
 fn write_after_lose_connection_returns_false() {
     on_every_network(|world| {
@@ -237,7 +237,7 @@ fn write_after_lose_connection_returns_false() {
     });
 }
 
-// P2
+// P2.2
 #[test]
 fn write_after_the_loss_returns_false() {
     on_every_network(|world| {
@@ -260,7 +260,7 @@ fn write_after_the_loss_returns_false() {
     });
 }
 
-// P2
+// P2.3
 #[test]
 fn lose_connection_sends_everything_to_a_slow_reader() {
     on_every_network(|world| {
@@ -293,7 +293,7 @@ fn lose_connection_sends_everything_to_a_slow_reader() {
 /// A way to end a connection inside a handler.
 type End = fn(&Transport) -> Result<(), Failure>;
 
-// P2: data held up by a pause is discarded too. If it stayed unread, the close would be a reset
+// P2.4: data held up by a pause is discarded too. If it stayed unread, the close would be a reset
 #[test]
 fn closing_a_paused_connection_loses_no_written_data() {
     let ends: [End; 2] = [
@@ -328,7 +328,7 @@ fn closing_a_paused_connection_loses_no_written_data() {
     });
 }
 
-// P2: held-up data is read before the close, also if the close is requested when everything has just been
+// P2.4: held-up data is read before the close, also if the close is requested when everything has just been
 // sent
 #[test]
 fn closing_a_paused_drained_connection_is_not_a_reset() {
@@ -348,7 +348,7 @@ fn closing_a_paused_drained_connection_is_not_a_reset() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-// P2: a peer that continues to send can read everything
+// P2.5: a peer that continues to send can read everything
 #[test]
 fn a_peer_that_continues_to_send_reads_everything() {
     on_every_network(|world| {
@@ -373,7 +373,7 @@ fn a_peer_that_continues_to_send_reads_everything() {
     });
 }
 
-// P2: a peer that is known to send is waited for, even if none of its data has arrived
+// P2.7: a peer that is known to send is waited for, even if none of its data has arrived
 #[test]
 fn a_peer_that_is_refused_midway_reads_the_refusal() {
     const REFUSAL: usize = 1 << 20;
@@ -396,7 +396,7 @@ fn a_peer_that_is_refused_midway_reads_the_refusal() {
     }
 }
 
-// P2: a lingering peer that does not close costs five seconds, wherever the call is made
+// P2.7: a lingering peer that does not close costs five seconds, wherever the call is made
 #[test]
 fn a_quiet_peer_is_lingered_on_for_five_seconds() {
     for (lingering, seconds) in [(false, 0.0..1.0), (true, 4.5..5.5)] {
@@ -422,7 +422,7 @@ fn a_quiet_peer_is_lingered_on_for_five_seconds() {
     }
 }
 
-// P2: with a time limit
+// P2.5: with a time limit
 #[test]
 fn a_peer_that_sends_without_end_is_waited_for_five_seconds() {
     for seed in seeds() {
@@ -465,7 +465,7 @@ fn a_peer_that_sends_without_end_is_waited_for_five_seconds() {
     }
 }
 
-// P2: with a limit of 16 MiB
+// P2.5: with a limit of 16 MiB
 #[test]
 fn a_flooding_peer_is_not_read_without_end() {
     let diary = Diary::new();
@@ -491,7 +491,7 @@ fn a_flooding_peer_is_not_read_without_end() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-// P2
+// P2.8
 #[test]
 fn abort_connection_resets_and_drops_unsent_data() {
     on_every_network(|world| {
@@ -515,7 +515,7 @@ fn abort_connection_resets_and_drops_unsent_data() {
     });
 }
 
-// P2: data after lose_connection is discarded
+// P2.3: data after lose_connection is discarded
 #[test]
 fn data_after_lose_connection_is_not_delivered() {
     on_every_network(|world| {
@@ -538,7 +538,7 @@ fn data_after_lose_connection_is_not_delivered() {
     });
 }
 
-// P2
+// P2.1
 #[test]
 fn bytes_arrive_once_and_in_order_however_written() {
     on_every_network(|world| {
@@ -576,7 +576,7 @@ fn bytes_arrive_once_and_in_order_however_written() {
     });
 }
 
-// P3
+// P3.2
 #[test]
 fn a_half_close_closes_by_default_after_sending_everything() {
     on_every_network(|world| {
@@ -597,7 +597,7 @@ fn a_half_close_closes_by_default_after_sending_everything() {
     });
 }
 
-// P3
+// P3.1
 #[test]
 fn an_overridden_half_close_can_be_answered() {
     on_every_network(|world| {
@@ -622,7 +622,7 @@ fn an_overridden_half_close_can_be_answered() {
     });
 }
 
-// P3: events during a long answer report the peer's end again
+// P3.1: events during a long answer report the peer's end again
 #[test]
 fn a_half_close_is_reported_once() {
     on_every_network(|world| {
@@ -642,7 +642,7 @@ fn a_half_close_is_reported_once() {
     });
 }
 
-// P3: a half-close by this side
+// P3.3: a half-close by this side
 #[test]
 fn reading_continues_after_lose_write_connection() {
     on_every_network(|world| {
@@ -665,7 +665,7 @@ fn reading_continues_after_lose_write_connection() {
     });
 }
 
-// P4
+// P4.2
 #[test]
 fn an_error_of_a_handler_closes_with_that_reason() {
     on_every_network(|world| {
@@ -698,7 +698,7 @@ fn an_error_of_a_handler_closes_with_that_reason() {
     });
 }
 
-// P4
+// P4.3, P4.4
 #[test]
 fn a_panic_of_a_handler_closes_that_connection_only() {
     on_every_network(|world| {
@@ -810,7 +810,7 @@ fn a_paused_connection_gets_no_data_until_it_is_resumed() {
     });
 }
 
-// P1: a protocol that keeps its own transport does not leak. R8 for connections
+// P1.9: a protocol that keeps its own transport does not leak. R8 for connections
 #[test]
 fn a_dropped_reactor_drops_protocols_that_hold_their_transports() {
     on_every_network(|world| {
@@ -896,7 +896,7 @@ fn drained_distinguishes_an_abort_from_a_loss() {
     });
 }
 
-// P3: whichever side ends first
+// P3.3: whichever side ends first
 #[test]
 fn a_connection_whose_halves_have_both_ended_is_lost() {
     on_every_network(|world| {
@@ -1070,7 +1070,7 @@ fn an_end_is_not_reported_while_reading_is_paused() {
     assert_eq!(diary.entries(), ["made", "resumed", "data x", "resumed", "end", &lost]);
 }
 
-// P2: including data that has already arrived
+// P2.8: including data that has already arrived
 #[test]
 fn nothing_is_delivered_after_abort_connection() {
     let diary = Diary::new();
@@ -1081,7 +1081,7 @@ fn nothing_is_delivered_after_abort_connection() {
     assert_eq!(diary.entries(), ["made", "resumed", "data x", &format!("lost {ConnectionAborted}")]);
 }
 
-// P4
+// P4.3
 #[test]
 fn a_panic_closes_at_once_and_drops_unsent_data() {
     on_every_network(|world| {

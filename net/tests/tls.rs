@@ -99,7 +99,7 @@ fn observed(tls: ServerTls) -> (ServerTls, Deferred<(HandshakeFailure, String)>)
     (tls, deferred)
 }
 
-// P10
+// P10.2
 #[test]
 fn a_protocol_runs_on_tls_as_on_tcp() {
     let authority = Authority::new();
@@ -122,7 +122,7 @@ fn a_protocol_runs_on_tls_as_on_tcp() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-// P10
+// P10.3, P10.4
 #[test]
 fn both_sides_have_the_negotiated_parameters() {
     let authority = Authority::new();
@@ -175,7 +175,7 @@ fn a_plain_connection_has_no_tls_info() {
     });
 }
 
-// P10, P2: whichever way it was written, at any pace of the reader
+// P10.2, P2.1: whichever way it was written, at any pace of the reader
 #[test]
 fn bytes_arrive_once_and_in_order_in_both_directions() {
     let authority = Authority::new();
@@ -208,7 +208,7 @@ fn bytes_arrive_once_and_in_order_in_both_directions() {
     assert!(diary.received() == text, "the bytes differ");
 }
 
-// P10, P8: the data buffered in rustls is not lost when reading pauses
+// P10.2, P8: the data buffered in rustls is not lost when reading pauses
 #[test]
 fn pausing_after_every_piece_loses_nothing() {
     let authority = Authority::new();
@@ -279,7 +279,7 @@ fn a_connection_survives_a_key_update() {
     assert_eq!(got, b"old keys, new keys; ".repeat(3));
 }
 
-// P11
+// P11.1
 #[test]
 fn lose_connection_sends_everything_and_close_notify() {
     let authority = Authority::new();
@@ -311,7 +311,7 @@ fn lose_connection_sends_everything_and_close_notify() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-// P11: otherwise the server's session tickets would meet a closed socket, and data in flight would be lost
+// P11.2: otherwise the server's session tickets would meet a closed socket, and data in flight would be lost
 #[test]
 fn a_client_that_writes_and_closes_at_once_is_read_fully() {
     let authority = Authority::new();
@@ -336,7 +336,7 @@ fn a_client_that_writes_and_closes_at_once_is_read_fully() {
     assert!(diary.reason().is::<ConnectionDone>() && client_diary.reason().is::<ConnectionDone>());
 }
 
-// P11
+// P11.3
 #[test]
 fn an_end_without_close_notify_is_tls_truncated() {
     let authority = Authority::new();
@@ -356,7 +356,7 @@ fn an_end_without_close_notify_is_tls_truncated() {
     assert!(diary.reason().is::<TlsTruncated>());
 }
 
-// P11
+// P11.3
 #[test]
 fn a_closing_side_accepts_an_end_without_close_notify() {
     let authority = Authority::new();
@@ -411,7 +411,7 @@ fn a_closed_side_ignores_a_reset_and_the_end_of_the_run() {
     }
 }
 
-// P11
+// P11.4
 #[test]
 fn abort_connection_sends_no_close_notify() {
     let authority = Authority::new();
@@ -431,7 +431,7 @@ fn abort_connection_sends_no_close_notify() {
     assert!(diary.reason().is::<ConnectionAborted>());
 }
 
-// P11, P3
+// P11.1, P3
 #[test]
 fn a_half_close_is_reported_and_answered() {
     let authority = Authority::new();
@@ -456,7 +456,7 @@ fn a_half_close_is_reported_and_answered() {
     assert_eq!(asking.entries(), ["made", "data answer", "end", "lost connection was closed cleanly"]);
 }
 
-// P11, P2: encrypted but unsent data counts
+// P11.5, P2: encrypted but unsent data counts
 #[test]
 fn drained_waits_for_data_held_by_tls() {
     let authority = Authority::new();
@@ -528,7 +528,7 @@ fn data_held_by_the_session_is_sent_when_there_is_room() {
     assert_eq!(came, taken * PIECE);
 }
 
-// P12
+// P12.6, P12.9
 #[test]
 fn a_certificate_for_another_name_is_refused() {
     let authority = Authority::new();
@@ -562,7 +562,7 @@ fn an_address_with_a_zone_is_verified_without_it() {
     assert!(connected);
 }
 
-// P12
+// P12.6, P12.9
 #[test]
 fn expired_and_unknown_certificates_are_refused() {
     let (authority, stranger) = (Authority::new(), Authority::new());
@@ -602,7 +602,7 @@ fn a_given_self_signed_certificate_is_trusted_while_valid() {
     }
 }
 
-// P12
+// P12.9
 #[test]
 fn the_platform_does_not_trust_a_test_authority() {
     let authority = Authority::new();
@@ -658,7 +658,7 @@ fn no_common_protocol_is_refused() {
     assert_eq!(failure.alert(), Some(AlertDescription::NoApplicationProtocol));
 }
 
-// P12
+// P12.5, P12.6
 #[test]
 fn a_server_without_tls_is_recognized() {
     let authority = Authority::new();
@@ -676,7 +676,7 @@ fn a_server_without_tls_is_recognized() {
     assert!(failure.to_string().ends_with(told), "{failure}");
 }
 
-// P12
+// P12.7
 #[test]
 fn a_client_without_tls_closes_that_connection_only() {
     let authority = Authority::new();
@@ -695,7 +695,7 @@ fn a_client_without_tls_closes_that_connection_only() {
     assert_eq!(told.0, HandshakeFailure::NotTls);
 }
 
-// P12
+// P12.6
 #[test]
 fn a_server_times_out_a_stalled_handshake() {
     let authority = Authority::new();
@@ -750,7 +750,7 @@ fn cancelling_during_a_handshake_closes_the_socket() {
     assert!(failure.is::<Cancelled>(), "{failure}");
 }
 
-// P12
+// P12.6
 #[test]
 fn a_server_that_closes_during_the_handshake_is_reported() {
     let authority = Authority::new();
@@ -815,7 +815,7 @@ fn data_before_a_bad_record_is_delivered_and_answered() {
     assert!(told.contains("BadRecordMac"), "{told}");
 }
 
-// P11, P12: the handshake is complete, so the error belongs to the connection
+// P11, P12.8: the handshake is complete, so the error belongs to the connection
 #[test]
 fn a_bad_record_right_after_the_handshake_ends_the_connection() {
     for data in [&b"good"[..], b""] {
@@ -844,7 +844,7 @@ fn a_bad_record_right_after_the_handshake_ends_the_connection() {
     }
 }
 
-// P12: texts that are not certificates
+// P12.4: texts that are not certificates
 #[test]
 fn an_invalid_certificate_or_key_is_refused_with_its_file() {
     let authority = Authority::new();
@@ -1029,7 +1029,7 @@ impl Drop for Killed {
     }
 }
 
-// P10, P5: a flooding connection gets its share only, and TLS keeps the high-water mark
+// P10.2, P5: a flooding connection gets its share only, and TLS keeps the high-water mark
 #[test]
 fn a_producer_is_paused_and_resumed_on_tls() {
     let authority = Authority::new();
@@ -1074,7 +1074,7 @@ fn a_producer_is_paused_and_resumed_on_tls() {
     assert!(diary.reason().is::<ConnectionDone>());
 }
 
-// P12
+// P12.6
 #[test]
 fn a_reset_during_a_handshake_is_reported() {
     let authority = Authority::new();

@@ -92,7 +92,7 @@ fn blocking_peer() -> UdpSocket {
     peer
 }
 
-// P15
+// P15.2, P15.5
 #[test]
 fn datagrams_arrive_whole_in_order_and_stop_once() {
     let log = Log::default();
@@ -116,7 +116,7 @@ fn datagrams_arrive_whole_in_order_and_stop_once() {
     assert!(log.reason.take().unwrap().is::<ConnectionDone>());
 }
 
-// P15, B12
+// P15.2, B12
 #[test]
 fn the_largest_datagram_is_sent_and_received() {
     struct Echo;
@@ -141,7 +141,7 @@ fn the_largest_datagram_is_sent_and_received() {
     assert_eq!(count, 65_507);
 }
 
-// P15
+// P15.3
 #[test]
 fn errors_and_panics_leave_the_port_open() {
     let log = Log::default();
@@ -159,7 +159,7 @@ fn errors_and_panics_leave_the_port_open() {
     assert!(log.reason.take().unwrap().is::<ConnectionLost>());
 }
 
-// P15, B12
+// P15.4, B12
 #[test]
 fn a_connected_port_survives_a_refusal() {
     let log = Log::default();
@@ -187,7 +187,7 @@ fn a_connected_port_survives_a_refusal() {
     assert!(entries.contains(&"now".to_owned()) && !entries.contains(&"stranger".to_owned()));
 }
 
-// P15: a refusal found while sending is reported like one found while receiving. The peer is back before
+// P15.4: a refusal found while sending is reported like one found while receiving. The peer is back before
 // anything is received
 #[cfg(target_os = "linux")]
 #[test]
@@ -218,7 +218,7 @@ fn a_refusal_found_by_sending_is_reported() {
     assert_eq!(log.entries.borrow()[..2], ["started", "refused"]);
 }
 
-// P15: including datagrams that have already arrived
+// P15.5: including datagrams that have already arrived
 #[test]
 fn only_the_stop_is_reported_after_stop_listening() {
     struct StopsAtFirst(Log);
@@ -262,7 +262,7 @@ fn only_the_stop_is_reported_after_stop_listening() {
     assert_eq!(*refused.entries.borrow(), ["stopped"]);
 }
 
-// P15: a flood
+// P15.2: a flood
 #[test]
 fn a_burst_takes_several_turns() {
     let most = Rc::new(Cell::new(0));

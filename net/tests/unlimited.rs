@@ -20,7 +20,7 @@ use twistor_reactor::{AddTimeout, Clock, Cooperator, Handle, LoopingCall, Manual
 
 const FOREVER: Duration = Duration::MAX;
 
-// P18
+// P18.1
 #[test]
 fn deferreds() {
     let semaphore = DeferredSemaphore::new(usize::MAX).unwrap();
@@ -42,7 +42,7 @@ fn turns(reactor: &Reactor) {
     reactor.run().unwrap();
 }
 
-// P18
+// P18.1
 #[test]
 fn timers() {
     for reactor in [Reactor::new().unwrap(), Reactor::simulated(1)] {
@@ -85,7 +85,7 @@ fn timers() {
     assert!(called.get() >= 1);
 }
 
-// P18
+// P18.1
 #[test]
 fn reactors() {
     let reactor = Reactor::builder().threads(usize::MAX).slow_callback(FOREVER).build().unwrap();
@@ -108,7 +108,7 @@ fn reactors() {
     while reactor.turns(FOREVER).unwrap() {}
 }
 
-// P18
+// P18.1
 #[test]
 fn framings() {
     fn frames<F: Framing>(framing: F, wire: &[u8]) -> Result<Vec<u8>, FrameError> {
@@ -199,13 +199,13 @@ fn connections(world: World) {
     });
 }
 
-// P18
+// P18.1
 #[test]
 fn connections_of_the_system() {
     connections(World::Real);
 }
 
-// P18, P9
+// P18.1, P9
 #[test]
 fn connections_of_the_simulation() {
     for seed in seeds() {
@@ -213,7 +213,7 @@ fn connections_of_the_simulation() {
     }
 }
 
-// P18
+// P18.1
 #[test]
 fn waits_before_connecting_again() {
     for (initial, longest, factor, jitter) in [
@@ -232,7 +232,7 @@ fn waits_before_connecting_again() {
     }
 }
 
-// P18
+// P18.1
 #[test]
 fn an_infinite_latency_lets_nothing_arrive() {
     let reactor = Reactor::simulated(1);
@@ -245,7 +245,7 @@ fn an_infinite_latency_lets_nothing_arrive() {
     }
 }
 
-// P18
+// P18.1
 #[test]
 fn datagrams() {
     struct Deaf;
@@ -268,7 +268,7 @@ fn datagrams() {
 #[cfg(feature = "tls")]
 mod tls_support;
 
-// P18
+// P18.1
 #[cfg(feature = "tls")]
 #[test]
 fn tls() {

@@ -183,7 +183,33 @@ mod tests {
         assert_eq!(options(back, look), (false, false));
     }
 
-    // P17.1, P17.4
+    // P17.7
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_limit_of_unsent_bytes_reaches_the_socket() {
+        let set = |bytes| {
+            options(move |transport| transport.set_unsent_limit(bytes), |socket| socket.tcp_notsent_lowat())
+        };
+        assert_eq!((set(4096), set(usize::MAX)), (4096, u32::MAX));
+    }
+
+    // P17.6
+    #[cfg(not(any(target_os = "android", target_os = "linux")))]
+    #[test]
+    fn an_option_that_the_system_lacks_is_unsupported() {
+        options(
+            |transport| {
+                let unsupported =
+                    |outcome: io::Result<()>| outcome.unwrap_err().kind() == io::ErrorKind::Unsupported;
+                assert!(unsupported(transport.set_unsent_limit(4096)));
+                assert!(unsupported(transport.set_user_timeout(Some(Duration::from_secs(1)))));
+                Ok(())
+            },
+            |_| Ok(()),
+        );
+    }
+
+    // P17.1, P17.4, P17.5
     #[cfg(target_os = "linux")]
     #[test]
     fn keepalive_and_user_timeout_reach_the_socket() {

@@ -132,7 +132,7 @@ impl Pair {
             "half-closed" => near.lose_write_connection(),
             "closing" => {
                 far.pause_producing();
-                near.write(&[0; 300_000]);
+                near.write(&[0; 140_000]);
                 near.lose_connection();
             }
             "lingering" => near.lose_connection_lingering(),
@@ -233,7 +233,7 @@ fn table() -> Vec<Vec<String>> {
     rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
-// P27.1, P27.2
+// P27.1, P27.2, P2.6
 #[test]
 fn each_event_in_each_state_has_the_outcome_of_the_table() {
     let table = table();

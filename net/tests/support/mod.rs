@@ -50,7 +50,7 @@ pub enum World {
     Simulated(u64),
 }
 
-/// Runs a test on the operating system's network, and on the simulated one with many seeds. // P9
+/// Runs a test on the operating system's network, and on the simulated one with many seeds. // P9.5
 pub fn on_every_network(test: impl Fn(World)) {
     test(World::Real);
     for seed in seeds() {
@@ -60,7 +60,7 @@ pub fn on_every_network(test: impl Fn(World)) {
     }
 }
 
-/// Runs a test in a simulated world of each seed, until the Deferred that it returns has fired. Returns the values. // P9
+/// Runs a test in a simulated world of each seed, until the Deferred that it returns has fired. Returns the values. // P9.5
 #[track_caller]
 pub fn with_seeds<T: 'static>(test: impl Fn(&Reactor) -> Deferred<T>) -> Vec<T> {
     let values = RefCell::new(Vec::new());

@@ -359,7 +359,7 @@ impl Connection<dyn Protocol> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::time::Duration;
 
     use twistor_reactor::Reactor;
@@ -368,7 +368,7 @@ mod tests {
     use super::*;
     use crate::transport::outgoing::DEFAULT_HIGH_WATER;
 
-    // P2, B4
+    // P2.1, B4
     #[test]
     fn slices_that_a_small_socket_takes_in_parts_arrive_in_order_and_once() {
         let reactor = Reactor::new().unwrap();
@@ -406,6 +406,36 @@ mod tests {
             }
         });
         assert!(reactor.run_until(received).unwrap() == expected);
+    }
+
+    // P5.9
+    #[test]
+    fn a_connection_is_silent_until_data_or_the_end_arrives() {
+        for ends in [false, true] {
+            let reactor = Reactor::new().unwrap();
+            let (near, mut far) = connected();
+            let handle = reactor.handle();
+            let (done, trigger) = Deferred::new();
+            reactor.call_when_running(move || {
+                let peer = near.peer_addr().unwrap();
+                let socket = Socket::tcp(mio::net::TcpStream::from_std(near), peer);
+                let transport = Connection::start(&handle, socket, Silent).unwrap();
+                assert!(transport.is_silent());
+                if ends {
+                    far.shutdown(std::net::Shutdown::Write).unwrap();
+                } else {
+                    far.write_all(b"x").unwrap();
+                }
+                // The loop is busy here, and has not noticed.
+                let deadline = std::time::Instant::now() + Duration::from_secs(20);
+                while transport.is_silent() && std::time::Instant::now() < deadline {
+                    std::thread::yield_now();
+                }
+                trigger.callback((transport.is_lost(), std::time::Instant::now() < deadline));
+            });
+            assert_eq!(reactor.run_until(done).unwrap(), (false, true));
+        }
+        assert!(!crate::Transport::lost().is_silent());
     }
 
     // P5.6
