@@ -45,7 +45,6 @@ pub const ALL: &[Workload] = &[
 
 /// Why twistor loses, where it does, by workload.
 pub const REASONS: &[(&str, &str)] = &[
-    ("bulk", "libuv uses half of the processor time here. The cause has not been analysed."),
     (
         "deferred",
         "a Deferred can be cancelled and extended after it is made, so its first node costs more than a future that is polled once. Longer chains cost less.",

@@ -11,6 +11,7 @@ use crate::runner::child::{Arguments, say_listening};
 
 const LISTENER: Token = Token(usize::MAX);
 const BUFFER: usize = 256 * 1024;
+const PAGE: usize = 4096;
 
 struct Connection {
     stream: TcpStream,
@@ -25,7 +26,10 @@ pub fn serve(_: &Arguments<'_>) {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE).expect("register");
     say_listening(listener.local_addr().expect("its address"));
     let mut connections = Slab::new();
-    let mut buffer = vec![0; BUFFER];
+    // The kernel copies faster to an aligned buffer than to an allocation of this size, which starts 16 bytes later.
+    let mut memory = vec![0; BUFFER + PAGE];
+    let start = memory.as_ptr().align_offset(PAGE);
+    let buffer = &mut memory[start..start + BUFFER];
     let mut events = Events::with_capacity(1024);
     loop {
         poll.poll(&mut events, None).expect("poll");
@@ -33,7 +37,7 @@ pub fn serve(_: &Arguments<'_>) {
             match event.token() {
                 LISTENER => accept(&listener, &poll, &mut connections),
                 Token(number) => {
-                    if !matches!(echo(&mut connections[number], &mut buffer), Ok(true)) {
+                    if !matches!(echo(&mut connections[number], buffer), Ok(true)) {
                         connections.remove(number);
                     }
                 }

@@ -16,6 +16,8 @@ pub fn run(arguments: &Arguments<'_>) {
         let clock = Stopwatch::start();
         for _ in 0..turns {
             far.write_all(b"x").await.expect("write");
+            // Without it, the read succeeds at once, and the loop never waits.
+            near.readable().await.expect("readable");
             assert_eq!(near.read(&mut buffer).await.expect("read"), 1);
         }
         clock.stop(turns).report();
