@@ -15,6 +15,8 @@ use crate::sockets::Acceptor;
 use crate::sockets::DatagramSocket;
 use crate::sockets::Socket;
 #[cfg(unix)]
+use crate::sockets::UnixAcceptor;
+#[cfg(unix)]
 use crate::sockets::unix;
 use crate::{Address, DnsLookupError};
 
@@ -94,11 +96,11 @@ pub(crate) fn listen(
     handle: &Handle,
     binding: &StreamBinding,
     backlog: u32,
-) -> io::Result<(Acceptor, Address)> {
+) -> io::Result<(Box<dyn Acceptor>, Address)> {
     if let Some(network) = Network::of(handle) {
         let shared = matches!(binding, StreamBinding::Tcp { reuse_port: true, .. });
         let (listener, address) = network.listen(&binding.address(), backlog, shared)?;
-        return Ok((Acceptor::Simulated(listener), address));
+        return Ok((Box::new(listener), address));
     }
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     match binding {
@@ -119,12 +121,12 @@ pub(crate) fn listen(
             socket.listen(backlog)?;
             let listener = TcpListener::from_std(socket.into());
             let address = listener.local_addr()?;
-            Ok((Acceptor::Tcp(listener), Address::Ip(address)))
+            Ok((Box::new(listener), Address::Ip(address)))
         }
         #[cfg(unix)]
         StreamBinding::Unix { path, mode } => {
             let (listener, file) = unix::listen(path, *mode, backlog)?;
-            Ok((Acceptor::Unix(listener, file), binding.address()))
+            Ok((Box::new(UnixAcceptor::new(listener, file)), binding.address()))
         }
     }
 }

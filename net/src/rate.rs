@@ -40,7 +40,16 @@ use twistor_reactor::Handle;
 /// ```
 #[derive(Clone)]
 pub struct RateLimit {
-    budget: Rc<Budget>,
+    budget: Rc<dyn Allowance>,
+}
+
+/// The budget of a limit. A trait object, so that a program without limits does not contain its code.
+trait Allowance {
+    fn handle(&self) -> &Handle;
+    fn rate(&self) -> f64;
+    fn allowance(&self) -> usize;
+    fn spend(&self, bytes: usize);
+    fn wait(&self) -> Duration;
 }
 
 struct Budget {
@@ -64,32 +73,53 @@ impl RateLimit {
     }
 
     pub(crate) fn handle(&self) -> &Handle {
-        &self.budget.handle
+        self.budget.handle()
     }
 
     /// Returns the number of bytes that may be used now.
     pub(crate) fn allowance(&self) -> usize {
-        let budget = &*self.budget;
-        let now = budget.handle.now();
-        let earned = now.saturating_duration_since(budget.at.replace(now)).as_secs_f64() * budget.rate;
-        budget.balance.set((budget.balance.get() + earned).min(budget.burst));
-        budget.balance.get().max(0.0) as usize
+        self.budget.allowance()
     }
 
     pub(crate) fn spend(&self, bytes: usize) {
-        self.budget.balance.set(self.budget.balance.get() - bytes as f64);
+        self.budget.spend(bytes);
     }
 
     /// Returns the time until half a burst is available again. A shorter wait would cost a turn for a few
     /// bytes.
     pub(crate) fn wait(&self) -> Duration {
-        let missing = (self.budget.burst / 2.0).max(1.0) - self.budget.balance.get();
-        Duration::from_secs_f64((missing.max(0.0) / self.budget.rate).min(1e9))
+        self.budget.wait()
+    }
+}
+
+impl Allowance for Budget {
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    fn allowance(&self) -> usize {
+        let now = self.handle.now();
+        let earned = now.saturating_duration_since(self.at.replace(now)).as_secs_f64() * self.rate;
+        self.balance.set((self.balance.get() + earned).min(self.burst));
+        self.balance.get().max(0.0) as usize
+    }
+
+    fn spend(&self, bytes: usize) {
+        self.balance.set(self.balance.get() - bytes as f64);
+    }
+
+    fn wait(&self) -> Duration {
+        let missing = (self.burst / 2.0).max(1.0) - self.balance.get();
+        Duration::from_secs_f64((missing.max(0.0) / self.rate).min(1e9))
     }
 }
 
 impl fmt::Debug for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RateLimit({} bytes/s)", self.budget.rate)
+        write!(f, "RateLimit({} bytes/s)", self.budget.rate())
     }
 }

@@ -12,6 +12,8 @@ pub(crate) mod unix;
 mod watched;
 
 pub(crate) use acceptor::Acceptor;
+#[cfg(unix)]
+pub(crate) use acceptor::UnixAcceptor;
 pub(crate) use datagram::DatagramSocket;
 pub(crate) use drained::{Drained, drained};
 pub(crate) use queue::{Queue, SHORT_WRITE_FILLS};

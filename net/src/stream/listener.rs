@@ -11,6 +11,8 @@ use mio::net::UnixListener;
 
 use crate::Address;
 use crate::sockets::Acceptor;
+#[cfg(unix)]
+use crate::sockets::UnixAcceptor;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
 
@@ -47,13 +49,13 @@ use crate::tls::ServerTls;
 /// Dropping a listener closes the socket, and removes the UNIX socket file that it created. The file of an
 /// adopted socket stays.
 pub struct Listener {
-    pub(crate) acceptor: Acceptor,
+    pub(crate) acceptor: Box<dyn Acceptor>,
     pub(crate) address: Address,
     pub(crate) security: Security,
 }
 
 impl Listener {
-    pub(crate) fn new(acceptor: Acceptor, address: Address, security: Security) -> Listener {
+    pub(crate) fn new(acceptor: Box<dyn Acceptor>, address: Address, security: Security) -> Listener {
         Listener { acceptor, address, security }
     }
 
@@ -84,7 +86,7 @@ impl TryFrom<std::net::TcpListener> for Listener {
     fn try_from(listener: std::net::TcpListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?.into();
-        Ok(Listener::new(Acceptor::Tcp(TcpListener::from_std(listener)), address, Security::None))
+        Ok(Listener::new(Box::new(TcpListener::from_std(listener)), address, Security::None))
     }
 }
 
@@ -96,7 +98,8 @@ impl TryFrom<std::os::unix::net::UnixListener> for Listener {
     fn try_from(listener: std::os::unix::net::UnixListener) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
         let address = crate::sockets::unix::address_of(listener.local_addr()?);
-        Ok(Listener::new(Acceptor::Unix(UnixListener::from_std(listener), None), address, Security::None))
+        let listener = UnixAcceptor::new(UnixListener::from_std(listener), None);
+        Ok(Listener::new(Box::new(listener), address, Security::None))
     }
 }
 

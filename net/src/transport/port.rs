@@ -83,7 +83,7 @@ impl fmt::Debug for ListeningPort {
 }
 
 struct Server {
-    acceptor: RefCell<Option<Acceptor>>,
+    acceptor: RefCell<Option<Box<dyn Acceptor>>>,
     registration: OnceCell<Registration>,
     welcome: Box<dyn Welcome>,
     security: Security,
@@ -120,7 +120,7 @@ impl Listener {
 /// Starts to accept connections on a listening socket. Compiled once for all factories.
 fn listen(
     handle: &Handle,
-    acceptor: Acceptor,
+    acceptor: Box<dyn Acceptor>,
     address: Address,
     security: Security,
     welcome: Box<dyn Welcome>,
@@ -249,7 +249,7 @@ impl Server {
         let acceptor = self.acceptor.borrow_mut().take();
         if let (Some(mut acceptor), Some(registration)) = (acceptor, self.registration.get()) {
             // This fails if the reactor is gone. The socket is closed either way.
-            let _ = registration.deregister(&mut acceptor);
+            let _ = acceptor.deregister(registration);
         }
     }
 
