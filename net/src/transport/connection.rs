@@ -427,16 +427,18 @@ impl Link {
         if self.is(Flags::LOST) {
             return log::error!("{panic} (while its connection was being lost)");
         }
-        let peer = self.with_io(|io| {
-            io.socket.reset_on_close();
-            io.socket.peer()
-        });
-        match peer {
-            Ok(peer) => log::error!("connection to {peer} was reset: {panic}"),
-            Err(_) => log::error!("a connection was reset: {panic}"),
-        }
+        self.with_io(|io| io.socket.reset_on_close());
+        log::error!("{} was reset: {panic}", self.name());
         self.forget_queue();
         self.doom(panic.into());
+    }
+
+    /// Returns the connection's name in messages.
+    fn name(&self) -> String {
+        match self.with_io(|io| io.socket.peer()) {
+            Ok(peer) => format!("connection to {peer}"),
+            Err(_) => "a connection".to_owned(),
+        }
     }
 
     /// Returns how many of `wanted` bytes may be sent now.
