@@ -65,12 +65,9 @@ fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-#[test]
-fn a_c_program_fetches_and_cancels_in_its_poll_loop() {
-    if !is_there("cc") {
-        return;
-    }
-    let program = libraries().join("c_host_main");
+/// Compiles the C program. Each test has its own copy, because they run at the same time.
+fn c_program(name: &str) -> PathBuf {
+    let program = libraries().join(name);
     output(
         Command::new("cc")
             .args(["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Werror", "-o"])
@@ -79,6 +76,15 @@ fn a_c_program_fetches_and_cancels_in_its_poll_loop() {
             .arg(library())
             .arg(format!("-Wl,-rpath,{}", libraries().display())),
     );
+    program
+}
+
+#[test]
+fn a_c_program_fetches_and_cancels_in_its_poll_loop() {
+    if !is_there("cc") {
+        return;
+    }
+    let program = c_program("c_host_main");
     let address = serve();
     let text = output(
         Command::new(&program).args([format!("http://{address}/page"), format!("http://{address}/silent")]),
@@ -99,6 +105,24 @@ fn a_c_program_fetches_and_cancels_in_its_poll_loop() {
     for (line, start) in lines.iter().zip(expected) {
         assert!(line.starts_with(start), "{line:?} does not start with {start:?} in {text}");
     }
+}
+
+#[test]
+fn valgrind_finds_no_error_and_no_leak_in_the_c_program() {
+    if !is_there("cc") || !is_there("valgrind") {
+        return;
+    }
+    let program = c_program("c_host_valgrind");
+    let address = serve();
+    // Any complaint is an error, because `output` expects nothing on standard error.
+    let text = output(
+        Command::new("valgrind")
+            .args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=all"])
+            .arg(format!("--suppressions={}", source("valgrind.supp").display()))
+            .arg(&program)
+            .args([format!("http://{address}/page"), format!("http://{address}/silent")]),
+    );
+    assert!(text.ends_with("free returns 0\n"), "{text}");
 }
 
 #[test]
