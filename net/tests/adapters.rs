@@ -19,6 +19,7 @@ use hyper::rt::Timer;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use twistor_deferred::Failure;
+use twistor_net::simulation::explore;
 use twistor_net::{
     AsyncStream, ClientEndpoint, HyperExecutor, HyperTimer, ServerEndpoint, SimulatedNetwork, Stream,
     async_streams,
@@ -160,6 +161,43 @@ fn a_sleep_ends_at_the_deadline_that_was_set_last() {
         Ok(!early)
     });
     assert!(ended);
+}
+
+#[test]
+fn timeouts_of_hyper_take_exactly_simulated_time() {
+    // P24.7
+    const DAY: Duration = Duration::from_secs(86_400);
+    explore(0..20, |world| {
+        world.set_time_limit(4 * DAY);
+        let waited = Rc::new(Cell::new(Duration::ZERO));
+        let measured = waited.clone();
+        let endpoint = server(world, move |handle, stream| {
+            let (measured, start) = (measured.clone(), handle.now());
+            async move {
+                let served = hyper::server::conn::http1::Builder::new()
+                    .timer(HyperTimer::new(&handle))
+                    .header_read_timeout(DAY)
+                    .serve_connection(stream, service_fn(echo))
+                    .await;
+                assert!(served.unwrap_err().is_timeout());
+                measured.set(handle.now() - start);
+                Ok(())
+            }
+        });
+        let handle = world.handle();
+        world.run_until(world.spawn(async move {
+            let mut stream = endpoint.connect_async(&handle).await?;
+            let read = poll_fn(|context| Pin::new(&mut stream).poll_read(context, &mut [0; 100])).await?;
+            assert_eq!(read, 0);
+            let (timer, start) = (HyperTimer::new(&handle), handle.now());
+            assert_eq!(timer.now(), start);
+            timer.sleep(DAY).await;
+            assert_eq!(handle.now() - start, DAY);
+            Ok(())
+        }))?;
+        assert_eq!(waited.get(), DAY);
+        Ok::<(), Failure>(())
+    });
 }
 
 #[test]

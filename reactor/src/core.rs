@@ -82,7 +82,7 @@ impl Core {
         slow: SlowLimits,
         before_wait: Option<Box<dyn Fn()>>,
     ) -> Rc<Core> {
-        let shared = RemoteShared::new(driver.waker());
+        let shared = RemoteShared::new(driver.waker(), time.clone());
         Rc::new_cyclic(|this: &Weak<Core>| Core {
             handle: Handle::new(this.clone()),
             driver,

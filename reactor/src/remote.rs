@@ -6,11 +6,13 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, ThreadId};
+use std::time::Instant;
 
 use crate::Handle;
 use crate::delayed_call::HostHook;
 use crate::mailbox::{self, Mailbox};
 use crate::tasks::TaskWaker;
+use crate::time::Time;
 
 /// The error of calling a reactor that accepts no calls: it was dropped, or its run is ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub struct Remote {
 impl Remote {
     /// Creates a handle to a reactor that is gone.
     pub(crate) fn dead() -> Remote {
-        let shared = RemoteShared::new(Weak::new());
+        let shared = RemoteShared::new(Weak::new(), Time::system());
         shared.close(&mut VecDeque::new());
         Remote { shared }
     }
@@ -72,6 +74,12 @@ impl Remote {
     #[track_caller]
     pub fn call_from_thread(&self, f: impl FnOnce(&Handle) + Send + 'static) -> Result<(), ReactorGone> {
         self.shared.post(RemoteCall { run: Box::new(f), place: Location::caller() })
+    }
+
+    /// Returns the current time of the reactor's clock, as [`Handle::now`] does. After a simulated reactor is gone, its
+    /// clock stands still.
+    pub fn now(&self) -> Instant {
+        self.shared.time.now_instant()
     }
 
     /// Stops the reactor, as [`Handle::stop`] does.
@@ -101,6 +109,7 @@ pub(crate) struct RemoteShared {
     word: AtomicU8,
     queue: Mutex<RemoteQueue>,
     pub(crate) owner: ThreadId,
+    time: Time,
     /// Weak, so that a `Remote` that outlives its reactor keeps no descriptor open.
     waker: Weak<mio::Waker>,
     pub(crate) hook: OnceLock<HostHook>,
@@ -120,11 +129,12 @@ pub(crate) enum Message {
 }
 
 impl RemoteShared {
-    pub(crate) fn new(waker: Weak<mio::Waker>) -> Arc<RemoteShared> {
+    pub(crate) fn new(waker: Weak<mio::Waker>, time: Time) -> Arc<RemoteShared> {
         Arc::new(RemoteShared {
             word: AtomicU8::new(mailbox::INITIAL),
             queue: Mutex::default(),
             owner: thread::current().id(),
+            time,
             waker,
             hook: OnceLock::new(),
         })

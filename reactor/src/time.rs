@@ -1,14 +1,15 @@
 //! Time as the timer queues count it: nanoseconds since the queue was created, in a `u64` that lasts for 584 years.
 
-use std::cell::Cell;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The time source of a timer queue.
-#[derive(Debug)]
+/// The time source of a timer queue. A clone of a manual clock is the same clock.
+#[derive(Clone, Debug)]
 pub(crate) struct Time {
     epoch: Instant,
-    /// The time of a manual clock. `None` for the system's monotonic clock.
-    manual: Option<Cell<u64>>,
+    /// The time of a manual clock. `None` for the system's monotonic clock. Other threads may read it, and not every
+    /// target has an atomic `u64`.
+    manual: Option<Arc<Mutex<u64>>>,
 }
 
 impl Time {
@@ -17,18 +18,18 @@ impl Time {
     }
 
     pub(crate) fn manual() -> Time {
-        Time::new(Some(Cell::new(0)))
+        Time::new(Some(Arc::default()))
     }
 
     #[allow(clippy::disallowed_methods)] // Only differences from the epoch are visible.
-    fn new(manual: Option<Cell<u64>>) -> Time {
+    fn new(manual: Option<Arc<Mutex<u64>>>) -> Time {
         Time { epoch: Instant::now(), manual }
     }
 
     #[allow(clippy::disallowed_methods)] // Not on a simulated reactor.
     pub(crate) fn now(&self) -> u64 {
         match &self.manual {
-            Some(now) => now.get(),
+            Some(now) => read(now),
             None => nanos(self.epoch.elapsed()),
         }
     }
@@ -37,7 +38,7 @@ impl Time {
     #[allow(clippy::disallowed_methods)] // As above.
     pub(crate) fn now_instant(&self) -> Instant {
         match &self.manual {
-            Some(now) => self.instant(now.get()),
+            Some(now) => self.instant(read(now)),
             None => Instant::now(),
         }
     }
@@ -46,7 +47,7 @@ impl Time {
     #[allow(clippy::disallowed_methods)] // As above.
     pub(crate) fn system_time(&self) -> SystemTime {
         match &self.manual {
-            Some(now) => UNIX_EPOCH + Duration::from_nanos(now.get()),
+            Some(now) => UNIX_EPOCH + Duration::from_nanos(read(now)),
             None => SystemTime::now(),
         }
     }
@@ -54,7 +55,8 @@ impl Time {
     /// Moves a manual clock forward, never back. Does nothing for the system's clock.
     pub(crate) fn advance_to(&self, time: u64) {
         if let Some(now) = &self.manual {
-            now.set(now.get().max(time));
+            let mut now = now.lock().unwrap_or_else(PoisonError::into_inner);
+            *now = time.max(*now);
         }
     }
 
@@ -66,6 +68,10 @@ impl Time {
             .checked_add(offset)
             .unwrap_or_else(|| self.epoch.checked_add(CENTURY).unwrap_or(self.epoch))
     }
+}
+
+fn read(now: &Mutex<u64>) -> u64 {
+    *now.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns a duration in nanoseconds. More than 584 years count as "never".

@@ -70,7 +70,8 @@ impl<F: Future + 'static> Executor<F> for HyperExecutor {
 /// The timers of hyper, on the reactor.
 ///
 /// hyper may move its timers between threads, so starting one is a call from another thread: it takes effect in the
-/// reactor's next turn. hyper reads the system's clock, so this does not fit simulated reactors.
+/// reactor's next turn. hyper reads the reactor's clock, so the timeouts of a connection on a simulated reactor take
+/// simulated time.
 #[derive(Clone, Debug)]
 pub struct HyperTimer(Remote);
 
@@ -82,10 +83,8 @@ impl HyperTimer {
 }
 
 impl Timer for HyperTimer {
-    // hyper's own clock.
-    #[allow(clippy::disallowed_methods)]
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        let now = Instant::now();
+        let now = self.now();
         // A sleep of centuries does not end.
         self.sleep_until(now.checked_add(duration).unwrap_or(now + Duration::from_secs(u32::MAX.into())))
     }
@@ -95,6 +94,10 @@ impl Timer for HyperTimer {
             Arc::new(Mutex::new(SleepState { deadline, armed: Some(deadline), over: false, waker: None }));
         arm(&self.0, &shared, deadline);
         Box::pin(HyperSleep(shared))
+    }
+
+    fn now(&self) -> Instant {
+        self.0.now()
     }
 
     /// Moves the deadline, without another timer for each request of a connection.
