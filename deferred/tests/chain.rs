@@ -11,7 +11,7 @@ use twistor_deferred::{
     Abandoned, Cancelled, CircularWait, Deferred, Failure, Panicked, Trigger, fail, maybe_deferred, succeed,
 };
 
-// D1
+// D1.1
 #[test]
 fn callbacks_run_in_order_on_the_previous_result() {
     let diary = Diary::default();
@@ -50,7 +50,7 @@ fn adding_changes_the_type_and_any_closure_shape_is_inferred() {
     assert_eq!(value_of(deferred), 'x');
 }
 
-// D2
+// D2.2
 #[test]
 fn a_callback_added_to_a_fired_deferred_runs_immediately() {
     let diary = Diary::default();
@@ -96,7 +96,7 @@ fn try_result_returns_the_result_or_the_deferred() {
     assert!(matches!(waiting.try_result(), Ok(Err(failure)) if failure.is::<Cancelled>()));
 }
 
-// D3
+// D3.1, D3.2
 #[test]
 fn an_error_goes_to_the_errback_of_the_next_stage() {
     let diary = Diary::default();
@@ -119,7 +119,7 @@ fn an_error_goes_to_the_errback_of_the_next_stage() {
     assert_eq!(value_of(deferred), 5);
 }
 
-// D3
+// D3.3
 #[test]
 fn a_panic_becomes_a_failure_with_message_and_place() {
     let (deferred, trigger) = Deferred::<u64>::new();
@@ -135,7 +135,7 @@ fn a_panic_becomes_a_failure_with_message_and_place() {
     assert!(odd.to_string().contains("not a string"), "{odd}");
 }
 
-// D3
+// D3.1
 #[test]
 fn an_errback_that_fails_or_panics_stays_on_the_errback_side() {
     let deferred = fail::<u64>(Cancelled)
@@ -148,7 +148,7 @@ fn an_errback_that_fails_or_panics_stays_on_the_errback_side() {
     );
 }
 
-// D4
+// D4.1
 #[test]
 fn a_stage_without_a_matching_function_passes_the_result_on() {
     let (deferred, trigger) = Deferred::<u64>::new();
@@ -162,7 +162,7 @@ fn a_stage_without_a_matching_function_passes_the_result_on() {
     assert!(failure_of(deferred).is::<Cancelled>());
 }
 
-// D4
+// D4.2
 #[test]
 fn after_an_errback_returns_ok_the_next_callback_runs() {
     let (deferred, trigger) = Deferred::<u64>::new();
@@ -173,7 +173,7 @@ fn after_an_errback_returns_ok_the_next_callback_runs() {
     assert_eq!(value_of(deferred), 2);
 }
 
-// D5
+// D5.1, D5.2
 #[test]
 fn a_returned_deferred_suspends_the_chain_until_it_fires() {
     let diary = Diary::default();
@@ -196,7 +196,7 @@ fn a_returned_deferred_suspends_the_chain_until_it_fires() {
     assert_eq!(value_of(deferred), 11);
 }
 
-// D5
+// D5.1
 #[test]
 fn a_returned_deferred_that_has_fired_does_not_suspend() {
     let (fired, fired_trigger) = Deferred::<u64>::new();
@@ -234,7 +234,7 @@ fn callbacks_added_while_the_chain_waits_run_after_the_wait() {
     assert_eq!(value_of(deferred), 2);
 }
 
-// D5
+// D5.3
 #[test]
 fn the_chain_fails_with_the_failure_of_a_returned_deferred() {
     let (inner, inner_trigger) = Deferred::<u64>::new();
@@ -246,7 +246,7 @@ fn the_chain_fails_with_the_failure_of_a_returned_deferred() {
     assert_eq!(seen.take(), Some(Ok("9".into())));
 }
 
-// D13
+// D13.1
 #[test]
 fn a_callback_that_returns_its_own_chain_is_a_circular_wait() {
     let own: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();
@@ -262,7 +262,7 @@ fn a_callback_that_returns_its_own_chain_is_a_circular_wait() {
     assert!(told.get());
 }
 
-// D13
+// D13.1
 #[test]
 fn two_chains_that_wait_for_each_other_are_a_circular_wait() {
     let first: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();
@@ -281,7 +281,7 @@ fn two_chains_that_wait_for_each_other_are_a_circular_wait() {
     assert!(told.get());
 }
 
-// D13
+// D13.1
 #[test]
 fn three_chains_in_a_ring_are_a_circular_wait() {
     let first: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();
@@ -303,7 +303,7 @@ fn three_chains_in_a_ring_are_a_circular_wait() {
     assert!(told.get());
 }
 
-// D6
+// D6.3
 #[test]
 fn firing_inside_a_callback_runs_immediately_and_in_order() {
     let diary = Diary::default();
@@ -322,7 +322,7 @@ fn firing_inside_a_callback_runs_immediately_and_in_order() {
     assert_eq!(diary.read(), "before inner after next");
 }
 
-// D6
+// D6.2
 #[test]
 fn a_callback_may_add_callbacks_to_its_own_chain() {
     let diary = Diary::default();
@@ -338,7 +338,7 @@ fn a_callback_may_add_callbacks_to_its_own_chain() {
     assert_eq!(diary.read(), "adding added");
 }
 
-// D6
+// D6.2
 #[test]
 fn a_callback_may_drop_its_own_handle_and_cancel_its_own_chain() {
     let handle: Rc<Cell<Option<Deferred<u64>>>> = Rc::default();
@@ -359,7 +359,7 @@ fn a_callback_may_drop_its_own_handle_and_cancel_its_own_chain() {
     assert_eq!(diary.read(), "2");
 }
 
-// D6
+// D6.2
 #[test]
 fn a_callback_may_fire_what_its_own_chain_is_about_to_wait_for() {
     let (inner, inner_trigger) = Deferred::<u64>::new();
@@ -391,7 +391,7 @@ fn a_value_may_fire_a_deferred_while_it_is_dropped() {
     assert_eq!(value_of(seen.take().unwrap()), 2);
 }
 
-// D9
+// D9.5
 #[test]
 fn a_trigger_dropped_unfired_fires_abandoned() {
     let (deferred, trigger) = Deferred::<u64>::new();
@@ -417,7 +417,7 @@ fn a_trigger_dropped_while_a_panic_unwinds_runs_no_callback() {
     assert!(!deferred.is_fired());
 }
 
-// D10
+// D10.6
 #[test]
 fn callbacks_run_after_the_handle_is_dropped() {
     let diary = Diary::default();
@@ -429,7 +429,7 @@ fn callbacks_run_after_the_handle_is_dropped() {
     assert_eq!(diary.read(), "4");
 }
 
-// D10
+// D10.6
 #[test]
 fn callbacks_run_after_the_handle_of_a_waiting_chain_is_dropped() {
     let diary = Diary::default();

@@ -13,7 +13,7 @@ use twistor_deferred::{
     gather_results, guarded, join, race, succeed,
 };
 
-// D12
+// D12.1
 #[test]
 fn a_value_that_is_not_taken() {
     let ledger = Ledger::default();
@@ -28,7 +28,7 @@ fn a_value_that_is_not_taken() {
     ledger.settle(3);
 }
 
-// D12
+// D12.1
 #[test]
 fn a_value_that_passes_through_a_chain() {
     let ledger = Ledger::default();
@@ -40,7 +40,7 @@ fn a_value_that_passes_through_a_chain() {
     ledger.settle(1);
 }
 
-// D12
+// D12.1, D15.1
 #[test]
 fn closures_that_run_and_closures_that_are_skipped() {
     let ledger = Ledger::default();
@@ -67,7 +67,7 @@ fn closures_that_run_and_closures_that_are_skipped() {
     ledger.settle(5);
 }
 
-// D12
+// D12.1, D15.1
 #[test]
 fn closures_of_a_chain_that_never_fires() {
     let ledger = Ledger::default();
@@ -105,7 +105,7 @@ fn closures_of_a_chain_that_never_fires() {
     ledger.settle(6);
 }
 
-// D12
+// D12.1
 #[test]
 fn a_value_in_a_callback_that_panics() {
     let ledger = Ledger::default();
@@ -120,7 +120,7 @@ fn a_value_in_a_callback_that_panics() {
     drop(deferred.add_errback(|_| Ok(0)));
 }
 
-// D12
+// D12.1, D14.1
 #[test]
 fn a_value_that_arrives_after_the_cancel() {
     let ledger = Ledger::default();
@@ -131,7 +131,7 @@ fn a_value_that_arrives_after_the_cancel() {
     drop(failure_of(deferred));
 }
 
-// D12
+// D12.1
 #[test]
 fn a_value_from_an_inner_deferred() {
     let ledger = Ledger::default();
@@ -146,7 +146,7 @@ fn a_value_from_an_inner_deferred() {
     ledger.settle(2);
 }
 
-// D12
+// D12.1
 #[test]
 fn the_error_inside_a_failure() {
     struct Noticed(Arc<()>);
@@ -171,7 +171,7 @@ fn the_error_inside_a_failure() {
     assert_eq!(Arc::strong_count(&alive), 1);
 }
 
-// D12
+// D12.1
 #[test]
 fn the_values_of_members() {
     let ledger = Ledger::default();
@@ -187,7 +187,7 @@ fn the_values_of_members() {
     ledger.settle(12);
 }
 
-// D12
+// D12.1
 #[test]
 fn a_cancelled_list_frees_its_members() {
     let ledger = Ledger::default();
@@ -201,7 +201,7 @@ fn a_cancelled_list_frees_its_members() {
     canceller.cancel();
 }
 
-// D15
+// D15.2
 #[test]
 fn a_reference_cycle_ends_by_firing_or_cancelling() {
     type Ring = fn(Item) -> (Deferred<()>, Box<dyn FnOnce()>);
@@ -246,7 +246,7 @@ fn a_reference_cycle_ends_by_firing_or_cancelling() {
     }
 }
 
-// D15
+// D15.3
 #[test]
 fn a_callback_may_own_its_handle_or_canceller() {
     let ledger = Ledger::default();

@@ -22,7 +22,7 @@ fn logged_once(f: impl FnOnce()) -> String {
     lines.remove(0)
 }
 
-// D11
+// D11.4
 #[test]
 fn a_failure_is_logged_when_its_last_handle_is_dropped() {
     let (deferred, trigger) = Deferred::<u64>::new();
@@ -33,7 +33,7 @@ fn a_failure_is_logged_when_its_last_handle_is_dropped() {
     assert!(line.contains("cancelled"), "{line}");
 }
 
-// D11
+// D11.4
 #[test]
 fn a_failure_without_a_handle_is_logged_immediately() {
     let (deferred, trigger) = Deferred::<u64>::new();
@@ -41,7 +41,7 @@ fn a_failure_without_a_handle_is_logged_immediately() {
     logged_once(|| trigger.errback(Cancelled));
 }
 
-// D11
+// D11.5
 #[test]
 fn an_unhandled_quiet_failure_is_logged_at_level_debug() {
     let line = logged_once(|| drop(fail::<u64>(Failure::new(Cancelled).quiet()).add_callback(|n| Ok(n + 1))));
@@ -55,7 +55,7 @@ fn an_unhandled_quiet_failure_is_logged_at_level_debug() {
     assert!(line.starts_with("DEBUG: unhandled failure"), "{line}");
 }
 
-// D16
+// D16.1
 #[test]
 fn work_cut_off_by_the_end_is_logged_at_level_debug() {
     type Cut = fn(Deferred<u64>, Trigger<u64>);
@@ -89,7 +89,7 @@ fn work_cut_off_by_the_end_is_logged_at_level_debug() {
     assert!(line.starts_with("DEBUG: unhandled failure"), "{line}");
 }
 
-// D16
+// D16.2
 #[test]
 fn other_failures_at_the_end_of_a_loop_are_errors() {
     let (deferred, trigger) = Deferred::<u64>::new();
@@ -295,7 +295,7 @@ impl std::fmt::Display for Cause {
 
 impl std::error::Error for Cause {}
 
-// D11
+// D11.4
 #[test]
 fn a_handled_failure_is_not_logged() {
     nothing_logged(|| {
@@ -307,7 +307,7 @@ fn a_handled_failure_is_not_logged() {
     });
 }
 
-// D11
+// D11.4
 #[test]
 fn a_failure_passed_on_by_an_errback_is_logged_once_at_the_end() {
     logged_once(|| {
@@ -329,7 +329,7 @@ fn the_log_names_the_dropped_chain_not_an_inner_one() {
     assert!(line.contains(&format!("the Deferred made at {}:{made_at}:", file!())), "{line}");
 }
 
-// D5, D11
+// D5.3, D11.4
 #[test]
 fn a_failure_moved_to_another_chain_is_handled_there() {
     nothing_logged(|| {

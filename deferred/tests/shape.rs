@@ -2,6 +2,7 @@
 
 use twistor_deferred::{Abandoned, Cancelled, Canceller, Deferred, Failure, FirstError, Panicked, Trigger};
 
+// D19.6
 #[cfg(not(feature = "trace"))]
 #[test]
 fn a_deferred_is_at_most_four_words() {

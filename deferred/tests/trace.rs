@@ -22,6 +22,7 @@ fn plain(text: impl ToString) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+// D19.6
 #[test]
 fn a_path_tells_of_each_stage_whether_it_ran_and_on_which_side() {
     let (deferred, trigger) = Deferred::<String>::new();
@@ -87,6 +88,7 @@ fn a_path_goes_on_where_callbacks_are_added_to_a_fired_chain() {
     ));
 }
 
+// D19.6
 #[test]
 fn live_tells_what_has_not_fired_where_it_was_made_and_what_it_waits_on() {
     assert_eq!(live().to_string(), "every Deferred has fired");

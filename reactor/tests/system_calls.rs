@@ -145,7 +145,7 @@ fn count(kind: &str, turns: u32) -> Result<BTreeMap<String, i64>, String> {
 
 #[test]
 fn a_turn_costs_one_system_call_of_its_own() {
-    // R13
+    // R13.4
     for (kind, own) in [("bytes", &["read", "write"][..]), ("calls", &[]), ("host", &[]), ("timers", &[])] {
         let (few, many) = match (count(kind, 1000), count(kind, 3000)) {
             (Ok(few), Ok(many)) => (few, many),
@@ -165,7 +165,7 @@ fn a_turn_costs_one_system_call_of_its_own() {
 #[test]
 #[cfg(feature = "precise-timers")]
 fn a_deadline_postponed_each_turn_rarely_sets_the_timer() {
-    // R13
+    // R13.4
     const TURNS: u32 = 3000;
     let counts = match count("near", TURNS) {
         Ok(counts) => counts,
@@ -177,7 +177,7 @@ fn a_deadline_postponed_each_turn_rarely_sets_the_timer() {
 
 #[test]
 fn waiting_an_hour_is_one_system_call() {
-    // R13: neither a timerfd nor an occasional check.
+    // R13.4: neither a timerfd nor an occasional check.
     let text = match strace(&["-e", "trace=epoll_wait,timerfd_settime"], "waits", 500) {
         Ok(text) => text,
         Err(reason) => return println!("not counted, strace says: {reason}"),

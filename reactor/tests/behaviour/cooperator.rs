@@ -44,6 +44,7 @@ fn waiting(triggers: &Rc<RefCell<Vec<Trigger<()>>>>) -> impl Iterator<Item = Def
 
 #[test]
 fn tasks_run_round_robin_one_step_each() {
+    // T5.5
     let (clock, record) = (ManualClock::new(), Record::new());
     let cooperator = Cooperator::new(&clock);
     let a = ended(cooperator.coiterate(noting(&record, "a", 3)));
@@ -57,6 +58,7 @@ fn tasks_run_round_robin_one_step_each() {
 
 #[test]
 fn a_slice_is_bounded_and_later_turns_do_the_rest() {
+    // T5.5
     let reactor = Reactor::simulated(0);
     let (steps, turns) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let cooperator = Cooperator::with_slice(&reactor, Duration::from_secs(1), 100);
@@ -87,6 +89,7 @@ fn an_endless_iterator_does_not_block_the_loop() {
 
 #[test]
 fn a_deferred_pauses_only_its_own_task() {
+    // T5.6
     let (clock, record) = (ManualClock::new(), Record::new());
     let cooperator = Cooperator::new(&clock);
     let triggers = Rc::default();
@@ -106,6 +109,7 @@ fn a_deferred_pauses_only_its_own_task() {
 
 #[test]
 fn a_failure_ends_its_task_and_reaches_every_waiter() {
+    // T5.9
     keep_log();
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
@@ -133,6 +137,7 @@ fn a_failure_ends_its_task_and_reaches_every_waiter() {
 
 #[test]
 fn pauses_are_counted() {
+    // T5.7
     let (clock, record) = (ManualClock::new(), Record::new());
     let cooperator = Cooperator::with_slice(&clock, TICK, 1);
     let task = cooperator.cooperate(noting(&record, "a", 2));
@@ -170,6 +175,7 @@ fn pausing_while_a_step_waits_adds_up() {
 
 #[test]
 fn a_resumed_task_still_waits_for_its_steps_deferred() {
+    // T5.6
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
     let triggers = Rc::default();
@@ -213,6 +219,7 @@ fn pausing_one_task_does_not_delay_others() {
 
 #[test]
 fn only_the_first_end_of_a_task_counts() {
+    // T5.8
     keep_log();
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
@@ -277,6 +284,7 @@ fn an_iterator_is_dropped_before_its_tasks_end_is_reported() {
 
 #[test]
 fn a_slice_uses_one_timer_for_any_number_of_steps() {
+    // T5.11
     let reactor = Reactor::simulated(0);
     let cooperator = Cooperator::with_slice(&reactor, Duration::from_secs(1), 1000);
     let done = Record::new();
@@ -294,6 +302,7 @@ fn a_slice_uses_one_timer_for_any_number_of_steps() {
 
 #[test]
 fn a_stopped_task_reports_it_to_present_and_later_waiters() {
+    // T5.9
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
     let task = cooperator.cooperate([(); 5]);
@@ -332,6 +341,7 @@ fn a_step_may_stop_pause_and_add_tasks() {
 
 #[test]
 fn stopping_the_cooperator_fails_all_tasks_and_new_ones() {
+    // T5.10
     let clock = ManualClock::new();
     let cooperator = Cooperator::new(&clock);
     let running = ended(cooperator.coiterate(std::iter::repeat(())));

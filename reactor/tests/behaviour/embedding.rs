@@ -44,7 +44,7 @@ fn idle_turn(reactor: &Reactor) {
 
 #[test]
 fn a_host_embeds_the_reactor_by_descriptor_and_deadline() {
-    // R11
+    // R11.5
     let reactor = reactor();
     let mut host = Poll::new().unwrap();
     host.registry()
@@ -73,7 +73,7 @@ fn a_host_embeds_the_reactor_by_descriptor_and_deadline() {
 
 #[test]
 fn the_next_deadline_is_now_with_work_and_none_without() {
-    // R11
+    // R11.6
     let reactor = Reactor::simulated(0);
     assert_eq!(reactor.next_deadline(), Some(reactor.now()), "it has not started yet");
     reactor.turn(Some(Duration::ZERO)).unwrap();
@@ -90,7 +90,7 @@ fn the_next_deadline_is_now_with_work_and_none_without() {
 
 #[test]
 fn a_call_from_a_thread_makes_the_descriptor_readable() {
-    // R11
+    // R11.5
     let reactor = reactor();
     idle_turn(&reactor);
     assert!(!is_readable(&reactor));
@@ -103,7 +103,7 @@ fn a_call_from_a_thread_makes_the_descriptor_readable() {
 
 #[test]
 fn the_hook_is_called_only_for_an_earlier_deadline() {
-    // R11
+    // R11.8
     let (reactor, told) = hooked();
     idle_turn(&reactor);
     let first = reactor.call_later(2 * HOUR, || ());
@@ -127,7 +127,7 @@ impl EventHandler for Nothing {
 
 #[test]
 fn the_hook_is_called_for_work_outside_a_turn() {
-    // R11
+    // R11.8
     let (reactor, told) = hooked();
     let registration = reactor.attach(Rc::new(Nothing)).unwrap();
     idle_turn(&reactor);
@@ -154,7 +154,7 @@ fn the_hook_is_called_for_work_outside_a_turn() {
 
 #[test]
 fn the_hook_is_not_called_for_work_inside_a_turn() {
-    // R11
+    // R11.8
     let (reactor, told) = hooked();
     let inside = |handle: &twistor_reactor::Handle| {
         handle.call_later(Duration::ZERO, || ());
@@ -328,7 +328,7 @@ fn a_host_on_the_hook_misses_no_remote_call() {
 
 #[test]
 fn a_source_with_more_shows_in_the_deadline() {
-    // R11, R14
+    // R11.6, R14
     let reactor = reactor();
     let (mut sender, receiver) = mio::unix::pipe::new().unwrap();
     sender.write_all(b"xy").unwrap();
@@ -427,7 +427,7 @@ impl<F: Fn()> EventHandler for Wakes<F> {
 
 #[test]
 fn a_reactor_can_be_embedded_in_another() {
-    // R11
+    // R11.5
     let outer = reactor();
     let (carrying, inner) = carry(&outer);
     let record = Record::new();
@@ -454,7 +454,7 @@ fn a_reactor_can_be_embedded_in_another() {
 
 #[test]
 fn the_hook_is_not_called_for_work_of_the_startup() {
-    // R11, R13
+    // R11.8, R13
     let (reactor, told) = hooked();
     let handle = reactor.handle();
     reactor.call_when_running(move || {

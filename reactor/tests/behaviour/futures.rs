@@ -17,7 +17,7 @@ use crate::support::{Drops, PanicsInDrop, Record, keep_log, logged, reactor, run
 
 #[test]
 fn a_deferred_fires_with_the_futures_result() {
-    // R9
+    // R9.3
     let reactor = reactor();
     let sum = reactor.spawn(async {
         let text = succeed("41").await?;
@@ -51,7 +51,7 @@ fn a_deferred_that_a_future_returns_is_followed() {
 
 #[test]
 fn a_future_runs_after_spawn_in_the_same_turn() {
-    // R9
+    // R9.3
     let reactor = reactor();
     let record = Record::new();
     let (handle, seen) = (reactor.handle(), record.clone());
@@ -66,7 +66,7 @@ fn a_future_runs_after_spawn_in_the_same_turn() {
 
 #[test]
 fn futures_run_in_the_order_in_which_they_were_woken() {
-    // R9
+    // R9.4
     let reactor = reactor();
     let record = Record::new();
     let mut triggers = Vec::new();
@@ -88,7 +88,7 @@ fn futures_run_in_the_order_in_which_they_were_woken() {
 
 #[test]
 fn wakers_work_from_any_thread_and_after_the_end() {
-    // R9
+    // R9.5
     let reactor = reactor();
     let (send, receive) = mpsc::channel::<Waker>();
     let rung = Arc::new(AtomicUsize::new(0));
@@ -116,7 +116,7 @@ fn wakers_work_from_any_thread_and_after_the_end() {
 
 #[test]
 fn no_wake_of_eight_threads_is_lost() {
-    // R9
+    // R9.5
     const EACH: usize = 10_000;
     let reactor = reactor();
     let (done, threads) = (Arc::new(AtomicUsize::new(0)), Rc::new(RefCell::new(Vec::new())));
@@ -170,7 +170,7 @@ fn a_stale_waker_does_not_poll_the_next_task() {
 
 #[test]
 fn a_future_that_wakes_itself_runs_once_a_turn() {
-    // R9
+    // R9.4
     let reactor = reactor();
     let polls = Rc::new(Cell::new(0));
     let count = polls.clone();
@@ -294,7 +294,7 @@ fn many_wakes_before_a_turn_are_one_poll() {
 
 #[test]
 fn cancelling_the_deferred_drops_the_future() {
-    // R9
+    // R9.6
     let reactor = reactor();
     let drops = Drops::default();
     let token = drops.token();
@@ -345,7 +345,7 @@ fn dropping_the_deferred_leaves_the_future_running() {
 
 #[test]
 fn a_panic_of_a_future_fails_only_its_deferred() {
-    // R9
+    // R9.6
     let reactor = reactor();
     let line = line!() + 1;
     let deferred = reactor.spawn(async {
@@ -462,7 +462,7 @@ fn a_future_is_dropped_before_its_result_is_delivered() {
 
 #[test]
 fn dropping_a_reactor_drops_futures_that_hold_handles() {
-    // R8, R9
+    // R8, R9.7
     let reactor = reactor();
     let (drops, record) = (Drops::default(), Record::new());
     for turn in [true, false] {
@@ -485,7 +485,7 @@ fn dropping_a_reactor_drops_futures_that_hold_handles() {
 
 #[test]
 fn the_end_of_a_run_drops_unfinished_futures() {
-    // R4, R9
+    // R4, R9.7
     let reactor = reactor();
     let drops = Drops::default();
     let token = drops.token();
@@ -546,7 +546,7 @@ fn a_sleep_ends_at_its_time() {
 
 #[test]
 fn dropping_a_sleep_cancels_its_timer() {
-    // R9
+    // R9.8
     let reactor = reactor();
     let polls = Rc::new(Cell::new(0));
     let (handle, count) = (reactor.handle(), polls.clone());

@@ -19,7 +19,7 @@ fn stop_when_running(reactor: &Reactor) {
 
 #[test]
 fn startup_calls_run_when_the_loop_runs() {
-    // R3
+    // R3.1
     let reactor = reactor();
     let record = Record::new();
     reactor.call_when_running(record.adder("first"));
@@ -44,7 +44,7 @@ fn run_again_calls_nothing(reactor: &Reactor, record: &Record<&'static str>) {
 
 #[test]
 fn phases_and_their_triggers_run_in_order() {
-    // R2
+    // R2.4
     let reactor = reactor();
     let record = Record::new();
     let phases = [(Phase::After, "after"), (Phase::During, "during"), (Phase::Before, "before")];
@@ -68,7 +68,7 @@ fn phases_and_their_triggers_run_in_order() {
 
 #[test]
 fn the_shutdown_waits_for_the_deferreds_of_phase_before() {
-    // R2
+    // R2.5
     let reactor = reactor();
     let record = Record::new();
     for (n, millis) in [(1, 2), (2, 1)] {
@@ -131,7 +131,7 @@ fn the_start_comes_before_the_first_timers() {
 
 #[test]
 fn a_failing_trigger_is_logged_and_the_others_run() {
-    // R2
+    // R2.6
     keep_log();
     let reactor = reactor();
     let record = Record::new();
@@ -163,7 +163,7 @@ fn a_trigger_can_be_removed_until_it_has_run() {
 
 #[test]
 fn stop_acts_at_the_end_of_the_turn() {
-    // R2
+    // R2.7
     let reactor = reactor();
     let record = Record::new();
     let handle = reactor.handle();
@@ -194,7 +194,7 @@ fn a_reactor_stopped_while_it_starts_shuts_down() {
 
 #[test]
 fn a_reactor_can_be_run_again() {
-    // R4
+    // R4.7
     let reactor = reactor();
     for round in 0..3 {
         let record = Record::new();
@@ -231,6 +231,7 @@ fn run_until_returns_the_result_after_the_shutdown() {
 
 #[test]
 fn run_until_cancels_its_deferred_when_stopped() {
+    // R2.8
     let reactor = reactor();
     stop_when_running(&reactor);
     let (deferred, trigger) = Deferred::<()>::new();
@@ -243,7 +244,7 @@ fn run_until_cancels_its_deferred_when_stopped() {
 
 #[test]
 fn run_until_cancels_before_timers_are_dropped() {
-    // R2
+    // R2.8
     let reactor = reactor();
     let (record, long) = (Record::new(), Duration::from_secs(3600));
     let timer: fn(&Handle, Duration) -> Deferred<()> = |handle, long| defer_later(handle, long, || ());
@@ -266,6 +267,7 @@ fn run_until_cancels_before_timers_are_dropped() {
 
 #[test]
 fn run_until_inside_a_run_fails_and_the_run_continues() {
+    // R2.9
     let reactor = Rc::new(reactor());
     let record = Record::new();
     let (inner, seen) = (Rc::downgrade(&reactor), record.clone());
@@ -287,7 +289,7 @@ fn run_until_inside_a_run_fails_and_the_run_continues() {
 
 #[test]
 fn call_when_running_calls_at_once_during_a_shutdown() {
-    // R3
+    // R3.1
     let reactor = reactor();
     let record = Record::new();
     let (handle, seen) = (reactor.handle(), record.clone());
@@ -389,7 +391,7 @@ fn stop_before_run_is_logged_with_its_place() {
 
 #[test]
 fn a_run_that_fails_is_over_and_the_next_starts_anew() {
-    // R4, R15
+    // R4.10, R15
     let reactor = Reactor::simulated(0);
     let record = Record::new();
     reactor.on_shutdown(Phase::After, record.adder("shutdown"));

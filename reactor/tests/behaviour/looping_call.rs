@@ -40,6 +40,7 @@ fn ended(deferred: Deferred<()>) -> Record<String> {
 
 #[test]
 fn calls_run_at_once_and_then_at_every_interval() {
+    // T4.1
     let (clock, record) = (ManualClock::new(), Record::new());
     let looping = noting(&clock, &record);
     let end = ended(looping.start(2 * S));
@@ -66,6 +67,7 @@ fn the_first_call_can_wait_for_the_first_interval() {
 
 #[test]
 fn missed_intervals_are_skipped_and_the_counts_add_up() {
+    // T4.2
     // The function itself advances the clock, as slow work would.
     let (clock, record) = (ManualClock::new(), Record::new());
     let (inner, seen, start) = (clock.clone(), record.clone(), clock.now());
@@ -86,6 +88,7 @@ fn missed_intervals_are_skipped_and_the_counts_add_up() {
 
 #[test]
 fn a_billion_missed_intervals_are_skipped_in_one_step() {
+    // T4.1
     let (clock, record) = (ManualClock::new(), Record::new());
     let (inner, seen) = (clock.clone(), record.clone());
     let looping = LoopingCall::with_count(&clock, move |count| {
@@ -119,6 +122,7 @@ fn a_zero_interval_calls_once_a_turn() {
 
 #[test]
 fn the_next_call_waits_for_the_functions_deferred() {
+    // T4.3, T4.4
     let (clock, record) = (ManualClock::new(), Record::new());
     let (inner, seen, start) = (clock.clone(), record.clone(), clock.now());
     let under_way: Rc<RefCell<Option<Trigger<()>>>> = Rc::default();
@@ -143,6 +147,7 @@ fn the_next_call_waits_for_the_functions_deferred() {
 
 #[test]
 fn a_failure_stops_the_loop_and_fails_its_deferred() {
+    // T4.3
     keep_log();
     let clock = ManualClock::new();
     for how in ["error", "deferred", "panic"] {
@@ -169,6 +174,7 @@ fn a_failure_stops_the_loop_and_fails_its_deferred() {
 
 #[test]
 fn reset_restarts_the_schedule() {
+    // T4.5
     let (clock, record) = (ManualClock::new(), Record::new());
     let looping = noting(&clock, &record);
     drop(looping.start(3 * S));
@@ -248,7 +254,7 @@ fn after_a_reset_the_counts_follow_the_new_schedule() {
 
 #[test]
 fn a_loop_ends_with_the_run_and_can_be_started_in_the_next() {
-    // T4, R4, R16
+    // T4.6, R4, R16
     keep_log();
     let reactor = Reactor::simulated(0);
     let calls = Rc::new(Cell::new(0));

@@ -40,7 +40,7 @@ fn is_there(process: u32) -> bool {
 
 #[test]
 fn a_process_reads_its_input_and_its_output_is_delivered() {
-    // R12
+    // R12.3
     let reactor = reactor();
     let (out, err) = (Text::default(), Text::default());
     let program = script("tr a-z A-Z; echo done >&2; exit 7")
@@ -83,7 +83,7 @@ fn a_chain_of_command_methods_is_a_program() {
 
 #[test]
 fn stdin_bytes_are_written_and_stdin_is_closed() {
-    // R12
+    // R12.3
     let reactor = reactor();
     // More than a pipe holds.
     let program = script("wc -c").stdin_bytes(vec![7; 1_000_000]);
@@ -93,7 +93,7 @@ fn stdin_bytes_are_written_and_stdin_is_closed() {
 
 #[test]
 fn ended_fires_after_exit_and_closed_pipes() {
-    // R12
+    // R12.4
     let reactor = reactor();
     let record = Record::new();
     let seen = record.clone();
@@ -116,7 +116,7 @@ fn ended_fires_after_exit_and_closed_pipes() {
 
 #[test]
 fn closing_its_pipes_does_not_end_a_process() {
-    // R12
+    // R12.4
     let reactor = reactor();
     let (record, told) = (Record::new(), Rc::new(Cell::new(false)));
     let flag = told.clone();
@@ -151,7 +151,7 @@ fn exited_and_ended_may_be_called_repeatedly() {
 
 #[test]
 fn a_process_is_killed_and_signalled_until_it_has_ended() {
-    // R12
+    // R12.5
     let reactor = reactor();
     for (signal, kill) in [(Signal::KILL, true), (Signal::TERM, false)] {
         let process = reactor.spawn_process(ProcessBuilder::new("cat").piped_stdin()).unwrap();
@@ -190,7 +190,7 @@ fn megabytes_pass_through_a_process_both_ways() {
 
 #[test]
 fn pausing_output_makes_a_process_wait_and_loses_nothing() {
-    // R12
+    // R12.5
     let reactor = reactor();
     let size = Rc::new(Cell::new(0));
     let count = size.clone();
@@ -262,7 +262,7 @@ fn a_panic_in_an_output_callback_closes_its_pipe() {
 
 #[test]
 fn cancelling_process_output_kills_the_process() {
-    // R12
+    // R12.6
     let reactor = reactor();
     // It stops itself, so only its end releases the pipes.
     let output = reactor.process_output(script("kill -STOP $$"));
@@ -284,7 +284,7 @@ fn cancelling_process_output_kills_the_process() {
 
 #[test]
 fn closing_the_outputs_ends_a_writer_and_the_wait_for_it() {
-    // R12: `yes` is a child of the process, and outlives it.
+    // R12.6: `yes` is a child of the process, and outlives it.
     let reactor = reactor();
     let (calls, started) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None::<Process>)));
     let (count, process) = (calls.clone(), started.clone());
@@ -328,7 +328,7 @@ fn a_callback_may_kill_its_process() {
 
 #[test]
 fn a_process_outlives_the_run_unless_kill_at_end_is_set() {
-    // R4, R12
+    // R4, R12.7
     for drop_it in [false, true] {
         let reactor = reactor();
         let (record, out) = (Record::new(), Text::default());

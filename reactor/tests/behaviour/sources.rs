@@ -58,7 +58,7 @@ fn a_handler_is_called_with_its_sources_readiness() {
 
 #[test]
 fn a_fetched_event_of_a_removed_source_is_not_delivered() {
-    // R5: whichever handler is called first removes the other.
+    // R5.1: whichever handler is called first removes the other.
     let reactor = reactor();
     let record = Record::new();
     let slots: Rc<RefCell<Vec<Watched>>> = Rc::default();
@@ -87,7 +87,7 @@ fn turn_without_waiting(reactor: &Reactor) {
 
 #[test]
 fn a_source_may_remove_itself_in_its_own_callback() {
-    // R5
+    // R5.1
     let reactor = reactor();
     let drops = Drops::default();
     let own: Rc<RefCell<Option<(Receiver, Registration)>>> = Rc::default();
@@ -109,7 +109,7 @@ fn a_source_may_remove_itself_in_its_own_callback() {
 
 #[test]
 fn a_source_in_a_reused_slot_gets_no_stale_event() {
-    // R5
+    // R5.1
     let reactor = reactor();
     let record = Record::new();
     let (handle, seen) = (reactor.handle(), record.clone());
@@ -149,7 +149,7 @@ fn a_source_in_a_reused_slot_gets_no_stale_event() {
 
 #[test]
 fn a_source_with_more_to_do_is_called_once_a_turn() {
-    // R6
+    // R6.1
     let reactor = reactor();
     let record = Record::new();
     let seen = record.clone();
@@ -196,7 +196,7 @@ fn a_drained_source_is_not_called_until_ready_again() {
 
 #[test]
 fn waking_a_source_calls_it_next_turn_with_that_readiness() {
-    // R13
+    // R13.3
     let reactor = reactor();
     let record = Record::new();
     let slot: Rc<RefCell<Option<Registration>>> = Rc::default();
@@ -222,7 +222,7 @@ fn waking_a_source_calls_it_next_turn_with_that_readiness() {
 
 #[test]
 fn handing_over_a_source_calls_only_the_new_handler() {
-    // R16
+    // R16.1
     let reactor = reactor();
     let (record, drops) = (Record::new(), Drops::default());
     let slot: Rc<RefCell<Option<Registration>>> = Rc::default();
@@ -274,7 +274,7 @@ fn a_handler_for_a_removed_source_is_dropped() {
 
 #[test]
 fn many_wakes_before_a_turn_are_one_call() {
-    // R13
+    // R13.2
     let reactor = reactor();
     let record = Record::new();
     let seen = record.clone();
@@ -299,7 +299,7 @@ fn many_wakes_before_a_turn_are_one_call() {
 
 #[test]
 fn a_panic_in_a_handler_ends_only_its_source() {
-    // R13
+    // R13.5
     keep_log();
     let reactor = reactor();
     let record = Record::new();

@@ -65,7 +65,7 @@ fn fill(reactor: &Reactor, drops: &Drops) -> (usize, pipe::Sender) {
 
 #[test]
 fn dropping_an_unused_reactor_drops_everything_in_it() {
-    // R8
+    // R8.1
     let drops = Drops::default();
     let reactor = reactor();
     let (held, _sender) = fill(&reactor, &drops);
@@ -80,7 +80,7 @@ fn dropping_an_unused_reactor_drops_everything_in_it() {
 
 #[test]
 fn a_run_leaves_no_source_timer_or_job() {
-    // R4
+    // R4.7
     let drops = Drops::default();
     let reactor = reactor();
     let (held, mut sender) = fill(&reactor, &drops);
@@ -91,7 +91,7 @@ fn a_run_leaves_no_source_timer_or_job() {
 
 #[test]
 fn a_reactor_dropped_between_two_turns_drops_everything() {
-    // R8
+    // R8.1
     let drops = Drops::default();
     let reactor = reactor();
     let (held, _sender) = fill(&reactor, &drops);
@@ -121,7 +121,7 @@ fn calls_scheduled_by_destructors_at_the_end_are_dropped() {
 
 #[test]
 fn only_a_reactor_that_never_ran_logs_leftovers_as_errors() {
-    // R17
+    // R17.1, R4.8, R4.9
     fn under_way(reactor: &Reactor) {
         let handle = reactor.handle();
         drop(defer_later(reactor, Duration::from_secs(9), || ()));
@@ -151,7 +151,7 @@ fn only_a_reactor_that_never_ran_logs_leftovers_as_errors() {
 
 #[test]
 fn failures_caused_by_the_end_are_logged_at_debug_level() {
-    // R17
+    // R17.1, R17.2
     keep_log();
     for dropped in [false, true] {
         let reactor = Reactor::builder().threads(1).build().unwrap();

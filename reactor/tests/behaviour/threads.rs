@@ -13,7 +13,7 @@ use crate::support::{PanicsInDrop, Record, keep_log, logged, reactor, run, run_u
 
 #[test]
 fn calls_from_the_own_thread_run_in_order_in_a_later_turn() {
-    // R1: before `run` they are kept.
+    // R1.9, R1.10: before `run` they are kept.
     let reactor = reactor();
     let order = Arc::new(AtomicUsize::new(0));
     let remote = reactor.remote();
@@ -46,7 +46,7 @@ thread_local! {
 
 #[test]
 fn a_million_calls_of_eight_threads_run_in_order() {
-    // R1
+    // R1.9
     const EACH: usize = 125_000;
     let reactor = reactor();
     let threads: Vec<_> = (0..8)

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use twistor_reactor::{DelayedCall, NotPending, Reactor};
 
@@ -12,7 +12,7 @@ const MS: Duration = Duration::from_millis(1);
 
 #[test]
 fn calls_run_by_deadline_and_ties_in_order() {
-    // T1
+    // T1.5
     let reactor = Reactor::simulated(0);
     let record = Record::new();
     for (delay, name) in [(3, "c1"), (1, "a1"), (2, "b1"), (1, "a2"), (3, "c2"), (2, "b2"), (1, "a3")] {
@@ -25,8 +25,25 @@ fn calls_run_by_deadline_and_ties_in_order() {
 }
 
 #[test]
+fn simulated_days_begin_in_1970_and_real_ones_today() {
+    // R15.2
+    let simulated = Reactor::simulated(1);
+    assert_eq!(simulated.system_time(), UNIX_EPOCH);
+    let start = simulated.now();
+    let handle = simulated.handle();
+    simulated.call_later(86_400_000 * MS, move || handle.stop());
+    run(&simulated);
+    let passed = Duration::from_secs(86_400);
+    assert_eq!((simulated.now() - start, simulated.system_time()), (passed, UNIX_EPOCH + passed));
+    assert_eq!(simulated.remote().now(), simulated.now());
+    let before = SystemTime::now();
+    // The system's time may be set back at any moment, so only the era is certain.
+    assert!(before > UNIX_EPOCH + passed && reactor().system_time() > UNIX_EPOCH + passed);
+}
+
+#[test]
 fn a_call_never_runs_before_its_deadline() {
-    // T1
+    // T1.6
     let reactor = reactor();
     let record = Record::new();
     for micros in [0, 50, 100, 999, 1000, 1001, 5300] {
@@ -42,7 +59,7 @@ fn a_call_never_runs_before_its_deadline() {
 
 #[test]
 fn delays_of_centuries_do_not_overflow() {
-    // T1
+    // T1.6
     let reactor = reactor();
     let century = Duration::from_secs(100 * 365 * 86_400);
     let calls: Vec<DelayedCall> = [century, 10 * century, Duration::from_secs(u64::MAX), Duration::MAX]
@@ -62,7 +79,7 @@ fn delays_of_centuries_do_not_overflow() {
 
 #[test]
 fn a_zero_delay_call_made_in_a_call_runs_in_the_next_turn() {
-    // T2
+    // T2.3, R13.3
     let reactor = reactor();
     let record = Record::new();
     let (handle, inner) = (reactor.handle(), record.clone());
@@ -78,7 +95,7 @@ fn a_zero_delay_call_made_in_a_call_runs_in_the_next_turn() {
 
 #[test]
 fn reset_counts_from_now_and_delay_from_the_deadline() {
-    // T3
+    // T3.3
     let reactor = Reactor::simulated(0);
     let start = reactor.now();
     let (reset, delayed) = (reactor.call_later(10 * MS, || ()), reactor.call_later(10 * MS, || ()));
@@ -112,7 +129,7 @@ fn a_moved_call_runs_after_others_with_its_deadline() {
 
 #[test]
 fn changing_a_call_that_is_not_pending_is_an_error() {
-    // T3
+    // T3.2
     let reactor = reactor();
     let cancelled = reactor.call_later(MS, || panic!("it was cancelled"));
     cancelled.cancel().unwrap();

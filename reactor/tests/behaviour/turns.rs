@@ -2,15 +2,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use twistor_reactor::{CallSite, EventHandler, Handle, NotRunning, Progress, Reactor, Ready, RunError, Slow};
+use twistor_reactor::{
+    CallSite, EventHandler, Handle, NotRunning, Phase, Progress, Reactor, Ready, RunError, Slow,
+};
 
 use crate::support::{Record, keep_log, logged, reactor, run};
 
 #[test]
 fn a_panic_in_a_call_is_logged_and_ends_nothing_else() {
-    // R13
+    // R13.5
     keep_log();
     let reactor = reactor();
     let record = Record::new();
@@ -31,17 +34,71 @@ fn a_panic_in_a_call_is_logged_and_ends_nothing_else() {
 
 #[test]
 fn a_run_or_turn_inside_a_turn_is_an_error() {
+    // R11.7
     let reactor = Rc::new(reactor());
-    let record = Record::new();
+    let (record, called) = (Record::new(), Rc::new(Cell::new(false)));
+    let source = reactor.attach(Rc::new(Notes(called.clone()))).unwrap();
     let (inner, results) = (Rc::downgrade(&reactor), record.clone());
     reactor.call_later(Duration::ZERO, move || {
         let reactor = inner.upgrade().unwrap();
+        source.wake(Ready::READABLE);
         results.add(matches!(reactor.run(), Err(RunError::AlreadyRunning)));
         results.add(matches!(reactor.turn(None), Err(RunError::AlreadyRunning)));
-        reactor.stop();
+        results.add(!called.get());
+        reactor.call_later(Duration::ZERO, move || {
+            results.add(called.get());
+            drop(source);
+            inner.upgrade().unwrap().stop();
+        });
     });
     run(&reactor);
-    assert_eq!(record.take(), [true, true]);
+    assert_eq!(record.take(), [true; 4]);
+}
+
+/// A handler that remembers that it was called.
+struct Notes(Rc<Cell<bool>>);
+
+impl EventHandler for Notes {
+    fn ready(self: Rc<Self>, _: Ready) -> Progress {
+        self.0.set(true);
+        Progress::Drained
+    }
+}
+
+#[test]
+fn a_turn_runs_its_steps_in_order_and_each_from_a_snapshot() {
+    // R13.2, R13.3
+    type Events = Arc<Mutex<Vec<&'static str>>>;
+    struct Source(Events);
+    impl EventHandler for Source {
+        fn ready(self: Rc<Self>, _: Ready) -> Progress {
+            self.0.lock().unwrap().push("source");
+            Progress::Drained
+        }
+    }
+    let (reactor, events) = (Reactor::simulated(0), Events::default());
+    let source = reactor.attach(Rc::new(Source(events.clone()))).unwrap();
+    // Notes a step, and adds work for each of the first three.
+    let (seen, handle) = (events.clone(), reactor.handle());
+    let step = Rc::new(move |name: &'static str| {
+        seen.lock().unwrap().push(name);
+        source.wake(Ready::READABLE);
+        let (call, timer) = (seen.clone(), seen.clone());
+        handle.remote().call_from_thread(move |_| call.lock().unwrap().push("call")).unwrap();
+        handle.call_later(Duration::ZERO, move || timer.lock().unwrap().push("timer"));
+    });
+    step("set up");
+    let (timer, handle) = (step.clone(), reactor.handle());
+    reactor.call_later(Duration::ZERO, move || {
+        let task = timer.clone();
+        handle.spawn(async move { task("task") }).detach();
+        handle.stop();
+        timer("another timer");
+    });
+    reactor.on_shutdown(Phase::Before, move || step("phase"));
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    let expected = ["set up", "source", "call", "timer", "another timer", "task", "phase"];
+    assert_eq!(*events.lock().unwrap(), expected);
 }
 
 #[test]
@@ -123,7 +180,7 @@ fn fifty_reactors_run_side_by_side() {
 
 #[test]
 fn a_simulation_that_is_stuck_ends_with_an_error() {
-    // R15
+    // R15.4
     let reactor = Reactor::simulated(7);
     assert!(
         matches!(reactor.run(), Err(RunError::Wait(error)) if error.kind() == std::io::ErrorKind::Deadlock)
@@ -182,7 +239,7 @@ fn a_slow_handler_is_logged_with_its_type() {
 
 #[test]
 fn simulated_work_runs_at_times_drawn_from_the_seed() {
-    // R15
+    // R15.3
     let order = |seed| {
         let (reactor, record) = (Reactor::simulated(seed), Record::new());
         let here = std::thread::current().id();
@@ -253,7 +310,7 @@ fn sources_get_their_share_among_thousands_of_calls() {
 
 #[test]
 fn a_panic_in_a_call_from_a_thread_ends_only_that_call() {
-    // R13
+    // R13.5
     keep_log();
     let reactor = reactor();
     let line = line!() + 1;

@@ -21,7 +21,7 @@ fn turn(reactor: &Reactor) {
 
 #[test]
 fn an_undrained_source_is_called_again_in_the_next_turn() {
-    // R6: the selector is edge-triggered, but the callback need not know that.
+    // R6, R14.4: the selector is edge-triggered, but the callback need not know that.
     let reactor = reactor();
     let record = Record::new();
     let seen = record.clone();
@@ -70,7 +70,7 @@ fn waking_a_watch_calls_it_next_turn_with_that_readiness() {
 
 #[test]
 fn a_source_that_fails_is_logged_and_closed() {
-    // R14
+    // R14.4
     keep_log();
     let reactor = reactor();
     let drops = Drops::default();
@@ -127,7 +127,7 @@ fn a_watch_can_be_removed_inside_its_callback_or_outside() {
 
 #[test]
 fn readable_and_writable_fire_once_with_the_descriptor() {
-    // R14
+    // R14.5
     let reactor = reactor();
     let (here, mut there) = UnixStream::pair().unwrap();
     let here = run_until(&reactor, reactor.writable(here)).unwrap();
@@ -233,7 +233,7 @@ fn a_plain_file_is_read_to_its_end_in_pieces() {
 
 #[test]
 fn waits_left_at_the_end_free_their_descriptors() {
-    // R4
+    // R4, R14.5
     let reactor = reactor();
     let (here, _there) = UnixStream::pair().unwrap();
     let here = Rc::new(here);

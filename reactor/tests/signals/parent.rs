@@ -91,7 +91,7 @@ impl Child {
     }
 }
 
-// R10
+// R10.3
 fn either_signal_stops_a_run_gracefully() {
     for signal in [Signal::INT, Signal::TERM] {
         let mut child = Child::start("orderly");
@@ -101,7 +101,7 @@ fn either_signal_stops_a_run_gracefully() {
     }
 }
 
-// R7
+// R7.1
 fn a_second_interrupt_ends_the_process() {
     let mut child = Child::start("stuck-trigger");
     child.gets(Signal::INT);
@@ -110,7 +110,7 @@ fn a_second_interrupt_ends_the_process() {
     child.killed_by(Signal::INT);
 }
 
-// R7
+// R7.1
 fn an_interrupt_after_sigterm_ends_the_process() {
     let mut child = Child::start("stuck-trigger");
     child.gets(Signal::TERM);
@@ -120,7 +120,7 @@ fn an_interrupt_after_sigterm_ends_the_process() {
     child.killed_by(Signal::INT);
 }
 
-// R7
+// R7.2
 fn a_second_sigterm_lets_the_shutdown_continue() {
     let mut child = Child::start("patient");
     child.gets(Signal::TERM);
@@ -134,7 +134,7 @@ fn a_second_sigterm_lets_the_shutdown_continue() {
     assert!(child.ends().success());
 }
 
-// R7
+// R7.1
 fn a_second_interrupt_ends_a_process_that_hangs() {
     let mut child = Child::start("stuck-loop");
     // A signal that arrives before the previous one is delivered is lost, and the delivery cannot be observed.
@@ -144,7 +144,7 @@ fn a_second_interrupt_ends_a_process_that_hangs() {
     child.killed_by(Signal::INT);
 }
 
-// R10
+// R10.3
 fn signals_are_handled_only_during_a_run() {
     let mut child = Child::start("twice");
     child.gets(Signal::INT);
@@ -155,14 +155,14 @@ fn signals_are_handled_only_during_a_run() {
     child.killed_by(Signal::TERM);
 }
 
-// R10
+// R10.4
 fn a_reactor_in_another_thread_handles_no_signals() {
     let child = Child::start("other-thread");
     child.gets(Signal::INT);
     child.killed_by(Signal::INT);
 }
 
-// R10
+// R10.4
 fn hosts_keep_their_signals() {
     for program in ["turned-off", "host"] {
         let child = Child::start(program);
@@ -171,7 +171,7 @@ fn hosts_keep_their_signals() {
     }
 }
 
-// R10
+// R10.6
 fn callbacks_run_in_order_until_they_are_removed() {
     let mut child = Child::start("callbacks");
     child.gets(Signal::USR1);
@@ -215,7 +215,7 @@ fn a_callback_that_another_removes_is_not_called() {
     assert!(child.ends().success());
 }
 
-// R10
+// R10.5
 fn a_signal_that_was_ignored_stays_ignored() {
     if !cfg!(target_os = "linux") {
         return;
@@ -234,7 +234,7 @@ fn a_signal_that_was_ignored_stays_ignored() {
     assert!(child.ends().success());
 }
 
-// R10
+// R10.4
 fn all_reactors_that_handle_the_signals_stop() {
     let mut child = Child::start("two");
     child.gets(Signal::INT);
