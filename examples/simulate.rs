@@ -1,9 +1,9 @@
 //! cargo run --release --example simulate [-- --bug] [--seeds NUMBER] [--seed SEED]
 //!
 //! An echo service and twenty clients, in a thousand simulated worlds. In each world the network splits and delays data,
-//! resets connections and lets them fall silent, as drawn from the seed. The promises: each client receives exactly the
-//! bytes it sent, in order, and every client finishes in the end, because it reconnects when a connection is lost or
-//! silent.
+//! resets connections and lets them fall silent, and the host of the service crashes and restarts, as drawn from the seed.
+//! The promises: each client receives exactly the bytes it sent, in order, and every client finishes in the end, because
+//! it reconnects when a connection is lost or silent.
 //!
 //! `--bug` plants a bug: a client that has received the beginning of a reply assumes that the rest will follow. The bug
 //! shows only when a connection breaks at that moment. The program prints the first seed that breaks a promise, and the
@@ -155,10 +155,13 @@ impl Protocol for Connection {
 /// Runs one world until every client is done.
 fn live(world: &World, bug: bool) -> Result<(), Failure> {
     world.set_time_limit(PATIENCE);
-    world.faults().resets(0.2).silences(0.1);
-    world.network().add_name("echo.test", ["192.0.2.7".parse()?]);
-    let service = ServerEndpoint::tcp("192.0.2.7:7".parse()?);
-    service.listen(world, |_peer| Echo { line: Vec::new() })?;
+    world.faults().resets(0.2).silences(0.1).crashes(0.01);
+    let address: std::net::IpAddr = "192.0.2.7".parse()?;
+    world.network().add_name("echo.test", [address]);
+    world.host(address, move |reactor| {
+        let service = ServerEndpoint::tcp((address, 7).into());
+        service.listen(reactor, |_peer| Echo { line: Vec::new() }).map(drop)
+    });
 
     let clients: Vec<Rc<Client>> = (0..CLIENTS)
         .map(|number| {

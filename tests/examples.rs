@@ -217,6 +217,7 @@ fn trace_prints_each_view() {
     let has = |ph: &str, tid: u64| events.iter().any(|event| event["ph"] == ph && event["tid"] == tid);
     assert!(has("X", 1) && has("X", 3) && has("X", 5) && has("b", 9) && has("i", 8), "{json}");
 
+    // R20.7
     let folder = support::Folder::new();
     let recorded = run(example("print_later").env("TWISTOR_RECORD", folder.path()));
     assert!(recorded.status.success());
@@ -389,7 +390,7 @@ fn simulate_finds_no_broken_promise_until_a_bug_is_planted() {
     let output = run(example("simulate").args(["--seeds", "50"]));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.starts_with("no promise was broken in 50 seeds in "), "{text}");
-    assert!(text.contains(" resets, ") && text.contains(" silences"), "{text}");
+    assert!(text.contains(" resets, ") && text.contains(" silences, ") && text.contains(" crash"), "{text}");
 
     let output = run(example("simulate").args(["--bug", "--seeds", "50"]));
     let text = String::from_utf8(output.stdout).unwrap();

@@ -23,7 +23,7 @@ use crate::{Address, DnsLookupError};
 /// Starts connecting a TCP socket.
 pub(crate) fn connect(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>) -> io::Result<Socket> {
     if let Some(network) = Network::of(handle) {
-        return network.connect(address.into(), bind).map(Socket::Simulated);
+        return network.connect(handle, address.into(), bind).map(Socket::Simulated);
     }
     let stream = match bind {
         None => TcpStream::connect(address)?,
@@ -62,7 +62,7 @@ fn in_progress(error: &io::Error) -> bool {
 pub(crate) fn connect_unix(handle: &Handle, path: &Path) -> io::Result<Socket> {
     if let Some(network) = Network::of(handle) {
         let target = Address::Unix(Some(path.to_owned()));
-        return network.connect(target, None).map(Socket::Simulated);
+        return network.connect(handle, target, None).map(Socket::Simulated);
     }
     mio::net::UnixStream::connect_addr(&unix::address(path)?).map(Socket::Unix)
 }
@@ -99,7 +99,7 @@ pub(crate) fn listen(
 ) -> io::Result<(Box<dyn Acceptor>, Address)> {
     if let Some(network) = Network::of(handle) {
         let shared = matches!(binding, StreamBinding::Tcp { reuse_port: true, .. });
-        let (listener, address) = network.listen(&binding.address(), backlog, shared)?;
+        let (listener, address) = network.listen(handle, &binding.address(), backlog, shared)?;
         return Ok((Box::new(listener), address));
     }
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
@@ -153,7 +153,8 @@ pub(crate) struct UdpBinding {
 /// Opens a UDP port.
 pub(crate) fn open_datagrams(handle: &Handle, binding: &UdpBinding) -> io::Result<DatagramSocket> {
     if let Some(network) = Network::of(handle) {
-        return network.open_datagrams(binding.address, binding.peer).map(DatagramSocket::Simulated);
+        let socket = network.open_datagrams(handle, binding.address, binding.peer);
+        return socket.map(DatagramSocket::Simulated);
     }
     let socket = socket2::Socket::new(Domain::for_address(binding.address), Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
@@ -177,7 +178,7 @@ pub(crate) fn open_datagrams(handle: &Handle, binding: &UdpBinding) -> io::Resul
 /// Looks up the addresses of a name.
 pub(crate) fn resolve(handle: &Handle, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
     if let Some(network) = Network::of(handle) {
-        return network.resolve(host, port);
+        return network.resolve(handle, host, port);
     }
     let (name, host) = (host.to_owned(), host.to_owned());
     let found = handle.defer_to_lookup_thread(move || match (name.as_str(), port).to_socket_addrs() {

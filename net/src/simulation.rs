@@ -6,6 +6,7 @@
 mod datagrams;
 mod explore;
 mod faults;
+mod hosts;
 mod link;
 mod network;
 mod socket;
@@ -22,6 +23,7 @@ use crate::Address;
 pub(crate) use datagrams::SimulatedDatagrams;
 pub use explore::{Counterexample, Exploration, Verdict, World, explore, try_explore};
 pub use faults::{Fault, FaultCounts, Faults};
+pub use hosts::SimulatedHost;
 pub(crate) use network::Network;
 pub(crate) use socket::{BoxedSocket, SimulatedListener};
 

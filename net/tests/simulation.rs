@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy knows only inside #[test]")]
 
+mod crashes;
 mod support;
 #[cfg(feature = "tls")]
 mod tls_support;

@@ -133,6 +133,21 @@ impl Reactor {
         Reactor::builder().build_with(Driver::Simulated(Simulated::new(seed)), Time::manual())
     }
 
+    /// Creates the reactor of one host in the simulation of `world`, with its clock and its random numbers. Code that
+    /// `world` runs takes turns for it. `None` if `world` is not simulated. For the crates of this library.
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub fn of_simulated_host(
+        world: &Handle,
+        address: std::net::IpAddr,
+        hook: impl Fn() + Send + Sync + 'static,
+    ) -> Option<Reactor> {
+        let core = world.core()?;
+        let driver = core.driver.simulated()?.host_of(Rc::downgrade(&core), address);
+        let builder = Reactor::builder().host_hook(hook);
+        Some(builder.build_with(Driver::Simulated(driver), core.timers.time.clone()))
+    }
+
     /// Runs until [`stop`](Handle::stop) is called and the shutdown has completed. Twisted: `run`.
     ///
     /// # Ordering

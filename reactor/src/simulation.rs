@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 
 use crate::Handle;
@@ -13,7 +14,9 @@ use crate::driver::Simulated;
 /// Owns nothing, like a [`Handle`].
 #[derive(Clone)]
 pub struct Simulation {
+    /// The reactor that simulates the world.
     core: Weak<Core>,
+    host: Option<IpAddr>,
 }
 
 impl Handle {
@@ -31,8 +34,10 @@ impl Handle {
     /// ```
     pub fn simulation(&self) -> Option<Simulation> {
         let core = self.core()?;
-        core.driver.simulated()?;
-        Some(Simulation { core: Rc::downgrade(&core) })
+        Some(match core.driver.simulated()?.host() {
+            Some((world, address)) => Simulation { core: world.clone(), host: Some(*address) },
+            None => Simulation { core: Rc::downgrade(&core), host: None },
+        })
     }
 }
 
@@ -43,6 +48,11 @@ impl Simulation {
     /// here has the same run for the same seed.
     pub fn random(&self) -> u64 {
         self.with(Simulated::random).unwrap_or(0)
+    }
+
+    /// Returns the address of the simulated host whose reactor this is. `None` for the reactor of the whole simulation.
+    pub fn host(&self) -> Option<IpAddr> {
+        self.host
     }
 
     /// Returns the simulation's value of type `T`, which is created on first use and dropped with the reactor.

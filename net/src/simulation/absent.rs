@@ -20,23 +20,30 @@ impl Network {
         None
     }
 
-    pub(crate) fn connect(&self, _: Address, _: Option<IpAddr>) -> io::Result<BoxedSocket> {
+    pub(crate) fn connect(&self, _: &Handle, _: Address, _: Option<IpAddr>) -> io::Result<BoxedSocket> {
         match *self {}
     }
 
-    pub(crate) fn listen(&self, _: &Address, _: u32, _: bool) -> io::Result<(SimulatedListener, Address)> {
+    pub(crate) fn listen(
+        &self,
+        _: &Handle,
+        _: &Address,
+        _: u32,
+        _: bool,
+    ) -> io::Result<(SimulatedListener, Address)> {
         match *self {}
     }
 
     pub(crate) fn open_datagrams(
         &self,
+        _: &Handle,
         _: SocketAddr,
         _: Option<SocketAddr>,
     ) -> io::Result<SimulatedDatagrams> {
         match *self {}
     }
 
-    pub(crate) fn resolve(&self, _: &str, _: u16) -> Deferred<Vec<SocketAddr>> {
+    pub(crate) fn resolve(&self, _: &Handle, _: &str, _: u16) -> Deferred<Vec<SocketAddr>> {
         match *self {}
     }
 }

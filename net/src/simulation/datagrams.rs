@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use twistor_reactor::{Ready, SourceWaker};
+use twistor_reactor::{Handle, Ready, SourceWaker};
 
 use super::NetworkEventKind;
 use super::faults::Fault;
@@ -40,10 +40,11 @@ pub(crate) struct SimulatedDatagrams {
 impl Network {
     pub(crate) fn open_datagrams(
         self: &Rc<Self>,
+        handle: &Handle,
         wanted: SocketAddr,
         peer: Option<SocketAddr>,
     ) -> io::Result<SimulatedDatagrams> {
-        let address = self.place_for(wanted, peer);
+        let address = self.place_for(handle, wanted, peer);
         self.take_descriptor()?;
         let mailbox = Rc::new(Mailbox {
             address,
@@ -95,7 +96,7 @@ impl Network {
         let taken = match self.mailbox(to) {
             Some(mailbox) if mailbox.takes_from(sender.address) => mailbox.put(data, sender.address),
             _ => {
-                if sender.peer == Some(to) {
+                if sender.peer == Some(to) && !self.is_down(to.ip()) {
                     let sender = Rc::downgrade(&sender);
                     self.later(self.latency(), move || {
                         if let Some(sender) = sender.upgrade() {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -9,9 +10,10 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use twistor_deferred::{Failure, guarded};
-use twistor_reactor::{Handle, Reactor};
+use twistor_reactor::{Handle, Phase, Reactor};
 
 use super::faults::{FaultCounts, Faults};
+use super::hosts::{HostState, SimulatedHost};
 use super::{Network, SimulatedNetwork};
 
 /// Runs this seed alone.
@@ -201,10 +203,12 @@ impl<E: Into<Failure>> Verdict for Result<(), E> {
 
 /// A simulated reactor and its network, for one seed. It dereferences to its [`Reactor`].
 pub struct World {
+    /// Dropped before the reactor that drives them.
+    hosts: RefCell<Vec<Rc<HostState>>>,
     seed: u64,
     reactor: Reactor,
     network: SimulatedNetwork,
-    limit: Cell<Option<twistor_reactor::DelayedCall>>,
+    limit: Rc<Limit>,
     /// The work that was pending when the time limit was reached.
     late: Rc<Cell<Option<String>>>,
     /// The messages of expected panics.
@@ -218,14 +222,16 @@ impl World {
         let reactor = Reactor::simulated(seed);
         let network = SimulatedNetwork::of(&reactor).expect("a simulated reactor has a simulated network");
         let world = World {
+            hosts: RefCell::default(),
             seed,
             reactor,
             network,
-            limit: Cell::default(),
+            limit: Rc::default(),
             late: Rc::default(),
             expected: Rc::default(),
         };
         world.set_time_limit(LIMIT);
+        renew_timer(&world.handle(), &world.limit, &world.late);
         world
     }
 
@@ -244,25 +250,115 @@ impl World {
         Faults(self.network.clone())
     }
 
+    /// Adds a host: runs `program` on a reactor of its own, at this address, from the next turn on. The host can
+    /// [crash](SimulatedHost::crash), which drops that reactor with everything in it, and
+    /// [restart](SimulatedHost::restart), which runs `program` again. [Faults](Faults::crashes) can do both.
+    ///
+    /// Sockets of the program have the host's address, unless they ask for another. The state that outlives a crash, like
+    /// a disk, is what `program` captures. A host that was at this address before crashes and is replaced. The program may
+    /// return a result; a failure fails the seed, as a panic does.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use twistor::prelude::*;
+    /// use twistor::net::simulation::explore;
+    ///
+    /// struct Echo;
+    ///
+    /// impl Protocol for Echo {
+    ///     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
+    ///         transport.write(data);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// explore(0..10, |world| {
+    ///     let address = std::net::IpAddr::from([192, 0, 2, 7]);
+    ///     let server = world.host(address, move |reactor| {
+    ///         ServerEndpoint::tcp((address, 7).into()).listen(reactor, |_peer| Echo).map(drop)
+    ///     });
+    ///     server.crash();
+    ///     world.call_later(Duration::from_secs(3), move || server.restart());
+    ///     // The request waits until the server is back.
+    ///     let handle = world.handle();
+    ///     world.run_until(world.spawn(async move {
+    ///         let echo = ClientEndpoint::tcp("192.0.2.7", 7).converse(&handle).await?;
+    ///         echo.write(b"hello\r\n");
+    ///         assert_eq!(echo.read_line(100).await?, b"hello");
+    ///         Ok(())
+    ///     }))
+    /// });
+    /// ```
+    pub fn host<V: Verdict>(
+        &self,
+        address: impl Into<IpAddr>,
+        program: impl Fn(&Handle) -> V + 'static,
+    ) -> SimulatedHost {
+        let address = address.into();
+        let program = move |handle: &Handle| {
+            if let Err(failure) = program(handle).into_result() {
+                panic!("the program of the host {address} failed: {failure:?}");
+            }
+        };
+        if let Some(before) = self.network.network.host(address) {
+            before.crash();
+            self.network.network.set_down(address, false);
+            self.network.network.go_on();
+            self.hosts.borrow_mut().retain(|host| !Rc::ptr_eq(host, &before));
+        }
+        let host = HostState::start(self.network.network.clone(), address, Rc::new(program));
+        self.network.network.add_host(&host);
+        self.hosts.borrow_mut().push(host.clone());
+        host.public()
+    }
+
     /// Sets how much simulated time this world may take from now on. Then the reactor is stopped, and the seed fails.
     /// Default: an hour.
     pub fn set_time_limit(&self, limit: Duration) {
-        let (late, handle): (_, Handle) = (self.late.clone(), self.handle());
-        let timer = self.reactor.call_later(limit, move || {
-            let waits: Vec<String> = handle.watched().iter().take(10).map(ToString::to_string).collect();
-            let waits = if waits.is_empty() { "nothing".to_owned() } else { waits.join("; ") };
-            late.set(Some(format!("not done after {limit:?} of simulated time; it waits for {waits}")));
-            handle.stop();
-        });
-        if let Some(before) = self.limit.replace(Some(timer)) {
-            let _ = before.cancel();
-        }
+        self.limit.time.set(limit);
+        self.limit.end.set(Some(self.now() + limit));
+        set_timer(&self.handle(), &self.limit, &self.late);
     }
 
     /// Lets panics whose message contains `text` pass: the program is to survive them.
     pub fn expect_panic(&self, text: impl Into<String>) {
         self.expected.borrow_mut().push(text.into());
     }
+}
+
+/// The time limit of a world.
+#[derive(Default)]
+struct Limit {
+    time: Cell<Duration>,
+    end: Cell<Option<Instant>>,
+    timer: Cell<Option<twistor_reactor::DelayedCall>>,
+}
+
+/// Fails the world at the end of its time. The end of a run drops the timer, and the next start sets it again.
+fn set_timer(handle: &Handle, limit: &Rc<Limit>, late: &Rc<Cell<Option<String>>>) {
+    let Some(end) = limit.end.get() else { return };
+    let (stopped, told, time) = (handle.clone(), late.clone(), limit.time.get());
+    let timer = handle.call_later(end.saturating_duration_since(handle.now()), move || {
+        let waits: Vec<String> = stopped.watched().iter().take(10).map(ToString::to_string).collect();
+        let waits = if waits.is_empty() { "nothing".to_owned() } else { waits.join("; ") };
+        told.set(Some(format!("not done after {time:?} of simulated time; it waits for {waits}")));
+        stopped.stop();
+    });
+    if let Some(before) = limit.timer.replace(Some(timer)) {
+        let _ = before.cancel();
+    }
+}
+
+/// Sets the timer again at each later start.
+fn renew_timer(handle: &Handle, limit: &Rc<Limit>, late: &Rc<Cell<Option<String>>>) {
+    let (world, limit, late) = (handle.clone(), limit.clone(), late.clone());
+    handle.on_shutdown(Phase::After, move || {
+        let next = world.clone();
+        world.on_startup(Phase::Before, move || {
+            set_timer(&next, &limit, &late);
+            renew_timer(&next, &limit, &late);
+        });
+    });
 }
 
 impl Deref for World {

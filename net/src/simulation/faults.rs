@@ -13,6 +13,8 @@ pub enum Fault {
     Reset,
     /// A connection fell silent.
     Silence,
+    /// A host crashed, and restarted later.
+    Crash,
     /// Two hosts were cut off from each other.
     Partition,
     /// A datagram was lost.
@@ -28,9 +30,10 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Fault; 8] = [
+    const ALL: [Fault; 9] = [
         Fault::Reset,
         Fault::Silence,
+        Fault::Crash,
         Fault::Partition,
         Fault::LostDatagram,
         Fault::RepeatedDatagram,
@@ -45,6 +48,7 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Fault::Reset => "reset",
             Fault::Silence => "silence",
+            Fault::Crash => "crash",
             Fault::Partition => "partition",
             Fault::LostDatagram => "lost datagram",
             Fault::RepeatedDatagram => "repeated datagram",
@@ -87,6 +91,7 @@ impl fmt::Display for FaultCounts {
             let count = self.get(*fault);
             let (comma, plural) = (if index > 0 { ", " } else { "" }, if count == 1 { "" } else { "s" });
             match fault {
+                Fault::Crash if count > 1 => write!(f, "{comma}{count} crashes")?,
                 Fault::NoMemory if count > 1 => write!(f, "{comma}{count} lacks of memory")?,
                 fault => write!(f, "{comma}{count} {fault}{plural}")?,
             }
@@ -112,7 +117,7 @@ impl Faults {
     /// Requests every kind of fault, each rarely.
     pub fn all(&self) -> &Faults {
         self.resets(0.1).silences(0.05).partitions(0.1).datagrams(0.05, 0.02).slow_names(0.05);
-        self.missing_descriptors(0.02).send_failures(0.01)
+        self.missing_descriptors(0.02).send_failures(0.01).crashes(0.05)
     }
 
     /// Sets the probability that a connection is reset within its first second, as
@@ -133,6 +138,14 @@ impl Faults {
     /// [`SimulatedNetwork::set_partitions`] does.
     pub fn partitions(&self, probability: f64) -> &Faults {
         self.0.set_partitions(probability);
+        self
+    }
+
+    /// Sets the probability that the [host](super::World::host) of a connection [crashes](super::SimulatedHost::crash)
+    /// within the connection's first second, and restarts within a minute. It is the host of the listener if that is one,
+    /// and else of the client.
+    pub fn crashes(&self, probability: f64) -> &Faults {
+        self.0.network.configure(|rules| rules.crashes = probability);
         self
     }
 

@@ -26,7 +26,7 @@ const MOST_PARTS: u64 = 4;
 /// Faults happen within this time from the start of a connection.
 const FAULTS_WITHIN: Duration = Duration::from_secs(1);
 
-/// The longest time for which hosts are cut off from each other by a fault.
+/// The longest time for which a fault cuts hosts off from each other, or keeps one down.
 const LONGEST_CUT: Duration = Duration::from_secs(60);
 
 pub(super) struct Link {
@@ -72,6 +72,8 @@ struct EndState {
     starved: bool,
     /// The socket of this end is closed.
     closed: bool,
+    /// The host of this end lost power: nothing was sent for the closed socket.
+    vanished: bool,
 }
 
 enum Segment {
@@ -165,6 +167,9 @@ impl Link {
         if network.chance(rules.partitions) {
             self.sometime(network, Fault::Partition, Link::cut_off);
         }
+        if network.chance(rules.crashes) {
+            self.sometime(network, Fault::Crash, Link::crash_host);
+        }
     }
 
     fn sometime(self: &Rc<Self>, network: &Network, fault: Fault, occur: fn(&Rc<Link>) -> bool) {
@@ -218,6 +223,10 @@ impl Link {
                 }
                 end.incoming.extend(&data);
                 (NetworkEventKind::Data(data.len()), Ready::READABLE)
+            }
+            Segment::End if end.vanished => {
+                drop(end);
+                return self.send(1 - to, Segment::Reset);
             }
             Segment::End => {
                 end.ended = true;
@@ -337,12 +346,28 @@ impl Link {
             return false;
         }
         network.cut(one, Some(other));
-        // Each order of magnitude is equally likely.
-        let length = LONGEST_CUT.as_nanos() as u64 >> network.below(14);
         let healed = Rc::downgrade(&network);
-        network.later(Duration::from_nanos(network.below(length)), move || {
+        network.later(outage(&network), move || {
             if let Some(network) = healed.upgrade() {
                 network.heal(one, Some(other));
+            }
+        });
+        true
+    }
+
+    /// Crashes the host of the listener, or else of the client, and restarts it after a while. Returns whether one of
+    /// them was a host that was up.
+    fn crash_host(self: &Rc<Self>) -> bool {
+        let Some(network) = self.network.upgrade() else { return false };
+        let mut addresses = [1, 0].into_iter().filter_map(|end: usize| self.ends[end].address.ip());
+        let Some(host) = addresses.find_map(|address| network.host(address.ip())) else { return false };
+        if !host.crash() {
+            return false;
+        }
+        let host = Rc::downgrade(&host);
+        network.later(outage(&network), move || {
+            if let Some(host) = host.upgrade() {
+                host.restart();
             }
         });
         true
@@ -472,6 +497,28 @@ impl Link {
         end.established && !end.dead
     }
 
+    /// Removes the socket of one end, whose host has lost power. Nothing that this end has sent, and that has not arrived
+    /// yet, is sent again.
+    pub(super) fn vanish(self: &Rc<Self>, side: usize) {
+        self.stop_asking();
+        let is_connecting = {
+            let mut peer = self.ends[1 - side].state.borrow_mut();
+            peer.on_the_way.clear();
+            peer.flying = 0;
+            !peer.established && !peer.dead && !peer.closed
+        };
+        let mut end = self.ends[side].state.borrow_mut();
+        if side == 1 && is_connecting {
+            // The client asks again after the host has restarted.
+            *end = EndState { last_arrival: end.last_arrival, ..EndState::default() };
+            self.arrived.set(false);
+            self.call_held.set(true);
+            return;
+        }
+        (end.waker, end.incoming) = (None, VecDeque::new());
+        (end.closed, end.vanished) = (true, true);
+    }
+
     /// Closes the socket of one end.
     pub(super) fn close(self: &Rc<Self>, side: usize, reset: bool) {
         self.stop_asking();
@@ -500,6 +547,12 @@ impl Link {
             self.send(1 - side, segment);
         }
     }
+}
+
+/// Draws how long a host is cut off or down. Each order of magnitude is equally likely.
+fn outage(network: &Network) -> Duration {
+    let longest = LONGEST_CUT.as_nanos() as u64 >> network.below(14);
+    Duration::from_nanos(network.below(longest))
 }
 
 /// Returns the readiness of an end after a reset.

@@ -12,6 +12,7 @@ use twistor_reactor::{Clock, Handle, ScheduledCall, Simulation};
 
 use super::datagrams::Mailbox;
 use super::faults::{Fault, FaultCounts};
+use super::hosts::HostState;
 use super::link::Link;
 use super::socket::{Backlog, BoxedSocket, SimulatedListener, SimulatedSocket};
 use super::{NetworkEvent, NetworkEventKind};
@@ -39,6 +40,8 @@ pub(crate) struct Network {
     pub(super) faults: FaultCounts,
     /// The number of open sockets.
     pub(super) descriptors: Cell<usize>,
+    /// The host whose sockets are dropped by a loss of power.
+    pub(super) losing_power: Cell<Option<IpAddr>>,
 }
 
 /// The ranges and probabilities for drawing from the seed.
@@ -56,6 +59,7 @@ pub(super) struct Rules {
     pub(super) partitions: f64,
     pub(super) slow_names: f64,
     pub(super) descriptor_failures: f64,
+    pub(super) crashes: f64,
 }
 
 #[derive(Default)]
@@ -66,6 +70,9 @@ struct NetworkState {
     /// Partitions between two hosts, or between one host and all others.
     cuts: Vec<(IpAddr, Option<IpAddr>)>,
     unreachable: Vec<IpAddr>,
+    /// Hosts that crashed.
+    down: Vec<IpAddr>,
+    hosts: BTreeMap<IpAddr, Weak<HostState>>,
     /// In the order of their creation.
     links: Vec<Weak<Link>>,
     last_port: u16,
@@ -89,6 +96,7 @@ impl Network {
                 partitions: 0.0,
                 slow_names: 0.0,
                 descriptor_failures: 0.0,
+                crashes: 0.0,
             };
             let names = BTreeMap::from([("localhost".to_owned(), vec![Ipv4Addr::LOCALHOST.into()])]);
             Network {
@@ -104,8 +112,14 @@ impl Network {
                 observer: RefCell::default(),
                 faults: FaultCounts::default(),
                 descriptors: Cell::new(0),
+                losing_power: Cell::new(None),
             }
         })
+    }
+
+    /// Returns the handle of the simulated world.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     pub(super) fn configure(&self, change: impl FnOnce(&mut Rules)) {
@@ -180,8 +194,13 @@ impl Network {
         };
     }
 
-    /// Looks up a name, after a latency.
-    pub(crate) fn resolve(self: &Rc<Self>, host: &str, port: u16) -> Deferred<Vec<SocketAddr>> {
+    /// Looks up a name for the reactor of `handle`, after a latency.
+    pub(crate) fn resolve(
+        self: &Rc<Self>,
+        handle: &Handle,
+        host: &str,
+        port: u16,
+    ) -> Deferred<Vec<SocketAddr>> {
         let (answer, trigger) = Deferred::new();
         let (network, host) = (Rc::downgrade(self), host.to_owned());
         let mut delay = self.latency();
@@ -190,7 +209,7 @@ impl Network {
             let spread = SLOW_NAME.1 - SLOW_NAME.0;
             delay += SLOW_NAME.0 + Duration::from_nanos(self.below(spread.as_nanos() as u64));
         }
-        self.handle.call_later(delay, move || {
+        handle.call_later(delay, move || {
             let network = network.upgrade();
             let found = network.and_then(|network| network.state.borrow().names.get(&host).cloned());
             match found {
@@ -208,12 +227,13 @@ impl Network {
 
     pub(crate) fn listen(
         self: &Rc<Self>,
+        handle: &Handle,
         wanted: &Address,
         backlog: u32,
         shared: bool,
     ) -> io::Result<(SimulatedListener, Address)> {
         let address = match wanted {
-            Address::Ip(address) if address.port() == 0 => self.free_address(address.ip()).into(),
+            Address::Ip(address) => self.place_for(handle, *address, None).into(),
             other => other.clone(),
         };
         let queue = Backlog::new(backlog, shared);
@@ -236,10 +256,16 @@ impl Network {
         }
     }
 
-    /// Returns the address of a UDP socket that requests `wanted`.
-    pub(super) fn place_for(&self, wanted: SocketAddr, peer: Option<SocketAddr>) -> SocketAddr {
+    /// Returns the address of a socket of `handle` that requests `wanted`.
+    pub(super) fn place_for(
+        &self,
+        handle: &Handle,
+        wanted: SocketAddr,
+        peer: Option<SocketAddr>,
+    ) -> SocketAddr {
         let host = match (wanted.ip(), peer) {
-            (host, Some(peer)) if host.is_unspecified() => home(peer.ip()),
+            (host, Some(peer)) if host.is_unspecified() => home(handle, peer.ip()),
+            (host, None) if host.is_unspecified() => host_of(handle, host).unwrap_or(host),
             (host, _) => host,
         };
         if wanted.port() == 0 { self.free_address(host) } else { SocketAddr::new(host, wanted.port()) }
@@ -274,11 +300,16 @@ impl Network {
         SocketAddr::new(host, state.last_port)
     }
 
-    pub(crate) fn connect(self: &Rc<Self>, target: Address, bind: Option<IpAddr>) -> io::Result<BoxedSocket> {
+    pub(crate) fn connect(
+        self: &Rc<Self>,
+        handle: &Handle,
+        target: Address,
+        bind: Option<IpAddr>,
+    ) -> io::Result<BoxedSocket> {
         let source = match &target {
             Address::Unix(_) => Address::Unix(None),
             Address::Ip(address) => {
-                let host = bind.unwrap_or_else(|| home(address.ip()));
+                let host = bind.unwrap_or_else(|| home(handle, address.ip()));
                 if self.state.borrow().unreachable.contains(&address.ip()) {
                     return Err(io::ErrorKind::HostUnreachable.into());
                 }
@@ -310,11 +341,45 @@ impl Network {
     pub(super) fn is_cut(&self, one: &Address, other: &Address) -> bool {
         let (Some(one), Some(other)) = (one.ip(), other.ip()) else { return false };
         let (one, other) = (one.ip(), other.ip());
+        let state = self.state.borrow();
         one != other
-            && self.state.borrow().cuts.iter().any(|cut| match *cut {
-                (host, None) => host == one || host == other,
-                (a, Some(b)) => (a, b) == (one, other) || (b, a) == (one, other),
-            })
+            && (state.down.iter().any(|host| *host == one || *host == other)
+                || state.cuts.iter().any(|cut| match *cut {
+                    (host, None) => host == one || host == other,
+                    (a, Some(b)) => (a, b) == (one, other) || (b, a) == (one, other),
+                }))
+    }
+
+    pub(super) fn add_host(&self, host: &Rc<HostState>) {
+        self.state.borrow_mut().hosts.insert(host.address, Rc::downgrade(host));
+    }
+
+    pub(super) fn host(&self, address: IpAddr) -> Option<Rc<HostState>> {
+        self.state.borrow().hosts.get(&address).and_then(Weak::upgrade)
+    }
+
+    pub(super) fn is_down(&self, host: IpAddr) -> bool {
+        self.state.borrow().down.contains(&host)
+    }
+
+    pub(super) fn set_down(&self, host: IpAddr, down: bool) {
+        let hosts = &mut self.state.borrow_mut().down;
+        hosts.retain(|other| *other != host);
+        if down {
+            hosts.push(host);
+        }
+    }
+
+    /// Lets data and requests that waited for a host continue on their way.
+    pub(super) fn go_on(&self) {
+        for link in self.links() {
+            link.go_on();
+        }
+    }
+
+    /// Returns whether a socket with this address is dropped by a loss of power.
+    pub(super) fn is_losing_power(&self, address: &Address) -> bool {
+        self.losing_power.get().is_some_and(|host| address.ip().is_some_and(|address| address.ip() == host))
     }
 
     pub(super) fn cut(&self, one: IpAddr, other: Option<IpAddr>) {
@@ -328,9 +393,7 @@ impl Network {
             _ => false,
         };
         self.state.borrow_mut().cuts.retain(|cut| !is_this(cut));
-        for link in self.links() {
-            link.go_on();
-        }
+        self.go_on();
     }
 
     pub(super) fn set_reachable(&self, host: IpAddr, reachable: bool) {
@@ -361,12 +424,18 @@ impl Network {
 }
 
 /// Returns the host of a sender without a bind address.
-fn home(peer: IpAddr) -> IpAddr {
-    match peer {
-        host if host.is_loopback() => host,
-        IpAddr::V4(_) => HOME_V4,
-        IpAddr::V6(_) => HOME_V6,
+fn home(handle: &Handle, peer: IpAddr) -> IpAddr {
+    match (peer, host_of(handle, peer)) {
+        (peer, _) if peer.is_loopback() => peer,
+        (_, Some(host)) => host,
+        (IpAddr::V4(_), None) => HOME_V4,
+        (IpAddr::V6(_), None) => HOME_V6,
     }
+}
+
+/// Returns the address of the simulated host whose reactor this is, if it is of the same family as `like`.
+fn host_of(handle: &Handle, like: IpAddr) -> Option<IpAddr> {
+    handle.simulation()?.host().filter(|host| host.is_ipv4() == like.is_ipv4())
 }
 
 /// Returns the unspecified address with the same port, on which a socket listens for every host.

@@ -102,8 +102,13 @@ impl SimulatedSocket {
 
 impl Drop for SimulatedSocket {
     fn drop(&mut self) {
-        self.link.close(self.side, self.reset_on_close.get());
-        if let Some(network) = self.network.upgrade() {
+        let network = self.network.upgrade();
+        let end = &self.link.ends[self.side].address;
+        match &network {
+            Some(network) if network.is_losing_power(end) => self.link.vanish(self.side),
+            _ => self.link.close(self.side, self.reset_on_close.get()),
+        }
+        if let Some(network) = network {
             network.descriptors.set(network.descriptors.get() - 1);
         }
     }
@@ -188,11 +193,15 @@ impl SimulatedListener {
 
 impl Drop for SimulatedListener {
     fn drop(&mut self) {
-        if let Some(network) = self.network.upgrade() {
+        let network = self.network.upgrade();
+        if let Some(network) = &network {
             network.stop_listening(&self.address, &self.backlog);
         }
         for link in self.backlog.waiting.take() {
-            link.close(1, true);
+            match &network {
+                Some(network) if network.is_losing_power(&link.ends[1].address) => link.vanish(1),
+                _ => link.close(1, true),
+            }
         }
     }
 }

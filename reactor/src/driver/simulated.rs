@@ -4,16 +4,20 @@ use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::rc::Rc;
+use std::net::IpAddr;
+use std::rc::{Rc, Weak};
 
 use super::Wait;
+use crate::core::Core;
 use crate::time::Time;
 
 pub(crate) struct Simulated {
     /// The state of the random number generator, the only source of randomness in the simulation.
-    random: Cell<u64>,
+    random: Rc<Cell<u64>>,
     /// The simulated parts, one value per type.
     parts: RefCell<Vec<(TypeId, Rc<dyn Any>)>>,
+    /// The reactor that simulates the world of this one, and this one's address in it.
+    host: Option<(Weak<Core>, IpAddr)>,
 }
 
 impl fmt::Debug for Simulated {
@@ -24,7 +28,16 @@ impl fmt::Debug for Simulated {
 
 impl Simulated {
     pub(crate) fn new(seed: u64) -> Simulated {
-        Simulated { random: Cell::new(seed), parts: RefCell::default() }
+        Simulated { random: Rc::new(Cell::new(seed)), parts: RefCell::default(), host: None }
+    }
+
+    /// One host of a simulated world, which has the random numbers and the parts.
+    pub(crate) fn host_of(&self, world: Weak<Core>, address: IpAddr) -> Simulated {
+        Simulated { random: self.random.clone(), parts: RefCell::default(), host: Some((world, address)) }
+    }
+
+    pub(crate) fn host(&self) -> Option<&(Weak<Core>, IpAddr)> {
+        self.host.as_ref()
     }
 
     pub(crate) fn wait(&self, time: &Time, wait: Wait) -> io::Result<()> {
