@@ -250,7 +250,7 @@ impl World {
         Faults(self.network.clone())
     }
 
-    /// Adds a host: runs `program` on a reactor of its own, at this address, from the next turn on. The host can
+    /// Adds a host: runs `program` on a separate reactor, at this address, from the next turn on. The host can
     /// [crash](SimulatedHost::crash), which drops that reactor with everything in it, and
     /// [restart](SimulatedHost::restart), which runs `program` again. [Faults](Faults::crashes) can do both.
     ///

@@ -1,4 +1,4 @@
-//! Hosts that crash and restart. Each runs its program on a reactor of its own, which a crash drops.
+//! Hosts that crash and restart. Each runs its program on a separate reactor, which a crash drops.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
