@@ -16,6 +16,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use scripted::{Asked, Server, answer, run, seconds, text};
 use support::DEADLINE;
@@ -216,6 +217,39 @@ fn a_connection_that_was_closed_or_has_data_is_not_used() {
         assert!(seen.recv().unwrap().starts_with(b"POST"));
         server.join().unwrap();
     }
+}
+
+// H5.2: even in the turn that has read the response, because a request that may not be repeated would fail
+#[test]
+fn a_post_in_the_same_turn_avoids_a_closed_connection() {
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (done, told) = mpsc::channel();
+    let (go_on, may_answer) = mpsc::channel();
+    let server = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut socket, _) = listener.accept().unwrap();
+            assert!(socket.read(&mut [0; 1000]).unwrap() > 0);
+            done.send("asked").unwrap();
+            may_answer.recv().unwrap();
+            socket.write_all(OK).unwrap();
+            drop(socket);
+            done.send("closed").unwrap();
+        }
+    });
+    let reactor = Reactor::new().unwrap();
+    let agent = Agent::new(&reactor);
+    let (again, post) = (agent.clone(), Request::post(&url).body("x"));
+    let posted = agent.get_page(url.as_str()).add_callback(move |_| again.get_page(post));
+    while told.try_recv().is_err() {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    // The loop does not run before the answer and the end of stream are there.
+    (0..2).for_each(|_| go_on.send(()).unwrap());
+    assert_eq!(told.recv().unwrap(), "closed");
+    assert_eq!(turn_until(&reactor, posted).unwrap().text(), "ok");
+    server.join().unwrap();
 }
 
 // H5.3: less one second, for the transfer of the next request

@@ -19,7 +19,8 @@ use super::proxy::Proxy;
 use super::route::{Dial, Route};
 use super::trust::Trust;
 
-/// A connection that was read at most this long ago, in the same turn, is used without a check of its socket.
+/// A connection that was read at most this long ago, in the same turn, is used without a check of its socket for a
+/// request that can be sent again.
 const RECENT: Duration = Duration::from_millis(1);
 
 /// How long requests wait for descriptors before the next try, unless a connection closes first.
@@ -81,6 +82,17 @@ struct WaitingFetch {
     connecting: Connecting,
 }
 
+/// The kept connections that a request may use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// None, because the last one was closed.
+    None,
+    /// Those whose socket is checked, because the request could not be sent again.
+    Checked,
+    /// Also those that were read a moment ago.
+    Recent,
+}
+
 /// A connection, now or later.
 pub(super) enum Found {
     Now(Lease),
@@ -112,13 +124,13 @@ impl Pool {
         })
     }
 
-    /// Returns an idle connection, unless it must be `fresh`; otherwise a new one if the limits allow it;
-    /// otherwise the next free one, first come first served.
-    pub(super) fn find(self: &Rc<Self>, route: &Route, connect_timeout: Duration, fresh: bool) -> Found {
+    /// Returns an idle connection that may be used; otherwise a new one if the limits allow it; otherwise the
+    /// next free one, first come first served.
+    pub(super) fn find(self: &Rc<Self>, route: &Route, connect_timeout: Duration, kept: Kept) -> Found {
         let place = self.place(route);
         loop {
             let Some(idle) = place.idle.borrow_mut().pop_back() else { break };
-            if !fresh && self.is_fit(&idle) {
+            if self.is_fit(&idle, kept) {
                 return Found::Now(place.lease(idle.connection));
             }
             // This also makes room for a new one.
@@ -135,15 +147,19 @@ impl Pool {
 
     /// Returns whether a kept connection can be used: it is young enough, and the server has neither closed
     /// it nor sent data.
-    fn is_fit(&self, idle: &Idle) -> bool {
+    fn is_fit(&self, idle: &Idle, kept: Kept) -> bool {
         let now = self.handle.now();
-        if !idle.connection.is_usable() || idle.is_over(now) || self.is_too_old(&idle.connection, now) {
+        if kept == Kept::None
+            || !idle.connection.is_usable()
+            || idle.is_over(now)
+            || self.is_too_old(&idle.connection, now)
+        {
             return false;
         }
         // Data that arrived before this turn's events were collected may not be delivered yet.
-        let recent =
-            idle.turn == self.handle.stats().turns && now.saturating_duration_since(idle.since) < RECENT;
-        recent || idle.connection.is_silent()
+        let is_recent =
+            || idle.turn == self.handle.stats().turns && now.saturating_duration_since(idle.since) < RECENT;
+        (kept == Kept::Recent && is_recent()) || idle.connection.is_silent()
     }
 
     fn is_too_old(&self, connection: &ClientConnection, now: Instant) -> bool {

@@ -10,7 +10,7 @@ use super::{Fetch, FetchStage};
 use crate::ResponseHead;
 use crate::client::exchange::{ClientConnection, ClientProtocol, Exchanging};
 use crate::client::lease::Lease;
-use crate::client::pool::Found;
+use crate::client::pool::{Found, Kept};
 use crate::client::route::Route;
 use crate::client::sink::Ending;
 use crate::client::trust::is_default;
@@ -38,7 +38,14 @@ impl Fetch {
             (settings.connect_timeout, trust)
         };
         let found = match &self.pool {
-            Some(pool) if is_default(&trust) => pool.find(&route, timeout, fresh),
+            Some(pool) if is_default(&trust) => {
+                let kept = match self.parts.borrow().is_idempotent() {
+                    _ if fresh => Kept::None,
+                    true => Kept::Recent,
+                    false => Kept::Checked,
+                };
+                pool.find(&route, timeout, kept)
+            }
             _ => {
                 let secured = route.is_secured().then(|| self.handle.clone());
                 let connection = ClientConnection::new(self.handle.now(), secured);
