@@ -305,6 +305,7 @@ impl UdpPort<dyn DatagramProtocol> {
             return Progress::Drained;
         }
         let transport = DatagramTransport { port: Rc::downgrade(self), address: self.address };
+        // Before any datagram, also one that has arrived already.
         if !self.started.replace(true) {
             self.enter("started", |protocol| protocol.started(&transport));
         }

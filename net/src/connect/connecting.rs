@@ -101,6 +101,7 @@ impl Connecting {
         drop(deferred.add_both(move |result| {
             let _ = timer.cancel();
             trigger.fire(match result {
+                // A connector may handle the cancellation and fail with another error, which has the details.
                 Err(failure) if expired.get() && failure.is::<Cancelled>() => {
                     Err(connecting.timed_out(timeout).into())
                 }

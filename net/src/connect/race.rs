@@ -106,6 +106,7 @@ impl Race {
                 }
             }
         }
+        // A name may have thousands of addresses.
         self.set_timer(Duration::ZERO);
     }
 
@@ -139,6 +140,7 @@ impl Race {
 
     /// Ends the race: starts no more attempts, and closes those that are pending.
     fn end(&self) -> Option<Trigger<WatchedSocket>> {
+        // Taken first, so that the attempts cancelled below cannot fire it.
         let trigger = self.trigger.take();
         self.stop_timer();
         self.waiting.borrow_mut().clear();

@@ -309,6 +309,7 @@ impl Shared {
                 shared.close_if_unwanted();
             }
         });
+        // Queued even if the bytes are there: earlier reads are answered first.
         self.wanted.borrow_mut().push_back(Wanted { id, want, trigger, cancelled: false });
         self.answer();
         if self.wants_more() {
@@ -340,6 +341,7 @@ impl Shared {
     /// Puts back the bytes of a read whose Deferred was dropped unread.
     fn put_back(self: &Rc<Self>, bytes: Vec<u8>) {
         self.inbox.bytes.borrow_mut().put_back(bytes);
+        // The bytes have moved, so lines are searched from the beginning again.
         for wanted in self.wanted.borrow_mut().iter_mut() {
             if let Want::Line { scanned, .. } = &mut wanted.want {
                 *scanned = 0;

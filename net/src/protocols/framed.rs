@@ -97,6 +97,7 @@ impl<F: Framing, R: FrameReceiver> Framed<F, R> {
         });
         match delivered {
             Ok(()) => {
+                // A loss waits for frames that a paused receiver has not got yet.
                 if !self.buffer.is_empty() && transport.is_paused() {
                     transport.keep_back();
                 }

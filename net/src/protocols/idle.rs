@@ -74,6 +74,7 @@ impl IdleTimer {
 
     /// Restarts the idle time. Twisted: `resetTimeout`.
     pub fn reset(&self) {
+        // The timer stays: moving it for each piece of data would cost more than one early call of it.
         self.inner.since.set(self.inner.handle.now());
     }
 

@@ -88,6 +88,7 @@ impl<R: Reader> Receiving<R, fn(Rc<R>, Transport)> {
 
 impl<R: Reader, F: FnOnce(Rc<R>, Transport) + 'static> Protocol for Receiving<R, F> {
     fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
+        // A wrapper that does not pass `unread` on must not hide these bytes from `start_tls` and `release`.
         transport.keeps_bytes();
         let _ = self.reader.inbox().transport.set(transport.clone());
         if let Some(begin) = self.begin.take() {
@@ -99,6 +100,7 @@ impl<R: Reader, F: FnOnce(Rc<R>, Transport) + 'static> Protocol for Receiving<R,
     fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
         let inbox = self.reader.inbox();
         inbox.bytes.borrow_mut().feed(data);
+        // Before the check, because it may take everything.
         self.reader.arrived();
         if inbox.bytes.borrow().len() >= READ_AHEAD && !self.reader.wants_more() {
             transport.pause_producing();

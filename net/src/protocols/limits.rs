@@ -90,6 +90,7 @@ impl<F: Factory> Factory for Limited<F> {
 
     fn build_protocol(&mut self, peer: Address) -> Option<Self::Protocol> {
         let admission = self.admit(peer.ip().map(|address| address.ip()))?;
+        // If it returns `None` or panics, dropping the admission takes the connection out of the count.
         let protocol = self.factory.build_protocol(peer)?;
         Some(LimitedProtocol { protocol, _admission: admission })
     }

@@ -41,6 +41,7 @@ impl Securing {
 
     /// Fails the handshake because the connection is lost.
     pub(crate) fn lose(mut self: Box<Self>) {
+        // A lost connection is not a failed handshake to the observer of the server.
         self.server = None;
         let (failure, trigger) = self.failed(Cause::Closed);
         trigger.errback(failure);

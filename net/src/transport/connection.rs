@@ -129,6 +129,7 @@ impl Connection<dyn Protocol> {
             self.end_is_near(ready);
         }
         let mut progress = Progress::Drained;
+        // Sending first makes room for the answers that reading causes.
         if ready.writable() && self.is(Flags::OUTGOING) && self.send(transport) == Progress::More {
             progress = Progress::More;
         }
@@ -269,7 +270,7 @@ impl Connection<dyn Protocol> {
                     },
                 }
             }
-            // There may be more data than this turn's share.
+            // There may be more data than this turn's share. A close waits for a peer that sends this much.
             self.set(Flags::PEER_SENDING);
             Progress::More
         })
@@ -304,6 +305,7 @@ impl Connection<dyn Protocol> {
 
     /// Acts on everything that is complete, and ends the connection if it is due.
     fn settle(&self, transport: &Transport, ready: Ready) {
+        // A close waits for the handshake, because bytes that were written during it must not go out in the clear.
         if self.is(Flags::LOST) || (self.is(Flags::SECURING) && !self.is(Flags::DOOMED)) {
             return;
         }
@@ -360,6 +362,7 @@ impl Connection<dyn Protocol> {
         if self.with_io(|io| io.socket.is_starved()) {
             self.starve();
         }
+        // Taken out before `tidy`, and fired last, because its callbacks may write again or drop the connection.
         let drained = self.with_io(|io| {
             let outgoing = io.sent()?;
             outgoing.drained.take()

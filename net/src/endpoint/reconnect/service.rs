@@ -41,6 +41,8 @@ pub(super) struct Service {
     pub(super) tell: Cell<Option<Tell>>,
     /// The number of the current attempt. Events of an earlier attempt are ignored.
     attempt: Cell<u64>,
+    /// A state for each wait, not the place in an async function: `when_connected` fires inside the call that
+    /// completes the preparation, and a task would notice later.
     state: RefCell<ServiceState>,
     waiters: Waiters,
     /// Fires at the loss of the connection. The protocol holds it too, because the service may be dropped by

@@ -19,6 +19,7 @@ const LINGER_BYTES: usize = 16 << 20;
 impl Connection<dyn Protocol> {
     /// Ends the writing half, or the connection, if everything is sent.
     pub(super) fn wind_up(&self, transport: &Transport) {
+        // Closing a socket with unread data resets the connection. The loop reads first.
         if self.is(Flags::UNREAD_DATA) {
             return;
         }
@@ -59,6 +60,7 @@ impl Connection<dyn Protocol> {
         let connection = transport.connection.clone();
         let timer = registration.handle().call_later(LINGER, move || {
             if let Some(connection) = connection.upgrade() {
+                // Stands for the end that has not come.
                 connection.set(Flags::PEER_EOF);
                 connection.wake(Ready::WRITABLE);
             }
@@ -191,6 +193,7 @@ impl Link {
             // This fails if the reactor is gone. The socket is closed either way.
             let _ = registration.deregister(&mut socket);
         }
+        // Closed before the program is notified, so that it can use the address or descriptor again.
         drop(socket);
         self.tell_loss(outgoing, || ConnectionDone.into(), connection_lost);
     }
@@ -276,6 +279,7 @@ impl Link {
     /// turn the close into a reset, and the peer could lose data sent to it.
     pub(super) fn close(&self) {
         self.set(Flags::CLOSING);
+        // Only data that comes after the close makes the close wait, and no limit delays discarding it.
         self.clear(Flags::PEER_SENDING.or(Flags::READ_LIMITED));
         let held_up = Flags::PAUSED.or(Flags::READ_HELD);
         if self.is(held_up) {
@@ -291,6 +295,7 @@ impl Link {
     pub(super) fn doom(&self, reason: Failure) {
         self.write_down(reason);
         self.set(Flags::DOOMED);
+        // Not lost here: `connection_lost` must not run inside a call of the program.
         self.wake(Ready::WRITABLE);
     }
 

@@ -43,6 +43,7 @@ impl Connection<dyn Protocol> {
         if free {
             self.gather_unread();
         }
+        // From the loop: `connection_lost` must not run inside a call of the program.
         let released = self.clone();
         registration.handle().call_later(Duration::ZERO, move || {
             released.tell_release(&mut |reason| released.protocol.borrow_mut().connection_lost(reason));

@@ -144,6 +144,7 @@ impl Connection<dyn Protocol> {
                 if !outgoing.queue.is_empty() || self.is(Flags::SECURING) {
                     return Ok(0);
                 }
+                // The loop sends it, and counts it against the limit.
                 if outgoing.write_limit.is_some() {
                     self.wake(Ready::WRITABLE);
                     return Ok(0);

@@ -43,6 +43,7 @@ impl Connection<dyn Protocol> {
         let session = match begin(&peer) {
             Ok(session) => session,
             Err(failure) => {
+                // The connection ends, and nothing more may go out in the clear.
                 self.forget_queue();
                 self.doom(failure.duplicate().into());
                 return fail(failure);
@@ -66,6 +67,7 @@ impl Connection<dyn Protocol> {
                 timer,
             }));
         });
+        // A visit, because the protocol may be running now, and may still use the bytes that it has.
         let target = transport.clone();
         self.visit(transport, move |protocol, _| {
             let unread = protocol.unread();

@@ -55,6 +55,7 @@ impl Connection<dyn Protocol> {
         let Stream { mut watched, inherited } = stream;
         let keeps_bytes = watched.socket.keeps_bytes();
         watched.hand_to(handle, handler)?;
+        // TLS may hold plaintext, for which no event comes.
         let left = if keeps_bytes { watched.left | Ready::READABLE } else { watched.left };
         let (socket, registration) = watched.into_parts();
         connection.io.set(Io { socket, outgoing: None });

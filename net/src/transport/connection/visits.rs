@@ -93,6 +93,7 @@ impl Connection<dyn Protocol> {
         } else {
             self.with_outgoing(|outgoing| outgoing.visits.push_back(Box::new(visit)));
             self.set(Flags::VISITS);
+            // A running method runs the queue when it returns.
             if free {
                 self.wake(Ready::WRITABLE);
             }
