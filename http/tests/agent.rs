@@ -19,7 +19,7 @@ use twistor_deferred::Cancelled;
 use twistor_http::{Agent, NoResponse, PartialDownload, Request, RequestTimedOut, Response};
 use twistor_net::{HandlerPanicked, Transport};
 
-// H5
+// H5.7, H5.8
 #[test]
 fn the_last_used_connection_is_reused_the_longest_idle_closed() {
     run(async |handle| {
@@ -39,7 +39,7 @@ fn the_last_used_connection_is_reused_the_longest_idle_closed() {
     });
 }
 
-// H5
+// H5.8
 #[test]
 fn requests_are_served_first_come_first_served() {
     run(async |handle| {
@@ -54,7 +54,7 @@ fn requests_are_served_first_come_first_served() {
     });
 }
 
-// H5: queued requests precede those that arrive when a connection ends
+// H5.8: queued requests precede those that arrive when a connection ends
 #[test]
 fn a_new_request_does_not_overtake_the_queue() {
     run(async |handle| {
@@ -73,7 +73,7 @@ fn a_new_request_does_not_overtake_the_queue() {
     });
 }
 
-// H5: the age counts from the opening of the connection
+// H5.8: the age counts from the opening of the connection
 #[test]
 fn a_busy_connection_is_closed_when_it_is_too_old() {
     run(async |handle| {
@@ -88,7 +88,7 @@ fn a_busy_connection_is_closed_when_it_is_too_old() {
     });
 }
 
-// H5
+// H5.8
 #[test]
 fn each_idle_connection_is_closed_after_its_own_time() {
     run(async |handle| {
@@ -105,7 +105,7 @@ fn each_idle_connection_is_closed_after_its_own_time() {
     });
 }
 
-// H5, R4: an agent outlives a run, but its connections do not
+// H5.8, R4: an agent outlives a run, but its connections do not
 #[test]
 fn idle_connections_are_closed_in_a_second_run_too() {
     let reactor = World::Simulated(1).reactor();
@@ -127,7 +127,7 @@ fn idle_connections_are_closed_in_a_second_run_too() {
     }
 }
 
-// H5: the other kept connections may be just as stale
+// H5.9: the other kept connections may be just as stale
 #[test]
 fn a_request_is_repeated_on_a_new_connection_only() {
     run(async |handle| {
@@ -147,7 +147,7 @@ fn a_request_is_repeated_on_a_new_connection_only() {
     });
 }
 
-// H5, H2: the server closed it because of this request, not because it was idle
+// H5.9, H2.5: the server closed it because of this request, not because it was idle
 #[test]
 fn a_request_on_a_new_connection_is_not_repeated() {
     run(async |handle| {
@@ -161,7 +161,7 @@ fn a_request_on_a_new_connection_is_not_repeated() {
     });
 }
 
-// H5, H3
+// H5.9, H3.5
 #[test]
 fn each_request_of_a_redirect_may_be_repeated_once() {
     run(async |handle| {
@@ -187,7 +187,7 @@ fn each_request_of_a_redirect_may_be_repeated_once() {
     });
 }
 
-// H5: with a reset or a graceful close
+// H5.9: with a reset or a graceful close
 #[test]
 fn a_kept_connection_that_the_server_ended_is_not_used() {
     run(async |handle| {
@@ -211,7 +211,7 @@ fn a_kept_connection_that_the_server_ended_is_not_used() {
     });
 }
 
-// H5
+// H5.10
 #[test]
 fn a_kept_connection_with_unexpected_bytes_is_closed() {
     run(async |handle| {
@@ -231,7 +231,7 @@ fn a_kept_connection_with_unexpected_bytes_is_closed() {
     });
 }
 
-// H5
+// H5.10
 #[test]
 fn a_connection_with_a_half_sent_request_is_not_kept() {
     run(async |handle| {
@@ -247,7 +247,7 @@ fn a_connection_with_a_half_sent_request_is_not_kept() {
     });
 }
 
-// H5, H9: the next waiter gets it
+// H5.8, H9.1: the next waiter gets it
 #[test]
 fn a_connection_opened_for_a_cancelled_request_is_used() {
     run(async |handle| {
@@ -281,7 +281,7 @@ async fn two_parts(asked: Asked, size: usize, pause: f64) {
     asked.say(&"x".repeat(size));
 }
 
-// H4
+// H4.7
 #[test]
 fn idle_time_does_not_count_while_the_reader_waits() {
     run(async |handle| {
@@ -302,7 +302,7 @@ fn idle_time_does_not_count_while_the_reader_waits() {
     });
 }
 
-// H1, C1: a cancelled read takes no data
+// H1.3, C1: a cancelled read takes no data
 #[test]
 fn a_piece_for_a_cancelled_read_is_kept_for_the_next() {
     run(async |handle| {
@@ -320,7 +320,7 @@ fn a_piece_for_a_cancelled_read_is_kept_for_the_next() {
     });
 }
 
-// H4
+// H4.7
 #[test]
 fn queueing_and_interim_responses_are_not_idle_time() {
     run(async |handle| {
@@ -344,7 +344,7 @@ fn queueing_and_interim_responses_are_not_idle_time() {
     });
 }
 
-// H3: its target is already known
+// H3.2: its target is already known
 #[test]
 fn a_redirect_is_followed_whatever_its_body_does() {
     let large = "x".repeat(70_000);
@@ -404,7 +404,7 @@ fn a_redirect_whose_body_drips_or_is_too_large_is_followed() {
     });
 }
 
-// H1: a body is read no faster than requested
+// H1.4: a body is read no faster than requested
 #[test]
 fn an_unread_body_waits_at_the_server() {
     run(async |handle| {
@@ -427,7 +427,7 @@ fn an_unread_body_waits_at_the_server() {
     });
 }
 
-// H5: an unread body that is complete does not hold up other requests
+// H5.7: an unread body that is complete does not hold up other requests
 #[test]
 fn a_connection_with_a_complete_unread_body_is_reused() {
     run(async |handle| {
@@ -442,7 +442,7 @@ fn a_connection_with_a_complete_unread_body_is_reused() {
     });
 }
 
-// H9
+// H9.1
 #[test]
 fn cancelling_a_delivery_closes_the_connection() {
     run(async |handle| {
@@ -460,7 +460,7 @@ fn cancelling_a_delivery_closes_the_connection() {
     });
 }
 
-// H8, H9
+// H8.7, H9.1
 #[test]
 fn a_download_cancelled_in_progress_leaves_no_file() {
     run(async |handle| {
@@ -476,7 +476,7 @@ fn a_download_cancelled_in_progress_leaves_no_file() {
     });
 }
 
-// H9, D5: at a piece that arrived before the call, and at a later one
+// H9.2, D5: at a piece that arrived before the call, and at a later one
 #[test]
 fn a_panic_of_a_body_consumer_fails_only_its_request() {
     for pieces in [0, 1] {
@@ -502,7 +502,7 @@ fn a_panic_of_a_body_consumer_fails_only_its_request() {
     }
 }
 
-// H8, H9
+// H8.7, H8.9
 #[test]
 fn a_panic_of_a_progress_callback_fails_the_download() {
     run(async |handle| {

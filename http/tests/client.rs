@@ -208,7 +208,7 @@ fn failure_of(answer: fn() -> Answer, request: fn(&str) -> Request) -> Failure {
 
 #[test]
 fn a_page_has_its_body_status_and_headers() {
-    // H1
+    // H1.1
     run(|reactor| {
         let server = Server::new(reactor, |_| {
             Close(text("HTTP/1.1 201 Made\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 5\r\n\r\nHello"))
@@ -231,7 +231,7 @@ fn a_page_has_its_body_status_and_headers() {
 
 #[test]
 fn a_request_sets_method_headers_and_body() {
-    // H1
+    // H1.2
     run(|reactor| {
         let server = Server::new(reactor, |_| Close(ok("")));
         let request = Request::new("PUT", server.url("/x"))
@@ -263,7 +263,7 @@ fn a_request_sets_method_headers_and_body() {
 
 #[test]
 fn a_failed_status_is_an_error_with_the_received_page() {
-    // H1
+    // H1.1
     let failure =
         failure_of(|| Close(text("HTTP/1.1 404 Gone Fishing\r\nX: y\r\nContent-Length: 4\r\n\r\nnone")), get);
     assert_eq!(failure.to_string(), "404 Gone Fishing");
@@ -276,7 +276,7 @@ fn a_failed_status_is_an_error_with_the_received_page() {
 
 #[test]
 fn bodies_of_all_kinds_are_complete_even_byte_by_byte() {
-    // H2
+    // H2.1
     for (answer, body) in [
         (ok("Hello"), "Hello"),
         (ok(""), ""),
@@ -325,7 +325,7 @@ fn bodies_of_all_kinds_are_complete_even_byte_by_byte() {
 
 #[test]
 fn an_incomplete_body_is_a_partial_download() {
-    // H2
+    // H2.2
     let failure = failure_of(|| Close(text("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHello")), get);
     let partial = failure.trap::<PartialDownload>().unwrap();
     assert_eq!((partial.body.as_slice(), partial.received, partial.expected), (&b"Hello"[..], 5, Some(9)));
@@ -347,7 +347,7 @@ fn an_incomplete_body_is_a_partial_download() {
 
 #[test]
 fn no_response_differs_from_an_incomplete_head() {
-    // H2
+    // H2.5
     let none = failure_of(|| Close(vec![]), get).trap::<NoResponse>().unwrap();
     assert_eq!(none, NoResponse { partial: false, cause: "the server closed the connection".into() });
     let half = failure_of(|| Close(text("HTTP/1.1 200 OK\r\nConte")), get);
@@ -358,7 +358,7 @@ fn no_response_differs_from_an_incomplete_head() {
 
 #[test]
 fn an_invalid_response_is_malformed() {
-    // H6
+    // H6.4
     for (answer, fault) in [
         ("SSH-2.0-OpenSSH_9.2\r\n", Fault::InvalidStatusLine),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", Fault::RepeatedContentLength),
@@ -378,7 +378,7 @@ fn an_invalid_response_is_malformed() {
 
 #[test]
 fn each_limit_has_its_error() {
-    // H4
+    // H4.8, H4.9
     use twistor_http::Limits;
     let long = || Keep(text(format!("HTTP/1.1 200 OK\r\nA: {}\r\n", "x".repeat(2000))));
     let small_head = |url: &str| Request::get(url).limits(Limits { head_size: 1000, ..Limits::default() });
@@ -446,7 +446,7 @@ fn a_collected_body_has_the_limit_of_a_page() {
 
 #[test]
 fn timeouts_close_the_connection() {
-    // H4
+    // H4.7, H4.9
     let short = Duration::from_millis(15);
     run(move |reactor| {
         let server = Server::new(reactor, |_| Keep(vec![]));
@@ -469,7 +469,7 @@ fn timeouts_close_the_connection() {
 
 #[test]
 fn refused_connections_and_invalid_urls_have_their_errors() {
-    // H4, P6
+    // H1.1, P6
     run(|reactor| {
         let port = listen(reactor, |_peer| Ignore);
         let address = address(&port);
@@ -497,7 +497,7 @@ impl Protocol for Ignore {
 
 #[test]
 fn input_that_would_split_a_request_is_refused_unsent() {
-    // H7
+    // H7.6, H7.7
     run(|reactor| {
         let server = Server::new(reactor, |_| Close(ok("")));
         let url = server.url("/");
@@ -554,7 +554,7 @@ fn a_request_has_only_the_fields_that_its_method_allows() {
 
 #[test]
 fn redirects_change_the_method_by_their_status() {
-    // H3
+    // H3.8
     for (status, method, body, then) in [
         ("301", "GET", "", "GET /b?c HTTP/1.1"),
         ("302", "POST", "data", "GET /b?c HTTP/1.1"),
@@ -592,7 +592,7 @@ fn redirects_change_the_method_by_their_status() {
 
 #[test]
 fn credentials_do_not_cross_origins() {
-    // H3
+    // H3.6
     run(|reactor| {
         let other = Server::new(reactor, |_| Close(ok("there")));
         let there = other.url("/");
@@ -680,7 +680,7 @@ fn secret_headers_stay_with_their_origin() {
 
 #[test]
 fn redirects_have_their_own_errors() {
-    // H3
+    // H3.5, H4.9
     run(|reactor| {
         let count = Cell::new(0);
         let server = Server::new(reactor, move |_| {
@@ -705,7 +705,7 @@ fn redirects_have_their_own_errors() {
 
 #[test]
 fn two_hundred_pages_are_fetched_at_once() {
-    // H1
+    // H1.1
     run(|reactor| {
         let server = Server::new(reactor, |request| Close(ok(request.split(' ').nth(1).unwrap())));
         let pages = (0..200).map(|number| get_page(reactor, server.url(&format!("/{number}"))));
@@ -733,7 +733,7 @@ fn echo_path(request: &str) -> Answer {
 
 #[test]
 fn a_kept_connection_serves_the_next_request() {
-    // H5
+    // H5.7
     run(|reactor| {
         let server = Server::new(reactor, echo_path);
         let agent = Agent::new(reactor);
@@ -750,7 +750,7 @@ fn a_kept_connection_serves_the_next_request() {
 
 #[test]
 fn a_limited_number_of_connections_serves_all_requests() {
-    // H5
+    // H5.8
     run(|reactor| {
         let server = Server::new(reactor, echo_path);
         let agent = Agent::new(reactor).max_connections(3);
@@ -765,7 +765,7 @@ fn a_limited_number_of_connections_serves_all_requests() {
 
 #[test]
 fn a_queued_request_proceeds_when_a_connection_ends() {
-    // H5
+    // H5.8
     run(|reactor| {
         let server = Server::new(reactor, |request| {
             let path = request.split(' ').nth(1).unwrap();
@@ -781,7 +781,7 @@ fn a_queued_request_proceeds_when_a_connection_ends() {
 
 #[test]
 fn closing_and_doubtful_connections_are_not_reused() {
-    // H5, H6
+    // H5.10, H6.7
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n/0",
         "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n/0",
@@ -804,7 +804,7 @@ fn closing_and_doubtful_connections_are_not_reused() {
 
 #[test]
 fn a_stale_connection_is_retried_once_if_the_method_allows() {
-    // H5
+    // H5.9
     for (method, retried) in
         [("GET", true), ("PUT", true), ("DELETE", true), ("POST", false), ("PATCH", false)]
     {
@@ -848,7 +848,7 @@ fn a_stale_connection_is_retried_once_if_the_method_allows() {
 
 #[test]
 fn idle_connections_are_limited_by_time_number_and_age() {
-    // H5
+    // H5.8
     run(|reactor| {
         let server = Server::new(reactor, echo_path);
         let agent = Agent::new(reactor).keep_idle(Duration::from_millis(10));
@@ -881,7 +881,7 @@ fn idle_connections_are_limited_by_time_number_and_age() {
 
 #[test]
 fn cancelling_closes_the_connection_and_frees_its_place() {
-    // H9
+    // H9.1
     run(|reactor| {
         let server = Server::new(reactor, |request| {
             if request.starts_with("GET /never") {
@@ -932,7 +932,7 @@ fn cancel_when_asked(handle: Handle, server: Server, stuck: Deferred<Page>, trig
 
 #[test]
 fn a_thousand_requests_half_of_them_cancelled_share_two_sockets() {
-    // H5, H9
+    // H5.8, H9.1
     run(|reactor| {
         let server = Server::new(reactor, echo_path);
         let agent = Agent::new(reactor).max_connections(2);
@@ -964,7 +964,7 @@ fn a_thousand_requests_half_of_them_cancelled_share_two_sockets() {
 
 #[test]
 fn dropping_the_reactor_fires_requests_in_progress() {
-    // R8
+    // H9.3, R8
     let fired = Rc::new(Cell::new(0));
     {
         let reactor = twistor_reactor::Reactor::new().unwrap();
@@ -985,7 +985,7 @@ fn dropping_the_reactor_fires_requests_in_progress() {
 
 #[test]
 fn a_body_is_received_piece_by_piece() {
-    // H2
+    // H1.3
     run(|reactor| {
         let large = "x".repeat(3_000_000);
         let answer = ok(&large);
@@ -1014,7 +1014,7 @@ fn read_on(body: Rc<twistor_http::ResponseBody>, sum: usize) -> Deferred<usize> 
 
 #[test]
 fn a_body_can_be_delivered_collected_or_dropped() {
-    // H2, H9
+    // H1.3, H9.2
     run(|reactor| {
         let server = Server::new(reactor, |request| {
             if request.starts_with("GET /short") {
@@ -1075,7 +1075,7 @@ fn a_body_can_be_delivered_collected_or_dropped() {
 
 #[test]
 fn a_download_is_renamed_when_it_is_complete() {
-    // H8
+    // H8.6
     run(|reactor| {
         let folder = Folder::new("whole");
         let large: String = (0..200_000u32).map(|number| format!("{number:06}")).collect();
@@ -1103,7 +1103,7 @@ fn a_download_is_renamed_when_it_is_complete() {
 
 #[test]
 fn a_failed_download_keeps_the_old_file() {
-    // H8
+    // H8.7
     run(|reactor| {
         let folder = Folder::new("failed");
         let path = folder.join("page");
@@ -1143,7 +1143,7 @@ fn a_failed_download_keeps_the_old_file() {
 #[cfg(unix)]
 #[test]
 fn a_download_does_not_replace_a_folder_or_a_socket() {
-    // H8
+    // H8.8
     use std::os::unix::fs::FileTypeExt;
     run(|reactor| {
         let folder = Folder::new("special");

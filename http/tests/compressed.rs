@@ -103,7 +103,7 @@ fn text() -> Vec<u8> {
 
 #[test]
 fn gzip_and_both_kinds_of_deflate_are_decompressed() {
-    // H10
+    // H10.4
     let text = text();
     let (one, two) = text.split_at(30_000);
     let cases = [
@@ -143,7 +143,7 @@ fn gzip_and_both_kinds_of_deflate_are_decompressed() {
 
 #[test]
 fn a_last_byte_that_decodes_to_more_than_a_piece_is_complete() {
-    // H10: all the input is consumed while output is still pending, at some lengths around the size of a piece
+    // H10.7: all the input is consumed while output is still pending, at some lengths around the size of a piece
     let reactor = Reactor::simulated(0);
     for length in (16 << 10)..(16 << 10) + 600 {
         let zeros = vec![0; length];
@@ -155,7 +155,7 @@ fn a_last_byte_that_decodes_to_more_than_a_piece_is_complete() {
 
 #[test]
 fn nested_codings_are_decoded_one_by_one() {
-    // H10: as curl and Twisted do
+    // H10.5: as curl and Twisted do
     let text = text();
     let five = (0..5).fold(b"Hello".to_vec(), |body, _| gzip(&body));
     let six = gzip(&five);
@@ -202,7 +202,7 @@ fn nested_codings_are_decoded_one_by_one() {
 
 #[test]
 fn a_request_that_sets_encodings_gets_the_body_as_it_is() {
-    // H10
+    // H10.1, H10.4
     for header in ["Accept-Encoding", "Range"] {
         let body = gzip(b"Hello");
         run(|reactor| {
@@ -214,7 +214,7 @@ fn a_request_that_sets_encodings_gets_the_body_as_it_is() {
 
 #[test]
 fn a_broken_or_incomplete_body_is_an_error() {
-    // H10
+    // H10.7
     let whole = gzip(b"Hello, world!");
     let mut checksum = whole.clone();
     let place = whole.len() - 6;
@@ -259,7 +259,7 @@ fn a_broken_or_incomplete_body_is_an_error() {
 
 #[test]
 fn a_decompression_bomb_exceeds_the_limit() {
-    // H10, H4
+    // H10.6, H4.8
     let bomb = gzip(&vec![0; 4 << 20]);
     assert!(bomb.len() < 10_000);
     let wire = answer("gzip", &bomb);
@@ -282,7 +282,7 @@ fn a_decompression_bomb_exceeds_the_limit() {
 
 #[test]
 fn a_streamed_body_is_decompressed_too() {
-    // H10
+    // H10.4
     let text = text();
     let same = Same::new(answer("gzip", &gzip(&text)), 100);
     run(|reactor| {
@@ -348,7 +348,7 @@ const LARGE: usize = 2 << 20;
 
 #[test]
 fn an_unread_bomb_is_kept_compressed_except_for_one_piece() {
-    // H10, H1
+    // H10.8, H1.4
     for (coding, bomb) in [
         ("gzip", gzip(&vec![0; LARGE])),
         ("deflate", bare(&vec![0; LARGE])),
@@ -370,7 +370,7 @@ fn an_unread_bomb_is_kept_compressed_except_for_one_piece() {
 
 #[test]
 fn an_unread_compressed_body_is_later_delivered_completely() {
-    // H10
+    // H10.8
     simulate(async |handle| {
         let wire = answer("gzip", &gzip(&vec![7; LARGE]));
         let agent = Agent::new(&handle);
@@ -382,7 +382,7 @@ fn an_unread_compressed_body_is_later_delivered_completely() {
 
 #[test]
 fn faults_and_the_limit_are_reported_after_the_data() {
-    // H10
+    // H10.7
     let whole = gzip(&vec![0; LARGE]);
     let mut checksum = whole.clone();
     let place = whole.len() - 6;
@@ -410,7 +410,7 @@ fn faults_and_the_limit_are_reported_after_the_data() {
 
 #[test]
 fn a_connection_is_free_while_its_body_is_held_back() {
-    // H5, H10
+    // H10.8
     simulate(async |handle| {
         in_one_piece(&handle);
         let same = Same { stays: true, ..Same::new(answer("gzip", &gzip(&vec![0; LARGE])), 1 << 20) };
@@ -435,7 +435,7 @@ fn a_connection_is_free_while_its_body_is_held_back() {
 
 #[test]
 fn a_pending_read_fails_when_the_reactor_is_dropped() {
-    // H9, H10
+    // H9.3
     let reactor = Reactor::simulated(1);
     let handle = Handle::clone(&reactor);
     let wire = answer("gzip", &gzip(&vec![0; LARGE]));
@@ -476,7 +476,7 @@ fn streamed(coding: &str, body: &[u8], bytewise: bool, limit: u64) -> (Vec<u8>, 
 
 #[test]
 fn bytes_before_a_fault_or_limit_are_delivered_however_split() {
-    // H10: two bytes, followed by a block of an invalid type
+    // H10.7: two bytes, followed by a block of an invalid type
     let broken = [0x3a, 0xf0, 0x02, 0x27, 0x02, 0xe0];
     for bytewise in [false, true] {
         let (came, failure) = streamed("deflate", &broken, bytewise, 100);

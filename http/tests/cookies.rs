@@ -94,7 +94,7 @@ fn sent(seen: &Rc<RefCell<Vec<String>>>) -> Vec<Vec<String>> {
 
 #[test]
 fn the_jar_is_called_for_each_request_and_response() {
-    // H12
+    // H12.1
     run(|reactor| {
         let (port, url, seen) = serve(reactor);
         let jar = Rc::new(Diary::default());
@@ -124,7 +124,7 @@ fn the_jar_is_called_for_each_request_and_response() {
 
 #[test]
 fn a_cookie_header_takes_precedence_over_the_jar() {
-    // H12
+    // H12.2
     run(|reactor| {
         let (port, url, seen) = serve(reactor);
         let jar = Rc::new(Diary { empty: true, ..Diary::default() });
@@ -146,7 +146,7 @@ fn a_cookie_header_takes_precedence_over_the_jar() {
 
 #[test]
 fn a_jar_may_use_the_agent_and_a_panic_fails_one_request() {
-    // H12
+    // H12.3
     struct Meddling(RefCell<Option<Agent>>);
     impl Cookies for Meddling {
         fn set_cookies(&self, url: &Url, _: &mut dyn Iterator<Item = &[u8]>) {
@@ -195,7 +195,7 @@ impl Cookies for Panics {
 
 #[test]
 fn a_jar_that_panics_fails_its_request_and_frees_its_place() {
-    // H12, H5: on a new connection, and on a kept one
+    // H12.3, H5.8: on a new connection, and on a kept one
     for asked in [0, 1] {
         run(|reactor| {
             let (port, url, seen) = serve(reactor);

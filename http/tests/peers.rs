@@ -85,7 +85,7 @@ fn fetch_all(url: String, pages: &Pages) {
 
 #[test]
 fn a_page_from_python_is_complete() {
-    // H1, H2, H8
+    // H1.1, H2.1, H8.6
     let pages = Pages::new("python");
     let mut command = Command::new("python3");
     command
@@ -100,7 +100,7 @@ fn a_page_from_python_is_complete() {
 
 #[test]
 fn a_page_from_nginx_is_complete() {
-    // H1, H2, H5, H8
+    // H1.1, H2.1, H5.7, H8.6
     let pages = Pages::new("nginx");
     let port = free_port();
     let root = format!("root {};", pages.folder.path().display());
@@ -132,7 +132,7 @@ with socketserver.ThreadingUnixStreamServer(sys.argv[1], Answer) as server:
 
 #[test]
 fn pages_are_fetched_from_python_over_a_unix_socket() {
-    // P21.4
+    // H13.1, P21.4
     let folder = Folder::new("peer-unix");
     let path = folder.join("socket");
     let mut command = Command::new("python3");
@@ -155,7 +155,7 @@ fn pages_are_fetched_from_python_over_a_unix_socket() {
 
 #[test]
 fn curl_fetches_a_page_over_a_unix_socket() {
-    // P21.4, W1
+    // W1.4, P21.4
     let folder = Folder::new("peer-curl");
     let path = folder.join("socket");
     let mut command = Command::new("curl");
@@ -186,7 +186,7 @@ impl Resolver for Hosts {
 
 #[test]
 fn a_page_is_fetched_from_python_by_a_custom_name() {
-    // P21.4
+    // H13.1, P21.4
     let pages = Pages::new("resolver");
     pages.folder.write("page", "hello");
     let mut command = Command::new("python3");

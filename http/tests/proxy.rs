@@ -236,7 +236,7 @@ fn without_credentials(text: impl std::fmt::Display + std::fmt::Debug) {
 
 #[test]
 fn an_http_url_is_sent_to_the_proxy_in_absolute_form() {
-    // H11
+    // H11.2
     on_every_network(|world| {
         world.run(|reactor| {
             let proxy = TestProxy::new(reactor, |_| Say(HELLO.into()));
@@ -263,7 +263,7 @@ fn an_http_url_is_sent_to_the_proxy_in_absolute_form() {
 
 #[test]
 fn an_https_url_uses_a_tunnel_that_keeps_secrets_apart() {
-    // H11
+    // H11.2, H11.3
     on_every_network(|world| {
         world.run(|reactor| {
             let server = secure(reactor, HELLO);
@@ -296,7 +296,7 @@ fn an_https_url_uses_a_tunnel_that_keeps_secrets_apart() {
 
 #[test]
 fn authorization_replaces_the_credentials_of_the_proxy_url() {
-    // H11
+    // H11.3
     run(|reactor| {
         let server = secure(reactor, HELLO);
         let proxy = TestProxy::new(reactor, oblige);
@@ -321,7 +321,7 @@ fn authorization_replaces_the_credentials_of_the_proxy_url() {
 
 #[test]
 fn a_refused_tunnel_reports_the_status() {
-    // H11
+    // H11.4
     for (answer, status, reason) in [
         (
             "HTTP/1.1 407 Who are you\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n",
@@ -365,7 +365,7 @@ fn a_refused_tunnel_reports_the_status() {
 
 #[test]
 fn an_invalid_answer_of_a_proxy_is_reported_with_its_fault() {
-    // H11
+    // H11.4
     let malformed: fn(&ProxyFault) -> bool =
         |fault| matches!(fault, ProxyFault::Answer(DecodeError::Malformed(_)));
     type Case = (Deed, fn(&ProxyFault) -> bool);
@@ -428,7 +428,7 @@ fn when(handle: Handle, holds: impl Fn() -> bool + 'static) -> Deferred<()> {
 
 #[test]
 fn a_proxys_answer_may_drip_and_follow_interim_ones() {
-    // H11
+    // H11.4
     for answer in [
         "HTTP/1.1 200 OK\r\n\r\n",
         "HTTP/1.0 200\r\nVia: x\r\n\r\n",
@@ -450,7 +450,7 @@ fn a_proxys_answer_may_drip_and_follow_interim_ones() {
 
 #[test]
 fn an_unreachable_proxy_is_reported_with_the_reason() {
-    // H11
+    // H11.4
     World::Simulated(1).run(|reactor| {
         let port = listen(reactor, |_peer| Answer::default());
         let closed = address(&port);
@@ -478,7 +478,7 @@ fn an_unreachable_proxy_is_reported_with_the_reason() {
 
 #[test]
 fn timeouts_and_cancelling_apply_to_opening_a_tunnel() {
-    // H11, H4, H9
+    // H11.5, H4.7, H9.1
     World::Simulated(1).run(|reactor| {
         let url = "https://192.0.2.1/";
         let silent = TestProxy::new(reactor, |_| Say("HTTP/1.1 200".into()));
@@ -516,7 +516,7 @@ impl Protocol for Deaf {
 
 #[test]
 fn a_request_that_times_out_reports_the_stage() {
-    // H4
+    // H4.7
     World::Simulated(1).run(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         network.isolate([192, 0, 2, 9].into());
@@ -589,7 +589,7 @@ fn a_request_that_times_out_reports_the_stage() {
 
 #[test]
 fn a_connect_that_times_out_reports_the_stage() {
-    // H11, H4
+    // H11.5, H4.7
     World::Simulated(1).run(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         network.isolate([192, 0, 2, 9].into());
@@ -637,7 +637,7 @@ fn a_connect_that_times_out_reports_the_stage() {
 
 #[test]
 fn an_untrusted_server_is_refused_through_a_tunnel_too() {
-    // H11
+    // H11.2
     run(|reactor| {
         let (server, stranger) = (secure(reactor, HELLO), Authority::new());
         let proxy = TestProxy::new(reactor, |_| Tunnel);
@@ -660,7 +660,7 @@ fn an_untrusted_server_is_refused_through_a_tunnel_too() {
 
 #[test]
 fn an_agent_keeps_connections_by_their_route() {
-    // H11, H5
+    // H11.5, H5.7
     run(|reactor| {
         let server = secure(reactor, HELLO);
         let proxy = TestProxy::new(reactor, oblige);
@@ -693,7 +693,7 @@ fn an_agent_keeps_connections_by_their_route() {
 
 #[test]
 fn the_connection_limit_applies_to_a_proxy_and_failed_tunnels() {
-    // H11, H5
+    // H11.5, H5.8
     run(|reactor| {
         let proxy = TestProxy::new(reactor, |_| Say("HTTP/1.1 503 Busy\r\n\r\n".into()));
         let agent = Agent::new(reactor).proxy(proxy.proxy()).max_connections(2);
@@ -708,7 +708,7 @@ fn the_connection_limit_applies_to_a_proxy_and_failed_tunnels() {
 
 #[test]
 fn each_redirect_takes_the_route_of_its_own_url() {
-    // H11, H3
+    // H11.2, H3.6
     run(|reactor| {
         let server = secure(reactor, HELLO);
         let there = server.url.clone();
@@ -745,7 +745,7 @@ fn each_redirect_takes_the_route_of_its_own_url() {
 
 #[test]
 fn the_connection_to_a_proxy_can_use_tls() {
-    // H11
+    // H11.2
     on_every_network(|world| {
         world.run(|reactor| {
             let server = secure(
@@ -783,7 +783,7 @@ fn the_connection_to_a_proxy_can_use_tls() {
 
 #[test]
 fn the_environment_is_read_as_curl_reads_it() {
-    // H11
+    // H11.6
     let through = |vars: &[(&str, &str)], url: &str| {
         let proxy = Proxy::from_vars(|name| {
             vars.iter().find(|(var, _)| *var == name).map(|(_, value)| (*value).to_owned())
@@ -852,7 +852,7 @@ fn a_proxy_of_another_kind_fails_only_the_requests_using_it() {
 
 #[test]
 fn the_url_of_a_proxy_is_read_as_curl_reads_it() {
-    // H11
+    // H11.6
     let url: Url = "http://example.org/".parse().unwrap();
     for (text, origin) in [
         ("proxy", "http://proxy:1080"),
@@ -887,7 +887,7 @@ fn the_url_of_a_proxy_is_read_as_curl_reads_it() {
 
 #[test]
 fn exceptions_are_read_as_curl_reads_them() {
-    // H11
+    // H11.6
     for (list, host, direct) in [
         ("*", "example.org", true),
         ("example.org", "example.org", true),

@@ -47,7 +47,7 @@ impl Protocol for Origin {
 
 #[test]
 fn pages_are_fetched_through_tinyproxy_with_and_without_tunnel() {
-    // H11
+    // H11.2, H11.3
     let (folder, port) = (Folder::new("tinyproxy"), free_port());
     let config = folder.write(
         "tinyproxy.conf",
@@ -95,7 +95,7 @@ fn pages_are_fetched_through_tinyproxy_with_and_without_tunnel() {
 
 #[test]
 fn pages_are_fetched_through_nginx_which_refuses_tunnels() {
-    // H11
+    // H11.2, H11.4
     let (folder, port) = (Folder::new("nginx-proxy"), free_port());
     let forward = "location / { proxy_pass http://$http_host$request_uri; }";
     let Some(_peer) = nginx(&folder, port, forward) else { return };
@@ -164,7 +164,7 @@ fn curl(handle: &Handle, proxy: String, url: String) -> Deferred<()> {
 
 #[test]
 fn a_proxy_receives_the_same_from_us_as_from_curl() {
-    // H11
+    // H11.2, H11.3
     for url in [
         "http://example.org",
         "http://user:p%40ss@example.org:8080/a%20b?c=d#e",
@@ -200,7 +200,7 @@ fn a_proxy_receives_the_same_from_us_as_from_curl() {
 
 #[test]
 fn an_unused_address_is_an_unreachable_proxy() {
-    // H11
+    // H11.4
     run(|reactor| {
         let nobody: SocketAddr = ([127, 0, 0, 2], free_port()).into();
         let request = Request::get("http://example.org/").proxy(Proxy::new(nobody.to_string()).unwrap());

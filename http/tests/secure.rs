@@ -53,7 +53,7 @@ const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello";
 
 #[test]
 fn a_page_is_fetched_over_tls_from_a_trusted_server() {
-    // H1
+    // H1.5
     run(|reactor| {
         let (port, _, trust) = serve(reactor, HELLO);
         let url = format!("https://{}/", address(&port));
@@ -73,7 +73,7 @@ fn a_page_is_fetched_over_tls_from_a_trusted_server() {
 
 #[test]
 fn an_agent_keeps_its_secure_connections() {
-    // H5
+    // H5.7
     run(|reactor| {
         let (port, opened, trust) = serve(reactor, HELLO);
         let url = format!("https://{}/", address(&port));
@@ -96,7 +96,7 @@ fn an_agent_keeps_its_secure_connections() {
 
 #[test]
 fn a_redirect_out_of_tls_is_followed_only_if_allowed() {
-    // H3
+    // H3.7
     run(|reactor| {
         let plain = listen(reactor, |_peer| Answer(HELLO.into()));
         let there = format!("http://{}/", address(&plain));

@@ -221,7 +221,7 @@ mod tests {
         }
     }
 
-    // W3: only the waiting part of a pipeline is kept
+    // W3.2: only the waiting part of a pipeline is kept
     #[test]
     fn a_slow_answer_does_not_keep_earlier_requests() {
         let reactor = Reactor::simulated(1);
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(connection.kept.capacity(), 0);
     }
 
-    // W2, W3: data after a body would have to be kept
+    // W2.7, W3.2: data after a body would have to be kept
     #[test]
     fn reads_are_large_only_for_a_long_consumed_body() {
         let reactor = Reactor::simulated(1);

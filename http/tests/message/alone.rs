@@ -25,7 +25,7 @@ fn serve<'i>(decoder: &mut RequestDecoder, mut input: &'i [u8], out: &mut Vec<u8
     input
 }
 
-// H2, W3: two pipelined requests, in pieces of each size
+// H2.1, W3.2, W3.5: two pipelined requests, in pieces of each size
 #[test]
 fn a_request_is_answered_without_a_socket() {
     let mut requests = Vec::new();

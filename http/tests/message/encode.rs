@@ -6,7 +6,7 @@ use twistor_http::message::{ChunkWriter, EncodeError, HeadWriter, Limits};
 
 #[test]
 fn written_messages_are_read_back() {
-    // H2, W3
+    // H2.1, W3.5
     let mut out = Vec::new();
     let mut head = HeadWriter::request(&mut out, &Method::POST, "/a?b").unwrap();
     head.field("Host", "h:81").unwrap();
@@ -42,7 +42,7 @@ fn written_messages_are_read_back() {
 
 #[test]
 fn numbers_are_written_in_full() {
-    // H2
+    // H2.1
     for length in [0, 9, 10, 1_234_567_890, u64::MAX] {
         let mut out = Vec::new();
         let mut head = HeadWriter::response(&mut out, StatusCode::OK, Some("")).unwrap();
@@ -57,7 +57,7 @@ fn numbers_are_written_in_full() {
 
 #[test]
 fn input_that_would_split_a_message_is_refused_unwritten() {
-    // H7
+    // H7.6
     let mut out = b"before".to_vec();
     for target in
         ["", "/a b", "/a\r\nHost: evil", "/\n", "/\0", "/\t", "/caf\u{e9}", "/ HTTP/1.1\r\n\r\nGET /evil"]
@@ -91,7 +91,7 @@ fn input_that_would_split_a_message_is_refused_unwritten() {
 
 #[test]
 fn the_framing_of_a_message_is_set_once() {
-    // H7
+    // H7.7
     let mut out = Vec::new();
     let mut head = HeadWriter::request(&mut out, &Method::POST, "/").unwrap();
     for name in ["Content-Length", "TRANSFER-ENCODING"] {

@@ -99,7 +99,7 @@ const LIMITS: Limits = Limits {
 
 #[test]
 fn damaged_responses_read_the_same_however_they_are_split() {
-    // H6
+    // H6.5
     let whole: [&[u8]; 7] = [
         b"HTTP/1.3 200 OK\r\nA: b\r\nC: d\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n\r\nHello",
@@ -125,7 +125,7 @@ fn damaged_responses_read_the_same_however_they_are_split() {
 
 #[test]
 fn damaged_requests_read_the_same_however_they_are_split() {
-    // W4
+    // W4.7, H6.5
     let whole: [&[u8]; 6] = [
         b"GET /a?<b> HTTP/1.2\r\nHost: h%41:80\r\nA: b\r\nC: d\r\n\r\nLONGER-THAN-ANY-METHOD-THAT-ANYBODY-IMPLEMENTS-AS-FAR-AS-WE-KNOW / HTTP/1.1\r\n\r\n",
         b"GET /a?b HTTP/1.1\r\nHost: h:80\r\nAccept: */*\r\n\r\n",
@@ -148,7 +148,7 @@ fn damaged_requests_read_the_same_however_they_are_split() {
 
 #[test]
 fn damaged_urls_are_refused_or_stay_the_same_when_parsed_again() {
-    // H3, H7
+    // H7.1
     let whole = [
         "http://user:pa%20ss@example.org:8080/a/b;c?d=e&f#g",
         "https://[::1]:44/%41?",

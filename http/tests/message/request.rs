@@ -25,7 +25,7 @@ fn assert_refused(wire: impl AsRef<[u8]>, fault: Fault, status: u16) {
 
 #[test]
 fn a_request_is_a_head_an_optional_body_and_an_end() {
-    // W3
+    // W3.5
     let told = read("GET /a/b?c=d HTTP/1.1\r\nHost: example.org:8080\r\nAccept: */*\r\n\r\n");
     assert_eq!(
         told.heads,
@@ -50,7 +50,7 @@ fn a_request_is_a_head_an_optional_body_and_an_end() {
 
 #[test]
 fn pipelined_requests_are_decoded_one_after_the_other() {
-    // W3
+    // W3.2
     let one = lines("POST /1 HTTP/1.1", "Content-Length: 3") + "one";
     let two = lines("POST /2 HTTP/1.1", "Transfer-Encoding: chunked") + "3\r\ntwo\r\n0\r\n\r\n";
     let three = lines("GET /3 HTTP/1.1", "A: b");
@@ -69,7 +69,7 @@ fn pipelined_requests_are_decoded_one_after_the_other() {
 
 #[test]
 fn empty_lines_before_a_request_are_skipped() {
-    // W3
+    // W3.2
     let told = read(
         "\r\n\r\n".to_owned() + &lines("GET / HTTP/1.1", "A: b") + "\r\n" + &lines("GET / HTTP/1.1", "A: b"),
     );
@@ -83,7 +83,7 @@ fn empty_lines_before_a_request_are_skipped() {
 
 #[test]
 fn version_and_fields_decide_whether_a_connection_persists() {
-    // W3
+    // W3.3
     for (wire, stays) in [
         ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", true),
         ("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", false),
@@ -199,7 +199,7 @@ fn targets_have_four_forms() {
 
 #[test]
 fn request_lines_are_strict() {
-    // W4
+    // W4.7
     for (first, fault, status) in [
         (" GET / HTTP/1.1", Fault::InvalidMethod, 400),
         ("GET\t/ HTTP/1.1", Fault::InvalidMethod, 400),
@@ -247,7 +247,7 @@ fn request_lines_are_strict() {
 
 #[test]
 fn field_lines_are_strict() {
-    // W4, H6
+    // W4.7, H6.4
     for (fields, fault) in [
         ("Content-Length : 2", Fault::SpaceInHeaderName),
         ("Content-Length\t: 2", Fault::SpaceInHeaderName),
@@ -281,7 +281,7 @@ fn field_lines_are_strict() {
 
 #[test]
 fn a_request_with_an_ambiguous_end_is_refused() {
-    // W4, H6: CL.CL, CL.TE, TE.CL, TE.TE
+    // W4.7, H6.4: CL.CL, CL.TE, TE.CL, TE.TE
     for (fields, fault, status) in [
         ("Content-Length: 0\r\nContent-Length: 44", Fault::RepeatedContentLength, 400),
         ("Content-Length: 6\r\nContent-Length: 6", Fault::RepeatedContentLength, 400),
@@ -495,7 +495,7 @@ fn a_malformed_line_is_refused_when_it_is_complete() {
 
 #[test]
 fn trailers_do_not_affect_the_request() {
-    // W4
+    // W3.5
     let chunked = lines("POST / HTTP/1.1", "Transfer-Encoding: chunked");
     let trailers = "Content-Length: 99\r\nTransfer-Encoding: gzip\r\nHost: other\r\nConnection: close";
     let told = read(chunked + "0\r\n" + trailers + "\r\n\r\n" + &lines("GET /next HTTP/1.1", "A: b"));
@@ -505,7 +505,7 @@ fn trailers_do_not_affect_the_request() {
 
 #[test]
 fn an_offered_upgrade_is_ignored() {
-    // W3, W4: the following requests are HTTP/1.1 as well
+    // W3.2: the following requests are HTTP/1.1 as well
     for fields in [
         "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
         "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
@@ -517,7 +517,7 @@ fn an_offered_upgrade_is_ignored() {
 
 #[test]
 fn expectations_are_met_or_refused() {
-    // W3
+    // W3.4
     let expecting =
         |fields: &str| read(lines("POST / HTTP/1.1", fields) + "ok").heads[0].contains("continue=true");
     assert!(expecting("Expect: 100-continue\r\nContent-Length: 2"));
@@ -535,7 +535,7 @@ fn expectations_are_met_or_refused() {
 
 #[test]
 fn limits_apply_exactly_and_have_their_status() {
-    // W4
+    // W4.7
     let wire = "GET /1234567 HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n";
     let full = Limits { head_size: wire.len(), target_size: 8, header_count: 2, ..Limits::default() };
     let told = requests(&full, wire.as_bytes());
@@ -583,7 +583,7 @@ fn limits_apply_exactly_and_have_their_status() {
 
 #[test]
 fn an_early_end_is_reported() {
-    // W3
+    // W4.7
     for (wire, eof) in [
         ("", Eof::Idle),
         ("\r\n", Eof::InHead),

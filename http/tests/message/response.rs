@@ -32,7 +32,7 @@ fn assert_body(told: &Told, body: &[u8]) {
 
 #[test]
 fn a_body_ends_by_length_last_chunk_or_end_of_connection() {
-    // H2
+    // H2.1
     let told = get(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHello");
     assert_body(&told, b"Hello");
     assert!(told.keep_alive);
@@ -52,7 +52,7 @@ fn a_body_ends_by_length_last_chunk_or_end_of_connection() {
 
 #[test]
 fn a_head_keeps_its_reason_and_its_fields_unchanged() {
-    // H2
+    // H1.1
     let told = get(b"HTTP/1.1 404 N\xf6t  here\r\nA: 1\r\nb:\r\nC: \t caf\xc3\xa9 \t\r\nA: 2\r\nContent-Length:0\r\n\r\n");
     assert_eq!(
         told.heads,
@@ -67,7 +67,7 @@ fn a_head_keeps_its_reason_and_its_fields_unchanged() {
 
 #[test]
 fn trailers_are_returned_at_the_end() {
-    // H2
+    // H2.1
     let told = get(&chunks("2\r\nok\r\n0\r\nDigest: x\r\nEmpty:\r\n\r\n"));
     assert_body(&told, b"ok");
     assert_eq!(told.trailers, [("Digest".into(), b"x".to_vec()), ("Empty".into(), vec![])]);
@@ -94,7 +94,7 @@ fn a_malformed_line_is_refused_when_it_is_complete() {
 
 #[test]
 fn bytes_after_a_response_are_left_in_the_input() {
-    // H5
+    // H5.10
     for message in [&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..], &chunks("2\r\nok\r\n0\r\n\r\n")] {
         let told = get(&[message, b"HTTP/1.1 200 Evil\r\n\r\n"].concat());
         assert_body(&told, b"ok");
@@ -104,7 +104,7 @@ fn bytes_after_a_response_are_left_in_the_input() {
 
 #[test]
 fn some_responses_never_have_a_body() {
-    // H2
+    // H2.3
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
     let told = response(&Method::HEAD, &Limits::default(), head);
     assert_body(&told, b"");
@@ -138,7 +138,7 @@ fn some_responses_never_have_a_body() {
 
 #[test]
 fn interim_responses_are_skipped() {
-    // H2
+    // H2.4
     let told = get(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 9\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     assert_body(&told, b"ok");
     assert_eq!((told.interim, told.heads.len()), (2, 1));
@@ -151,7 +151,7 @@ fn interim_responses_are_skipped() {
 
 #[test]
 fn a_connection_persists_if_the_end_of_the_response_is_clear() {
-    // H5
+    // H5.7, H6.6, H6.7
     for (wire, stays) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", false),
@@ -168,7 +168,7 @@ fn a_connection_persists_if_the_end_of_the_response_is_clear() {
 
 #[test]
 fn an_early_end_reports_the_received_and_expected_length() {
-    // H2
+    // H2.2
     for (wire, eof) in [
         (&b""[..], Eof::Nothing),
         (b"HTTP/1.1 200 OK\r\nContent-Le", Eof::InHead),
@@ -199,7 +199,7 @@ fn an_early_end_reports_the_received_and_expected_length() {
 
 #[test]
 fn status_lines_are_strict() {
-    // H6
+    // H6.4
     for (line, fault) in [
         ("HTTP/1.1  200 OK", Fault::InvalidStatusLine),
         ("HTTP/1.1 20 OK", Fault::InvalidStatusLine),
@@ -239,7 +239,7 @@ fn status_lines_are_strict() {
 
 #[test]
 fn field_lines_are_strict() {
-    // H6
+    // H6.4
     for (lines, fault) in [
         ("Content-Length : 2", Fault::SpaceInHeaderName),
         ("Content-Length\t: 2", Fault::SpaceInHeaderName),
@@ -279,7 +279,7 @@ fn field_lines_are_strict() {
 
 #[test]
 fn ambiguous_lengths_are_refused() {
-    // H6
+    // H6.4, H6.6
     for (lines, fault) in [
         ("Content-Length: 2\r\nContent-Length: 3", Fault::RepeatedContentLength),
         ("Content-Length: 2, 3", Fault::RepeatedContentLength),
@@ -318,7 +318,7 @@ fn ambiguous_lengths_are_refused() {
 
 #[test]
 fn transfer_codings_other_than_chunked_are_refused() {
-    // H6
+    // H6.4
     for (lines, fault) in [
         ("Transfer-Encoding: gzip", Fault::UnsupportedTransferCoding),
         ("Transfer-Encoding: gzip, chunked", Fault::UnsupportedTransferCoding),
@@ -362,7 +362,7 @@ fn transfer_codings_other_than_chunked_are_refused() {
 
 #[test]
 fn chunk_lines_are_strict() {
-    // H6
+    // H6.4
     for (body, fault) in [
         ("\r\nok", Fault::InvalidChunkSize),
         (" 2\r\nok\r\n0\r\n\r\n", Fault::InvalidChunkSize),
@@ -418,7 +418,7 @@ fn chunk_lines_are_strict() {
 
 #[test]
 fn limits_apply_exactly() {
-    // H4
+    // H4.8
     let small = b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 2\r\n\r\nok";
     let head = small.len() - 2;
     assert_body(&with(Limits { head_size: head, ..Limits::default() }, small), b"ok");
@@ -457,7 +457,7 @@ fn limits_apply_exactly() {
 
 #[test]
 fn a_fault_within_the_limit_is_reported_first_and_early() {
-    // H4, H6
+    // H4.8, H6.5
     let limits = || Limits { head_size: 50, ..Limits::default() };
     let fault = with(limits(), &[b"HTTP/1.1 200 OK\r\nA b: c\r\nD: ", &[b'x'; 50][..]].concat());
     assert_eq!(fault.fault(), Some(Fault::SpaceInHeaderName), "{fault:?}");
@@ -474,7 +474,7 @@ fn a_fault_within_the_limit_is_reported_first_and_early() {
 
 #[test]
 fn hundreds_of_headers_are_accepted_if_the_limit_allows() {
-    // H4
+    // H4.8
     let mut wire = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n".to_vec();
     for number in 0..300 {
         wire.extend_from_slice(format!("X-{number}: {number}\r\n").as_bytes());
@@ -493,7 +493,7 @@ fn hundreds_of_headers_are_accepted_if_the_limit_allows() {
 
 #[test]
 fn a_body_cannot_consist_of_chunk_extensions() {
-    // H6
+    // H6.4
     let mut body = String::new();
     for _ in 0..200 {
         body.push_str(&format!("1;{}\r\nx\r\n", "e".repeat(100)));
@@ -524,7 +524,7 @@ fn a_body_cannot_consist_of_chunk_extensions() {
 
 #[test]
 fn an_error_names_the_fault_and_its_position() {
-    // H6
+    // H6.5
     let told = get(b"HTTP/1.1 200 OK\r\nA: b\r\nC : d\r\n\r\n");
     let error = told.error.unwrap();
     assert_eq!(
@@ -542,7 +542,7 @@ fn an_error_names_the_fault_and_its_position() {
 
 #[test]
 fn headers_outlive_the_input_and_convert_to_a_map() {
-    // H1
+    // H1.1
     let mut decoder = ResponseDecoder::new(Limits::default());
     decoder.start(&Method::GET);
     let headers = {
@@ -561,7 +561,7 @@ fn headers_outlive_the_input_and_convert_to_a_map() {
 
 #[test]
 fn a_decoder_reads_many_responses_and_releases_its_memory() {
-    // H5
+    // H5.7
     let mut decoder = ResponseDecoder::new(Limits::default());
     for round in 0..3 {
         for method in [Method::GET, Method::HEAD] {

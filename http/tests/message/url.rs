@@ -9,7 +9,7 @@ fn url(text: &str) -> Url {
 
 #[test]
 fn urls_are_parsed_into_parts() {
-    // H1
+    // H1.1
     for (text, host, port, authority, target, fragment) in [
         ("http://h", "h", 80, "h", "/", None),
         ("http://h/", "h", 80, "h", "/", None),
@@ -177,7 +177,7 @@ fn a_unicode_host_name_is_refused_with_the_form_it_needs() {
 
 #[test]
 fn user_information_becomes_basic_credentials_only() {
-    // H3
+    // H1.6
     for (text, value) in [
         ("http://h/", None),
         ("http://@h/", None),
@@ -198,7 +198,7 @@ fn user_information_becomes_basic_credentials_only() {
 
 #[test]
 fn references_are_resolved_as_in_rfc_3986() {
-    // H3: the examples of RFC 3986, section 5.4, as far as they stay on http
+    // H3.5: the examples of RFC 3986, section 5.4, as far as they stay on http
     let base = url("http://a/b/c/d;p?q");
     for (reference, due) in [
         ("g", "http://a/b/c/g"),
@@ -242,7 +242,7 @@ fn references_are_resolved_as_in_rfc_3986() {
 
 #[test]
 fn a_location_that_is_not_a_valid_reference_is_repaired() {
-    // H3
+    // H3.5
     let base = url("http://a/b");
     for (location, due) in [
         (&b"/a b"[..], "http://a/a%20b"),
@@ -267,7 +267,7 @@ fn a_location_that_is_not_a_valid_reference_is_repaired() {
 
 #[test]
 fn a_joined_url_keeps_the_fragment_and_the_user() {
-    // H3
+    // H3.5
     let base = url("http://u:p@a/b#top");
     assert_eq!(base.join(b"c").unwrap().to_string(), "http://a/c#top");
     assert_eq!(base.join(b"c#new").unwrap().to_string(), "http://a/c#new");
@@ -280,7 +280,7 @@ fn a_joined_url_keeps_the_fragment_and_the_user() {
 
 #[test]
 fn the_status_decides_about_method_and_body() {
-    // H3
+    // H3.8
     let from = url("http://a/b");
     for (status, method, due, body) in [
         (301, "GET", "GET", true),
@@ -311,7 +311,7 @@ fn the_status_decides_about_method_and_body() {
 
 #[test]
 fn redirects_have_a_limit_and_may_return_to_a_url() {
-    // H3
+    // H3.1, H3.5
     let mut redirects = Redirects::new(2);
     let mut from = url("http://a/0");
     for next in ["/1", "/2"] {
@@ -338,7 +338,7 @@ fn redirects_have_a_limit_and_may_return_to_a_url() {
 
 #[test]
 fn a_redirect_from_https_to_http_is_refused_unless_allowed() {
-    // H3
+    // H3.7
     let from = url("https://a/");
     let to = Some(&b"http://a/"[..]);
     let error = Redirects::new(20).follow(&from, &Method::GET, StatusCode::FOUND, to).unwrap_err();
@@ -353,7 +353,7 @@ fn a_redirect_from_https_to_http_is_refused_unless_allowed() {
 
 #[test]
 fn credentials_are_percent_decoded_and_never_shown() {
-    // H1
+    // H1.6
     for (url, credentials) in [
         ("http://host/", None),
         ("http://@host/", None),

@@ -16,7 +16,7 @@ use twistor_reactor::{Handle, defer_later};
 use crate::client::*;
 use crate::support::{address, noise, reset, run};
 
-// W2
+// W2.3
 #[test]
 fn an_answer_may_be_deferred() {
     let root = Tree::new()
@@ -49,7 +49,7 @@ fn waiting() -> (impl Fn(&mut Request<'_>) -> Deferred<String>, Deferred<()>, De
     (handler, begun, cancelled)
 }
 
-// W2, E3: a client that leaves cancels the handler's Deferred
+// W2.4, E3: a client that leaves cancels the handler's Deferred
 #[test]
 fn a_reset_cancels_the_handler() {
     run(|reactor| {
@@ -73,7 +73,7 @@ fn a_reset_cancels_the_handler() {
     });
 }
 
-// W2: so does a close, after `half_closed`, or immediately if that is zero
+// W2.4: so does a close, after `half_closed`, or immediately if that is zero
 #[test]
 fn a_close_cancels_the_handler() {
     for half_closed in [Duration::ZERO, Duration::from_millis(20)] {
@@ -96,7 +96,7 @@ fn a_close_cancels_the_handler() {
     }
 }
 
-// W2, B5
+// W2.4, B5
 #[test]
 fn a_client_that_has_closed_its_half_gets_its_answer() {
     let root = Tree::new()
@@ -114,7 +114,7 @@ fn a_client_that_has_closed_its_half_gets_its_answer() {
     });
 }
 
-// W2, B5: also if it closes its half during a streamed answer and then waits for the end
+// W2.1, B5: also if it closes its half during a streamed answer and then waits for the end
 #[test]
 fn a_streamed_answer_is_completed_after_a_half_close() {
     let (begun, begin) = std::sync::mpsc::channel();
@@ -140,7 +140,7 @@ fn a_streamed_answer_is_completed_after_a_half_close() {
     });
 }
 
-// W2: an answer for a client that has left is dropped
+// W2.4: an answer for a client that has left is dropped
 #[test]
 fn a_late_answer_is_dropped() {
     run(|reactor| {
@@ -192,7 +192,7 @@ fn count_to(n: usize) -> impl Fn(&mut Request<'_>) -> Response {
     }
 }
 
-// W2, W3: chunked for clients that understand chunks
+// W2.5, W3.5: chunked for clients that understand chunks
 #[test]
 fn a_body_is_streamed() {
     let root = Tree::new()
@@ -225,7 +225,7 @@ fn a_body_is_streamed() {
     });
 }
 
-// W2: the head does not wait for the body
+// W2.5: the head does not wait for the body
 #[test]
 fn the_head_is_sent_before_the_first_piece() {
     run(|reactor| {
@@ -255,7 +255,7 @@ fn the_head_is_sent_before_the_first_piece() {
     });
 }
 
-// W2
+// W2.5, W2.6
 #[test]
 fn a_sized_body_must_have_the_announced_length() {
     fn sized(length: u64, pieces: &'static [&'static [u8]]) -> impl Fn(&mut Request<'_>) -> Response {
@@ -287,7 +287,7 @@ fn a_sized_body_must_have_the_announced_length() {
     });
 }
 
-// W2: the client must not take a truncated body for a complete one
+// W2.6: the client must not take a truncated body for a complete one
 #[test]
 fn a_stream_that_fails_resets_the_connection() {
     let root = |request: &mut Request<'_>| {
@@ -307,7 +307,7 @@ fn a_stream_that_fails_resets_the_connection() {
     });
 }
 
-// W2, B3: a slow reader holds up the producer
+// W2.5, B3: a slow reader holds up the producer
 #[test]
 fn a_stream_waits_for_its_reader() {
     let most = Rc::new(Cell::new(0_usize));
@@ -333,7 +333,7 @@ fn a_stream_waits_for_its_reader() {
     assert!(most.get() > 0, "the writer was never full");
 }
 
-// W2
+// W2.5
 #[test]
 fn a_producer_is_paused_and_stopped() {
     #[derive(Clone)]
@@ -384,7 +384,7 @@ fn a_producer_is_paused_and_stopped() {
     });
 }
 
-// W2: the stream is cancelled, and later writes are harmless
+// W2.4: the stream is cancelled, and later writes are harmless
 #[test]
 fn a_reader_that_leaves_cancels_the_stream() {
     run(|reactor| {
@@ -423,7 +423,7 @@ fn streamed<O: twistor_http::server::IntoAnswer>(handler: impl Fn(&mut Request<'
     Tree::new().on_mode(Method::POST, BodyMode::Streamed, handler)
 }
 
-// W2, W3: an echo that holds one piece at a time
+// W2.5, W2.7, W3.5: an echo that holds one piece at a time
 #[test]
 fn a_body_is_streamed_in_and_out() {
     let root = streamed(|request| {
@@ -463,7 +463,7 @@ fn a_body_is_streamed_in_and_out() {
     assert!(reply.body == sent, "the bytes differ");
 }
 
-// W2
+// W2.7
 #[test]
 fn a_streamed_body_is_collected_or_delivered() {
     let root = Tree::new()
@@ -522,7 +522,7 @@ fn a_streamed_body_is_collected_or_delivered() {
     });
 }
 
-// W2: the handler's body fails if the client leaves before its end
+// W2.7: the handler's body fails if the client leaves before its end
 #[test]
 fn an_incomplete_body_fails_its_reader() {
     run(|reactor| {
@@ -544,7 +544,7 @@ fn an_incomplete_body_fails_its_reader() {
     });
 }
 
-// W2, C1: a cancelled delivery receives nothing more, and the rest of the body is discarded
+// W2.7, C1: a cancelled delivery receives nothing more, and the rest of the body is discarded
 #[test]
 fn a_cancelled_delivery_gets_no_more_of_the_body() {
     let given = Rc::new(Cell::new(0));
@@ -569,7 +569,7 @@ fn a_cancelled_delivery_gets_no_more_of_the_body() {
     assert_eq!(given.get(), 0);
 }
 
-// W2, W4: a malformed body fails its reader, and the client receives its status
+// W2.7, W4.7: a malformed body fails its reader, and the client receives its status
 #[test]
 fn a_malformed_body_fails_its_reader() {
     let root = streamed(|request| request.stream().expect("taken").collect());
@@ -585,7 +585,7 @@ fn a_malformed_body_fails_its_reader() {
     });
 }
 
-// W2: the connection is not read while the handler does not read the body
+// W2.7: the connection is not read while the handler does not read the body
 #[test]
 fn a_handler_that_does_not_read_holds_up_the_client() {
     run(|reactor| {

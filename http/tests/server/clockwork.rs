@@ -57,7 +57,7 @@ async fn read_until(client: &Conversation, end: &str) -> Result<String, Failure>
     Ok(text)
 }
 
-// W4, W5: the connection is still read while the client may be sending, for a limited time
+// W4.8: the connection is still read while the client may be sending, for a limited time
 #[test]
 fn a_client_that_stays_after_its_refusal_is_disconnected() {
     for sends in [false, true] {
@@ -90,7 +90,7 @@ fn a_client_that_stays_after_its_refusal_is_disconnected() {
     }
 }
 
-// W3: answers are gathered, and written before they are many
+// W3.2: answers are gathered, and written before they are many
 #[test]
 fn a_pipeline_gathers_a_limited_number_of_answers() {
     for streamed in [false, true] {
@@ -122,7 +122,7 @@ fn a_pipeline_gathers_a_limited_number_of_answers() {
     }
 }
 
-// W6: the site's own ports are closed, and connections through other ports are not accepted
+// W6.3: the site's own ports are closed, and connections through other ports are not accepted
 #[test]
 fn a_stopping_site_accepts_no_connections() {
     simulate(|reactor| {
@@ -168,7 +168,7 @@ fn handed_out() -> (impl Fn(&mut Request<'_>) -> Response, Deferred<Body>) {
     (root, begun)
 }
 
-// W6: although its head, which was already sent, says that the connection stays open
+// W6.3: although its head, which was already sent, says that the connection stays open
 #[test]
 fn an_answer_in_progress_is_the_last_of_a_stopping_site() {
     simulate(|reactor| {
@@ -194,7 +194,7 @@ fn an_answer_in_progress_is_the_last_of_a_stopping_site() {
     });
 }
 
-// W4: only a request other than HEAD is refused with a body
+// W4.7: only a request other than HEAD is refused with a body
 #[test]
 fn a_head_request_is_refused_without_a_body() {
     simulate(|reactor| {
@@ -223,7 +223,7 @@ fn with_large_file(name: &str, test: impl FnOnce(PathBuf)) {
     test(folder.path().to_owned());
 }
 
-// W7: a file is read only as far as the client has room for it
+// W7.7: a file is read only as far as the client has room for it
 #[test]
 fn a_large_file_is_read_as_its_client_reads() {
     with_large_file("pieces", |root| {
@@ -247,7 +247,7 @@ fn a_large_file_is_read_as_its_client_reads() {
     });
 }
 
-// W2: a body that waits for its writer to drain, and one that its producer ends when it is stopped
+// W2.2: a body that waits for its writer to drain, and one that its producer ends when it is stopped
 #[test]
 fn leaving_a_streamed_body_is_not_an_error() {
     keep_log();
@@ -311,7 +311,7 @@ impl Producer for Stopped {
     }
 }
 
-// W7: neither if the client leaves, nor if the server disconnects it
+// W7.8: neither if the client leaves, nor if the server disconnects it
 #[test]
 fn an_unfinished_download_is_not_an_error() {
     keep_log();

@@ -12,7 +12,7 @@ use twistor_reactor::defer_later;
 use crate::client::*;
 use crate::support::DEADLINE;
 
-// W3
+// W3.2
 #[test]
 fn a_connection_carries_many_requests() {
     let root = |request: &mut Request<'_>| {
@@ -33,7 +33,7 @@ fn a_connection_carries_many_requests() {
     });
 }
 
-// W3, E5: in order, one request in flight
+// W3.2, E5: in order, one request in flight
 #[test]
 fn pipelined_requests_are_answered_in_order_one_at_a_time() {
     let running = Rc::new(Cell::new(0));
@@ -71,7 +71,7 @@ fn pipelined_requests_are_answered_in_order_one_at_a_time() {
     });
 }
 
-// W3: immediate, deferred and streamed answers in one pipeline
+// W3.2: immediate, deferred and streamed answers in one pipeline
 #[test]
 fn answers_of_all_kinds_keep_their_order() {
     let root = Tree::new()
@@ -110,7 +110,7 @@ fn answers_of_all_kinds_keep_their_order() {
     });
 }
 
-// W3, E5: a client that never reads is not read from
+// W3.2, E5: a client that never reads is not read from
 #[test]
 fn a_client_that_never_reads_is_held_up() {
     let handled = Rc::new(Cell::new(0_usize));
@@ -151,7 +151,7 @@ fn a_client_that_never_reads_is_held_up() {
     assert!(handled.get() >= asked);
 }
 
-// W3
+// W3.3
 #[test]
 fn http_1_0_closes_unless_keep_alive_is_requested() {
     let root = Tree::new().get(|request| format!("{:?} {:?}", request.version(), request.host()));
@@ -173,7 +173,7 @@ fn http_1_0_closes_unless_keep_alive_is_requested() {
 
 const EXPECT: &str = "POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
 
-// W3: Expect: 100-continue, with the body collected and streamed
+// W3.4: Expect: 100-continue, with the body collected and streamed
 #[test]
 fn a_client_that_waits_gets_100_continue() {
     let root = || {
@@ -199,7 +199,7 @@ fn a_client_that_waits_gets_100_continue() {
     });
 }
 
-// W3: a refused client need not send the body, so the next bytes are ambiguous and the connection is closed
+// W3.4: a refused client need not send the body, so the next bytes are ambiguous and the connection is closed
 #[test]
 fn a_waiting_client_gets_its_refusal_instead() {
     let root =
@@ -217,7 +217,7 @@ fn a_waiting_client_gets_its_refusal_instead() {
     });
 }
 
-// W3: chunked uploads, split anywhere
+// W3.5: chunked uploads, split anywhere
 #[test]
 fn chunked_bodies_are_assembled() {
     let root = Tree::new().post(|request| request.take_body()).get(|_| "next");
@@ -243,7 +243,7 @@ fn chunked_bodies_are_assembled() {
     });
 }
 
-// W3: a short unread body is skipped
+// W3.2: a short unread body is skipped
 #[test]
 fn the_rest_of_a_body_is_not_read_as_a_request() {
     let root = Tree::new()
@@ -264,7 +264,7 @@ fn the_rest_of_a_body_is_not_read_as_a_request() {
     });
 }
 
-// W3
+// W3.2
 #[test]
 fn a_response_may_close_the_connection() {
     serve(
@@ -278,7 +278,7 @@ fn a_response_may_close_the_connection() {
     );
 }
 
-// W3
+// W3.6
 #[test]
 fn every_answer_has_a_date() {
     let root = Tree::new().get(|_| "dated").put_child(
@@ -303,7 +303,7 @@ fn every_answer_has_a_date() {
     });
 }
 
-// W3: OPTIONS for the server as a whole, and CONNECT, which only proxies serve
+// W1.1, W4.7: OPTIONS for the server as a whole, and CONNECT, which only proxies serve
 #[test]
 fn targets_of_other_forms_are_answered() {
     let root = Tree::new().on(Method::OPTIONS, |request| request.path().to_owned());
@@ -318,7 +318,7 @@ fn targets_of_other_forms_are_answered() {
     });
 }
 
-// W3: split anywhere, followed by the end of the client's half
+// W3.5: split anywhere, followed by the end of the client's half
 #[test]
 fn requests_may_be_split_anywhere() {
     let request = post("/", "body") + &get("/x");

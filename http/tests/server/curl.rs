@@ -51,7 +51,7 @@ fn root() -> Tree {
         )
 }
 
-// W3
+// W3.2
 #[test]
 fn curl_keeps_its_connection() {
     let Some(text) = curl(root(), &["-w", "%{num_connects}\n"], &["/", "/slow", "/stream", "/"]) else {
@@ -60,14 +60,14 @@ fn curl_keeps_its_connection() {
     assert_eq!(text, "Hello, world!\n1\nslow\n0\nstreamed\n0\nHello, world!\n0\n");
 }
 
-// W1, W3
+// W1.4
 #[test]
 fn curl_requests_the_head() {
     let Some(text) = curl(root(), &["-I", "-w", "%{num_connects}\n"], &["/", "/stream"]) else { return };
     assert!(text.contains("Content-Length: 14\r\n") && text.ends_with("\r\n\r\n0\n"), "{text}");
 }
 
-// W3
+// W3.5
 #[test]
 fn curl_uploads_in_chunks() {
     let folder = Folder::new("upload");
@@ -80,14 +80,14 @@ fn curl_uploads_in_chunks() {
     assert!(expected.is_none_or(|expected| expected == "true 500000"));
 }
 
-// W3
+// W3.3
 #[test]
 fn curl_speaks_http_1_0() {
     let Some(text) = curl(root(), &["-0", "-i"], &["/stream"]) else { return };
     assert!(text.contains("Connection: close\r\n") && text.ends_with("\r\n\r\nstreamed\n"), "{text}");
 }
 
-// W7
+// W7.4
 #[test]
 fn curl_requests_a_part_of_a_file() {
     let folder = Folder::new("part");

@@ -34,7 +34,7 @@ impl Pages {
     }
 }
 
-// W7
+// W7.4
 #[test]
 fn files_are_found_by_their_paths() {
     let pages = Pages::new("paths");
@@ -75,7 +75,7 @@ fn files_are_found_by_their_paths() {
     });
 }
 
-// W7
+// W7.4
 #[test]
 fn a_folder_without_a_slash_is_redirected() {
     let pages = Pages::new("slash");
@@ -89,7 +89,7 @@ fn a_folder_without_a_slash_is_redirected() {
     });
 }
 
-// W7
+// W7.6
 #[test]
 fn no_path_leads_out_of_the_root() {
     let pages = Pages::new("root");
@@ -134,7 +134,7 @@ fn no_path_leads_out_of_the_root() {
     });
 }
 
-// W7
+// W7.4
 #[test]
 fn parts_of_files_are_sent() {
     let pages = Pages::new("ranges");
@@ -182,7 +182,7 @@ fn parts_of_files_are_sent() {
     });
 }
 
-// W7
+// W7.4
 #[test]
 fn an_unchanged_file_is_not_sent_again() {
     let pages = Pages::new("conditions");
@@ -267,7 +267,7 @@ fn a_redirect_to_a_folder_has_a_clean_query() {
     });
 }
 
-// W7
+// W7.5
 #[cfg(unix)]
 #[test]
 fn a_file_that_must_not_be_read_is_forbidden() {
@@ -310,7 +310,7 @@ fn as_nobody(test: &str) {
     }
 }
 
-// W7
+// W7.5
 #[test]
 fn a_missing_root_has_no_files() {
     let reply =
@@ -318,7 +318,7 @@ fn a_missing_root_has_no_files() {
     assert_eq!(reply.status, 404);
 }
 
-// W7: names are the percent-decoded path
+// W7.6: names are the percent-decoded path
 #[test]
 fn any_name_that_a_path_can_express_is_served() {
     let pages = Pages::new("names");
@@ -341,7 +341,7 @@ fn any_name_that_a_path_can_express_is_served() {
     });
 }
 
-// W7: a name that is not a regular file is not found, and opening it never blocks
+// W7.5: a name that is not a regular file is not found, and opening it never blocks
 #[cfg(unix)]
 #[test]
 fn pipes_devices_and_link_cycles_are_not_files() {
@@ -360,7 +360,7 @@ fn pipes_devices_and_link_cycles_are_not_files() {
     });
 }
 
-// W7: a file that shrinks, grows or is deleted while it is sent
+// W2.6: a file that shrinks, grows or is deleted while it is sent
 #[test]
 fn a_file_that_changes_while_it_is_sent_never_looks_complete() {
     let pages = Pages::new("changing");

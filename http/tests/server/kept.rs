@@ -48,7 +48,7 @@ fn largest(seen: &Rc<Cell<(usize, usize)>>) -> impl FnMut(&[u8]) -> Result<(), F
     }
 }
 
-// W2
+// W2.7
 #[test]
 fn an_unread_upload_is_kept_small_and_delivered_in_large_reads() {
     run(async |handle| {
@@ -72,7 +72,7 @@ fn an_unread_upload_is_kept_small_and_delivered_in_large_reads() {
     });
 }
 
-// H1
+// H1.4
 #[test]
 fn an_unread_page_is_kept_small_and_delivered_in_large_reads() {
     run(async |handle| {

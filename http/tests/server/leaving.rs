@@ -146,7 +146,7 @@ fn a_stream_for_a_client_that_has_left_is_cancelled() {
     assert_eq!((left_after(&reactor, &site, 10), cancelled.get()), (0, 1));
 }
 
-// W7: however the client leaves
+// W7.8: however the client leaves
 #[test]
 fn a_client_that_leaves_a_download_is_not_an_error() {
     keep_log();

@@ -19,7 +19,7 @@ fn impatient(change: impl FnOnce(&mut Timeouts)) -> Settings {
     Settings { timeouts, ..Settings::default() }
 }
 
-// W5, E1
+// W5.2, E1
 #[test]
 fn an_incomplete_head_times_out() {
     serve_with(
@@ -42,7 +42,7 @@ fn an_incomplete_head_times_out() {
     );
 }
 
-// W5, E1: a byte now and then does not prevent that
+// W5.2, E1: a byte now and then does not prevent that
 #[test]
 fn a_dripping_head_times_out() {
     serve_with(
@@ -67,7 +67,7 @@ fn a_dripping_head_times_out() {
     );
 }
 
-// W5, E6: the handler is not called
+// W5.2, E6: the handler is not called
 #[test]
 fn a_missing_body_times_out() {
     serve_with(
@@ -88,7 +88,7 @@ fn a_missing_body_times_out() {
     );
 }
 
-// W5: the reader of the body is notified
+// W5.2: the reader of the body is notified
 #[test]
 fn a_streamed_body_that_stops_is_cut() {
     let root = Tree::new().on_mode(Method::POST, BodyMode::Streamed, |request| {
@@ -107,7 +107,7 @@ fn a_streamed_body_that_stops_is_cut() {
     });
 }
 
-// W5
+// W5.2
 #[test]
 fn an_idle_connection_is_closed() {
     serve_with(
@@ -122,7 +122,7 @@ fn an_idle_connection_is_closed() {
     );
 }
 
-// W5: a handler has no timeout
+// W5.2: a handler has no timeout
 #[test]
 fn a_slow_handler_is_not_timed_out() {
     let every = |timeouts: &mut Timeouts| {
@@ -136,7 +136,7 @@ fn a_slow_handler_is_not_timed_out() {
     assert_eq!(reply.text(), "at last");
 }
 
-// W5, B3
+// W5.2, B3
 #[test]
 fn a_stalled_reader_is_disconnected() {
     let cancelled = Rc::new(Cell::new(0));
@@ -170,7 +170,7 @@ fn a_stalled_reader_is_disconnected() {
     assert_eq!(cancelled.get(), 1);
 }
 
-// W5: a slow reader that continues to read is served
+// W5.2: a slow reader that continues to read is served
 #[test]
 fn a_slow_reader_is_served() {
     serve_with(
@@ -185,7 +185,7 @@ fn a_slow_reader_is_served() {
     );
 }
 
-// W5
+// W5.4
 #[test]
 fn the_number_of_connections_is_limited() {
     let settings = Settings { max_connections: 3, ..Settings::default() };

@@ -105,7 +105,7 @@ fn upload(path: &str, length: usize) -> Vec<u8> {
     format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").into_bytes()
 }
 
-// W5: each received KiB extends the time for the body by a second
+// W5.2: each received KiB extends the time for the body by a second
 #[test]
 fn a_slow_but_steady_body_is_waited_for() {
     let length = |request: &mut Request<'_>| request.body().len().to_string();
@@ -119,7 +119,7 @@ fn a_slow_but_steady_body_is_waited_for() {
     assert_eq!((ear.statuses(), left), (vec!["408".to_owned()], 0));
 }
 
-// W5: the same for a streamed body, unless the handler answers otherwise
+// W5.2: the same for a streamed body, unless the handler answers otherwise
 #[test]
 fn a_streamed_body_that_stops_is_answered_with_408() {
     let root = Tree::new()
@@ -128,7 +128,7 @@ fn a_streamed_body_that_stops_is_answered_with_408() {
     assert_eq!((ear.statuses(), left), (vec!["408".to_owned()], 0));
 }
 
-// W5: time in which the handler does not read does not count
+// W5.1: time in which the handler does not read does not count
 #[test]
 fn a_body_held_up_by_its_reader_does_not_time_out() {
     let root = Tree::new().on_mode(Method::POST, BodyMode::Streamed, |request| {
@@ -167,7 +167,7 @@ fn a_dripping_body_times_out() {
     assert!((4..=20).contains(&seen.get()), "{} bytes", seen.get());
 }
 
-// W3, E5: a client that sends requests but never reads receives no more answers than fit into the buffers
+// W3.2, E5: a client that sends requests but never reads receives no more answers than fit into the buffers
 #[test]
 fn unread_answers_do_not_accumulate() {
     let handled = Rc::new(Cell::new(0));
@@ -181,7 +181,7 @@ fn unread_answers_do_not_accumulate() {
     assert!((1..2_000).contains(&handled.get()), "{} of 20000 were answered", handled.get());
 }
 
-// W3: the date is computed again
+// W3.6: the date is computed again
 #[test]
 fn the_date_advances_with_time() {
     let script = (0..3).map(|n| (n * 5000, get("/").into_bytes())).collect();
@@ -202,7 +202,7 @@ fn after_two_seconds(act: impl Fn(RequestBody) -> Deferred<&'static str> + 'stat
     Tree::new().get(|_| "next").put_child("keep", keep)
 }
 
-// W2: the rest of a dropped body is discarded while its handler continues
+// W2.7: the rest of a dropped body is discarded while its handler continues
 #[test]
 fn a_dropped_body_does_not_hold_up_the_client() {
     let seen = Rc::new(Cell::new(0));
@@ -220,7 +220,7 @@ fn a_dropped_body_does_not_hold_up_the_client() {
     assert_eq!((seen.get(), ear.unsent.get()), (1, 0));
 }
 
-// W3: a client that did not wait receives no 100 Continue
+// W3.4: a client that did not wait receives no 100 Continue
 #[test]
 fn a_client_that_sends_without_waiting_gets_no_100_continue() {
     let root = after_two_seconds(|body| body.collect().add_callback(|_| Ok("read")));
@@ -231,7 +231,7 @@ fn a_client_that_sends_without_waiting_gets_no_100_continue() {
     assert_eq!(play(root, 10, script(2500), Ear::default()).0.statuses(), ["100", "200"]);
 }
 
-// W5: waiting for 100 Continue does not count as time for the body
+// W5.3: waiting for 100 Continue does not count as time for the body
 #[test]
 fn a_client_that_waits_for_100_continue_does_not_time_out() {
     let root = after_two_seconds(|body| body.collect().add_callback(|_| Ok("read")));
@@ -240,7 +240,7 @@ fn a_client_that_waits_for_100_continue_does_not_time_out() {
     assert_eq!(ear.statuses(), ["100", "200"]);
 }
 
-// W3: no 100 Continue between the pieces of an answer
+// W3.4: no 100 Continue between the pieces of an answer
 #[test]
 fn an_answer_is_not_interrupted_by_100_continue() {
     let root = Tree::new().on_mode(Method::POST, BodyMode::Streamed, |request| {

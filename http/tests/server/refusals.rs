@@ -12,7 +12,7 @@ fn unseen() -> impl Fn(&mut Request<'_>) -> StatusCode {
     |request| panic!("this should have been refused: {request:?}")
 }
 
-// W4, H6: a client that continues to send can still read the answer
+// W4.7, W4.8: a client that continues to send can still read the answer
 #[test]
 fn bad_requests_are_refused_and_the_connection_closed() {
     let cases = [
@@ -87,7 +87,7 @@ fn a_malformed_line_is_refused_before_the_head_is_complete() {
     });
 }
 
-// W4: earlier requests are answered first
+// W4.7: earlier requests are answered first
 #[test]
 fn a_refusal_follows_the_earlier_answers() {
     serve(
@@ -123,7 +123,7 @@ fn small() -> Settings {
     Settings { limits, ..Settings::default() }
 }
 
-// W4: heads and bodies above their limits
+// W4.7: heads and bodies above their limits
 #[test]
 fn requests_above_the_limits_are_refused() {
     let with_fields = |count: usize| {
@@ -166,7 +166,7 @@ fn requests_above_the_limits_are_refused() {
     });
 }
 
-// W4: the refusal replaces 100 Continue
+// W4.7: the refusal replaces 100 Continue
 #[test]
 fn a_body_above_the_limit_is_not_asked_for() {
     serve_with(small(), unseen(), |address| {
@@ -177,7 +177,7 @@ fn a_body_above_the_limit_is_not_asked_for() {
     });
 }
 
-// W4, W1: the refusal of a HEAD has no body either
+// W4.7: the refusal of a HEAD has no body either
 #[test]
 fn the_refusal_of_a_head_has_no_body() {
     serve_with(small(), unseen(), |address| {
@@ -191,7 +191,7 @@ fn the_refusal_of_a_head_has_no_body() {
     });
 }
 
-// W4: a reset after the answer could destroy it before the client reads it
+// W4.8: a reset after the answer could destroy it before the client reads it
 #[test]
 fn a_client_that_continues_to_send_can_read_its_refusal() {
     serve_with(small(), unseen(), |address| {
@@ -210,7 +210,7 @@ fn a_client_that_continues_to_send_can_read_its_refusal() {
     });
 }
 
-// W4: an incomplete request
+// W4.7: an incomplete request
 #[test]
 fn an_incomplete_request_is_a_bad_request() {
     serve(unseen(), |address| {

@@ -8,7 +8,7 @@ use twistor_net::Failure;
 
 use crate::client::*;
 
-// W1
+// W1.4
 #[test]
 fn a_closure_is_a_site() {
     let reply = serve(
@@ -36,7 +36,7 @@ fn tree() -> Tree {
         .children(|name, _| if name == "static" { named("wrong") } else { named(name) })
 }
 
-// W1: static children precede dynamic ones; 404
+// W1.3: static children precede dynamic ones; 404
 #[test]
 fn paths_lead_down_the_tree() {
     let cases = [
@@ -68,7 +68,7 @@ fn paths_lead_down_the_tree() {
     });
 }
 
-// W1
+// W1.3
 #[test]
 fn a_fallback_receives_the_rest_of_the_path() {
     let rest = |request: &mut Request<'_>| format!("rest {}", request.rest());
@@ -89,7 +89,7 @@ fn a_fallback_receives_the_rest_of_the_path() {
     });
 }
 
-// W1: rendering by method, HEAD by the handler of GET, 405 with Allow, 501
+// W1.4: rendering by method, HEAD by the handler of GET, 405 with Allow, 501
 #[test]
 fn methods_have_their_own_handlers() {
     let root = Tree::new()
@@ -121,7 +121,7 @@ fn methods_have_their_own_handlers() {
     });
 }
 
-// W1
+// W1.4
 #[test]
 fn head_is_get_without_a_body() {
     serve(tree(), |address| {
@@ -184,7 +184,7 @@ impl Resource for Faulty {
     }
 }
 
-// W1: 500 for a failure or a panic; this connection and all others continue
+// W1.5: 500 for a failure or a panic; this connection and all others continue
 #[test]
 fn a_fault_in_a_handler_is_a_500() {
     let root = Tree::new()
@@ -221,7 +221,7 @@ fn a_fault_in_a_handler_is_a_500() {
     });
 }
 
-// W1
+// W1.5
 #[test]
 fn a_status_error_sets_the_status() {
     fn render(request: &mut Request<'_>) -> Result<String, Failure> {
@@ -239,7 +239,7 @@ fn a_status_error_sets_the_status() {
     });
 }
 
-// W1
+// W2.3
 #[test]
 fn every_return_type_is_answered() {
     let root = Tree::new()
@@ -300,7 +300,7 @@ fn every_return_type_is_answered() {
     });
 }
 
-// W1
+// W2.7
 #[test]
 fn a_handler_sees_the_whole_request() {
     let root = |request: &mut Request<'_>| {

@@ -100,7 +100,7 @@ fn a_request_after_a_slow_handshake_is_answered() {
     assert_eq!((page.unwrap().as_str(), left), ("Hello, world!", 0));
 }
 
-// W6
+// W6.4
 #[test]
 fn a_handshake_in_progress_is_closed_after_a_stop() {
     let (page, left) = slow_handshake(true);
@@ -108,7 +108,7 @@ fn a_handshake_in_progress_is_closed_after_a_stop() {
     assert_eq!(left, 0);
 }
 
-// W6: a client that never sends a ClientHello
+// W6.4: a client that never sends a ClientHello
 #[test]
 fn an_endless_handshake_does_not_hold_up_a_stop() {
     let authority = Authority::new();

@@ -15,7 +15,7 @@ use crate::client::*;
 use crate::support::folder::Folder;
 use crate::support::{DEADLINE, address, noise, run};
 
-// W6
+// W6.2
 #[test]
 fn a_port_that_stops_listening_keeps_its_connections() {
     run(|reactor| {
@@ -58,7 +58,7 @@ fn slow() -> (Tree, Deferred<()>, Trigger<&'static str>) {
     (root, asked, trigger)
 }
 
-// W6, E4: idle connections close immediately, requests in progress are answered with Connection: close
+// W6.3, E4: idle connections close immediately, requests in progress are answered with Connection: close
 #[test]
 fn stopping_waits_for_requests_in_progress() {
     run(|reactor| {
@@ -115,7 +115,7 @@ fn stopping_waits_for_requests_in_progress() {
     });
 }
 
-// W6: after the grace period, requests are cancelled and their connections reset
+// W6.3: after the grace period, requests are cancelled and their connections reset
 #[test]
 fn stopping_does_not_wait_forever() {
     run(|reactor| {
@@ -153,7 +153,7 @@ fn stopping_does_not_wait_forever() {
     });
 }
 
-// W6: the shutdown of the reactor stops its sites, and a download is completed
+// W6.3: the shutdown of the reactor stops its sites, and a download is completed
 #[test]
 fn a_reactor_that_stops_waits_for_its_sites() {
     let reactor = Reactor::new().unwrap();
@@ -174,7 +174,7 @@ fn a_reactor_that_stops_waits_for_its_sites() {
     assert_eq!(client.join().unwrap().unwrap().body.len(), 5_000_000);
 }
 
-// W6, E4: so does a file that is read in pieces, on threads that are needed until its end
+// W6.3, E4: so does a file that is read in pieces, on threads that are needed until its end
 #[test]
 fn a_reactor_that_stops_waits_for_its_downloads() {
     let folder = Folder::new("download");
@@ -195,7 +195,7 @@ fn a_reactor_that_stops_waits_for_its_downloads() {
     assert_eq!(told.unwrap(), ("20000000".to_owned(), 20_000_000));
 }
 
-// W6: a stopped site can listen again
+// W6.1: a stopped site can listen again
 #[test]
 fn a_stopped_site_listens_again() {
     run(|reactor| {
@@ -245,7 +245,7 @@ fn a_site_that_is_stopping_does_not_listen() {
     });
 }
 
-// W6, R8: nothing in a site outlives its reactor
+// W6.3, R8: nothing in a site outlives its reactor
 #[test]
 fn dropping_a_reactor_drops_its_sites() {
     let witness = Rc::new(());
@@ -269,7 +269,7 @@ fn dropping_a_reactor_drops_its_sites() {
     assert_eq!(Rc::strong_count(&witness), 1);
 }
 
-// W6: also from inside a handler
+// W6.3: also from inside a handler
 #[test]
 fn a_handler_may_stop_its_site() {
     run(|reactor| {

@@ -61,7 +61,7 @@ fn root() -> Tree {
         .put_child("tiny", Tree::new().on_mode(Method::POST, BodyMode::UpTo(3), |_| "fine"))
 }
 
-// W8: once for each request, in order, with status and size
+// W8.2: once for each request, in order, with status and size
 #[test]
 fn the_observer_is_called_once_for_each_request() {
     run(|reactor| {
@@ -107,7 +107,7 @@ fn the_observer_is_called_once_for_each_request() {
     });
 }
 
-// W8: a client that leaves before its answer or in the middle of it
+// W8.2: a client that leaves before its answer or in the middle of it
 #[test]
 fn the_observer_is_called_for_an_abandoned_request() {
     run(|reactor| {
@@ -168,7 +168,7 @@ fn wait_until(handle: Handle, seen: impl Fn() -> bool + 'static) -> Deferred<boo
     })
 }
 
-// W8, W6: the observer may stop the site; the observed answer is still sent
+// W8.2, W6.3: the observer may stop the site; the observed answer is still sent
 #[test]
 fn an_observer_may_stop_the_site_or_panic() {
     run(|reactor| {

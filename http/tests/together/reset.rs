@@ -23,7 +23,7 @@ fn replies_and_resets(reply: Vec<u8>) -> Scripted {
     })
 }
 
-// P1.1, H1, H2
+// H1.4, H2.2, P1.1
 #[test]
 fn a_slow_body_reader_gets_all_of_it_before_the_loss() {
     use twistor_http::{Agent, PartialDownload, Request};
@@ -59,7 +59,7 @@ fn a_slow_body_reader_gets_all_of_it_before_the_loss() {
     });
 }
 
-// P1.1, W2: a handler that reads the body of a client that has reset the connection
+// W2.7, P1.1: a handler that reads the body of a client that has reset the connection
 #[test]
 fn a_slow_handler_gets_all_of_an_upload_before_the_loss() {
     use twistor_http::server::{BodyMode, Request, Resource, Site};

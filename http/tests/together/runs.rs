@@ -42,7 +42,7 @@ fn an_agent_notices_the_end_of_a_run_and_works_in_the_next() {
     });
 }
 
-// R17, H9
+// H9.3, R17
 #[test]
 fn the_end_of_a_run_cuts_off_a_page_without_an_error_log() {
     keep_log();
