@@ -73,7 +73,7 @@ fn a_page_is_fetched_over_tls_from_a_trusted_server() {
 
 #[test]
 fn an_agent_keeps_its_secure_connections() {
-    // H5.7
+    // H5.7, H5.11
     run(|reactor| {
         let (port, opened, trust) = serve(reactor, HELLO);
         let url = format!("https://{}/", address(&port));

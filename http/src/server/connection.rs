@@ -185,6 +185,7 @@ impl fmt::Debug for SiteConnection {
 mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
+    use std::time::Duration;
 
     use twistor_deferred::{Deferred, Trigger};
     use twistor_net::{Address, Factory, Protocol, Transport};
@@ -267,6 +268,47 @@ mod tests {
             assert_eq!(connection.takes_much(), much, "{framing}");
             connection.data_received(&Transport::lost(), b"1\r\n").unwrap();
             assert!(!connection.takes_much(), "{framing}");
+        }
+    }
+
+    /// A handler that never answers.
+    fn never(_: &mut Request<'_>) -> Deferred<&'static str> {
+        let (deferred, trigger) = Deferred::new();
+        std::mem::forget(trigger);
+        deferred
+    }
+
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nbody";
+
+    // W5.5: in none of its phases. The rounds are half a second apart.
+    #[test]
+    fn a_request_sets_no_timer() {
+        let reactor = Reactor::simulated(1);
+        let mut site = Site::new(&reactor, never);
+        let connections: Vec<_> = (0..=POST.len())
+            .map(|end| {
+                let mut connection = connect(&mut site);
+                connection.data_received(&Transport::lost(), &POST[..end]).unwrap();
+                connection
+            })
+            .collect();
+        assert!(matches!(connections[POST.len()].exchange.phase, ExchangePhase::Answering(..)));
+        reactor.run_until(reactor.spawn(reactor.sleep(Duration::from_secs(20)))).unwrap();
+        assert_eq!(reactor.stats().timers, 1 + 20 * 2);
+    }
+
+    // W8.3
+    #[test]
+    fn a_request_is_recorded_only_for_an_observer() {
+        let reactor = Reactor::simulated(1);
+        for is_observed in [false, true] {
+            let mut site = Site::new(&reactor, never);
+            if is_observed {
+                site = site.on_answered(|_| ());
+            }
+            let mut connection = connect(&mut site);
+            connection.data_received(&Transport::lost(), POST).unwrap();
+            assert_eq!(connection.exchange.is_recorded(), is_observed);
         }
     }
 }

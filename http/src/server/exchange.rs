@@ -142,6 +142,11 @@ impl Exchange {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_recorded(&self) -> bool {
+        self.record.is_some()
+    }
+
     /// Writes the gathered answers.
     #[inline]
     pub(super) fn flush(&mut self, transport: &Transport, out: &mut Vec<u8>) {

@@ -184,7 +184,7 @@ impl Resource for Faulty {
     }
 }
 
-// W1.5: 500 for a failure or a panic; this connection and all others continue
+// W1.5, W1.6: 500 for a failure, a panic or an invalid header; this connection and all others continue
 #[test]
 fn a_fault_in_a_handler_is_a_500() {
     let root = Tree::new()
