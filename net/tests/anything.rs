@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use support::World;
+#[cfg(unix)]
 use support::folder::Folder;
 use twistor_net::{
     ClientEndpoint, ConnectionAborted, ConnectionDone, ConnectionLost, Failure, HandlerPanicked, Producer,

@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use support::*;
 use twistor_deferred::{Cancelled, Deferred, Failure, Panicked, fail, gather_results, succeed};
+#[cfg(target_os = "linux")]
+use twistor_net::ServerEndpoint;
 use twistor_net::{
     ClientEndpoint, ConnectFailed, ConnectRefused, ConnectStage, ConnectTimedOut, DnsLookupError, Resolver,
-    ServerEndpoint, SimulatedNetwork, Transport,
+    SimulatedNetwork, Transport,
 };
 use twistor_reactor::Handle;
 

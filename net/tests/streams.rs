@@ -4,8 +4,12 @@
 
 mod support;
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+#[cfg(unix)]
+use std::io::ErrorKind;
+use std::io::{Read, Write};
+#[cfg(unix)]
+use std::net::UdpSocket;
+use std::net::{TcpListener, TcpStream};
 
 use support::*;
 use twistor_deferred::Deferred;

@@ -6,7 +6,7 @@ use twistor_http::{Agent, Origin};
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::support::{self, World};
+use crate::support::World;
 use twistor_deferred::Failure;
 use twistor_net::connect::{Connect, Tcp};
 use twistor_net::{ConnectRefused, ServerEndpoint};
@@ -23,7 +23,7 @@ fn site(handle: &twistor_reactor::Handle) -> Site {
 fn http_goes_over_a_unix_socket() {
     use twistor_net::connect::Unix;
 
-    let folder = support::folder::Folder::new("http-unix");
+    let folder = crate::support::folder::Folder::new("http-unix");
     let path = folder.join("socket");
     for world in [World::Real, World::Simulated(1)] {
         let path = path.clone();

@@ -19,8 +19,11 @@ mod recording;
 mod remote_results;
 #[cfg(unix)]
 mod second_run;
+// Their sources are pipes, which mio has on Unix only.
+#[cfg(unix)]
 mod sources;
 mod support;
+#[cfg(unix)]
 mod teardown;
 mod threads;
 mod time;
