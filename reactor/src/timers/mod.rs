@@ -1,9 +1,10 @@
 //! The timer queue: a data structure without a clock and without callbacks.
 //!
 //! A table of slots holds the values, and a ladder queue holds a small entry for each value, in the order of
-//! `(deadline, sequence)`. Inserting a timer that is not near appends an entry to a list. Removing a timer frees
-//! its slot and returns its value in O(1). Its entry stays as a leftover. It is dropped when a search for the first
-//! deadline meets it, or when leftovers are three quarters of all entries and are swept out together.
+//! `(deadline, sequence)`. Inserting a timer fills a slot. Its entry is made when the first deadline is requested next,
+//! so a timer that is removed before takes no part in any order. Removing a timer frees its slot and returns its value
+//! in O(1). An entry that it has stays as a leftover. It is dropped when a search for the first deadline meets it, or
+//! when leftovers are three quarters of all entries and are swept out together.
 //!
 //! The earliest deadline is exact, as in a heap, and there are no ticks, as in a wheel. The benchmark `timer_queues`
 //! compares it with both.
@@ -73,7 +74,7 @@ impl<T> Timers<T> {
             touch,
             slots: TimerSlots::new(),
             entries: Ladder::new(),
-            next: 0,
+            next: 1,
             is_clear: true,
             renumbered: 0,
         }
@@ -95,6 +96,7 @@ impl<T> Timers<T> {
         if self.is_clear {
             return None;
         }
+        self.enter();
         self.tidy();
         self.entries.first(&self.slots, self.touch).map(|entry| entry.deadline)
     }
@@ -110,14 +112,14 @@ impl<T> Timers<T> {
     }
 
     /// Adds a timer. Returns the value if there are already 2^32 timers.
+    #[inline]
     pub(crate) fn insert(&mut self, deadline: u64, value: T) -> Result<TimerId, T> {
         let sequence = self.next_sequence();
-        let (slot, id) = self.slots.insert(deadline, sequence, value)?;
         self.is_clear = false;
-        self.entries.push(TimerEntry::new(deadline, sequence, slot));
-        Ok(id)
+        self.slots.insert(deadline, sequence, value)
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, id: TimerId) -> Option<T> {
         self.slots.remove(id)
     }
@@ -125,8 +127,7 @@ impl<T> Timers<T> {
     /// Moves a timer to another deadline, after timers that already have it.
     pub(crate) fn reschedule(&mut self, id: TimerId, deadline: u64) -> bool {
         let sequence = self.next_sequence();
-        let entry = self.slots.reschedule(id, deadline, sequence);
-        entry.map(|entry| self.entries.push(entry)).is_some()
+        self.slots.reschedule(id, deadline, sequence)
     }
 
     pub(crate) fn deadline(&self, id: TimerId) -> Option<u64> {
@@ -142,6 +143,9 @@ impl<T> Timers<T> {
 
     /// Removes the first timer if it is due and was scheduled before the mark.
     pub(crate) fn pop_due(&mut self, now: u64, mark: u64) -> Option<T> {
+        if self.renumbered + u64::from(self.slots.entered()) < mark {
+            self.enter();
+        }
         let first = self.entries.first(&self.slots, self.touch)?;
         if first.deadline > now || self.renumbered + u64::from(first.sequence()) >= mark {
             return None;
@@ -158,9 +162,6 @@ impl<T> Timers<T> {
 
     #[inline]
     fn next_sequence(&mut self) -> u32 {
-        if self.slots.len() == 0 || self.is_untidy() {
-            self.tidy();
-        }
         if self.next == u32::MAX {
             self.renumber();
         }
@@ -174,9 +175,17 @@ impl<T> Timers<T> {
     fn renumber(&mut self) {
         let before = self.mark();
         let entries = self.slots.renumber();
-        self.next = entries.len() as u32;
+        self.next = entries.len() as u32 + 1;
         self.renumbered = before - u64::from(self.next);
         self.entries.rebuild(entries);
+    }
+
+    /// Makes the entries of timers that were scheduled since the last call.
+    #[inline]
+    fn enter(&mut self) {
+        if self.slots.entered() != self.next {
+            self.slots.fetch(self.next, |entry| self.entries.push(entry));
+        }
     }
 
     /// Returns whether there are too many leftovers.

@@ -27,6 +27,12 @@ pub(super) struct TimerSlots<T> {
     /// The vacant slot to use next.
     vacant: u32,
     occupied: usize,
+    /// The first sequence number whose entry has not been fetched. Numbers begin at 1, so that 0 is earlier than all.
+    entered: u32,
+    /// All slots from this one on are new: none of their timers has been fetched.
+    fresh: usize,
+    /// The other slots with a number from `entered` on, each of them once.
+    reused: Vec<u32>,
     /// The generation of a new slot: later than that of any slot that was cut off.
     youngest: u32,
     /// The number of pending timers when the table was last cut. It bounds the total cost of cutting.
@@ -46,7 +52,16 @@ struct TimerSlot<T> {
 
 impl<T> TimerSlots<T> {
     pub(super) fn new() -> TimerSlots<T> {
-        TimerSlots { table: Vec::new(), vacant: END, occupied: 0, youngest: 0, cut_at: usize::MAX }
+        TimerSlots {
+            table: Vec::new(),
+            vacant: END,
+            occupied: 0,
+            entered: 1,
+            fresh: 0,
+            reused: Vec::new(),
+            youngest: 0,
+            cut_at: usize::MAX,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -55,20 +70,29 @@ impl<T> TimerSlots<T> {
 
     /// Adds a timer. Returns the value if there are already 2^32 timers.
     #[inline]
-    pub(super) fn insert(&mut self, deadline: u64, sequence: u32, value: T) -> Result<(u32, TimerId), T> {
+    pub(super) fn insert(&mut self, deadline: u64, sequence: u32, value: T) -> Result<TimerId, T> {
         let slot = self.vacant;
-        let generation = if let Some(vacant) = self.table.get_mut(slot as usize) {
-            self.vacant = vacant.deadline as u32;
-            (vacant.value, vacant.deadline, vacant.sequence) = (Some(value), deadline, sequence);
-            vacant.generation
-        } else {
+        let Some(vacant) = self.table.get_mut(slot as usize) else {
             return self.append(deadline, sequence, value);
         };
+        self.vacant = vacant.deadline as u32;
+        let before = vacant.sequence;
+        (vacant.value, vacant.deadline, vacant.sequence) = (Some(value), deadline, sequence);
+        let generation = vacant.generation;
         self.occupied += 1;
-        Ok((slot, TimerId { slot, generation }))
+        self.note(slot, before);
+        Ok(TimerId { slot, generation })
     }
 
-    fn append(&mut self, deadline: u64, sequence: u32, value: T) -> Result<(u32, TimerId), T> {
+    /// Notes that this slot has a new sequence number, unless it is already known to have one.
+    #[inline]
+    fn note(&mut self, slot: u32, before: u32) {
+        if before < self.entered && (slot as usize) < self.fresh {
+            self.reused.push(slot);
+        }
+    }
+
+    fn append(&mut self, deadline: u64, sequence: u32, value: T) -> Result<TimerId, T> {
         let Some(slot) = u32::try_from(self.table.len()).ok().filter(|&slot| slot != END) else {
             return Err(value);
         };
@@ -76,7 +100,7 @@ impl<T> TimerSlots<T> {
         self.table.push(TimerSlot { value: Some(value), deadline, sequence, generation });
         self.occupied += 1;
         self.cut_at = usize::MAX;
-        Ok((slot, TimerId { slot, generation }))
+        Ok(TimerId { slot, generation })
     }
 
     #[inline]
@@ -124,14 +148,38 @@ impl<T> TimerSlots<T> {
         self.table.iter().filter_map(|slot| Some((slot.deadline, slot.sequence, slot.value.as_ref()?)))
     }
 
-    /// Changes the deadline of a pending timer, and returns its new entry.
-    pub(super) fn reschedule(&mut self, id: TimerId, deadline: u64, sequence: u32) -> Option<TimerEntry> {
-        let slot = self.table.get_mut(id.slot as usize)?;
+    /// Changes the deadline of a pending timer. Returns false if the timer is not pending.
+    pub(super) fn reschedule(&mut self, id: TimerId, deadline: u64, sequence: u32) -> bool {
+        let Some(slot) = self.table.get_mut(id.slot as usize) else { return false };
         if slot.generation != id.generation || slot.value.is_none() {
-            return None;
+            return false;
         }
-        (slot.deadline, slot.sequence) = (deadline, sequence);
-        Some(TimerEntry::new(deadline, sequence, id.slot))
+        let before = std::mem::replace(&mut slot.sequence, sequence);
+        slot.deadline = deadline;
+        self.note(id.slot, before);
+        true
+    }
+
+    /// Returns the first sequence number whose entry has not been fetched.
+    #[inline]
+    pub(super) fn entered(&self) -> u32 {
+        self.entered
+    }
+
+    /// Passes on the entries of all timers that were scheduled since the last call. `next` is the next sequence number.
+    pub(super) fn fetch(&mut self, next: u32, mut enter: impl FnMut(TimerEntry)) {
+        self.entered = next;
+        let reused = self.reused.iter().map(|&index| index as usize);
+        for index in reused.chain(self.fresh..self.table.len()) {
+            if let Some(slot) = self.table.get(index).filter(|slot| slot.value.is_some()) {
+                enter(TimerEntry::new(slot.deadline, slot.sequence, index as u32));
+            }
+        }
+        self.fresh = self.table.len();
+        self.reused.clear();
+        if self.reused.capacity() > SMALL {
+            self.reused = Vec::new();
+        }
     }
 
     /// Returns whether this is its timer's current entry, and not a leftover.
@@ -148,20 +196,23 @@ impl<T> TimerSlots<T> {
         }
     }
 
-    /// Renumbers the pending timers from zero, in the order in which they were scheduled.
+    /// Renumbers the pending timers from 1, in the order in which they were scheduled, and returns all entries.
     #[cold]
     pub(super) fn renumber(&mut self) -> Vec<TimerEntry> {
         let mut by_sequence = Heap::default();
         for (index, slot) in self.table.iter().enumerate().filter(|(_, slot)| slot.value.is_some()) {
             by_sequence.push(TimerEntry::new(slot.sequence.into(), 0, index as u32));
         }
+        // The numbers of vacant slots must be earlier than all others.
+        self.table.iter_mut().for_each(|slot| slot.sequence = 0);
         let mut entries = Vec::with_capacity(self.occupied);
         while let Some(next) = by_sequence.pop() {
             if let Some(slot) = self.table.get_mut(next.slot() as usize) {
-                slot.sequence = entries.len() as u32;
+                slot.sequence = entries.len() as u32 + 1;
                 entries.push(TimerEntry::new(slot.deadline, slot.sequence, next.slot()));
             }
         }
+        self.fetch(entries.len() as u32 + 1, |_| ());
         entries
     }
 
@@ -197,6 +248,8 @@ impl<T> TimerSlots<T> {
             self.youngest = self.youngest.max(slot.generation);
         }
         self.table.shrink_to(length);
+        self.fresh = self.fresh.min(length);
+        self.reused.retain(|&index| (index as usize) < length);
         self.vacant = END;
         for index in (0..self.table.len()).rev() {
             let slot = &mut self.table[index];
