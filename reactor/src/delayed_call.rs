@@ -73,8 +73,10 @@ impl DelayedCall {
     /// [`NotPending`] if the call has run, is running, or was cancelled.
     pub fn reset(&self, delay: Duration) -> Result<(), NotPending> {
         let queue = self.queue.upgrade().ok_or(NotPending)?;
-        let deadline = queue.time.now().saturating_add(nanos(delay));
-        queue.reschedule(self, deadline, delay.is_zero())
+        let deadline = queue.time.after(delay);
+        queue.reschedule(self, deadline)?;
+        queue.note_delay(delay);
+        Ok(())
     }
 
     /// Postpones the call by `delay`, counted from its deadline.
@@ -85,7 +87,7 @@ impl DelayedCall {
     pub fn delay(&self, delay: Duration) -> Result<(), NotPending> {
         let queue = self.queue.upgrade().ok_or(NotPending)?;
         let deadline = queue.timers.borrow().deadline(self.id).ok_or(NotPending)?;
-        queue.reschedule(self, deadline.saturating_add(nanos(delay)), false)
+        queue.reschedule(self, deadline.saturating_add(nanos(delay)))
     }
 
     /// Returns a canceller for a [`Deferred`](twistor_deferred::Deferred) that waits for this call: it cancels the
@@ -156,8 +158,11 @@ pub(crate) struct TimerQueue {
     pub(crate) recorder: Recorder,
 }
 
-/// The deadline until which a host sleeps, if there is one.
-struct HostWait(Option<u64>);
+#[cold]
+fn refused() -> DelayedCall {
+    log::error!("dropped a delayed call: the timer queue is full");
+    DelayedCall::dead()
+}
 
 impl TimerQueue {
     pub(crate) fn new(time: Time) -> Rc<TimerQueue> {
@@ -171,43 +176,54 @@ impl TimerQueue {
         })
     }
 
+    // One frame less on the way from `Handle::call_later`.
+    #[inline(always)]
     pub(crate) fn call_later(self: &Rc<TimerQueue>, delay: Duration, mut call: ScheduledCall) -> DelayedCall {
-        let deadline = self.time.now().saturating_add(nanos(delay));
-        let host = self.host_waits_until();
+        self.note_delay(delay);
+        let deadline = self.time.after(delay);
+        let first = self.first_for_host();
         let number = self.recorder.timer_set(&mut call, deadline);
         // A separate statement ends the borrow: dropping a refused call runs the user's code.
         let inserted = self.timers.borrow_mut().insert(deadline, call);
-        let Ok(id) = inserted else {
-            log::error!("dropped a delayed call: the timer queue is full");
-            return DelayedCall::dead();
-        };
-        self.scheduled(deadline, delay.is_zero(), host);
+        let Ok(id) = inserted else { return refused() };
+        self.scheduled(deadline, first);
         DelayedCall { queue: Rc::downgrade(self), id, number }
     }
 
-    fn reschedule(&self, call: &DelayedCall, deadline: u64, at_once: bool) -> Result<(), NotPending> {
-        let host = self.host_waits_until();
+    fn reschedule(&self, call: &DelayedCall, deadline: u64) -> Result<(), NotPending> {
+        let first = self.first_for_host();
         if !self.timers.borrow_mut().reschedule(call.id, deadline) {
             return Err(NotPending);
         }
         self.recorder.timer_moved(call.number, deadline);
-        self.scheduled(deadline, at_once, host);
+        self.scheduled(deadline, first);
         Ok(())
     }
 
-    fn scheduled(&self, deadline: u64, at_once: bool, host: Option<HostWait>) {
-        if at_once {
+    #[inline]
+    fn note_delay(&self, delay: Duration) {
+        if delay.is_zero() {
             self.at_once.set(true);
         }
-        if host.is_some_and(|HostWait(until)| until.is_none_or(|until| deadline < until)) {
+    }
+
+    #[inline]
+    fn scheduled(&self, deadline: u64, first: u64) {
+        if deadline < first {
             self.tell_host_now();
         }
     }
 
-    /// A host that sleeps until the earliest deadline must learn of an earlier one. It does not sleep during a turn.
-    fn host_waits_until(&self) -> Option<HostWait> {
-        let waits = self.hook.get().is_some() && !self.in_turn.get();
-        waits.then(|| HostWait(self.first()))
+    /// Returns the deadline until which a host sleeps. It must learn of an earlier one. Returns 0, before which no
+    /// deadline lies, if there is no host, or during a turn: the host does not sleep then.
+    #[inline]
+    fn first_for_host(&self) -> u64 {
+        if self.hook.get().is_none() { 0 } else { self.first_for_sleeping_host() }
+    }
+
+    #[cold]
+    fn first_for_sleeping_host(&self) -> u64 {
+        if self.in_turn.get() { 0 } else { self.first().unwrap_or(u64::MAX) }
     }
 
     /// Calls the hook because work is pending, for a host that may be asleep.

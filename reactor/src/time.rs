@@ -3,6 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Seconds within which a delay in nanoseconds cannot overflow: 272 years.
+const CENTURIES: u64 = 1 << 33;
+
 /// The time source of a timer queue. A clone of a manual clock is the same clock.
 #[derive(Clone, Debug)]
 pub(crate) struct Time {
@@ -26,11 +29,24 @@ impl Time {
         Time { epoch: Instant::now(), manual }
     }
 
+    #[inline]
     #[allow(clippy::disallowed_methods)] // Not on a simulated reactor.
     pub(crate) fn now(&self) -> u64 {
         match &self.manual {
             Some(now) => read(now),
-            None => nanos(self.epoch.elapsed()),
+            // Not `nanos`: it cannot overflow.
+            None => self.epoch.elapsed().as_nanos() as u64,
+        }
+    }
+
+    /// Returns the time `delay` from now.
+    #[inline]
+    pub(crate) fn after(&self, delay: Duration) -> u64 {
+        let now = self.now();
+        if delay.as_secs() < CENTURIES {
+            now.saturating_add(delay.as_secs() * 1_000_000_000 + u64::from(delay.subsec_nanos()))
+        } else {
+            now.saturating_add(nanos(delay))
         }
     }
 
@@ -70,11 +86,13 @@ impl Time {
     }
 }
 
+#[cold]
 fn read(now: &Mutex<u64>) -> u64 {
     *now.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns a duration in nanoseconds. More than 584 years count as "never".
+#[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }

@@ -112,7 +112,8 @@ impl<T> Timers<T> {
     }
 
     /// Adds a timer. Returns the value if there are already 2^32 timers.
-    #[inline]
+    // Inlined with what it calls: otherwise the result goes through memory.
+    #[inline(always)]
     pub(crate) fn insert(&mut self, deadline: u64, value: T) -> Result<TimerId, T> {
         let sequence = self.next_sequence();
         self.is_clear = false;
@@ -184,8 +185,13 @@ impl<T> Timers<T> {
     #[inline]
     fn enter(&mut self) {
         if self.slots.entered() != self.next {
-            self.slots.fetch(self.next, |entry| self.entries.push(entry));
+            self.enter_new();
         }
+    }
+
+    #[inline(never)]
+    fn enter_new(&mut self) {
+        self.slots.fetch(self.next, |entry| self.entries.push(entry));
     }
 
     /// Returns whether there are too many leftovers.

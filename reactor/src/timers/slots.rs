@@ -5,14 +5,27 @@ use super::{SMALL, TimerEntry};
 
 /// The id of a timer. It refers to nothing after the timer is no longer pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TimerId {
-    slot: u32,
-    generation: u32,
-}
+pub(crate) struct TimerId(u64);
 
 impl TimerId {
     /// The id of no timer.
-    pub(crate) const NONE: TimerId = TimerId { slot: u32::MAX, generation: u32::MAX };
+    pub(crate) const NONE: TimerId = TimerId(u64::MAX);
+
+    /// One number for both, so that a handle with an id is returned in registers.
+    #[inline]
+    fn new(slot: u32, generation: u32) -> TimerId {
+        TimerId(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    #[inline]
+    pub(super) fn slot(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline]
+    fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
 }
 
 /// The end of the list of vacant slots.
@@ -24,6 +37,8 @@ const RETIRED: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct TimerSlots<T> {
     table: Vec<TimerSlot<T>>,
+    /// The deadlines, by slot. They are apart because cancelling does not need them: it touches less memory.
+    deadlines: Vec<u64>,
     /// The vacant slot to use next.
     vacant: u32,
     occupied: usize,
@@ -41,19 +56,52 @@ pub(super) struct TimerSlots<T> {
 
 #[derive(Debug)]
 struct TimerSlot<T> {
-    /// `None` while the slot is vacant.
-    value: Option<T>,
-    /// The timer's deadline. In a vacant slot, the next vacant slot.
-    deadline: u64,
+    state: SlotState<T>,
     /// The sequence number of the timer's current entry. Entries with other numbers are leftovers.
     sequence: u32,
     generation: u32,
+}
+
+#[derive(Debug)]
+enum SlotState<T> {
+    Pending(T),
+    /// With the vacant slot to use next.
+    Vacant(u32),
+}
+
+impl<T> TimerSlot<T> {
+    #[inline]
+    fn value(&self) -> Option<&T> {
+        match &self.state {
+            SlotState::Pending(value) => Some(value),
+            SlotState::Vacant(_) => None,
+        }
+    }
+
+    /// Takes the value, and puts the slot first into the list of vacant slots.
+    #[inline]
+    fn vacate(&mut self, index: u32, vacant: &mut u32) -> Option<T> {
+        match std::mem::replace(&mut self.state, SlotState::Vacant(*vacant)) {
+            SlotState::Pending(value) => {
+                self.generation += 1;
+                if self.generation != RETIRED {
+                    *vacant = index;
+                }
+                Some(value)
+            }
+            was => {
+                self.state = was;
+                None
+            }
+        }
+    }
 }
 
 impl<T> TimerSlots<T> {
     pub(super) fn new() -> TimerSlots<T> {
         TimerSlots {
             table: Vec::new(),
+            deadlines: Vec::new(),
             vacant: END,
             occupied: 0,
             entered: 1,
@@ -69,19 +117,23 @@ impl<T> TimerSlots<T> {
     }
 
     /// Adds a timer. Returns the value if there are already 2^32 timers.
-    #[inline]
+    #[inline(always)]
     pub(super) fn insert(&mut self, deadline: u64, sequence: u32, value: T) -> Result<TimerId, T> {
-        let slot = self.vacant;
-        let Some(vacant) = self.table.get_mut(slot as usize) else {
+        let index = self.vacant;
+        let (Some(slot), Some(due)) =
+            (self.table.get_mut(index as usize), self.deadlines.get_mut(index as usize))
+        else {
             return self.append(deadline, sequence, value);
         };
-        self.vacant = vacant.deadline as u32;
-        let before = vacant.sequence;
-        (vacant.value, vacant.deadline, vacant.sequence) = (Some(value), deadline, sequence);
-        let generation = vacant.generation;
+        if let SlotState::Vacant(next) = std::mem::replace(&mut slot.state, SlotState::Pending(value)) {
+            self.vacant = next;
+        }
+        let before = std::mem::replace(&mut slot.sequence, sequence);
+        let id = TimerId::new(index, slot.generation);
+        *due = deadline;
         self.occupied += 1;
-        self.note(slot, before);
-        Ok(TimerId { slot, generation })
+        self.note(index, before);
+        Ok(id)
     }
 
     /// Notes that this slot has a new sequence number, unless it is already known to have one.
@@ -92,22 +144,25 @@ impl<T> TimerSlots<T> {
         }
     }
 
+    #[cold]
     fn append(&mut self, deadline: u64, sequence: u32, value: T) -> Result<TimerId, T> {
         let Some(slot) = u32::try_from(self.table.len()).ok().filter(|&slot| slot != END) else {
             return Err(value);
         };
         let generation = self.youngest;
-        self.table.push(TimerSlot { value: Some(value), deadline, sequence, generation });
+        self.table.push(TimerSlot { state: SlotState::Pending(value), sequence, generation });
+        self.deadlines.push(deadline);
         self.occupied += 1;
         self.cut_at = usize::MAX;
-        Ok(TimerId { slot, generation })
+        Ok(TimerId::new(slot, generation))
     }
 
     #[inline]
     pub(super) fn remove(&mut self, id: TimerId) -> Option<T> {
-        let slot = self.table.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation)?;
-        let value = slot.value.take()?;
-        self.release(id.slot);
+        let slot =
+            self.table.get_mut(id.slot() as usize).filter(|slot| slot.generation == id.generation())?;
+        let value = slot.vacate(id.slot(), &mut self.vacant)?;
+        self.occupied -= 1;
         Some(value)
     }
 
@@ -116,47 +171,43 @@ impl<T> TimerSlots<T> {
     pub(super) fn take(&mut self, entry: &TimerEntry) -> Option<T> {
         let slot =
             self.table.get_mut(entry.slot() as usize).filter(|slot| slot.sequence == entry.sequence())?;
-        let value = slot.value.take()?;
-        self.release(entry.slot());
+        let value = slot.vacate(entry.slot(), &mut self.vacant)?;
+        self.occupied -= 1;
         Some(value)
     }
 
-    #[inline]
-    fn release(&mut self, index: u32) {
-        self.occupied -= 1;
-        if let Some(slot) = self.table.get_mut(index as usize) {
-            slot.generation += 1;
-            if slot.generation != RETIRED {
-                slot.deadline = u64::from(self.vacant);
-                self.vacant = index;
-            }
-        }
+    pub(super) fn deadline(&self, id: TimerId) -> Option<u64> {
+        let slot = self.table.get(id.slot() as usize).filter(|slot| slot.generation == id.generation())?;
+        slot.value().and_then(|_| self.deadlines.get(id.slot() as usize)).copied()
     }
 
-    pub(super) fn deadline(&self, id: TimerId) -> Option<u64> {
-        let slot = self.table.get(id.slot as usize).filter(|slot| slot.generation == id.generation)?;
-        slot.value.is_some().then_some(slot.deadline)
+    fn with_deadlines(&self) -> impl Iterator<Item = (&TimerSlot<T>, u64)> {
+        self.table.iter().zip(self.deadlines.iter().copied())
     }
 
     pub(super) fn first_after(&self, time: u64) -> Option<u64> {
-        let pending = self.table.iter().filter(|slot| slot.value.is_some());
-        pending.map(|slot| slot.deadline).filter(|&deadline| deadline > time).min()
+        let later =
+            self.with_deadlines().filter(|(slot, deadline)| *deadline > time && slot.value().is_some());
+        later.map(|(_, deadline)| deadline).min()
     }
 
     /// Returns the deadline, sequence number and value of each pending timer, in no particular order.
     pub(super) fn pending(&self) -> impl Iterator<Item = (u64, u32, &T)> {
-        self.table.iter().filter_map(|slot| Some((slot.deadline, slot.sequence, slot.value.as_ref()?)))
+        self.with_deadlines().filter_map(|(slot, deadline)| Some((deadline, slot.sequence, slot.value()?)))
     }
 
     /// Changes the deadline of a pending timer. Returns false if the timer is not pending.
     pub(super) fn reschedule(&mut self, id: TimerId, deadline: u64, sequence: u32) -> bool {
-        let Some(slot) = self.table.get_mut(id.slot as usize) else { return false };
-        if slot.generation != id.generation || slot.value.is_none() {
+        let index = id.slot() as usize;
+        let (Some(slot), Some(due)) = (self.table.get_mut(index), self.deadlines.get_mut(index)) else {
+            return false;
+        };
+        if slot.generation != id.generation() || slot.value().is_none() {
             return false;
         }
         let before = std::mem::replace(&mut slot.sequence, sequence);
-        slot.deadline = deadline;
-        self.note(id.slot, before);
+        *due = deadline;
+        self.note(id.slot(), before);
         true
     }
 
@@ -169,12 +220,15 @@ impl<T> TimerSlots<T> {
     /// Passes on the entries of all timers that were scheduled since the last call. `next` is the next sequence number.
     pub(super) fn fetch(&mut self, next: u32, mut enter: impl FnMut(TimerEntry)) {
         self.entered = next;
-        let reused = self.reused.iter().map(|&index| index as usize);
-        for index in reused.chain(self.fresh..self.table.len()) {
-            if let Some(slot) = self.table.get(index).filter(|slot| slot.value.is_some()) {
-                enter(TimerEntry::new(slot.deadline, slot.sequence, index as u32));
+        let mut enter = |index: usize| {
+            if let (Some(slot), Some(&deadline)) = (self.table.get(index), self.deadlines.get(index)) {
+                if slot.value().is_some() {
+                    enter(TimerEntry::new(deadline, slot.sequence, index as u32));
+                }
             }
-        }
+        };
+        self.reused.iter().for_each(|&index| enter(index as usize));
+        (self.fresh..self.table.len()).for_each(enter);
         self.fresh = self.table.len();
         self.reused.clear();
         if self.reused.capacity() > SMALL {
@@ -187,11 +241,11 @@ impl<T> TimerSlots<T> {
     pub(super) fn counts(&self, entry: &TimerEntry) -> bool {
         self.table
             .get(entry.slot() as usize)
-            .is_some_and(|slot| slot.sequence == entry.sequence() && slot.value.is_some())
+            .is_some_and(|slot| slot.sequence == entry.sequence() && slot.value().is_some())
     }
 
     pub(super) fn touch(&self, entry: &TimerEntry, touch: fn(&T)) {
-        if let Some(value) = self.table.get(entry.slot() as usize).and_then(|slot| slot.value.as_ref()) {
+        if let Some(value) = self.table.get(entry.slot() as usize).and_then(TimerSlot::value) {
             touch(value);
         }
     }
@@ -200,16 +254,17 @@ impl<T> TimerSlots<T> {
     #[cold]
     pub(super) fn renumber(&mut self) -> Vec<TimerEntry> {
         let mut by_sequence = Heap::default();
-        for (index, slot) in self.table.iter().enumerate().filter(|(_, slot)| slot.value.is_some()) {
+        for (index, slot) in self.table.iter().enumerate().filter(|(_, slot)| slot.value().is_some()) {
             by_sequence.push(TimerEntry::new(slot.sequence.into(), 0, index as u32));
         }
         // The numbers of vacant slots must be earlier than all others.
         self.table.iter_mut().for_each(|slot| slot.sequence = 0);
         let mut entries = Vec::with_capacity(self.occupied);
         while let Some(next) = by_sequence.pop() {
-            if let Some(slot) = self.table.get_mut(next.slot() as usize) {
+            let index = next.slot() as usize;
+            if let (Some(slot), Some(&deadline)) = (self.table.get_mut(index), self.deadlines.get(index)) {
                 slot.sequence = entries.len() as u32 + 1;
-                entries.push(TimerEntry::new(slot.deadline, slot.sequence, next.slot()));
+                entries.push(TimerEntry::new(deadline, slot.sequence, next.slot()));
             }
         }
         self.fetch(entries.len() as u32 + 1, |_| ());
@@ -219,12 +274,10 @@ impl<T> TimerSlots<T> {
     /// Removes all values, in no particular order. No existing id refers to a timer any more.
     pub(super) fn take_all(&mut self) -> Vec<T> {
         let mut values = Vec::with_capacity(self.occupied);
-        for index in 0..self.table.len() {
-            if let Some(value) = self.table[index].value.take() {
-                self.release(index as u32);
-                values.push(value);
-            }
+        for (index, slot) in self.table.iter_mut().enumerate() {
+            values.extend(slot.vacate(index as u32, &mut self.vacant));
         }
+        self.occupied = 0;
         self.cut();
         values
     }
@@ -241,20 +294,22 @@ impl<T> TimerSlots<T> {
     #[cold]
     fn cut(&mut self) {
         self.cut_at = self.occupied;
-        let needed = |slot: &TimerSlot<T>| slot.value.is_some() || slot.generation == RETIRED;
+        let needed = |slot: &TimerSlot<T>| slot.value().is_some() || slot.generation == RETIRED;
         let length = self.table.iter().rposition(needed).map_or(0, |last| last + 1);
         let length = length.max(SMALL.min(self.table.len()));
         for slot in self.table.drain(length..) {
             self.youngest = self.youngest.max(slot.generation);
         }
         self.table.shrink_to(length);
+        self.deadlines.truncate(length);
+        self.deadlines.shrink_to(length);
         self.fresh = self.fresh.min(length);
         self.reused.retain(|&index| (index as usize) < length);
         self.vacant = END;
         for index in (0..self.table.len()).rev() {
             let slot = &mut self.table[index];
-            if slot.value.is_none() && slot.generation != RETIRED {
-                slot.deadline = u64::from(self.vacant);
+            if slot.value().is_none() && slot.generation != RETIRED {
+                slot.state = SlotState::Vacant(self.vacant);
                 self.vacant = index as u32;
             }
         }
@@ -265,12 +320,12 @@ impl<T> TimerSlots<T> {
 
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
-        self.table.capacity()
+        self.table.capacity().max(self.reused.capacity())
     }
 
     #[cfg(test)]
     pub(super) fn age(&mut self, generation: u32) {
-        for slot in self.table.iter_mut().filter(|slot| slot.value.is_none()) {
+        for slot in self.table.iter_mut().filter(|slot| slot.value().is_none()) {
             slot.generation = generation;
         }
         self.youngest = generation;

@@ -172,16 +172,33 @@ fn leftovers_stay_in_proportion_to_pending_timers() {
     let bound = |timers: &Timers<()>| SMALL.max(ENTRIES_A_TIMER * timers.len()) + 1;
     for deadline in 2..100_000 {
         let id = timers.insert(deadline, ()).unwrap();
+        assert_eq!(timers.first(), Some(1));
         assert!(timers.remove(id).is_some());
         assert!(timers.entries.len() <= bound(&timers));
     }
     let moved = timers.insert(2, ()).unwrap();
     for deadline in 2..100_000 {
         assert!(timers.reschedule(moved, deadline));
+        assert_eq!(timers.first(), Some(1));
         assert!(timers.entries.len() <= bound(&timers));
     }
     assert!(timers.remove(first).is_some() && timers.remove(moved).is_some());
     assert_eq!((timers.first(), timers.entries.len()), (None, 0));
+}
+
+#[test]
+fn a_timer_has_no_entry_before_the_first_is_requested() {
+    // T1
+    let mut timers = Timers::new(|_| ());
+    timers.insert(1, ()).unwrap();
+    assert_eq!((timers.first(), timers.entries.len()), (Some(1), 1));
+    let moved = timers.insert(2, ()).unwrap();
+    for deadline in 3..100_000 {
+        let id = timers.insert(deadline, ()).unwrap();
+        assert!(timers.reschedule(moved, deadline) && timers.remove(id).is_some());
+    }
+    assert_eq!((timers.entries.len(), timers.slots.capacity() < SMALL), (1, true));
+    assert_eq!((timers.first(), timers.entries.len()), (Some(1), 2));
 }
 
 #[test]
@@ -228,23 +245,23 @@ fn many_timers_return_their_memory() {
 fn a_slot_is_retired_before_its_ids_repeat() {
     // T3
     let mut slots = TimerSlots::new();
-    let (_, old) = slots.insert(1, 0, 'a').unwrap();
+    let old = slots.insert(1, 0, 'a').unwrap();
     slots.remove(old).unwrap();
     slots.age(u32::MAX - 1);
-    let (first, last) = slots.insert(1, 1, 'b').unwrap();
-    assert_eq!((first, slots.remove(old)), (0, None));
+    let last = slots.insert(1, 1, 'b').unwrap();
+    assert_eq!((last.slot(), slots.remove(old)), (0, None));
     assert_eq!(slots.remove(last), Some('b'));
-    let (second, new) = slots.insert(1, 2, 'c').unwrap();
-    assert_eq!((second, slots.remove(last), slots.remove(TimerId::NONE)), (1, None, None));
+    let new = slots.insert(1, 2, 'c').unwrap();
+    assert_eq!((new.slot(), slots.remove(last), slots.remove(TimerId::NONE)), (1, None, None));
     assert_eq!(slots.remove(new), Some('c'));
     assert_eq!(slots.take_all(), []);
-    assert_eq!(slots.insert(1, 3, 'd').unwrap().0, 2, "both are retired");
+    assert_eq!(slots.insert(1, 3, 'd').unwrap().slot(), 2, "both are retired");
 }
 
 #[test]
 fn entries_and_slots_are_small() {
     // T1.3
     assert_eq!(size_of::<TimerEntry>(), 16);
-    assert_eq!(TimerSlots::<crate::ScheduledCall>::SLOT_SIZE, 32);
+    assert_eq!(TimerSlots::<crate::ScheduledCall>::SLOT_SIZE, 24);
     assert_eq!(size_of::<TimerId>(), 8);
 }
