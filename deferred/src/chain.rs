@@ -20,12 +20,12 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::deferred::{DeferredState, PendingChain};
+use crate::deferred::{DeferredState, Ends, PendingChain};
 use crate::failure::{Unhandled, panic_message};
 use crate::frame::{self, Frame};
 use crate::lent::Lent;
 use crate::origin::{self, Origin};
-use crate::slot::{Out, Slot, Unlink};
+use crate::slot::{Chain, Out, Slot, Unlink};
 use crate::trace::{StageKind, StageTrack};
 use crate::trigger::ChainSource;
 use crate::{Deferred, Failure, Panicked};
@@ -41,15 +41,11 @@ pub(crate) struct Node<T, S: ?Sized> {
 impl<T, S: Default> Default for Node<T, S> {
     #[inline]
     fn default() -> Self {
-        Node { out: Out::new(Slot::Open), stage: S::default() }
+        Node { out: Out::new(Slot::Closed), stage: S::default() }
     }
 }
 
 impl<T, S> Node<T, S> {
-    pub(crate) fn new(stage: S) -> Rc<Self> {
-        Node::with(Slot::Open, stage)
-    }
-
     pub(crate) fn with(slot: Slot<T>, stage: S) -> Rc<Self> {
         Rc::new(Node { out: Out::new(slot), stage })
     }
@@ -58,13 +54,13 @@ impl<T, S> Node<T, S> {
 /// A stage as its handle sees it, without the type of its input.
 pub(crate) trait AnyStage {
     /// Stores `waker`, to be woken by the result. Returns false if this stage cannot store one.
-    fn set_waker(&self, _waker: &Waker, _origin: &Rc<dyn Origin>) -> bool {
+    fn set_waker(&self, _waker: &Waker) -> bool {
         false
     }
 
-    /// Called when the handle is dropped before the result. Returns the origin to cancel, if the handle was polled.
-    fn give_up(&self) -> Option<Rc<dyn Origin>> {
-        None
+    /// Called when the handle is dropped before the result. Returns whether to cancel the chain: the handle was polled.
+    fn give_up(&self) -> bool {
+        false
     }
 
     fn forget_waker(&self) {}
@@ -170,28 +166,24 @@ pub(crate) fn caught<T: 'static>(
 /// The last stage of a chain that a task awaits.
 #[derive(Default)]
 pub(crate) struct Awaited {
+    /// The waker of the task, after the first poll.
     waker: Cell<Option<Waker>>,
-    /// The origin of the chain, after the first poll. It owns the chain and so this stage: a reference cycle, until it
-    /// fires.
-    origin: Cell<Option<Rc<dyn Origin>>>,
     given_up: Cell<bool>,
 }
 
 impl AnyStage for Awaited {
-    fn set_waker(&self, waker: &Waker, origin: &Rc<dyn Origin>) -> bool {
+    fn set_waker(&self, waker: &Waker) -> bool {
         self.waker.set(Some(waker.clone()));
-        self.origin.set(Some(origin.clone()));
         true
     }
 
-    fn give_up(&self) -> Option<Rc<dyn Origin>> {
-        let origin = self.origin.take();
-        self.given_up.set(origin.is_some());
-        origin
+    fn give_up(&self) -> bool {
+        self.given_up.set(self.waker.take().is_some());
+        self.given_up.get()
     }
 
     fn forget_waker(&self) {
-        drop((self.waker.take(), self.origin.take()));
+        drop(self.waker.take());
     }
 }
 
@@ -201,7 +193,6 @@ impl<T: 'static> NextStage<T> for Node<T, Awaited> {
             // A failure is not logged, because the program dropped the wait on purpose.
             return drop(input.map_err(Unhandled::into_failure));
         }
-        drop(self.stage.origin.take());
         let waker = self.stage.waker.take();
         deliver(self, input, walk);
         if let Some(waker) = waker {
@@ -211,17 +202,13 @@ impl<T: 'static> NextStage<T> for Node<T, Awaited> {
 
     fn run_lent(self: Rc<Self>, lent: Lent<T>, walk: &mut Walk) {
         match self.out.take() {
-            Slot::Open => {
-                self.out.put(Slot::Lent(lent));
-                drop(self.stage.origin.take());
+            Slot::Open(origin) => {
+                self.out.arrive_lent(lent, origin);
                 if let Some(waker) = self.stage.waker.take() {
                     waker.wake();
                 }
             }
-            Slot::Closed => {
-                self.out.put(Slot::Closed);
-                drop(self.stage.origin.take());
-            }
+            Slot::Closed => {}
             next => {
                 self.out.put(next);
                 if let Some(value) = lent.read() {
@@ -248,14 +235,19 @@ pub(crate) struct Walk {
 
 type ParkedStage = Box<dyn FnOnce(&mut Walk)>;
 
-/// Walks `result`, which came from `origin`, from `node` to the point where the chain ends or waits.
-pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, node: Rc<Node<T, dyn AnyStage>>, result: Settled<T>) {
+/// Walks `result`, which came from `origin`, to the point where the chain ends or waits. `to` was the slot before it.
+pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, to: Slot<T>, result: Settled<T>) {
     let Some(_frame) = Frame::within_depth() else {
-        return drive_later(origin, node, result);
+        return drive_later(origin, to, result);
     };
     let limit = frame::stages();
     let mut walk = Walk { root: origin::root_of(origin), depth: 0, limit, parked: None };
-    forward(node, result, &mut walk);
+    match to {
+        Slot::Next(next) => advance(next, result, &mut walk),
+        Slot::Forward(node) => forward(node, result, &mut walk),
+        // The handle is gone.
+        _ => drop(result),
+    }
     walk.finish();
 }
 
@@ -280,8 +272,8 @@ pub(crate) fn drive_lent<T: 'static>(
         match node.out.take() {
             Slot::Next(next) => break next,
             Slot::Forward(to) => node = to,
-            Slot::Open => return node.out.put(Slot::Lent(lent)),
-            Slot::Closed | Slot::Done(_) | Slot::Lent(_) => return node.out.put(Slot::Closed),
+            Slot::Open(origin) => return node.out.arrive_lent(lent, origin),
+            _ => return,
         }
     };
     let Some(_frame) = Frame::within_depth() else {
@@ -295,21 +287,12 @@ pub(crate) fn drive_lent<T: 'static>(
     walk.finish();
 }
 
-/// Parks the walk because the stack is too deep. A chain without callbacks stores its result at once.
+/// Parks the walk because the stack is too deep.
 #[cold]
 #[inline(never)]
-pub(crate) fn drive_later<T: 'static>(
-    origin: Rc<dyn Origin>,
-    node: Rc<Node<T, dyn AnyStage>>,
-    result: Settled<T>,
-) {
-    match node.out.take() {
-        Slot::Open => node.out.put(Slot::Done(result)),
-        Slot::Closed => node.out.put(Slot::Closed),
-        next => {
-            node.out.put(next);
-            frame::park(Box::new(move || drive(origin, node, result)));
-        }
+pub(crate) fn drive_later<T: 'static>(origin: Rc<dyn Origin>, to: Slot<T>, result: Settled<T>) {
+    if !matches!(to, Slot::Closed) {
+        frame::park(Box::new(move || drive(origin, to, result)));
     }
 }
 
@@ -338,8 +321,11 @@ fn forward<T: 'static>(mut node: Rc<Node<T, dyn AnyStage>>, result: Settled<T>, 
                 return advance(next, result, walk);
             }
             Slot::Forward(to) => node = to,
-            Slot::Open => return node.out.put(Slot::Done(result)),
-            Slot::Closed | Slot::Done(_) | Slot::Lent(_) => return node.out.put(Slot::Closed),
+            Slot::Open(origin) => {
+                let made_at = origin.link().made_at();
+                return node.out.arrive(result, origin, made_at);
+            }
+            _ => return,
         }
     }
 }
@@ -366,16 +352,20 @@ fn park<T: 'static>(next: Rc<dyn NextStage<T>>, result: Settled<T>, walk: &mut W
 /// callbacks that each return the next Deferred thus holds one node.
 #[cold]
 fn splice<T: 'static, S: AnyStage + 'static>(node: Rc<Node<T, S>>, inner: PendingChain<T>, walk: &mut Walk) {
-    if let Some(result) = inner.take_result() {
+    if let Some((result, _)) = inner.read() {
         return deliver(node, result, walk);
     }
-    if origin::waits_for(inner.origin(), &walk.root) {
-        inner.detach();
+    let Some((origin, end)) = inner.into_ends() else { return };
+    if origin::waits_for(&origin, &walk.root) {
+        end.stage.forget_waker();
         let error = Failure::made_at(Box::new(CircularWait), walk.root.link().made_at());
         return deliver(node, Err(error.into()), walk);
     }
     let mut to = match node.out.take() {
-        Slot::Open => Slot::Forward(node),
+        Slot::Open(handles) => {
+            node.out.put(Slot::Open(handles));
+            Slot::Forward(node)
+        }
         next => next,
     };
     while let Slot::Next(next) = &to {
@@ -384,44 +374,37 @@ fn splice<T: 'static, S: AnyStage + 'static>(node: Rc<Node<T, S>>, inner: Pendin
             None => break,
         }
     }
-    inner.end_in(to, &walk.root);
+    join((origin, end), to, &walk.root);
 }
 
-impl<T: 'static> PendingChain<T> {
-    /// Sends the result to `to`, in the chain of `outer`, which waits for it.
-    fn end_in(self, mut to: Slot<T>, outer: &Rc<dyn Origin>) {
-        let Some((origin, end)) = self.into_ends() else { return };
-        let bounded = origin::is_watched(&origin);
-        if bounded {
-            to = Slot::Next(Node::with(to, Boundary));
-        }
-        origin::wait(outer, &origin, bounded);
-        end.out.put(to);
+/// Sends the result of the inner chain to `to`, in the chain of `outer`, which waits for it.
+fn join<T: 'static>((origin, end): Ends<T>, mut to: Slot<T>, outer: &Rc<dyn Origin>) {
+    let bounded = origin::is_watched(&origin);
+    if bounded {
+        to = Slot::Next(Node::with(to, Boundary));
     }
+    origin::wait(outer, &origin, bounded);
+    end.out.put(to);
 }
 
 impl<T: 'static> PendingChain<T> {
-    /// Makes the Deferred that a late callback returned the rest of its chain. The callback was added at `place`, after
-    /// the chain had fired. `origin` is that of the chain, if it is still known.
+    /// Makes the Deferred that a late callback returned the rest of `chain`, which had fired.
     #[cold]
-    pub(crate) fn returned_late(
-        self,
-        origin: Option<Rc<dyn Origin>>,
-        place: &'static Location<'static>,
-    ) -> Deferred<T> {
-        if let Some(result) = self.take_result() {
-            return Deferred::fired(result).in_chain_of(origin);
+    pub(crate) fn returned_late(self, chain: Chain) -> Deferred<T> {
+        if let Some((result, _)) = self.read() {
+            return Deferred::fired(result).in_chain_of(chain.origin);
         }
+        let Some((origin, end)) = self.into_ends() else { return Deferred::fired(Err(Unhandled::taken())) };
         // Without a `Canceller` of either chain, the two are indistinguishable from outside.
-        if !origin.as_ref().is_some_and(origin::is_watched) && !origin::is_watched(self.origin()) {
-            self.forget_waker();
-            return Deferred::of(DeferredState::Pending(self));
+        if !chain.origin.as_ref().is_some_and(origin::is_watched) && !origin::is_watched(&origin) {
+            end.stage.forget_waker();
+            return Deferred::of(DeferredState::Pending(PendingChain::new(origin, end)));
         }
-        let origin = origin.unwrap_or_else(|| ChainSource::<T>::fired_at(place));
+        let outer = chain.origin.unwrap_or_else(|| ChainSource::<T>::fired_at(chain.made_at));
         // Not `Slot::Forward`, which would bypass the waker.
-        let end = Node::new(Awaited::default());
-        self.end_in(Slot::Next(end.clone()), &origin);
-        Deferred::of(DeferredState::Pending(PendingChain::new(origin, end)))
+        let last = Rc::<Node<T, Awaited>>::default();
+        join((origin, end), Slot::Next(last.clone()), &outer);
+        Deferred::of(DeferredState::Pending(PendingChain::new(outer, last)))
     }
 }
 
@@ -432,8 +415,8 @@ impl<T: 'static> Deferred<T> {
     pub(crate) fn in_chain_of(self, origin: Option<Rc<dyn Origin>>) -> Deferred<T> {
         match (self.0, origin) {
             (DeferredState::Fired(result), Some(origin)) if origin::is_watched(&origin) => {
-                let end = Node::with(Slot::Done(result), Awaited::default());
-                Deferred::of(DeferredState::Pending(PendingChain::new(origin, end)))
+                let end = Node::with(Slot::watched(result, origin), Awaited::default());
+                Deferred::of(DeferredState::Pending(PendingChain::of(end)))
             }
             (state, _) => Deferred::of(state),
         }

@@ -10,7 +10,7 @@ use crate::chain::{self, Added, AnyStage, Node, Settled, StageFunction};
 use crate::failure::Unhandled;
 use crate::frame::{self, Frame};
 use crate::origin::{self, Origin};
-use crate::slot::Slot;
+use crate::slot::{Chain, Out, Slot};
 use crate::trace::{StageKind, StageTrack, Track};
 use crate::trigger::ChainSource;
 use crate::{Canceller, Failure, Outcome, OutcomeOf, Trigger};
@@ -72,84 +72,96 @@ pub(crate) enum DeferredState<T> {
     Pending(PendingChain<T>),
 }
 
-/// A chain that had not fired when it was last polled or extended.
-pub(crate) struct PendingChain<T> {
-    origin: Rc<dyn Origin>,
-    tail: Tail<T>,
-}
+/// A chain that had not fired when it was last polled or extended: its last node, whose result only this handle can read.
+/// While the chain waits, the slot of that node holds the origin.
+///
+/// The two own each other until the chain fires or the handle is dropped. `None` after [`into_ends`](Self::into_ends).
+pub(crate) struct PendingChain<T>(Option<Rc<Node<T, dyn AnyStage>>>);
 
 /// The origin and the last node of a chain.
-type Ends<T> = (Rc<dyn Origin>, Rc<Node<T, dyn AnyStage>>);
+pub(crate) type Ends<T> = (Rc<dyn Origin>, Rc<Node<T, dyn AnyStage>>);
 
 impl<T> PendingChain<T> {
+    /// Creates the handle of a chain whose last slot is closed.
     #[inline]
     pub(crate) fn new(origin: Rc<dyn Origin>, end: Rc<Node<T, dyn AnyStage>>) -> PendingChain<T> {
-        PendingChain { origin, tail: Tail(Some(end)) }
+        end.out.put(Slot::Open(origin));
+        PendingChain::of(end)
     }
 
-    /// Returns both ends, so that the result can be sent on. `None` does not occur: only this function empties the tail.
     #[inline]
+    pub(crate) fn of(end: Rc<Node<T, dyn AnyStage>>) -> PendingChain<T> {
+        PendingChain(Some(end))
+    }
+
+    /// Returns the last node. `None` does not occur.
+    #[inline]
+    fn into_end(self) -> Option<Rc<Node<T, dyn AnyStage>>> {
+        // Dropping the handle would close the slot and cancel an awaited source.
+        ManuallyDrop::new(self).0.take()
+    }
+
+    /// Returns both ends of a chain that waits, so that the result can be sent on. The last slot is closed then.
     pub(crate) fn into_ends(self) -> Option<Ends<T>> {
-        // `Tail::drop` would close the slot and cancel an awaited source.
-        let end = ManuallyDrop::new(self.tail).0.take()?;
-        Some((self.origin, end))
+        let end = self.into_end()?;
+        match end.out.take() {
+            Slot::Open(origin) => Some((origin, end)),
+            _ => None,
+        }
     }
 
     #[inline]
-    pub(crate) fn origin(&self) -> &Rc<dyn Origin> {
-        &self.origin
+    fn out(&self) -> Option<&Out<T>> {
+        self.0.as_ref().map(|end| &end.out)
+    }
+
+    /// Returns the origin of a chain that waits.
+    fn origin(&self) -> Option<Rc<dyn Origin>> {
+        self.out()?.origin()
     }
 
     /// Takes the result, if it has arrived.
     #[inline]
-    pub(crate) fn take_result(&self) -> Option<Settled<T>> {
-        self.tail.0.as_ref()?.out.take_result()
+    pub(crate) fn read(&self) -> Option<(Settled<T>, Chain)> {
+        self.out()?.read()
     }
 
     pub(crate) fn has_result(&self) -> bool {
-        self.tail.0.as_ref().is_some_and(|end| end.out.has_result())
+        self.out().is_some_and(Out::has_result)
     }
 
     #[cfg(feature = "trace")]
     pub(crate) fn look_at_result(&self, look: impl FnOnce(&Settled<T>)) {
-        if let Some(end) = &self.tail.0 {
-            end.out.look_at_result(look);
+        if let Some(out) = self.out() {
+            out.look_at_result(look);
         }
     }
 
     /// Returns whether the result is a lent value, which returns to its source if it is dropped unread.
     fn is_lent(&self) -> bool {
-        self.tail.0.as_ref().is_some_and(|end| end.out.is_lent())
+        self.out().is_some_and(Out::is_lent)
     }
 
     /// Stores `waker`, to be woken by the result. Returns false if the last stage cannot store one.
     pub(crate) fn set_waker(&self, waker: &Waker) -> bool {
-        self.tail.0.as_ref().is_some_and(|end| end.stage.set_waker(waker, &self.origin))
-    }
-
-    /// Forgets the task that polled this chain, so that dropping it cancels nothing.
-    pub(crate) fn forget_waker(&self) {
-        if let Some(end) = &self.tail.0 {
-            end.stage.forget_waker();
-        }
+        self.0.as_ref().is_some_and(|end| end.stage.set_waker(waker))
     }
 
     /// Drops the handle without cancelling.
-    pub(crate) fn detach(self) {
-        self.forget_waker();
+    fn detach(self) {
+        if let Some(end) = &self.0 {
+            end.stage.forget_waker();
+        }
     }
 }
 
-/// The last node of a chain, whose result only this handle can read. `None` after [`PendingChain::into_ends`].
-struct Tail<T>(Option<Rc<Node<T, dyn AnyStage>>>);
-
-impl<T> Drop for Tail<T> {
+impl<T> Drop for PendingChain<T> {
     /// Drops a result that is now unreadable. The trigger of a cancelled Deferred may keep the node alive for longer.
     #[inline]
     fn drop(&mut self) {
         if let Some(end) = &self.0 {
-            if end.out.close() {
-                if let Some(origin) = end.stage.give_up() {
+            if let Slot::Open(origin) = end.out.take() {
+                if end.stage.give_up() {
                     cancel_awaited(origin);
                 }
             }
@@ -263,10 +275,9 @@ impl<T: 'static> Deferred<T> {
         track.attribute_to(place);
         let named = match self.0 {
             DeferredState::Pending(pending) => {
-                pending.origin.link().attribute_to(place);
-                let result = if pending.is_lent() { None } else { pending.take_result() };
-                match result {
-                    Some(result) => Deferred::fired(result).made_at(place).in_chain_of(Some(pending.origin)),
+                pending.out().into_iter().for_each(|out| out.attribute_to(place));
+                match if pending.is_lent() { None } else { pending.read() } {
+                    Some((result, chain)) => Deferred::fired(result).made_at(place).in_chain_of(chain.origin),
                     None => Deferred::of(DeferredState::Pending(pending)),
                 }
             }
@@ -428,8 +439,8 @@ impl<T: 'static> Deferred<T> {
     pub fn try_result(self) -> Result<Result<T, Failure>, Deferred<T>> {
         let result = match self.0 {
             DeferredState::Fired(result) => result,
-            DeferredState::Pending(pending) => match pending.take_result() {
-                Some(result) => result,
+            DeferredState::Pending(pending) => match pending.read() {
+                Some((result, _)) => result,
                 None => return Err(Deferred(DeferredState::Pending(pending), self.1)),
             },
         };
@@ -447,7 +458,7 @@ impl<T: 'static> Deferred<T> {
     /// [`Cancelled`]: crate::Cancelled
     pub fn cancel(&self) {
         if let DeferredState::Pending(pending) = &self.0 {
-            origin::cancel(pending.origin.clone());
+            pending.origin().into_iter().for_each(origin::cancel);
         }
     }
 
@@ -455,7 +466,11 @@ impl<T: 'static> Deferred<T> {
     pub fn canceller(&self) -> Canceller {
         match &self.0 {
             DeferredState::Fired(_) => Canceller::none(),
-            DeferredState::Pending(pending) => Canceller::new(Rc::downgrade(&pending.origin)),
+            DeferredState::Pending(pending) => {
+                let origin =
+                    pending.out().and_then(|out| out.watched_origin(|at| ChainSource::<T>::fired_at(at)));
+                origin.map_or_else(Canceller::none, |origin| Canceller::new(Rc::downgrade(&origin)))
+            }
         }
     }
 
@@ -488,18 +503,21 @@ impl<T: 'static> PendingChain<T> {
         place: &'static Location<'static>,
         step: StageTrack,
     ) -> Deferred<C::Value> {
-        let input = self.take_result();
         // `None` does not occur.
-        let Some((origin, end)) = self.into_ends() else { return Deferred::fired(Err(Unhandled::taken())) };
-        match input {
-            None => {
+        let Some(end) = self.into_end() else { return Deferred::fired(Err(Unhandled::taken())) };
+        match end.out.take() {
+            Slot::Open(origin) => {
                 let node = Node::<C::Value, Added<T, C>>::added(callback, place, step);
                 end.out.put(Slot::Next(node.clone()));
                 Deferred::of(DeferredState::Pending(PendingChain::new(origin, node)))
             }
-            Some(input) => match Frame::within_depth() {
-                Some(_frame) => late(origin, input, callback, place, &step),
-                None => later(origin, end, input, callback, place, step),
+            arrived => match arrived.read() {
+                Ok((input, chain)) => match Frame::within_depth() {
+                    Some(_frame) => late(chain, input, callback, place, &step),
+                    None => later(chain, input, callback, place, step),
+                },
+                // Does not occur.
+                Err(_) => Deferred::fired(Err(Unhandled::taken())),
             },
         }
     }
@@ -509,17 +527,17 @@ impl<T: 'static> PendingChain<T> {
 #[cold]
 #[inline(never)]
 fn later<T: 'static, C: StageFunction<T>>(
-    origin: Rc<dyn Origin>,
-    end: Rc<Node<T, dyn AnyStage>>,
+    chain: Chain,
     input: Settled<T>,
     callback: C,
     place: &'static Location<'static>,
     step: StageTrack,
 ) -> Deferred<C::Value> {
+    let origin = chain.origin.unwrap_or_else(|| ChainSource::<T>::fired_at(chain.made_at));
     let node = Node::<C::Value, Added<T, C>>::added(callback, place, step);
-    end.out.put(Slot::Next(node.clone()));
-    chain::drive_later(origin.clone(), end, input);
-    Deferred::of(DeferredState::Pending(PendingChain::new(origin, node)))
+    let pending = PendingChain::new(origin.clone(), node.clone());
+    chain::drive_later(origin, Slot::Next(node), input);
+    Deferred::of(DeferredState::Pending(pending))
 }
 
 /// Runs a callback added to a fired Deferred whose chain is gone.
@@ -531,22 +549,21 @@ fn fired<T: 'static, C: StageFunction<T>>(
     step: StageTrack,
 ) -> Deferred<C::Value> {
     let Some(_frame) = Frame::within_depth() else {
-        let source = ChainSource::<T>::fired_at(place);
-        return later(source.clone(), source, input, callback, place, step);
+        return later(Chain { made_at: place, origin: None }, input, callback, place, step);
     };
     step.entered(&input);
     let outcome = chain::caught(place, || callback.call(input));
     step.left(&outcome);
     match outcome.0 {
-        DeferredState::Pending(inner) => inner.returned_late(None, place),
+        DeferredState::Pending(inner) => inner.returned_late(Chain { made_at: place, origin: None }),
         fired => Deferred::of(fired).made_at(place),
     }
 }
 
-/// Runs a callback added after the result of `origin`'s chain had arrived in its last node.
+/// Runs a callback added after the result of `chain` had arrived in its last node.
 #[cold]
 fn late<T: 'static, C: StageFunction<T>>(
-    origin: Rc<dyn Origin>,
+    chain: Chain,
     input: Settled<T>,
     callback: C,
     place: &'static Location<'static>,
@@ -556,8 +573,8 @@ fn late<T: 'static, C: StageFunction<T>>(
     let outcome = chain::caught(place, || callback.call(input));
     step.left(&outcome);
     match outcome.0 {
-        DeferredState::Pending(inner) => inner.returned_late(Some(origin), place),
-        fired => Deferred::of(fired).made_at(origin.link().made_at()).in_chain_of(Some(origin)),
+        DeferredState::Pending(inner) => inner.returned_late(chain),
+        fired => Deferred::of(fired).made_at(chain.made_at).in_chain_of(chain.origin),
     }
 }
 

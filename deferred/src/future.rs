@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::budget;
@@ -74,8 +75,8 @@ impl<T: 'static> Deferred<T> {
         let Some((origin, tail)) = pending.into_ends() else {
             return Deferred(DeferredState::Fired(Err(Unhandled::taken())), self.1);
         };
-        let end = Node::new(Awaited::default());
-        end.stage.set_waker(cx.waker(), &origin);
+        let end = Rc::<Node<T, Awaited>>::default();
+        end.stage.set_waker(cx.waker());
         tail.out.put(Slot::Next(end.clone()));
         Deferred(DeferredState::Pending(PendingChain::new(origin, end)), self.1)
     }

@@ -2,24 +2,78 @@
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
+use std::panic::Location;
 use std::rc::Rc;
 
 use crate::chain::{AnyStage, NextStage, Node, Settled};
 use crate::lent::Lent;
+use crate::origin::{self, Origin};
 
 pub(crate) enum Slot<T> {
-    /// No result yet. A handle may read it later.
-    Open,
-    /// The handle is gone: a result will be dropped.
+    /// No result yet. The handle of the chain will read it, and finds the chain's origin here.
+    Open(Rc<dyn Origin>),
+    /// No handle, or nothing left to read: a result will be dropped.
     Closed,
     /// The result goes to the next stage.
     Next(Rc<dyn NextStage<T>>),
     /// The result becomes that of another node, whose callback returned the Deferred that ends here.
     Forward(Rc<Node<T, dyn AnyStage>>),
-    /// The result, ready for the handle.
+    /// The result, ready for the handle, and the line that created the Deferred.
+    Done(Settled<T>, &'static Location<'static>),
+    /// As `Done`, for a lent value. It returns to its source if it is dropped unread.
+    Lent(Lent<T>, &'static Location<'static>),
+    /// As one of these two, in a chain that has a [`Canceller`](crate::Canceller).
+    Watched(Box<Watched<T>>),
+}
+
+/// A result that is ready for the handle, and the origin of its chain.
+pub(crate) struct Watched<T> {
+    result: Ready<T>,
+    origin: Rc<dyn Origin>,
+}
+
+enum Ready<T> {
     Done(Settled<T>),
-    /// A lent value, ready for the handle. It returns to its source if it is dropped unread.
     Lent(Lent<T>),
+}
+
+impl<T> Ready<T> {
+    fn read(self) -> Option<Settled<T>> {
+        match self {
+            Ready::Done(result) => Some(result),
+            Ready::Lent(lent) => lent.read().map(Ok),
+        }
+    }
+}
+
+/// The chain that a result was read from.
+pub(crate) struct Chain {
+    pub(crate) made_at: &'static Location<'static>,
+    /// The origin, if a `Canceller` existed when the result arrived.
+    pub(crate) origin: Option<Rc<dyn Origin>>,
+}
+
+impl<T> Slot<T> {
+    /// Creates the slot of a result that has arrived in the chain of `origin`.
+    #[cold]
+    pub(crate) fn watched(result: Settled<T>, origin: Rc<dyn Origin>) -> Slot<T> {
+        Slot::Watched(Box::new(Watched { result: Ready::Done(result), origin }))
+    }
+
+    /// Reads the result, if it has arrived. Returns the slot unchanged otherwise.
+    #[inline]
+    pub(crate) fn read(self) -> Result<(Settled<T>, Chain), Slot<T>> {
+        let (result, made_at, origin) = match self {
+            Slot::Done(result, made_at) => (Some(result), made_at, None),
+            Slot::Lent(lent, made_at) => (lent.read().map(Ok), made_at, None),
+            Slot::Watched(watched) => {
+                (watched.result.read(), watched.origin.link().made_at(), Some(watched.origin))
+            }
+            other => return Err(other),
+        };
+        // `None` does not occur: a lent value is read once.
+        result.map(|result| (result, Chain { made_at, origin })).ok_or(Slot::Closed)
+    }
 }
 
 /// The slot of a node.
@@ -34,49 +88,46 @@ impl<T> Out<T> {
         Out(Cell::new(ManuallyDrop::new(slot)))
     }
 
-    /// Takes the contents and leaves the slot open.
+    /// Takes the contents and leaves the slot closed.
     #[inline]
     pub(crate) fn take(&self) -> Slot<T> {
-        self.replace(Slot::Open)
+        ManuallyDrop::into_inner(self.0.replace(ManuallyDrop::new(Slot::Closed)))
     }
 
-    /// Stores the result if only a handle can read it. Returns it otherwise.
-    #[inline]
-    pub(crate) fn fill(&self, result: Settled<T>) -> Result<(), Settled<T>> {
-        match self.take() {
-            Slot::Open => {
-                self.put(Slot::Done(result));
-                Ok(())
-            }
-            other => {
-                self.put(other);
-                Err(result)
-            }
-        }
-    }
-
-    /// Fills the slot, which must be open or closed: its contents are not dropped.
+    /// Fills the slot, which must be closed: its contents are not dropped.
     #[inline]
     pub(crate) fn put(&self, slot: Slot<T>) {
         self.0.set(ManuallyDrop::new(slot));
     }
 
+    /// Stores a result for the handle of the chain, which was created at `made_at`.
     #[inline]
-    fn replace(&self, slot: Slot<T>) -> Slot<T> {
-        ManuallyDrop::into_inner(self.0.replace(ManuallyDrop::new(slot)))
+    pub(crate) fn arrive(
+        &self,
+        result: Settled<T>,
+        origin: Rc<dyn Origin>,
+        made_at: &'static Location<'static>,
+    ) {
+        self.put(if origin::is_watched(&origin) {
+            Slot::watched(result, origin)
+        } else {
+            Slot::Done(result, made_at)
+        });
+    }
+
+    /// As [`arrive`](Out::arrive), for a lent value.
+    pub(crate) fn arrive_lent(&self, lent: Lent<T>, origin: Rc<dyn Origin>) {
+        self.put(if origin::is_watched(&origin) {
+            Slot::Watched(Box::new(Watched { result: Ready::Lent(lent), origin }))
+        } else {
+            Slot::Lent(lent, origin.link().made_at())
+        });
     }
 
     /// Takes the result, if it has arrived.
     #[inline]
-    pub(crate) fn take_result(&self) -> Option<Settled<T>> {
-        match self.take() {
-            Slot::Done(result) => Some(result),
-            Slot::Lent(lent) => lent.read().map(Ok),
-            other => {
-                self.put(other);
-                None
-            }
-        }
+    pub(crate) fn read(&self) -> Option<(Settled<T>, Chain)> {
+        self.take().read().map_err(|slot| self.put(slot)).ok()
     }
 
     /// Takes the next stage, if there is one.
@@ -91,33 +142,74 @@ impl<T> Out<T> {
         }
     }
 
+    fn look<R>(&self, look: impl FnOnce(&Slot<T>) -> R) -> R {
+        let slot = self.take();
+        let seen = look(&slot);
+        self.put(slot);
+        seen
+    }
+
     #[cfg(feature = "trace")]
     pub(crate) fn look_at_result(&self, look: impl FnOnce(&Settled<T>)) {
-        let slot = self.take();
-        if let Slot::Done(result) = &slot {
-            look(result);
-        }
-        self.put(slot);
+        self.look(|slot| match slot {
+            Slot::Done(result, _) => look(result),
+            Slot::Watched(watched) => match &watched.result {
+                Ready::Done(result) => look(result),
+                Ready::Lent(_) => {}
+            },
+            _ => {}
+        });
     }
 
     pub(crate) fn has_result(&self) -> bool {
-        let slot = self.take();
-        let done = matches!(slot, Slot::Done(_) | Slot::Lent(_));
-        self.put(slot);
-        done
+        self.look(|slot| matches!(slot, Slot::Done(..) | Slot::Lent(..) | Slot::Watched(_)))
     }
 
     pub(crate) fn is_lent(&self) -> bool {
-        let slot = self.take();
-        let lent = matches!(slot, Slot::Lent(_));
-        self.put(slot);
-        lent
+        self.look(|slot| match slot {
+            Slot::Lent(..) => true,
+            Slot::Watched(watched) => matches!(watched.result, Ready::Lent(_)),
+            _ => false,
+        })
     }
 
-    /// Closes the slot, whose handle is dropped. Returns whether the result was still to come.
-    #[inline]
-    pub(crate) fn close(&self) -> bool {
-        matches!(self.replace(Slot::Closed), Slot::Open)
+    /// Returns the origin of a chain that waits for its result.
+    pub(crate) fn origin(&self) -> Option<Rc<dyn Origin>> {
+        self.look(|slot| match slot {
+            Slot::Open(origin) => Some(origin.clone()),
+            _ => None,
+        })
+    }
+
+    /// Returns the origin, for a `Canceller`. A result that has arrived keeps it from now on: `fired_at` creates an origin
+    /// that has fired.
+    pub(crate) fn watched_origin(
+        &self,
+        fired_at: fn(&'static Location<'static>) -> Rc<dyn Origin>,
+    ) -> Option<Rc<dyn Origin>> {
+        let (result, origin) = match self.take() {
+            Slot::Done(result, made_at) => (Ready::Done(result), fired_at(made_at)),
+            Slot::Lent(lent, made_at) => (Ready::Lent(lent), fired_at(made_at)),
+            Slot::Watched(watched) => (watched.result, watched.origin),
+            other => {
+                self.put(other);
+                return self.origin();
+            }
+        };
+        self.put(Slot::Watched(Box::new(Watched { result, origin: origin.clone() })));
+        Some(origin)
+    }
+
+    /// Names `place` as the line that created the Deferred.
+    pub(crate) fn attribute_to(&self, place: &'static Location<'static>) {
+        let mut slot = self.take();
+        match &mut slot {
+            Slot::Open(origin) => origin.link().attribute_to(place),
+            Slot::Watched(watched) => watched.origin.link().attribute_to(place),
+            Slot::Done(_, made_at) | Slot::Lent(_, made_at) => *made_at = place,
+            Slot::Closed | Slot::Next(_) | Slot::Forward(_) => {}
+        }
+        self.put(slot);
     }
 
     /// Takes the link to the next node out of a slot that is about to be dropped. No result can arrive there any more, so
@@ -128,7 +220,7 @@ impl<T> Out<T> {
             match taken {
                 Slot::Next(next) => return Some(next.into_link()),
                 Slot::Forward(node) => taken = node.out.take(),
-                Slot::Open | Slot::Closed | Slot::Done(_) | Slot::Lent(_) => return None,
+                _ => return None,
             }
         }
     }
@@ -146,7 +238,7 @@ impl<T> Drop for Out<T> {
     /// Drops the rest of the chain in a loop. Nested drops would overflow the stack with a chain of a million nodes.
     #[inline]
     fn drop(&mut self) {
-        if !matches!(**self.0.get_mut(), Slot::Open | Slot::Closed) {
+        if !matches!(**self.0.get_mut(), Slot::Closed) {
             self.take_apart();
         }
     }

@@ -11,6 +11,7 @@ use crate::failure::Unhandled;
 use crate::frame::{self, Frame};
 use crate::lent::Lent;
 use crate::origin::{self, Origin, OriginLink, OriginState};
+use crate::slot::Slot;
 use crate::trace::Track;
 use crate::{Cancelled, Failure, guarded};
 
@@ -65,9 +66,10 @@ impl<T: 'static> ChainSource<T> {
     fn fire(self: Rc<Self>, result: Settled<T>) {
         self.stage.link.fired(&result);
         self.settle();
-        // Without callbacks there is nothing to walk: the result stays in the slot.
-        if let Err(result) = self.out.fill(result) {
-            chain::drive(self.clone(), self, result);
+        match self.out.take() {
+            // Without callbacks there is nothing to walk: the result stays in the slot.
+            Slot::Open(origin) => self.out.arrive(result, origin, self.stage.link.made_at()),
+            to => chain::drive(self, to, result),
         }
     }
 
