@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use twistor_reactor::{DelayedCall, NotPending, Reactor};
+use twistor_reactor::{Clock, DelayedCall, ManualClock, NotPending, Reactor};
 
 use crate::support::{Drops, Record, reactor, run};
 
@@ -75,6 +75,16 @@ fn delays_of_centuries_do_not_overflow() {
     reactor.call_later(Duration::ZERO, move || handle.stop());
     reactor.run().unwrap();
     assert!(calls.iter().all(|call| !call.active()));
+}
+
+#[test]
+fn the_last_moment_of_a_clock_does_not_overflow() {
+    // T1.6
+    let clock = ManualClock::new();
+    clock.advance(Duration::MAX);
+    let call = clock.call_later(Duration::from_secs(86_400), || ());
+    call.reset(Duration::MAX).unwrap();
+    assert!(call.active());
 }
 
 #[test]
