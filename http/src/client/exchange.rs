@@ -162,6 +162,8 @@ impl ClientProtocol {
         }
     }
 
+    /// Prepares the decoder for the response to the last request. This waits for the first bytes or the end, because the
+    /// request may be sent while a method of this protocol runs.
     fn begin(&mut self) {
         if let Some((method, limits)) = self.connection.starting.borrow_mut().take() {
             self.decoder.set_limits(limits);
@@ -208,6 +210,7 @@ impl Protocol for ClientProtocol {
         let mut input = data;
         let mut touched = false;
         loop {
+            // Looked up for each event, because the event before may have ended the request.
             let Some(fetch) = self.connection.active.borrow().clone() else {
                 // Bytes that belong to no request, or to one that was given up.
                 if !input.is_empty() {
@@ -264,6 +267,7 @@ impl Protocol for ClientProtocol {
             transport.abort_connection();
         }
         self.connection.limit_goodbye();
+        // A connection on which the server sends nothing more has no further use.
         Err(ConnectionDone.into())
     }
 

@@ -173,6 +173,7 @@ impl Pool {
         }
         let room = self.open.get() < self.max_total.get();
         if !room {
+            // There is room once its socket is closed. Then the queue is served.
             self.close_one_idle();
         }
         room
@@ -369,6 +370,7 @@ impl RoutePool {
         give_up: Option<Instant>,
         connecting: &Connecting,
     ) -> Deferred<Lease> {
+        // A socket that is being opened has a descriptor too.
         self.open.set(self.open.get() + 1);
         pool.open.set(pool.open.get() + 1);
         let permit = SocketPermit::new(Rc::downgrade(self));

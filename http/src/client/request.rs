@@ -402,6 +402,7 @@ impl RequestParts {
                 head.header(name, value)?;
             }
         }
+        // Other methods usually have a body, so an empty one is announced too (RFC 9110, section 8.6).
         if !self.body.is_empty()
             || !matches!(
                 self.method,

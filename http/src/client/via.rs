@@ -85,6 +85,7 @@ impl Via {
             || (self.name == other.name
                 && self.url == other.url
                 && self.authorization == other.authorization
+                // Two settings of TLS cannot be compared.
                 && !self.has_own_trust()
                 && !other.has_own_trust())
     }

@@ -148,6 +148,7 @@ impl Chunked {
     }
 
     fn line_done(&mut self, limits: &Limits) -> Result<(), DecodeError> {
+        // Each line is within its own limit, but a body of tiny chunks with extensions would have no end.
         let line = self.line as u64;
         self.excess =
             (self.excess + line).saturating_sub(FREE_LINE.saturating_add(self.size.saturating_mul(2)));

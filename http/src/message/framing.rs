@@ -36,6 +36,7 @@ impl<'a> FramingFields<'a> {
         for span in spans {
             let (name, value) = span.of(block);
             let at = span.value.0 as usize;
+            // The length excludes most names without a look at their letters.
             match name.len() {
                 4 if sender == Sender::Client && name.eq_ignore_ascii_case(b"host") => {
                     if facts.host.replace(value).is_some() {

@@ -107,6 +107,7 @@ impl BlockReader {
         max_bytes: usize,
         max_fields: usize,
     ) -> Result<Option<Block>, DecodeError> {
+        // Only now, because the event with the last block borrowed it.
         if self.done {
             self.clear();
         }

@@ -331,6 +331,7 @@ impl ResponseDecoder {
         }
         // A body where none is allowed. It is not read, so the connection cannot be reused.
         let contradicts = bodiless && (facts.chunked || facts.length.is_some_and(|length| length > 0));
+        // What follows is the tunnel's data, not another response.
         let tunnel = self.request == RequestKind::Connect && status.is_success();
         self.keep_alive = facts.persists(http11) && length != BodyLength::ToEnd && !contradicts && !tunnel;
         self.body = Body::new(length, &self.limits)?;

@@ -53,6 +53,7 @@ impl SiteConnection {
                     input = &[];
                     break;
                 }
+                // The next request waits. The body of this one is read during its answer.
                 ExchangePhase::Answering(..) if decoder.is_idle() => break,
                 ExchangePhase::Idle if out.len() >= GATHERED => {
                     exchange.flush(transport, &mut out);

@@ -103,6 +103,7 @@ impl Rounds {
     pub(super) fn of(timeouts: &Timeouts) -> Rounds {
         let Timeouts { head, body, idle, write, half_closed, linger } = timeouts.clone();
         let shortest = head.min(body).min(idle).min(write).min(linger);
+        // A phase can end up to one round late.
         let length = (shortest / 4).clamp(Duration::from_millis(5), Duration::from_millis(500));
         let rounds = |timeout: Duration| match u64::try_from(timeout.as_nanos().div_ceil(length.as_nanos())) {
             // The current round is not a full one.

@@ -56,7 +56,8 @@ struct Member {
     transport: Option<Transport>,
 }
 
-/// A connection's place in the list.
+/// A connection's place in the list. The key of a connection that has left may be given to another one, which
+/// has another serial number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Membership {
     key: usize,

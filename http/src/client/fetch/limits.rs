@@ -14,6 +14,7 @@ impl Fetch {
     /// Starts the timeout of the whole request.
     pub(super) fn limit_whole(self: &Rc<Self>) {
         let Some(after) = self.settings.borrow().timeout else { return };
+        // A timer that owned the request would keep it and its agent until it fires.
         let weak = Rc::downgrade(self);
         let call = self.handle.call_later(after, move || {
             if let Some(fetch) = weak.upgrade() {

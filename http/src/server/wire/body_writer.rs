@@ -130,6 +130,7 @@ impl OutgoingBody {
                     self.send(&[&head, data])
                 }
                 None => {
+                    // The head was taken out, so it is sent although the piece is not.
                     self.send(&[&head]);
                     false
                 }
