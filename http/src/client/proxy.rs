@@ -31,7 +31,7 @@ use crate::{InvalidUrl, Scheme, Url};
 /// `Debug` shows them.
 ///
 /// With `socks5h`, the proxy looks up the names of hosts. With `socks5`, the operating system looks them up
-/// here, and the proxy gets the first address.
+/// here, and the proxy gets their addresses, one after another until it can connect to one.
 ///
 /// # Examples
 ///

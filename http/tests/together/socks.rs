@@ -39,13 +39,21 @@ struct TestProxy {
     password: Option<&'static [u8]>,
     /// Of a refusal. 0: none.
     reply: u8,
+    /// The address of a host that it cannot reach.
+    unreachable: [u8; 4],
     /// The hosts and ports asked for.
     asked: Rc<RefCell<Vec<String>>>,
 }
 
 impl TestProxy {
     fn new(handle: &Handle) -> TestProxy {
-        TestProxy { handle: handle.clone(), password: None, reply: 0, asked: Rc::default() }
+        TestProxy {
+            handle: handle.clone(),
+            password: None,
+            reply: 0,
+            unreachable: [0; 4],
+            asked: Rc::default(),
+        }
     }
 
     /// Starts it. Returns its host and port.
@@ -78,10 +86,11 @@ impl TestProxy {
         };
         let host = client.read_exact(length.into()).await?;
         let port = u16::from_be_bytes(client.read_array().await?);
+        let reply = if host == self.unreachable { 4 } else { self.reply };
         let host = if kind == 3 { String::from_utf8(host)? } else { format!("{host:?}") };
         self.asked.borrow_mut().push(format!("{host}:{port}"));
-        client.write(&[5, self.reply, 0, 1, 0, 0, 0, 0, 0, 0]);
-        if self.reply != 0 {
+        client.write(&[5, reply, 0, 1, 0, 0, 0, 0, 0, 0]);
+        if reply != 0 {
             return Ok(());
         }
         let server = Rc::new(ClientEndpoint::tcp("127.0.0.1", port).converse(&self.handle).await?);
@@ -190,6 +199,26 @@ fn socks5_looks_names_up_here() {
             let expected = format!("http://missing.inner:80 through the proxy {name}: ");
             assert!(failure.starts_with(&expected), "{failure}");
             assert_eq!(proxy.asked.take(), [""; 0]);
+            Ok::<(), Failure>(())
+        })
+    });
+}
+
+// H11.7, P25.1
+#[test]
+fn socks5_tries_the_next_address_after_a_refusal() {
+    World::Simulated(1).run(|reactor| {
+        let network = SimulatedNetwork::of(reactor).unwrap();
+        network.add_name("www.inner", ["192.0.2.6".parse().unwrap(), "192.0.2.7".parse().unwrap()]);
+        let (mut proxy, port) = (TestProxy::new(reactor), serve(reactor, loopback()));
+        proxy.unreachable = [192, 0, 2, 6];
+        let agent = Agent::new(reactor).proxy(Proxy::new(format!("socks5://{}", proxy.listen())).unwrap());
+        reactor.spawn(async move {
+            agent.get_page(format!("http://www.inner:{port}/a")).await?;
+            assert_eq!(
+                proxy.asked.take(),
+                [format!("[192, 0, 2, 6]:{port}"), format!("[192, 0, 2, 7]:{port}")]
+            );
             Ok::<(), Failure>(())
         })
     });

@@ -65,8 +65,8 @@ impl Socks5 {
         self
     }
 
-    /// Looks names up here and sends the proxy an address, as curl does for `socks5://`. Default: the proxy looks them up,
-    /// as for `socks5h://`.
+    /// Looks names up here and sends the proxy an address, as curl does for `socks5://`. If the proxy refuses it, the next
+    /// address of the name is tried. Default: the proxy looks names up, as for `socks5h://`.
     #[must_use]
     pub fn look_up_names(mut self) -> Socks5 {
         self.looks_up = true;
@@ -87,11 +87,34 @@ impl Socks5 {
     }
 
     async fn connect(&self, on: &Connecting, host: &str, port: u16) -> Result<Stream, Failure> {
-        let address = match host.parse() {
-            Ok(address) => Some(address),
-            Err(_) if self.looks_up => Some(first_address(on, host, port).await?),
-            Err(_) => None,
+        let (first, others) = match host.parse() {
+            Ok(address) => (Some(address), Vec::new()),
+            Err(_) if self.looks_up => {
+                let mut found = look_up(on, host, port).await?.into_iter();
+                (found.next(), found.collect())
+            }
+            Err(_) => (None, Vec::new()),
         };
+        let mut asked = self.ask(on, host, first, port).await;
+        for address in others {
+            let refused = |failure: &Failure| matches!(failure.check(), Some(SocksError::Refused { .. }));
+            if !asked.as_ref().is_err_and(refused) {
+                break;
+            }
+            // A refusal ends the connection to the proxy.
+            asked = self.ask(on, host, Some(address), port).await;
+        }
+        asked
+    }
+
+    /// Asks the proxy for a connection to an address, or to the host by its name.
+    async fn ask(
+        &self,
+        on: &Connecting,
+        host: &str,
+        address: Option<IpAddr>,
+        port: u16,
+    ) -> Result<Stream, Failure> {
         let peer = self.proxy.connect(on).await?.converse(on.handle())?;
         on.enter(ConnectStage::Custom("the answer of the SOCKS proxy"));
         let asked = async {
@@ -125,11 +148,15 @@ impl Socks5 {
     }
 }
 
-async fn first_address(on: &Connecting, host: &str, port: u16) -> Result<IpAddr, Failure> {
+async fn look_up(on: &Connecting, host: &str, port: u16) -> Result<Vec<IpAddr>, Failure> {
     on.enter(ConnectStage::Lookup);
-    let found = SystemResolver.resolve(on.handle(), host, port).await?;
-    let first = found.first().map(|address| address.ip());
-    Ok(first.ok_or_else(|| DnsLookupError { host: host.to_owned(), source: None })?)
+    let found: Vec<IpAddr> =
+        SystemResolver.resolve(on.handle(), host, port).await?.iter().map(|address| address.ip()).collect();
+    if found.is_empty() {
+        Err(DnsLookupError { host: host.to_owned(), source: None }.into())
+    } else {
+        Ok(found)
+    }
 }
 
 /// Asks for a connection. Everything that follows the answer belongs to that.
