@@ -13,9 +13,9 @@ use twistor_deferred::{Deferred, DeferredEvent, Failure, guarded, succeed};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
 
 pub use self::multicast::MulticastInterface;
+use crate::errors::has_no_buffers;
 use crate::network::{self, UdpBinding};
 use crate::sockets::DatagramSocket;
-use crate::sockets::calls::has_no_buffers;
 use crate::sockets::scratch::with_scratch;
 use crate::{CannotListen, ConnectionDone, ConnectionLost, HandlerPanicked};
 

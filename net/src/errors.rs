@@ -499,3 +499,15 @@ impl fmt::Display for Unreachable {
         f.write_str("the protocol around a `Framed` or a `Conversation` does not pass `Protocol::unread` on")
     }
 }
+
+/// Returns whether the operating system had no memory for a message. It does not report when it has memory
+/// again.
+#[cold]
+pub(crate) fn has_no_buffers(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(NO_BUFFERS)
+}
+
+#[cfg(unix)]
+pub(crate) const NO_BUFFERS: i32 = libc::ENOBUFS;
+#[cfg(not(unix))]
+pub(crate) const NO_BUFFERS: i32 = 10055; // WSAENOBUFS

@@ -1,7 +1,7 @@
 //! Sockets of the operating system or of a simulated network: they move bytes and know no protocol.
 
 mod acceptor;
-pub(crate) mod calls;
+mod calls;
 mod datagram;
 mod drained;
 mod queue;

@@ -21,7 +21,7 @@ use crate::connect::Unix;
 use crate::connect::{Connect, Connecting, Tcp};
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
-use crate::{Protocol, Resolver, Stream, Transport};
+use crate::{Conversation, Protocol, Resolver, Stream, Transport};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -216,6 +216,17 @@ impl ClientEndpoint {
             .within(self.timeout, |on| self.target.connect(on))
             .add_callback(move |stream| Ok(stream.run(&starter, protocol)?))
             .attributed_to(Location::caller())
+    }
+
+    /// Connects, and returns a [`Conversation`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`](ClientEndpoint::connect).
+    #[track_caller]
+    pub fn converse(&self, handle: &Handle) -> Deferred<Conversation> {
+        let (protocol, conversation) = Conversation::begin();
+        self.connect(handle, protocol).add_callback(move |transport| Ok(conversation(transport)))
     }
 }
 

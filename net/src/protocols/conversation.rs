@@ -12,12 +12,12 @@ use twistor_reactor::Handle;
 
 use super::inbox::{Inbox, Reader, Receiving};
 use crate::framing::FrameError;
-use crate::{Address, ClientEndpoint, ConnectionAborted, ConnectionLost, Factory, Stream, Transport};
+use crate::{Address, ConnectionAborted, ConnectionLost, Factory, Protocol, Stream, Transport};
 
 /// A connection from which the program requests the next bytes, as Deferreds.
 ///
 /// It is for dialogues whose state is best expressed by the position in a chain of callbacks or in an `async`
-/// function. A [`Protocol`](crate::Protocol) is cheaper for many connections or large amounts of data. Twisted has no
+/// function. A [`Protocol`] is cheaper for many connections or large amounts of data. Twisted has no
 /// counterpart; `protocols.stateful` comes closest.
 ///
 /// # Examples
@@ -81,6 +81,12 @@ impl fmt::Display for EndOfData {
 impl std::error::Error for EndOfData {}
 
 impl Conversation {
+    /// Returns the protocol of a conversation, and a function that makes the conversation from its transport.
+    pub(crate) fn begin() -> (impl Protocol, impl FnOnce(Transport) -> Conversation) {
+        let (receiving, shared) = Receiving::<Shared, _>::new();
+        (receiving, |transport| Conversation { shared, transport })
+    }
+
     /// Reads the next line, without its `\n` or `\r\n`.
     ///
     /// # Errors
@@ -403,22 +409,8 @@ impl Stream {
     ///
     /// Those of [`run`](Stream::run).
     pub fn converse(self, handle: &Handle) -> io::Result<Conversation> {
-        let (receiving, shared) = Receiving::<Shared, _>::new();
-        let transport = self.run(handle, receiving)?;
-        Ok(Conversation { shared, transport })
-    }
-}
-
-impl ClientEndpoint {
-    /// Connects, and returns a [`Conversation`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`connect`](ClientEndpoint::connect).
-    #[track_caller]
-    pub fn converse(&self, handle: &Handle) -> Deferred<Conversation> {
-        let (receiving, shared) = Receiving::<Shared, _>::new();
-        self.connect(handle, receiving).add_callback(move |transport| Ok(Conversation { shared, transport }))
+        let (protocol, conversation) = Conversation::begin();
+        Ok(conversation(self.run(handle, protocol)?))
     }
 }
 

@@ -13,7 +13,7 @@ use twistor_reactor::{Handle, Ready, SourceWaker};
 use super::NetworkEventKind;
 use super::faults::Fault;
 use super::network::Network;
-use crate::sockets::calls::NO_BUFFERS;
+use crate::errors::NO_BUFFERS;
 
 /// The bytes that can wait to be read at one socket. Datagrams beyond it are lost.
 const CAPACITY: usize = 200 * 1024;

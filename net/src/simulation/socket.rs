@@ -14,7 +14,7 @@ use super::faults::Fault;
 use super::link::Link;
 use super::network::Network;
 use crate::Address;
-use crate::sockets::calls::NO_BUFFERS;
+use crate::errors::NO_BUFFERS;
 
 /// Boxed, because it is larger than the other kinds of socket and every connection would pay for it.
 pub(crate) type BoxedSocket = Box<SimulatedSocket>;

@@ -78,15 +78,3 @@ where
 {
     socket2::SockRef::from(stream).set_nosigpipe(true)
 }
-
-/// Returns whether the operating system had no memory for a message. It does not report when it has memory
-/// again.
-#[cold]
-pub(crate) fn has_no_buffers(error: &std::io::Error) -> bool {
-    error.raw_os_error() == Some(NO_BUFFERS)
-}
-
-#[cfg(unix)]
-pub(crate) const NO_BUFFERS: i32 = libc::ENOBUFS;
-#[cfg(not(unix))]
-pub(crate) const NO_BUFFERS: i32 = 10055; // WSAENOBUFS

@@ -11,8 +11,8 @@ use twistor_reactor::{EventHandler, Handle, Registration};
 
 use super::errors::{Cause, Opening};
 use super::{TlsInfo, TlsTruncated};
+use crate::errors::has_no_buffers;
 use crate::sockets::Socket;
-use crate::sockets::calls::has_no_buffers;
 
 /// Ciphertext is read into the caller's buffer after this much free space, and decrypted into the space
 /// before it. The plaintext fits, because it is never longer than the ciphertext plus one record that began

@@ -27,7 +27,7 @@ use twistor_reactor::{CallSite, EventHandler, Progress, Ready, Registration};
 
 use self::recording::ConnectionStep;
 use super::outgoing::Outgoing;
-use crate::sockets::calls::has_no_buffers;
+use crate::errors::has_no_buffers;
 use crate::sockets::scratch::{SCRATCH, with_scratch};
 use crate::sockets::{SHORT_WRITE_FILLS, Socket};
 use crate::{ConnectionLost, HandlerPanicked, Protocol, Transport};

@@ -7,7 +7,7 @@ use twistor_deferred::{Deferred, Failure, fail, succeed};
 use twistor_reactor::Ready;
 
 use super::{Connection, Flags, Io, LARGE};
-use crate::sockets::calls::has_no_buffers;
+use crate::errors::has_no_buffers;
 use crate::sockets::{Queue, SHORT_WRITE_FILLS, Socket, drained};
 use crate::transport::outgoing::Producing;
 use crate::{ConnectionAborted, ConnectionLost, Producer, ProducerRefused, Protocol};

@@ -12,8 +12,8 @@ use twistor_deferred::{Deferred, fail};
 use twistor_reactor::{DelayedCall, Ready};
 
 use super::{Connection, Flags, SENT_PER_TURN};
+use crate::errors::has_no_buffers;
 use crate::sockets::Socket;
-use crate::sockets::calls::has_no_buffers;
 use crate::tls::{Cause, HandshakeFailed, Handshaking, Opening, Securing, ServerTls};
 use crate::{Address, ConnectionLost, Protocol, Transport};
 
