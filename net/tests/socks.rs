@@ -157,6 +157,10 @@ fn a_refusal_tells_its_reason() {
     let wrong: &[Step] = &[(&[5, 2, 0, 2], &[5, 2]), (b"\x01\x02me\x05wrong", &[1, 1])];
     assert_eq!(error(wrong, |proxy| proxy.credentials("me", "wrong")), SocksError::Unauthorized);
     assert_eq!(error(&[(&[5], b"HTTP/1.1 400 Bad Request")], |proxy| proxy), SocksError::NotSocks5(b'H'));
+    // A method that was not offered, and an unknown kind of address.
+    assert_eq!(error(&[(&[5, 1, 0], &[5, 1])], |proxy| proxy), SocksError::InvalidAnswer);
+    let kind: &[Step] = &[(&[5, 1, 0], &[5, 0]), (ASKS_FOR_A_NAME, &[5, 0, 0, 9, 0, 0, 0, 0, 0, 0])];
+    assert_eq!(error(kind, |proxy| proxy), SocksError::InvalidAnswer);
     let asks: &[Step] = &[(&[5, 2, 0, 2], &[5, 2])];
     assert_eq!(error(asks, |proxy| proxy.credentials("x".repeat(256), "")), SocksError::TooLong);
 }

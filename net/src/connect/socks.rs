@@ -143,6 +143,7 @@ impl Socks5 {
                 }
             }
             ([VERSION, NO_METHOD | PASSWORD], _) => Err(SocksError::Unauthorized.into()),
+            ([VERSION, _], _) => Err(SocksError::InvalidAnswer.into()),
             ([version, _], _) => Err(SocksError::NotSocks5(version).into()),
         }
     }
@@ -190,7 +191,7 @@ async fn request(peer: &Conversation, host: &str, address: Option<IpAddr>, port:
         IPV4 => 4,
         IPV6 => 16,
         NAME => u8::from_be_bytes(peer.read_array().await?).into(),
-        _ => return Err(SocksError::NotSocks5(version).into()),
+        _ => return Err(SocksError::InvalidAnswer.into()),
     };
     peer.read_exact(length + 2).await?;
     Ok(())
@@ -291,6 +292,8 @@ pub enum SocksError {
     },
     /// The server does not speak SOCKS5. Contains the version that it answered with.
     NotSocks5(u8),
+    /// The proxy chose a method that was not offered, or sent an address of an unknown kind.
+    InvalidAnswer,
     /// A host name, user name or password is longer than 255 bytes.
     TooLong,
     /// The text is not the URL of a SOCKS5 proxy, for this reason.
@@ -300,13 +303,16 @@ pub enum SocksError {
 impl fmt::Display for SocksError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SocksError::Unauthorized => f.write_str("SOCKS proxy does not accept the user name and password"),
+            SocksError::Unauthorized => {
+                f.write_str("SOCKS proxy requires a user name and password, or does not accept those it got")
+            }
             SocksError::Refused { target, reply } => {
                 write!(f, "SOCKS proxy cannot connect to {target}: {}", reason(*reply))
             }
             SocksError::NotSocks5(version) => {
                 write!(f, "the server is not a SOCKS5 proxy: it answered with version {version}")
             }
+            SocksError::InvalidAnswer => f.write_str("SOCKS proxy sent an invalid answer"),
             SocksError::TooLong => f.write_str("host name, user name or password too long for SOCKS5"),
             SocksError::InvalidUrl(reason) => write!(f, "not the URL of a SOCKS5 proxy: {reason}"),
         }
