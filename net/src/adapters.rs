@@ -206,7 +206,7 @@ impl Reader for PolledState {
         }
     }
 
-    /// Returns false: a task takes what there is, and then waits for the next bytes.
+    /// Returns false: a task takes the bytes that have arrived, and then waits for the next.
     fn wants_more(&self) -> bool {
         false
     }

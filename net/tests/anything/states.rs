@@ -190,7 +190,7 @@ fn client_tls() -> &'static twistor_net::tls::ClientTls {
     TLS.get_or_init(|| crate::tls_support::Authority::new().client())
 }
 
-/// Returns the content of one cell: what the near end observes within a second after the event.
+/// Returns the content of one cell: the observations of the near end within a second after the event.
 async fn observe(handle: Handle, state: String, event: String) -> Result<String, Failure> {
     let pair = Pair::connect(&handle).await?;
     let (near, far) = (&pair.near, &pair.far);
