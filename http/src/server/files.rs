@@ -99,7 +99,8 @@ impl Resource for Files {
 /// Returns the path below the root, and whether it means a folder. `None` if a segment is not a valid name.
 fn relative(rest: &str) -> Option<(PathBuf, bool)> {
     let mut below = PathBuf::new();
-    let folder = rest.is_empty() || rest.ends_with('/');
+    // Without a slash, the links of the root's index would lead beside the root.
+    let folder = rest.ends_with('/');
     let rest = rest.strip_prefix('/').unwrap_or(rest);
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.is_empty() {

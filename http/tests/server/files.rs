@@ -84,7 +84,14 @@ fn a_folder_without_a_slash_is_redirected() {
         let reply = client.get("/files/sub?a=1")?;
         assert_eq!((reply.status, reply.header("location")), (301, Some("/files/sub/?a=1")));
         assert_eq!(client.get("/files/sub/")?.text(), "<p>index");
+        // So is the root folder, at its place in the tree.
+        let reply = client.get("/files?a=1")?;
+        assert_eq!((reply.status, reply.header("location")), (301, Some("/files/?a=1")));
         assert_eq!(client.get("/files/digits")?.text(), "0123456789");
+        Ok(())
+    });
+    serve(Tree::new().fallback(Files::new(pages.root().join("sub"))), |address| {
+        assert_eq!(Client::connect(address)?.get("/")?.text(), "<p>index");
         Ok(())
     });
 }
