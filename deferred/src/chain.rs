@@ -350,16 +350,19 @@ fn park<T: 'static>(next: Rc<dyn NextStage<T>>, result: Settled<T>, walk: &mut W
 ///
 /// If `node` has a next stage, `inner` is linked to that stage directly and `node` is dropped. An endless loop of
 /// callbacks that each return the next Deferred thus holds one node.
+///
+/// Compiled once for each type of result, and not for each callback.
 #[cold]
-fn splice<T: 'static, S: AnyStage + 'static>(node: Rc<Node<T, S>>, inner: PendingChain<T>, walk: &mut Walk) {
+#[inline(never)]
+fn splice<T: 'static>(node: Rc<Node<T, dyn AnyStage>>, inner: PendingChain<T>, walk: &mut Walk) {
     if let Some((result, _)) = inner.read() {
-        return deliver(node, result, walk);
+        return forward(node, result, walk);
     }
     let Some((origin, end)) = inner.into_ends() else { return };
     if origin::waits_for(&origin, &walk.root) {
         end.stage.forget_waker();
         let error = Failure::made_at(Box::new(CircularWait), walk.root.link().made_at());
-        return deliver(node, Err(error.into()), walk);
+        return forward(node, Err(error.into()), walk);
     }
     let mut to = match node.out.take() {
         Slot::Open(handles) => {

@@ -88,23 +88,33 @@ impl<T: 'static> Origin for ChainSource<T> {
     }
 
     fn cancel_source(self: Rc<Self>) {
-        let Some(_frame) = Frame::within_depth() else {
-            let origin: Rc<dyn Origin> = self;
-            return frame::park(Box::new(move || origin::cancel(origin)));
-        };
+        let Some(_frame) = Frame::within_depth() else { return cancel_later(self) };
         let link = &self.stage.link;
         link.enter(OriginState::Cancelling);
         if let Some(canceller) = self.stage.canceller.take() {
-            let trigger = Trigger::new(self.clone());
-            if let Err(message) = guarded(|| canceller(trigger)) {
-                let place = link.made_at();
-                log::error!("a canceller panicked: {message} (in the Deferred made at {place})");
-            }
+            let mut call = Some((canceller, Trigger::new(self.clone())));
+            call_canceller(link, &mut || call.take().map_or((), |(canceller, trigger)| canceller(trigger)));
         }
         if link.state() == OriginState::Cancelling {
             let failure = Failure::made_at(Box::new(Cancelled), link.made_at());
             self.fail(failure);
         }
+    }
+}
+
+// The parts of `cancel_source` that are compiled once, and not for each type of result.
+
+#[cold]
+#[inline(never)]
+fn cancel_later(origin: Rc<dyn Origin>) {
+    frame::park(Box::new(move || origin::cancel(origin)));
+}
+
+#[inline(never)]
+fn call_canceller(link: &OriginLink, call: &mut dyn FnMut()) {
+    if let Err(message) = guarded(call) {
+        let place = link.made_at();
+        log::error!("a canceller panicked: {message} (in the Deferred made at {place})");
     }
 }
 
