@@ -134,7 +134,7 @@ fn pages_are_fetched_through_a_socks_proxy() {
                 }
                 // The second request used the connection of the first.
                 assert_eq!((proxy.asked.borrow().len(), agent.connections()), (1, (1, 1)));
-                // Each origin has connections of its own.
+                // Connections are not shared between origins.
                 agent.get_page(format!("http://other.inner:{port}/")).await?;
                 assert_eq!(agent.connections(), (2, 2));
                 // Without an agent, and with an exception.
