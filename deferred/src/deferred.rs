@@ -241,6 +241,18 @@ impl<T: 'static> Deferred<T> {
         deferred
     }
 
+    /// Rebuilds the result of a call. Otherwise the call would write it to where the next stage of a fired chain reads it,
+    /// and that chain would go through memory instead of registers.
+    #[inline(always)]
+    fn apart(self) -> Deferred<T> {
+        let state = match self.0 {
+            DeferredState::Fired(Ok(value)) => DeferredState::Fired(Ok(value)),
+            DeferredState::Fired(Err(failure)) => DeferredState::Fired(Err(failure)),
+            DeferredState::Pending(pending) => DeferredState::Pending(pending),
+        };
+        Deferred(state, self.1)
+    }
+
     #[inline]
     pub(crate) fn of(state: DeferredState<T>) -> Deferred<T> {
         Deferred(state, Track::default())
@@ -372,7 +384,7 @@ impl<T: 'static> Deferred<T> {
         let step = track.step(C::KIND, place);
         let next = match self.0 {
             DeferredState::Fired(input) => fired(input, callback, place, step),
-            DeferredState::Pending(pending) => pending.then(callback, place, step),
+            DeferredState::Pending(pending) => pending.then(callback, place, step).apart(),
         };
         next.tracked(track)
     }
@@ -549,13 +561,13 @@ fn fired<T: 'static, C: StageFunction<T>>(
     step: StageTrack,
 ) -> Deferred<C::Value> {
     let Some(_frame) = Frame::within_depth() else {
-        return later(Chain { made_at: place, origin: None }, input, callback, place, step);
+        return later(Chain { made_at: place, origin: None }, input, callback, place, step).apart();
     };
     step.entered(&input);
     let outcome = chain::caught(place, || callback.call(input));
     step.left(&outcome);
     match outcome.0 {
-        DeferredState::Pending(inner) => inner.returned_late(Chain { made_at: place, origin: None }),
+        DeferredState::Pending(inner) => inner.returned_late(Chain { made_at: place, origin: None }).apart(),
         fired => Deferred::of(fired).made_at(place),
     }
 }

@@ -130,11 +130,19 @@ impl OriginLink {
 
 impl Drop for OriginLink {
     /// Drops the outer origins in a loop, not nested: there may be a million. Their chains can never continue.
+    #[inline]
     fn drop(&mut self) {
-        let mut next = self.waited_by.take();
-        while let Some(origin) = next {
-            next = origin.link().waited_by.take();
+        if let Some(outer) = self.waited_by.take() {
+            drop_all(outer);
         }
+    }
+}
+
+#[cold]
+fn drop_all(outer: Rc<dyn Origin>) {
+    let mut next = Some(outer);
+    while let Some(origin) = next {
+        next = origin.link().waited_by.take();
     }
 }
 

@@ -20,8 +20,9 @@ pub(crate) enum Slot<T> {
     Forward(Rc<Node<T, dyn AnyStage>>),
     /// The result, ready for the handle, and the line that created the Deferred.
     Done(Settled<T>, &'static Location<'static>),
-    /// As `Done`, for a lent value. It returns to its source if it is dropped unread.
-    Lent(Lent<T>, &'static Location<'static>),
+    /// As `Done`, for a lent value, which returns to its source if it is dropped unread. It holds the line itself: two
+    /// variants of that size would make the slot larger.
+    Lent(Lent<T>),
     /// As one of these two, in a chain that has a [`Canceller`](crate::Canceller).
     Watched(Box<Watched<T>>),
 }
@@ -65,7 +66,10 @@ impl<T> Slot<T> {
     pub(crate) fn read(self) -> Result<(Settled<T>, Chain), Slot<T>> {
         let (result, made_at, origin) = match self {
             Slot::Done(result, made_at) => (Some(result), made_at, None),
-            Slot::Lent(lent, made_at) => (lent.read().map(Ok), made_at, None),
+            Slot::Lent(mut lent) => {
+                let made_at = lent.made_at();
+                (lent.read().map(Ok), made_at, None)
+            }
             Slot::Watched(watched) => {
                 (watched.result.read(), watched.origin.link().made_at(), Some(watched.origin))
             }
@@ -116,11 +120,12 @@ impl<T> Out<T> {
     }
 
     /// As [`arrive`](Out::arrive), for a lent value.
-    pub(crate) fn arrive_lent(&self, lent: Lent<T>, origin: Rc<dyn Origin>) {
+    pub(crate) fn arrive_lent(&self, mut lent: Lent<T>, origin: Rc<dyn Origin>) {
         self.put(if origin::is_watched(&origin) {
             Slot::Watched(Box::new(Watched { result: Ready::Lent(lent), origin }))
         } else {
-            Slot::Lent(lent, origin.link().made_at())
+            lent.arrive(origin.link().made_at());
+            Slot::Lent(lent)
         });
     }
 
@@ -162,12 +167,12 @@ impl<T> Out<T> {
     }
 
     pub(crate) fn has_result(&self) -> bool {
-        self.look(|slot| matches!(slot, Slot::Done(..) | Slot::Lent(..) | Slot::Watched(_)))
+        self.look(|slot| matches!(slot, Slot::Done(..) | Slot::Lent(_) | Slot::Watched(_)))
     }
 
     pub(crate) fn is_lent(&self) -> bool {
         self.look(|slot| match slot {
-            Slot::Lent(..) => true,
+            Slot::Lent(_) => true,
             Slot::Watched(watched) => matches!(watched.result, Ready::Lent(_)),
             _ => false,
         })
@@ -189,7 +194,10 @@ impl<T> Out<T> {
     ) -> Option<Rc<dyn Origin>> {
         let (result, origin) = match self.take() {
             Slot::Done(result, made_at) => (Ready::Done(result), fired_at(made_at)),
-            Slot::Lent(lent, made_at) => (Ready::Lent(lent), fired_at(made_at)),
+            Slot::Lent(mut lent) => {
+                let origin = fired_at(lent.made_at());
+                (Ready::Lent(lent), origin)
+            }
             Slot::Watched(watched) => (watched.result, watched.origin),
             other => {
                 self.put(other);
@@ -206,7 +214,8 @@ impl<T> Out<T> {
         match &mut slot {
             Slot::Open(origin) => origin.link().attribute_to(place),
             Slot::Watched(watched) => watched.origin.link().attribute_to(place),
-            Slot::Done(_, made_at) | Slot::Lent(_, made_at) => *made_at = place,
+            Slot::Done(_, made_at) => *made_at = place,
+            Slot::Lent(lent) => lent.arrive(place),
             Slot::Closed | Slot::Next(_) | Slot::Forward(_) => {}
         }
         self.put(slot);

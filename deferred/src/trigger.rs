@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -163,7 +164,7 @@ impl<T: 'static> Trigger<T> {
     ///
     /// Does nothing after the Deferred was cancelled.
     #[inline]
-    pub fn fire(mut self, result: Result<T, Failure>) {
+    pub fn fire(self, result: Result<T, Failure>) {
         if let Some(source) = self.take_live() {
             match result {
                 Ok(value) => source.fire(Ok(value)),
@@ -173,8 +174,10 @@ impl<T: 'static> Trigger<T> {
     }
 
     #[inline]
-    fn take_live(&mut self) -> Option<Rc<ChainSource<T>>> {
-        self.source.take().filter(|source| source.stage.link.state() != OriginState::Fired)
+    fn take_live(self) -> Option<Rc<ChainSource<T>>> {
+        // Nothing is left for `drop` to do.
+        let source = ManuallyDrop::new(self).source.take();
+        source.filter(|source| source.stage.link.state() != OriginState::Fired)
     }
 
     /// Fires the Deferred with a value that returns to its source if it is not read.
@@ -198,7 +201,7 @@ impl<T: 'static> Trigger<T> {
     ///
     /// # Panics
     /// A panic of `give_back` is caught and logged.
-    pub fn lend(mut self, value: T, give_back: impl FnOnce(T) + 'static) {
+    pub fn lend(self, value: T, give_back: impl FnOnce(T) + 'static) {
         let lent = Lent::new(value, give_back);
         if let Some(source) = self.take_live() {
             source.stage.link.lent();
