@@ -21,17 +21,14 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use crate::deferred::{DeferredState, Ends, PendingChain};
-use crate::failure::{Unhandled, panic_message};
-use crate::frame::{self, Frame};
+use crate::failure::{Settled, Unhandled};
+use crate::frame::{self, Frame, panic_message};
 use crate::lent::Lent;
 use crate::origin::{self, Origin};
 use crate::slot::{Chain, Out, Slot, Unlink};
 use crate::trace::{StageKind, StageTrack};
 use crate::trigger::ChainSource;
 use crate::{Deferred, Failure, Panicked};
-
-/// A result inside a chain. A failure that is dropped there is logged.
-pub(crate) type Settled<T> = Result<T, Unhandled>;
 
 pub(crate) struct Node<T, S: ?Sized> {
     pub(crate) out: Out<T>,
@@ -123,7 +120,7 @@ impl<T: 'static, C: StageFunction<T>> NextStage<T> for Node<C::Value, Added<T, C
         let Some((callback, added_at, step)) = self.stage.callback.take() else { return };
         step.entered(&input);
         let outcome = call(callback, input, added_at);
-        step.left(&outcome);
+        step.left(&outcome.0, &outcome.1);
         match outcome.0 {
             DeferredState::Fired(result) => {
                 let result = result.map_err(|failure| failure.seen_in(walk.root.link().made_at()));

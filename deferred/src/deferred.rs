@@ -6,12 +6,12 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::chain::{self, Added, AnyStage, Node, Settled, StageFunction};
-use crate::failure::Unhandled;
+use crate::chain::{self, Added, AnyStage, Node, StageFunction};
+use crate::failure::{Settled, Unhandled};
 use crate::frame::{self, Frame};
 use crate::origin::{self, Origin};
 use crate::slot::{Chain, Out, Slot};
-use crate::trace::{StageKind, StageTrack, Track};
+use crate::trace::{StageKind, StageTrack, TracedState, Track};
 use crate::trigger::ChainSource;
 use crate::{Canceller, Failure, Outcome, OutcomeOf, Trigger};
 
@@ -70,6 +70,24 @@ pub struct Deferred<T>(pub(crate) DeferredState<T>, pub(crate) Track);
 pub(crate) enum DeferredState<T> {
     Fired(Settled<T>),
     Pending(PendingChain<T>),
+}
+
+impl<T> TracedState<T> for DeferredState<T> {
+    #[cfg(feature = "trace")]
+    fn fired(&self) -> Option<&Settled<T>> {
+        match self {
+            DeferredState::Fired(result) => Some(result),
+            DeferredState::Pending(_) => None,
+        }
+    }
+
+    #[cfg(feature = "trace")]
+    fn look_at_result(&self, look: impl FnOnce(&Settled<T>)) {
+        match self {
+            DeferredState::Fired(result) => look(result),
+            DeferredState::Pending(pending) => pending.look_at_result(look),
+        }
+    }
 }
 
 /// A chain that had not fired when it was last polled or extended: its last node, whose result only this handle can read.
@@ -131,7 +149,7 @@ impl<T> PendingChain<T> {
     }
 
     #[cfg(feature = "trace")]
-    pub(crate) fn look_at_result(&self, look: impl FnOnce(&Settled<T>)) {
+    fn look_at_result(&self, look: impl FnOnce(&Settled<T>)) {
         if let Some(out) = self.out() {
             out.look_at_result(look);
         }
@@ -244,6 +262,7 @@ impl<T: 'static> Deferred<T> {
     /// Rebuilds the result of a call. Otherwise the call would write it to where the next stage of a fired chain reads it,
     /// and that chain would go through memory instead of registers.
     #[inline(always)]
+    #[allow(clippy::needless_match)] // As above.
     fn apart(self) -> Deferred<T> {
         let state = match self.0 {
             DeferredState::Fired(Ok(value)) => DeferredState::Fired(Ok(value)),
@@ -565,7 +584,7 @@ fn fired<T: 'static, C: StageFunction<T>>(
     };
     step.entered(&input);
     let outcome = chain::caught(place, || callback.call(input));
-    step.left(&outcome);
+    step.left(&outcome.0, &outcome.1);
     match outcome.0 {
         DeferredState::Pending(inner) => inner.returned_late(Chain { made_at: place, origin: None }).apart(),
         fired => Deferred::of(fired).made_at(place),
@@ -583,7 +602,7 @@ fn late<T: 'static, C: StageFunction<T>>(
 ) -> Deferred<C::Value> {
     step.entered(&input);
     let outcome = chain::caught(place, || callback.call(input));
-    step.left(&outcome);
+    step.left(&outcome.0, &outcome.1);
     match outcome.0 {
         DeferredState::Pending(inner) => inner.returned_late(chain),
         fired => Deferred::of(fired).made_at(chain.made_at).in_chain_of(chain.origin),

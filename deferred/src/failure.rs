@@ -1,12 +1,8 @@
 //! An error on its path through a chain.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
-use std::mem;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-
-use crate::Abandoned;
+use std::panic::Location;
 
 /// Any [`std::error::Error`], with the source location where it became a `Failure`. Twisted: `Failure`.
 ///
@@ -296,6 +292,19 @@ impl fmt::Debug for Failure {
     }
 }
 
+/// The error of a Deferred whose trigger was dropped without firing it.
+// Exhaustive, so that other sources of Deferreds can fail with it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abandoned;
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("abandoned: the trigger was dropped without firing")
+    }
+}
+
+impl Error for Abandoned {}
+
 /// The error of a callback that panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panicked {
@@ -330,21 +339,8 @@ impl fmt::Display for Panicked {
 
 impl Error for Panicked {}
 
-/// Returns the message of a panic. If dropping the payload panics, that panic is caught and its own payload leaked, since
-/// dropping that one might panic again, without end.
-pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> String {
-    match payload.downcast::<String>() {
-        Ok(text) => *text,
-        Err(payload) => {
-            let message = payload.downcast_ref::<&str>().copied().unwrap_or("a payload that is not a string");
-            let message = message.to_owned();
-            if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                mem::forget(another);
-            }
-            message
-        }
-    }
-}
+/// A result inside a chain. A failure that is dropped there is logged.
+pub(crate) type Settled<T> = Result<T, Unhandled>;
 
 /// A failure inside a chain. Dropping it logs it, because no errback can handle it any more.
 pub(crate) struct Unhandled(Option<Failure>);

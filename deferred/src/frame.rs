@@ -1,10 +1,10 @@
 //! The nesting depth of user code on this thread, and the calls that are parked until the outermost frame returns.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use crate::failure::panic_message;
 
 /// The number of nested frames beyond which callbacks are parked.
 const DEPTH: u32 = 32;
@@ -162,4 +162,20 @@ fn next() -> Option<Call> {
         call
     });
     next.ok().flatten()
+}
+
+/// Returns the message of a panic. If dropping the payload panics, that panic is caught and its own payload leaked, since
+/// dropping that one might panic again, without end.
+pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> String {
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => {
+            let message = payload.downcast_ref::<&str>().copied().unwrap_or("a payload that is not a string");
+            let message = message.to_owned();
+            if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                mem::forget(another);
+            }
+            message
+        }
+    }
 }

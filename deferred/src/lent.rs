@@ -2,8 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
-use crate::failure::panic_message;
-use crate::frame;
+use crate::frame::{self, panic_message};
 
 /// A value on its way to a reader. If it is dropped unread, it returns to its source.
 pub(crate) struct Lent<T>(Box<dyn Loan<T>>);

@@ -76,7 +76,7 @@ pub use chain::CircularWait;
 pub use deferred::Deferred;
 pub use ending::ending;
 pub use event::DeferredEvent;
-pub use failure::{Failure, FailureError, Panicked};
+pub use failure::{Abandoned, Failure, FailureError, Panicked};
 pub use frame::{guarded, loop_turn};
 pub use list::{
     DeferredList, EarlyListMode, EveryResult, FailureGroup, FirstError, FirstFailure, FirstValue, JoinTuple,
@@ -88,7 +88,7 @@ pub use queue::{DeferredQueue, QueueOverflow, QueueUnderflow};
 pub use semaphore::{DeferredLock, DeferredSemaphore, NoSlots, Permit};
 pub use shortcuts::{fail, maybe_deferred, maybe_deferred_at, succeed};
 pub use stderr::log_to_stderr;
-pub use trigger::{Abandoned, Trigger};
+pub use trigger::Trigger;
 
 /// Compiles the README's program as a doc test.
 #[cfg(doctest)]

@@ -18,7 +18,7 @@ use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
-use crate::chain::Settled;
+use crate::failure::Settled;
 use crate::trace::Track;
 
 /// The start of a chain, which can be cancelled.

@@ -5,7 +5,8 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::chain::{AnyStage, NextStage, Node, Settled};
+use crate::chain::{AnyStage, NextStage, Node};
+use crate::failure::Settled;
 use crate::lent::Lent;
 use crate::origin::{self, Origin};
 

@@ -29,6 +29,9 @@
 //! ```
 
 #[cfg(feature = "trace")]
+use crate::failure::Settled;
+
+#[cfg(feature = "trace")]
 mod event;
 #[cfg(feature = "trace")]
 mod ladder;
@@ -77,4 +80,15 @@ pub(crate) enum StageKind {
     Errback,
     Callbacks,
     Both,
+}
+
+/// The state of a Deferred, as records look at it.
+pub(crate) trait TracedState<T> {
+    /// Returns the result of a Deferred whose chain is gone.
+    #[cfg(feature = "trace")]
+    fn fired(&self) -> Option<&Settled<T>>;
+
+    /// Looks at the result, if it has arrived.
+    #[cfg(feature = "trace")]
+    fn look_at_result(&self, look: impl FnOnce(&Settled<T>));
 }

@@ -6,15 +6,15 @@ use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::chain::{self, AnyStage, Node, Settled};
+use crate::chain::{self, AnyStage, Node};
 use crate::ending::is_ending;
-use crate::failure::Unhandled;
+use crate::failure::{Settled, Unhandled};
 use crate::frame::{self, Frame};
 use crate::lent::Lent;
 use crate::origin::{self, Origin, OriginLink, OriginState};
 use crate::slot::Slot;
 use crate::trace::Track;
-use crate::{Cancelled, Failure, guarded};
+use crate::{Abandoned, Cancelled, Failure, guarded};
 
 type CancelWith<T> = Box<dyn FnOnce(Trigger<T>)>;
 
@@ -249,16 +249,3 @@ impl<T: 'static> fmt::Debug for Trigger<T> {
         f.write_str(if self.is_live() { "Trigger(live)" } else { "Trigger(cancelled)" })
     }
 }
-
-/// The error of a Deferred whose trigger was dropped without firing it.
-// Exhaustive, so that other sources of Deferreds can fail with it too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Abandoned;
-
-impl fmt::Display for Abandoned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("abandoned: the trigger was dropped without firing")
-    }
-}
-
-impl std::error::Error for Abandoned {}

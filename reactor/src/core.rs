@@ -117,7 +117,7 @@ impl Core {
         self.start();
         self.recorder().wait_began();
         let waited = self.wait(max_wait);
-        self.recorder().wait_ended(self);
+        self.recorder().wait_ended(|| self.sources.borrow().ready_now());
         if let Err(error) = waited {
             self.lifecycle.give_up();
             self.end_run();

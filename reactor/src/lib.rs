@@ -66,6 +66,7 @@ mod delays;
 #[cfg(unix)]
 mod descriptor;
 mod driver;
+mod errors;
 mod handle;
 mod lifecycle;
 #[cfg(unix)]
@@ -112,6 +113,7 @@ pub use clock::Clock;
 pub use cooperator::{CooperativeTask, Cooperator, SchedulerStopped, TaskError, TaskFailed, TaskStopped};
 pub use delayed_call::{DelayedCall, NotPending};
 pub use delays::{AddTimeout, TimedOut, defer_later};
+pub use errors::{NotRunning, ReactorGone, RunError, Stopped};
 pub use handle::Handle;
 pub use lifecycle::{Phase, PhaseTrigger};
 #[cfg(unix)]
@@ -121,10 +123,10 @@ pub use manual_clock::ManualClock;
 pub use mio::{self, Interest};
 #[cfg(all(unix, not(target_os = "openbsd"), feature = "process"))]
 pub use process::{ExitStatusLost, Process, ProcessBuilder};
-pub use reactor::{Builder, NotRunning, Reactor, RunError, Stopped};
+pub use reactor::{Builder, Reactor};
 pub use ready::{EventHandler, Progress, Ready};
 pub use registration::{Registration, SourceWaker};
-pub use remote::{ReactorGone, Remote};
+pub use remote::Remote;
 pub use remote_result::{RemoteResult, RemoteTrigger};
 pub use scheduled_call::ScheduledCall;
 pub use shared_iterator::SharedIterator;

@@ -8,6 +8,7 @@ mod input;
 mod orphans;
 mod output;
 mod state;
+mod target;
 #[cfg(feature = "pty")]
 mod terminal;
 
@@ -17,11 +18,11 @@ use std::io;
 use std::process::{Child, ExitStatus, Output};
 use std::rc::{Rc, Weak};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::Signal;
 use twistor_deferred::{Deferred, fail};
 
-use builder::ChildPipes;
 pub use builder::ProcessBuilder;
+use builder::{ChildParts, ChildPipes};
 pub use state::ExitStatusLost;
 
 use crate::{Handle, ReactorGone};
@@ -29,6 +30,7 @@ use exit::ExitWatch;
 use input::StdinPipe;
 use output::OutputPipe;
 use state::ProcessState;
+use target::SignalTarget;
 
 impl Handle {
     /// Starts a program from a [`ProcessBuilder`] or a [`Command`](std::process::Command). Twisted: `spawnProcess`.
@@ -144,38 +146,6 @@ pub struct Process {
     exit: Weak<ExitWatch>,
     stdin: Weak<StdinPipe>,
     outputs: [Weak<OutputPipe>; 2],
-}
-
-/// A callback for the data of an output.
-type OnData = Box<dyn FnMut(&[u8])>;
-
-/// The options that a child was started with.
-#[derive(Default)]
-struct ChildParts {
-    on_stdout: Option<OnData>,
-    on_stderr: Option<OnData>,
-    stdin_bytes: Option<Vec<u8>>,
-    /// Written to standard input before it is closed.
-    stdin_end: &'static [u8],
-    kill_at_end: bool,
-    /// Whether the process leads a process group.
-    group: bool,
-}
-
-/// The target of a signal.
-#[derive(Clone, Copy)]
-enum SignalTarget {
-    Process,
-    Group,
-}
-
-impl SignalTarget {
-    fn send(self, pid: Pid, signal: Signal) -> rustix::io::Result<()> {
-        match self {
-            SignalTarget::Process => kill_process(pid, signal),
-            SignalTarget::Group => kill_process_group(pid, signal),
-        }
-    }
 }
 
 impl Process {

@@ -19,7 +19,7 @@ use crate::threads::ThreadLimits;
 use crate::time::Time;
 #[cfg(unix)]
 use crate::watcher::Watcher;
-use crate::{Handle, Phase};
+use crate::{Handle, Phase, RunError, Stopped};
 
 /// An event loop that fires Deferreds: it runs calls at their deadlines, calls handlers when their sources are
 /// ready, and accepts calls from other threads.
@@ -361,7 +361,7 @@ pub struct Builder {
     #[cfg(unix)]
     watcher: bool,
     #[cfg(all(unix, feature = "signals"))]
-    pub(crate) signals: Option<bool>,
+    signals: Option<bool>,
 }
 
 impl Builder {
@@ -560,6 +560,33 @@ impl Builder {
     }
 }
 
+#[cfg(all(unix, feature = "signals"))]
+impl Builder {
+    /// Sets whether Ctrl-C and SIGTERM stop the run. Default: only if the reactor runs in the program's main
+    /// thread. Twisted: `installSignalHandlers`.
+    ///
+    /// The first of either signal stops the run gracefully, as [`stop`](Handle::stop) does. After that, another
+    /// Ctrl-C ends the process immediately, even if a callback never returns or a shutdown trigger never fires.
+    /// Another SIGTERM does not: process managers may send SIGTERM twice, to the process and to its group, and use
+    /// SIGKILL if the process takes too long. To end the process on a second SIGTERM, add an
+    /// [`on_signal`](Handle::on_signal) callback.
+    ///
+    /// [`run`](crate::Reactor::run) handles the two signals only until it returns. Then they have their previous
+    /// effect: they end the process, unless the program has its own handler. [Turns](crate::Reactor::turn) do
+    /// not handle signals: they stay with the host.
+    ///
+    /// Signals belong to the process, so by default only the main thread's reactor handles them. If several
+    /// reactors do, all of them stop.
+    ///
+    /// A signal that was ignored when the process started stays ignored, so Ctrl-C does not stop a program that a
+    /// script runs in the background. Only Linux reports that a signal is ignored. A program with its own handlers
+    /// for these signals should pass `false`; otherwise its handlers and the reactor's are both called.
+    pub fn signals(mut self, take: bool) -> Builder {
+        self.signals = Some(take);
+        self
+    }
+}
+
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
@@ -570,55 +597,3 @@ impl fmt::Debug for Builder {
             .finish_non_exhaustive()
     }
 }
-
-/// The reason why a reactor could not run, or could not continue.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum RunError {
-    /// A turn is already under way: the call came from inside one of the reactor's callbacks.
-    AlreadyRunning,
-    /// Waiting for events failed.
-    Wait(io::Error),
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RunError::AlreadyRunning => f.write_str("the reactor is already running"),
-            RunError::Wait(error) => write!(f, "could not wait for events: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for RunError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            RunError::AlreadyRunning => None,
-            RunError::Wait(error) => Some(error),
-        }
-    }
-}
-
-/// The error of stopping a reactor that is not running, or is already stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotRunning;
-
-impl fmt::Display for NotRunning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reactor is not running, or is already stopping")
-    }
-}
-
-impl std::error::Error for NotRunning {}
-
-/// The reactor was stopped before the Deferred passed to [`run_until`](Reactor::run_until) had fired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped;
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reactor was stopped before the Deferred fired")
-    }
-}
-
-impl std::error::Error for Stopped {}

@@ -8,23 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::Instant;
 
-use crate::Handle;
 use crate::delayed_call::HostHook;
 use crate::mailbox::{self, Mailbox};
 use crate::tasks::TaskWaker;
 use crate::time::Time;
-
-/// The error of calling a reactor that accepts no calls: it was dropped, or its run is ending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReactorGone;
-
-impl fmt::Display for ReactorGone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the reactor accepts no calls: it was dropped, or its run is ending")
-    }
-}
-
-impl std::error::Error for ReactorGone {}
+use crate::{Handle, ReactorGone};
 
 /// A handle to a reactor for other threads. It is the only handle that is `Send`.
 ///

@@ -19,7 +19,7 @@ use signal_hook::low_level::{pipe, unregister};
 
 use crate::core::Core;
 use crate::ready::{EventHandler, Progress, Ready};
-use crate::{Builder, Handle, ReactorGone, Registration};
+use crate::{Handle, ReactorGone, Registration};
 use claim::Claim;
 
 /// Signal numbers by name.
@@ -28,32 +28,6 @@ pub mod signal {
 }
 
 use signal::{SIGINT, SIGTERM};
-
-impl Builder {
-    /// Sets whether Ctrl-C and SIGTERM stop the run. Default: only if the reactor runs in the program's main
-    /// thread. Twisted: `installSignalHandlers`.
-    ///
-    /// The first of either signal stops the run gracefully, as [`stop`](Handle::stop) does. After that, another
-    /// Ctrl-C ends the process immediately, even if a callback never returns or a shutdown trigger never fires.
-    /// Another SIGTERM does not: process managers may send SIGTERM twice, to the process and to its group, and use
-    /// SIGKILL if the process takes too long. To end the process on a second SIGTERM, add an
-    /// [`on_signal`](Handle::on_signal) callback.
-    ///
-    /// [`run`](crate::Reactor::run) handles the two signals only until it returns. Then they have their previous
-    /// effect: they end the process, unless the program has its own handler. [Turns](crate::Reactor::turn) do
-    /// not handle signals: they stay with the host.
-    ///
-    /// Signals belong to the process, so by default only the main thread's reactor handles them. If several
-    /// reactors do, all of them stop.
-    ///
-    /// A signal that was ignored when the process started stays ignored, so Ctrl-C does not stop a program that a
-    /// script runs in the background. Only Linux reports that a signal is ignored. A program with its own handlers
-    /// for these signals should pass `false`; otherwise its handlers and the reactor's are both called.
-    pub fn signals(mut self, take: bool) -> Builder {
-        self.signals = Some(take);
-        self
-    }
-}
 
 impl Handle {
     /// Calls `callback` whenever the process receives this signal, until the run ends. Twisted leaves this to
@@ -74,7 +48,7 @@ impl Handle {
     ///
     /// The callbacks of one signal run in the order in which they were added, in the loop and never in the signal
     /// handler. If a signal arrives again before they have run, they run once. For SIGINT and SIGTERM they run in
-    /// addition to the shutdown that [`Builder::signals`] describes.
+    /// addition to the shutdown that [`Builder::signals`](crate::Builder::signals) describes.
     ///
     /// # Other handlers
     ///
@@ -139,7 +113,7 @@ impl fmt::Debug for SignalCallback {
 /// The signal handling of one reactor.
 #[derive(Default)]
 pub(crate) struct Signals {
-    /// The setting of [`Builder::signals`].
+    /// The setting of [`Builder::signals`](crate::Builder::signals).
     pub(crate) take: Cell<Option<bool>>,
     /// Weak: the reactor's table of sources owns it, so it is dropped with the run.
     source: RefCell<Weak<SignalSource>>,

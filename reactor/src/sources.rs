@@ -65,6 +65,9 @@ pub(crate) struct SourceSlot {
     queued: bool,
 }
 
+/// The number of a source in a recording, its handler, and its readiness.
+pub(crate) type ReadySource = (u64, Rc<dyn EventHandler>, Ready);
+
 /// The table. It never calls or drops a handler: it returns removed handlers to the caller.
 #[derive(Default)]
 pub(crate) struct Sources {
@@ -103,8 +106,7 @@ impl Sources {
     }
 
     /// Returns the ready sources, in the order in which they became ready.
-    #[cfg(feature = "trace")]
-    pub(crate) fn ready_now(&self) -> Vec<(u64, Rc<dyn EventHandler>, Ready)> {
+    pub(crate) fn ready_now(&self) -> Vec<ReadySource> {
         let tokens = self.ready.iter().filter(|token| self.contains(**token));
         let sources = tokens.filter_map(|token| Some((token.number(), self.table.get(token.index())?)));
         sources.map(|(number, source)| (number, source.handler.clone(), source.pending)).collect()

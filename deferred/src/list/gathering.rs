@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::{ListMode, ListOptions};
-use crate::chain::Settled;
+use crate::failure::Settled;
 use crate::failure::Unhandled;
 use crate::{Cancelled, Canceller, Deferred, Failure, Trigger};
 

@@ -2,10 +2,8 @@
 
 use std::panic::Location;
 
-use super::StageKind;
-use crate::Deferred;
-use crate::chain::Settled;
-use crate::deferred::DeferredState;
+use super::{StageKind, TracedState};
+use crate::failure::Settled;
 
 #[derive(Clone, Default)]
 pub(crate) struct Track(());
@@ -20,7 +18,7 @@ impl Track {
     pub(crate) fn attribute_to(&self, _: &'static Location<'static>) {}
 
     #[inline]
-    pub(crate) fn or_new<T>(self, _: &'static Location<'static>, _: &DeferredState<T>) -> Track {
+    pub(crate) fn or_new<T>(self, _: &'static Location<'static>, _: &impl TracedState<T>) -> Track {
         self
     }
 
@@ -37,7 +35,7 @@ impl Track {
     pub(crate) fn name(&self, _: &str) {}
 
     #[inline]
-    pub(crate) fn show<T>(&self, _: &DeferredState<T>) {}
+    pub(crate) fn show<T>(&self, _: &impl TracedState<T>) {}
 
     #[inline]
     pub(crate) fn step(&self, _: StageKind, _: &'static Location<'static>) -> StageTrack {
@@ -52,5 +50,5 @@ impl StageTrack {
     pub(crate) fn entered<T>(&self, _: &Settled<T>) {}
 
     #[inline]
-    pub(crate) fn left<T>(&self, _: &Deferred<T>) {}
+    pub(crate) fn left<T>(&self, _: &impl TracedState<T>, _: &Track) {}
 }

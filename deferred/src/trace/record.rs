@@ -8,11 +8,9 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
 
 use super::ladder::MEMBERS;
-use super::{Came, Event, Ladder, Side, StageKind, What, observer};
-use crate::chain::Settled;
-use crate::deferred::DeferredState;
-use crate::failure::Unhandled;
-use crate::{Deferred, Panicked};
+use super::{Came, Event, Ladder, Side, StageKind, TracedState, What, observer};
+use crate::Panicked;
+use crate::failure::{Settled, Unhandled};
 
 /// Characters of a value or an error that are kept.
 const LONGEST: usize = 200;
@@ -282,13 +280,13 @@ impl Track {
     pub(crate) fn or_new<T: 'static>(
         self,
         place: &'static Location<'static>,
-        state: &DeferredState<T>,
+        state: &impl TracedState<T>,
     ) -> Track {
         if self.0.is_some() {
             return self;
         }
         let track = Track::new(place);
-        if let DeferredState::Fired(result) = state {
+        if let Some(result) = state.fired() {
             track.fired(result);
         }
         track
@@ -334,15 +332,12 @@ impl Track {
         }
     }
 
-    pub(crate) fn show<T: Debug + 'static>(&self, state: &DeferredState<T>) {
+    pub(crate) fn show<T: Debug + 'static>(&self, state: &impl TracedState<T>) {
         let Some(record) = &self.0 else { return };
         let stage = record.last_stage();
         let show: fn(&T) -> String = |value| format!("{value:?}");
         record.shows.borrow_mut().push((stage, Box::new(show)));
-        match state {
-            DeferredState::Fired(result) => record.show(stage, result),
-            DeferredState::Pending(pending) => pending.look_at_result(|result| record.show(stage, result)),
-        }
+        state.look_at_result(|result| record.show(stage, result));
     }
 
     pub(crate) fn step(&self, kind: StageKind, added_at: &'static Location<'static>) -> StageTrack {
@@ -373,20 +368,18 @@ impl StageTrack {
         }
     }
 
-    pub(crate) fn left<T: 'static>(&self, outcome: &Deferred<T>) {
+    pub(crate) fn left<T: 'static>(&self, outcome: &impl TracedState<T>, track: &Track) {
         let Some((record, stage)) = &self.0 else { return };
-        match &outcome.0 {
-            DeferredState::Fired(result) => record.came(Some(*stage), result),
-            DeferredState::Pending(pending) => {
-                let Some(inner) = &outcome.1.0 else { return };
-                let came = inner.ladder.borrow().outcome().map(|outcome| outcome.came.clone());
-                if let Some(came) = came {
-                    record.came_unseen(Some(*stage), &came);
-                    return pending.look_at_result(|result| record.show(Some(*stage), result));
-                }
-                record.happen(What::Waits { stage: *stage, on: inner.id });
-                inner.waited_for_in(record, *stage);
-            }
+        if let Some(result) = outcome.fired() {
+            return record.came(Some(*stage), result);
         }
+        let Some(inner) = &track.0 else { return };
+        let came = inner.ladder.borrow().outcome().map(|outcome| outcome.came.clone());
+        if let Some(came) = came {
+            record.came_unseen(Some(*stage), &came);
+            return outcome.look_at_result(|result| record.show(Some(*stage), result));
+        }
+        record.happen(What::Waits { stage: *stage, on: inner.id });
+        inner.waited_for_in(record, *stage);
     }
 }

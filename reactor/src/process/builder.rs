@@ -9,11 +9,11 @@ use std::process::{Child, Command, Stdio};
 
 use mio::unix::pipe::{Receiver, Sender};
 
-use super::ChildParts;
 #[cfg(feature = "pass-descriptors")]
 use super::descriptors::Descriptors;
+use super::output::OnData;
 #[cfg(feature = "pty")]
-use super::terminal::TerminalSize;
+use super::terminal::{self, TerminalSize};
 
 /// A program to start with [`spawn_process`](crate::Handle::spawn_process): a [`Command`], and the treatment of its
 /// pipes.
@@ -36,6 +36,19 @@ pub(super) struct ChildPipes {
     pub(super) stdin: Option<Sender>,
     pub(super) stdout: Option<Receiver>,
     pub(super) stderr: Option<Receiver>,
+}
+
+/// The options that a child was started with.
+#[derive(Default)]
+pub(super) struct ChildParts {
+    pub(super) on_stdout: Option<OnData>,
+    pub(super) on_stderr: Option<OnData>,
+    pub(super) stdin_bytes: Option<Vec<u8>>,
+    /// Written to standard input before it is closed.
+    pub(super) stdin_end: &'static [u8],
+    pub(super) kill_at_end: bool,
+    /// Whether the process leads a process group.
+    pub(super) group: bool,
 }
 
 impl ProcessBuilder {
@@ -158,10 +171,11 @@ impl ProcessBuilder {
         self.descriptors.pass_to(&mut self.command)?;
         #[cfg(feature = "pty")]
         if let Some(size) = self.terminal {
-            let (child, pipes) = super::terminal::spawn(self.command, size)?;
+            let (child, stdin, stdout) = terminal::spawn(self.command, size)?;
             // A terminal that is not read would stop the program.
             self.parts.on_stdout.get_or_insert_with(|| Box::new(|_| ()));
-            self.parts.stdin_end = super::terminal::END_OF_FILE;
+            self.parts.stdin_end = terminal::END_OF_FILE;
+            let pipes = ChildPipes { stdin: Some(stdin), stdout: Some(stdout), stderr: None };
             return Ok((child, pipes, self.parts));
         }
         if self.parts.group {

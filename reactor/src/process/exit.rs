@@ -16,9 +16,9 @@ use mio::Interest;
 use mio::unix::SourceFd;
 use rustix::process::{Pid, Signal};
 
-use super::SignalTarget;
 use super::orphans::{Orphan, wait_for_end};
 use super::state::ProcessState;
+use super::target::SignalTarget;
 use crate::ready::{EventHandler, Progress, Ready};
 use crate::{CallSite, Handle, Registration};
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
-use super::SignalTarget;
+use super::target::SignalTarget;
 
 /// A process that was left behind. `None` after its status was fetched; until then its id cannot belong to another
 /// process.

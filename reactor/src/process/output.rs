@@ -9,10 +9,12 @@ use mio::Interest;
 use mio::unix::pipe::Receiver;
 use rustix::io::Errno;
 
-use super::OnData;
 use super::state::{OpenPipe, ProcessState};
 use crate::ready::{EventHandler, Progress, Ready};
 use crate::{CallSite, Handle, Registration};
+
+/// A callback for the data of an output.
+pub(super) type OnData = Box<dyn FnMut(&[u8])>;
 
 /// The number of bytes in one read.
 const PIECE: usize = 16 * 1024;

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use rustix::process::Signal;
 use twistor_deferred::{Abandoned, Deferred, DeferredEvent};
 
-use super::SignalTarget;
 use super::orphans::Orphan;
+use super::target::SignalTarget;
 
 /// The process has ended, but its exit status is unknown: other code in this program has fetched it, or the program
 /// ignores SIGCHLD.

@@ -8,8 +8,6 @@ use mio::unix::pipe::{Receiver, Sender};
 use pty_process::{Error, Size, blocking};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use super::builder::ChildPipes;
-
 /// Ctrl-D, which the terminal turns into an end of file.
 pub(super) const END_OF_FILE: &[u8] = &[4];
 
@@ -19,15 +17,15 @@ pub(super) struct TerminalSize {
     pub(super) columns: u16,
 }
 
-/// Starts `command` in a new session, whose terminal the pipes lead to.
-pub(super) fn spawn(command: Command, size: TerminalSize) -> io::Result<(Child, ChildPipes)> {
+/// Starts `command` in a new session, whose terminal the pipes for its input and output lead to.
+pub(super) fn spawn(command: Command, size: TerminalSize) -> io::Result<(Child, Sender, Receiver)> {
     let (master, slave) = blocking::open().map_err(into_io)?;
     master.resize(Size::new(size.rows, size.columns)).map_err(into_io)?;
     let child = blocking::Command::from(command).spawn(slave).map_err(into_io)?;
     // The input and the output are registered separately, so each needs a descriptor.
     let master = OwnedFd::from(master);
-    let stdin = Some(Sender::from(master.try_clone()?));
-    Ok((child, ChildPipes { stdin, stdout: Some(Receiver::from(master)), stderr: None }))
+    let stdin = Sender::from(master.try_clone()?);
+    Ok((child, stdin, Receiver::from(master)))
 }
 
 pub(super) fn resize(terminal: impl AsFd, size: TerminalSize) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use super::CallbackKind;
-use crate::core::Core;
+use crate::sources::ReadySource;
 use crate::{CallSite, ScheduledCall};
 
 #[derive(Default)]
@@ -25,7 +25,7 @@ impl Recorder {
     pub(crate) fn wait_began(&self) {}
 
     #[inline]
-    pub(crate) fn wait_ended(&self, _: &Core) {}
+    pub(crate) fn wait_ended(&self, _: impl FnOnce() -> Vec<ReadySource>) {}
 
     #[inline]
     pub(crate) fn turn_ended(&self) {}

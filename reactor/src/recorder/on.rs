@@ -7,7 +7,7 @@ use std::rc::Rc;
 use twistor_deferred::trace::{Observation, observe};
 
 use super::CallbackKind;
-use crate::core::Core;
+use crate::sources::ReadySource;
 use crate::trace::{ConnectionEvent, Happening, Log};
 use crate::{CallSite, ScheduledCall};
 
@@ -63,14 +63,13 @@ impl Recorder {
         self.add(|| Happening::WaitBegan);
     }
 
-    pub(crate) fn wait_ended(&self, core: &Core) {
+    pub(crate) fn wait_ended(&self, ready: impl FnOnce() -> Vec<ReadySource>) {
         if !self.is_on() {
             return;
         }
         self.add(|| Happening::WaitEnded);
         // Nothing may stay borrowed while the user's `call_site` runs.
-        let ready = core.sources.borrow().ready_now();
-        for (source, handler, ready) in ready {
+        for (source, handler, ready) in ready() {
             self.add(|| Happening::Ready { source, call_site: handler.call_site(), ready });
         }
     }
