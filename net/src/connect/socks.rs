@@ -129,7 +129,7 @@ impl Socks5 {
         let methods: &[u8] =
             if self.credentials.is_some() { &[NO_PASSWORD, PASSWORD] } else { &[NO_PASSWORD] };
         peer.write(&[&[VERSION, methods.len() as u8], methods].concat());
-        match (peer.read_array().await?, &self.credentials) {
+        match (read(peer).await?, &self.credentials) {
             ([VERSION, NO_PASSWORD], _) => Ok(()),
             ([VERSION, PASSWORD], Some(credentials)) => {
                 let (user, password) = &**credentials;
@@ -137,7 +137,7 @@ impl Socks5 {
                 push_short(&mut message, user)?;
                 push_short(&mut message, password)?;
                 peer.write(&message);
-                match peer.read_array().await? {
+                match read(peer).await? {
                     [_, 0] => Ok(()),
                     [_, _] => Err(SocksError::Unauthorized.into()),
                 }
@@ -147,6 +147,14 @@ impl Socks5 {
             ([version, _], _) => Err(SocksError::NotSocks5(version).into()),
         }
     }
+}
+
+/// As [`Conversation::read_array`], which is a Deferred of another type for each length. Each type of Deferred adds
+/// some kilobytes to a program that has a proxy.
+async fn read<const COUNT: usize>(peer: &Conversation) -> Result<[u8; COUNT], Failure> {
+    let mut array = [0; COUNT];
+    array.copy_from_slice(&peer.read_exact(COUNT).await?);
+    Ok(array)
 }
 
 async fn look_up(on: &Connecting, host: &str, port: u16) -> Result<Vec<IpAddr>, Failure> {
@@ -179,7 +187,7 @@ async fn request(peer: &Conversation, host: &str, address: Option<IpAddr>, port:
     }
     message.extend(port.to_be_bytes());
     peer.write(&message);
-    let [version, reply, _, kind] = peer.read_array().await?;
+    let [version, reply, _, kind] = read(peer).await?;
     if version != VERSION {
         return Err(SocksError::NotSocks5(version).into());
     }
@@ -190,7 +198,7 @@ async fn request(peer: &Conversation, host: &str, address: Option<IpAddr>, port:
     let length = match kind {
         IPV4 => 4,
         IPV6 => 16,
-        NAME => u8::from_be_bytes(peer.read_array().await?).into(),
+        NAME => u8::from_be_bytes(read(peer).await?).into(),
         _ => return Err(SocksError::InvalidAnswer.into()),
     };
     peer.read_exact(length + 2).await?;

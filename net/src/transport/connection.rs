@@ -158,7 +158,9 @@ impl Connection<dyn Protocol> {
         if self.is(Flags::RESUMED) {
             self.clear(Flags::RESUMED);
             if !self.is(Flags::CLOSING.or(Flags::DOOMED)) {
-                self.enter(transport, "reading_resumed", |protocol| protocol.reading_resumed(transport));
+                self.enter_rarely(transport, "reading_resumed", &mut |protocol| {
+                    protocol.reading_resumed(transport)
+                });
             }
         }
         if self.is(Flags::INHERITED_DATA) {
@@ -291,7 +293,7 @@ impl Connection<dyn Protocol> {
         // A failed write has already consumed the socket's error, so this end may be that of a reset.
         let unclear = self.is(Flags::BROKEN) && self.has_reason();
         if !self.is(Flags::CLOSING) && !unclear {
-            self.enter(transport, "read_connection_lost", |protocol| {
+            self.enter_rarely(transport, "read_connection_lost", &mut |protocol| {
                 protocol.read_connection_lost(transport)
             });
         }

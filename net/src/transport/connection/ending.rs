@@ -117,7 +117,7 @@ impl Connection<dyn Protocol> {
             drained.lost();
         }
         if !self.is(Flags::CLOSING.or(Flags::DOOMED).or(Flags::WRITE_CLOSED).or(Flags::LOST)) {
-            self.enter(transport, "write_connection_lost", |protocol| {
+            self.enter_rarely(transport, "write_connection_lost", &mut |protocol| {
                 protocol.write_connection_lost(transport)
             });
         }

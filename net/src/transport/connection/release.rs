@@ -93,7 +93,9 @@ impl Connection<dyn Protocol> {
                 self.forget_unread();
                 return self.tidy();
             }
-            self.enter(transport, "data_received", |protocol| protocol.data_received(transport, &piece));
+            self.enter_rarely(transport, "data_received", &mut |protocol| {
+                protocol.data_received(transport, &piece)
+            });
         }
     }
 

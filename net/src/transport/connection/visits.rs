@@ -15,6 +15,9 @@ const MOST_NESTED: u32 = 16;
 /// The number of queued visits that run in a row before the loop continues.
 const VISITS_PER_TURN: usize = 1024;
 
+/// A call of the protocol.
+type Call<'a> = &'a mut dyn FnMut(&mut dyn Protocol) -> Result<(), Failure>;
+
 /// A check of the protocol; see [`Transport::require_part`].
 pub(crate) type Check = fn(&mut dyn Protocol) -> Result<(), Failure>;
 
@@ -64,6 +67,18 @@ impl Connection<dyn Protocol> {
         }
     }
 
+    /// As `enter`, compiled once, for methods that are called at most a few times for a connection.
+    #[inline(never)]
+    pub(super) fn enter_rarely(&self, transport: &Transport, method: &'static str, call: Call<'_>) {
+        self.enter(transport, method, call);
+    }
+
+    /// As `call`, compiled once.
+    #[inline(never)]
+    fn call_rarely(&self, method: &'static str, call: Call<'_>) {
+        self.call(method, call);
+    }
+
     /// Runs `check` as [`visit`](Connection::visit) does, but before the visits that wait.
     pub(crate) fn require(&self, transport: &Transport, check: Check) {
         let busy = self.protocol.try_borrow_mut().is_err();
@@ -107,7 +122,7 @@ impl Connection<dyn Protocol> {
         if self.is(Flags::CHECK) {
             let check = CHECK.take();
             if let Some(check) = check.filter(|_| !self.is(Flags::LOST.or(Flags::DOOMED))) {
-                self.call("a visit", check);
+                self.call_rarely("a visit", &mut |protocol| check(protocol));
             }
             self.clear(Flags::CHECK);
             if !self.is(Flags::VISITS) {
@@ -127,7 +142,10 @@ impl Connection<dyn Protocol> {
                 // Dropping the visit may run any code of the program.
                 self.guard("a visit", || drop(visit));
             } else {
-                self.call("a visit", |protocol| visit(protocol, transport));
+                let mut visit = Some(visit);
+                self.call_rarely("a visit", &mut |protocol| {
+                    visit.take().map_or(Ok(()), |visit| visit(protocol, transport))
+                });
             }
         }
         self.wake(Ready::READABLE | Ready::WRITABLE);
