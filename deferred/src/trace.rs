@@ -49,6 +49,8 @@ mod path;
 #[cfg(feature = "trace")]
 mod record;
 #[cfg(feature = "trace")]
+mod registry;
+#[cfg(feature = "trace")]
 mod svg;
 
 #[cfg(feature = "trace")]
@@ -69,7 +71,7 @@ pub(crate) use record::{StageTrack, Track};
 /// Returns the number that this thread's next Deferred will have.
 #[cfg(feature = "trace")]
 pub fn next_id() -> u64 {
-    record::next_id()
+    registry::next_id()
 }
 
 /// The functions of a stage.

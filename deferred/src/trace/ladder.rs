@@ -81,10 +81,20 @@ impl LadderStage {
     }
 }
 
+/// The number of a live record and its place among the records. It outlives the record, and then finds nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    /// The number of the Deferred. Each thread counts its Deferreds, from 1.
+    pub(super) id: u64,
+    pub(super) slot: usize,
+}
+
 /// The Deferred that a stage returned and that had not fired.
 #[derive(Clone, Debug)]
 pub(super) struct Wait {
     pub(super) id: u64,
+    /// The live record, unless this ladder is built from a recording.
+    pub(super) key: Option<Key>,
     pub(super) at: Option<Moment>,
     /// Its ladder, without what it waited for in its turn.
     pub(super) inner: Option<Box<Ladder>>,
@@ -214,7 +224,7 @@ impl Ladder {
             }
             What::Waits { stage, on } => {
                 if let Some(stage) = self.stage(*stage) {
-                    stage.wait = Some(Wait { id: *on, at, inner: None });
+                    stage.wait = Some(Wait { id: *on, key: None, at, inner: None });
                 }
             }
             What::Left { stage, came } => {
@@ -250,6 +260,10 @@ impl Ladder {
         if self.stages.len() >= STAGES {
             self.stages.drain(..STAGES / 2);
             self.forgotten += STAGES / 2;
+        }
+        if self.stages.len() < 4 {
+            // Most chains are short, and a vector would begin with room for four.
+            self.stages.reserve_exact(1);
         }
         self.stages.push(LadderStage {
             name: None,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 
-use super::record::records;
+use super::registry::records;
 
 /// Lists every Deferred of this thread that has no result yet, in the order in which they were made: where each was made
 /// and what it waits for. For finding out why a program hangs.
@@ -17,7 +17,7 @@ pub fn live() -> Live {
         }
         let waiting = match record.waits_in() {
             Some((index, inner)) => Waiting::Deferred {
-                id: inner.id,
+                id: inner.key.id,
                 stage: ladder.stages[index].name.as_deref().map(str::to_owned),
                 stage_at: ladder.stages[index].added_at,
             },
@@ -28,7 +28,7 @@ pub fn live() -> Live {
             },
         };
         let name = ladder.name.as_deref().map(str::to_owned);
-        Some(Unfired { id: record.id, name, made_at: ladder.made_at?, waiting })
+        Some(Unfired { id: record.key.id, name, made_at: ladder.made_at?, waiting })
     });
     Live(unfired.collect())
 }

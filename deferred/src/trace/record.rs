@@ -2,12 +2,12 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
 
-use super::ladder::MEMBERS;
+use super::ladder::{Key, MEMBERS};
+use super::registry::{self, find};
 use super::{Came, Event, Ladder, Side, StageKind, TracedState, What, observer};
 use crate::Panicked;
 use crate::failure::{Settled, Unhandled};
@@ -17,67 +17,33 @@ const LONGEST: usize = 200;
 
 /// One chain, from the Deferred it began as. No user code runs while anything in it is borrowed.
 pub(crate) struct Record {
-    pub(super) id: u64,
+    pub(super) key: Key,
     pub(super) ladder: RefCell<Ladder>,
     links: RefCell<Vec<Link>>,
     shows: RefCell<Vec<Show>>,
-    /// The numbers of all members, of a list.
-    members: RefCell<Vec<u64>>,
+    /// All members, of a list.
+    members: RefCell<Vec<Key>>,
 }
 
 /// A value to show: of a stage, or of the Deferred itself. The function is a `fn(&T) -> String`.
 type Show = (Option<usize>, Box<dyn Any>);
 
-/// Another chain that the result matters to. By number, so that a record that is gone takes no memory.
+/// Another chain that the result matters to. By key, so that a record that is gone takes no memory.
 #[derive(Clone, Copy)]
 enum Link {
     /// That stage takes the result at the end of this chain for its own.
-    Stage(u64, usize),
+    Stage(Key, usize),
     /// A list has this chain as a member; its result reaches the list at that stage.
-    Member { list: u64, index: usize, position: usize },
-}
-
-/// The records of this thread by number.
-#[derive(Default)]
-struct Registry {
-    made: u64,
-    records: BTreeMap<u64, Weak<Record>>,
-}
-
-thread_local! {
-    /// Deferreds belong to a thread, and `live` is to find those that nothing else leads to.
-    static REGISTRY: RefCell<Registry> = RefCell::default();
-}
-
-/// The records of this thread, in the order in which their Deferreds were made.
-pub(super) fn records() -> Vec<Rc<Record>> {
-    REGISTRY.with(|registry| registry.borrow().records.values().filter_map(Weak::upgrade).collect())
-}
-
-/// The number that this thread's next Deferred will have.
-pub(super) fn next_id() -> u64 {
-    REGISTRY.try_with(|registry| registry.borrow().made).unwrap_or_default() + 1
-}
-
-fn find(id: u64) -> Option<Rc<Record>> {
-    REGISTRY.try_with(|registry| registry.borrow().records.get(&id).and_then(Weak::upgrade)).ok().flatten()
+    Member { list: Key, index: usize, position: usize },
 }
 
 impl Record {
     pub(crate) fn new(made_at: &'static Location<'static>) -> Rc<Record> {
         let record = Rc::new_cyclic(|this: &Weak<Record>| {
-            // A thread that is ending has no use for it.
-            let id = REGISTRY.try_with(|registry| {
-                let mut registry = registry.borrow_mut();
-                registry.made += 1;
-                let id = registry.made;
-                registry.records.insert(id, this.clone());
-                id
-            });
-            let id = id.unwrap_or_default();
+            let key = registry::add(this);
             Record {
-                id,
-                ladder: RefCell::new(Ladder::new(id)),
+                key,
+                ladder: RefCell::new(Ladder::new(key.id)),
                 links: RefCell::default(),
                 shows: RefCell::default(),
                 members: RefCell::default(),
@@ -88,7 +54,7 @@ impl Record {
     }
 
     fn happen(&self, what: What) {
-        let event = Event { id: self.id, what };
+        let event = Event { id: self.key.id, what };
         let at = observer::notify(&event);
         self.ladder.borrow_mut().apply(&event.what, at);
     }
@@ -97,7 +63,7 @@ impl Record {
     pub(super) fn snapshot(&self) -> Ladder {
         let mut ladder = self.ladder.borrow().clone();
         for wait in ladder.stages.iter_mut().filter_map(|stage| stage.wait.as_mut()) {
-            if let Some(inner) = find(wait.id) {
+            if let Some(inner) = wait.key.and_then(find) {
                 wait.inner = Some(Box::new(inner.ladder.borrow().brief()));
             }
         }
@@ -147,8 +113,11 @@ impl Record {
 
     /// Keeps a copy of what a stage waited for, which is about to go.
     fn remember_wait(&self, index: usize) {
-        let on =
-            self.ladder.borrow_mut().stage(index).and_then(|stage| stage.wait.as_ref().map(|wait| wait.id));
+        let on = self
+            .ladder
+            .borrow_mut()
+            .stage(index)
+            .and_then(|stage| stage.wait.as_ref().and_then(|wait| wait.key));
         let Some(inner) = on.and_then(find) else { return };
         let brief = inner.ladder.borrow().brief();
         let mut ladder = self.ladder.borrow_mut();
@@ -157,10 +126,16 @@ impl Record {
         }
     }
 
+    fn waits_for(&self, stage: usize, key: Key) {
+        if let Some(wait) = self.ladder.borrow_mut().stage(stage).and_then(|stage| stage.wait.as_mut()) {
+            wait.key = Some(key);
+        }
+    }
+
     /// That stage of `outer` takes the result of this chain for its own, and so do those that wait for `outer` if it
     /// ends there. None of them is held: a loop of waits may be endless.
     fn waited_for_in(&self, outer: &Record, index: usize) {
-        let mut links = vec![Link::Stage(outer.id, index)];
+        let mut links = vec![Link::Stage(outer.key, index)];
         if index + 1 == outer.ladder.borrow().length() {
             let mut others = outer.links.borrow_mut();
             links.extend(
@@ -210,8 +185,9 @@ impl Record {
     /// The numbers of the members that have not fired.
     pub(super) fn missing(&self) -> Vec<u64> {
         let members = self.members.borrow();
-        let unfired = |id: &u64| find(*id).is_some_and(|member| member.ladder.borrow().outcome().is_none());
-        members.iter().copied().filter(unfired).collect()
+        let unfired =
+            |key: &&Key| find(**key).is_some_and(|member| member.ladder.borrow().outcome().is_none());
+        members.iter().filter(unfired).map(|key| key.id).collect()
     }
 
     /// The stage that waits for another Deferred, and that one.
@@ -221,12 +197,12 @@ impl Record {
         if stage.left.is_some() {
             return None;
         }
-        Some((at, find(stage.wait.as_ref()?.id)?))
+        Some((at, find(stage.wait.as_ref()?.key?)?))
     }
 }
 
 impl Link {
-    fn stage(&self) -> Option<(u64, usize)> {
+    fn stage(&self) -> Option<(Key, usize)> {
         match *self {
             Link::Stage(id, stage) => Some((id, stage)),
             Link::Member { .. } => None,
@@ -236,9 +212,8 @@ impl Link {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        observer::notify(&Event { id: self.id, what: What::Dropped });
-        let removed = REGISTRY.try_with(|registry| registry.borrow_mut().records.remove(&self.id));
-        drop(removed);
+        observer::notify(&Event { id: self.key.id, what: What::Dropped });
+        registry::remove(self.key);
     }
 }
 
@@ -312,16 +287,20 @@ impl Track {
     pub(crate) fn gathers<'a>(&self, members: impl Iterator<Item = &'a Track>) {
         let Some(record) = &self.0 else { return };
         let members: Vec<&Rc<Record>> = members.filter_map(|member| member.0.as_ref()).collect();
-        let shown = members.iter().take(MEMBERS).map(|member| member.id).collect();
+        let shown = members.iter().take(MEMBERS).map(|member| member.key.id).collect();
         record.happen(What::Gathers { members: shown, count: members.len() });
-        record.members.replace(members.iter().map(|member| member.id).collect());
+        record.members.replace(members.iter().map(|member| member.key).collect());
         for (index, member) in members.iter().take(MEMBERS).enumerate() {
             let ladder = member.ladder.borrow();
-            let link = Link::Member { list: record.id, index, position: ladder.length() };
+            let link = Link::Member { list: record.key, index, position: ladder.length() };
             if let Some(entry) = record.ladder.borrow_mut().members.get_mut(index) {
                 (entry.name, entry.outcome) = (ladder.name.clone(), ladder.outcome().cloned());
             }
-            member.links.borrow_mut().push(link);
+            let mut links = member.links.borrow_mut();
+            if links.is_empty() {
+                links.reserve_exact(1);
+            }
+            links.push(link);
         }
     }
 
@@ -379,7 +358,8 @@ impl StageTrack {
             record.came_unseen(Some(*stage), &came);
             return outcome.look_at_result(|result| record.show(Some(*stage), result));
         }
-        record.happen(What::Waits { stage: *stage, on: inner.id });
+        record.happen(What::Waits { stage: *stage, on: inner.key.id });
+        record.waits_for(*stage, inner.key);
         inner.waited_for_in(record, *stage);
     }
 }
