@@ -214,8 +214,8 @@ impl TimerQueue {
         }
     }
 
-    /// Returns the deadline until which a host sleeps. It must learn of an earlier one. Returns 0, before which no
-    /// deadline lies, if there is no host, or during a turn: the host does not sleep then.
+    /// Returns the deadline until which a host sleeps, for the comparison with an earlier one. Returns 0, the earliest
+    /// possible deadline, without a host, and during a turn, because the host does not sleep then.
     #[inline]
     fn first_for_host(&self) -> u64 {
         if self.hook.get().is_none() { 0 } else { self.first_for_sleeping_host() }

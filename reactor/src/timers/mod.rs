@@ -112,7 +112,7 @@ impl<T> Timers<T> {
     }
 
     /// Adds a timer. Returns the value if there are already 2^32 timers.
-    // Inlined with what it calls: otherwise the result goes through memory.
+    // Inlined into the caller: otherwise the result goes through memory.
     #[inline(always)]
     pub(crate) fn insert(&mut self, deadline: u64, value: T) -> Result<TimerId, T> {
         let sequence = self.next_sequence();
