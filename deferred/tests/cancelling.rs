@@ -265,6 +265,24 @@ fn an_early_canceller_reaches_a_later_wait() {
     assert_eq!(value_of(deferred), 4);
 }
 
+// C8.3
+#[test]
+fn a_canceller_made_after_firing_reaches_late_callbacks() {
+    for lent in [false, true] {
+        let (deferred, trigger) = Deferred::<u64>::new();
+        if lent {
+            trigger.lend(1, |_| ())
+        } else {
+            trigger.callback(1)
+        }
+        let canceller = deferred.canceller();
+        let (inner, _trigger) = Deferred::<u64>::new();
+        let end = deferred.add_callback(move |_| inner);
+        canceller.cancel();
+        assert!(matches!(end.try_result(), Ok(Err(failure)) if failure.is::<Cancelled>()));
+    }
+}
+
 // C8
 #[test]
 fn a_late_canceller_needs_a_source() {
