@@ -458,7 +458,12 @@ impl Picture<'_> {
         for stage in &inner.stages {
             let name = stage.name.as_deref().unwrap_or(stage.kind.word());
             let ran = stage.entered.filter(|_| stage.ran());
-            self.mark((text + 5, y - 4), ran.map(|(side, _)| side), ran.map_or(span, |(_, at)| (at, None)))?;
+            self.mark(
+                (text + 5, y - 4),
+                span,
+                ran.map(|(side, _)| side),
+                ran.map_or(span, |(_, at)| (at, None)),
+            )?;
             self.text((text + 18, y), 200, Style(11, "tw-ink", 400, start), name, span)?;
             y += LINE;
         }
@@ -488,7 +493,7 @@ impl Picture<'_> {
             y += LINE;
             let outcome = member.outcome.as_ref();
             let at = outcome.and_then(|outcome| outcome.at);
-            self.mark((text + 5, y - 4), outcome.map(StageResult::side), (at, None))?;
+            self.mark((text + 5, y - 4), ALWAYS, outcome.map(StageResult::side), (at, None))?;
             let style = Style(11, "tw-ink", 400, Anchor::Start);
             let told = match outcome {
                 Some(outcome) => match outcome.text() {
@@ -516,12 +521,19 @@ impl Picture<'_> {
         )
     }
 
-    /// A small dot: filled for a side, or empty.
-    fn mark(&mut self, (x, y): (i32, i32), side: Option<Side>, span: Span) -> std::fmt::Result {
+    /// A small dot that appears with `appears`, empty, and is filled for a side with `span`.
+    fn mark(
+        &mut self,
+        (x, y): (i32, i32),
+        appears: Span,
+        side: Option<Side>,
+        span: Span,
+    ) -> std::fmt::Result {
         if side.is_none() || self.steps {
+            let appears = self.span(appears);
             writeln!(
                 self.svg,
-                "<circle class=\"tw-box\" cx=\"{x}\" cy=\"{y}\" r=\"4.5\" stroke-width=\"1.5\"/>"
+                "<circle class=\"tw-box\"{appears} cx=\"{x}\" cy=\"{y}\" r=\"4.5\" stroke-width=\"1.5\"/>"
             )?;
         }
         let Some(side) = side else { return Ok(()) };
