@@ -49,7 +49,26 @@ pub const REASONS: &[(&str, &str)] = &[
         "deferred",
         "a Deferred can be cancelled and extended after it is made, so its first node costs more than a future that is polled once. Longer chains cost less.",
     ),
-    ("echo", "monoio submits reads and writes through io_uring, without a system call for each."),
+    (
+        "timer_queues",
+        "the ladder queue costs a check more than a heap alone while timers are few, and it sorts each timer once, where a wheel puts it into a bucket. It has no ticks, and gains with many timers.",
+    ),
+    (
+        "timers",
+        "`call_later` reads the clock, records its caller and boxes a closure. A `DelayQueue` stores values and runs nothing. libuv counts in milliseconds, so more timers are due together.",
+    ),
+    ("lateness", "Node cuts a delay of 5.3 ms to 5 ms, and a callback that runs early counts as not late."),
+    ("turn", "each handler runs behind a guard that catches panics and counts work."),
+    (
+        "remote_calls",
+        "calls go through a queue behind a lock, and each runs behind a guard that catches panics. The channel of tokio has no lock.",
+    ),
+    (
+        "echo",
+        "monoio submits reads and writes through io_uring, without a system call for each. Other differences are smaller than the spread of the ratios.",
+    ),
+    ("bulk", "the differences are smaller than the spread of the ratios."),
+    ("tls", "the difference is smaller than the spread of the ratios."),
     (
         "fairness",
         "calloop reads from each ready connection once per turn. twistor lets a connection use its whole share.",
@@ -58,16 +77,10 @@ pub const REASONS: &[(&str, &str)] = &[
         "http_client",
         "a connection passes name lookup, the race of addresses and the pool, although it is used once.",
     ),
-    ("lateness", "Node cuts a delay of 5.3 ms to 5 ms, and a callback that runs early counts as not late."),
     (
-        "remote_calls",
-        "each call is a boxed closure that runs on the loop. The channel of tokio moves values.",
+        "programs",
+        "a transport has a queue of unsent data, half-closes, time limits and log messages. The program on calloop reads from and writes to its sockets itself.",
     ),
-    (
-        "timers",
-        "`call_later` reads the clock, records its caller and boxes a closure. A `DelayQueue` stores values and runs nothing. libuv counts in milliseconds, so more timers are due together.",
-    ),
-    ("turn", "each handler runs behind a guard that catches panics and counts work."),
 ];
 
 /// CPU time and rate of an operation, for most workloads.

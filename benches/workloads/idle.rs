@@ -19,6 +19,8 @@ fn cases(quick: bool) -> Vec<Case> {
             let load = arguments([&server.address, &server.pid(), &connections]);
             Ok(child::sample(Core::Load, "load", "idle", &load)?)
         })
+        // Memory does not vary between runs.
+        .once()
     };
     let own = |name| peer(name, Program::Own(name), "echo", 0);
     vec![Case {
@@ -34,9 +36,9 @@ fn cases(quick: bool) -> Vec<Case> {
             own("calloop"),
             peer("smol, 1 KiB buffer", Program::Own("smol"), "echo", 1024),
             peer("libuv", program::LIBUV, "echo", 0),
-            peer("node", program::NODE, "echo", 0).once(),
-            peer("asyncio", program::ASYNCIO, "echo", 0).once(),
-            peer("twisted", program::TWISTED, "echo", 0).once(),
+            peer("node", program::NODE, "echo", 0),
+            peer("asyncio", program::ASYNCIO, "echo", 0),
+            peer("twisted", program::TWISTED, "echo", 0),
         ],
     }]
 }
