@@ -20,9 +20,9 @@ const METRICS: &[Metric] = &[
 
 /// The same for all peers, as for bulk data.
 const TOKIO_BUFFER: u64 = 256 * 1024;
-const PINGERS: u64 = 1_000;
 
 fn cases(quick: bool) -> Vec<Case> {
+    let pingers: u64 = if quick { 200 } else { 1_000 };
     let milliseconds: u64 = if quick { 200 } else { 500 };
     [false, true]
         .map(|floods| {
@@ -33,14 +33,14 @@ fn cases(quick: bool) -> Vec<Case> {
                     let flood = arguments([&server.address, &server.pid(), &1, &60_000]);
                     let _flood =
                         floods.then(|| Running::start(Core::Load, "load", "flood", &flood)).transpose()?;
-                    let load = arguments([&server.address, &PINGERS, &milliseconds]);
+                    let load = arguments([&server.address, &pingers, &milliseconds]);
                     Ok(child::sample(Core::Load, "load", "ping", &load)?)
                 })
             };
             let own = |name| peer(name, Program::Own(name));
             let beside = if floods { "beside one that sends all it can" } else { "and nothing else" };
             Case {
-                title: format!("{PINGERS} connections that each ping ten times a second, {beside}"),
+                title: format!("{pingers} connections that each ping ten times a second, {beside}"),
                 metrics: METRICS,
                 peers: vec![
                     own("mio"),

@@ -15,7 +15,7 @@ const IN_FLIGHT: u64 = 50;
 const ONE_AT_A_TIME: u64 = 1;
 
 fn cases(quick: bool) -> Vec<Case> {
-    let pages: u64 = if quick { 2_000 } else { 5_000 };
+    let pages: u64 = if quick { 1_000 } else { 5_000 };
     [(IN_FLIGHT, true), (IN_FLIGHT, false), (ONE_AT_A_TIME, true), (ONE_AT_A_TIME, false)]
         .map(|(in_flight, keep_alive)| {
             let peer = |name, program: Program| {

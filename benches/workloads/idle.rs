@@ -12,7 +12,7 @@ pub const WORKLOAD: Workload =
 const METRICS: &[Metric] = &[Metric { key: "memory", title: "memory", unit: Unit::Bytes }];
 
 fn cases(quick: bool) -> Vec<Case> {
-    let connections: u64 = if quick { 2_000 } else { 10_000 };
+    let connections: u64 = if quick { 500 } else { 10_000 };
     let peer = |name, program: Program, role: &'static str, buffer: u64| {
         Peer::new(name, move || -> Result<_, Trouble> {
             let server = program.server(Core::Measured, role, &arguments([&buffer]))?;
