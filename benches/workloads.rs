@@ -58,10 +58,10 @@ pub const REASONS: &[(&str, &str)] = &[
         "`call_later` reads the clock, records its caller and boxes a closure. A `DelayQueue` stores values and runs nothing. libuv counts in milliseconds, so more timers are due together.",
     ),
     ("lateness", "Node cuts a delay of 5.3 ms to 5 ms, and a callback that runs early counts as not late."),
-    ("turn", "each handler runs behind a guard that catches panics and counts work."),
+    ("turn", "each handler runs under a guard that catches panics and counts work."),
     (
         "remote_calls",
-        "calls go through a queue behind a lock, and each runs behind a guard that catches panics. The channel of tokio has no lock.",
+        "calls go through a locked queue, and each runs under a guard that catches panics. The channel of tokio has no lock.",
     ),
     (
         "echo",

@@ -262,7 +262,7 @@ impl<T: 'static> Deferred<T> {
     /// Rebuilds the result of a call. Otherwise the call would write it to where the next stage of a fired chain reads it,
     /// and that chain would go through memory instead of registers.
     #[inline(always)]
-    #[allow(clippy::needless_match)] // As above.
+    #[allow(clippy::needless_match)] // The copy is the purpose.
     fn apart(self) -> Deferred<T> {
         let state = match self.0 {
             DeferredState::Fired(Ok(value)) => DeferredState::Fired(Ok(value)),
