@@ -7,14 +7,16 @@
 mod support;
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use support::child::{Running, output};
+use support::folder::Folder;
 use support::service::{Python, Service, connect, send};
-use support::{DEADLINE, Folder, skip};
+use support::{DEADLINE, random_bytes, random_file};
 
 /// Fifty connections at once, each with different bytes.
 const PYTHON_ECHO: &str = "
@@ -35,7 +37,7 @@ print('all came back')
 #[test]
 fn echo_server_sends_everything_back_to_everyone() {
     let server = Service::on_free_port("echo_server", &[]);
-    let bytes = Folder::new().random_file("random", 4 << 20);
+    let bytes = random_bytes(4 << 20);
     let mut stream = server.connect();
     let sender = send(&stream, bytes.clone());
     let mut got = Vec::new();
@@ -93,7 +95,7 @@ fn echo_server_slows_a_client_that_does_not_read() {
 
 #[test]
 fn echo_server_removes_the_file_of_its_unix_socket() {
-    let folder = Folder::new();
+    let folder = Folder::new("example");
     let path = folder.path().join("echo.sock");
     let endpoint = format!("unix:{}", path.display());
     let server = Service::start("echo_server", &[OsStr::new("--listen"), OsStr::new(&endpoint)]);
@@ -324,8 +326,8 @@ fn proxy_passes_on_a_reset_and_an_end_as_such() {
 
 #[test]
 fn proxy_passes_on_http_and_reports_a_missing_target() {
-    let folder = Folder::new();
-    let bytes = folder.random_file("random", 3 << 20);
+    let folder = Folder::new("example");
+    let bytes = random_file(&folder, "random", 3 << 20);
     let root = folder.path().to_str().unwrap();
     let site = Service::on_free_port("http_server", &["--root", root]);
     let proxy = Service::on_free_port("proxy", &[&format!("tcp:{}", site.address)]);
@@ -344,12 +346,12 @@ fn proxy_passes_on_http_and_reports_a_missing_target() {
 
 #[test]
 fn proxy_terminates_tls_for_a_server_without_it() {
-    let folder = Folder::new();
+    let folder = Folder::new("example");
     let (chain, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(&chain, certified.cert.pem()).unwrap();
     std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
-    let bytes = folder.random_file("random", 3 << 20);
+    let bytes = random_file(&folder, "random", 3 << 20);
     let site = Service::on_free_port("http_server", &["--root", folder.path().to_str().unwrap()]);
     let (key, chain) = (key.display(), chain.display());
     let endpoint = format!("ssl:0:privateKey={key}:certKey={chain}:interface=127.0.0.1");
@@ -366,7 +368,7 @@ fn proxy_terminates_tls_for_a_server_without_it() {
 
 #[test]
 fn proxy_closes_a_connection_whose_target_fails_at_once() {
-    let folder = Folder::new();
+    let folder = Folder::new("example");
     let proxy = Service::on_free_port("proxy", &[&format!("unix:{}", folder.path().join("none").display())]);
     assert_eq!(proxy.connect().read(&mut [0]).unwrap_or(0), 0);
     proxy.terminate();
@@ -378,13 +380,16 @@ fn curl(arguments: &[&str]) -> Option<Vec<u8>> {
     let limit = DEADLINE.as_secs().to_string();
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--fail", "--max-time", &limit]).args(arguments);
-    match command.stdin(Stdio::null()).output() {
+    match output(&mut command) {
         Ok(output) => {
             let errors = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "curl {arguments:?}: {errors}");
             Some(output.stdout)
         }
-        Err(error) => skip("curl", &error.to_string()),
+        Err(error) => {
+            println!("skipped: no curl here ({error})");
+            None
+        }
     }
 }
 
@@ -417,6 +422,50 @@ fn http_server_greets_echoes_and_finishes_requests_in_flight() {
     assert_eq!(server.ended(), "");
 }
 
+/// Returns the example's complete response to a request that asks to close.
+fn ask(server: &Service, request: &str) -> String {
+    let mut stream = server.connect();
+    stream.write_all(request.as_bytes()).unwrap();
+    std::io::read_to_string(stream).unwrap()
+}
+
+fn get(server: &Service, path: &str) -> String {
+    ask(server, &format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"))
+}
+
+#[test]
+fn http_server_greets_echoes_waits_and_serves_files() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let server = Service::on_free_port("http_server", &["--root", root]);
+    let hello = get(&server, "/");
+    assert!(hello.starts_with("HTTP/1.1 200 OK\r\n") && hello.ends_with("\r\n\r\nHello, world!"), "{hello}");
+    let post = "POST /echo HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 4\r\n\r\necho";
+    assert!(ask(&server, post).ends_with("\r\n\r\necho"));
+    assert!(ask(&server, &post.replace("/echo", "/")).ends_with("\r\n\r\necho"));
+    assert!(get(&server, "/slow?ms=5").ends_with("\r\n\r\nslept 5 ms\n"));
+    assert!(get(&server, "/slow").starts_with("HTTP/1.1 400 Bad Request\r\n"));
+    let manifest = std::fs::read_to_string(format!("{root}/Cargo.toml")).unwrap();
+    assert!(get(&server, "/Cargo.toml").ends_with(&manifest));
+    assert!(get(&server, "/../etc/passwd").starts_with("HTTP/1.1 404 Not Found\r\n"));
+}
+
+// W6, E4
+#[test]
+fn http_server_drains_after_sigterm() {
+    let server = Service::on_free_port("http_server", &[]);
+    let idle = server.connect();
+    let mut slow = server.connect();
+    slow.write_all(b"GET /slow?ms=1500 HTTP/1.1\r\nHost: here\r\n\r\n").unwrap();
+    // An answer on another connection shows that the server has read the request.
+    assert!(get(&server, "/").ends_with("Hello, world!"));
+    server.terminate();
+    assert_eq!(std::io::read_to_string(idle).unwrap(), "");
+    assert_eq!(TcpStream::connect(&server.address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    let answer = std::io::read_to_string(slow).unwrap();
+    assert!(answer.contains("\r\nConnection: close\r\n") && answer.ends_with("slept 1500 ms\n"), "{answer}");
+    assert_eq!(server.ended(), "");
+}
+
 #[test]
 fn multi_core_answers_from_every_reactor_and_stops_gracefully() {
     let server = Service::on_free_port("multi_core", &["--reactors", "2"]);
@@ -429,20 +478,17 @@ fn multi_core_answers_from_every_reactor_and_stops_gracefully() {
 }
 
 /// Serves a line on sockets that a shell passes as systemd does, and returns the addresses that the example prints.
-fn activated(sockets: std::os::fd::OwnedFd) -> (std::process::Child, String) {
-    use std::io::BufRead;
-    use std::process::{Command, Stdio};
-
+fn activated(sockets: std::os::fd::OwnedFd) -> (Running, String) {
     // The shell moves its input to descriptor 3. It then becomes the example, so the process id stays the same.
-    let mut child = Command::new("sh")
+    let mut command = Command::new("sh");
+    command
         .args(["-c", "exec env LISTEN_FDS=1 LISTEN_PID=$$ \"$0\" 3<&0 </dev/null"])
         .arg(support::example("socket_activation").get_program())
         .stdin(sockets)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stdout(Stdio::piped());
+    let mut child = Running::spawn(&mut command).unwrap();
     let mut line = String::new();
-    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.stdout().read_line(&mut line).unwrap();
     (child, line.trim_end().strip_prefix("listening on ").unwrap().to_owned())
 }
 
@@ -458,20 +504,18 @@ fn socket_activation_serves_on_sockets_that_were_passed() {
     let address = listener.local_addr().unwrap();
     // This client waits in the queue until the example has started.
     let client = support::service::connect(address);
-    let (mut child, told) = activated(listener.into());
+    let (child, told) = activated(listener.into());
     assert_eq!(told, address.to_string());
     echoed(client);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
 
     let path = std::env::temp_dir().join(format!("twistor-activation-{}", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let client = std::os::unix::net::UnixStream::connect(&path).unwrap();
-    let (mut child, told) = activated(listener.into());
+    let (child, told) = activated(listener.into());
     assert_eq!(told, path.display().to_string());
     echoed(client);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     std::fs::remove_file(&path).unwrap();
 }

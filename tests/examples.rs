@@ -6,11 +6,13 @@ mod support;
 
 use std::process::{Command, Output};
 
-use support::example;
+use support::child::output;
+use support::folder::Folder;
+use support::peers::{nginx_files, python_files};
+use support::{example, random_file};
 
 fn run(command: &mut Command) -> Output {
-    command
-        .output()
+    output(command)
         .unwrap_or_else(|error| panic!("cannot run {command:?} (cargo build --examples builds it): {error}"))
 }
 
@@ -156,7 +158,7 @@ fn batching_8_keeps_two_requests_in_flight_and_few_descriptors() {
 
 #[test]
 fn fetch_one_file_runs_at_most_two_downloads_at_once() {
-    let folder = support::Folder::new();
+    let folder = Folder::new("example");
     let text = printed(example("fetch_one_file").env("TMPDIR", folder.path()));
     let (lines, told) = text.split_at(text.find("the files are in ").unwrap());
     let mut under_way = 0;
@@ -218,7 +220,7 @@ fn trace_prints_each_view() {
     assert!(has("X", 1) && has("X", 3) && has("X", 5) && has("b", 9) && has("i", 8), "{json}");
 
     // R20.7
-    let folder = support::Folder::new();
+    let folder = Folder::new("example");
     let recorded = run(example("print_later").env("TWISTOR_RECORD", folder.path()));
     assert!(recorded.status.success());
     let text = std::fs::read_to_string(folder.path().join("recording.txt")).unwrap();
@@ -274,10 +276,10 @@ fn fetch_pages_exits_with_1_if_a_page_is_missing() {
 
 #[test]
 fn get_page_prints_the_body_and_nothing_else() {
-    let folder = support::Folder::new();
-    let bytes = folder.random_file("random", 100_000);
-    let Some(peer) = support::python_http_server(folder.path()) else { return };
-    let url = format!("http://{}/random", peer.address);
+    let folder = Folder::new("python");
+    let bytes = random_file(&folder, "random", 100_000);
+    let Some((_server, address)) = python_files(folder.path()) else { return };
+    let url = format!("http://{address}/random");
     let output = run(example("get_page").arg(&url));
     assert!(output.status.success() && output.stdout == bytes && output.stderr.is_empty());
 
@@ -293,7 +295,7 @@ fn get_page_prints_the_body_and_nothing_else() {
     for options in [vec!["--max-body", "99999"], vec!["--timeout", "0"]] {
         fails_in_one_line(example("get_page").args(options).arg(&url));
     }
-    fails_in_one_line(example("get_page").arg(format!("http://{}/missing", peer.address)));
+    fails_in_one_line(example("get_page").arg(format!("http://{address}/missing")));
 }
 
 #[track_caller]
@@ -406,11 +408,11 @@ fn simulate_finds_no_broken_promise_until_a_bug_is_planted() {
 
 #[test]
 fn download_saves_a_file_and_resumes_an_interrupted_one() {
-    let (folder, state) = (support::Folder::new(), support::Folder::new());
-    let bytes = folder.random_file("random", 300_000);
-    let Some(peer) = support::nginx(folder.path(), state.path()) else { return };
-    let url = format!("http://{}/random", peer.address);
-    let (file, part) = (state.path().join("copy"), state.path().join("copy.part"));
+    let folder = Folder::new("download");
+    let bytes = random_file(&folder, "random", 300_000);
+    let Some((_server, address)) = nginx_files(&folder, folder.path()) else { return };
+    let url = format!("http://{address}/random");
+    let (file, part) = (folder.join("copy"), folder.join("copy.part"));
     assert!(run(example("download").arg(&url).arg(&file)).status.success());
     assert!(std::fs::read(&file).unwrap() == bytes && !part.exists());
 
@@ -418,14 +420,14 @@ fn download_saves_a_file_and_resumes_an_interrupted_one() {
     let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
     // The existing part differs from the original, so the result shows that it was kept.
     std::fs::write(&part, vec![7; 100_000]).unwrap();
-    std::fs::write(state.path().join("copy.part.version"), tag).unwrap();
+    std::fs::write(folder.join("copy.part.version"), tag).unwrap();
     assert!(run(example("download").arg(&url).arg(&file)).status.success());
     let resumed = std::fs::read(&file).unwrap();
     assert!(resumed[..100_000] == [7; 100_000] && resumed[100_000..] == bytes[100_000..]);
 
     // A part of another version is discarded.
     std::fs::write(&part, vec![7; 100_000]).unwrap();
-    std::fs::write(state.path().join("copy.part.version"), "\"another\"").unwrap();
+    std::fs::write(folder.join("copy.part.version"), "\"another\"").unwrap();
     assert!(run(example("download").arg(&url).arg(&file)).status.success());
     assert!(std::fs::read(&file).unwrap() == bytes);
     fails_in_one_line(example("download").arg(format!("{url}-not")).arg(&file));

@@ -8,7 +8,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use support::{Folder, nginx, python_http_server, run};
+use support::folder::Folder;
+use support::peers::{nginx_files, python_files};
+use support::{random_file, run};
 use twistor::http::PartialDownload;
 use twistor::net::{ConnectionLost, ListeningPort};
 use twistor::prelude::*;
@@ -18,33 +20,33 @@ const MIB: usize = 1 << 20;
 /// H1
 #[test]
 fn a_mebibyte_from_pythons_server_arrives_unchanged() {
-    let folder = Folder::new();
-    let bytes = folder.random_file("random", MIB);
-    let Some(peer) = python_http_server(folder.path()) else { return };
+    let folder = Folder::new("python");
+    let bytes = random_file(&folder, "random", MIB);
+    let Some((_server, address)) = python_files(folder.path()) else { return };
     let reactor = Reactor::new().unwrap();
-    let page = run(&reactor, get_page(&reactor, format!("http://{}/random", peer.address))).unwrap();
+    let page = run(&reactor, get_page(&reactor, format!("http://{address}/random"))).unwrap();
     assert!(page.body() == bytes, "{} bytes came", page.body().len());
 }
 
 /// H1
 #[test]
 fn a_mebibyte_from_nginx_arrives_unchanged() {
-    let (folder, state) = (Folder::new(), Folder::new());
-    let bytes = folder.random_file("random", MIB);
-    let Some(peer) = nginx(folder.path(), state.path()) else { return };
+    let folder = Folder::new("nginx");
+    let bytes = random_file(&folder, "random", MIB);
+    let Some((_server, address)) = nginx_files(&folder, folder.path()) else { return };
     let reactor = Reactor::new().unwrap();
-    let page = run(&reactor, get_page(&reactor, format!("http://{}/random", peer.address))).unwrap();
+    let page = run(&reactor, get_page(&reactor, format!("http://{address}/random"))).unwrap();
     assert!(page.body() == bytes, "{} bytes came", page.body().len());
 }
 
 /// H1
 #[test]
 fn two_hundred_concurrent_pages_from_nginx_match_their_requests() {
-    let (folder, state) = (Folder::new(), Folder::new());
-    let files: Vec<Vec<u8>> = (0..200).map(|n| folder.random_file(&n.to_string(), 100 * n)).collect();
-    let Some(peer) = nginx(folder.path(), state.path()) else { return };
+    let folder = Folder::new("nginx");
+    let files: Vec<Vec<u8>> = (0..200).map(|n| random_file(&folder, &n.to_string(), 100 * n)).collect();
+    let Some((_server, address)) = nginx_files(&folder, folder.path()) else { return };
     let reactor = Reactor::new().unwrap();
-    let pages = (0..200).map(|n| get_page(&reactor, format!("http://{}/{n}", peer.address)));
+    let pages = (0..200).map(|n| get_page(&reactor, format!("http://{address}/{n}")));
     let pages = run(&reactor, gather_results(pages)).unwrap();
     for (page, file) in pages.iter().zip(&files) {
         assert!(page.body() == file, "{} came with {} bytes", page.url(), page.body().len());

@@ -11,13 +11,13 @@
 mod support;
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::rc::Rc;
 
 use support::folder::Folder;
-use support::peers::{free_port, nginx, start};
+use support::peers::{nginx_files, python_files, start};
 use support::run;
 use twistor_deferred::{Deferred, DeferredList, Failure, fail, succeed};
 use twistor_http::server::{Request as Asked, Site};
@@ -87,25 +87,16 @@ fn fetch_all(url: String, pages: &Pages) {
 fn a_page_from_python_is_complete() {
     // H1.1, H2.1, H8.6
     let pages = Pages::new("python");
-    let mut command = Command::new("python3");
-    command
-        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
-        .arg(pages.folder.path());
-    let Some(mut server) = start(&mut command) else { return };
-    let line = server.first_line();
-    let port =
-        line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).expect("python prints its port");
-    fetch_all(format!("http://127.0.0.1:{port}/random"), &pages);
+    let Some((_server, address)) = python_files(pages.folder.path()) else { return };
+    fetch_all(format!("http://{address}/random"), &pages);
 }
 
 #[test]
 fn a_page_from_nginx_is_complete() {
     // H1.1, H2.1, H5.7, H8.6
     let pages = Pages::new("nginx");
-    let port = free_port();
-    let root = format!("root {};", pages.folder.path().display());
-    let Some(_server) = nginx(&pages.folder, port, &root) else { return };
-    fetch_all(format!("http://127.0.0.2:{port}/random"), &pages);
+    let Some((_server, address)) = nginx_files(&pages.folder, pages.folder.path()) else { return };
+    fetch_all(format!("http://{address}/random"), &pages);
 }
 
 /// An HTTP server on a UNIX socket that answers with the path and the requested host.
@@ -138,7 +129,7 @@ fn pages_are_fetched_from_python_over_a_unix_socket() {
     let mut command = Command::new("python3");
     command.args(["-u", "-c", ON_A_UNIX_SOCKET]).arg(&path);
     let Some(mut server) = start(&mut command) else { return };
-    assert_eq!(server.first_line(), "ready\n");
+    assert_eq!(server.stdout().lines().next().unwrap().unwrap(), "ready");
     run(move |reactor| {
         let socket = Unix::new(path);
         let agent = Agent::new(reactor).connector(move |on, _origin| socket.connect(on));
@@ -165,7 +156,7 @@ fn curl_fetches_a_page_over_a_unix_socket() {
         Site::new(reactor, answer).listen(ServerEndpoint::unix(path)).unwrap();
         reactor.defer_to_thread(move || {
             let Some(mut curl) = start(&mut command) else { return Ok(None) };
-            Ok(Some(curl.output()))
+            Ok(Some(std::io::read_to_string(curl.stdout())?))
         })
     });
     assert!(text.is_none_or(|text| text == "/page"));
@@ -189,13 +180,8 @@ fn a_page_is_fetched_from_python_by_a_custom_name() {
     // H13.1, P21.4
     let pages = Pages::new("resolver");
     pages.folder.write("page", "hello");
-    let mut command = Command::new("python3");
-    command
-        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
-        .arg(pages.folder.path());
-    let Some(mut server) = start(&mut command) else { return };
-    let line = server.first_line();
-    let port = line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    let Some((_server, address)) = python_files(pages.folder.path()) else { return };
+    let port = address.port();
     run(move |reactor| {
         let hosts: Rc<dyn Resolver> = Rc::new(Hosts("python.test", [127, 0, 0, 1].into()));
         let agent = Agent::new(reactor).connector(move |on, origin| {

@@ -19,7 +19,7 @@ use std::rc::Rc;
 
 use support::folder::Folder;
 use support::peers::{free_port, nginx, start_listening};
-use support::{address, listen, run};
+use support::{address, closed_port, listen, run};
 use tls_support::Authority;
 use twistor_deferred::Deferred;
 use twistor_http::{Agent, HttpError, Proxy, ProxyRefused, Request};
@@ -68,7 +68,7 @@ fn pages_are_fetched_through_tinyproxy_with_and_without_tunnel() {
         let stranger = Proxy::new(format!("127.0.0.2:{port}")).unwrap();
         let agent = Agent::new(reactor).proxy(proxy).tls(authority.client());
         reactor.spawn(async move {
-            let closed = free_port();
+            let closed = closed_port();
             for _ in 0..3 {
                 let url = format!("http://user:pw@{}/a?b", address(&plain));
                 let page = agent.get_page(Request::get(url)).await?;
@@ -202,7 +202,7 @@ fn a_proxy_receives_the_same_from_us_as_from_curl() {
 fn an_unused_address_is_an_unreachable_proxy() {
     // H11.4
     run(|reactor| {
-        let nobody: SocketAddr = ([127, 0, 0, 2], free_port()).into();
+        let nobody: SocketAddr = ([127, 0, 0, 1], closed_port()).into();
         let request = Request::get("http://example.org/").proxy(Proxy::new(nobody.to_string()).unwrap());
         request.get_page(reactor).add_both(move |result| {
             let told = result.expect_err("the address is not in use").to_string();

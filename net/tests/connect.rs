@@ -34,11 +34,6 @@ fn failure(connect: impl FnOnce(&Handle, Scripted) -> Deferred<Transport>) -> Fa
     failure
 }
 
-/// Returns a port of the loopback interface without a listener.
-fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A listener with a full queue, which answers no further client.
 struct Mute {
     address: SocketAddr,

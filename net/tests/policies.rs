@@ -10,6 +10,7 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
+use support::peers::free_port;
 use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
@@ -309,11 +310,11 @@ fn a_client_reconnects_after_failures_and_losses() {
     let made = Rc::new(Cell::new(0));
     run(|reactor| {
         // The port has no listener at first.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let port = free_port();
         let count = made.clone();
         let (third, trigger) = Deferred::new();
         let trigger = Rc::new(Cell::new(Some(trigger)));
-        let service = Reconnecting::new(reactor, ClientEndpoint::tcp("127.0.0.1", port.port()), move || {
+        let service = Reconnecting::new(reactor, ClientEndpoint::tcp("127.0.0.2", port), move || {
             let (count, trigger) = (count.clone(), trigger.clone());
             scripted(&Diary::new()).on_made(move |_| {
                 count.set(count.get() + 1);
@@ -330,7 +331,7 @@ fn a_client_reconnects_after_failures_and_losses() {
         reactor.call_later(Duration::from_millis(20), move || {
             assert!(kept.failures() > 0);
             // The server closes every connection at once.
-            let endpoint = twistor_net::ServerEndpoint::tcp(port);
+            let endpoint = twistor_net::ServerEndpoint::tcp(([127, 0, 0, 2], port).into());
             endpoint
                 .listen(&handle, |_| {
                     scripted(&Diary::new()).on_made(|transport| {
@@ -479,11 +480,10 @@ fn stopping_in_the_builder_or_protocol_ends_connecting() {
 fn each_failure_is_reported_with_the_next_wait() {
     let told = Rc::new(RefCell::new(Vec::new()));
     run(|reactor| {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (third, trigger) = Deferred::new();
         let (kept, mut trigger) = (told.clone(), Some(trigger));
         let steady = Backoff { jitter: 0.0, factor: 2.0, ..soon() };
-        let service = Reconnecting::new(reactor, ClientEndpoint::tcp("127.0.0.1", port.port()), || Echo)
+        let service = Reconnecting::new(reactor, ClientEndpoint::tcp("127.0.0.1", closed_port()), || Echo)
             .backoff(steady)
             .on_failure(move |failure, wait| {
                 assert!(failure.is::<ConnectRefused>());
@@ -503,8 +503,7 @@ fn each_failure_is_reported_with_the_next_wait() {
 #[test]
 fn stopping_while_connecting_fails_the_waiters() {
     run(|reactor| {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let endpoint = ClientEndpoint::tcp("127.0.0.1", port.port());
+        let endpoint = ClientEndpoint::tcp("127.0.0.1", closed_port());
         let service = Reconnecting::new(reactor, endpoint, || Echo);
         service.start();
         let waiting = service.when_connected();

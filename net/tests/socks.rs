@@ -200,7 +200,7 @@ fn talks_through(proxy: &Socks5) {
             for host in ["127.0.0.1", "localhost"] {
                 greets(ClientEndpoint::by(proxy.to(host, port)), handle.clone()).await?;
             }
-            let gone = ClientEndpoint::by(proxy.to("127.0.0.2", free_port())).converse(&handle).await;
+            let gone = ClientEndpoint::by(proxy.to("127.0.0.1", closed_port())).converse(&handle).await;
             let refused = gone.unwrap_err().trap::<SocksError>()?;
             assert!(matches!(refused, SocksError::Refused { .. }), "{refused}");
             Ok::<(), Failure>(())

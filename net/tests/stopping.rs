@@ -326,7 +326,8 @@ impl DatagramProtocol for Port {
 // P15
 #[test]
 fn a_run_on_udp_can_be_stopped_from_any_handler() {
-    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Of another address than the endpoint, so that the system does not choose the same one for both.
+    let closed = std::net::UdpSocket::bind("127.0.0.2:0").unwrap().local_addr().unwrap();
     for method in ["started", "datagram_received", "connection_refused", "stopped"] {
         let reactor = Reactor::new().unwrap();
         let stage = Stage::new(&reactor, method);

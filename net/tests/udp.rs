@@ -166,9 +166,9 @@ fn a_connected_port_survives_a_refusal() {
     run(|reactor| {
         let peer = blocking_peer();
         let at = peer.local_addr().unwrap();
-        drop(peer);
         let endpoint = UdpEndpoint::new("127.0.0.1:0".parse().unwrap()).peer(at);
         let transport = endpoint.listen(reactor, log.clone()).unwrap();
+        drop(peer);
         transport.send(b"is anybody there?").unwrap();
         // The refusal of the first datagram has arrived. It is not an error of this one.
         transport.send(b"and now?").unwrap();
@@ -196,9 +196,9 @@ fn a_refusal_found_by_sending_is_reported() {
     let heard = run(|reactor| {
         let peer = blocking_peer();
         let at = peer.local_addr().unwrap();
-        drop(peer);
         let endpoint = UdpEndpoint::new("127.0.0.1:0".parse().unwrap()).peer(at);
         let transport = endpoint.listen(reactor, log.clone()).unwrap();
+        drop(peer);
         log.when(1).add_callback({
             let log = log.clone();
             move |()| {

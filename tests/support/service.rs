@@ -3,47 +3,16 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Sender, channel};
+use std::process::{ChildStdout, Command, Stdio};
 use std::thread;
 
-use super::{DEADLINE, example, skip};
-
-/// A process that is killed when it is dropped, or if it does not end in time.
-struct Guarded {
-    child: Child,
-    _watched: Sender<()>,
-}
-
-impl Guarded {
-    fn start(command: &mut Command) -> std::io::Result<Guarded> {
-        let child = command.spawn()?;
-        let (watched, dropped) = channel();
-        let pid = child.id();
-        thread::spawn(move || {
-            if dropped.recv_timeout(DEADLINE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                signal(pid, "KILL");
-            }
-        });
-        Ok(Guarded { child, _watched: watched })
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
-    assert!(status.is_ok_and(|status| status.success()), "kill -{name} {pid}");
-}
+use super::child::{Running, signal};
+use super::peers::start;
+use super::{DEADLINE, example};
 
 /// An example that serves.
 pub struct Service {
-    process: Guarded,
+    process: Running,
     output: BufReader<ChildStdout>,
     /// The address that it prints when it starts.
     pub address: String,
@@ -54,10 +23,10 @@ impl Service {
     pub fn start(name: &str, arguments: &[&OsStr]) -> Service {
         let mut command = example(name);
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = Guarded::start(&mut command).unwrap_or_else(|error| {
+        let mut process = Running::spawn(&mut command).unwrap_or_else(|error| {
             panic!("cannot run {command:?} (cargo build --examples makes it): {error}")
         });
-        let mut output = BufReader::new(process.child.stdout.take().unwrap());
+        let mut output = process.stdout();
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         let address =
@@ -127,22 +96,18 @@ pub fn send(stream: &TcpStream, bytes: Vec<u8>) -> thread::JoinHandle<()> {
 
 /// A running Python program whose output is read line by line.
 pub struct Python {
-    process: Guarded,
+    process: Running,
     output: BufReader<ChildStdout>,
 }
 
 impl Python {
-    /// Starts a program, or prints the reason and returns `None` if Python is missing.
+    /// Starts a program. If Python is not installed, says so and returns `None`.
     pub fn start(program: &str, arguments: &[&str]) -> Option<Python> {
         let mut command = Command::new("python3");
-        command.args(["-u", "-c", program]).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
-        match Guarded::start(&mut command) {
-            Ok(mut process) => {
-                let output = BufReader::new(process.child.stdout.take().unwrap());
-                Some(Python { process, output })
-            }
-            Err(error) => skip("python3", &error.to_string()),
-        }
+        command.args(["-u", "-c", program]).args(arguments);
+        let mut process = start(&mut command)?;
+        let output = process.stdout();
+        Some(Python { process, output })
     }
 
     pub fn line(&mut self) -> String {

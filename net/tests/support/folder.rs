@@ -1,13 +1,16 @@
 //! A temporary folder for one test.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder that is removed at the end of the test, also if it fails.
 pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("twistor-{name}-{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("twistor-{name}-{}-{count}", std::process::id()));
         // A killed test may have left it.
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).unwrap();

@@ -8,6 +8,8 @@
     reason = "it is test code, which clippy knows only inside #[test]"
 )]
 
+#[path = "../../../reactor/tests/support/child.rs"]
+pub mod child;
 pub mod folder;
 pub mod logged;
 mod panics;
@@ -310,6 +312,18 @@ pub fn peer<T: Send + 'static>(
         stream.set_write_timeout(Some(DEADLINE))?;
         Ok(f(stream)?)
     })
+}
+
+/// Returns a port at which no IPv4 address of this machine has a listener, until the test program ends.
+///
+/// A socket stays bound to it. A port that is only free may be taken by another test, or by the connection attempt
+/// itself, which the system may make from that very port: then it connects to itself.
+pub fn closed_port() -> u16 {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([0, 0, 0, 0], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    std::mem::forget(socket);
+    address.as_socket().unwrap().port()
 }
 
 /// Makes the coming close of a blocking peer a reset.

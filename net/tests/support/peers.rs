@@ -1,41 +1,17 @@
 //! Programs of others, which a test runs as peers if they are installed.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::io::BufRead;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
+use super::child::Running;
 use super::folder::Folder;
-
-/// A program that is ended with the test.
-pub struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Running {
-    /// Reads the first line that the program prints.
-    pub fn first_line(&mut self) -> String {
-        let mut line = String::new();
-        BufReader::new(self.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        line
-    }
-
-    /// Reads all that the program prints.
-    pub fn output(&mut self) -> String {
-        let mut text = String::new();
-        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-        text
-    }
-}
 
 /// Starts a program. If it is not installed, says so and returns `None`.
 pub fn start(command: &mut Command) -> Option<Running> {
-    match command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
-        Ok(child) => Some(Running(child)),
+    match Running::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null())) {
+        Ok(running) => Some(running),
         Err(error) => {
             println!("skipped: no {} here ({error})", command.get_program().to_string_lossy());
             None
@@ -45,11 +21,11 @@ pub fn start(command: &mut Command) -> Option<Running> {
 
 /// Starts a program, and waits until it listens on `port` of 127.0.0.2.
 pub fn start_listening(command: &mut Command, port: u16) -> Option<Running> {
-    let running = start(command)?;
-    let mut tries = 0;
+    let mut running = start(command)?;
     while TcpStream::connect(("127.0.0.2", port)).is_err() {
-        tries += 1;
-        assert!(tries < 1_000_000, "{command:?} does not listen");
+        if let Some(status) = running.child.try_wait().unwrap() {
+            panic!("{command:?} ended with {status}");
+        }
         std::thread::yield_now();
     }
     Some(running)
@@ -79,7 +55,29 @@ pub fn nginx(folder: &Folder, port: u16, directives: &str) -> Option<Running> {
              }}"
         ),
     );
-    let mut command = Command::new("nginx");
+    // Debian installs it where only the superuser's PATH looks.
+    let installed = Path::new("/usr/sbin/nginx");
+    let mut command = Command::new(if installed.exists() { installed } else { Path::new("nginx") });
     command.args(["-e", "stderr", "-p"]).arg(folder.path()).arg("-c").arg(&config);
     start_listening(&mut command, port)
+}
+
+/// Starts an nginx that serves the files in `root`, and returns its address. Its own files are in `folder`.
+pub fn nginx_files(folder: &Folder, root: &Path) -> Option<(Running, SocketAddr)> {
+    let port = free_port();
+    let running = nginx(folder, port, &format!("root {};", root.display()))?;
+    Some((running, ([127, 0, 0, 2], port).into()))
+}
+
+/// Starts Python's HTTP server for the files in `root`, and returns its address.
+pub fn python_files(root: &Path) -> Option<(Running, SocketAddr)> {
+    let mut command = Command::new("python3");
+    command.args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"]).arg(root);
+    let mut running = start(&mut command)?;
+    // Serving HTTP on 127.0.0.1 port 40123 (http://127.0.0.1:40123/) ...
+    let mut line = String::new();
+    running.stdout().read_line(&mut line).unwrap();
+    let port = line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+    let port: u16 = port.unwrap_or_else(|| panic!("Python's http.server printed {line:?}"));
+    Some((running, ([127, 0, 0, 1], port).into()))
 }
