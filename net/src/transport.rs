@@ -23,6 +23,7 @@ use connection::{Connection, Flags};
 
 pub use port::ListeningPort;
 pub use producer::{Producer, ProducerRefused};
+pub(crate) use protocol::pass_on;
 pub use protocol::{Factory, Protocol, part_of};
 
 /// A handle for writing to and controlling one connection. Twisted: `ITransport`, `ITCPTransport`.

@@ -15,8 +15,8 @@ use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::{
     Backoff, ClientEndpoint, ConnectRefused, ConnectionAborted, ConnectionDone, ConnectionIdleTimedOut,
-    Failure, IdleTimeout, IdleTimer, Limited, ListeningPort, NetworkEventKind, RateLimit, Reconnecting,
-    SimulatedNetwork, Transport,
+    Conversation, Failure, IdleTimeout, IdleTimer, Limited, ListeningPort, NetworkEventKind, Protocol,
+    RateLimit, Reconnecting, SimulatedNetwork, Transport, conversations,
 };
 use twistor_reactor::{Handle, Reactor};
 
@@ -734,4 +734,75 @@ fn a_stopped_or_dropped_service_does_not_connect() {
     {
         assert_eq!((asked_for(false, end), asked_for(true, end)), (1, 1));
     }
+}
+
+// P1, P14: each wrapper of the library passes every event on to its protocol
+#[test]
+fn wrappers_pass_every_event_on() {
+    type Wrap = fn(&Handle, Scripted) -> ListeningPort;
+    let servers: [Wrap; 3] = [
+        |handle, protocol| listen(handle, Limited::new(Once(Some(protocol)))),
+        |handle, protocol| listen_once(handle, IdleTimeout::new(handle, Duration::from_secs(60), protocol)),
+        |handle, protocol| listen_once(handle, Box::new(protocol) as Box<dyn Protocol>),
+    ];
+    // The peer ends its half of the connection, and resets it when that has been noticed.
+    async fn leave(peer: Conversation, seen: Diary) -> Result<(), Failure> {
+        peer.write(b"x");
+        peer.transport().lose_write_connection();
+        peer.read_exact(1).await?;
+        peer.transport().abort_connection();
+        seen.when_lost().await
+    }
+    let events = |run: &dyn Fn(&Handle, Scripted, Diary) -> Deferred<()>| {
+        let (diary, broken) = (Diary::new(), Rc::new(Cell::new(0)));
+        World::Simulated(1).run(|reactor| {
+            let (handle, broken) = (reactor.handle(), broken.clone());
+            let protocol = scripted(&diary)
+                .on_made(move |transport| {
+                    transport.pause_producing();
+                    let transport = transport.clone();
+                    handle.call_later(Duration::from_secs(1), move || transport.resume_producing());
+                    Ok(())
+                })
+                .on_end(|transport| {
+                    transport.write(b"y");
+                    Ok(())
+                })
+                .on_write_lost(move |_| {
+                    broken.set(broken.get() + 1);
+                    Ok(())
+                });
+            run(reactor, protocol, diary.clone())
+        });
+        let entries = diary.entries();
+        assert_eq!(entries[..4], ["made", "resumed", "data x", "end"]);
+        assert!(entries.len() == 5 && entries[4].starts_with("lost "), "{entries:?}");
+        assert_eq!(broken.get(), 1);
+    };
+    for wrap in servers {
+        events(&|handle, protocol, diary| {
+            let port = address(&wrap(handle, protocol)).port();
+            let peer = ClientEndpoint::tcp("127.0.0.1", port).converse(handle);
+            handle.spawn(async move { leave(peer.await?, diary).await })
+        });
+    }
+    events(&|handle, protocol, diary| {
+        let (done, trigger) = Deferred::new();
+        let (spawner, trigger) = (handle.clone(), Cell::new(Some(trigger)));
+        let factory = conversations(move |peer: Conversation| {
+            let (diary, trigger) = (diary.clone(), trigger.take());
+            spawner.spawn(async move {
+                leave(peer, diary).await?;
+                trigger.into_iter().for_each(|trigger| trigger.callback(()));
+                Ok::<(), Failure>(())
+            })
+        });
+        let port = address(&listen(handle, factory)).port();
+        let protocol = Cell::new(Some(protocol));
+        let service = Reconnecting::new(handle, ClientEndpoint::tcp("127.0.0.1", port), move || {
+            protocol.take().unwrap()
+        });
+        service.start();
+        done.add_callback(move |()| service.stop())
+    });
 }

@@ -1,6 +1,5 @@
 //! Timeouts for silent connections.
 
-use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
@@ -9,7 +8,8 @@ use std::time::{Duration, Instant};
 use twistor_deferred::Failure;
 use twistor_reactor::{DelayedCall, Handle};
 
-use crate::{Protocol, Transport, part_of};
+use crate::transport::pass_on;
+use crate::{Protocol, Transport};
 
 /// The reason reported when an [`IdleTimer`] closes a silent connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,21 +259,7 @@ impl<P: Protocol> Protocol for IdleTimeout<P> {
         self.enter(transport, |protocol| protocol.reading_resumed(transport))
     }
 
-    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
-        self.protocol.read_connection_lost(transport)
-    }
-
-    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
-        self.protocol.write_connection_lost(transport)
-    }
-
-    fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
-        part_of(&mut self.protocol, part)
-    }
-
-    fn unread(&mut self) -> Option<Vec<u8>> {
-        self.protocol.unread()
-    }
+    pass_on!(self, self.protocol => read_connection_lost write_connection_lost part unread);
 
     fn connection_lost(&mut self, reason: Failure) {
         self.timer = None;

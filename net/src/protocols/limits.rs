@@ -1,15 +1,13 @@
 //! Limits on the number of connections.
 
-use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use twistor_deferred::Failure;
-
-use crate::{Address, Factory, Protocol, Transport, part_of};
+use crate::transport::pass_on;
+use crate::{Address, Factory, Protocol};
 
 /// A factory that limits the number of open connections, in total and for each peer address. Twisted:
 /// `LimitTotalConnectionsFactory`, `LimitConnectionsByPeer`.
@@ -135,37 +133,8 @@ pub struct LimitedProtocol<P> {
 }
 
 impl<P: Protocol> Protocol for LimitedProtocol<P> {
-    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-        self.protocol.connection_made(transport)
-    }
-
-    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        self.protocol.data_received(transport, data)
-    }
-
-    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
-        self.protocol.reading_resumed(transport)
-    }
-
-    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
-        self.protocol.read_connection_lost(transport)
-    }
-
-    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
-        self.protocol.write_connection_lost(transport)
-    }
-
-    fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
-        part_of(&mut self.protocol, part)
-    }
-
-    fn unread(&mut self) -> Option<Vec<u8>> {
-        self.protocol.unread()
-    }
-
-    fn connection_lost(&mut self, reason: Failure) {
-        self.protocol.connection_lost(reason);
-    }
+    pass_on!(self, self.protocol => connection_made data_received reading_resumed read_connection_lost
+        write_connection_lost part unread connection_lost);
 }
 
 impl<P> fmt::Debug for LimitedProtocol<P> {

@@ -168,38 +168,43 @@ pub fn part_of<P: Protocol + ?Sized>(protocol: &mut P, part: TypeId) -> Option<&
     if (*protocol).as_any().type_id() == part { Some(protocol.as_any_mut()) } else { protocol.part(part) }
 }
 
+/// Implements the named methods of [`Protocol`] for a wrapper, by calling them on the inner protocol.
+macro_rules! pass_on {
+    ($self:ident, $inner:expr => $($method:ident)*) => {
+        $(pass_on!(@$method $self, $inner);)*
+    };
+    (@part $self:ident, $inner:expr) => {
+        fn part(&mut $self, part: std::any::TypeId) -> Option<&mut dyn std::any::Any> {
+            crate::part_of(&mut $inner, part)
+        }
+    };
+    (@unread $self:ident, $inner:expr) => {
+        fn unread(&mut $self) -> Option<Vec<u8>> {
+            $inner.unread()
+        }
+    };
+    (@data_received $self:ident, $inner:expr) => {
+        fn data_received(&mut $self, transport: &crate::Transport, data: &[u8]) -> Result<(), crate::Failure> {
+            $inner.data_received(transport, data)
+        }
+    };
+    (@connection_lost $self:ident, $inner:expr) => {
+        fn connection_lost(&mut $self, reason: crate::Failure) {
+            $inner.connection_lost(reason);
+        }
+    };
+    (@$method:ident $self:ident, $inner:expr) => {
+        fn $method(&mut $self, transport: &crate::Transport) -> Result<(), crate::Failure> {
+            $inner.$method(transport)
+        }
+    };
+}
+
+pub(crate) use pass_on;
+
 impl<P: Protocol + ?Sized> Protocol for Box<P> {
-    fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
-        part_of(&mut **self, part)
-    }
-
-    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-        (**self).connection_made(transport)
-    }
-
-    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        (**self).data_received(transport, data)
-    }
-
-    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
-        (**self).reading_resumed(transport)
-    }
-
-    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
-        (**self).read_connection_lost(transport)
-    }
-
-    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
-        (**self).write_connection_lost(transport)
-    }
-
-    fn unread(&mut self) -> Option<Vec<u8>> {
-        (**self).unread()
-    }
-
-    fn connection_lost(&mut self, reason: Failure) {
-        (**self).connection_lost(reason);
-    }
+    pass_on!(self, **self => connection_made data_received reading_resumed read_connection_lost
+        write_connection_lost part unread connection_lost);
 }
 
 /// Builds a protocol for each connection that a listener accepts. Twisted: `Factory`.

@@ -1,6 +1,5 @@
 //! The states of a client that reconnects.
 
-use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::hash::{self, BuildHasher, Hasher};
 use std::io;
@@ -13,9 +12,8 @@ use twistor_reactor::{DelayedCall, Handle};
 
 use super::waiters::Waiters;
 use crate::endpoint::Backoff;
-use crate::{
-    ClientEndpoint, ConnectionAborted, ConnectionLost, HandlerPanicked, Protocol, Transport, part_of,
-};
+use crate::transport::pass_on;
+use crate::{ClientEndpoint, ConnectionAborted, ConnectionLost, HandlerPanicked, Protocol, Transport};
 
 /// The default grace period of a stop.
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
@@ -379,33 +377,8 @@ struct Kept<P> {
 }
 
 impl<P: Protocol> Protocol for Kept<P> {
-    fn connection_made(&mut self, transport: &Transport) -> Result<(), Failure> {
-        self.protocol.connection_made(transport)
-    }
-
-    fn data_received(&mut self, transport: &Transport, data: &[u8]) -> Result<(), Failure> {
-        self.protocol.data_received(transport, data)
-    }
-
-    fn reading_resumed(&mut self, transport: &Transport) -> Result<(), Failure> {
-        self.protocol.reading_resumed(transport)
-    }
-
-    fn read_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
-        self.protocol.read_connection_lost(transport)
-    }
-
-    fn write_connection_lost(&mut self, transport: &Transport) -> Result<(), Failure> {
-        self.protocol.write_connection_lost(transport)
-    }
-
-    fn part(&mut self, part: TypeId) -> Option<&mut dyn Any> {
-        part_of(&mut self.protocol, part)
-    }
-
-    fn unread(&mut self) -> Option<Vec<u8>> {
-        self.protocol.unread()
-    }
+    pass_on!(self, self.protocol => connection_made data_received reading_resumed read_connection_lost
+        write_connection_lost part unread);
 
     fn connection_lost(&mut self, reason: Failure) {
         let told = guarded(|| self.protocol.connection_lost(reason));
