@@ -76,7 +76,11 @@ impl Site {
         }
         let handle = &self.0.handle;
         let port = endpoint.listen(handle, self.clone())?;
-        self.0.ports.borrow_mut().push(port.clone());
+        let mut ports = self.0.ports.borrow_mut();
+        // Those that were closed by `stop_listening`, which does not notify the site.
+        ports.retain(ListeningPort::is_listening);
+        ports.push(port.clone());
+        drop(ports);
         self.0.open();
         if !self.0.awaited.replace(true) {
             let core = Rc::downgrade(&self.0);
@@ -223,11 +227,35 @@ impl SiteState {
 impl fmt::Debug for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ports = self.0.ports.borrow();
-        let addresses: Vec<String> = ports.iter().map(|port| port.address().to_string()).collect();
+        let open = ports.iter().filter(|port| port.is_listening());
+        let addresses: Vec<String> = open.map(|port| port.address().to_string()).collect();
         f.debug_struct("Site")
             .field("ports", &addresses)
             .field("connections", &self.connections())
             .field("draining", &self.0.is_draining())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use twistor_reactor::Reactor;
+
+    use crate::server::{Request, Site};
+
+    // W6.2
+    #[test]
+    fn a_closed_port_is_forgotten() {
+        let reactor = Reactor::simulated(1);
+        let site = Site::new(&reactor, |_: &mut Request<'_>| "fine");
+        let listen = || site.listen("tcp:80".parse().unwrap()).unwrap();
+        for _ in 0..3 {
+            let port = listen();
+            assert_eq!(site.0.ports.borrow().len(), 1);
+            drop(port.stop_listening());
+            assert!(format!("{site:?}").contains("ports: []"), "{site:?}");
+        }
+        listen();
+        assert!(format!("{site:?}").contains("ports: [\""), "{site:?}");
     }
 }
