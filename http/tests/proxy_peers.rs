@@ -14,9 +14,10 @@ mod tls_support;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::rc::Rc;
 
+use support::child::output;
 use support::folder::Folder;
 use support::peers::{free_port, nginx, start_listening};
 use support::{address, closed_port, listen, run};
@@ -155,7 +156,7 @@ fn curl(handle: &Handle, proxy: String, url: String) -> Deferred<()> {
         // Ignores the environment and the user's files.
         let mut command = Command::new("curl");
         command.env_clear().args(["-q", "-s", "-o", "/dev/null", "-x", &proxy, &url]);
-        if let Err(error) = command.stdin(Stdio::null()).stdout(Stdio::null()).status() {
+        if let Err(error) = output(&mut command) {
             eprintln!("not tested: curl is missing here: {error}");
         }
         Ok(())

@@ -6,6 +6,7 @@ mod support;
 
 use std::process::Command;
 
+use support::child::output;
 use support::*;
 use twistor_net::{ClientEndpoint, DnsLookupError};
 
@@ -16,7 +17,8 @@ fn a_job_without_a_thread_fails_with_the_reason() {
     if std::env::var_os(CHILD).is_none() {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["a_job_without_a_thread_fails_with_the_reason", "--exact", "--test-threads=1"]);
-        let output = child.env(CHILD, "1").env("RUST_MIN_STACK", (1_u64 << 60).to_string()).output().unwrap();
+        child.env(CHILD, "1").env("RUST_MIN_STACK", (1_u64 << 60).to_string());
+        let output = output(&mut child).unwrap();
         let told = String::from_utf8_lossy(&output.stdout);
         return assert!(output.status.success() && told.contains("1 passed"), "{output:?}");
     }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::SIGPIPE;
+use support::child::output;
 use support::folder::Folder;
 use support::*;
 use twistor_net::{ConnectionLost, Factory, ServerEndpoint, Transport};
@@ -23,11 +24,9 @@ use twistor_net::{ConnectionLost, Factory, ServerEndpoint, Transport};
 const CHILD: &str = "TWISTOR_SIGPIPE";
 
 fn child(test: &str) {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(CHILD, "1");
+    let output = output(&mut command).unwrap();
     assert_eq!(output.status.signal(), None, "the child was killed by a signal");
     // A name that matches no test would succeed as well.
     let ran = String::from_utf8_lossy(&output.stdout).contains("1 passed");
@@ -157,12 +156,9 @@ fn writing_to_a_reset_tls_peer_raises_no_signal() {
 #[test]
 fn the_child_would_die_of_a_signal() {
     if !is_child() {
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "the_child_would_die_of_a_signal", "--test-threads=1"])
-            .env(CHILD, "1")
-            .status()
-            .unwrap();
-        return assert_eq!(status.signal(), Some(SIGPIPE));
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "the_child_would_die_of_a_signal", "--test-threads=1"]).env(CHILD, "1");
+        return assert_eq!(output(&mut command).unwrap().status.signal(), Some(SIGPIPE));
     }
     let (mut reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"x").unwrap();

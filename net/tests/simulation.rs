@@ -830,14 +830,14 @@ fn a_simulated_run_alone() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_simulation_makes_no_system_call_for_time_or_sockets() {
-    use std::process::{Command, Stdio};
+    use std::process::Command;
     let folder = support::folder::Folder::new("strace");
     let log = folder.join("log");
     let mut strace = Command::new("strace");
     strace.args(["-f", "-o"]).arg(&log).arg(std::env::current_exe().unwrap());
     strace.args(["--exact", "--ignored", "a_simulated_run_alone"]);
-    match strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status() {
-        Ok(status) if status.success() => {}
+    match support::child::output(&mut strace) {
+        Ok(output) if output.status.success() => {}
         outcome => return println!("skipped: strace is missing or may not trace ({outcome:?})"),
     }
     let calls = std::fs::read_to_string(&log).unwrap();

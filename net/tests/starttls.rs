@@ -8,10 +8,11 @@ mod tls_support;
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
+use support::child::Running;
 use support::*;
 use tls_support::{Authority, openssl};
 use twistor_deferred::{Cancelled, Deferred};
@@ -585,18 +586,15 @@ fn openssl_starts_tls_with_this_server() {
     run(|reactor| {
         let (port, served) = serve(reactor, authority.signs("mail.test").server());
         let output = reactor.defer_to_thread(move || {
-            let mut child = openssl
+            openssl
                 .args(["s_client", "-starttls", "smtp", "-crlf", "-quiet", "-connect"])
                 .arg(format!("127.0.0.1:{port}"))
                 .stdin(std::process::Stdio::piped())
                 .stdout(std::process::Stdio::piped())
-                .stderr(std::process::Stdio::null())
-                .spawn()?;
-            child.stdin.as_mut().unwrap().write_all(b"FROM openssl\nQUIT\n")?;
-            let mut said = String::new();
-            child.stdout.take().unwrap().read_to_string(&mut said)?;
-            child.wait()?;
-            Ok(said)
+                .stderr(std::process::Stdio::null());
+            let mut running = Running::spawn(&mut openssl)?;
+            running.child.stdin.as_mut().unwrap().write_all(b"FROM openssl\nQUIT\n")?;
+            Ok(std::io::read_to_string(running.stdout())?)
         });
         output.add_callback(move |said| {
             assert!(said.contains("250 FROM openssl true"), "{said}");
@@ -636,13 +634,12 @@ fn this_client_starts_tls_with_python() {
     std::fs::write(&key, &identity.key).unwrap();
     let mut python = Command::new("python3");
     python.args(["-c", PYTHON]).arg(&certificate).arg(&key).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    let mut child = match python.spawn() {
-        Ok(child) => child,
+    let mut python = match Running::spawn(&mut python) {
+        Ok(python) => python,
         Err(error) => return println!("skipped: no python3 here ({error})"),
     };
     let mut port = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut port)
-        .unwrap();
+    std::io::BufRead::read_line(&mut python.stdout(), &mut port).unwrap();
     run(|reactor| {
         let (peer, tls) = (converse(reactor, port.trim().parse().unwrap()), authority.client());
         reactor.spawn(async move {
@@ -656,7 +653,7 @@ fn this_client_starts_tls_with_python() {
             Ok::<(), Failure>(())
         })
     });
-    assert!(child.wait().unwrap().success());
+    assert!(python.child.wait().unwrap().success());
 }
 
 // P23.7: the beginning of the handshake may have come together with that line

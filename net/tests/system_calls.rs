@@ -4,11 +4,15 @@
 #![cfg(all(target_os = "linux", feature = "direct-syscalls"))]
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
+#[path = "../../reactor/tests/support/child.rs"]
+mod child;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 
+use child::output;
 use twistor_deferred::Deferred;
 use twistor_net::{ClientEndpoint, ConnectionDone, Failure, Protocol, Transport};
 use twistor_reactor::{Handle, Reactor};
@@ -74,14 +78,14 @@ fn count(connections: u32) -> Result<BTreeMap<String, u32>, String> {
             let _ = stream.read(&mut [0]);
         }
     });
-    let output = Command::new("strace")
+    let mut command = Command::new("strace");
+    command
         .args(["-f", "-e", "trace=network,epoll_ctl"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "traced", "--test-threads=1"])
         .env("TWISTOR_ADDRESS", address.to_string())
-        .env(CONNECTIONS, connections.to_string())
-        .output()
-        .map_err(|error| error.to_string())?;
+        .env(CONNECTIONS, connections.to_string());
+    let output = output(&mut command).map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         return Err(text.into_owned());

@@ -13,7 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use support::child::{Running, watch};
 use support::folder::Folder;
+use support::peers::start;
 use support::*;
 use tls_support::*;
 use twistor_deferred::{Cancelled, Deferred, succeed};
@@ -931,6 +933,7 @@ fn openssl_s_client_talks_to_our_server() {
                 use std::process::Stdio;
                 let mut child =
                     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+                let _watchdog = watch(&child, &command);
                 let mut input = child.stdin.take().unwrap();
                 input.write_all(b"hello\n")?;
                 let output = child.wait_with_output()?;
@@ -955,11 +958,11 @@ fn a_renegotiation_is_declined_at_once() {
         let port = listen_tls(reactor, authority.signs("localhost").server(), |_| Echo);
         openssl.args(["s_client", "-tls1_2", "-connect"]).arg(address(&port).to_string());
         openssl.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = openssl.spawn().unwrap();
-        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
+        let mut running = Running::spawn(&mut openssl).unwrap();
+        let (mut input, mut output) =
+            (running.child.stdin.take().unwrap(), running.child.stderr.take().unwrap());
         // The process ends with the reactor, or by its own timeout.
-        let child = Killed(child);
-        reactor.call_later(DEADLINE / 2, move || drop(child));
+        reactor.call_later(DEADLINE / 2, move || drop(running));
         reactor.defer_to_thread(move || {
             input.write_all(b"R\n")?; // its command for that
             let mut told = String::new();
@@ -982,15 +985,8 @@ fn our_client_talks_to_openssl_s_server() {
     // s_server prints its port. With -rev, it sends each line back reversed.
     openssl.args(["s_server", "-accept", "127.0.0.1:0", "-rev", "-alpn", "backwards", "-key"]);
     openssl.arg(&key).arg("-cert").arg(&certificate);
-    let mut server = Killed(
-        openssl
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(server.0.stdout.take().unwrap()));
+    let mut server = start(&mut openssl).unwrap();
+    let mut lines = std::io::BufRead::lines(server.stdout());
     let port: u16 = lines
         .by_ref()
         .find_map(|line| line.unwrap().strip_prefix("ACCEPT 127.0.0.1:").map(|port| port.parse().unwrap()))
@@ -1018,15 +1014,6 @@ fn our_client_talks_to_openssl_s_server() {
     assert_eq!(diary.received(), b"olleh\n");
     assert_eq!(transport.alpn.as_deref(), Some(&b"backwards"[..]));
     assert!(diary.reason().is::<ConnectionDone>());
-}
-
-struct Killed(std::process::Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 // P10.2, P5: a flooding connection gets its share only, and TLS keeps the high-water mark

@@ -5,6 +5,8 @@
 #[cfg(unix)]
 mod signals {
     mod child;
+    #[path = "../support/child.rs"]
+    mod children;
     mod parent;
 
     pub(crate) fn main() {

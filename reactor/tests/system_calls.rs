@@ -4,6 +4,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/child.rs"]
+mod child;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -12,6 +15,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use child::output;
 use mio::Interest;
 use twistor_reactor::{Handle, Progress, Reactor};
 
@@ -114,16 +118,16 @@ fn traced() {
 /// Returns strace's output for this many turns of this kind.
 fn strace(options: &[&str], kind: &str, turns: u32) -> Result<String, String> {
     let summary = std::env::temp_dir().join(format!("twistor-strace-{}-{kind}-{turns}", std::process::id()));
-    let output = Command::new("strace")
+    let mut command = Command::new("strace");
+    command
         .args(["-f", "-o"])
         .arg(&summary)
         .args(options)
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "traced", "--test-threads=1"])
         .env(TURNS, turns.to_string())
-        .env(KIND, kind)
-        .output()
-        .map_err(|error| error.to_string())?;
+        .env(KIND, kind);
+    let output = output(&mut command).map_err(|error| error.to_string())?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }

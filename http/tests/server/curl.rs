@@ -7,6 +7,7 @@ use twistor_http::server::{Files, Request, Response, Tree};
 use twistor_reactor::defer_later;
 
 use crate::client::*;
+use crate::support::child::output;
 use crate::support::folder::Folder;
 
 /// Returns curl's output for URLs of the site, or `None` without curl.
@@ -20,7 +21,7 @@ fn curl(root: Tree, arguments: &[&str], paths: &[&str]) -> Option<String> {
     let paths: Vec<String> = paths.iter().map(|path| path.to_string()).collect();
     let output = serve(root, move |address| {
         arguments.extend(paths.iter().map(|path| format!("http://{address}{path}")));
-        Command::new("curl").args(arguments).output()
+        output(Command::new("curl").args(arguments))
     });
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8_lossy(&output.stdout).into_owned())

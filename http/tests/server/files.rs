@@ -306,7 +306,7 @@ fn as_nobody(test: &str) {
     // By this path, because that user may not have access to the program's own path.
     let mut again = std::process::Command::new("/proc/self/exe");
     again.args(["--exact", "--nocapture", test]).env("TWISTOR_AS_NOBODY", "1").uid(NOBODY).gid(NOBODY);
-    match again.current_dir("/").output() {
+    match crate::support::child::output(again.current_dir("/")) {
         Ok(output) => {
             let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success() && told.contains("1 passed"), "{told}");

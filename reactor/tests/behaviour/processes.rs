@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use twistor_deferred::{Abandoned, Cancelled, gather_results};
 use twistor_reactor::{Handle, Process, ProcessBuilder, Reactor};
 
-use crate::support::{Record, keep_log, logged, reactor, run};
+use crate::support::{Record, keep_log, logged, reactor, run, run_until};
 
 /// Returns a shell script as a program.
 fn script(text: &str) -> ProcessBuilder {
@@ -52,7 +52,7 @@ fn a_process_reads_its_input_and_its_output_is_delivered() {
     assert!(process.write(b"world"));
     process.close_stdin();
     assert!(!process.write(b"too late"));
-    let status = reactor.run_until(process.ended()).unwrap();
+    let status = run_until(&reactor, process.ended()).unwrap();
     assert_eq!((out.take().as_str(), err.take().as_str()), ("HELLO WORLD", "done\n"));
     assert_eq!(status.code(), Some(7));
 }
@@ -63,12 +63,12 @@ fn arguments_environment_and_directory_are_passed_on() {
     let reactor = reactor();
     let program =
         script("echo $1 $WORD $(pwd); cat").args(["name", "argument"]).env("WORD", "word").current_dir("/");
-    let output = reactor.run_until(reactor.process_output(program)).unwrap();
+    let output = run_until(&reactor, reactor.process_output(program)).unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "argument word /\n");
 
     let mut command = Command::new("sh");
     command.args(["-c", "echo out; echo err >&2; exit 3"]);
-    let output = reactor.run_until(reactor.process_output(command)).unwrap();
+    let output = run_until(&reactor, reactor.process_output(command)).unwrap();
     assert_eq!((output.stdout, output.stderr), (b"out\n".to_vec(), b"err\n".to_vec()));
     assert_eq!(output.status.code(), Some(3));
 }
@@ -78,7 +78,7 @@ fn a_chain_of_command_methods_is_a_program() {
     // R12.8
     let reactor = reactor();
     let output = reactor.process_output(Command::new("sh").args(["-c", "echo $WORD"]).env("WORD", "word"));
-    assert_eq!(reactor.run_until(output).unwrap().stdout, b"word\n");
+    assert_eq!(run_until(&reactor, output).unwrap().stdout, b"word\n");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn stdin_bytes_are_written_and_stdin_is_closed() {
     let reactor = reactor();
     // More than a pipe holds.
     let program = script("wc -c").stdin_bytes(vec![7; 1_000_000]);
-    let output = reactor.run_until(reactor.process_output(program)).unwrap();
+    let output = run_until(&reactor, reactor.process_output(program)).unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "1000000");
 }
 
@@ -110,7 +110,7 @@ fn ended_fires_after_exit_and_closed_pipes() {
     let ended = process.ended();
     let seen = record.clone();
     let ended = ended.add_callback(move |status| seen.add(format!("ended {}", status.code().unwrap())));
-    reactor.run_until(ended).unwrap();
+    run_until(&reactor, ended).unwrap();
     assert_eq!(record.take(), ["exited 3", "got a line\n", "ended 3"]);
 }
 
@@ -132,7 +132,7 @@ fn closing_its_pipes_does_not_end_a_process() {
     }
     assert_eq!(record.take(), []);
     process.close_stdin();
-    reactor.run_until(process.ended()).unwrap();
+    run_until(&reactor, process.ended()).unwrap();
     assert_eq!(record.take(), [("exited", Some(5)), ("ended", Some(5))]);
 }
 
@@ -142,7 +142,7 @@ fn exited_and_ended_may_be_called_repeatedly() {
     let reactor = reactor();
     let process = reactor.spawn_process(script("exit 4")).unwrap();
     let all = [process.exited(), process.ended(), process.exited()];
-    for status in reactor.run_until(gather_results(all)).unwrap() {
+    for status in run_until(&reactor, gather_results(all)).unwrap() {
         assert_eq!(status.code(), Some(4));
     }
     assert!(process.exited().is_fired() && process.ended().is_fired());
@@ -157,7 +157,7 @@ fn a_process_is_killed_and_signalled_until_it_has_ended() {
         let process = reactor.spawn_process(ProcessBuilder::new("cat").piped_stdin()).unwrap();
         assert_eq!(process.signal(12_345).unwrap_err().kind(), ErrorKind::InvalidInput);
         if kill { process.kill() } else { process.signal(signal.as_raw()) }.unwrap();
-        let status = reactor.run_until(process.ended()).unwrap();
+        let status = run_until(&reactor, process.ended()).unwrap();
         assert_eq!(status.signal(), Some(signal.as_raw()));
         assert_eq!(process.kill().unwrap_err().kind(), ErrorKind::NotFound);
         assert!(!is_there(process.id()), "nothing is left of it, not even a zombie");
@@ -184,7 +184,7 @@ fn megabytes_pass_through_a_process_both_ways() {
         writer.close_stdin();
         Ok(())
     }));
-    assert!(reactor.run_until(process.ended()).unwrap().success());
+    assert!(run_until(&reactor, process.ended()).unwrap().success());
     assert_eq!(size.get(), 8_000_000);
 }
 
@@ -209,7 +209,7 @@ fn pausing_output_makes_a_process_wait_and_loses_nothing() {
     });
     process.replace(Some(reactor.spawn_process(program).unwrap()));
     let ended = process.borrow().as_ref().unwrap().ended();
-    reactor.run_until(ended).unwrap();
+    run_until(&reactor, ended).unwrap();
     assert_eq!(size.get(), 1_000_000);
 }
 
@@ -220,9 +220,9 @@ fn writing_to_a_process_that_does_not_read_fails() {
     let process = reactor.spawn_process(script("exec 0<&-; echo").piped_stdin()).unwrap();
     process.write(&vec![0; 1_000_000]);
     let written = process.written();
-    let ended = reactor.run_until(process.ended()).unwrap();
+    let ended = run_until(&reactor, process.ended()).unwrap();
     assert!(ended.success() && written.is_fired());
-    let failure = reactor.run_until(written).unwrap_err();
+    let failure = run_until(&reactor, written).unwrap_err();
     assert_eq!(failure.downcast_ref::<std::io::Error>().unwrap().kind(), ErrorKind::BrokenPipe);
     assert!(!process.write(b"more"));
     drop(process.written().add_errback(|failure| failure.trap::<std::io::Error>().map(|_| ())));
@@ -234,7 +234,7 @@ fn starting_a_missing_program_fails() {
     let reactor = reactor();
     let program = || ProcessBuilder::new("/nowhere/no-such-program");
     assert_eq!(reactor.spawn_process(program()).unwrap_err().kind(), ErrorKind::NotFound);
-    let failure = reactor.run_until(reactor.process_output(program())).unwrap_err();
+    let failure = run_until(&reactor, reactor.process_output(program())).unwrap_err();
     assert!(failure.is::<std::io::Error>());
 }
 
@@ -254,7 +254,7 @@ fn a_panic_in_an_output_callback_closes_its_pipe() {
     let line = line!() + 2;
     let program = script("echo; exit 6").on_stdout(|_| panic!("out of cheese"));
     let process = reactor.spawn_process(program).unwrap();
-    assert_eq!(reactor.run_until(process.ended()).unwrap().code(), Some(6));
+    assert_eq!(run_until(&reactor, process.ended()).unwrap().code(), Some(6));
     let lines = logged();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("cheese") && lines[0].contains(&format!("processes.rs:{line}")), "{lines:?}");
@@ -267,7 +267,7 @@ fn cancelling_process_output_kills_the_process() {
     // It stops itself, so only its end releases the pipes.
     let output = reactor.process_output(script("kill -STOP $$"));
     output.cancel();
-    assert!(reactor.run_until(output).unwrap_err().is::<Cancelled>());
+    assert!(run_until(&reactor, output).unwrap_err().is::<Cancelled>());
 
     // A child that has inherited the pipes does not keep them open either.
     let output = reactor.process_output(script("yes & kill -STOP $$"));
@@ -295,7 +295,7 @@ fn closing_the_outputs_ends_a_writer_and_the_wait_for_it() {
     });
     let process = reactor.spawn_process(program).unwrap();
     started.replace(Some(process.clone()));
-    assert!(reactor.run_until(process.ended()).unwrap().success());
+    assert!(run_until(&reactor, process.ended()).unwrap().success());
     assert_eq!(calls.get(), 1);
     started.take();
 }
@@ -306,11 +306,11 @@ fn outputs_may_be_closed_while_paused_and_twice() {
     let reactor = reactor();
     let process = reactor.spawn_process(script("yes & true").on_stdout(|_| ())).unwrap();
     process.pause_output();
-    reactor.run_until(process.exited()).unwrap();
+    run_until(&reactor, process.exited()).unwrap();
     process.close_output();
     process.close_output();
     process.resume_output();
-    assert!(reactor.run_until(process.ended()).unwrap().success());
+    assert!(run_until(&reactor, process.ended()).unwrap().success());
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn a_callback_may_kill_its_process() {
         script("echo started; kill -STOP $$").on_stdout(move |_| own.take().unwrap().kill().unwrap());
     let process = reactor.spawn_process(program).unwrap();
     slot.set(Some(process.clone()));
-    assert_eq!(reactor.run_until(process.ended()).unwrap().signal(), Some(Signal::KILL.as_raw()));
+    assert_eq!(run_until(&reactor, process.ended()).unwrap().signal(), Some(Signal::KILL.as_raw()));
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn fifty_processes_run_side_by_side() {
     let all: Vec<_> = (0..50)
         .map(|n| reactor.process_output(script("echo $1; exit $1").args(["sh", &n.to_string()])))
         .collect();
-    for (n, output) in reactor.run_until(gather_results(all)).unwrap().into_iter().enumerate() {
+    for (n, output) in run_until(&reactor, gather_results(all)).unwrap().into_iter().enumerate() {
         assert_eq!(output.status.code(), Some(n as i32));
         assert_eq!(output.stdout, format!("{n}\n").into_bytes());
     }
@@ -490,7 +490,7 @@ fn a_process_is_killed_with_its_group() {
             }
             .unwrap();
             // The child held the output, so it has ended too.
-            let status = reactor.run_until(ended).unwrap();
+            let status = run_until(&reactor, ended).unwrap();
             assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
             assert_eq!(process.kill_group().unwrap_err().kind(), ErrorKind::NotFound);
         }
@@ -507,7 +507,7 @@ fn cancelling_the_output_kills_the_group() {
     command.args(["-c", "sleep 600 >&0 & kill -STOP $$"]).stdin(writer);
     let output = reactor.process_output(ProcessBuilder::from(command).process_group());
     output.cancel();
-    assert!(reactor.run_until(output).unwrap_err().is::<Cancelled>());
+    assert!(run_until(&reactor, output).unwrap_err().is::<Cancelled>());
     assert_eq!(std::io::Read::read(&mut reader, &mut [0]).unwrap(), 0);
 }
 
@@ -542,7 +542,7 @@ mod descriptors {
                 .descriptor(output, answer_writer);
             drop(writer);
             let process = reactor.spawn_process(program).unwrap();
-            assert!(reactor.run_until(process.ended()).unwrap().success());
+            assert!(run_until(&reactor, process.ended()).unwrap().success());
             // The end is seen, so this process keeps no copy.
             let mut text = String::new();
             answer.read_to_string(&mut text).unwrap();
@@ -603,7 +603,7 @@ mod terminals {
         // A shell cannot trap a signal that was ignored when it started, for example because the tests run in the
         // background of another shell.
         let expected = if interrupts_are_ignored() { 8 } else { 7 };
-        assert_eq!(reactor.run_until(process.ended()).unwrap().code(), Some(expected));
+        assert_eq!(run_until(&reactor, process.ended()).unwrap().code(), Some(expected));
         let text = out.take();
         assert!(text.starts_with("30 120\r\nready"), "{text:?}");
     }
@@ -614,7 +614,7 @@ mod terminals {
         let reactor = reactor();
         let program = script("test -t 0 && test -t 1 && test -t 2 && tr a-z A-Z");
         let program = program.terminal(24, 80).stdin_bytes("hello\n");
-        let output = reactor.run_until(reactor.process_output(program)).unwrap();
+        let output = run_until(&reactor, reactor.process_output(program)).unwrap();
         assert!(output.status.success());
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("hello\r\n") && text.contains("HELLO\r\n"), "echo and output: {text:?}");
@@ -638,7 +638,7 @@ mod terminals {
             });
         let process = reactor.spawn_process(program).unwrap();
         slot.replace(Some(process.clone()));
-        assert!(reactor.run_until(process.ended()).unwrap().success());
+        assert!(run_until(&reactor, process.ended()).unwrap().success());
         let text = out.take();
         assert!(text.contains("50 100\r\n"), "{text:?}");
         assert_eq!(process.resize_terminal(24, 80).unwrap_err().kind(), ErrorKind::NotFound);

@@ -6,6 +6,8 @@ use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::children::Running;
+
 pub(crate) fn main() {
     let tests: [(&str, fn()); 14] = [
         ("either_signal_stops_a_run_gracefully", either_signal_stops_a_run_gracefully),
@@ -40,7 +42,7 @@ fn some_are_ignored() -> bool {
 }
 
 struct Child {
-    child: std::process::Child,
+    running: Running,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -60,9 +62,9 @@ impl Child {
     }
 
     fn run(mut command: Command) -> Child {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut child = Child { child, lines };
+        let mut running = Running::spawn(command.stdout(Stdio::piped()).stderr(Stdio::null())).unwrap();
+        let lines = running.stdout().lines();
+        let mut child = Child { running, lines };
         child.says(&["ready"]);
         child
     }
@@ -75,12 +77,12 @@ impl Child {
     }
 
     fn gets(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(Pid::from_child(&self.running.child), signal).unwrap();
     }
 
     #[track_caller]
     fn ends(mut self) -> ExitStatus {
-        let status = self.child.wait().unwrap();
+        let status = self.running.child.wait().unwrap();
         assert!(self.lines.next().is_none());
         status
     }
@@ -138,7 +140,7 @@ fn a_second_sigterm_lets_the_shutdown_continue() {
 fn a_second_interrupt_ends_a_process_that_hangs() {
     let mut child = Child::start("stuck-loop");
     // A signal that arrives before the previous one is delivered is lost, and the delivery cannot be observed.
-    while child.child.try_wait().unwrap().is_none() {
+    while child.running.child.try_wait().unwrap().is_none() {
         child.gets(Signal::INT);
     }
     child.killed_by(Signal::INT);
