@@ -189,10 +189,13 @@ fn the_picture_has_a_ring_where_the_result_waits() {
     let svg = waiting.path().svg();
     assert_eq!(svg.matches(ring).count(), 1, "{svg}");
     assert!(svg.contains(">waits for page<") && svg.contains(">not fired<"), "{svg}");
+    assert!(svg.contains(">waits here<") && svg.contains(">skipped, or not reached<"), "{svg}");
     page_trigger.callback(1);
     let svg = waiting.path().svg();
     assert_eq!(svg.matches(ring).count(), 0, "{svg}");
     assert!(svg.contains(">waited for page<"), "{svg}");
+    // The legend has only the marks of the picture.
+    assert!(!svg.contains(">waits here<") && svg.contains(">skipped, or not reached<"), "{svg}");
     assert_eq!(value_of(waiting), 1);
 }
 
@@ -276,6 +279,17 @@ fn the_picture_shows_errors_panics_and_members() {
     let svg = list.path().svg();
     assert!(svg.contains("panicked<") && svg.contains(">out of cheese<"), "{svg}");
     drop(list.add_errback(|_| Ok(Vec::new())));
+    // Other members have the name of their first named stage, or a number and a place.
+    let named = succeed(1).add_callback(Ok).named("third").add_callback(Ok);
+    let list = gather_results([named, succeed(2)]);
+    let svg = list.path().svg();
+    assert!(svg.contains(">third<") && svg.contains(", trace.rs:"), "{svg}");
+    // The line from the members arrives above the mark of the start and the text beside it.
+    let number = |text: &str, end: char| text.split(end).next().unwrap().parse::<i32>().unwrap();
+    let line = svg.split("d=\"M588 ").find_map(|path| path.split_once('H').map(|(y, _)| y)).unwrap();
+    let (_, start) = svg.split_once("tw-start\" cx=\"150\" cy=\"").unwrap();
+    assert!(number(line, 'H') + 16 < number(start, '"'), "{svg}");
+    assert_eq!(value_of(list), [1, 2]);
     let crossing = succeed(1).add_callback(|_| -> Result<u64, Failure> { Err(Failure::new("too late")) });
     let svg = crossing.path().svg();
     assert!(svg.contains("class=\"tw-ft\"") && svg.contains(">too late<"), "{svg}");
@@ -300,7 +314,7 @@ fn the_records_of_deferreds_that_are_gone_take_no_memory() {
     assert!(text.lines().count() < 600 && text.contains("\n  5000 callback at HERE: ran"), "{text}");
 }
 
-// D19.2
+// D19.2, D19.7
 #[test]
 fn an_observer_gets_each_event_until_its_guard_is_dropped() {
     use std::cell::RefCell;
@@ -334,4 +348,10 @@ fn an_observer_gets_each_event_until_its_guard_is_dropped() {
     assert_eq!(same.to_string(), path.to_string());
     assert_eq!(same.svg(), path.svg());
     assert!(same.svg().contains("ms for page<"), "{}", same.svg());
+    // A page that plays the events shows that the stage waited: a ring, an arrow to the other Deferred, and its state.
+    let steps = same.svg_with_steps();
+    assert_eq!(steps.matches("class=\"tw-vr tw-ring\" data-at=").count(), 1, "{steps}");
+    let until = |text: &str| steps.lines().any(|line| line.contains(text) && line.contains("data-until="));
+    assert!(until("tw-ring") && until("tw-arrow") && until(">not fired<"), "{steps}");
+    assert!(!steps.contains("<style>"), "{steps}");
 }

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::paint::{full_place, short};
+use super::paint::{full_place, place, short};
 use super::{Came, Event, Moment, Side, StageKind, What};
 use crate::failure::is_ours;
 
@@ -114,12 +114,29 @@ impl Wait {
 pub(super) struct Member {
     pub(super) id: u64,
     pub(super) name: Option<Rc<str>>,
+    pub(super) made_at: Option<&'static Location<'static>>,
     pub(super) outcome: Option<StageResult>,
 }
 
 impl Member {
+    fn new(id: u64) -> Member {
+        Member { id, name: None, made_at: None, outcome: None }
+    }
+
+    /// Copies the name, the place and the result of the member when the list is made.
+    pub(super) fn describe(&mut self, ladder: &Ladder) {
+        self.name = ladder.label().cloned();
+        self.made_at = ladder.made_at;
+        self.outcome = ladder.outcome().cloned();
+    }
+
+    /// Its name, or that of its first named stage; otherwise its number and place.
     pub(super) fn title(&self) -> String {
-        self.name.as_deref().map_or_else(|| format!("#{}", self.id), str::to_owned)
+        match (&self.name, self.made_at) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(made_at)) => format!("#{}, {}", self.id, place(made_at)),
+            (None, None) => format!("#{}", self.id),
+        }
     }
 }
 
@@ -146,6 +163,12 @@ impl Ladder {
     /// The Deferred's name, if it was given one.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// The name, or that of the first named stage: `named` names a stage if the chain has one.
+    #[doc(hidden)]
+    pub fn label(&self) -> Option<&Rc<str>> {
+        self.name.as_ref().or_else(|| self.stages.iter().find_map(|stage| stage.name.as_ref()))
     }
 
     /// The place that created the Deferred; `None` if the recording has forgotten it.
@@ -206,8 +229,7 @@ impl Ladder {
             }
             What::Chained { stage, kind, at: added_at } => self.chain(*stage, *kind, added_at, at),
             What::Gathers { members, count } => {
-                let member = |id: &u64| Member { id: *id, name: None, outcome: None };
-                self.members = members.iter().map(member).collect();
+                self.members = members.iter().map(|id| Member::new(*id)).collect();
                 self.member_count = *count;
             }
             What::Fired(came) => self.fired = Some(StageResult::new(came, at)),
@@ -308,14 +330,15 @@ impl Ladders {
         match &event.what {
             What::Gathers { members, .. } => {
                 for (index, member) in members.iter().enumerate() {
-                    let position = self.ladders.get(member).map_or(0, Ladder::length);
+                    let mut described = Member::new(*member);
+                    let mut position = 0;
+                    if let Some(known) = self.ladders.get(member) {
+                        described.describe(known);
+                        position = known.length();
+                    }
                     self.member_of.insert(*member, (event.id, index, position));
-                    let (name, outcome) = match self.ladders.get(member) {
-                        Some(known) => (known.name.clone(), known.outcome().cloned()),
-                        None => continue,
-                    };
                     if let Some(entry) = self.member(event.id, index) {
-                        (entry.name, entry.outcome) = (name, outcome);
+                        *entry = described;
                     }
                 }
             }

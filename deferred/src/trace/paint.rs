@@ -125,26 +125,40 @@ pub fn full_place(location: &Location<'_>) -> String {
     if is_ours(location.file()) { place(location) } else { location.to_string() }
 }
 
-/// The last part of a path.
+/// The last part of a path; of `mod.rs`, which says nothing alone, the last two.
 pub fn file_name(path: &str) -> &str {
-    path.rsplit(['/', '\\']).next().unwrap_or(path)
+    let mut ends = path.rmatch_indices(['/', '\\']).map(|(at, _)| at + 1);
+    match ends.next() {
+        Some(at) if path[at..] == *"mod.rs" => &path[ends.next().unwrap_or(0)..],
+        Some(at) => &path[at..],
+        None => path,
+    }
 }
 
-/// As much of the text as fits a width, which is in units of the font's size.
+/// As much of the beginning of the text as fits a width, which is in units of the font's size.
 pub fn cut(text: &str, width: f64) -> String {
-    let fitting = |width: f64| {
-        let mut left = width;
-        text.chars()
-            .take_while(|c| {
-                left -= breadth(*c);
-                left >= 0.0
-            })
-            .count()
-    };
-    if fitting(width) == text.chars().count() {
+    if breadth_of(text) <= width {
         return text.to_owned();
     }
-    text.chars().take(fitting(width - 1.0)).chain(['…']).collect()
+    text.chars().take(fitting(text.chars(), width - 1.0)).chain(['…']).collect()
+}
+
+/// As much of the end of the text as fits a width, which is in units of the font's size.
+pub fn cut_front(text: &str, width: f64) -> String {
+    if breadth_of(text) <= width {
+        return text.to_owned();
+    }
+    let skipped = text.chars().count() - fitting(text.chars().rev(), width - 1.0);
+    ['…'].into_iter().chain(text.chars().skip(skipped)).collect()
+}
+
+/// The number of characters that fit a width.
+fn fitting(text: impl Iterator<Item = char>, mut width: f64) -> usize {
+    let fits = |c: &char| {
+        width -= breadth(*c);
+        width >= 0.0
+    };
+    text.take_while(fits).count()
 }
 
 /// The width of a text, in units of the font's size: as much as it may take.
@@ -174,7 +188,7 @@ pub fn short(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{DARK, LIGHT};
+    use super::{DARK, LIGHT, cut, cut_front, file_name};
 
     fn luminance(color: &str) -> f64 {
         let channel = |at: usize| {
@@ -188,6 +202,32 @@ mod tests {
     fn contrast(one: &str, other: &str) -> f64 {
         let (one, other) = (luminance(one), luminance(other));
         (one.max(other) + 0.05) / (one.min(other) + 0.05)
+    }
+
+    #[test]
+    fn a_file_is_named_without_its_folders() {
+        let names = [
+            ("examples/a.rs", "a.rs"),
+            ("src\\page\\mod.rs", "page\\mod.rs"),
+            ("page/mod.rs", "page/mod.rs"),
+            ("a/b/mod.rs", "b/mod.rs"),
+            ("src/nomod.rs", "nomod.rs"),
+            ("mod.rs", "mod.rs"),
+        ];
+        for (path, name) in names {
+            assert_eq!(file_name(path), name);
+        }
+    }
+
+    #[test]
+    fn long_text_is_cut_at_the_end_or_at_the_front() {
+        assert_eq!(
+            (cut("a.rs:1", 9.0), cut_front("a.rs:1", 9.0)),
+            ("a.rs:1".to_owned(), "a.rs:1".to_owned())
+        );
+        assert_eq!(cut("connection", 4.6), "conne…");
+        assert_eq!(cut_front("semaphore.rs:29", 5.5), "…e.rs:29");
+        assert_eq!((cut("é", 0.0), cut_front("é", 0.0)), ("…".to_owned(), "…".to_owned()));
     }
 
     #[test]

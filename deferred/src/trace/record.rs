@@ -294,7 +294,7 @@ impl Track {
             let ladder = member.ladder.borrow();
             let link = Link::Member { list: record.key, index, position: ladder.length() };
             if let Some(entry) = record.ladder.borrow_mut().members.get_mut(index) {
-                (entry.name, entry.outcome) = (ladder.name.clone(), ladder.outcome().cloned());
+                entry.describe(&ladder);
             }
             let mut links = member.links.borrow_mut();
             if links.is_empty() {

@@ -6,15 +6,21 @@ use super::ladder::{Ladder, LadderStage, StageResult};
 use super::paint::{breadth_of, cut, escape, place, short, style};
 use super::{Moment, Side, StageKind};
 
-const WIDTH: i32 = 640;
+mod beside;
+
+const WIDTH: i32 = 592;
 /// What a column for awaited Deferreds and members adds.
 const BESIDE: i32 = 270;
 const TOP: i32 = 116;
 const GAP: i32 = 54;
 const BOX: (i32, i32) = (248, 46);
+/// The distance from the start mark to the first box.
+const START: i32 = 30;
 /// The height of each further line of text in a box.
 const LINE: i32 = 16;
-const COLUMN: [i32; 2] = [168, 472];
+const COLUMN: [i32; 2] = [150, 442];
+/// The height below the end mark: its word, and the legend.
+const FOOT: i32 = 70;
 /// Members of a list that are drawn.
 const MEMBERS: usize = 12;
 
@@ -23,14 +29,15 @@ impl Ladder {
     /// between them.
     ///
     /// A dot marks the start and a square the end of the way; a ring marks where the result waits. Filled boxes have
-    /// run. Boxes that a line joins are the two functions of one stage. The Deferred that a stage waits for, and the
-    /// members of a list, stand beside the ladder. Text that is too long is cut, and complete in a tooltip. The colors
-    /// follow the reader's light or dark color scheme.
+    /// run. A legend below explains these. Boxes that a line joins are the two functions of one stage. The Deferred
+    /// that a stage waits for, and the members of a list, stand beside the ladder. Text that is too long is cut, and
+    /// complete in a tooltip. The colors follow the reader's light or dark color scheme.
     pub fn svg(&self) -> String {
         self.draw(false)
     }
 
     /// As [`svg`](Ladder::svg), for a page that plays a recording: elements carry the steps at which they appear and go.
+    /// The page has the style sheet.
     #[doc(hidden)]
     pub fn svg_with_steps(&self) -> String {
         self.draw(true)
@@ -102,7 +109,7 @@ impl Picture<'_> {
         let members = ladder.members.len().min(MEMBERS);
         let members_height = 14 + LINE * (i32::try_from(members).unwrap_or(0) + 2);
         let (rows, end) = self.rows(if has_members { 60 + members_height + 14 } else { TOP });
-        let height = end + 44;
+        let height = end + FOOT;
         write!(
             self.svg,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"tw-ladder\" role=\"img\" viewBox=\"0 0 {width} {height}\" \
@@ -111,7 +118,9 @@ impl Picture<'_> {
             escape(&ladder.title()),
             escape(&ladder.to_string())
         )?;
-        self.svg.push_str(&style());
+        if !self.steps {
+            self.svg.push_str(&style());
+        }
         self.svg.push_str("<rect class=\"tw-bg\" width=\"100%\" height=\"100%\"/>\n");
         let middle = Anchor::Middle;
         self.text((WIDTH / 2, 30), WIDTH - 40, Style(17, "tw-ink", 600, middle), &ladder.title(), ALWAYS)?;
@@ -134,7 +143,10 @@ impl Picture<'_> {
             self.text((WIDTH / 2, 90), BOX.0, Style(11, "tw-mut", 400, middle), &text, ALWAYS)?;
         }
         self.joins(&rows)?;
-        let ring = self.way(&rows, end)?;
+        if has_members {
+            self.members(60, members_height, rows.first().map_or(end, |row| row.top) - START)?;
+        }
+        let rings = self.way(&rows, end)?;
         for (stage, row) in ladder.stages.iter().zip(&rows) {
             for side in [Side::Callbacks, Side::Errbacks] {
                 if stage.kind.handles(side) {
@@ -145,12 +157,10 @@ impl Picture<'_> {
         for (stage, row) in ladder.stages.iter().zip(&rows) {
             self.awaited(stage, *row)?;
         }
-        if has_members {
-            self.members(60, members_height, rows.first().map_or(end, |row| row.top) - 26)?;
+        for (side, at, span) in &rings {
+            self.ring(*side, *at, *span)?;
         }
-        if let Some((side, at, span)) = ring {
-            self.ring(side, at, span)?;
-        }
+        self.legend(height - 16, !rings.is_empty())?;
         self.svg.push_str("</svg>\n");
         Ok(())
     }
@@ -183,10 +193,12 @@ impl Picture<'_> {
         Ok(())
     }
 
-    /// The line from stage to stage, as far as the result has come; where it waits, if it does.
-    fn way(&mut self, rows: &[Row], end: i32) -> Result<Option<(Side, i32, Span)>, std::fmt::Error> {
+    /// The line from stage to stage, as far as the result has come. Returns the places where it waits; on a page that
+    /// plays a recording, also those where it waited.
+    fn way(&mut self, rows: &[Row], end: i32) -> Result<Vec<(Side, i32, Span)>, std::fmt::Error> {
         let ladder = self.ladder;
-        let start = rows.first().map_or(end, |row| row.top) - 30;
+        let mut rings = Vec::new();
+        let start = rows.first().map_or(end, |row| row.top) - START;
         let fired = ladder.fired.as_ref();
         let (first, at) = match (fired, ladder.stages.first().and_then(|stage| stage.entered)) {
             (Some(fired), _) => (fired.side(), fired.at),
@@ -196,7 +208,7 @@ impl Picture<'_> {
                 let text = if ladder.member_count > 0 { "waits for its members" } else { "not fired" };
                 let style = Style(11, "tw-mut", 400, Anchor::Middle);
                 self.text((WIDTH / 2, start + 4), 180, style, text, ALWAYS)?;
-                return Ok(None);
+                return Ok(rings);
             }
         };
         if self.steps {
@@ -216,7 +228,7 @@ impl Picture<'_> {
             self.beside_rail(first, start + 4, text.trim(), fired.at)?;
         }
         for (index, (stage, row)) in ladder.stages.iter().zip(rows).enumerate() {
-            let Some((entered, entered_at)) = stage.entered else { return Ok(None) };
+            let Some((entered, entered_at)) = stage.entered else { return Ok(rings) };
             at = entered_at;
             self.line(entered, from, row.bottom, at)?;
             if stage.kind.handles(entered) {
@@ -225,9 +237,16 @@ impl Picture<'_> {
             from = row.bottom;
             let left = stage.left.as_ref();
             let left_at = left.and_then(|left| left.at);
+            let waits_at = stage.wait.as_ref().and_then(|wait| wait.at);
             match ladder.came_out(index) {
                 Some(out) => side = out,
-                None => return Ok(Some((entered, row.bottom, (entered_at, None)))),
+                None => {
+                    rings.push((entered, row.bottom, (waits_at.or(entered_at), None)));
+                    return Ok(rings);
+                }
+            }
+            if self.steps && waits_at.is_some() {
+                rings.push((entered, row.bottom, (waits_at, left_at)));
             }
             let next = rows.get(index + 1).map_or(end, |next| next.top);
             let text = left.filter(|_| stage.ran()).and_then(StageResult::text).unwrap_or_default();
@@ -243,7 +262,7 @@ impl Picture<'_> {
         }
         self.line(side, from, end, at)?;
         self.end(side, end, at)?;
-        Ok(None)
+        Ok(rings)
     }
 
     /// The value or the error that changes sides, on an opaque ground.
@@ -256,9 +275,9 @@ impl Picture<'_> {
         let span = self.span((at, None));
         writeln!(
             self.svg,
-            "<rect class=\"tw-bg\"{span} x=\"{}\" y=\"{}\" width=\"{width}\" height=\"18\" rx=\"4\"/>",
+            "<rect class=\"tw-bg\"{span} x=\"{}\" y=\"{}\" width=\"{width}\" height=\"24\" rx=\"4\"/>",
             x - width / 2,
-            y - 9
+            y - 12
         )?;
         let style = Style(11, by(side, "tw-vt", "tw-ft"), 600, Anchor::Middle);
         self.text((x, y + 4), widest - 10, style, text, (at, None))
@@ -411,137 +430,6 @@ impl Picture<'_> {
             self.text((center, y), width, Style(11, strong, 700, middle), "\u{26a0} panicked", (at, None))?;
         }
         Ok(())
-    }
-
-    /// The Deferred that a stage waits for, beside it.
-    fn awaited(&mut self, stage: &LadderStage, row: Row) -> std::fmt::Result {
-        let (Some(wait), Some((side, _))) = (&stage.wait, stage.entered) else { return Ok(()) };
-        let inner = wait.inner.as_deref();
-        let height = beside_height(inner);
-        let (left, span) = (WIDTH - 4, (wait.at, None));
-        let (y, from) = (row.top + 14, x(side) + BOX.0 / 2);
-        self.panel((left, row.top), (BESIDE - 12, height), span)?;
-        let at = self.span(span);
-        writeln!(
-            self.svg,
-            "<path class=\"tw-line\"{at} d=\"M{from} {y}H{left}\" stroke-width=\"2\" stroke-dasharray=\"5 4\"/>"
-        )?;
-        let left_at = stage.left.as_ref().and_then(|left| left.at);
-        match &stage.left {
-            Some(result) => {
-                // The result has come back.
-                let (class, at) = (by(result.side(), "tw-v", "tw-f"), self.span((left_at, None)));
-                writeln!(self.svg, "<path class=\"{class} tw-arrow\"{at} d=\"M{from} {y}l11 -7v14Z\"/>")?;
-            }
-            None => {
-                let class = by(side, "tw-v", "tw-f");
-                writeln!(self.svg, "<path class=\"{class} tw-arrow\"{at} d=\"M{left} {y}l-11 -7v14Z\"/>")?;
-            }
-        }
-        let (text, mut y) = (left + 14, row.top + 20);
-        let start = Anchor::Start;
-        let Some(inner) = inner else {
-            return self.text((text, y), 220, Style(12, "tw-ink", 600, start), &wait.title(), span);
-        };
-        self.text((text, y), 220, Style(12, "tw-ink", 600, start), &inner.title(), span)?;
-        y += LINE;
-        if let Some(made_at) = inner.made_at {
-            let made_at = format!("made at {}", place(made_at));
-            self.text((text, y), 230, Style(11, "tw-mut", 400, start), &made_at, span)?;
-            y += LINE;
-        }
-        if inner.forgotten > 0 {
-            let more = format!("{} stages before", inner.forgotten);
-            self.text((text, y), 230, Style(11, "tw-mut", 400, start), &more, span)?;
-            y += LINE;
-        }
-        for stage in &inner.stages {
-            let name = stage.name.as_deref().unwrap_or(stage.kind.word());
-            let ran = stage.entered.filter(|_| stage.ran());
-            self.mark(
-                (text + 5, y - 4),
-                span,
-                ran.map(|(side, _)| side),
-                ran.map_or(span, |(_, at)| (at, None)),
-            )?;
-            self.text((text + 18, y), 200, Style(11, "tw-ink", 400, start), name, span)?;
-            y += LINE;
-        }
-        let outcome = inner.outcome().map(|outcome| (outcome.side(), outcome.text(), outcome.at));
-        let (class, told, at) = match outcome {
-            Some((side, told, at)) => (by(side, "tw-vt", "tw-ft"), told.unwrap_or(side.word()), at),
-            None => ("tw-mut", "not fired", None),
-        };
-        self.text((text, y), 230, Style(11, class, 600, start), told, (at.or(wait.at), None))
-    }
-
-    /// The members of a list, beside the start.
-    fn members(&mut self, top: i32, height: i32, start: i32) -> std::fmt::Result {
-        let ladder = self.ladder;
-        let left = WIDTH - 4;
-        self.panel((left, top), (BESIDE - 12, height), ALWAYS)?;
-        let (x, y) = (ladder.fired.as_ref().map_or(COLUMN[1], |fired| x(fired.side())), start - 4);
-        writeln!(
-            self.svg,
-            "<path class=\"tw-line\" d=\"M{left} {y}H{}\" stroke-width=\"2\" stroke-dasharray=\"5 4\"/>",
-            x + 9
-        )?;
-        let (text, mut y) = (left + 14, top + 20);
-        let heading = format!("{} members", ladder.member_count);
-        self.text((text, y), 220, Style(12, "tw-ink", 600, Anchor::Start), &heading, ALWAYS)?;
-        for member in ladder.members.iter().take(MEMBERS) {
-            y += LINE;
-            let outcome = member.outcome.as_ref();
-            let at = outcome.and_then(|outcome| outcome.at);
-            self.mark((text + 5, y - 4), ALWAYS, outcome.map(StageResult::side), (at, None))?;
-            let style = Style(11, "tw-ink", 400, Anchor::Start);
-            let told = match outcome {
-                Some(outcome) => match outcome.text() {
-                    Some(text) => format!("{}: {text}", member.title()),
-                    None => member.title(),
-                },
-                None => format!("{} (waiting)", member.title()),
-            };
-            self.text((text + 18, y), 205, style, &told, ALWAYS)?;
-        }
-        match ladder.member_count.saturating_sub(MEMBERS.min(ladder.members.len())) {
-            0 => Ok(()),
-            more => {
-                let style = Style(11, "tw-mut", 400, Anchor::Start);
-                self.text((text, y + LINE), 220, style, &format!("and {more} more"), ALWAYS)
-            }
-        }
-    }
-
-    fn panel(&mut self, (x, y): (i32, i32), (width, height): (i32, i32), span: Span) -> std::fmt::Result {
-        let span = self.span(span);
-        writeln!(
-            self.svg,
-            "<rect class=\"tw-panel\"{span} x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>"
-        )
-    }
-
-    /// A small dot that appears with `appears`, empty, and is filled for a side with `span`.
-    fn mark(
-        &mut self,
-        (x, y): (i32, i32),
-        appears: Span,
-        side: Option<Side>,
-        span: Span,
-    ) -> std::fmt::Result {
-        if side.is_none() || self.steps {
-            let appears = self.span(appears);
-            writeln!(
-                self.svg,
-                "<circle class=\"tw-box\"{appears} cx=\"{x}\" cy=\"{y}\" r=\"4.5\" stroke-width=\"1.5\"/>"
-            )?;
-        }
-        let Some(side) = side else { return Ok(()) };
-        let (class, span) = (by(side, "tw-v", "tw-f"), self.span(span));
-        writeln!(
-            self.svg,
-            "<circle class=\"{class}\"{span} cx=\"{x}\" cy=\"{y}\" r=\"4.5\" stroke-width=\"1.5\"/>"
-        )
     }
 
     /// A line of text, cut to a width.

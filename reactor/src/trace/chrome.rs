@@ -1,6 +1,6 @@
 //! A recording as trace-event JSON, the format of `chrome://tracing` and Perfetto.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use twistor_deferred::trace::What;
 
@@ -74,9 +74,11 @@ impl Recording {
         }
         let mut deferreds: BTreeMap<u64, String> = BTreeMap::new();
         for ladder in self.ladders() {
-            let name = ladder.name().map_or_else(|| format!("Deferred #{}", ladder.id()), str::to_owned);
+            let name = ladder.label().map_or_else(String::new, |name| format!(" {name}"));
+            let name = format!("Deferred #{}{name}", ladder.id());
             deferreds.insert(ladder.id(), string(&name));
         }
+        let mut begun = BTreeSet::new();
         for entry in &entries {
             let ts = micros(entry.at.time);
             match &entry.what {
@@ -87,7 +89,8 @@ impl Recording {
                 Happening::Deferred(event) => {
                     let (id, detail) = (event.id, string(&entry.to_string()));
                     let ph = match event.what {
-                        What::Made { .. } => "b",
+                        // A Deferred that is attributed to another place is made twice.
+                        What::Made { .. } if begun.insert(id) => "b",
                         What::Dropped => "e",
                         _ => "n",
                     };

@@ -2,7 +2,6 @@
 
 use std::panic::Location;
 use std::rc::Rc;
-use std::time::Duration;
 
 use twistor_deferred::trace::{Event, Moment};
 
@@ -57,7 +56,7 @@ pub enum Happening {
     TimerSet {
         /// The timer.
         timer: u64,
-        /// Its deadline, since the recording began.
+        /// Its deadline in nanoseconds since the recording began; `u64::MAX` if it is never due.
         due: u64,
         /// The place that scheduled it.
         place: &'static Location<'static>,
@@ -66,7 +65,7 @@ pub enum Happening {
     TimerMoved {
         /// The timer.
         timer: u64,
-        /// Its new deadline, since the recording began.
+        /// Its new deadline in nanoseconds since the recording began; `u64::MAX` if it is never due.
         due: u64,
     },
     /// A delayed call was cancelled.
@@ -130,9 +129,4 @@ pub enum ConnectionEvent {
     Sent(usize),
     /// It was lost, for this reason.
     Lost(Rc<str>),
-}
-
-/// A time in nanoseconds, as a duration.
-pub(super) fn duration(nanos: u64) -> Duration {
-    Duration::from_nanos(nanos)
 }

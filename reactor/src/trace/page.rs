@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use twistor_deferred::trace::paint::{escape, place};
+use twistor_deferred::trace::paint::{escape, full_place, place};
 use twistor_deferred::trace::{Event, Ladder, Side, What};
 
 use super::json::string;
 use super::runs::label;
+use super::text::Lines;
 use super::{CallbackKind, ConnectionEvent, Entry, Happening, Recording};
 
 /// The number of events and ladders on a page, counted from the end. The limit lets a browser open it quickly.
 const EVENTS: usize = 20_000;
-const LADDERS: usize = 200;
+const LADDERS: usize = 500;
 
 const HTML: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -87,23 +88,19 @@ fn deferred_of(entry: &Entry) -> Option<u64> {
 
 fn data(entries: &[Entry], ladders: &[Ladder], first: u64) -> String {
     let mut steps = Vec::with_capacity(entries.len());
-    let mut depth = 0_usize;
+    let mut lines = Lines::default();
     for entry in entries {
-        if matches!(entry.what, Happening::Ended | Happening::TurnEnded) {
-            depth = depth.saturating_sub(1);
-        }
-        if matches!(entry.what, Happening::TurnBegan { .. }) {
-            depth = 0;
-        }
-        let (time, text) = (entry.at.time.as_nanos(), string(&entry.to_string()));
+        let (depth, text) = lines.next(entry);
+        let (time, text) = (entry.at.time.as_nanos(), string(&text));
         let (code, payload) = payload(&entry.what);
         steps.push(format!("[{time},{depth},\"{code}\",{text}{payload}]"));
-        if matches!(entry.what, Happening::TurnBegan { .. } | Happening::Began { .. }) {
-            depth += 1;
-        }
     }
-    let names = ladders.iter().filter_map(|ladder| Some((ladder.id(), ladder.name()?)));
-    let names = names.map(|(id, name)| format!("\"{id}\":{}", string(&format!("#{id} {name}"))));
+    // Of a ladder that is on the page: its name, and the place that made its Deferred.
+    let names = ladders.iter().map(|ladder| {
+        let name = string(ladder.label().map(|name| &**name).unwrap_or_default());
+        let made_at = string(&ladder.made_at().map(full_place).unwrap_or_default());
+        format!("\"{}\":[{name},{made_at}]", ladder.id())
+    });
     let names: Vec<String> = names.collect();
     let internal = ladders.iter().filter(|ladder| ladder.is_internal()).map(|ladder| ladder.id().to_string());
     let internal: Vec<String> = internal.collect();
@@ -137,9 +134,9 @@ fn payload(what: &Happening) -> (&'static str, String) {
         Happening::Ended => ("E", String::new()),
         Happening::Panicked(_) => ("P", String::new()),
         Happening::TimerSet { timer, due, place: at } => {
-            ("S", format!(",{timer},{due},{}", string(&place(at))))
+            ("S", format!(",{timer},{},{}", deadline(*due), string(&place(at))))
         }
-        Happening::TimerMoved { timer, due } => ("M", format!(",{timer},{due}")),
+        Happening::TimerMoved { timer, due } => ("M", format!(",{timer},{}", deadline(*due))),
         Happening::TimerCancelled { timer } => ("C", format!(",{timer}")),
         Happening::TaskSpawned { task, place: at } => ("K", format!(",{task},{}", string(&place(at)))),
         Happening::TaskEnded { task } => ("k", format!(",{task}")),
@@ -165,6 +162,11 @@ fn payload(what: &Happening) -> (&'static str, String) {
         Happening::Mark(_) => ("X", String::new()),
         Happening::TurnEnded => ("t", String::new()),
     }
+}
+
+/// A deadline as JSON. A timer that is never due has none.
+fn deadline(nanos: u64) -> String {
+    if nanos == u64::MAX { "null".to_owned() } else { nanos.to_string() }
 }
 
 fn word(side: Side) -> &'static str {

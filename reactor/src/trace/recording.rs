@@ -137,13 +137,12 @@ impl Log {
     }
 
     pub(crate) fn add(&self, what: Happening) {
+        let since_start = |due: u64| if due == u64::MAX { due } else { due.saturating_sub(self.start) };
         let what = match what {
             Happening::TimerSet { timer, due, place } => {
-                Happening::TimerSet { timer, due: due.saturating_sub(self.start), place }
+                Happening::TimerSet { timer, due: since_start(due), place }
             }
-            Happening::TimerMoved { timer, due } => {
-                Happening::TimerMoved { timer, due: due.saturating_sub(self.start) }
-            }
+            Happening::TimerMoved { timer, due } => Happening::TimerMoved { timer, due: since_start(due) },
             what => what,
         };
         self.push(self.now(), what);

@@ -1,14 +1,17 @@
 //! A recording as text.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
 
-use twistor_deferred::trace::{Event, What};
+use twistor_deferred::trace::{Came, Event, Side, What};
 
-use super::entry::duration;
 use super::{CallbackKind, ConnectionEvent, Entry, Happening, Recording};
+use crate::Ready;
 
 /// The width of the time column.
-const TIME: usize = 14;
+const TIME: usize = 12;
 
 impl fmt::Display for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,26 +19,88 @@ impl fmt::Display for Recording {
         if forgotten > 0 {
             writeln!(f, "{forgotten} events before these are forgotten")?;
         }
-        let mut depth = 0_usize;
+        let mut lines = Lines::default();
         for (index, entry) in entries.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            if matches!(entry.what, Happening::Ended | Happening::TurnEnded) {
-                depth = depth.saturating_sub(1);
-            }
-            if matches!(entry.what, Happening::TurnBegan { .. }) {
-                // The recording began inside a turn.
-                depth = 0;
-            }
-            write!(f, "{:<TIME$}{:indent$}{entry}", format!("{:?}", entry.at.time), "", indent = 2 * depth)?;
-            if matches!(entry.what, Happening::TurnBegan { .. } | Happening::Began { .. }) {
-                depth += 1;
-            }
+            let (depth, text) = lines.next(entry);
+            write!(f, "{:>TIME$}  {:indent$}{text}", millis(entry.at.time), "", indent = 2 * depth)?;
         }
         Ok(())
     }
 }
+
+/// A time in milliseconds, to the microsecond: times of one unit are easy to compare.
+fn millis(time: Duration) -> String {
+    let micros = (time.as_nanos() + 500) / 1000;
+    format!("{}.{:03}ms", micros / 1000, micros % 1000)
+}
+
+fn deadline(nanos: u64) -> String {
+    match nanos {
+        u64::MAX => "never due".to_owned(),
+        nanos => format!("due at {}", millis(Duration::from_nanos(nanos))),
+    }
+}
+
+/// The lines of consecutive events: callbacks are indented, and Deferreds and stages have the names that earlier events
+/// gave them.
+#[derive(Default)]
+pub(super) struct Lines {
+    depth: usize,
+    names: Names,
+}
+
+impl Lines {
+    /// Returns the depth and the text of the next event.
+    pub(super) fn next(&mut self, entry: &Entry) -> (usize, String) {
+        match entry.what {
+            Happening::Ended | Happening::TurnEnded => self.depth = self.depth.saturating_sub(1),
+            // The recording may have begun inside a turn.
+            Happening::TurnBegan { .. } => self.depth = 0,
+            _ => {}
+        }
+        let depth = self.depth;
+        if matches!(entry.what, Happening::TurnBegan { .. } | Happening::Began { .. }) {
+            self.depth += 1;
+        }
+        let text = match &entry.what {
+            Happening::Deferred(event) => {
+                let text = Named(event, &self.names).to_string();
+                self.names.learn(event);
+                text
+            }
+            _ => entry.to_string(),
+        };
+        (depth, text)
+    }
+}
+
+/// The names of Deferreds, and of their stages by index.
+#[derive(Default)]
+struct Names(BTreeMap<(u64, Option<usize>), Rc<str>>);
+
+impl Names {
+    fn learn(&mut self, event: &Event) {
+        match &event.what {
+            What::Named { stage, name } => drop(self.0.insert((event.id, *stage), name.clone())),
+            What::Dropped => {
+                let gone = self.0.range((event.id, None)..(event.id + 1, None)).map(|(key, _)| *key);
+                gone.collect::<Vec<_>>().iter().for_each(|key| drop(self.0.remove(key)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns the name as an addition to a number.
+    fn of(&self, id: u64, stage: Option<usize>) -> String {
+        self.0.get(&(id, stage)).map_or_else(String::new, |name| format!(" {name:?}"))
+    }
+}
+
+/// An event of a Deferred, with the names that are known.
+struct Named<'a>(&'a Event, &'a Names);
 
 impl fmt::Display for CallbackKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,7 +109,7 @@ impl fmt::Display for CallbackKind {
             CallbackKind::RemoteCall => "call from a thread",
             CallbackKind::Timer => "timer",
             CallbackKind::Task => "task",
-            CallbackKind::Phase => "phase",
+            CallbackKind::Phase => "startup or shutdown",
         })
     }
 }
@@ -68,16 +133,16 @@ impl fmt::Display for Entry {
             Happening::WaitBegan => f.write_str("wait"),
             Happening::WaitEnded => f.write_str("wait over"),
             Happening::Ready { source, call_site, ready } => {
-                write!(f, "source {source} is ready ({ready:?}): {call_site}")
+                write!(f, "source {source} is ready ({}): {call_site}", words(*ready))
             }
             Happening::Began { kind, number: 0, call_site } => write!(f, "{kind}: {call_site}"),
             Happening::Began { kind, number, call_site } => write!(f, "{kind} {number}: {call_site}"),
             Happening::Ended => f.write_str("end"),
             Happening::Panicked(message) => write!(f, "panicked: {message}"),
             Happening::TimerSet { timer, due, place } => {
-                write!(f, "timer {timer} set for {:?}, at {place}", duration(*due))
+                write!(f, "timer {timer} set at {place}, {}", deadline(*due))
             }
-            Happening::TimerMoved { timer, due } => write!(f, "timer {timer} moved to {:?}", duration(*due)),
+            Happening::TimerMoved { timer, due } => write!(f, "timer {timer} moved, {}", deadline(*due)),
             Happening::TimerCancelled { timer } => write!(f, "timer {timer} cancelled"),
             Happening::TaskSpawned { task, place } => write!(f, "task {task} spawned at {place}"),
             Happening::TaskEnded { task } => write!(f, "task {task} ended"),
@@ -85,44 +150,63 @@ impl fmt::Display for Entry {
             Happening::JobDone { job } => write!(f, "job {job} done"),
             Happening::Connection { number, event } => write!(f, "connection {number} {event}"),
             Happening::Network(text) => write!(f, "network: {text}"),
-            Happening::Deferred(event) => deferred(f, event),
+            Happening::Deferred(event) => Named(event, &Names::default()).fmt(f),
             Happening::Mark(text) => write!(f, "mark: {text}"),
             Happening::TurnEnded => f.write_str("turn over"),
         }
     }
 }
 
-fn deferred(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
-    write!(f, "Deferred #{}", event.id)?;
-    match &event.what {
-        What::Made { at } => write!(f, " made at {at}"),
-        What::Named { stage: None, name } => write!(f, " named {name:?}"),
-        What::Named { stage: Some(stage), name } => write!(f, " stage {} named {name:?}", stage + 1),
-        What::Chained { stage, kind, at } => write!(f, " stage {} added ({kind:?}) at {at}", stage + 1),
-        What::Gathers { count, .. } => write!(f, " gathers {count} members"),
-        What::Fired(came) => {
-            write!(f, " fired with a {}", word(came.side))?;
-            came.error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Named(Event { id, what }, names) = self;
+        write!(f, "Deferred #{id}{}", names.of(*id, None))?;
+        if let What::Named { stage: Some(stage), .. }
+        | What::Chained { stage, .. }
+        | What::Entered { stage, .. }
+        | What::Waits { stage, .. }
+        | What::Left { stage, .. }
+        | What::Showed { stage: Some(stage), .. } = what
+        {
+            write!(f, " stage {}{}", stage + 1, names.of(*id, Some(*stage)))?;
         }
-        What::Entered { stage, side } => write!(f, " stage {} reached by a {}", stage + 1, word(*side)),
-        What::Waits { stage, on } => write!(f, " stage {} waits for #{on}", stage + 1),
-        What::Left { stage, came } if came.panicked => {
-            write!(f, " stage {} panicked: {}", stage + 1, came.error.as_deref().unwrap_or_default())
+        match what {
+            What::Made { at } => write!(f, " made at {at}"),
+            What::Named { name, .. } => write!(f, " named {name:?}"),
+            What::Chained { kind, at, .. } => {
+                write!(f, " added at {at} ({})", format!("{kind:?}").to_lowercase())
+            }
+            What::Gathers { count, .. } => write!(f, " gathers {count} members"),
+            What::Fired(came) => write!(f, " fired with a {}{}", word(came.side), Because(came)),
+            What::Entered { side, .. } => write!(f, " reached by a {}", word(*side)),
+            What::Waits { on, .. } => write!(f, " waits for #{on}{}", names.of(*on, None)),
+            What::Left { came, .. } if came.panicked => write!(f, " panicked{}", Because(came)),
+            What::Left { came, .. } => write!(f, " returned a {}{}", word(came.side), Because(came)),
+            What::Showed { text, .. } => write!(f, " has the value {text}"),
+            What::Dropped => f.write_str(" dropped"),
+            other => write!(f, " {other:?}"),
         }
-        What::Left { stage, came } => {
-            write!(f, " stage {} returned a {}", stage + 1, word(came.side))?;
-            came.error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
-        }
-        What::Showed { stage: None, text } => write!(f, " has the value {text}"),
-        What::Showed { stage: Some(stage), text } => write!(f, " stage {} has the value {text}", stage + 1),
-        What::Dropped => f.write_str(" dropped"),
-        other => write!(f, " {other:?}"),
     }
 }
 
-fn word(side: twistor_deferred::trace::Side) -> &'static str {
+/// The text of an error, after a colon.
+struct Because<'a>(&'a Came);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
+    }
+}
+
+/// The kinds of readiness as words.
+fn words(ready: Ready) -> String {
+    let names = format!("{ready:?}").to_lowercase().replace(" | ", ", ").replace('_', " ");
+    names.trim_start_matches("ready(").trim_end_matches(')').to_owned()
+}
+
+fn word(side: Side) -> &'static str {
     match side {
-        twistor_deferred::trace::Side::Callbacks => "value",
-        twistor_deferred::trace::Side::Errbacks => "failure",
+        Side::Callbacks => "value",
+        Side::Errbacks => "failure",
     }
 }

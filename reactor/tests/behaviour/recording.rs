@@ -29,6 +29,7 @@ fn busy(reactor: &Reactor) -> Recording {
     let cancelled = reactor.call_later(Duration::from_secs(1), || ());
     reactor.call_later(Duration::from_millis(3), move || cancelled.cancel().unwrap());
     reactor.call_later(Duration::from_millis(4), || panic!("out of cheese"));
+    reactor.call_later(Duration::MAX, || ());
     reactor.remote().call_from_thread(|reactor| reactor.mark(|| "a call has arrived".to_owned())).unwrap();
     let job = reactor.defer_to_thread(|| Ok(6));
     let handle = reactor.handle();
@@ -56,7 +57,7 @@ fn has(recording: &Recording, wanted: impl Fn(&Entry) -> bool) -> bool {
     recording.entries().iter().any(wanted)
 }
 
-// R20.1
+// R20.1, R20.9
 #[test]
 fn a_recording_has_each_kind_of_event() {
     let recording = busy(&Reactor::simulated(1));
@@ -77,8 +78,12 @@ fn a_recording_has_each_kind_of_event() {
     for line in [
         "turn 1\n",
         "wait over",
-        "(READABLE)",
-        "timer 1 moved to 2ms",
+        "(readable): the handler ",
+        "     0.000ms  timer 1 set at reactor/tests/behaviour/recording.rs:",
+        ", due at 1.000ms\n",
+        "timer 1 moved, due at 2.000ms\n",
+        ", never due\n",
+        "\n     2.000ms    timer 1: the callback added at",
         "timer 2 cancelled",
         "timer 4: the callback added at",
         "panicked: out of cheese",
@@ -86,6 +91,8 @@ fn a_recording_has_each_kind_of_event() {
         "job 1 done",
         "task 1 ended",
         "named \"parse\"",
+        " stage 2 \"parse\" reached by a value\n",
+        " stage 3 \"ask again\" waits for #7\n",
         "returned a failure: invalid digit found in string",
         "has the value \"forty-two\"",
         "gathers 3 members",
@@ -163,6 +170,53 @@ fn the_timeline_shows_which_callback_keeps_others_waiting() {
     assert!(!svg.contains(">calls from threads</text>"), "{svg}");
 }
 
+/// The right ends of the bars of a timeline, and the width of the picture.
+fn right_ends(svg: &str) -> (Vec<f64>, f64) {
+    let number = |tag: &str, name: &str| {
+        let (_, rest) = tag.split_once(&format!(" {name}=\"")).unwrap();
+        rest.split('"').next().unwrap().parse::<f64>().unwrap()
+    };
+    let bars = svg.lines().filter(|line| line.contains("data-at"));
+    (bars.map(|bar| number(bar, "x") + number(bar, "width")).collect(), number(svg, "width"))
+}
+
+// R20.8
+#[test]
+fn a_turn_that_is_wider_than_the_timeline_is_continued() {
+    for count in [20, 200] {
+        let reactor = Reactor::simulated(1);
+        let recording = reactor.record();
+        let name = "a long name of a timer";
+        let timers = (0..count).map(|_| defer_later(&reactor, Duration::from_millis(1), || ()).named(name));
+        reactor.run_until(gather_results(timers.collect::<Vec<_>>())).unwrap();
+        let svg = recording.timeline();
+        let (ends, width) = right_ends(&svg);
+        assert!(ends.len() > count && ends.iter().all(|end| *end < width), "{svg}");
+        assert!(svg.contains(">turn 1</text>") && svg.contains(">more of turn 1</text>"), "{svg}");
+        assert_eq!(svg.contains(">a long name of a t"), count == 20, "{svg}");
+    }
+}
+
+// R20.8
+#[test]
+fn the_timeline_of_a_long_recording_has_the_last_turns() {
+    let reactor = Reactor::simulated(1);
+    let recording = reactor.record();
+    for _ in 0..700 {
+        reactor.run_until(defer_later(&reactor, Duration::from_millis(1), || ())).unwrap();
+    }
+    let svg = recording.timeline();
+    let last = recording.entries().iter().rev().find_map(|entry| match entry.what {
+        Happening::TurnBegan { number } => Some(number),
+        _ => None,
+    });
+    let summary = format!(" to {}, the last ones: ", last.unwrap());
+    let (_, rest) = svg.split_once(&summary).unwrap();
+    let callbacks: usize = rest.split(' ').next().unwrap().parse().unwrap();
+    let bars = svg.matches("<rect class=\"tw-work\" data-at").count();
+    assert!(callbacks == bars && (500..=600).contains(&bars), "{callbacks} and {bars}");
+}
+
 fn chromium() -> Option<&'static str> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let found = names.into_iter().find(|name| Command::new(name).arg("--version").output().is_ok());
@@ -221,5 +275,6 @@ fn the_page_plays_in_a_browser_without_a_network() {
     assert!(dom.contains("data-played=\"yes\""), "{dom}");
     assert!(dom.contains(&format!("data-step=\"{step}\"")));
     assert!(dom.contains("<li>in 1s: timer 2, recording.rs:"), "{dom}");
+    assert!(dom.contains("<li>never due: timer 5, recording.rs:"), "{dom}");
     assert!(dom.contains("<li>task 1, recording.rs:"), "{dom}");
 }

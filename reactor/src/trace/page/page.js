@@ -103,8 +103,9 @@ function showLadders() {
   const wanted = pinned !== null && state.deferreds.has(pinned) ? pinned : state.touched;
   const chips = byId("chips");
   const all = known.slice(-40).map(id => {
-    const button = document.createElement("button"), ladder = data.ladders[id];
-    button.textContent = ladder ? ladder : "#" + id;
+    const button = document.createElement("button"), [name, place] = data.ladders[id] || ["", ""];
+    button.textContent = "#" + id + (name && " " + name);
+    if (place) button.title = "made at " + place;
     if (state.deferreds.get(id).side) button.className = state.deferreds.get(id).side;
     button.setAttribute("aria-pressed", id === wanted);
     button.onclick = () => { pinned = pinned === id ? null : id; show(); };
@@ -112,38 +113,50 @@ function showLadders() {
   });
   chips.replaceChildren(...all);
   const step = first + state.at;
+  let drawn = false;
   for (const box of document.querySelectorAll(".ladder")) {
     const on = +box.dataset.id === wanted;
     box.classList.toggle("hidden", !on);
     if (!on) continue;
+    drawn = true;
     for (const part of box.querySelectorAll("[data-at],[data-until]")) {
       const { at, until } = part.dataset;
       part.classList.toggle("future", (at !== undefined && +at > step) || (until !== undefined && +until <= step));
     }
   }
-  byId("no-ladder").classList.toggle("hidden", wanted !== null);
+  byId("no-ladder").classList.toggle("hidden", drawn);
+  byId("no-ladder").textContent = wanted === null ? "No Deferred has been made yet."
+    : `The ladder of Deferred #${wanted} is not on this page, which has the last ${Object.keys(data.ladders).length}.`;
 }
 
 function show() {
   const step = steps[state.at], now = step[TIME];
   byId("slider").value = state.at;
-  byId("where").textContent = `turn ${state.turn}, step ${state.at + 1} of ${steps.length}, at ${time(now)}`;
+  const turn = state.turn ? `turn ${state.turn}` : first > 1 ? "in an earlier turn" : "before the first turn";
+  byId("where").textContent = `${turn}, step ${state.at + 1} of ${steps.length}, at ${time(now)}`;
   for (const li of byId("loop").children) li.classList.toggle("on", li.dataset.phase === state.phase);
   byId("running").textContent = state.running.length ? "running " + state.running[state.running.length - 1]
     : state.phase === "wait" ? "waiting until a source is ready or a timer is due" : step[TEXT];
-  const due = [...state.timers].sort((x, y) => x[1].due - y[1].due || x[0] - y[0]);
+  const when = timer => timer.due === null ? Infinity : timer.due;
+  const due = [...state.timers].sort((x, y) => when(x[1]) === when(y[1]) ? x[0] - y[0] : when(x[1]) - when(y[1]));
   list("ready", state.ready.map(source => `source ${source.source}: ${source.text}`));
   list("timers", due.map(([id, timer]) => {
-    const left = timer.due - now;
-    return `${left > 0 ? "in " + time(left) : "due"}: timer ${id}, ${timer.place}`;
+    const left = when(timer) - now;
+    return `${left === Infinity ? "never due" : left > 0 ? "in " + time(left) : "due"}: timer ${id}, ${timer.place}`;
   }));
   list("tasks", [...state.tasks].map(([id, place]) => `task ${id}, ${place}`)
     .concat([...state.jobs].map(([id, place]) => `job ${id} on a thread, ${place}`)));
   list("connections", [...state.connections].map(([id, peer]) => `connection ${id}, ${peer}`));
   showLog();
   showLadders();
-  for (const bar of document.querySelectorAll(".tw-timeline [data-at]"))
-    bar.classList.toggle("ahead", +bar.dataset.at > first + state.at);
+  let current = null;
+  for (const bar of document.querySelectorAll(".tw-timeline [data-at]")) {
+    const ahead = +bar.dataset.at > first + state.at;
+    bar.classList.toggle("ahead", ahead);
+    bar.classList.remove("current");
+    if (!ahead) current = bar;
+  }
+  if (current) current.classList.add("current");
   document.body.dataset.step = state.at + 1;
 }
 
@@ -169,6 +182,10 @@ byId("turn-forward").onclick = () => turn(1);
 byId("internal").onchange = () => { state.touched = null; const at = state.at; state = begin(); moveTo(at); };
 byId("play").onclick = play;
 byId("log").onclick = event => { const li = event.target.closest("li"); if (li) moveTo(+li.dataset.index); };
+document.querySelector(".tw-timeline").onclick = event => {
+  const bar = event.target.closest("[data-at]");
+  if (bar) moveTo(+bar.dataset.at - first);
+};
 document.onkeydown = event => {
   if (event.target.tagName === "INPUT" && event.key.startsWith("Arrow")) return;
   const keys = { ArrowRight: () => moveTo(state.at + 1), ArrowLeft: () => moveTo(state.at - 1),
