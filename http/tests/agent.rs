@@ -13,7 +13,6 @@ mod support;
 use std::rc::Rc;
 
 use scripted::{Asked, Server, answer, run, seconds, text};
-use support::World;
 use support::folder::Folder;
 use twistor_deferred::Cancelled;
 use twistor_http::{Agent, NoResponse, PartialDownload, Request, RequestTimedOut, Response};
@@ -108,7 +107,7 @@ fn each_idle_connection_is_closed_after_its_own_time() {
 // H5.8, R4: an agent outlives a run, but its connections do not
 #[test]
 fn idle_connections_are_closed_in_a_second_run_too() {
-    let reactor = World::Simulated(1).reactor();
+    let reactor = twistor_reactor::Reactor::simulated(1);
     let agent = Rc::new(Agent::new(&reactor).keep_idle(seconds(10.0)));
     for last in [false, true] {
         let (handle, inner) = (reactor.handle(), agent.clone());

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use support::{World, address, listen, on_every_network, run};
+use support::{address, listen, on_every_network, run, simulated};
 use tls_support::Authority;
 use twistor_deferred::{Cancelled, Deferred};
 use twistor_http::message::{DecodeError, LimitExceeded, LimitKind};
@@ -451,7 +451,7 @@ fn a_proxys_answer_may_drip_and_follow_interim_ones() {
 #[test]
 fn an_unreachable_proxy_is_reported_with_the_reason() {
     // H11.4
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let port = listen(reactor, |_peer| Answer::default());
         let closed = address(&port);
         drop(port.stop_listening());
@@ -479,7 +479,7 @@ fn an_unreachable_proxy_is_reported_with_the_reason() {
 #[test]
 fn timeouts_and_cancelling_apply_to_opening_a_tunnel() {
     // H11.5, H4.7, H9.1
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let url = "https://192.0.2.1/";
         let silent = TestProxy::new(reactor, |_| Say("HTTP/1.1 200".into()));
         let request = || Request::get(url).proxy(silent.proxy());
@@ -517,7 +517,7 @@ impl Protocol for Deaf {
 #[test]
 fn a_request_that_times_out_reports_the_stage() {
     // H4.7
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         network.isolate([192, 0, 2, 9].into());
         let (mute, deaf) = (listen(reactor, |_peer| Mute), listen(reactor, |_peer| Deaf));
@@ -531,7 +531,7 @@ fn a_request_that_times_out_reports_the_stage() {
         let busy = agent.get_page(&to_mute);
         let through = Request::get(&to_mute).proxy(silent.proxy());
         let tunnel = Request::get("https://192.0.2.1/").proxy(silent.proxy());
-        let sending = Request::post(&to_deaf).body(vec![b'x'; World::Simulated(1).much()]);
+        let sending = Request::post(&to_deaf).body(vec![b'x'; 300_000]);
         let from_secrets = format!("http://user:hidden@192.0.2.9/?{}", "hidden");
         let cases = [
             (Request::get(&to_mute), true, &to_mute, RequestStage::Queue, "a connection to be free"),
@@ -590,7 +590,7 @@ fn a_request_that_times_out_reports_the_stage() {
 #[test]
 fn a_connect_that_times_out_reports_the_stage() {
     // H11.5, H4.7
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         network.isolate([192, 0, 2, 9].into());
         let port = listen(reactor, |_peer| Mute);

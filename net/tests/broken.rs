@@ -66,14 +66,10 @@ fn pauses(diary: &Diary) -> Scripted {
     })
 }
 
-fn on_many_networks(test: impl Fn(&Reactor) -> Deferred<()>) {
-    seeds().for_each(|seed| World::Simulated(seed).run(&test));
-}
-
 // P1.1
 #[test]
 fn data_of_a_reset_peer_is_delivered_over_several_turns() {
-    on_many_networks(|reactor| {
+    with_seeds(|reactor| {
         let diary = Diary::new();
         let client = pauses(&diary).on_end(|_| Ok(()));
         break_off(reactor, &diary, client, write_and_resume).add_callback(move |()| {
@@ -104,7 +100,7 @@ impl Producer for Told {
 // P1, P5: also while the rest is read. The queue discovers the reset in the next turn
 #[test]
 fn unsent_data_is_not_reported_as_sent() {
-    on_many_networks(|reactor| {
+    with_seeds(|reactor| {
         let (diary, told) = (Diary::new(), Told::default());
         let (producer, drained) = (told.clone(), Rc::new(RefCell::new(None)));
         let draining = drained.clone();
@@ -128,7 +124,7 @@ fn unsent_data_is_not_reported_as_sent() {
 // P1, P14: a rate limit delays the data and loses none
 #[test]
 fn data_of_a_reset_peer_is_delivered_at_the_read_limit() {
-    on_many_networks(|reactor| {
+    with_seeds(|reactor| {
         let (diary, limit) = (Diary::new(), RateLimit::new(reactor, 100_000));
         let client = scripted(&diary).on_made(move |transport| {
             transport.limit_reading(&limit);
@@ -146,7 +142,7 @@ fn data_of_a_reset_peer_is_delivered_at_the_read_limit() {
 // P2.3
 #[test]
 fn lose_connection_discards_the_data_of_a_reset_peer() {
-    on_many_networks(|reactor| {
+    with_seeds(|reactor| {
         let diary = Diary::new();
         let client = pauses(&diary).on_data(|transport, _| {
             transport.lose_connection();
@@ -163,7 +159,7 @@ fn lose_connection_discards_the_data_of_a_reset_peer() {
 // P1.1: the reader resumes long after the reset, which only the event reports
 #[test]
 fn a_paused_reader_gets_the_data_before_the_loss() {
-    on_many_networks(|reactor| {
+    with_seeds(|reactor| {
         let (diary, handle) = (Diary::new(), Handle::clone(reactor));
         let then = move |transport: &Transport| {
             let transport = transport.clone();
@@ -179,7 +175,7 @@ fn a_paused_reader_gets_the_data_before_the_loss() {
 // P1.2
 #[test]
 fn a_paused_reader_with_nothing_to_read_is_lost_at_once() {
-    on_many_networks(|reactor| {
+    with_seeds(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         let diary = Diary::new();
         let host = "192.0.2.80";
@@ -203,7 +199,7 @@ fn a_paused_reader_with_nothing_to_read_is_lost_at_once() {
 // P1.2
 #[test]
 fn a_reset_breaks_writing_at_once() {
-    on_many_networks(|reactor| {
+    with_seeds(|reactor| {
         let (diary, told) = (Diary::new(), Told::default());
         let (producer, seen) = (told.clone(), told.clone());
         let client = pauses(&diary).on_made(move |transport| {
@@ -249,7 +245,7 @@ fn frames_of_a_reset_peer_are_delivered_one_by_one() {
         }
     }
 
-    on_many_networks(|reactor| {
+    with_seeds(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         let host = "192.0.2.80";
         let lines = scripted(&Diary::new()).on_made(|transport| {
@@ -272,7 +268,7 @@ fn frames_of_a_reset_peer_are_delivered_one_by_one() {
 // P1.3
 #[test]
 fn an_end_before_the_reset_is_the_end() {
-    on_many_networks(|reactor| {
+    with_seeds(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         network.set_window(SENT, SENT);
         let diary = Diary::new();
@@ -331,7 +327,7 @@ type Connect = fn(&Reactor, Scripted, Scripted);
 
 /// Runs the test over TCP and over TLS.
 fn on_every_kind(test: impl Fn(&Reactor, Connect) -> Deferred<()>) {
-    on_many_networks(|reactor| {
+    with_seeds(|reactor| {
         test(reactor, |reactor, near, far| {
             let here = "192.0.2.80";
             ServerEndpoint::tcp(format!("{here}:80").parse().unwrap())
@@ -341,7 +337,7 @@ fn on_every_kind(test: impl Fn(&Reactor, Connect) -> Deferred<()>) {
         })
     });
     #[cfg(feature = "tls")]
-    on_many_networks(|reactor| {
+    with_seeds(|reactor| {
         test(reactor, |reactor, near, far| {
             let here = "192.0.2.80";
             let authority = tls_support::Authority::new();

@@ -51,7 +51,7 @@ fn a_closure_is_a_connector() {
 fn a_timeout_reports_the_stage_and_cancels() {
     let cancelled = Rc::new(Cell::new(false));
     let told = cancelled.clone();
-    let failure = World::Simulated(1).run(|reactor| {
+    let failure = simulated(|reactor| {
         let start = reactor.now();
         let connector = move |on: &Connecting| {
             assert_eq!(on.deadline(), Some(start + 5 * SECOND));
@@ -71,7 +71,7 @@ fn a_timeout_reports_the_stage_and_cancels() {
 fn cancelling_cancels_the_connector() {
     let cancelled = Rc::new(Cell::new(false));
     let told = cancelled.clone();
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let connecting = ClientEndpoint::by(move |_: &Connecting| never(&told)).connect(reactor, Echo);
         connecting.cancel();
         connecting.add_both(|result| assert!(result.unwrap_err().is::<Cancelled>()))
@@ -83,7 +83,7 @@ fn cancelling_cancels_the_connector() {
 #[test]
 fn a_connector_that_fails_or_panics_is_a_failure_to_connect() {
     let diary = Diary::new();
-    let failures = World::Simulated(1).run(|reactor| {
+    let failures = simulated(|reactor| {
         let fails = ClientEndpoint::by(|_: &Connecting| fail(std::io::Error::other("on strike")));
         let panics = ClientEndpoint::by(|_: &Connecting| panic!("on purpose"));
         let text = |result: Result<_, Failure>| Ok(result.map(drop).unwrap_err().to_string());
@@ -130,7 +130,7 @@ fn any_connector_may_be_secured() {
     use twistor_net::connect::Tls;
 
     let authority = tls_support::Authority::new();
-    for world in [World::Real, World::Simulated(1)] {
+    on_every_network(|world| {
         world.run(|reactor| {
             let server = authority.signs("inner.test").server();
             let port = ServerEndpoint::tls("127.0.0.1:0".parse().unwrap(), server)
@@ -142,5 +142,5 @@ fn any_connector_may_be_secured() {
             let connecting = ClientEndpoint::by(secured).connect(reactor, Echo);
             connecting.add_callback(|transport| assert!(transport.tls().is_some()))
         });
-    }
+    });
 }

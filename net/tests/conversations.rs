@@ -295,7 +295,7 @@ fn a_dropped_conversation_still_answers_pending_reads() {
                     reads.add_callback(move |got| trigger.callback(got))
                 }),
             );
-            let peer = world.peer(reactor, address(&port), async |mut stream| {
+            let peer = Peer::connect(reactor, address(&port), async |mut stream| {
                 stream.read_exact(&mut [0; 5]).await?;
                 stream.write_all(b"one\ntwo").await?;
                 stream.read_to_end(&mut Vec::new()).await

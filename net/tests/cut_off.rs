@@ -84,7 +84,7 @@ fn run_and_stop(reactor: &Reactor) {
 fn connections_cut_off_by_the_end_of_a_run_log_no_error() {
     keep_log();
     on_every_network(|world| {
-        run_and_stop(&world.reactor());
+        world.with_reactor(run_and_stop);
         assert_eq!(logged(), [""; 0]);
     });
 }

@@ -50,7 +50,7 @@ impl Protocol for Flooded {
 // P5.7, P9, B8
 #[test]
 fn a_flooding_connection_gets_a_bounded_share_of_each_turn() {
-    for world in [World::Real, World::Simulated(1)] {
+    on_networks(0..1, |world| {
         let most = Rc::new(Cell::new(0));
         world.run(|reactor| {
             if let Some(network) = SimulatedNetwork::of(reactor) {
@@ -77,8 +77,8 @@ fn a_flooding_connection_gets_a_bounded_share_of_each_turn() {
         });
         assert!(most.get() <= SHARE, "{} bytes in one turn, in {world:?}", most.get());
         // Each turn was full, so it was a flood.
-        assert!(world == World::Real || most.get() == SHARE);
-    }
+        assert!(world.is_real() || most.get() == SHARE);
+    });
 }
 
 /// Writes pieces when resumed, and counts the bytes that all connections have written in a turn.
@@ -125,7 +125,7 @@ fn serve_many(
 ) -> usize {
     const CLIENTS: usize = 100;
     let count = Rc::new(TurnCount::default());
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         network.set_window(window, window);
         network.set_latency(std::time::Duration::ZERO, std::time::Duration::ZERO);
@@ -190,7 +190,7 @@ fn a_listener_accepts_no_more_when_the_share_is_used_up() {
 // P5.1
 #[test]
 fn one_large_write_takes_no_more_than_a_share_of_the_turn() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         SimulatedNetwork::of(reactor).unwrap().set_window(FLOOD, FLOOD);
         let diary = Diary::new();
         let port = listen_once(reactor, scripted(&diary));
@@ -249,7 +249,7 @@ fn a_flood_of_small_records_gets_a_bounded_share_of_each_turn() {
     use std::sync::Arc;
 
     const RECORDS: usize = 50_000;
-    for world in [World::Real, World::Simulated(1)] {
+    on_networks(0..1, |world| {
         let authority = tls_support::Authority::new();
         let config = Arc::new(authority.signs("localhost").rustls_server());
         let most = Rc::new(Cell::new(0));
@@ -276,7 +276,7 @@ fn a_flood_of_small_records_gets_a_bounded_share_of_each_turn() {
         });
         // Four reads of 20 KiB, at 23 bytes per record, and the rest of the last turn's.
         assert!(most.get() <= 4 * (20 * 1024 / 23 + 1), "{} records in one turn, in {world:?}", most.get());
-    }
+    });
 }
 
 /// The pings of all connections, and the number of turns each took.

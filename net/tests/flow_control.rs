@@ -190,7 +190,7 @@ fn a_producer_is_stopped_when_a_handler_fails() {
 // P5, P2.3: a rate limit holds the data back, so that the buffer is exactly as full as the test expects
 #[test]
 fn a_producer_keeps_a_closing_connection_open() {
-    for world in [World::Real, World::Simulated(1)] {
+    on_every_network(|world| {
         let (diary, log) = (Diary::new(), Log::default());
         world.run(|reactor| {
             let (handle, log) = (Handle::clone(reactor), log.clone());
@@ -220,8 +220,9 @@ fn a_producer_keeps_a_closing_connection_open() {
                 Ok(())
             });
             let port = listen_once(reactor, server);
-            let peer = world
-                .peer(reactor, address(&port), async |mut stream| stream.read_to_end(&mut Vec::new()).await);
+            let peer = Peer::connect(reactor, address(&port), async |mut stream| {
+                stream.read_to_end(&mut Vec::new()).await
+            });
             let lost = diary.when_lost();
             peer.add_callback(move |got| {
                 assert_eq!(got, 1001);
@@ -232,7 +233,7 @@ fn a_producer_keeps_a_closing_connection_open() {
         // closed.
         assert_eq!(*log.borrow(), ["pause", "pause", "resume"]);
         assert!(diary.reason().is::<ConnectionDone>());
-    }
+    });
 }
 
 // P5.3
@@ -265,8 +266,9 @@ fn a_mark_below_the_waiting_bytes_pauses_at_once() {
                 Ok(())
             });
             let port = listen_once(reactor, server);
-            let peer = world
-                .peer(reactor, address(&port), async |mut stream| stream.read_to_end(&mut Vec::new()).await);
+            let peer = Peer::connect(reactor, address(&port), async |mut stream| {
+                stream.read_to_end(&mut Vec::new()).await
+            });
             let lost = diary.when_lost();
             peer.add_callback(move |_| lost)
         });
@@ -298,7 +300,7 @@ impl Producer for Hesitant {
 #[test]
 fn a_pull_producer_that_writes_nothing_is_not_resumed_again() {
     let resumed = Rc::new(Cell::new(0));
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let (handle, count) = (Handle::clone(reactor), resumed.clone());
         let (done, trigger) = Deferred::new();
         let trigger = Cell::new(Some(trigger));
@@ -364,8 +366,9 @@ fn a_closing_connection_closes_when_its_producer_unregisters() {
                 Ok(())
             });
             let port = listen_once(reactor, server);
-            let peer = world
-                .peer(reactor, address(&port), async |mut stream| stream.read_to_end(&mut Vec::new()).await);
+            let peer = Peer::connect(reactor, address(&port), async |mut stream| {
+                stream.read_to_end(&mut Vec::new()).await
+            });
             let lost = diary.when_lost();
             peer.add_callback(move |_| lost)
         });
@@ -501,7 +504,7 @@ impl Producer for Counting {
 // P5.7
 #[test]
 fn a_pull_producer_gets_a_bounded_share_of_each_turn() {
-    for world in [World::Real, World::Simulated(1)] {
+    on_every_network(|world| {
         let most = Rc::new(Cell::new(0));
         let got = world.run(|reactor| {
             let (handle, most) = (Handle::clone(reactor), most.clone());
@@ -517,10 +520,12 @@ fn a_pull_producer_gets_a_bounded_share_of_each_turn() {
                 Ok(transport.register_pull_producer(counting)?)
             });
             let port = listen_once(reactor, server);
-            world.peer(reactor, address(&port), async |mut stream| stream.read_to_end(&mut Vec::new()).await)
+            Peer::connect(reactor, address(&port), async |mut stream| {
+                stream.read_to_end(&mut Vec::new()).await
+            })
         });
         assert_eq!((got, most.get()), (1000, 16), "bytes, and the most in one turn, in {world:?}");
-    }
+    });
 }
 
 /// Measures in every turn how much of the queue the last turn sent.
@@ -538,7 +543,7 @@ fn watch(handle: &Handle, transport: Transport, before: usize, most: Rc<Cell<usi
 fn the_queue_is_sent_in_bounded_shares() {
     const MUCH: usize = 8 << 20;
     let most = Rc::new(Cell::new(0));
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         if let Some(network) = SimulatedNetwork::of(reactor) {
             network.set_window(2 * MUCH, 2 * MUCH);
             network.set_splitting(false);
@@ -700,7 +705,7 @@ fn a_protocol_limits_how_much_one_read_delivers() {
     for (size, most) in
         [(1, 4 << 10), (5000, 16 << 10), (64 << 10, 64 << 10), (usize::MAX, Transport::LARGEST_READ)]
     {
-        let largest = World::Simulated(1).run(|reactor| {
+        let largest = simulated(|reactor| {
             SimulatedNetwork::of(reactor).unwrap().set_window(2 * SENT, 2 * SENT);
             let (deferred, trigger) = Deferred::new();
             let (handle, mut trigger) = (Handle::clone(reactor), Some(trigger));

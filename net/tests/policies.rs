@@ -13,6 +13,7 @@ use std::time::Duration;
 use support::peers::free_port;
 use support::*;
 use twistor_deferred::Deferred;
+use twistor_net::simulation::explore;
 use twistor_net::{
     Backoff, ClientEndpoint, ConnectRefused, ConnectionAborted, ConnectionDone, ConnectionIdleTimedOut,
     Conversation, Failure, IdleTimeout, IdleTimer, Limited, ListeningPort, NetworkEventKind, Protocol,
@@ -39,7 +40,7 @@ fn a_silent_connection_is_closed_with_idle_timed_out() {
 fn signs_of_life_delay_the_timeout() {
     let diary = Diary::new();
     // In simulated time, so that only the clock decides the order.
-    let (first, last) = World::Simulated(1).run(|reactor| {
+    let (first, last) = simulated(|reactor| {
         let limit = Duration::from_millis(60);
         let (handle, lifespan) = ((**reactor).clone(), Rc::new(Cell::new(None)));
         let made = lifespan.clone();
@@ -210,7 +211,7 @@ fn a_limit_does_not_delay_an_end_that_drops_data() {
         [Transport::abort_connection, |transport| transport.fail_connection(std::io::Error::other("enough"))];
     for end in ends {
         let diary = Diary::new();
-        World::Simulated(1).run(|reactor| {
+        simulated(|reactor| {
             let (handle, limit) = (Handle::clone(reactor), RateLimit::new(reactor, 1));
             let server = scripted(&diary).on_made(move |transport| {
                 transport.limit_reading(&limit);
@@ -291,13 +292,14 @@ fn attempts(seed: u64) -> Vec<Duration> {
 // P14.14, P9
 #[test]
 fn in_a_simulation_the_jitter_is_drawn_from_the_seed() {
-    for seed in seeds() {
+    explore(seeds(), |world| {
+        let seed = world.seed();
         let times = attempts(seed);
         // Ten waits below a minute, then a minute with a quarter of jitter.
         assert!((15..30).contains(&times.len()), "{times:?}");
         assert_eq!(attempts(seed), times);
         assert_ne!(attempts(seed + 1), times);
-    }
+    });
 }
 
 fn soon() -> Backoff {
@@ -517,7 +519,7 @@ fn lifespan(
     limit: Duration,
     made: impl FnMut(&Transport, &Handle) -> Result<(), Failure> + 'static,
 ) -> Duration {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let handle = Handle::clone(reactor);
         let (begin, diary) = (Rc::new(Cell::new(None)), Diary::new());
         let (begun, clock) = (begin.clone(), handle.clone());
@@ -562,7 +564,7 @@ fn a_paused_connection_is_not_idle() {
 // P14.9: a peer that sends nothing and reads slowly
 #[test]
 fn a_connection_whose_writes_make_progress_is_not_idle() {
-    let (sent, lived) = World::Simulated(1).run(|reactor| {
+    let (sent, lived) = simulated(|reactor| {
         SimulatedNetwork::of(reactor).unwrap().set_window(4096, 4096);
         let (diary, peer) = (Diary::new(), Diary::new());
         let server = scripted(&diary).on_made(|transport| {
@@ -593,7 +595,7 @@ fn a_connection_whose_writes_make_progress_is_not_idle() {
 // P14.9: data written in answer to received data is not another sign of life
 #[test]
 fn an_answer_does_not_double_the_idle_time() {
-    let lived = World::Simulated(1).run(|reactor| {
+    let lived = simulated(|reactor| {
         let diary = Diary::new();
         let answers = scripted(&diary).on_data(|transport, _| {
             transport.write(b"an answer");
@@ -614,7 +616,7 @@ fn an_answer_does_not_double_the_idle_time() {
 // P14.10
 #[test]
 fn a_hook_runs_before_the_timeout_closes() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let (diary, peer) = (Diary::new(), Diary::new());
         let server =
             IdleTimeout::new(reactor, Duration::from_secs(1), scripted(&diary)).on_timeout(|transport| {
@@ -671,7 +673,7 @@ fn a_shorter_limit_applies_at_once() {
 // P14.12
 #[test]
 fn a_peer_stops_counting_when_its_connection_ends() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let port = listen(reactor, Limited::new(|_| Echo).per_peer(1));
         let (endpoint, handle) =
             (ClientEndpoint::tcp("127.0.0.1", address(&port).port()), Handle::clone(reactor));
@@ -695,7 +697,7 @@ fn a_peer_stops_counting_when_its_connection_ends() {
 /// connects.
 fn asked_for(connecting: bool, end: fn(Reconnecting)) -> usize {
     let asked = Rc::new(Cell::new(0));
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         let count = asked.clone();
         network.set_observer(move |event| match event.kind {

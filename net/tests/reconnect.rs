@@ -16,7 +16,7 @@ use twistor_net::{
     Backoff, ClientEndpoint, ConnectAttemptsFailed, ConnectRefused, ConnectionAborted, Failure,
     NetworkEventKind, Protocol, Reconnecting, ServerEndpoint, SimulatedNetwork, Transport,
 };
-use twistor_reactor::Handle;
+use twistor_reactor::{Handle, Reactor};
 
 const SERVER: &str = "192.0.2.80:80";
 
@@ -49,7 +49,7 @@ fn is_aborted(result: Result<Transport, Failure>) -> bool {
 #[test]
 fn a_builder_that_panics_once_is_called_again() {
     let told = Rc::new(RefCell::new(Vec::new()));
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         serve(reactor, |_| Echo);
         let (built, seen) = (Cell::new(0), told.clone());
         let service = Reconnecting::new(reactor, endpoint(), move || {
@@ -83,7 +83,7 @@ impl Protocol for PanicsAtTheEnd {
 #[test]
 fn a_protocol_that_panics_when_lost_is_built_again() {
     keep_log();
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         serve(reactor, |_| Echo);
         let service = Reconnecting::new(reactor, endpoint(), || PanicsAtTheEnd).backoff(steady());
         service.start();
@@ -99,7 +99,7 @@ fn a_protocol_that_panics_when_lost_is_built_again() {
 // P14.2
 #[test]
 fn when_connected_fails_at_once_during_and_after_a_stop() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         serve(reactor, |_| Echo);
         let service = Reconnecting::new(reactor, endpoint(), || Echo);
         // It waits before the first start.
@@ -126,7 +126,7 @@ fn when_connected_fails_at_once_during_and_after_a_stop() {
 
 /// Returns how long a stop takes if the peer does not read.
 fn stop_without_a_reader(grace: Option<Duration>) -> Option<Duration> {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         serve(reactor, |_| {
             scripted(&Diary::new()).on_made(|transport| {
                 transport.pause_producing();
@@ -174,47 +174,46 @@ fn a_stop_aborts_after_the_grace_period() {
 fn a_service_ends_with_the_run_and_can_start_again() {
     // The states that the service can have when the run ends.
     for stage in ["waiting", "connecting", "connected"] {
-        for world in [World::Real, World::Simulated(1)] {
-            let reactor = world.reactor();
-            let port =
-                ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap()).listen(&reactor, |_| Echo).unwrap();
-            let place = address(&port);
-            let service =
-                Reconnecting::new(&reactor, ClientEndpoint::tcp("127.0.0.1", place.port()), || Echo);
-            service.start();
-            if stage == "waiting" {
-                drop(port.stop_listening());
-            }
-            let (handle, seen) = (Handle::clone(&reactor), service.clone());
-            let poll = twistor_reactor::LoopingCall::new(&reactor, move || {
-                if format!("{seen:?}").contains(stage) {
-                    handle.stop();
-                }
-            });
-            drop(poll.start(Duration::from_millis(1)));
-            let waiting = if stage == "connected" { None } else { Some(service.when_connected()) };
-            reactor.run().unwrap();
-            if let Some(waiting) = waiting {
-                // It may have connected in the last turn.
-                let outcome = waiting.try_result().unwrap();
-                assert!(outcome.is_ok() && stage == "connecting" || is_aborted(outcome), "{stage}");
-            }
-            assert!(is_aborted(service.when_connected().try_result().unwrap()), "{stage}, {service:?}");
-            assert!(service.stop().is_fired());
-
-            let _port = ServerEndpoint::tcp(place).listen(&reactor, |_| Echo).unwrap();
-            service.start();
-            let handle = Handle::clone(&reactor);
-            reactor.call_later(DEADLINE, move || handle.stop());
-            reactor.run_until(service.when_connected()).unwrap();
-        }
+        on_every_network(|world| world.with_reactor(|reactor| run_twice(reactor, stage)));
     }
+}
+
+fn run_twice(reactor: &Reactor, stage: &'static str) {
+    let port = ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap()).listen(reactor, |_| Echo).unwrap();
+    let place = address(&port);
+    let service = Reconnecting::new(reactor, ClientEndpoint::tcp("127.0.0.1", place.port()), || Echo);
+    service.start();
+    if stage == "waiting" {
+        drop(port.stop_listening());
+    }
+    let (handle, seen) = (Handle::clone(reactor), service.clone());
+    let poll = twistor_reactor::LoopingCall::new(reactor, move || {
+        if format!("{seen:?}").contains(stage) {
+            handle.stop();
+        }
+    });
+    drop(poll.start(Duration::from_millis(1)));
+    let waiting = if stage == "connected" { None } else { Some(service.when_connected()) };
+    reactor.run().unwrap();
+    if let Some(waiting) = waiting {
+        // It may have connected in the last turn.
+        let outcome = waiting.try_result().unwrap();
+        assert!(outcome.is_ok() && stage == "connecting" || is_aborted(outcome), "{stage}");
+    }
+    assert!(is_aborted(service.when_connected().try_result().unwrap()), "{stage}, {service:?}");
+    assert!(service.stop().is_fired());
+
+    let _port = ServerEndpoint::tcp(place).listen(reactor, |_| Echo).unwrap();
+    service.start();
+    let handle = Handle::clone(reactor);
+    reactor.call_later(DEADLINE, move || handle.stop());
+    reactor.run_until(service.when_connected()).unwrap();
 }
 
 // P14.5
 #[test]
 fn a_connection_counts_after_it_is_prepared() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         serve(reactor, |_| Echo);
         let place: Rc<RefCell<Vec<Trigger<()>>>> = Rc::default();
         let kept = place.clone();
@@ -244,7 +243,7 @@ fn a_connection_counts_after_it_is_prepared() {
 fn a_failed_preparation_is_a_failure_to_connect() {
     let told = Rc::new(RefCell::new(Vec::new()));
     let accepted = Rc::new(Cell::new(0));
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let count = accepted.clone();
         serve(reactor, move |_| {
             count.set(count.get() + 1);
@@ -286,7 +285,7 @@ fn a_failed_preparation_is_a_failure_to_connect() {
 fn a_stop_while_preparing_cancels_and_closes() {
     let diary = Diary::new();
     let cancelled = Rc::new(Cell::new(false));
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         serve(reactor, |_| Echo);
         let (client, told) = (diary.clone(), cancelled.clone());
         let service = Reconnecting::new(reactor, endpoint(), move || scripted(&client)).prepare(move |_| {
@@ -313,7 +312,7 @@ fn a_stop_while_preparing_cancels_and_closes() {
 // P14.6
 #[test]
 fn a_caller_may_limit_the_failures_to_wait_for() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let service = Reconnecting::new(reactor, endpoint(), || Echo).backoff(steady());
         service.start();
         let (any, one, three) =
@@ -347,7 +346,7 @@ fn a_caller_may_limit_the_failures_to_wait_for() {
 /// Returns when connections are requested from a server that keeps each one for `kept`.
 fn gaps(kept: Duration) -> Vec<u64> {
     let times = Rc::new(RefCell::new(Vec::new()));
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         network.set_latency(Duration::from_micros(1), Duration::from_micros(1));
         let seen = times.clone();
@@ -386,7 +385,7 @@ fn the_wait_also_grows_when_a_server_closes_at_once() {
 // P14: whatever happened before, a started service with a server gets its connection
 #[test]
 fn a_started_service_always_connects() {
-    explore(seeds_or(200), |reactor| {
+    explore(0..200, |reactor| {
         let simulation = reactor.simulation().unwrap();
         let network = SimulatedNetwork::of(reactor).unwrap();
         let host = "192.0.2.80".parse().unwrap();

@@ -94,7 +94,7 @@ fn unused_bytes_go_to_the_next_protocol_first() {
 // P19.5: the wrapper of `Reconnecting`
 #[test]
 fn a_connection_of_a_service_is_released() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let speaks = |transport: &Transport| {
             transport.write(b"NEXT\r\nand all that follows");
             Ok(())
@@ -215,7 +215,7 @@ fn the_state_of_the_old_protocol_ends() {
     }
     let (stopped, cancelled) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
     let diary = Diary::new();
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let (handle, told, stop) = (reactor.handle(), cancelled.clone(), stopped.clone());
         let made = move |transport: &Transport| {
             transport.register_producer(Stopped(stop.clone()))?;
@@ -295,7 +295,7 @@ fn a_reset_connection_is_released_with_its_data() {
             let protocol = scripted(&Diary::new()).on_made(paused).on_write_lost(broken);
             let port = listen_once(reactor, protocol);
             let (lost, handle) = (after.when_lost(), reactor.handle());
-            let peer = world.peer(reactor, address(&port), async move |mut peer| {
+            let peer = Peer::connect(reactor, address(&port), async move |mut peer| {
                 peer.write_all(b"the last words").await?;
                 let _ = handle.sleep(SECOND / 10).await;
                 peer.reset();

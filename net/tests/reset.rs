@@ -30,7 +30,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn all(world: World) -> Vec<Kind> {
+    fn all(world: World<'_>) -> Vec<Kind> {
         vec![
             Kind::Tcp,
             #[cfg(unix)]
@@ -39,7 +39,7 @@ impl Kind {
             Kind::Tls,
         ]
         .into_iter()
-        .filter(|kind| world == World::Real || !format!("{kind:?}").contains("Unix"))
+        .filter(|kind| world.is_real() || !format!("{kind:?}").contains("Unix"))
         .collect()
     }
 
@@ -47,7 +47,7 @@ impl Kind {
     fn connect(
         self,
         reactor: &Reactor,
-        world: World,
+        world: World<'_>,
         client: impl Protocol,
         server: impl Protocol,
     ) -> Box<dyn std::any::Any> {
@@ -55,9 +55,9 @@ impl Kind {
             network.set_window(4 * SENT, 4 * SENT);
             network.add_name("server.test", ["192.0.2.80".parse().unwrap()]);
         }
-        let here = if world == World::Real { "127.0.0.1" } else { "192.0.2.80" };
+        let here = if world.is_real() { "127.0.0.1" } else { "192.0.2.80" };
         let at = |port: u16| format!("{here}:{port}").parse().unwrap();
-        let free = if world == World::Real { 0 } else { 80 };
+        let free = if world.is_real() { 0 } else { 80 };
         match self {
             Kind::Tcp => {
                 let port = ServerEndpoint::tcp(at(free)).listen(reactor, Once(Some(server))).unwrap();
@@ -87,7 +87,7 @@ impl Kind {
 
 /// Runs a client whose peer sends [`SENT`] bytes and then resets, because it has not read the client's data.
 /// `prepare` is called with the client when it is connected. Returns the client's diary.
-fn run_until_lost(world: World, kind: Kind, prepare: impl Fn(&Transport, &Handle) + 'static) -> Diary {
+fn run_until_lost(world: World<'_>, kind: Kind, prepare: impl Fn(&Transport, &Handle) + 'static) -> Diary {
     let diary = Diary::new();
     world.run(|reactor| {
         let handle = Handle::clone(reactor);
@@ -129,7 +129,7 @@ fn run_until_lost(world: World, kind: Kind, prepare: impl Fn(&Transport, &Handle
     diary
 }
 
-fn on_every_socket(test: impl Fn(World, Kind)) {
+fn on_every_socket(test: impl Fn(World<'_>, Kind)) {
     on_every_network(|world| Kind::all(world).into_iter().for_each(|kind| test(world, kind)));
 }
 

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use support::*;
 use twistor_deferred::{Deferred, Failure, succeed};
 use twistor_net::{ClientEndpoint, ListeningPort, Protocol, Reconnecting, Resolver, Transport};
-use twistor_reactor::{AddTimeout, Handle};
+use twistor_reactor::{AddTimeout, Handle, Reactor};
 
 type Begin = Box<dyn Fn() -> Deferred<()>>;
 type SetUp = fn(&Handle) -> Uses;
@@ -34,19 +34,22 @@ const TABLE: &[(&str, SetUp)] = &[
 fn everything_notices_the_end_of_a_run_and_works_in_the_next() {
     on_every_network(|world| {
         for (name, set_up) in TABLE {
-            let reactor = world.reactor();
-            let uses = set_up(&reactor);
-            for round in ["first", "second"] {
-                let ended = Rc::new(Cell::new(false));
-                let seen = ended.clone();
-                drop((uses.pends)().add_both(move |result| seen.set(result.is_err())));
-                let fired = (uses.fires)().add_timeout(DEADLINE, &*reactor);
-                let result = reactor.run_until(fired);
-                assert!(result.is_ok(), "{name} works in the {round} run: {result:?}");
-                assert!(ended.get(), "{name} notices the end of the {round} run");
-            }
+            world.with_reactor(|reactor| use_twice(reactor, name, set_up));
         }
     });
+}
+
+fn use_twice(reactor: &Reactor, name: &str, set_up: &SetUp) {
+    let uses = set_up(reactor);
+    for round in ["first", "second"] {
+        let ended = Rc::new(Cell::new(false));
+        let seen = ended.clone();
+        drop((uses.pends)().add_both(move |result| seen.set(result.is_err())));
+        let fired = (uses.fires)().add_timeout(DEADLINE, &**reactor);
+        let result = reactor.run_until(fired);
+        assert!(result.is_ok(), "{name} works in the {round} run: {result:?}");
+        assert!(ended.get(), "{name} notices the end of the {round} run");
+    }
 }
 
 struct Echo;

@@ -747,7 +747,7 @@ fn place(text: &str) -> SocketAddr {
 /// Sends a hundred datagrams, and returns the received ones.
 fn post(seed: u64, lost: f64, repeated: f64) -> Vec<String> {
     let mail = Mail::default();
-    World::Simulated(seed).run(|reactor| {
+    run_on(Reactor::simulated(seed), SIMULATED_DEADLINE, |reactor| {
         network(reactor).set_datagram_faults(lost, repeated);
         let _ = mail.open(reactor, UdpEndpoint::new(place("192.0.2.80:53")));
         let sender = Mail::default().open(reactor, UdpEndpoint::new(place("192.0.2.33:0")));
@@ -893,7 +893,7 @@ fn failed_and_cancelled_connects_free_their_descriptors() {
 
 /// Returns how long connecting to a name takes if every latency is 10 ms.
 fn takes(addresses: &'static [&'static str], prepare: impl FnOnce(&SimulatedNetwork)) -> Duration {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let network = network(reactor);
         network.set_latency(Duration::from_millis(10), Duration::from_millis(10));
         network.add_name("some.test", addresses.iter().map(|address| ip(address)).collect::<Vec<_>>());
@@ -1020,11 +1020,10 @@ fn transports_outlive_a_run_stopped_in_any_handler() {
         }
     }
     for method in ["factory", "connection_made", "data_received", "connection_lost"] {
-        for seed in seeds() {
-            let reactor = Reactor::simulated(seed);
+        explore(seeds(), |world| {
             let (diary, kept) = (Diary::new(), Rc::new(RefCell::new(None)));
-            let (handle, served, keep) = (Handle::clone(&reactor), diary.clone(), kept.clone());
-            serve(&reactor, move |_| {
+            let (handle, served, keep) = (world.handle(), diary.clone(), kept.clone());
+            serve(world, move |_| {
                 if method == "factory" {
                     handle.stop();
                 }
@@ -1040,16 +1039,8 @@ fn transports_outlive_a_run_stopped_in_any_handler() {
                 transport.lose_connection();
                 Ok(())
             });
-            drop(server().connect(&reactor, client).add_both(|_| Ok(())));
-            let (late, handle) = (Rc::new(Cell::new(false)), Handle::clone(&reactor));
-            let is_late = late.clone();
-            reactor.call_later(DEADLINE * 1000, move || {
-                is_late.set(true);
-                handle.stop();
-            });
-            reactor.run().unwrap();
-            assert!(!late.get(), "{method} did not stop the run");
-            drop(reactor);
+            drop(server().connect(world, client).add_both(|_| Ok(())));
+            world.run().unwrap();
             let made = usize::from(kept.borrow().is_some());
             assert_eq!(diary.losses(), made, "{method}");
             if let Some(transport) = kept.take() {
@@ -1062,7 +1053,7 @@ fn transports_outlive_a_run_stopped_in_any_handler() {
                 transport.abort_connection();
             }
             assert_eq!(diary.losses(), made);
-        }
+        });
     }
 }
 

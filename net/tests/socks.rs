@@ -92,14 +92,12 @@ fn addresses_are_sent_as_such() {
 #[test]
 fn names_are_looked_up_here_where_that_is_wanted() {
     let steps: &[Step] = &[(&[5, 1, 0], &[5, 0]), (&[5, 1, 0, 1, 192, 0, 2, 7, 0, 25], GRANTED)];
-    for seed in seeds() {
-        World::Simulated(seed).run(|reactor| {
-            let network = SimulatedNetwork::of(reactor).unwrap();
-            network.add_name("mail.inner", ["192.0.2.7".parse().unwrap()]);
-            let proxy = proxy(reactor, steps).look_up_names();
-            reactor.spawn(greets(ClientEndpoint::by(proxy.to("mail.inner", 25)), reactor.handle()))
-        });
-    }
+    with_seeds(|reactor| {
+        let network = SimulatedNetwork::of(reactor).unwrap();
+        network.add_name("mail.inner", ["192.0.2.7".parse().unwrap()]);
+        let proxy = proxy(reactor, steps).look_up_names();
+        reactor.spawn(greets(ClientEndpoint::by(proxy.to("mail.inner", 25)), reactor.handle()))
+    });
 }
 
 // P25.2
@@ -118,7 +116,7 @@ fn a_password_is_sent_where_the_proxy_asks_for_it() {
 }
 
 fn fails(steps: &'static [Step], change: impl Fn(Socks5) -> Socks5) -> Failure {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let endpoint = ClientEndpoint::by(change(proxy(reactor, steps)).to("mail.inner", 25));
         endpoint.connect(reactor, scripted(&Diary::new())).add_both(|result| Ok(result.unwrap_err()))
     })
@@ -130,7 +128,7 @@ fn a_proxy_is_read_from_its_url() {
     let with_password: &[Step] =
         &[(&[5, 2, 0, 2], &[5, 2]), (b"\x01\x03m@e\x07s:%cret", &[1, 0]), (ASKS_FOR_A_NAME, GRANTED)];
     for user in ["m%40e:s:%cret", "m@e:s%3a%cret"] {
-        World::Simulated(1).run(|reactor| {
+        simulated(|reactor| {
             let port = proxy_port(reactor, with_password);
             let proxy: Socks5 = format!("SOCKS5H://{user}@127.0.0.1:{port}/x").parse().unwrap();
             reactor.spawn(greets(ClientEndpoint::by(proxy.to("mail.inner", 25)), reactor.handle()))
@@ -168,7 +166,7 @@ fn a_refusal_tells_its_reason() {
 // P25.3, P21.2
 #[test]
 fn a_proxy_that_is_silent_or_gone_fails_the_connect() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let silent = listen(reactor, |_| scripted(&Diary::new()));
         let silent = Socks5::new("127.0.0.1", address(&silent).port());
         let gone = Socks5::new("127.0.0.1", 1);

@@ -215,7 +215,7 @@ fn injected_answers_are_never_read() {
 // P23.2, P19.5
 #[test]
 fn bytes_that_an_earlier_owner_has_left_are_refused() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let authority = Authority::new();
         let server = scripted(&Diary::new()).on_data(says_too_much);
         let port = address(&listen_once(reactor, server)).port();
@@ -256,7 +256,7 @@ impl<P: Protocol> Protocol for Forgetful<P> {
 #[test]
 fn a_wrapper_that_hides_kept_bytes_cannot_be_secured() {
     let authority = Authority::new();
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let (tls, handle) = (authority.signs("mail.test").server(), reactor.handle());
         let served: Rc<RefCell<Vec<String>>> = Rc::default();
         let noted = served.clone();
@@ -474,7 +474,7 @@ fn a_peer_that_leaves_or_is_silent_fails_the_handshake() {
 fn against_a_silent_peer<T: 'static>(
     begin: impl Fn(&Handle, ClientEndpoint) -> Deferred<T> + 'static,
 ) -> (Failure, Duration) {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let diary = Diary::new();
         let port = address(&listen_once(reactor, scripted(&diary))).port();
         let (started, handle) = (reactor.now(), reactor.handle());
@@ -536,7 +536,7 @@ fn a_connectors_deadline_takes_the_place_of_the_limit() {
 // P23.5
 #[test]
 fn what_cannot_be_secured_fails_at_once() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let authority = Authority::new();
         let (port, _) = serve(reactor, authority.signs("mail.test").server());
         let (peer, tls) = (converse(reactor, port), authority.client());

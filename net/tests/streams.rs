@@ -131,7 +131,7 @@ fn connection_made_has_run_when_run_returns() {
 // P19.3
 #[test]
 fn a_bound_listener_keeps_connections_until_it_is_served() {
-    for world in [World::Real, World::Simulated(1)] {
+    on_every_network(|world| {
         world.run(|reactor| {
             let listener = ServerEndpoint::tcp("127.0.0.1:0".parse().unwrap()).bind(reactor).unwrap();
             let place = listener.address().ip().unwrap();
@@ -150,7 +150,7 @@ fn a_bound_listener_keeps_connections_until_it_is_served() {
                 served.await?.stop_listening().await
             })
         });
-    }
+    });
 }
 
 // P19.3

@@ -14,6 +14,7 @@ use std::time::Duration;
 use support::logged::{keep_log, logged};
 use support::*;
 use twistor_deferred::Deferred;
+use twistor_net::simulation::explore;
 use twistor_net::{
     ClientEndpoint, ConnectionAborted, ConnectionDone, ConnectionLost, Failure, HandlerPanicked, Transport,
 };
@@ -72,7 +73,7 @@ fn data_before_the_peers_close_precedes_the_loss() {
         world.run(|reactor| {
             let port = listen_once(reactor, scripted(&diary));
             let peer =
-                world.peer(reactor, address(&port), async move |mut stream| stream.write_all(&sent).await);
+                Peer::connect(reactor, address(&port), async move |mut stream| stream.write_all(&sent).await);
             let lost = diary.when_lost();
             peer.add_callback(move |()| lost)
         });
@@ -109,11 +110,12 @@ fn connection_lost_is_never_called_inside_a_call() {
 #[test]
 fn a_reset_with_a_full_queue_is_one_loss() {
     on_every_network(|world| {
+        let much = world.much();
         let diary = Diary::new();
         let kept = Rc::new(RefCell::new(None::<Transport>));
         let keep = kept.clone();
         let server = scripted(&diary).on_made(move |transport| {
-            transport.write_vec(vec![b'x'; world.much()]);
+            transport.write_vec(vec![b'x'; much]);
             assert!(transport.buffered() > 0);
             keep.replace(Some(transport.clone()));
             Ok(())
@@ -142,7 +144,7 @@ fn a_reset_while_reading_is_paused_is_noticed() {
             });
             let port = listen_once(reactor, server);
             let (paused, lost) = (diary.when_received(1), diary.when_lost());
-            let peer = world.peer(reactor, address(&port), async move |mut stream| {
+            let peer = Peer::connect(reactor, address(&port), async move |mut stream| {
                 stream.write_all(b"x").await?;
                 Ok(stream)
             });
@@ -227,7 +229,7 @@ fn write_after_lose_connection_returns_false() {
                 Ok(())
             });
             let port = listen_once(reactor, server);
-            world.peer(reactor, address(&port), async move |mut stream| {
+            Peer::connect(reactor, address(&port), async move |mut stream| {
                 let mut got = String::new();
                 stream.read_to_string(&mut got).await?;
                 Ok(got)
@@ -274,7 +276,7 @@ fn lose_connection_sends_everything_to_a_slow_reader() {
                 Ok(())
             });
             let port = listen_once(reactor, server);
-            world.peer(reactor, address(&port), async move |mut stream| {
+            Peer::connect(reactor, address(&port), async move |mut stream| {
                 let mut got = Vec::new();
                 let mut piece = vec![0; 3000];
                 loop {
@@ -400,9 +402,8 @@ fn a_peer_that_is_refused_midway_reads_the_refusal() {
 #[test]
 fn a_quiet_peer_is_lingered_on_for_five_seconds() {
     for (lingering, seconds) in [(false, 0.0..1.0), (true, 4.5..5.5)] {
-        let world = World::Simulated(1);
         let (near, far) = (Diary::new(), Diary::new());
-        let waited = world.run(|reactor| {
+        let waited = simulated(|reactor| {
             let server = scripted(&near).on_made(move |transport| {
                 if lingering {
                     transport.lose_connection_lingering();
@@ -425,8 +426,8 @@ fn a_quiet_peer_is_lingered_on_for_five_seconds() {
 // P2.5: with a time limit
 #[test]
 fn a_peer_that_sends_without_end_is_waited_for_five_seconds() {
-    for seed in seeds() {
-        let world = World::Simulated(seed);
+    explore(seeds(), |world| {
+        let world = World::Simulated(world);
         let (near, far, much) = (Diary::new(), Diary::new(), world.much());
         let server = scripted(&near).on_data(move |transport, _| {
             transport.write_vec(vec![b'x'; much]);
@@ -462,7 +463,7 @@ fn a_peer_that_sends_without_end_is_waited_for_five_seconds() {
         assert!((4.5..5.5).contains(&seconds), "{seconds} s");
         assert_eq!(far.received().len(), much);
         assert!(near.reason().is::<ConnectionDone>());
-    }
+    });
 }
 
 // P2.5: with a limit of 16 MiB
@@ -495,17 +496,18 @@ fn a_flooding_peer_is_not_read_without_end() {
 #[test]
 fn abort_connection_resets_and_drops_unsent_data() {
     on_every_network(|world| {
+        let much = world.much();
         let diary = Diary::new();
         let error = world.run(|reactor| {
             let server = scripted(&diary).on_data(move |transport, _| {
-                transport.write(&vec![b'x'; world.much()]);
+                transport.write(&vec![b'x'; much]);
                 transport.abort_connection();
                 assert!(!transport.write(b"x"));
                 assert_eq!(transport.buffered(), 0);
                 Ok(())
             });
             let port = listen_once(reactor, server);
-            world.peer(reactor, address(&port), async move |mut stream| {
+            Peer::connect(reactor, address(&port), async move |mut stream| {
                 stream.write_all(b"x").await?;
                 Ok(stream.read_to_end(&mut Vec::new()).await.unwrap_err().kind())
             })
@@ -519,19 +521,20 @@ fn abort_connection_resets_and_drops_unsent_data() {
 #[test]
 fn data_after_lose_connection_is_not_delivered() {
     on_every_network(|world| {
+        let (much, is_real) = (world.much(), world.is_real());
         let diary = Diary::new();
         world.run(|reactor| {
             let server = scripted(&diary).on_made(move |transport| {
-                transport.write(&vec![b'x'; world.much()]);
+                transport.write(&vec![b'x'; much]);
                 transport.lose_connection();
                 Ok(())
             });
             let port = listen_once(reactor, server);
-            world.peer(reactor, address(&port), async move |mut stream| {
+            Peer::connect(reactor, address(&port), async move |mut stream| {
                 stream.write_all(b"too late").await?;
                 // In the simulation, the other side may have closed before this arrived, which is a reset.
                 let ended = stream.read_to_end(&mut Vec::new()).await;
-                if world == World::Real { ended } else { Ok(0) }
+                if is_real { ended } else { Ok(0) }
             })
         });
         assert_eq!(diary.received(), b"");
@@ -566,7 +569,7 @@ fn bytes_arrive_once_and_in_order_however_written() {
                 Ok(())
             });
             let port = listen_once(reactor, server);
-            world.peer(reactor, address(&port), async move |mut stream| {
+            Peer::connect(reactor, address(&port), async move |mut stream| {
                 let mut got = Vec::new();
                 stream.read_to_end(&mut got).await?;
                 Ok(got)
@@ -580,19 +583,20 @@ fn bytes_arrive_once_and_in_order_however_written() {
 #[test]
 fn a_half_close_closes_by_default_after_sending_everything() {
     on_every_network(|world| {
+        let much = world.much();
         let diary = Diary::new();
         let got = world.run(|reactor| {
             let server = scripted(&diary).on_made(move |transport| {
-                transport.write(&vec![b'x'; world.much()]);
+                transport.write(&vec![b'x'; much]);
                 Ok(())
             });
             let port = listen_once(reactor, server);
-            world.peer(reactor, address(&port), async move |mut stream| {
+            Peer::connect(reactor, address(&port), async move |mut stream| {
                 stream.shutdown(Shutdown::Write).await?;
                 stream.read_to_end(&mut Vec::new()).await
             })
         });
-        assert_eq!(got, world.much());
+        assert_eq!(got, much);
         assert_eq!(diary.entries(), ["made", "end", "lost connection was closed cleanly"]);
     });
 }
@@ -609,7 +613,7 @@ fn an_overridden_half_close_can_be_answered() {
                 Ok(())
             });
             let port = listen_once(reactor, server);
-            world.peer(reactor, address(&port), async move |mut stream| {
+            Peer::connect(reactor, address(&port), async move |mut stream| {
                 stream.write_all(b"question").await?;
                 stream.shutdown(Shutdown::Write).await?;
                 let mut got = String::new();
@@ -626,9 +630,10 @@ fn an_overridden_half_close_can_be_answered() {
 #[test]
 fn a_half_close_is_reported_once() {
     on_every_network(|world| {
+        let much = world.much();
         let diary = Diary::new();
         let server = scripted(&diary).on_end(move |transport| {
-            transport.write_vec(vec![b'x'; world.much()]);
+            transport.write_vec(vec![b'x'; much]);
             let transport = transport.clone();
             drop(transport.clone().drained().add_callback(move |()| transport.lose_connection()));
             Ok(())
@@ -637,7 +642,7 @@ fn a_half_close_is_reported_once() {
             stream.shutdown(Shutdown::Write).await?;
             stream.read_to_end(&mut Vec::new()).await
         });
-        assert_eq!(got, world.much());
+        assert_eq!(got, much);
         assert_eq!(diary.entries(), ["made", "end", "lost connection was closed cleanly"]);
     });
 }
@@ -685,7 +690,7 @@ fn an_error_of_a_handler_closes_with_that_reason() {
                 Err(Nonsense.into())
             });
             let port = listen_once(reactor, server);
-            world.peer(reactor, address(&port), async move |mut stream| {
+            Peer::connect(reactor, address(&port), async move |mut stream| {
                 stream.write_all(b"x").await?;
                 let mut got = String::new();
                 stream.read_to_string(&mut got).await?;
@@ -708,13 +713,13 @@ fn a_panic_of_a_handler_closes_that_connection_only() {
             let port = listen(reactor, move |_| -> Box<dyn twistor_net::Protocol> {
                 if first.replace(false) { Box::new(Panicking(bad.clone())) } else { Box::new(Echo) }
             });
-            let bad = world.peer(reactor, address(&port), async move |mut stream| {
+            let bad = Peer::connect(reactor, address(&port), async move |mut stream| {
                 stream.write_all(b"x").await?;
                 Ok(stream.read(&mut [0]).await.unwrap_or(0))
             });
             let (handle, address) = ((**reactor).clone(), address(&port));
             bad.add_callback(move |_| {
-                world.peer(&handle, address, async move |mut stream| {
+                Peer::connect(&handle, address, async move |mut stream| {
                     stream.write_all(b"x").await?;
                     stream.read_exact(&mut [0]).await
                 })
@@ -759,7 +764,7 @@ fn a_panic_in_connection_lost_is_logged_and_survived() {
             for _ in 0..3 {
                 let (handle, address) = ((**reactor).clone(), address(&port));
                 all = all.add_callback(move |()| {
-                    world.peer(&handle, address, async move |mut stream| {
+                    Peer::connect(&handle, address, async move |mut stream| {
                         stream.write_all(b"x").await?;
                         stream.read(&mut [0]).await.map(drop)
                     })
@@ -798,7 +803,7 @@ fn a_paused_connection_gets_no_data_until_it_is_resumed() {
                     Ok(())
                 });
             let port = listen_once(reactor, server);
-            let peer = world.peer(reactor, address(&port), async move |mut stream| {
+            let peer = Peer::connect(reactor, address(&port), async move |mut stream| {
                 stream.write_all(&vec![b'x'; 1 << 20]).await
             });
             let lost = diary.when_lost();
@@ -842,6 +847,7 @@ fn a_dropped_reactor_drops_protocols_that_hold_their_transports() {
 #[test]
 fn drained_fires_when_all_is_sent_and_fails_on_a_loss() {
     on_every_network(|world| {
+        let much = world.much();
         let diary = Diary::new();
         let outcome = Rc::new(RefCell::new(Vec::new()));
         let outcomes = outcome.clone();
@@ -851,18 +857,18 @@ fn drained_fires_when_all_is_sent_and_fails_on_a_loss() {
                 move |result: Result<(), Failure>| outcomes.borrow_mut().push((text, result.is_ok()))
             };
             drop(transport.drained().add_both(note("empty")));
-            transport.write(&vec![b'x'; world.much()]);
+            transport.write(&vec![b'x'; much]);
             let second = transport.clone();
             let after = note("second");
             drop(transport.drained().add_both(note("first")).add_callback(move |()| {
                 // More than the operating system buffers at both ends.
-                second.write(&vec![b'x'; 8 * world.much()]);
+                second.write(&vec![b'x'; 8 * much]);
                 drop(second.drained().add_both(after));
             }));
             Ok(())
         });
         world.until_lost(&diary, server, async move |mut stream| {
-            stream.read_exact(&mut vec![0; world.much() + 1]).await?;
+            stream.read_exact(&mut vec![0; much + 1]).await?;
             stream.reset();
             Ok(())
         });
@@ -874,18 +880,19 @@ fn drained_fires_when_all_is_sent_and_fails_on_a_loss() {
 #[test]
 fn drained_distinguishes_an_abort_from_a_loss() {
     on_every_network(|world| {
+        let much = world.much();
         let failure = world.run(|reactor| {
             let (told, trigger) = Deferred::new();
             let trigger = Cell::new(Some(trigger));
             let server = scripted(&Diary::new()).on_data(move |transport, _| {
-                transport.write_vec(vec![b'x'; world.much()]);
+                transport.write_vec(vec![b'x'; much]);
                 let trigger = trigger.take().unwrap();
                 drop(transport.drained().add_both(move |result| trigger.callback(result.unwrap_err())));
                 transport.abort_connection();
                 Ok(())
             });
             let port = listen_once(reactor, server);
-            let peer = world.peer(reactor, address(&port), async move |mut stream| {
+            let peer = Peer::connect(reactor, address(&port), async move |mut stream| {
                 stream.write_all(b"x").await?;
                 let _ = stream.read_to_end(&mut Vec::new()).await;
                 Ok(())
@@ -930,9 +937,10 @@ fn a_connection_whose_halves_have_both_ended_is_lost() {
 #[test]
 fn a_reset_does_not_hide_the_error_of_a_handler() {
     on_every_network(|world| {
+        let much = world.much();
         let diary = Diary::new();
         let server = scripted(&diary).on_data(move |transport, _| {
-            transport.write_vec(vec![b'x'; world.much()]);
+            transport.write_vec(vec![b'x'; much]);
             Err(std::io::Error::other("this makes no sense").into())
         });
         world.until_lost(&diary, server, async move |mut stream| {
@@ -972,6 +980,7 @@ fn a_closing_connection_delivers_nothing_when_resumed() {
             [Transport::lose_connection, Transport::abort_connection, |transport| {
                 transport.fail_connection(std::io::Error::other("enough"))
             }];
+        let on_its_way = Duration::from_secs(if world.is_real() { 0 } else { 1 });
         for end in ends {
             let diary = Diary::new();
             world.run(|reactor| {
@@ -984,14 +993,13 @@ fn a_closing_connection_delivers_nothing_when_resumed() {
                 });
                 let port = listen_once(reactor, server);
                 let (handle, lost) = (Handle::clone(reactor), diary.when_lost());
-                let peer = world.peer(reactor, address(&port), async |mut stream| {
+                let peer = Peer::connect(reactor, address(&port), async |mut stream| {
                     stream.write_all(b"unheard").await?;
                     Ok(stream)
                 });
                 peer.add_callback(move |stream| {
                     made.add_callback(move |transport| {
-                        let on_its_way = if world == World::Real { 0 } else { 1 };
-                        handle.call_later(Duration::from_secs(on_its_way), move || {
+                        handle.call_later(on_its_way, move || {
                             transport.resume_producing();
                             end(&transport);
                         });
@@ -1086,7 +1094,7 @@ fn nothing_is_delivered_after_abort_connection() {
 fn a_panic_closes_at_once_and_drops_unsent_data() {
     on_every_network(|world| {
         // More than the operating system buffers at both ends.
-        let much = if world == World::Real { 64 << 20 } else { world.much() };
+        let much = if world.is_real() { 64 << 20 } else { world.much() };
         let diary = Diary::new();
         let server = scripted(&diary).on_data(move |transport, _| {
             transport.write_vec(vec![b'x'; much]);
@@ -1110,7 +1118,7 @@ fn a_panic_with_queued_data_resets_and_is_logged() {
     support::logged::keep_log();
     on_every_network(|world| {
         for pull in [false, true] {
-            let much = if world == World::Real { 64 << 20 } else { world.much() };
+            let much = if world.is_real() { 64 << 20 } else { world.much() };
             let diary = Diary::new();
             let server = scripted(&diary).on_data(move |transport, _| {
                 if pull {
@@ -1150,13 +1158,14 @@ impl twistor_net::Producer for PanicsInTheMiddle {
 #[test]
 fn the_queue_is_dropped_with_the_connection() {
     on_every_network(|world| {
+        let much = world.much();
         let ends: [fn(&Transport); 2] = [Transport::abort_connection, |transport| {
             transport.fail_connection(std::io::Error::other("enough"))
         }];
         for end in ends {
             let diary = Diary::new();
             let server = scripted(&diary).on_data(move |transport, _| {
-                transport.write_vec(vec![b'x'; world.much()]);
+                transport.write_vec(vec![b'x'; much]);
                 assert!(transport.buffered() > 0);
                 end(transport);
                 assert_eq!(transport.buffered(), 0);

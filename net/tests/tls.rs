@@ -488,7 +488,7 @@ fn drained_waits_for_data_held_by_tls() {
 /// `most` are sent. Returns the number of pieces accepted before, and the number of bytes received.
 fn send_to_a_late_reader(authority: &Authority, identity: &Identity, most: usize) -> (usize, usize) {
     let (sent, diary) = (Rc::new(Cell::new(0)), Diary::new());
-    World::Simulated(7).run(|reactor| {
+    simulated(|reactor| {
         let counter = sent.clone();
         let server = scripted(&Diary::new()).on_made(move |transport| {
             while counter.get() < most {

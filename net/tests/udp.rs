@@ -450,7 +450,7 @@ fn open_at(handle: &Handle, place: &str, log: &Log) -> DatagramTransport {
 // P15.1
 #[test]
 fn a_datagram_without_memory_would_block() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         let log = Log::default();
         let at = "192.0.2.1:7".parse().unwrap();

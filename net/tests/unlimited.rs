@@ -141,7 +141,7 @@ fn framings() {
 }
 
 /// Sends a line from one end to the other and back on this network, with every setting at its largest value.
-fn connections(world: World) {
+fn send_a_line(world: World<'_>) {
     world.run(|reactor| {
         if let Some(network) = SimulatedNetwork::of(reactor) {
             network.set_window(usize::MAX, usize::MAX);
@@ -199,18 +199,10 @@ fn connections(world: World) {
     });
 }
 
-// P18.1
-#[test]
-fn connections_of_the_system() {
-    connections(World::Real);
-}
-
 // P18.1, P9
 #[test]
-fn connections_of_the_simulation() {
-    for seed in seeds() {
-        connections(World::Simulated(seed));
-    }
+fn connections() {
+    on_every_network(send_a_line);
 }
 
 // P18.1

@@ -135,7 +135,7 @@ fn visits_reach_the_protocol_inside_wrappers() {
 
     type Wrapped = Framed<Lines, Counts>;
 
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let seen: Rc<RefCell<Vec<Transport>>> = Rc::default();
         let handle = Handle::clone(reactor);
         let factory = Limited::new(move |_| -> Box<dyn Protocol> {
@@ -189,7 +189,7 @@ fn a_wrapper_without_parts_fails_at_the_first_connection() {
     }
 
     let story = Story::default();
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let handle = Handle::clone(reactor);
         meet(reactor, Opaque(Member::new(&story, |_, _| ()))).add_callback(move |_| later(&handle))
     });
@@ -213,7 +213,7 @@ fn each_of_two_nested_methods_requires_its_own_part() {
     }
 
     for outer_lacks_it in [true, false] {
-        World::Simulated(1).run(|reactor| {
+        simulated(|reactor| {
             let handle = Handle::clone(reactor);
             let inner = meet(reactor, Plain);
             meet(reactor, Plain).add_callback(move |outer| {
@@ -389,7 +389,7 @@ impl Protocol for Link {
 fn a_chain_of_ten_thousand_visits_needs_little_stack() {
     const LENGTH: usize = 10_000;
     let visited = Rc::new(Cell::new(0));
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let chain = Chain::default();
         let (links, count) = (chain.clone(), visited.clone());
         let port = listen(reactor, move |_| Link(links.clone(), count.clone()));

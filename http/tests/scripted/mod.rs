@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use twistor_deferred::Deferred;
 use twistor_http::{Page, Request};
-use twistor_net::{Failure, ListeningPort, Protocol, SimulatedNetwork, Transport};
+use twistor_net::simulation::explore;
+use twistor_net::{Failure, ListeningPort, Protocol, Transport};
 use twistor_reactor::Handle;
 
-use crate::support::{World, address, listen, seeds};
+use crate::support::{World, address, listen};
 
 pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
@@ -126,18 +127,15 @@ pub(crate) fn run(test: impl AsyncFn(Handle) -> Result<(), Failure> + 'static) {
 }
 
 /// Runs a test in this number of worlds, like `run`.
-pub(crate) fn run_in(worlds: usize, test: impl AsyncFn(Handle) -> Result<(), Failure> + 'static) {
+pub(crate) fn run_in(worlds: u64, test: impl AsyncFn(Handle) -> Result<(), Failure> + 'static) {
     let test = Rc::new(test);
-    for seed in seeds().take(worlds) {
-        let test = test.clone();
-        World::Simulated(seed).run(move |reactor| {
-            let network = SimulatedNetwork::of(reactor).unwrap();
-            network.set_latency(seconds(0.01), seconds(0.01));
-            network.set_splitting(false);
-            let handle = Handle::clone(reactor);
-            reactor.spawn(async move { test(handle).await })
-        });
-    }
+    explore(0..worlds, |world| {
+        world.expect_panic("on purpose");
+        world.network().set_latency(seconds(0.01), seconds(0.01));
+        world.network().set_splitting(false);
+        let (test, handle) = (test.clone(), world.handle());
+        World::Simulated(world).run(|reactor| reactor.spawn(async move { test(handle).await }))
+    });
 }
 
 pub(crate) async fn text(page: Deferred<Page>) -> Result<String, Failure> {

@@ -1,6 +1,4 @@
 //! W and H together on a faulty network: each request gets its own answer once, or a failure.
-//!
-//! Runs a thousand seeds, or as many as `SEEDS` says.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,12 +8,11 @@ use std::time::Duration;
 use twistor_deferred::{Deferred, DeferredList};
 use twistor_http::server::{BodyMode, Request as Asked, Response, Settings, Site, Timeouts, Tree};
 use twistor_http::{Agent, Method, Request};
-use twistor_net::{Failure, ServerEndpoint, SimulatedNetwork};
-use twistor_reactor::{Handle, Reactor, defer_later};
+use twistor_net::simulation::{World, explore};
+use twistor_net::{Failure, ServerEndpoint};
+use twistor_reactor::defer_later;
 
-pub(super) fn seeds() -> std::ops::Range<u64> {
-    crate::support::seeds_or(1000)
-}
+pub(super) const SEEDS: std::ops::Range<u64> = 0..1000;
 
 /// Returns the text that a request should be answered with.
 pub(super) fn expected(kind: &str, id: &str) -> String {
@@ -134,13 +131,12 @@ const REQUESTS: usize = 36;
 
 /// Sends requests to a site at the endpoint. `ready` prepares the agent that reaches it at `base`.
 fn play(
-    seed: u64,
+    world: &World,
     endpoint: ServerEndpoint,
     base: &'static str,
     ready: impl FnOnce(Agent) -> Agent,
 ) -> (usize, Vec<String>) {
-    let reactor = Reactor::simulated(seed);
-    let network = SimulatedNetwork::of(&reactor).unwrap();
+    let (seed, reactor, network) = (world.seed(), &**world, world.network());
     let (server, client) = ("192.0.2.80".parse().unwrap(), "192.0.2.1".parse().unwrap());
     network.set_latency(Duration::from_millis(1), Duration::from_millis(40));
     network.add_name("server.test", [server]);
@@ -169,50 +165,47 @@ fn play(
     };
     let settings = Settings { timeouts, grace: second * 2, ..Settings::default() };
     let seen: Rc<RefCell<HashMap<String, usize>>> = Rc::default();
-    let site = Site::with_settings(&reactor, site(seen.clone()), settings);
+    let site = Site::with_settings(reactor, site(seen.clone()), settings);
     site.listen(endpoint).unwrap();
 
-    let agent = Rc::new(ready(Agent::new(&reactor).max_connections(3)));
+    let agent = Rc::new(ready(Agent::new(reactor).max_connections(3)));
     let asked: Vec<Deferred<()>> = (0..REQUESTS)
         .map(|n| {
             let (agent, tally) = (agent.clone(), tally.clone());
             let when = Duration::from_millis(n as u64 / 3 * 60);
-            defer_later(&reactor, when, move || ask(&agent, base, n, &tally))
+            defer_later(reactor, when, move || ask(&agent, base, n, &tally))
         })
         .collect();
-    let (stopping, handle) = (site.clone(), Handle::clone(&reactor));
+    let stopping = site.clone();
     // Every other site is stopped in the middle.
     let stopped = (seed % 2 == 1)
-        .then(|| defer_later(&reactor, Duration::from_millis(400 + seed % 300), move || stopping.stop()));
-    reactor.call_later(Duration::from_secs(60), move || {
-        handle.stop();
-    });
-    let begin = reactor.now();
+        .then(|| defer_later(reactor, Duration::from_millis(400 + seed % 300), move || stopping.stop()));
+    world.set_time_limit(Duration::from_secs(60));
     let all = DeferredList::new(asked)
         .add_callback(move |_| stopped.unwrap_or_else(|| twistor_deferred::succeed(())));
     reactor.run_until(all.add_callback(move |()| site.stop())).unwrap();
-    assert!(reactor.now() - begin < Duration::from_secs(60), "seed {seed}: it did not end");
 
     let (answered, failed) = (tally.answered.get(), tally.failed.get());
-    assert_eq!(answered + failed, REQUESTS, "seed {seed}: a request was lost or answered twice");
+    assert_eq!(answered + failed, REQUESTS, "a request was lost or answered twice");
     if seed % 4 == 0 {
-        assert_eq!(failed, 0, "seed {seed}: {:?}", tally.trace.borrow().last());
+        assert_eq!(failed, 0, "{:?}", tally.trace.borrow().last());
     }
     for (id, times) in &*seen.borrow() {
         let posted = id.parse::<usize>().is_ok_and(|n| n % 6 >= 4);
-        assert!(*times == 1 || (!posted && *times <= 2), "seed {seed}: request {id} arrived {times} times");
+        assert!(*times == 1 || (!posted && *times <= 2), "request {id} arrived {times} times");
     }
     (answered, tally.trace.take())
 }
 
-fn play_plain(seed: u64) -> (usize, Vec<String>) {
-    play(seed, ServerEndpoint::tcp("192.0.2.80:80".parse().unwrap()), "http://server.test", |agent| agent)
+fn play_plain(world: &World) -> (usize, Vec<String>) {
+    play(world, ServerEndpoint::tcp("192.0.2.80:80".parse().unwrap()), "http://server.test", |agent| agent)
 }
 
 /// Plays every world and checks that most requests succeed and some fail.
-fn play_all(mut play: impl FnMut(u64) -> usize) {
-    let answered: usize = seeds().map(&mut play).sum();
-    let asked = REQUESTS * seeds().count();
+fn play_all(play: impl Fn(&World) -> usize) {
+    let answered = Cell::new(0);
+    let explored = explore(SEEDS, |world| answered.set(answered.get() + play(world)));
+    let (answered, asked) = (answered.get(), REQUESTS * explored.seeds() as usize);
     println!("{answered} of {asked} requests were answered");
     assert!(answered > asked / 2 && (answered < asked || asked < 1000), "{answered} of {asked}");
 }
@@ -220,7 +213,7 @@ fn play_all(mut play: impl FnMut(u64) -> usize) {
 // W1 to W6, H5, P9: no answer goes to the wrong request, arrives twice or is lost silently
 #[test]
 fn client_and_server_agree_in_every_world() {
-    play_all(|seed| play_plain(seed).0);
+    play_all(|world| play_plain(world).0);
 }
 
 // The same over TLS (P7)
@@ -229,16 +222,19 @@ fn client_and_server_agree_in_every_world() {
 fn client_and_server_agree_over_tls_in_every_world() {
     let authority = crate::tls_support::Authority::new();
     let (server, client) = (authority.signs("server.test").server(), authority.client());
-    play_all(|seed| {
+    play_all(|world| {
         let endpoint = ServerEndpoint::tls("192.0.2.80:443".parse().unwrap(), server.clone());
-        play(seed, endpoint, "https://server.test", |agent| agent.tls(client.clone())).0
+        play(world, endpoint, "https://server.test", |agent| agent.tls(client.clone())).0
     });
 }
 
 // P9: the same seed repeats everything, dates included
 #[test]
 fn the_same_seed_repeats_the_conversation() {
-    for seed in 0..20 {
-        assert!(play_plain(seed) == play_plain(seed), "seed {seed}");
-    }
+    let traces = || {
+        let all = RefCell::new(Vec::new());
+        explore(0..20, |world| all.borrow_mut().push(play_plain(world)));
+        all.into_inner()
+    };
+    assert!(traces() == traces());
 }

@@ -6,7 +6,7 @@ use twistor_http::{Agent, Origin};
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::support::World;
+use crate::support::{on_every_network, simulated};
 use twistor_deferred::Failure;
 use twistor_net::connect::{Connect, Tcp};
 use twistor_net::{ConnectRefused, ServerEndpoint};
@@ -25,7 +25,7 @@ fn http_goes_over_a_unix_socket() {
 
     let folder = crate::support::folder::Folder::new("http-unix");
     let path = folder.join("socket");
-    for world in [World::Real, World::Simulated(1)] {
+    on_every_network(|world| {
         let path = path.clone();
         let page = world.run(move |reactor| {
             site(reactor).listen(ServerEndpoint::unix(&path)).unwrap();
@@ -34,13 +34,13 @@ fn http_goes_over_a_unix_socket() {
             agent.get_page("http://docker/version")
         });
         assert_eq!(page.text(), "/version of docker");
-    }
+    });
 }
 
 // H13.1
 #[test]
 fn an_agent_reaches_origins_by_custom_addresses() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         site(reactor).listen(ServerEndpoint::tcp("192.0.2.7:8080".parse().unwrap())).unwrap();
         let asked = Rc::new(Cell::new(0));
         let count = asked.clone();
@@ -66,7 +66,7 @@ fn an_agent_reaches_origins_by_custom_addresses() {
 #[test]
 fn tls_runs_on_the_connection_that_the_connector_makes() {
     let authority = crate::tls_support::Authority::new();
-    let page = World::Simulated(1).run(|reactor| {
+    let page = simulated(|reactor| {
         let server = authority.signs("www.example.test").server();
         let place = "192.0.2.7:8443".parse().unwrap();
         site(reactor).listen(ServerEndpoint::tls(place, server)).unwrap();
@@ -81,7 +81,7 @@ fn tls_runs_on_the_connection_that_the_connector_makes() {
 // P21.3, H13.1
 #[test]
 fn a_connector_that_fails_or_panics_fails_the_request() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let refused = Agent::new(reactor).connector(|on, _| Tcp::new("192.0.2.7", 1).connect(on));
         let panics = Agent::new(reactor).connector(|_, _| panic!("on purpose"));
         let (one, two) = (refused.get_page("http://a.test"), panics.get_page("http://a.test"));
@@ -108,7 +108,7 @@ fn an_agent_uses_a_custom_resolver() {
             succeed(vec!["192.0.2.8:8080".parse().unwrap(), "192.0.2.7:8080".parse().unwrap()])
         }
     }
-    let page = World::Simulated(1).run(|reactor| {
+    let page = simulated(|reactor| {
         site(reactor).listen(ServerEndpoint::tcp("192.0.2.7:8080".parse().unwrap())).unwrap();
         let agent = Agent::new(reactor).connector(|on, origin| {
             Tcp::new(&*origin.host, origin.port).resolver(Rc::new(Inner)).connect(on)

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::support::{self, World, address, on_every_network};
+use crate::support::{self, address, on_every_network, run, simulated};
 use twistor_deferred::{Deferred, Failure, join};
 use twistor_http::server::{Request as Received, Site};
 use twistor_http::{Agent, Page, Proxy, ProxyUnreachable, Request, RequestTimedOut, Url};
@@ -185,7 +185,7 @@ fn tls_with_the_origin_runs_through_a_socks_proxy() {
 // H11.7
 #[test]
 fn socks5_looks_names_up_here() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         network.add_name("www.inner", ["192.0.2.7".parse().unwrap()]);
         let (proxy, port) = (TestProxy::new(reactor), serve(reactor, loopback()));
@@ -207,7 +207,7 @@ fn socks5_looks_names_up_here() {
 // H11.7, P25.1
 #[test]
 fn socks5_tries_the_next_address_after_a_refusal() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         network.add_name("www.inner", ["192.0.2.6".parse().unwrap(), "192.0.2.7".parse().unwrap()]);
         let (mut proxy, port) = (TestProxy::new(reactor), serve(reactor, loopback()));
@@ -227,7 +227,7 @@ fn socks5_tries_the_next_address_after_a_refusal() {
 // H11.8
 #[test]
 fn a_socks_error_names_the_proxy_and_the_origin() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let mut proxy = TestProxy::new(reactor);
         proxy.reply = 5;
         let refusing = format!("socks5h://{}", proxy.listen());
@@ -267,7 +267,7 @@ fn a_socks_error_names_the_proxy_and_the_origin() {
 // H11.8, H4.7
 #[test]
 fn a_socks_timeout_names_the_target_and_the_stage() {
-    World::Simulated(1).run(|reactor| {
+    simulated(|reactor| {
         let network = SimulatedNetwork::of(reactor).unwrap();
         let silent = support::listen(reactor, |_| support::scripted(&support::Diary::new()));
         let silent = address(&silent);
@@ -338,7 +338,7 @@ fn microsocks_takes_pages_by_url_and_by_connector() {
     command.args(["-i", "127.0.0.2", "-u", "me", "-P", "secret", "-p", &port.to_string()]);
     let Some(_running) = start_listening(&mut command, port) else { return };
     let authority = crate::tls_support::Authority::new();
-    World::Real.run(|reactor| {
+    run(|reactor| {
         let secured = authority.signs("localhost").server();
         let secured = serve(reactor, ServerEndpoint::tls("127.0.0.1:0".parse().unwrap(), secured));
         let plain = serve(reactor, loopback());

@@ -52,7 +52,7 @@ fn messages_are_decoded_without_limits() {
 // P18
 #[test]
 fn client_and_server_work_without_limits() {
-    for world in [World::Real, World::Simulated(1)] {
+    on_every_network(|world| {
         world.run(|reactor| {
             let timeouts = Timeouts {
                 head: FOREVER,
@@ -91,7 +91,7 @@ fn client_and_server_work_without_limits() {
                 Ok::<(), Failure>(())
             })
         });
-    }
+    });
 }
 
 // P18
@@ -102,7 +102,7 @@ fn a_compressed_page_is_read_without_a_limit() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(b"hello").unwrap();
     let packed = gzip.finish().unwrap();
-    let page = World::Simulated(1).run(|reactor| {
+    let page = simulated(|reactor| {
         let server = scripted(&Diary::new()).on_data(move |transport, _| {
             let head = format!(
                 "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",

@@ -113,22 +113,23 @@ fn live<V: Verdict>(
     let recording = record.then(|| world.record());
     #[cfg(not(feature = "trace"))]
     let _ = record;
-    let (late, expected) = (world.late.clone(), world.expected.clone());
+    let expected = world.expected.clone();
     let result = guarded(|| body(&world).into_result());
     if let Some(network) = Network::of(&world) {
         faults.add(&network.faults);
     }
     // Destructors may panic, too.
     let dropped = guarded(|| drop(world));
-    let panics = PANICS.try_with(RefCell::take).unwrap_or_default();
-    let unexpected =
-        panics.into_iter().find(|panic| !expected.borrow().iter().any(|text| panic.contains(text)));
-    let reason = match (unexpected, late.take(), result, dropped) {
-        (Some(panic), ..) => Err(panic),
-        (None, Some(late), ..) => Err(late),
-        (None, None, Ok(Err(failure)), _) => Err(format!("{failure:?}")),
-        (None, None, ..) => Ok(()),
-    };
+    let mut reasons = REASONS.try_with(RefCell::take).unwrap_or_default();
+    // The hook is not called for a panic that is resumed, or if the program has set another one.
+    reasons.extend(dropped.err().map(|message| message.to_string()));
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => reasons.push(format!("{failure:?}")),
+        Err(message) => reasons.push(message.to_string()),
+    }
+    let is_expected = |reason: &String| expected.borrow().iter().any(|text| reason.contains(text));
+    let reason = reasons.into_iter().find(|reason| !is_expected(reason)).map_or(Ok(()), Err);
     #[cfg(feature = "trace")]
     let page = recording.and_then(|recording| write_page(seed, &recording));
     #[cfg(not(feature = "trace"))]
@@ -161,8 +162,8 @@ fn program() -> String {
 }
 
 thread_local! {
-    /// Panics of this thread. A panic hook is given no other way to tell a test from another.
-    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// Why the world of this thread fails, in order. A panic hook is given no other way to tell a test from another.
+    static REASONS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Begins to write panics down: the loop catches those of callbacks and handlers, and a failed assertion in one is such a
@@ -172,11 +173,15 @@ fn watch_panics() {
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            let _ = PANICS.try_with(|panics| panics.borrow_mut().push(panic.to_string()));
+            add_reason(panic.to_string());
             before(panic);
         }));
     });
-    let _ = PANICS.try_with(RefCell::take);
+    let _ = REASONS.try_with(RefCell::take);
+}
+
+fn add_reason(reason: String) {
+    let _ = REASONS.try_with(|reasons| reasons.borrow_mut().push(reason));
 }
 
 /// A result of the body of [`explore`]: nothing, or a `Result`.
@@ -209,8 +214,6 @@ pub struct World {
     reactor: Reactor,
     network: SimulatedNetwork,
     limit: Rc<Limit>,
-    /// The work that was pending when the time limit was reached.
-    late: Rc<Cell<Option<String>>>,
     /// The messages of expected panics.
     expected: Rc<RefCell<Vec<String>>>,
 }
@@ -227,11 +230,10 @@ impl World {
             reactor,
             network,
             limit: Rc::default(),
-            late: Rc::default(),
             expected: Rc::default(),
         };
         world.set_time_limit(LIMIT);
-        renew_timer(&world.handle(), &world.limit, &world.late);
+        renew_timer(&world.handle(), &world.limit);
         world
     }
 
@@ -317,7 +319,7 @@ impl World {
     pub fn set_time_limit(&self, limit: Duration) {
         self.limit.time.set(limit);
         self.limit.end.set(Some(self.now() + limit));
-        set_timer(&self.handle(), &self.limit, &self.late);
+        set_timer(&self.handle(), &self.limit);
     }
 
     /// Lets panics whose message contains `text` pass: the program is to survive them.
@@ -335,13 +337,13 @@ struct Limit {
 }
 
 /// Fails the world at the end of its time. The end of a run drops the timer, and the next start sets it again.
-fn set_timer(handle: &Handle, limit: &Rc<Limit>, late: &Rc<Cell<Option<String>>>) {
+fn set_timer(handle: &Handle, limit: &Rc<Limit>) {
     let Some(end) = limit.end.get() else { return };
-    let (stopped, told, time) = (handle.clone(), late.clone(), limit.time.get());
+    let (stopped, time) = (handle.clone(), limit.time.get());
     let timer = handle.call_later(end.saturating_duration_since(handle.now()), move || {
         let waits: Vec<String> = stopped.watched().iter().take(10).map(ToString::to_string).collect();
         let waits = if waits.is_empty() { "nothing".to_owned() } else { waits.join("; ") };
-        told.set(Some(format!("not done after {time:?} of simulated time; it waits for {waits}")));
+        add_reason(format!("not done after {time:?} of simulated time; it waits for {waits}"));
         stopped.stop();
     });
     if let Some(before) = limit.timer.replace(Some(timer)) {
@@ -350,13 +352,13 @@ fn set_timer(handle: &Handle, limit: &Rc<Limit>, late: &Rc<Cell<Option<String>>>
 }
 
 /// Sets the timer again at each later start.
-fn renew_timer(handle: &Handle, limit: &Rc<Limit>, late: &Rc<Cell<Option<String>>>) {
-    let (world, limit, late) = (handle.clone(), limit.clone(), late.clone());
+fn renew_timer(handle: &Handle, limit: &Rc<Limit>) {
+    let (world, limit) = (handle.clone(), limit.clone());
     handle.on_shutdown(Phase::After, move || {
         let next = world.clone();
         world.on_startup(Phase::Before, move || {
-            set_timer(&next, &limit, &late);
-            renew_timer(&next, &limit, &late);
+            set_timer(&next, &limit);
+            renew_timer(&next, &limit);
         });
     });
 }

@@ -23,7 +23,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twistor_deferred::{Deferred, Trigger};
-use twistor_net::simulation::explore;
+use twistor_net::simulation::{self, explore};
 use twistor_net::{
     Address, ClientEndpoint, ConnectionLost, Conversation, Failure, ListeningPort, Protocol, ServerEndpoint,
     Transport,
@@ -33,33 +33,40 @@ use twistor_reactor::{Handle, Reactor};
 /// The deadline of a test, at which it fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The seeds for tests on the simulated network. The environment variable `SEEDS` sets another number.
-pub fn seeds() -> std::ops::Range<u64> {
-    seeds_or(25)
-}
+/// The deadline in a simulation, which takes no real time, but may take a long simulated time.
+pub const SIMULATED_DEADLINE: Duration = Duration::from_secs(20_000);
 
-/// The seeds for tests that by default run with `usual` many.
-pub fn seeds_or(usual: u64) -> std::ops::Range<u64> {
-    0..std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)
+/// The seeds of tests on the simulated network. `TWISTOR_SEEDS` in the environment sets another number.
+pub fn seeds() -> std::ops::Range<u64> {
+    0..25
 }
 
 /// A network to run a test on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum World {
+#[derive(Clone, Copy, Debug)]
+pub enum World<'a> {
     /// The operating system's network.
     Real,
-    /// An in-memory network with a seed.
-    Simulated(u64),
+    /// The in-memory network of a seed.
+    Simulated(&'a simulation::World),
 }
 
 /// Runs a test on the operating system's network, and on the simulated one with many seeds. // P9.5
-pub fn on_every_network(test: impl Fn(World)) {
-    test(World::Real);
-    for seed in seeds() {
-        let told = Told(World::Simulated(seed));
-        test(told.0);
-        std::mem::forget(told);
+#[track_caller]
+pub fn on_every_network(test: impl Fn(World<'_>)) {
+    on_networks(seeds(), test);
+}
+
+/// Runs a test like `on_every_network`, with these seeds.
+#[track_caller]
+pub fn on_networks(seeds: std::ops::Range<u64>, test: impl Fn(World<'_>)) {
+    // A seed that is run again belongs to a simulation.
+    if std::env::var_os("TWISTOR_SEED").is_none() {
+        test(World::Real);
     }
+    explore(seeds, |world| {
+        world.expect_panic("on purpose");
+        test(World::Simulated(world));
+    });
 }
 
 /// Runs a test in a simulated world of each seed, until the Deferred that it returns has fired. Returns the values. // P9.5
@@ -68,33 +75,35 @@ pub fn with_seeds<T: 'static>(test: impl Fn(&Reactor) -> Deferred<T>) -> Vec<T> 
     let values = RefCell::new(Vec::new());
     explore(seeds(), |world| {
         world.expect_panic("on purpose");
-        world.set_time_limit(DEADLINE * 1000);
-        let value = world.run_until(test(world))?;
+        let value = World::Simulated(world).run(&test);
         values.borrow_mut().push(value);
-        Ok::<(), Failure>(())
     });
     values.into_inner()
 }
 
-/// Prints the world in which a test failed.
-struct Told(World);
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        eprintln!("in {:?}", self.0);
+impl World<'_> {
+    pub fn is_real(self) -> bool {
+        matches!(self, World::Real)
     }
-}
 
-impl World {
     /// A number of bytes that does not fit in flight.
     pub fn much(self) -> usize {
-        if self == World::Real { 8 << 20 } else { 300_000 }
+        if self.is_real() { 8 << 20 } else { 300_000 }
     }
 
-    pub fn reactor(self) -> Reactor {
+    /// Calls the test with the reactor. Fails if anything panicked on the way, unless on purpose.
+    #[track_caller]
+    pub fn with_reactor<T>(self, test: impl FnOnce(&Reactor) -> T) -> T {
         match self {
-            World::Real => Reactor::new().unwrap(),
-            World::Simulated(seed) => Reactor::simulated(seed),
+            World::Real => {
+                panics::watch();
+                let reactor = Reactor::new().unwrap();
+                let result = test(&reactor);
+                drop(reactor);
+                panics::check();
+                result
+            }
+            World::Simulated(world) => test(world),
         }
     }
 
@@ -102,58 +111,18 @@ impl World {
     /// panicked on the way, unless on purpose, whatever caught it.
     #[track_caller]
     pub fn run<T: 'static>(self, test: impl FnOnce(&Reactor) -> Deferred<T>) -> T {
-        panics::watch();
-        let reactor = self.reactor();
-        // A simulation takes no real time, but may take a long simulated time.
-        let deadline = if self == World::Real { DEADLINE } else { DEADLINE * 1000 };
-        let late = Rc::new(Cell::new(false));
-        let (is_late, handle) = (late.clone(), Handle::clone(&reactor));
-        reactor.call_later(deadline, move || {
-            is_late.set(true);
-            handle.stop();
-        });
-        let deferred = test(&reactor);
-        let result = reactor.run_until(deferred);
-        assert!(!late.get(), "the test took longer than {deadline:?}");
-        drop(reactor);
-        panics::check();
-        match result {
-            Ok(value) => value,
-            Err(failure) => panic!("{failure:?}"),
+        match self {
+            World::Real => run(test),
+            World::Simulated(world) => {
+                world.set_time_limit(SIMULATED_DEADLINE);
+                match world.run_until(test(world)) {
+                    Ok(value) => value,
+                    Err(failure) => panic!("{failure:?}"),
+                }
+            }
         }
     }
-}
 
-impl World {
-    /// A peer on this network: connects, and runs `f`.
-    pub fn peer<T: 'static, F>(self, handle: &Handle, address: SocketAddr, f: F) -> Deferred<T>
-    where
-        F: AsyncFnOnce(Peer) -> io::Result<T> + 'static,
-    {
-        let inner = handle.clone();
-        handle.spawn(async move {
-            let peer = match self {
-                World::Real => {
-                    let connecting = inner.defer_to_thread(move || {
-                        let stream = TcpStream::connect(address)?;
-                        stream.set_read_timeout(Some(DEADLINE))?;
-                        stream.set_write_timeout(Some(DEADLINE))?;
-                        Ok(stream)
-                    });
-                    Peer { handle: inner, real: Some(connecting.await?), simulated: None, read: Vec::new() }
-                }
-                World::Simulated(_) => {
-                    let endpoint = ClientEndpoint::tcp(address.ip().to_string(), address.port());
-                    let conversation = endpoint.converse(&inner).await?;
-                    Peer { handle: inner, real: None, simulated: Some(conversation), read: Vec::new() }
-                }
-            };
-            Ok::<T, Failure>(f(peer).await?)
-        })
-    }
-}
-
-impl World {
     /// Runs a listener for one connection, whose protocol keeps this diary, and a peer that runs `f`, until
     /// the connection is lost. Returns the peer's result.
     #[track_caller]
@@ -163,10 +132,48 @@ impl World {
     {
         self.run(|reactor| {
             let port = listen_once(reactor, protocol);
-            let peer = self.peer(reactor, address(&port), f);
+            let peer = Peer::connect(reactor, address(&port), f);
             let lost = diary.when_lost();
             peer.add_callback(move |got| lost.add_callback(move |()| Ok(got)))
         })
+    }
+}
+
+/// Runs a test on the operating system's network until the Deferred that it returns has fired. Returns the value.
+#[track_caller]
+pub fn run<T: 'static>(test: impl FnOnce(&Reactor) -> Deferred<T>) -> T {
+    run_on(Reactor::new().unwrap(), DEADLINE, test)
+}
+
+/// Runs a test like `run`, but in one simulated world, where the outcome does not depend on the seed.
+#[track_caller]
+pub fn simulated<T: 'static>(test: impl FnOnce(&Reactor) -> Deferred<T>) -> T {
+    run_on(Reactor::simulated(1), SIMULATED_DEADLINE, test)
+}
+
+/// Runs a test until the Deferred that it returns has fired. Fails if anything panicked on the way, unless on
+/// purpose, whatever caught it.
+#[track_caller]
+pub fn run_on<T: 'static>(
+    reactor: Reactor,
+    deadline: Duration,
+    test: impl FnOnce(&Reactor) -> Deferred<T>,
+) -> T {
+    panics::watch();
+    let late = Rc::new(Cell::new(false));
+    let (is_late, handle) = (late.clone(), Handle::clone(&reactor));
+    reactor.call_later(deadline, move || {
+        is_late.set(true);
+        handle.stop();
+    });
+    let deferred = test(&reactor);
+    let result = reactor.run_until(deferred);
+    assert!(!late.get(), "the test took longer than {deadline:?}");
+    drop(reactor);
+    panics::check();
+    match result {
+        Ok(value) => value,
+        Err(failure) => panic!("{failure:?}"),
     }
 }
 
@@ -180,6 +187,30 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Connects a peer on the network of `handle`, and runs `f`.
+    pub fn connect<T: 'static, F>(handle: &Handle, address: SocketAddr, f: F) -> Deferred<T>
+    where
+        F: AsyncFnOnce(Peer) -> io::Result<T> + 'static,
+    {
+        let inner = handle.clone();
+        handle.spawn(async move {
+            let (mut real, mut simulated) = (None, None);
+            if inner.simulation().is_some() {
+                let endpoint = ClientEndpoint::tcp(address.ip().to_string(), address.port());
+                simulated = Some(endpoint.converse(&inner).await?);
+            } else {
+                let connecting = inner.defer_to_thread(move || {
+                    let stream = TcpStream::connect(address)?;
+                    stream.set_read_timeout(Some(DEADLINE))?;
+                    stream.set_write_timeout(Some(DEADLINE))?;
+                    Ok(stream)
+                });
+                real = Some(connecting.await?);
+            }
+            Ok::<T, Failure>(f(Peer { handle: inner, real, simulated, read: Vec::new() }).await?)
+        })
+    }
+
     async fn blocking<T: Send + 'static>(
         &mut self,
         f: impl FnOnce(&mut TcpStream) -> io::Result<T> + Send + 'static,
@@ -282,12 +313,6 @@ fn into_io(failure: Failure) -> io::Error {
         Some(lost) => lost.kind().into(),
         None => io::Error::other(failure.to_string()),
     }
-}
-
-/// Runs until the Deferred that `test` returns has fired, and returns its value.
-#[track_caller]
-pub fn run<T: 'static>(test: impl FnOnce(&Reactor) -> Deferred<T>) -> T {
-    World::Real.run(test)
 }
 
 /// Listens on a free port of the loopback interface.
