@@ -1222,7 +1222,7 @@ fn the_first_seed_that_fails_is_named_with_the_command_for_it() {
         _ => Ok(()),
     });
     assert!(failed.starts_with("seed 5 failed, the 6th of those that ran: out of bread"), "{failed}");
-    let command = "\n  run it again: TWISTOR_SEED=5 cargo test -p twistor-net \
+    let command = "\n  in its world: no faults\n  run it again: TWISTOR_SEED=5 cargo test -p twistor-net --test simulation \
                    the_first_seed_that_fails_is_named_with_the_command_for_it -- --exact --nocapture";
     assert!(failed.contains(command), "{failed}");
     // A panic that the loop catches is a failure, too.
@@ -1243,6 +1243,21 @@ fn the_first_seed_that_fails_is_named_with_the_command_for_it() {
         }
     });
     assert!(failed.contains("not done after 60s of simulated time; it waits for nothing"), "{failed}");
+    // A panic that comes too late, and one that no hook sees.
+    let failed = counterexample(|world| {
+        if world.seed() == 5 {
+            world.set_time_limit(Duration::from_secs(60));
+            let (never, _trigger) = Deferred::<()>::new();
+            world.run_until(never).unwrap();
+        }
+    });
+    assert!(failed.contains("5 failed, the 6th of those that ran: not done after 60s"), "{failed}");
+    let failed = counterexample(|world| {
+        if world.seed() == 5 {
+            std::panic::resume_unwind(Box::new("no hook saw it"));
+        }
+    });
+    assert!(failed.contains("no hook saw it"), "{failed}");
     let runs = Cell::new(0);
     let failed = counterexample(|world| {
         runs.set(runs.get() + 1);

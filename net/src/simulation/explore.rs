@@ -44,8 +44,8 @@ const LIMIT: Duration = Duration::from_secs(3600);
 ///
 /// # Panics
 ///
-/// At the first seed that fails. The message names the seed, the reason, and the command that runs this seed again. With
-/// the feature `trace`, the seed is run a second time and recorded, and the message names the page that plays the
+/// At the first seed that fails. The message names the seed, the reason, the faults that occurred, and the command that
+/// runs this seed again. With the feature `trace`, the seed is run a second time and recorded, and the message names the page that plays the
 /// recording.
 ///
 /// A seed fails if the body panics or returns an error; if a callback, handler or task panics on the way, although the
@@ -86,7 +86,8 @@ fn explore_each<V: Verdict>(
     let (start, faults, mut count) = (Instant::now(), FaultCounts::default(), 0);
     for seed in seeds {
         count += 1;
-        if let Err(reason) = live(seed, &body, &faults, false).0 {
+        let occurred = FaultCounts::default();
+        if let Err(reason) = live(seed, &body, &occurred, false).0 {
             let (again, page) = if cfg!(feature = "trace") {
                 let (again, page) = live(seed, &body, &FaultCounts::default(), true);
                 (again.err().unwrap_or_default(), page)
@@ -94,8 +95,9 @@ fn explore_each<V: Verdict>(
                 (reason.clone(), None)
             };
             let differs = again != reason;
-            return Err(Box::new(Counterexample { seed, reason, count, page, differs }));
+            return Err(Box::new(Counterexample { seed, reason, faults: occurred, count, page, differs }));
         }
+        faults.add(&occurred);
     }
     Ok(Exploration { seeds: count, took: start.elapsed(), faults })
 }
@@ -154,11 +156,20 @@ fn test_name() -> Option<String> {
     name.filter(|name| name != "main")
 }
 
-/// The name of this program.
-#[cfg(feature = "trace")]
+/// The name of the file of this program.
 fn program() -> String {
     let program = std::env::args().next().map(PathBuf::from).unwrap_or_default();
     program.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The option of `cargo test` that builds this test program alone. `None` for unit tests, and for programs at another
+/// place than the usual one.
+fn test_option() -> Option<String> {
+    let tests = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?).join("tests");
+    let program = program();
+    let (name, _hash) = program.rsplit_once('-')?;
+    let exists = tests.join(format!("{name}.rs")).exists() || tests.join(name).join("main.rs").exists();
+    exists.then(|| format!("--test {name} "))
 }
 
 thread_local! {
@@ -416,6 +427,7 @@ impl fmt::Display for Exploration {
 pub struct Counterexample {
     seed: u64,
     reason: String,
+    faults: FaultCounts,
     count: u64,
     page: Option<PathBuf>,
     differs: bool,
@@ -432,6 +444,11 @@ impl Counterexample {
         &self.reason
     }
 
+    /// Returns which faults occurred in its world.
+    pub fn faults(&self) -> &FaultCounts {
+        &self.faults
+    }
+
     /// Returns the page that plays its recording, with the feature `trace`.
     pub fn page(&self) -> Option<&PathBuf> {
         self.page.as_ref()
@@ -442,7 +459,8 @@ impl Counterexample {
         let seed = self.seed;
         match (test_name(), std::env::var("CARGO_PKG_NAME")) {
             (Some(test), Ok(package)) => {
-                format!("{SEED}={seed} cargo test -p {package} {test} -- --exact --nocapture")
+                let program = test_option().unwrap_or_default();
+                format!("{SEED}={seed} cargo test -p {package} {program}{test} -- --exact --nocapture")
             }
             _ => {
                 let arguments: Vec<String> = std::env::args().collect();
@@ -461,6 +479,7 @@ impl fmt::Display for Counterexample {
             Ordinal(self.count),
             self.reason
         )?;
+        write!(f, "\n  in its world: {}", self.faults)?;
         write!(f, "\n  run it again: {}", self.command())?;
         if let Some(page) = &self.page {
             write!(f, "\n  see it: {}", page.display())?;
