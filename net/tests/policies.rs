@@ -757,7 +757,7 @@ fn wrappers_pass_every_event_on() {
     }
     let events = |run: &dyn Fn(&Handle, Scripted, Diary) -> Deferred<()>| {
         let (diary, broken) = (Diary::new(), Rc::new(Cell::new(0)));
-        World::Simulated(1).run(|reactor| {
+        simulated(|reactor| {
             let (handle, broken) = (reactor.handle(), broken.clone());
             let protocol = scripted(&diary)
                 .on_made(move |transport| {
