@@ -232,23 +232,38 @@ pub(crate) struct Walk {
 
 type ParkedStage = Box<dyn FnOnce(&mut Walk)>;
 
-/// Walks `result`, which came from `origin`, to the point where the chain ends or waits. `to` was the slot before it.
-pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, to: Slot<T>, result: Settled<T>) {
+/// Walks `result`, which came from `origin`, from the stage `next` to the point where the chain ends or waits.
+pub(crate) fn drive<T: 'static>(origin: Rc<dyn Origin>, next: Rc<dyn NextStage<T>>, result: Settled<T>) {
     let Some(_frame) = Frame::within_depth() else {
-        return drive_later(origin, to, result);
+        return drive_later(origin, next, result);
     };
-    let limit = frame::stages();
-    let mut walk = Walk { root: origin::root_of(origin), depth: 0, limit, parked: None };
-    match to {
-        Slot::Next(next) => advance(next, result, &mut walk),
-        Slot::Forward(node) => forward(node, result, &mut walk),
-        // The handle is gone.
-        _ => drop(result),
-    }
+    let mut walk = Walk::of(origin);
+    advance(next, result, &mut walk);
+    walk.finish();
+}
+
+/// As [`drive`], for a result that becomes the result of `node`.
+#[cold]
+pub(crate) fn drive_forward<T: 'static>(
+    origin: Rc<dyn Origin>,
+    node: Rc<Node<T, dyn AnyStage>>,
+    result: Settled<T>,
+) {
+    let Some(_frame) = Frame::within_depth() else {
+        return frame::park(Box::new(move || drive_forward(origin, node, result)));
+    };
+    let mut walk = Walk::of(origin);
+    forward(node, result, &mut walk);
     walk.finish();
 }
 
 impl Walk {
+    /// Starts a walk. The caller must hold a [`Frame`].
+    #[inline]
+    fn of(origin: Rc<dyn Origin>) -> Walk {
+        Walk { root: origin::root_of(origin), depth: 0, limit: frame::stages(), parked: None }
+    }
+
     /// Continues after each parked stage.
     #[inline]
     fn finish(mut self) {
@@ -278,8 +293,7 @@ pub(crate) fn drive_lent<T: 'static>(
         return frame::park(Box::new(move || drive_lent(origin, node, lent)));
     };
     drop(node);
-    let root = origin::root_of(origin);
-    let mut walk = Walk { root, depth: 0, limit: frame::stages(), parked: None };
+    let mut walk = Walk::of(origin);
     next.run_lent(lent, &mut walk);
     walk.finish();
 }
@@ -287,10 +301,12 @@ pub(crate) fn drive_lent<T: 'static>(
 /// Parks the walk because the stack is too deep.
 #[cold]
 #[inline(never)]
-pub(crate) fn drive_later<T: 'static>(origin: Rc<dyn Origin>, to: Slot<T>, result: Settled<T>) {
-    if !matches!(to, Slot::Closed) {
-        frame::park(Box::new(move || drive(origin, to, result)));
-    }
+pub(crate) fn drive_later<T: 'static>(
+    origin: Rc<dyn Origin>,
+    next: Rc<dyn NextStage<T>>,
+    result: Settled<T>,
+) {
+    frame::park(Box::new(move || drive(origin, next, result)));
 }
 
 /// Passes on the result of `node`.
@@ -312,16 +328,16 @@ fn deliver<T: 'static, S: AnyStage + 'static>(node: Rc<Node<T, S>>, result: Sett
 #[inline(never)]
 fn forward<T: 'static>(mut node: Rc<Node<T, dyn AnyStage>>, result: Settled<T>, walk: &mut Walk) {
     loop {
+        if let Some(origin) = node.out.take_open() {
+            let made_at = origin.link().made_at();
+            return node.out.arrive(result, origin, made_at);
+        }
         match node.out.take() {
             Slot::Next(next) => {
                 drop(node);
                 return advance(next, result, walk);
             }
             Slot::Forward(to) => node = to,
-            Slot::Open(origin) => {
-                let made_at = origin.link().made_at();
-                return node.out.arrive(result, origin, made_at);
-            }
             _ => return,
         }
     }

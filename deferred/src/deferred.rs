@@ -178,10 +178,13 @@ impl<T> Drop for PendingChain<T> {
     #[inline]
     fn drop(&mut self) {
         if let Some(end) = &self.0 {
-            if let Slot::Open(origin) = end.out.take() {
-                if end.stage.give_up() {
-                    cancel_awaited(origin);
+            match end.out.take_open() {
+                Some(origin) => {
+                    if end.stage.give_up() {
+                        cancel_awaited(origin);
+                    }
                 }
+                None => end.out.discard(),
             }
         }
     }
@@ -536,19 +539,19 @@ impl<T: 'static> PendingChain<T> {
     ) -> Deferred<C::Value> {
         // `None` does not occur.
         let Some(end) = self.into_end() else { return Deferred::fired(Err(Unhandled::taken())) };
-        match end.out.take() {
-            Slot::Open(origin) => {
+        match end.out.take_open() {
+            Some(origin) => {
                 let node = Node::<C::Value, Added<T, C>>::added(callback, place, step);
                 end.out.put(Slot::Next(node.clone()));
                 Deferred::of(DeferredState::Pending(PendingChain::new(origin, node)))
             }
-            arrived => match arrived.read() {
-                Ok((input, chain)) => match Frame::within_depth() {
+            None => match end.out.read() {
+                Some((input, chain)) => match Frame::within_depth() {
                     Some(_frame) => late(chain, input, callback, place, &step),
                     None => later(chain, input, callback, place, step),
                 },
                 // Does not occur.
-                Err(_) => Deferred::fired(Err(Unhandled::taken())),
+                None => Deferred::fired(Err(Unhandled::taken())),
             },
         }
     }
@@ -567,7 +570,7 @@ fn later<T: 'static, C: StageFunction<T>>(
     let origin = chain.origin.unwrap_or_else(|| ChainSource::<T>::fired_at(chain.made_at));
     let node = Node::<C::Value, Added<T, C>>::added(callback, place, step);
     let pending = PendingChain::new(origin.clone(), node.clone());
-    chain::drive_later(origin, Slot::Next(node), input);
+    chain::drive_later(origin, node, input);
     Deferred::of(DeferredState::Pending(pending))
 }
 

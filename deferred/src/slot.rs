@@ -85,6 +85,11 @@ impl<T> Slot<T> {
 ///
 /// `ManuallyDrop`, because most slots on the path of a result are empty whenever they are overwritten or dropped. Checking
 /// for that each time costs as much as the rest of the walk.
+///
+/// The path of a result uses `take_open`, `take_next` and `discard`, which move the slot field by field, and not `take`,
+/// which copies it as a whole. A slot is read soon after it was written. A processor passes a write on to a read of the
+/// same width, but a wider read of two fields waits until both writes have reached the cache, which takes as long as an
+/// allocation.
 pub(crate) struct Out<T>(Cell<ManuallyDrop<Slot<T>>>);
 
 impl<T> Out<T> {
@@ -93,10 +98,19 @@ impl<T> Out<T> {
         Out(Cell::new(ManuallyDrop::new(slot)))
     }
 
-    /// Takes the contents and leaves the slot closed.
+    /// Takes the contents and leaves the slot closed. Slow on the path of a result; see above.
     #[inline]
     pub(crate) fn take(&self) -> Slot<T> {
         ManuallyDrop::into_inner(self.0.replace(ManuallyDrop::new(Slot::Closed)))
+    }
+
+    /// Drops the contents, which may be a result that arrived.
+    #[inline]
+    pub(crate) fn discard(&self) {
+        match self.take() {
+            Slot::Done(result, _) => drop(result),
+            other => drop_rare(other),
+        }
     }
 
     /// Fills the slot, which must be closed: its contents are not dropped.
@@ -134,6 +148,18 @@ impl<T> Out<T> {
     #[inline]
     pub(crate) fn read(&self) -> Option<(Settled<T>, Chain)> {
         self.take().read().map_err(|slot| self.put(slot)).ok()
+    }
+
+    /// Takes the origin of a chain that waits, and leaves the slot closed.
+    #[inline]
+    pub(crate) fn take_open(&self) -> Option<Rc<dyn Origin>> {
+        match self.take() {
+            Slot::Open(origin) => Some(origin),
+            other => {
+                self.put(other);
+                None
+            }
+        }
     }
 
     /// Takes the next stage, if there is one.
@@ -242,6 +268,13 @@ impl<T> Out<T> {
             next = link.unlink();
         }
     }
+}
+
+/// Drops contents that are not a plain result. Out of line, so that `discard` needs no copy of the slot in memory.
+#[cold]
+#[inline(never)]
+fn drop_rare<T>(slot: Slot<T>) {
+    drop(slot);
 }
 
 impl<T> Drop for Out<T> {

@@ -67,10 +67,13 @@ impl<T: 'static> ChainSource<T> {
     fn fire(self: Rc<Self>, result: Settled<T>) {
         self.stage.link.fired(&result);
         self.settle();
-        match self.out.take() {
+        if let Some(next) = self.out.take_next() {
+            chain::drive(self, next, result);
+        } else if let Some(origin) = self.out.take_open() {
             // Without callbacks there is nothing to walk: the result stays in the slot.
-            Slot::Open(origin) => self.out.arrive(result, origin, self.stage.link.made_at()),
-            to => chain::drive(self, to, result),
+            self.out.arrive(result, origin, self.stage.link.made_at());
+        } else if let Slot::Forward(node) = self.out.take() {
+            chain::drive_forward(self, node, result);
         }
     }
 
