@@ -20,14 +20,15 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::deferred::{DeferredState, Ends, PendingChain};
+use crate::deferred::DeferredState;
 use crate::failure::{Settled, Unhandled};
 use crate::frame::{self, Frame, panic_message};
 use crate::lent::Lent;
 use crate::origin::{self, Origin};
-use crate::slot::{Chain, Out, Slot, Unlink};
-use crate::trace::{StageKind, StageTrack};
-use crate::trigger::ChainSource;
+use crate::pending_chain::{Ends, PendingChain};
+use crate::slot::{Out, Slot, Unlink};
+use crate::stage_function::StageFunction;
+use crate::trace::StageTrack;
 use crate::{Deferred, Failure, Panicked};
 
 pub(crate) struct Node<T, S: ?Sized> {
@@ -81,13 +82,6 @@ pub(crate) trait NextStage<T> {
 
     /// Converts the node to a link, to take apart a chain that never fired.
     fn into_link(self: Rc<Self>) -> Rc<dyn Unlink>;
-}
-
-/// User code in one of its four forms: for the value, the failure, either, or both.
-pub(crate) trait StageFunction<T>: 'static {
-    const KIND: StageKind;
-    type Value: 'static;
-    fn call(self, input: Settled<T>) -> Deferred<Self::Value>;
 }
 
 /// A stage created by one `add_…` call.
@@ -394,49 +388,13 @@ fn splice<T: 'static>(node: Rc<Node<T, dyn AnyStage>>, inner: PendingChain<T>, w
 }
 
 /// Sends the result of the inner chain to `to`, in the chain of `outer`, which waits for it.
-fn join<T: 'static>((origin, end): Ends<T>, mut to: Slot<T>, outer: &Rc<dyn Origin>) {
+pub(crate) fn join<T: 'static>((origin, end): Ends<T>, mut to: Slot<T>, outer: &Rc<dyn Origin>) {
     let bounded = origin::is_watched(&origin);
     if bounded {
         to = Slot::Next(Node::with(to, Boundary));
     }
     origin::wait(outer, &origin, bounded);
     end.out.put(to);
-}
-
-impl<T: 'static> PendingChain<T> {
-    /// Makes the Deferred that a late callback returned the rest of `chain`, which had fired.
-    #[cold]
-    pub(crate) fn returned_late(self, chain: Chain) -> Deferred<T> {
-        if let Some((result, _)) = self.read() {
-            return Deferred::fired(result).in_chain_of(chain.origin);
-        }
-        let Some((origin, end)) = self.into_ends() else { return Deferred::fired(Err(Unhandled::taken())) };
-        // Without a `Canceller` of either chain, the two are indistinguishable from outside.
-        if !chain.origin.as_ref().is_some_and(origin::is_watched) && !origin::is_watched(&origin) {
-            end.stage.forget_waker();
-            return Deferred::of(DeferredState::Pending(PendingChain::new(origin, end)));
-        }
-        let outer = chain.origin.unwrap_or_else(|| ChainSource::<T>::fired_at(chain.made_at));
-        // Not `Slot::Forward`, which would bypass the waker.
-        let last = Rc::<Node<T, Awaited>>::default();
-        join((origin, end), Slot::Next(last.clone()), &outer);
-        Deferred::of(DeferredState::Pending(PendingChain::new(outer, last)))
-    }
-}
-
-impl<T: 'static> Deferred<T> {
-    /// Keeps a result in its chain while a [`Canceller`](crate::Canceller) of the chain exists, so that the canceller also
-    /// reaches the Deferreds that later callbacks return.
-    #[inline]
-    pub(crate) fn in_chain_of(self, origin: Option<Rc<dyn Origin>>) -> Deferred<T> {
-        match (self.0, origin) {
-            (DeferredState::Fired(result), Some(origin)) if origin::is_watched(&origin) => {
-                let end = Node::with(Slot::watched(result, origin), Awaited::default());
-                Deferred::of(DeferredState::Pending(PendingChain::of(end)))
-            }
-            (state, _) => Deferred::of(state),
-        }
-    }
 }
 
 /// A stage between a chain that can be cancelled by itself and the chain that waits for it.

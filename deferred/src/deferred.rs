@@ -1,17 +1,15 @@
 //! The receiving half: a result that has not arrived yet, and its callbacks.
 
 use std::fmt;
-use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::Waker;
 
-use crate::chain::{self, Added, AnyStage, Node, StageFunction};
 use crate::failure::{Settled, Unhandled};
-use crate::frame::{self, Frame};
+use crate::late::fired;
 use crate::origin::{self, Origin};
-use crate::slot::{Chain, Out, Slot};
-use crate::trace::{StageKind, StageTrack, TracedState, Track};
+use crate::pending_chain::PendingChain;
+use crate::stage_function::{OnBoth, OnEither, OnFailure, OnValue, StageFunction};
+use crate::trace::{TracedState, Track};
 use crate::trigger::ChainSource;
 use crate::{Canceller, Failure, Outcome, OutcomeOf, Trigger};
 
@@ -90,117 +88,6 @@ impl<T> TracedState<T> for DeferredState<T> {
     }
 }
 
-/// A chain that had not fired when it was last polled or extended: its last node, whose result only this handle can read.
-/// While the chain waits, the slot of that node holds the origin.
-///
-/// The two own each other until the chain fires or the handle is dropped. `None` after [`into_ends`](Self::into_ends).
-pub(crate) struct PendingChain<T>(Option<Rc<Node<T, dyn AnyStage>>>);
-
-/// The origin and the last node of a chain.
-pub(crate) type Ends<T> = (Rc<dyn Origin>, Rc<Node<T, dyn AnyStage>>);
-
-impl<T> PendingChain<T> {
-    /// Creates the handle of a chain whose last slot is closed.
-    #[inline]
-    pub(crate) fn new(origin: Rc<dyn Origin>, end: Rc<Node<T, dyn AnyStage>>) -> PendingChain<T> {
-        end.out.put(Slot::Open(origin));
-        PendingChain::of(end)
-    }
-
-    #[inline]
-    pub(crate) fn of(end: Rc<Node<T, dyn AnyStage>>) -> PendingChain<T> {
-        PendingChain(Some(end))
-    }
-
-    /// Returns the last node. `None` does not occur.
-    #[inline]
-    fn into_end(self) -> Option<Rc<Node<T, dyn AnyStage>>> {
-        // Dropping the handle would close the slot and cancel an awaited source.
-        ManuallyDrop::new(self).0.take()
-    }
-
-    /// Returns both ends of a chain that waits, so that the result can be sent on. The last slot is closed then.
-    pub(crate) fn into_ends(self) -> Option<Ends<T>> {
-        let end = self.into_end()?;
-        match end.out.take() {
-            Slot::Open(origin) => Some((origin, end)),
-            _ => None,
-        }
-    }
-
-    #[inline]
-    fn out(&self) -> Option<&Out<T>> {
-        self.0.as_ref().map(|end| &end.out)
-    }
-
-    /// Returns the origin of a chain that waits.
-    fn origin(&self) -> Option<Rc<dyn Origin>> {
-        self.out()?.origin()
-    }
-
-    /// Takes the result, if it has arrived.
-    #[inline]
-    pub(crate) fn read(&self) -> Option<(Settled<T>, Chain)> {
-        self.out()?.read()
-    }
-
-    pub(crate) fn has_result(&self) -> bool {
-        self.out().is_some_and(Out::has_result)
-    }
-
-    #[cfg(feature = "trace")]
-    fn look_at_result(&self, look: impl FnOnce(&Settled<T>)) {
-        if let Some(out) = self.out() {
-            out.look_at_result(look);
-        }
-    }
-
-    /// Returns whether the result is a lent value, which returns to its source if it is dropped unread.
-    fn is_lent(&self) -> bool {
-        self.out().is_some_and(Out::is_lent)
-    }
-
-    /// Stores `waker`, to be woken by the result. Returns false if the last stage cannot store one.
-    pub(crate) fn set_waker(&self, waker: &Waker) -> bool {
-        self.0.as_ref().is_some_and(|end| end.stage.set_waker(waker))
-    }
-
-    /// Drops the handle without cancelling.
-    fn detach(self) {
-        if let Some(end) = &self.0 {
-            end.stage.forget_waker();
-        }
-    }
-}
-
-impl<T> Drop for PendingChain<T> {
-    /// Drops a result that is now unreadable. The trigger of a cancelled Deferred may keep the node alive for longer.
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(end) = &self.0 {
-            match end.out.take_open() {
-                Some(origin) => {
-                    if end.stage.give_up() {
-                        cancel_awaited(origin);
-                    }
-                }
-                None => end.out.discard(),
-            }
-        }
-    }
-}
-
-/// Cancels a source whose awaiting task dropped the Deferred.
-#[cold]
-fn cancel_awaited(origin: Rc<dyn Origin>) {
-    if std::thread::panicking() {
-        // While a panic unwinds, a canceller would see half-changed state. It runs after the panic is caught.
-        frame::park(Box::new(move || origin::cancel(origin)));
-    } else {
-        origin::cancel(origin);
-    }
-}
-
 impl<T: 'static> Deferred<T> {
     /// Creates a Deferred and the trigger that fires it. Twisted: `Deferred()`.
     #[allow(clippy::new_ret_no_self)]
@@ -266,7 +153,7 @@ impl<T: 'static> Deferred<T> {
     /// and that chain would go through memory instead of registers.
     #[inline(always)]
     #[allow(clippy::needless_match)] // The copy is the purpose.
-    fn apart(self) -> Deferred<T> {
+    pub(crate) fn apart(self) -> Deferred<T> {
         let state = match self.0 {
             DeferredState::Fired(Ok(value)) => DeferredState::Fired(Ok(value)),
             DeferredState::Fired(Err(failure)) => DeferredState::Fired(Err(failure)),
@@ -525,151 +412,6 @@ impl<T: 'static> Deferred<T> {
         if let DeferredState::Pending(pending) = self.0 {
             pending.detach();
         }
-    }
-}
-
-impl<T: 'static> PendingChain<T> {
-    // As above. Out of line, adding to a pending chain takes half as long again.
-    #[inline(always)]
-    fn then<C: StageFunction<T>>(
-        self,
-        callback: C,
-        place: &'static Location<'static>,
-        step: StageTrack,
-    ) -> Deferred<C::Value> {
-        // `None` does not occur.
-        let Some(end) = self.into_end() else { return Deferred::fired(Err(Unhandled::taken())) };
-        match end.out.take_open() {
-            Some(origin) => {
-                let node = Node::<C::Value, Added<T, C>>::added(callback, place, step);
-                end.out.put(Slot::Next(node.clone()));
-                Deferred::of(DeferredState::Pending(PendingChain::new(origin, node)))
-            }
-            None => match end.out.read() {
-                Some((input, chain)) => match Frame::within_depth() {
-                    Some(_frame) => late(chain, input, callback, place, &step),
-                    None => later(chain, input, callback, place, step),
-                },
-                // Does not occur.
-                None => Deferred::fired(Err(Unhandled::taken())),
-            },
-        }
-    }
-}
-
-/// Adds a callback to a fired chain, and parks its call because the stack is too deep.
-#[cold]
-#[inline(never)]
-fn later<T: 'static, C: StageFunction<T>>(
-    chain: Chain,
-    input: Settled<T>,
-    callback: C,
-    place: &'static Location<'static>,
-    step: StageTrack,
-) -> Deferred<C::Value> {
-    let origin = chain.origin.unwrap_or_else(|| ChainSource::<T>::fired_at(chain.made_at));
-    let node = Node::<C::Value, Added<T, C>>::added(callback, place, step);
-    let pending = PendingChain::new(origin.clone(), node.clone());
-    chain::drive_later(origin, node, input);
-    Deferred::of(DeferredState::Pending(pending))
-}
-
-/// Runs a callback added to a fired Deferred whose chain is gone.
-#[inline(always)]
-fn fired<T: 'static, C: StageFunction<T>>(
-    input: Settled<T>,
-    callback: C,
-    place: &'static Location<'static>,
-    step: StageTrack,
-) -> Deferred<C::Value> {
-    let Some(_frame) = Frame::within_depth() else {
-        return later(Chain { made_at: place, origin: None }, input, callback, place, step).apart();
-    };
-    step.entered(&input);
-    let outcome = chain::caught(place, || callback.call(input));
-    step.left(&outcome.0, &outcome.1);
-    match outcome.0 {
-        DeferredState::Pending(inner) => inner.returned_late(Chain { made_at: place, origin: None }).apart(),
-        fired => Deferred::of(fired).made_at(place),
-    }
-}
-
-/// Runs a callback added after the result of `chain` had arrived in its last node.
-#[cold]
-fn late<T: 'static, C: StageFunction<T>>(
-    chain: Chain,
-    input: Settled<T>,
-    callback: C,
-    place: &'static Location<'static>,
-    step: &StageTrack,
-) -> Deferred<C::Value> {
-    step.entered(&input);
-    let outcome = chain::caught(place, || callback.call(input));
-    step.left(&outcome.0, &outcome.1);
-    match outcome.0 {
-        DeferredState::Pending(inner) => inner.returned_late(chain),
-        fired => Deferred::of(fired).made_at(chain.made_at).in_chain_of(chain.origin),
-    }
-}
-
-struct OnValue<F>(F);
-struct OnFailure<F>(F);
-struct OnEither<F, G>(F, G);
-struct OnBoth<F>(F);
-
-impl<T: 'static, O: Outcome, F: FnOnce(T) -> O + 'static> StageFunction<T> for OnValue<F> {
-    const KIND: StageKind = StageKind::Callback;
-    type Value = O::Value;
-
-    #[inline]
-    fn call(self, input: Settled<T>) -> Deferred<O::Value> {
-        match input {
-            Ok(value) => (self.0)(value).into_deferred(),
-            Err(failure) => Deferred::fired(Err(failure)),
-        }
-    }
-}
-
-impl<T: 'static, O: Outcome<Value = T>, F: FnOnce(Failure) -> O + 'static> StageFunction<T> for OnFailure<F> {
-    const KIND: StageKind = StageKind::Errback;
-    type Value = T;
-
-    #[inline]
-    fn call(self, input: Settled<T>) -> Deferred<T> {
-        match input {
-            Ok(value) => Deferred::fired(Ok(value)),
-            Err(failure) => (self.0)(failure.into_failure()).into_deferred(),
-        }
-    }
-}
-
-impl<T, O, P, F, G> StageFunction<T> for OnEither<F, G>
-where
-    T: 'static,
-    O: Outcome,
-    P: Outcome<Value = O::Value>,
-    F: FnOnce(T) -> O + 'static,
-    G: FnOnce(Failure) -> P + 'static,
-{
-    const KIND: StageKind = StageKind::Callbacks;
-    type Value = O::Value;
-
-    #[inline]
-    fn call(self, input: Settled<T>) -> Deferred<O::Value> {
-        match input {
-            Ok(value) => (self.0)(value).into_deferred(),
-            Err(failure) => (self.1)(failure.into_failure()).into_deferred(),
-        }
-    }
-}
-
-impl<T: 'static, O: Outcome, F: FnOnce(Result<T, Failure>) -> O + 'static> StageFunction<T> for OnBoth<F> {
-    const KIND: StageKind = StageKind::Both;
-    type Value = O::Value;
-
-    #[inline]
-    fn call(self, input: Settled<T>) -> Deferred<O::Value> {
-        (self.0)(input.map_err(|failure| failure.into_failure())).into_deferred()
     }
 }
 

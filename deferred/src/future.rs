@@ -8,8 +8,9 @@ use std::task::{Context, Poll};
 
 use crate::budget;
 use crate::chain::{AnyStage, Awaited, Node};
-use crate::deferred::{DeferredState, PendingChain};
+use crate::deferred::DeferredState;
 use crate::failure::Unhandled;
+use crate::pending_chain::PendingChain;
 use crate::slot::Slot;
 use crate::{Deferred, Failure};
 
