@@ -636,6 +636,43 @@ fn a_connect_that_times_out_reports_the_stage() {
 }
 
 #[test]
+fn a_silent_server_behind_a_tunnel_ends_the_handshake() {
+    // P23.8, H11.5
+    let limit = Duration::from_secs(3);
+    simulated(|reactor| {
+        let port = listen(reactor, |_peer| Mute);
+        let (mute, proxy) = (address(&port), TestProxy::new(reactor, oblige));
+        let client = Authority::new().client().handshake_timeout(limit);
+        let (handle, by_proxy) = (reactor.handle(), proxy.proxy());
+        reactor.spawn(async move {
+            let check = |failure: Failure, begin: std::time::Instant, expected: &str| {
+                assert_eq!(failure.to_string(), expected);
+                let failed = failure.trap::<HandshakeFailed>().unwrap();
+                assert_eq!(failed.kind(), HandshakeFailure::TimedOut);
+                assert_eq!((handle.now() - begin).as_secs(), limit.as_secs());
+            };
+            // A tunnel of the program's own, secured in place.
+            let endpoint = ClientEndpoint::tcp("127.0.0.1", proxy.address.port());
+            let peer = endpoint.converse(&handle).await?;
+            peer.write(format!("CONNECT {mute} HTTP/1.1\r\nHost: {mute}\r\n\r\n").as_bytes());
+            while peer.read_line(100).await? != b"" {}
+            let begin = handle.now();
+            let failure = peer.transport().start_tls("mail.test", &client).await.unwrap_err();
+            let late = format!("TLS handshake with {} failed: timed out after 3s", proxy.address);
+            check(failure, begin, &late);
+            // The agent's tunnel, if no connect timeout takes the place of the handshake's.
+            let request = Request::get(format!("https://{mute}/")).proxy(by_proxy).tls(client);
+            let begin = handle.now();
+            let page = request.connect_timeout(Duration::MAX).get_page(&handle).await;
+            let route = format!("https://{mute} through the proxy http://{}", proxy.address);
+            check(page.unwrap_err(), begin, &format!("{route}: {late}"));
+            drop(port);
+            Ok::<(), Failure>(())
+        })
+    });
+}
+
+#[test]
 fn an_untrusted_server_is_refused_through_a_tunnel_too() {
     // H11.2
     run(|reactor| {
