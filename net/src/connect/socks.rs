@@ -1,27 +1,21 @@
 //! Connections through a SOCKS5 proxy (RFC 1928, with the passwords of RFC 1929).
 
+mod dialogue;
+
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::str::FromStr;
+use std::vec;
 
-use twistor_deferred::Failure;
+use twistor_deferred::{Deferred, fail};
 
+use self::dialogue::{Credentials, Dialogue};
 use super::{Connect, Connecting, Resolver, SystemResolver, Tcp};
-use crate::{ConnectStage, Conversation, DnsLookupError, Stream};
+use crate::{ConnectStage, DnsLookupError, Stream};
 
 /// The port of a proxy whose URL has none.
 const DEFAULT_PORT: u16 = 1080;
-
-const VERSION: u8 = 5;
-const NO_PASSWORD: u8 = 0;
-const PASSWORD: u8 = 2;
-const NO_METHOD: u8 = 0xff;
-const PASSWORD_VERSION: u8 = 1;
-const CONNECT: u8 = 1;
-const IPV4: u8 = 1;
-const NAME: u8 = 3;
-const IPV6: u8 = 4;
 
 /// A SOCKS5 proxy. Its connectors reach hosts through it.
 ///
@@ -42,7 +36,7 @@ const IPV6: u8 = 4;
 #[derive(Clone)]
 pub struct Socks5 {
     proxy: Rc<dyn Connect>,
-    credentials: Option<Rc<(String, String)>>,
+    credentials: Credentials,
     looks_up: bool,
 }
 
@@ -79,138 +73,58 @@ impl Socks5 {
     ///
     /// The connector fails with [`SocksError`], or with the error of the connection to the proxy.
     pub fn to(&self, host: &str, port: u16) -> impl Connect + use<> {
-        let (proxy, host) = (self.clone(), host.to_owned());
-        move |on: &Connecting| {
-            let (proxy, host, on) = (proxy.clone(), host.clone(), on.clone());
-            on.handle().clone().spawn(async move { proxy.connect(&on, &host, port).await })
+        let (proxy, host) = (self.clone(), Rc::from(host));
+        move |on: &Connecting| proxy.connect(on, &host, port)
+    }
+
+    fn connect(&self, on: &Connecting, host: &Rc<str>, port: u16) -> Deferred<Stream> {
+        match host.parse() {
+            Ok(address) => self.ask(on, host, Some(address), port),
+            Err(_) if self.looks_up => {
+                on.enter(ConnectStage::Lookup);
+                let (proxy, asking, host) = (self.clone(), on.clone(), host.clone());
+                let found = SystemResolver.resolve(on.handle(), &host, port);
+                found.add_callback(move |found| proxy.ask_each(&asking, &host, found.into_iter(), port))
+            }
+            Err(_) => self.ask(on, host, None, port),
         }
     }
 
-    async fn connect(&self, on: &Connecting, host: &str, port: u16) -> Result<Stream, Failure> {
-        let (first, others) = match host.parse() {
-            Ok(address) => (Some(address), Vec::new()),
-            Err(_) if self.looks_up => {
-                let mut found = look_up(on, host, port).await?.into_iter();
-                (found.next(), found.collect())
-            }
-            Err(_) => (None, Vec::new()),
+    /// Asks for one address after another, until the proxy does not refuse it. A refusal ends the connection to the
+    /// proxy.
+    fn ask_each(
+        &self,
+        on: &Connecting,
+        host: &Rc<str>,
+        mut addresses: vec::IntoIter<SocketAddr>,
+        port: u16,
+    ) -> Deferred<Stream> {
+        let Some(address) = addresses.next() else {
+            return fail(DnsLookupError { host: host.to_string(), source: None });
         };
-        let mut asked = self.ask(on, host, first, port).await;
-        for address in others {
-            let refused = |failure: &Failure| matches!(failure.check(), Some(SocksError::Refused { .. }));
-            if !asked.as_ref().is_err_and(refused) {
-                break;
-            }
-            // A refusal ends the connection to the proxy.
-            asked = self.ask(on, host, Some(address), port).await;
+        let asked = self.ask(on, host, Some(address.ip()), port);
+        if addresses.as_slice().is_empty() {
+            return asked;
         }
-        asked
+        let (proxy, on, host) = (self.clone(), on.clone(), host.clone());
+        asked.add_errback(move |failure| match failure.check() {
+            Some(SocksError::Refused { .. }) => proxy.ask_each(&on, &host, addresses, port),
+            _ => fail(failure),
+        })
     }
 
     /// Asks the proxy for a connection to an address, or to the host by its name.
-    async fn ask(
-        &self,
-        on: &Connecting,
-        host: &str,
-        address: Option<IpAddr>,
-        port: u16,
-    ) -> Result<Stream, Failure> {
-        let peer = self.proxy.connect(on).await?.converse(on.handle())?;
-        on.enter(ConnectStage::Custom("the answer of the SOCKS proxy"));
-        let asked = async {
-            self.log_in(&peer).await?;
-            request(&peer, host, address, port).await
+    fn ask(&self, on: &Connecting, host: &str, address: Option<IpAddr>, port: u16) -> Deferred<Stream> {
+        let dialogue = match Dialogue::new(self.credentials.clone(), host, address, port) {
+            Ok(dialogue) => dialogue,
+            Err(error) => return fail(error),
         };
-        asked.await.map_err(|failure: Failure| failure.context("talking to the SOCKS proxy"))?;
-        Ok(peer.release()?)
+        let asking = on.clone();
+        self.proxy.connect(on).add_callback(move |stream| {
+            asking.enter(ConnectStage::Custom("the answer of the SOCKS proxy"));
+            dialogue.hold(asking.handle(), stream)
+        })
     }
-
-    async fn log_in(&self, peer: &Conversation) -> Result<(), Failure> {
-        let methods: &[u8] =
-            if self.credentials.is_some() { &[NO_PASSWORD, PASSWORD] } else { &[NO_PASSWORD] };
-        peer.write(&[&[VERSION, methods.len() as u8], methods].concat());
-        match (read(peer).await?, &self.credentials) {
-            ([VERSION, NO_PASSWORD], _) => Ok(()),
-            ([VERSION, PASSWORD], Some(credentials)) => {
-                let (user, password) = &**credentials;
-                let mut message = vec![PASSWORD_VERSION];
-                push_short(&mut message, user)?;
-                push_short(&mut message, password)?;
-                peer.write(&message);
-                match read(peer).await? {
-                    [_, 0] => Ok(()),
-                    [_, _] => Err(SocksError::Unauthorized.into()),
-                }
-            }
-            ([VERSION, NO_METHOD | PASSWORD], _) => Err(SocksError::Unauthorized.into()),
-            ([VERSION, _], _) => Err(SocksError::InvalidAnswer.into()),
-            ([version, _], _) => Err(SocksError::NotSocks5(version).into()),
-        }
-    }
-}
-
-/// As [`Conversation::read_array`], which is a Deferred of another type for each length. Each type of Deferred adds
-/// some kilobytes to a program that has a proxy.
-async fn read<const COUNT: usize>(peer: &Conversation) -> Result<[u8; COUNT], Failure> {
-    let mut array = [0; COUNT];
-    array.copy_from_slice(&peer.read_exact(COUNT).await?);
-    Ok(array)
-}
-
-async fn look_up(on: &Connecting, host: &str, port: u16) -> Result<Vec<IpAddr>, Failure> {
-    on.enter(ConnectStage::Lookup);
-    let found: Vec<IpAddr> =
-        SystemResolver.resolve(on.handle(), host, port).await?.iter().map(|address| address.ip()).collect();
-    if found.is_empty() {
-        Err(DnsLookupError { host: host.to_owned(), source: None }.into())
-    } else {
-        Ok(found)
-    }
-}
-
-/// Asks for a connection. Everything that follows the answer belongs to that.
-async fn request(peer: &Conversation, host: &str, address: Option<IpAddr>, port: u16) -> Result<(), Failure> {
-    let mut message = vec![VERSION, CONNECT, 0];
-    match address {
-        Some(IpAddr::V4(address)) => {
-            message.push(IPV4);
-            message.extend(address.octets());
-        }
-        Some(IpAddr::V6(address)) => {
-            message.push(IPV6);
-            message.extend(address.octets());
-        }
-        None => {
-            message.push(NAME);
-            push_short(&mut message, host)?;
-        }
-    }
-    message.extend(port.to_be_bytes());
-    peer.write(&message);
-    let [version, reply, _, kind] = read(peer).await?;
-    if version != VERSION {
-        return Err(SocksError::NotSocks5(version).into());
-    }
-    if reply != 0 {
-        return Err(SocksError::Refused { target: format!("{host}:{port}"), reply }.into());
-    }
-    // The address and port that the proxy connects from are not used.
-    let length = match kind {
-        IPV4 => 4,
-        IPV6 => 16,
-        NAME => u8::from_be_bytes(read(peer).await?).into(),
-        _ => return Err(SocksError::InvalidAnswer.into()),
-    };
-    peer.read_exact(length + 2).await?;
-    Ok(())
-}
-
-/// Appends a text of up to 255 bytes, with its length in front.
-fn push_short(message: &mut Vec<u8>, text: &str) -> Result<(), SocksError> {
-    let length = u8::try_from(text.len()).map_err(|_| SocksError::TooLong)?;
-    message.push(length);
-    message.extend_from_slice(text.as_bytes());
-    Ok(())
 }
 
 /// Reads the URL of a proxy as curl does: `socks5h://[USER[:PASSWORD]@]HOST[:PORT]`, or with `socks5://`, for which names
