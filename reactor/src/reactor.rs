@@ -145,7 +145,9 @@ impl Reactor {
         let core = world.core()?;
         let driver = core.driver.simulated()?.host_of(Rc::downgrade(&core), address);
         let builder = Reactor::builder().host_hook(hook);
-        Some(builder.build_with(Driver::Simulated(driver), core.timers.time.clone()))
+        let reactor = builder.build_with(Driver::Simulated(driver), core.timers.time.clone());
+        reactor.core.recorder().set_host(address, Rc::downgrade(&core.timers));
+        Some(reactor)
     }
 
     /// Runs until [`stop`](Handle::stop) is called and the shutdown has completed. Twisted: `run`.

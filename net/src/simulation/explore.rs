@@ -302,6 +302,7 @@ impl World {
     ///     }))
     /// });
     /// ```
+    #[track_caller]
     pub fn host<V: Verdict>(
         &self,
         address: impl Into<IpAddr>,

@@ -3,12 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::IpAddr;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use twistor_reactor::{DelayedCall, Handle, Phase, Reactor};
+use twistor_reactor::{Clock, DelayedCall, Handle, Phase, Reactor, ScheduledCall};
 
 use super::network::Network;
 
@@ -59,6 +60,8 @@ pub(super) struct HostState {
     network: Rc<Network>,
     pub(super) address: IpAddr,
     program: Rc<dyn Fn(&Handle)>,
+    /// The place that added the host.
+    place: &'static Location<'static>,
     is_up: Cell<bool>,
     /// It crashed in a turn that is under way.
     crashed_in_turn: Cell<bool>,
@@ -70,15 +73,25 @@ pub(super) struct HostState {
 }
 
 impl HostState {
+    #[track_caller]
     pub(super) fn start(
         network: Rc<Network>,
         address: IpAddr,
         program: Rc<dyn Fn(&Handle)>,
     ) -> Rc<HostState> {
         let (crashed_in_turn, reactor, continues, alarm) = Default::default();
-        let is_up = Cell::new(true);
-        let host = HostState { network, address, program, is_up, crashed_in_turn, reactor, continues, alarm };
-        let host = Rc::new(host);
+        let (is_up, place) = (Cell::new(true), Location::caller());
+        let host = Rc::new(HostState {
+            network,
+            address,
+            program,
+            place,
+            is_up,
+            crashed_in_turn,
+            reactor,
+            continues,
+            alarm,
+        });
         host.boot();
         host
     }
@@ -105,7 +118,7 @@ impl HostState {
         };
         let Some(reactor) = Reactor::of_simulated_host(world, address, hook) else { return };
         let (program, handle) = (self.program.clone(), reactor.handle());
-        reactor.call_later(Duration::ZERO, move || program(&handle));
+        reactor.schedule(Duration::ZERO, ScheduledCall::at(self.place, move || program(&handle)));
         self.reactor.replace(Some(Rc::new(reactor)));
         self.set_alarm(Duration::ZERO);
         self.continue_in_next_run();

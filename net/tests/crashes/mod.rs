@@ -329,3 +329,86 @@ fn a_panic_of_a_host_fails_its_seed_and_others_go_on() {
     let failed = failed.unwrap_err();
     assert!(failed.seed() == 0 && failed.reason().contains("a bug of the host"), "{failed}");
 }
+
+/// Records an echo server that crashes and restarts, and its client, each on a host of its own.
+#[cfg(feature = "trace")]
+fn recorded(keep: usize) -> twistor_reactor::trace::Recording {
+    let recordings = RefCell::new(Vec::new());
+    explore(0..1, |world| {
+        let recording = world.record().keep(keep);
+        let host = echo_host(world);
+        world.host(ip("192.0.2.7"), |handle: &Handle| {
+            let inside = handle.clone();
+            let asking = handle.spawn(async move {
+                let talk = server().timeout(SECOND).converse(&inside).await?;
+                talk.write(b"ping\r\n");
+                talk.read_line(100).await
+            });
+            asking.named("answer").detach();
+        });
+        wait(world, SECOND);
+        host.crash();
+        host.restart();
+        wait(world, SECOND);
+        recordings.borrow_mut().push(recording);
+    });
+    recordings.take().remove(0)
+}
+
+// R20.3, R20.10
+#[cfg(feature = "trace")]
+#[test]
+fn a_recorded_seed_has_the_turns_of_each_host() {
+    use twistor_reactor::trace::{CallbackKind, Happening};
+
+    let recording = recorded(usize::MAX);
+    let entries = recording.entries();
+    for (host, kinds) in [
+        (Some(ip(SERVER)), &[CallbackKind::Source, CallbackKind::Timer][..]),
+        (Some(ip("192.0.2.7")), &[CallbackKind::Source, CallbackKind::Timer, CallbackKind::Task]),
+        (None, &[]),
+    ] {
+        let count = |wanted: &dyn Fn(&Happening) -> bool| {
+            entries.iter().filter(|entry| entry.host == host && wanted(&entry.what)).count()
+        };
+        for kind in kinds {
+            let began = count(&|what| matches!(what, Happening::Began { kind: k, .. } if k == kind));
+            assert!(began > 0, "no {kind} of {host:?} in\n{recording}");
+        }
+        let turns = count(&|what| matches!(what, Happening::TurnBegan { .. }));
+        assert!(turns > 2, "{turns} turns of {host:?} in\n{recording}");
+        assert_eq!(turns, count(&|what| matches!(what, Happening::TurnEnded)));
+        assert_eq!(
+            count(&|what| matches!(what, Happening::Began { .. })),
+            count(&|what| matches!(what, Happening::Ended))
+        );
+    }
+    let text = recording.to_string();
+    for line in [
+        "  192.0.2.80: turn 1\n",
+        "    192.0.2.80: timer 1: the callback added at net/tests/crashes/mod.rs:",
+        "192.0.2.7: task 1 spawned at",
+        "192.0.2.7: Deferred #",
+        "named \"answer\"",
+        "192.0.2.7: connection 1 received 6 bytes",
+        "mark: 192.0.2.80 crashes",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing in\n{text}");
+    }
+    assert_eq!(text.matches("192.0.2.80: turn 1\n").count(), 2, "one for each start");
+    assert!(recording.page("hosts").contains("\"1 of 192.0.2.7\""));
+    assert!(recording.timeline().contains(">turn 1 of 192.0.2.80</text>"));
+    assert!(recording.chrome_trace().contains("\"args\":{\"name\":\"192.0.2.80\"}"));
+    assert_eq!(recorded(50).entries().len(), 50);
+}
+
+// R20.2, R20.10
+#[cfg(feature = "trace")]
+#[test]
+fn the_same_seed_gives_the_same_recording_of_hosts() {
+    let views = || {
+        let recording = recorded(usize::MAX);
+        (recording.to_string(), recording.page("hosts"), recording.timeline(), recording.chrome_trace())
+    };
+    assert!(views() == views());
+}

@@ -19,6 +19,10 @@ impl TimerNumber {
 
 impl Recorder {
     #[inline]
+    #[cfg(feature = "simulation")]
+    pub(crate) fn set_host(&self, _: std::net::IpAddr, _: std::rc::Weak<crate::delayed_call::TimerQueue>) {}
+
+    #[inline]
     pub(crate) fn turn_began(&self, _: u64) {}
 
     #[inline]

@@ -1,12 +1,14 @@
 //! Records the events of the reactor while a recording is active.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::IpAddr;
 use std::panic::Location;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use twistor_deferred::trace::{Observation, observe};
 
 use super::CallbackKind;
+use crate::delayed_call::TimerQueue;
 use crate::sources::ReadySource;
 use crate::trace::{ConnectionEvent, Happening, Log};
 use crate::{CallSite, ScheduledCall};
@@ -15,6 +17,8 @@ use crate::{CallSite, ScheduledCall};
 pub(crate) struct Recorder {
     recording: RefCell<Option<(Rc<Log>, Observation)>>,
     timers: Cell<u64>,
+    /// The address of a simulated host, and the timer queue of its world: it adds to the recording of the world.
+    host: OnceCell<(IpAddr, Weak<TimerQueue>)>,
 }
 
 /// The number of a timer in a recording.
@@ -44,14 +48,24 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn is_on(&self) -> bool {
-        self.recording.borrow().is_some()
+    /// Makes this the recorder of a simulated host.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn set_host(&self, address: IpAddr, world: Weak<TimerQueue>) {
+        let _ = self.host.set((address, world));
+    }
+
+    /// Returns the log of the active recording, and the host under which events are added.
+    fn log(&self) -> Option<(Rc<Log>, Option<IpAddr>)> {
+        let log = |recorder: &Recorder| recorder.recording.borrow().as_ref().map(|(log, _)| log.clone());
+        log(self).map(|log| (log, None)).or_else(|| {
+            let (address, world) = self.host.get()?;
+            Some((log(&world.upgrade()?.recorder)?, Some(*address)))
+        })
     }
 
     fn add(&self, what: impl FnOnce() -> Happening) {
-        let log = self.recording.borrow().as_ref().map(|(log, _)| log.clone());
-        if let Some(log) = log {
-            log.add(what());
+        if let Some((log, host)) = self.log() {
+            log.add(host, what());
         }
     }
 
@@ -64,7 +78,7 @@ impl Recorder {
     }
 
     pub(crate) fn wait_ended(&self, ready: impl FnOnce() -> Vec<ReadySource>) {
-        if !self.is_on() {
+        if self.log().is_none() {
             return;
         }
         self.add(|| Happening::WaitEnded);

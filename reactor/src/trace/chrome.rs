@@ -34,31 +34,44 @@ impl Recording {
     /// Returns the recording as trace-event JSON, for <https://ui.perfetto.dev> and `chrome://tracing`.
     ///
     /// Turns, waits and callbacks are slices, one row for each kind. Deferreds are asynchronous slices from their
-    /// creation to the end of their chain.
+    /// creation to the end of their chain. Each simulated host is a process.
     pub fn chrome_trace(&self) -> String {
         let entries = self.entries();
-        let mut events =
-            vec![r#"{"ph":"M","pid":1,"tid":0,"name":"process_name","args":{"name":"reactor"}}"#.to_owned()];
-        for (tid, name) in ROWS {
-            let name = string(name);
-            events.push(format!(
-                r#"{{"ph":"M","pid":1,"tid":{tid},"name":"thread_name","args":{{"name":{name}}}}}"#
-            ));
-            events.push(format!(
-                r#"{{"ph":"M","pid":1,"tid":{tid},"name":"thread_sort_index","args":{{"sort_index":{tid}}}}}"#
-            ));
+        let hosts: BTreeSet<_> = entries.iter().map(|entry| entry.host).chain([None]).collect();
+        let pids: BTreeMap<_, u32> = hosts.into_iter().zip(1..).collect();
+        let pid = |host| pids.get(&host).copied().unwrap_or(1);
+        let mut events = Vec::new();
+        for (host, pid) in &pids {
+            let meta = |tid: u32, kind: &str, args: String| {
+                format!(r#"{{"ph":"M","pid":{pid},"tid":{tid},"name":"{kind}","args":{{{args}}}}}"#)
+            };
+            let name = string(&host.map_or_else(|| "reactor".to_owned(), |host| host.to_string()));
+            events.push(meta(0, "process_name", format!(r#""name":{name}"#)));
+            for (tid, name) in ROWS {
+                events.push(meta(tid, "thread_name", format!(r#""name":{}"#, string(name))));
+                events.push(meta(tid, "thread_sort_index", format!(r#""sort_index":{tid}"#)));
+            }
         }
-        let slice = |tid: u32, name: &str, from, to: std::time::Duration, args: String| {
+        let slice = |host, tid: u32, name: &str, from, to: std::time::Duration, args: String| {
             let (name, ts, duration) = (string(name), micros(from), micros(to.saturating_sub(from)));
+            let pid = pid(host);
             format!(
-                r#"{{"ph":"X","pid":1,"tid":{tid},"name":{name},"ts":{ts},"dur":{duration},"args":{{{args}}}}}"#
+                r#"{{"ph":"X","pid":{pid},"tid":{tid},"name":{name},"ts":{ts},"dur":{duration},"args":{{{args}}}}}"#
             )
         };
         for turn in turns(&entries) {
             let args = format!(r#""ready sources":{}"#, turn.ready);
-            events.push(slice(1, &format!("turn {}", turn.number), turn.began.time, turn.ended.time, args));
+            let host = turn.host;
+            events.push(slice(
+                host,
+                1,
+                &format!("turn {}", turn.number),
+                turn.began.time,
+                turn.ended.time,
+                args,
+            ));
             if let Some((from, to)) = turn.wait {
-                events.push(slice(2, "wait", from.time, to.time, String::new()));
+                events.push(slice(host, 2, "wait", from.time, to.time, String::new()));
             }
             for callback in &turn.callbacks {
                 let (from, to) = (callback.began.time, callback.ended.time);
@@ -69,7 +82,7 @@ impl Recording {
                     callback.panicked,
                     callback.blocks
                 );
-                events.push(slice(row(callback.kind), &callback.label(), from, to, args));
+                events.push(slice(host, row(callback.kind), &callback.label(), from, to, args));
             }
         }
         let mut deferreds: BTreeMap<u64, String> = BTreeMap::new();
@@ -83,8 +96,9 @@ impl Recording {
             let ts = micros(entry.at.time);
             match &entry.what {
                 Happening::Mark(_) | Happening::Connection { .. } | Happening::Network(_) => {
-                    let name = string(&entry.to_string());
-                    events.push(format!(r#"{{"ph":"i","pid":1,"tid":8,"s":"t","name":{name},"ts":{ts}}}"#));
+                    let (name, pid) = (string(&entry.to_string()), pid(entry.host));
+                    events
+                        .push(format!(r#"{{"ph":"i","pid":{pid},"tid":8,"s":"t","name":{name},"ts":{ts}}}"#));
                 }
                 Happening::Deferred(event) => {
                     let (id, detail) = (event.id, string(&entry.to_string()));

@@ -1,5 +1,6 @@
 //! The events of a recording.
 
+use std::net::IpAddr;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -13,11 +14,13 @@ use crate::{CallSite, Ready};
 pub struct Entry {
     /// The time since the recording began, and the number of the event.
     pub at: Moment,
+    /// The simulated host on whose reactor it happened; `None` for the reactor that is recorded, and for the network.
+    pub host: Option<IpAddr>,
     /// The event.
     pub what: Happening,
 }
 
-/// The kinds of events. Timers, tasks, jobs and sources are numbered separately.
+/// The kinds of events. Timers, tasks, jobs and sources are numbered separately, and for each host.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Happening {

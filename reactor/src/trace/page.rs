@@ -92,7 +92,7 @@ fn data(entries: &[Entry], ladders: &[Ladder], first: u64) -> String {
     for entry in entries {
         let (depth, text) = lines.next(entry);
         let (time, text) = (entry.at.time.as_nanos(), string(&text));
-        let (code, payload) = payload(&entry.what);
+        let (code, payload) = payload(entry);
         steps.push(format!("[{time},{depth},\"{code}\",{text}{payload}]"));
     }
     // Of a ladder that is on the page: its name, and the place that made its Deferred.
@@ -113,13 +113,19 @@ fn data(entries: &[Entry], ladders: &[Ladder], first: u64) -> String {
 }
 
 /// The data of an event that a page needs in addition to its text.
-fn payload(what: &Happening) -> (&'static str, String) {
-    match what {
-        Happening::TurnBegan { number } => ("T", format!(",{number}")),
+fn payload(entry: &Entry) -> (&'static str, String) {
+    // Hosts have numbers of their own.
+    let host = entry.host.map_or_else(|| "null".to_owned(), |host| format!("\"{host}\""));
+    let key = |number: &u64| match entry.host {
+        Some(host) => format!("\"{number} of {host}\""),
+        None => number.to_string(),
+    };
+    match &entry.what {
+        Happening::TurnBegan { number } => ("T", format!(",{},{host}", key(number))),
         Happening::WaitBegan => ("W", String::new()),
         Happening::WaitEnded => ("w", String::new()),
         Happening::Ready { source, call_site, .. } => {
-            ("R", format!(",{source},{}", string(&label(call_site))))
+            ("R", format!(",{},{},{host}", key(source), string(&label(call_site))))
         }
         Happening::Began { kind, number, .. } => {
             let kind = match kind {
@@ -129,26 +135,26 @@ fn payload(what: &Happening) -> (&'static str, String) {
                 CallbackKind::Task => 3,
                 CallbackKind::Phase => 4,
             };
-            ("B", format!(",{kind},{number}"))
+            ("B", format!(",{kind},{}", key(number)))
         }
         Happening::Ended => ("E", String::new()),
         Happening::Panicked(_) => ("P", String::new()),
         Happening::TimerSet { timer, due, place: at } => {
-            ("S", format!(",{timer},{},{}", deadline(*due), string(&place(at))))
+            ("S", format!(",{},{},{}", key(timer), deadline(*due), string(&place(at))))
         }
-        Happening::TimerMoved { timer, due } => ("M", format!(",{timer},{}", deadline(*due))),
-        Happening::TimerCancelled { timer } => ("C", format!(",{timer}")),
-        Happening::TaskSpawned { task, place: at } => ("K", format!(",{task},{}", string(&place(at)))),
-        Happening::TaskEnded { task } => ("k", format!(",{task}")),
-        Happening::JobGiven { job, place: at } => ("J", format!(",{job},{}", string(&place(at)))),
-        Happening::JobDone { job } => ("j", format!(",{job}")),
+        Happening::TimerMoved { timer, due } => ("M", format!(",{},{}", key(timer), deadline(*due))),
+        Happening::TimerCancelled { timer } => ("C", format!(",{}", key(timer))),
+        Happening::TaskSpawned { task, place: at } => ("K", format!(",{},{}", key(task), string(&place(at)))),
+        Happening::TaskEnded { task } => ("k", format!(",{}", key(task))),
+        Happening::JobGiven { job, place: at } => ("J", format!(",{},{}", key(job), string(&place(at)))),
+        Happening::JobDone { job } => ("j", format!(",{}", key(job))),
         Happening::Connection { number, event } => {
             let peer = match event {
                 ConnectionEvent::Made { peer } => string(peer),
                 ConnectionEvent::Lost(_) => "null".to_owned(),
                 _ => "\"\"".to_owned(),
             };
-            ("N", format!(",{number},{peer}"))
+            ("N", format!(",{},{peer}", key(number)))
         }
         Happening::Network(_) => ("n", String::new()),
         Happening::Deferred(Event { id, what }) => {
@@ -160,7 +166,7 @@ fn payload(what: &Happening) -> (&'static str, String) {
             ("D", format!(",{id},\"{side}\""))
         }
         Happening::Mark(_) => ("X", String::new()),
-        Happening::TurnEnded => ("t", String::new()),
+        Happening::TurnEnded => ("t", format!(",{host}")),
     }
 }
 

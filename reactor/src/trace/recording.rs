@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ impl Handle {
     /// Starts a recording of the reactor's work: turns and waits, callbacks, timers, tasks, calls from threads,
     /// connections, and the events of this thread's Deferreds. With the cargo feature `trace`; see
     /// [`trace`](crate::trace).
+    ///
+    /// A recording of a simulated world includes its hosts, each under its address.
     ///
     /// A reactor has one recording at a time. An earlier recording receives no more events.
     ///
@@ -114,6 +117,8 @@ pub(crate) struct Log {
     last: Cell<u64>,
     /// The first number that a Deferred of this recording may have, less one: another run in this thread counts on.
     deferreds: u64,
+    /// The simulated host that takes a turn.
+    host: Cell<Option<IpAddr>>,
 }
 
 impl Log {
@@ -126,6 +131,7 @@ impl Log {
             start,
             last: Cell::new(0),
             deferreds: trace::next_id() - 1,
+            host: Cell::new(None),
         })
     }
 
@@ -136,7 +142,12 @@ impl Log {
         Moment { time: Duration::from_nanos(self.last.get()), step: self.next.get() }
     }
 
-    pub(crate) fn add(&self, what: Happening) {
+    pub(crate) fn add(&self, host: Option<IpAddr>, what: Happening) {
+        match what {
+            Happening::TurnBegan { .. } => self.host.set(host),
+            Happening::TurnEnded => self.host.set(None),
+            _ => {}
+        }
         let since_start = |due: u64| if due == u64::MAX { due } else { due.saturating_sub(self.start) };
         let what = match what {
             Happening::TimerSet { timer, due, place } => {
@@ -145,12 +156,12 @@ impl Log {
             Happening::TimerMoved { timer, due } => Happening::TimerMoved { timer, due: since_start(due) },
             what => what,
         };
-        self.push(self.now(), what);
+        self.push(self.now(), host, what);
     }
 
-    fn push(&self, at: Moment, what: Happening) {
+    fn push(&self, at: Moment, host: Option<IpAddr>, what: Happening) {
         self.next.set(at.step + 1);
-        self.entries.borrow_mut().push_back(Entry { at, what });
+        self.entries.borrow_mut().push_back(Entry { at, host, what });
         self.trim();
     }
 
@@ -179,7 +190,7 @@ impl Observer for Log {
             }
             what => what.clone(),
         };
-        self.push(at, Happening::Deferred(Event { id, what }));
+        self.push(at, self.host.get(), Happening::Deferred(Event { id, what }));
         at
     }
 }

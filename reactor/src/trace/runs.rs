@@ -1,6 +1,7 @@
 //! The turns and callbacks of a recording.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ const NO_WAIT: Duration = Duration::from_micros(100);
 /// The recorded part of a turn.
 #[derive(Debug)]
 pub(super) struct TurnRun {
+    /// The simulated host that took it.
+    pub(super) host: Option<IpAddr>,
     pub(super) number: u64,
     pub(super) began: Moment,
     pub(super) ended: Moment,
@@ -55,8 +58,16 @@ impl CallbackRun {
 }
 
 impl TurnRun {
-    fn new(number: u64, began: Moment) -> TurnRun {
-        TurnRun { number, began, ended: began, wait: None, ready: 0, callbacks: Vec::new() }
+    fn new(host: Option<IpAddr>, number: u64, began: Moment) -> TurnRun {
+        TurnRun { host, number, began, ended: began, wait: None, ready: 0, callbacks: Vec::new() }
+    }
+
+    /// Returns the name of the turn.
+    pub(super) fn name(&self) -> String {
+        match self.host {
+            Some(host) => format!("turn {} of {host}", self.number),
+            None => format!("turn {}", self.number),
+        }
     }
 
     pub(super) fn waited(&self) -> Duration {
@@ -72,17 +83,19 @@ impl TurnRun {
 pub(super) fn turns(entries: &[Entry]) -> Vec<TurnRun> {
     let mut turns: Vec<TurnRun> = Vec::new();
     let Some(last) = entries.last().map(|entry| entry.at) else { return turns };
-    let mut open = false;
+    // A host takes its turns while the reactor that runs it takes one.
+    let (mut current, mut open) = (BTreeMap::new(), BTreeSet::new());
     let mut names: BTreeMap<u64, Rc<str>> = BTreeMap::new();
     for entry in entries {
         if let Happening::Deferred(Event { id, what: What::Named { name, .. } }) = &entry.what {
             names.entry(*id).or_insert_with(|| name.clone());
         }
         if let Happening::TurnBegan { number } = entry.what {
-            turns.push(TurnRun::new(number, entry.at));
+            current.insert(entry.host, turns.len());
+            turns.push(TurnRun::new(entry.host, number, entry.at));
             continue;
         }
-        let Some(turn) = turns.last_mut() else { continue };
+        let Some(turn) = current.get(&entry.host).and_then(|index| turns.get_mut(*index)) else { continue };
         match &entry.what {
             Happening::WaitBegan => turn.wait = Some((entry.at, last)),
             Happening::WaitEnded => {
@@ -92,7 +105,7 @@ pub(super) fn turns(entries: &[Entry]) -> Vec<TurnRun> {
             }
             Happening::Ready { .. } => turn.ready += 1,
             Happening::Began { kind, number, call_site } => {
-                open = true;
+                open.insert(entry.host);
                 turn.callbacks.push(CallbackRun {
                     kind: *kind,
                     number: *number,
@@ -105,17 +118,17 @@ pub(super) fn turns(entries: &[Entry]) -> Vec<TurnRun> {
                 });
             }
             Happening::Ended => {
-                open = false;
+                open.remove(&entry.host);
                 if let Some(callback) = turn.callbacks.last_mut() {
                     callback.ended = entry.at;
                 }
             }
-            Happening::Deferred(Event { id, what: What::Fired(_) }) if open => {
+            Happening::Deferred(Event { id, what: What::Fired(_) }) if open.contains(&entry.host) => {
                 if let Some(callback) = turn.callbacks.last_mut().filter(|callback| callback.name.is_none()) {
                     callback.name = names.get(id).cloned();
                 }
             }
-            Happening::Panicked(_) if open => {
+            Happening::Panicked(_) if open.contains(&entry.host) => {
                 if let Some(callback) = turn.callbacks.last_mut() {
                     callback.panicked = true;
                 }

@@ -58,7 +58,7 @@ impl Lines {
         match entry.what {
             Happening::Ended | Happening::TurnEnded => self.depth = self.depth.saturating_sub(1),
             // The recording may have begun inside a turn.
-            Happening::TurnBegan { .. } => self.depth = 0,
+            Happening::TurnBegan { .. } if entry.host.is_none() => self.depth = 0,
             _ => {}
         }
         let depth = self.depth;
@@ -69,7 +69,7 @@ impl Lines {
             Happening::Deferred(event) => {
                 let text = Named(event, &self.names).to_string();
                 self.names.learn(event);
-                text
+                entry.host.map_or_else(String::new, |host| format!("{host}: ")) + &text
             }
             _ => entry.to_string(),
         };
@@ -128,6 +128,9 @@ impl fmt::Display for ConnectionEvent {
 /// The event, without its time.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(host) = self.host {
+            write!(f, "{host}: ")?;
+        }
         match &self.what {
             Happening::TurnBegan { number } => write!(f, "turn {number}"),
             Happening::WaitBegan => f.write_str("wait"),

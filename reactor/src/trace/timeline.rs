@@ -1,5 +1,6 @@
 //! The turns of a recording as a picture.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::ops::Range;
 use std::time::Duration;
@@ -28,7 +29,7 @@ const MARGIN: f64 = 6.0;
 const CALLBACKS: usize = 600;
 const LABELS: usize = 80;
 /// The heading of the rest of a turn, before its number.
-const CONTINUED: &str = "more of turn ";
+const CONTINUED: &str = "more of ";
 /// The breadth of a callback's name, at most.
 const LABEL: f64 = 16.0;
 /// The width of a name, at most, for each unit of its breadth: set normally, and set bold.
@@ -161,7 +162,9 @@ impl Timeline {
         let (Some(first), Some(last)) = (self.turns.first(), self.turns.last()) else {
             return "No turn was recorded.".to_owned();
         };
+        let hosts: BTreeSet<_> = self.turns.iter().filter_map(|turn| turn.host).collect();
         let turns = match (first.number, last.number) {
+            _ if !hosts.is_empty() => format!("Turns of {} reactors", hosts.len() + 1),
             (first, last) if first == last => format!("Turn {first}"),
             (first, last) => format!("Turns {first} to {last}"),
         };
@@ -225,8 +228,8 @@ impl Timeline {
 
     /// Returns the part of a turn from a callback on, and whether it fits. Only a part that begins a strip is cut.
     fn piece(&self, index: usize, turn: &TurnRun, from: usize, space: f64) -> (Piece, bool) {
-        let heading = if from > 0 { CONTINUED.len() } else { "turn ".len() };
-        let heading = (heading + turn.number.to_string().len()) as f64 * 6.6 + 10.0;
+        let heading = if from > 0 { CONTINUED.len() } else { 0 };
+        let heading = (heading + turn.name().len()) as f64 * 6.6 + 10.0;
         let mut width = MARGIN + if from > 0 { 0.0 } else { self.wait_slot(turn) };
         let mut end = from;
         for callback in &turn.callbacks[from..] {
@@ -290,8 +293,8 @@ impl Timeline {
     ) -> std::fmt::Result {
         let (first, bottom) = (top + HEAD, top + HEAD + ROW * rows.len() as f64);
         let (heading, began) = match piece.is_continued() {
-            true => (format!("{CONTINUED}{}", turn.number), String::new()),
-            false => (format!("turn {}", turn.number), clock(turn.began.time)),
+            true => (format!("{CONTINUED}{}", turn.name()), String::new()),
+            false => (turn.name(), clock(turn.began.time)),
         };
         writeln!(
             self.svg,

@@ -12,17 +12,21 @@ function time(nanos) {
 
 // The state of the loop after some of the steps.
 function begin() {
-  return { at: -1, turn: 0, phase: "", running: [], ready: [], timers: new Map(), tasks: new Map(), jobs: new Map(),
+  return { at: -1, turn: 0, outer: 0, phase: "", running: [], ready: [], timers: new Map(), tasks: new Map(), jobs: new Map(),
     connections: new Map(), deferreds: new Map(), touched: null };
 }
 const phases = ["sources", "calls", "timers", "tasks", "phases"];
 function apply(s, step) {
   const [, , code, text, a, b, c] = step;
   switch (code) {
-    case "T": s.turn = a; s.phase = ""; s.ready = []; s.running = []; break;
+    // A simulated host takes its turn inside a turn of the recorded reactor.
+    case "T":
+      s.turn = a; s.phase = ""; s.ready = s.ready.filter(source => source.host !== b);
+      if (b === null) { s.outer = a; s.running = []; }
+      break;
     case "W": s.phase = "wait"; break;
     case "w": s.phase = ""; break;
-    case "R": s.ready.push({ source: a, text: b }); break;
+    case "R": s.ready.push({ source: a, text: b, host: c }); break;
     case "B":
       s.phase = phases[a]; s.running.push(text);
       if (a === 0) s.ready = s.ready.filter(source => source.source !== b);
@@ -44,7 +48,7 @@ function apply(s, step) {
       if (isShown(a)) s.touched = a;
       break;
     }
-    case "t": s.phase = ""; s.running = []; break;
+    case "t": s.phase = ""; s.turn = s.outer; if (a === null) s.running = []; break;
   }
   s.at++;
 }
@@ -138,7 +142,7 @@ function show() {
   byId("running").textContent = state.running.length ? "running " + state.running[state.running.length - 1]
     : state.phase === "wait" ? "waiting until a source is ready or a timer is due" : step[TEXT];
   const when = timer => timer.due === null ? Infinity : timer.due;
-  const due = [...state.timers].sort((x, y) => when(x[1]) === when(y[1]) ? x[0] - y[0] : when(x[1]) - when(y[1]));
+  const due = [...state.timers].sort((x, y) => when(x[1]) === when(y[1]) ? (x[0] - y[0] || 0) : when(x[1]) - when(y[1]));
   list("ready", state.ready.map(source => `source ${source.source}: ${source.text}`));
   list("timers", due.map(([id, timer]) => {
     const left = when(timer) - now;
