@@ -9,6 +9,7 @@ pub mod memory;
 mod options;
 pub mod program;
 mod report;
+mod reread;
 pub mod sample;
 mod table;
 
@@ -35,6 +36,9 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         }
         Err(message) => return Err(message),
     };
+    if let Some(name) = &options.render {
+        return Report::read(name)?.write(name);
+    }
     child::raise_descriptor_limit();
     let machine = Machine::look(arguments);
     let mut report = Report { machine, rounds: options.rounds, quick: options.quick, tables: Vec::new() };

@@ -97,6 +97,11 @@ fn arguments<const N: usize>(values: [&dyn ToString; N]) -> Vec<String> {
     values.iter().map(|value| value.to_string()).collect()
 }
 
+/// Returns `1 connection` or `2 connections`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Skips the peer if the kernel does not let this process use io_uring.
 fn with_io_uring(peer: Peer) -> Peer {
     match monoio::utils::detect_uring() {

@@ -63,9 +63,9 @@ pub fn draw(table: &Table, path: &Path) -> Result<bool, String> {
 }
 
 /// The summary has room for the names of the cases on the left.
-const SUMMARY_WIDTH: i32 = 960;
-const SUMMARY_LEFT: i32 = 500;
-const SUMMARY_RIGHT: i32 = 880;
+const SUMMARY_WIDTH: i32 = 840;
+const SUMMARY_LEFT: i32 = 380;
+const SUMMARY_RIGHT: i32 = 760;
 const SUMMARY_ROW: i32 = 20;
 
 /// Draws twistor and the best other peer of each case on one logarithmic scale. Returns false if there are no cases.
@@ -95,8 +95,7 @@ pub fn draw_summary(standings: &[Standing], path: &Path) -> Result<bool, String>
         }
         for (place, standing) in standings.iter().enumerate() {
             let middle = TOP + SUMMARY_ROW * place as i32 + SUMMARY_ROW / 2;
-            let title: String = standing.title.chars().take(62).collect();
-            let label = format!("{}: {title}", standing.workload);
+            let label = format!("{}: {}", standing.workload, standing.title);
             root.draw(&Text::new(label, (SUMMARY_LEFT - 12, middle), text(11, HPos::Right)))?;
             if let Some((_, ratio)) = standing.best {
                 root.draw(&PathElement::new([(at(ratio), middle), (at(standing.ours), middle)], OTHERS))?;

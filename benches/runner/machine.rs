@@ -13,8 +13,8 @@ pub struct Machine {
     pub load: String,
     pub date: String,
     pub command: String,
-    pub profile: &'static str,
-    pub compiler: &'static str,
+    pub profile: String,
+    pub compiler: String,
     pub peers: String,
 }
 
@@ -44,8 +44,8 @@ impl Machine {
             date: date
                 .map_or_else(|_| unknown(), |date| String::from_utf8_lossy(&date.stdout).trim().to_owned()),
             command: command.trim_end_matches([' ', '-']).to_owned(),
-            profile,
-            compiler: env!("COMPILER_VERSION"),
+            profile: profile.to_owned(),
+            compiler: env!("COMPILER_VERSION").to_owned(),
             peers: format!(
                 "{}; libcurl {}; {}",
                 env!("PEER_VERSIONS"),
@@ -56,7 +56,7 @@ impl Machine {
     }
 
     pub fn markdown(&self) -> String {
-        let profile = match self.profile {
+        let profile = match &*self.profile {
             "fat" => "`fat`: optimized, LTO over all crates, one codegen unit".to_owned(),
             other => format!("`{other}`, as cargo has it: no LTO over all crates, 16 codegen units"),
         };

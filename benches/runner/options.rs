@@ -11,6 +11,7 @@ Usage: cargo run --release --manifest-path benches/Cargo.toml -- [OPTION…] [WO
   --rounds N         how often each peer runs in each case (5)
   --peer NAME        only this peer beside the floor; may be repeated
   --output NAME      also writes NAME.md, NAME.json with every sample, and a chart for each case in the folder NAME
+  --render NAME      runs nothing, and writes NAME.md and the charts again from NAME.json
   --help             this text
 
 Workloads (all of them where none is named):
@@ -20,6 +21,7 @@ pub struct Options {
     pub quick: bool,
     pub rounds: usize,
     pub output: Option<PathBuf>,
+    pub render: Option<PathBuf>,
     peers: Vec<String>,
     workloads: Vec<String>,
 }
@@ -27,8 +29,14 @@ pub struct Options {
 impl Options {
     /// `None` if help was requested.
     pub fn parse(arguments: &[String]) -> Result<Option<Options>, String> {
-        let mut options =
-            Options { quick: false, rounds: 0, output: None, peers: Vec::new(), workloads: Vec::new() };
+        let mut options = Options {
+            quick: false,
+            rounds: 0,
+            output: None,
+            render: None,
+            peers: Vec::new(),
+            workloads: Vec::new(),
+        };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -39,6 +47,7 @@ impl Options {
                     options.rounds = value()?.parse().map_err(|_| "--rounds takes a number".to_owned())?
                 }
                 "--output" => options.output = Some(value()?.into()),
+                "--render" => options.render = Some(value()?.into()),
                 "--peer" => options.peers.push(value()?.clone()),
                 name if workloads::ALL.iter().any(|workload| workload.name == name) => {
                     options.workloads.push(name.to_owned())

@@ -1,5 +1,6 @@
 //! Bulk data through an echo server.
 
+use super::counted;
 use super::echo::servers;
 use crate::runner::case::{Case, Workload};
 use crate::runner::sample::{Metric, Unit};
@@ -18,9 +19,7 @@ const TOKIO_BUFFER: u64 = 256 * 1024;
 fn cases(quick: bool) -> Vec<Case> {
     [1_u64, 8]
         .map(|connections| Case {
-            title: format!(
-                "{connections} connections, each with up to 1 MiB on its way; the server's processor time"
-            ),
+            title: format!("{}, up to 1 MiB in flight on each", counted(connections, "connection")),
             metrics: METRICS,
             peers: servers("bulk", TOKIO_BUFFER, connections, quick),
         })

@@ -1,6 +1,6 @@
 //! Chains of callbacks, compared with boxed closures and futures.
 
-use super::{CPU, arguments};
+use super::{CPU, arguments, counted};
 use crate::runner::case::{Case, Peer, Workload};
 use crate::runner::child::{self, Core};
 use crate::runner::program;
@@ -28,17 +28,14 @@ fn cases(quick: bool) -> Vec<Case> {
             peers.push(peer("twistor, written out", length, "twistor", "deferred-written-out"));
         }
         peers.push(twisted(length, "deferred-pending"));
-        let title = format!(
-            "callbacks on a u64, each with a captured u64, in a number known at run time: {length}; made, fired, dropped; per chain"
-        );
-        case(&title, peers)
+        case(&format!("a chain of {}, fired afterwards; per chain", counted(length, "callback")), peers)
     };
     vec![
         pending(1),
         pending(3),
         pending(10),
         case(
-            "ten callbacks added to a chain that has fired; per chain",
+            "10 callbacks added to a chain that has fired; per chain",
             vec![
                 peer("plain additions", 10, "std", "deferred-calls"),
                 peer("twistor", 10, "twistor", "deferred-fired"),
@@ -46,7 +43,7 @@ fn cases(quick: bool) -> Vec<Case> {
             ],
         ),
         case(
-            "without callbacks: made, fired, dropped",
+            "a Deferred without callbacks, fired; per Deferred",
             vec![
                 peer("std one boxed closure", 0, "std", "deferred-closure"),
                 peer("twistor", 0, "twistor", "deferred-bare"),

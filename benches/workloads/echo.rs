@@ -1,6 +1,6 @@
 //! Round trips through an echo server.
 
-use super::{CPU_AND_RATE, arguments};
+use super::{CPU_AND_RATE, arguments, counted};
 use crate::runner::case::{Case, Peer, Trouble, Workload};
 use crate::runner::child::{self, Core};
 use crate::runner::program::{self, Program};
@@ -14,9 +14,7 @@ const TOKIO_BUFFER: u64 = 4096;
 fn cases(quick: bool) -> Vec<Case> {
     [1_u64, 50, 1_000]
         .map(|connections| Case {
-            title: format!(
-                "{connections} connections, each with one message on its way; the server's processor time"
-            ),
+            title: format!("{}, one message in flight on each", counted(connections, "connection")),
             metrics: CPU_AND_RATE,
             peers: servers("echo", TOKIO_BUFFER, connections, quick),
         })

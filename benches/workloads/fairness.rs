@@ -38,9 +38,9 @@ fn cases(quick: bool) -> Vec<Case> {
                 })
             };
             let own = |name| peer(name, Program::Own(name));
-            let beside = if floods { "beside one that sends all it can" } else { "and nothing else" };
+            let beside = if floods { "beside a flood" } else { "alone" };
             Case {
-                title: format!("{pingers} connections that each ping ten times a second, {beside}"),
+                title: format!("{pingers} connections that ping ten times a second, {beside}"),
                 metrics: METRICS,
                 peers: vec![
                     own("mio"),

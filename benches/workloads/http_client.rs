@@ -48,9 +48,9 @@ fn cases(quick: bool) -> Vec<Case> {
             peers.push(peer("twisted Agent", program::TWISTED).once());
             Case {
                 title: format!(
-                    "{pages} pages, {}, {}; the client's processor time per page",
+                    "{pages} pages, {}, {}; per page",
                     if in_flight == ONE_AT_A_TIME {
-                        "one after the other".to_owned()
+                        "one at a time".to_owned()
                     } else {
                         format!("{in_flight} in flight")
                     },

@@ -24,9 +24,7 @@ fn cases(quick: bool) -> Vec<Case> {
     };
     let own = |name| peer(name, Program::Own(name), "echo", 0);
     vec![Case {
-        title: format!(
-            "{connections} connections, each of which echoed one message; the server's anonymous memory, per connection"
-        ),
+        title: format!("{connections} connections after one message; per connection"),
         metrics: METRICS,
         peers: vec![
             own("mio"),

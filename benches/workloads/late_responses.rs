@@ -23,7 +23,7 @@ fn cases(_: bool) -> Vec<Case> {
     };
     let own = |name, program| peer(name, Program::Own(program));
     vec![Case {
-        title: format!("{seconds} second, keep-alive; the server's processor time per request"),
+        title: "64 connections, answered after 1 ms; per request".to_owned(),
         metrics: CPU_AND_RATE,
         peers: vec![
             own("mio, fixed bytes", "mio"),

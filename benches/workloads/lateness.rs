@@ -23,7 +23,7 @@ fn cases(quick: bool) -> Vec<Case> {
             let peer = |name, program| Peer::sampling(name, program, "lateness", arguments([&delay, &times]));
             let own = |name| peer(name, Program::Own(name));
             Case {
-                title: format!("a timer after {delay} µs, {times} times"),
+                title: format!("a timer after {delay} µs, in an idle loop"),
                 metrics: METRICS,
                 peers: vec![
                     peer("mio poll(timeout)", Program::Own("mio")),

@@ -31,7 +31,7 @@ fn cases(quick: bool) -> Vec<Case> {
     let case = |title: &str, peers| Case { title: title.to_owned(), metrics: METRICS, peers };
     vec![
         case(
-            "an echo server, with LTO and without symbols",
+            "an echo server, stripped, with fat LTO",
             vec![
                 peer("mio", "peers", "mio_echo", "mio_echo"),
                 peer("twistor, no default features", "", "echo", ""),
@@ -42,7 +42,7 @@ fn cases(quick: bool) -> Vec<Case> {
             ],
         ),
         case(
-            "a program that fetches a page over plain HTTP, with LTO and without symbols",
+            "a program that fetches a page, stripped, with fat LTO",
             vec![
                 peer("ureq", "peers", "ureq_get", "ureq_get"),
                 peer("twistor, http alone", "", "get", "http"),

@@ -17,9 +17,7 @@ fn cases(quick: bool) -> Vec<Case> {
     let own = |name, program, role, number| peer(name, Program::Own(program), role, number);
     vec![
         Case {
-            title: format!(
-                "{calls} calls, sent as fast as the other thread can; both threads' processor time"
-            ),
+            title: "calls, as fast as the other thread sends them".to_owned(),
             metrics: CPU_AND_RATE,
             peers: vec![
                 own("mio, std channel", "mio", "remote-flood", calls),
@@ -33,7 +31,7 @@ fn cases(quick: bool) -> Vec<Case> {
             ],
         },
         Case {
-            title: format!("{round_trips} calls, each sent when the one before was answered"),
+            title: "calls, each sent after the answer to the one before".to_owned(),
             metrics: CPU_AND_RATE,
             peers: vec![
                 own("mio, std channel", "mio", "remote-ping", round_trips),

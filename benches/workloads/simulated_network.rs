@@ -12,7 +12,7 @@ fn cases(quick: bool) -> Vec<Case> {
     let peer =
         |name, program| Peer::sampling(name, Program::Own(program), "simulated-network", arguments([&trips]));
     vec![Case {
-        title: format!("{trips} round trips of 64 bytes, each way takes 1 to 10 ms of simulated time"),
+        title: format!("{trips} round trips of 64 bytes, 1 to 10 ms each way"),
         metrics: CPU_AND_RATE,
         peers: vec![
             peer("std BinaryHeap of events", "std"),

@@ -10,7 +10,7 @@ pub const WORKLOAD: Workload =
 fn cases(quick: bool) -> Vec<Case> {
     let timers: u64 = if quick { 100_000 } else { 1_000_000 };
     let sizes: [u64; 3] = [100, 10_000, if quick { 100_000 } else { 1_000_000 }];
-    let case = |does: &str, action: &'static str, size: u64| {
+    let case = |done: &str, action: &'static str, size: u64| {
         let peer = |name, structure: &str| {
             let role = format!("{structure}-{action}");
             Peer::new(name, move || {
@@ -18,7 +18,7 @@ fn cases(quick: bool) -> Vec<Case> {
             })
         };
         Case {
-            title: format!("insert and {does}, {size} at a time; per timer"),
+            title: format!("{size} timers inserted, then {done}; per timer"),
             metrics: CPU,
             peers: vec![
                 peer("std BTreeMap", "map"),
@@ -28,7 +28,7 @@ fn cases(quick: bool) -> Vec<Case> {
             ],
         }
     };
-    let fire = sizes.map(|size| case("fire", "fire", size));
-    let cancel = sizes.map(|size| case("cancel in random order", "cancel", size));
+    let fire = sizes.map(|size| case("fired", "fire", size));
+    let cancel = sizes.map(|size| case("cancelled", "cancel", size));
     fire.into_iter().chain(cancel).collect()
 }

@@ -31,26 +31,26 @@ fn cases(quick: bool) -> Vec<Case> {
     let resets = many / 10;
     vec![
         case(
-            format!("{many} timers spread over {from}–{} ms, run while they expire; per timer", from + over),
+            format!("{many} timers that expire over {from}–{} ms; per timer", from + over),
             EXPIRY,
             "expire",
             arguments([&many, &from, &over, &1]),
         ),
         case(
-            format!("{many} timers within 100 ms, run while they expire; per timer"),
+            format!("{many} timers that expire within 100 ms; per timer"),
             EXPIRY,
             "expire",
             arguments([&many, &0, &100, &1]),
         ),
         case(
-            format!("1000 timers within 10 ms, {rounds} times; per timer"),
+            format!("1000 timers that expire within 10 ms; per timer"),
             EXPIRY,
             "expire",
             arguments([&1_000, &0, &10, &rounds]),
         ),
         with_calloop(
             case(
-                format!("{few} timers in random order, inserted, then run at once; per timer"),
+                format!("{few} timers inserted, then all run; per timer"),
                 CPU,
                 "fire",
                 arguments([&few, &300]),
@@ -59,7 +59,7 @@ fn cases(quick: bool) -> Vec<Case> {
         ),
         with_calloop(
             case(
-                format!("{many} timers in random order, inserted, then run at once; per timer"),
+                format!("{many} timers inserted, then all run; per timer"),
                 CPU,
                 "fire",
                 arguments([&many, &lead]),
@@ -68,7 +68,7 @@ fn cases(quick: bool) -> Vec<Case> {
         ),
         with_calloop(
             case(
-                format!("{many} timers inserted, then cancelled in random order; per timer"),
+                format!("{many} timers inserted, then all cancelled; per timer"),
                 CPU,
                 "cancel",
                 arguments([&many, &many]),
@@ -76,14 +76,14 @@ fn cases(quick: bool) -> Vec<Case> {
             Err("it cancels in O(n), which would take hours here; see the table after the next"),
         ),
         case(
-            format!("{many} timers inserted and cancelled, 1000 at a time; per timer"),
+            format!("1000 timers inserted, then all cancelled; per timer"),
             CPU,
             "cancel",
             arguments([&many, &1_000]),
         ),
         with_calloop(
             case(
-                format!("one cancelled and one inserted while {few} wait; per pair"),
+                format!("one cancelled, one inserted, while {few} wait; per pair"),
                 CPU,
                 "churn",
                 arguments([&few, &many]),
@@ -91,13 +91,13 @@ fn cases(quick: bool) -> Vec<Case> {
             Ok(("timers-churn", arguments([&few, &(many / 50)]))),
         ),
         case(
-            format!("{many} resets of {resets} timers that wait; per reset"),
+            format!("resets of {resets} timers that wait; per reset"),
             CPU,
             "reset",
             arguments([&resets, &many]),
         ),
         case(
-            format!("memory of {many} timers that wait, and after all were cancelled; per timer"),
+            format!("memory of {many} timers, and once cancelled; per timer"),
             MEMORY,
             "memory",
             arguments([&many]),

@@ -37,13 +37,12 @@ fn cases(quick: bool) -> Vec<Case> {
     };
     vec![
         Case {
-            title: "full handshakes, one after the other, with a byte there and back; the server's processor time"
-                .to_owned(),
+            title: "full handshakes, one after another".to_owned(),
             metrics: CPU_AND_RATE,
             peers: peers("tls-handshakes"),
         },
         Case {
-            title: "blocks of 64 KiB there and back on one connection; the server's processor time".to_owned(),
+            title: "blocks of 64 KiB there and back on one connection".to_owned(),
             metrics: PER_MEBIBYTE,
             peers: peers("tls-bulk"),
         },

@@ -12,7 +12,7 @@ fn cases(quick: bool) -> Vec<Case> {
     let peer = |name, program, turns: u64| Peer::sampling(name, program, "turn", arguments([&turns]));
     let own = |name| peer(name, Program::Own(name), turns);
     vec![Case {
-        title: format!("{turns} turns: wait, read the byte, write the next one into the other end"),
+        title: "a turn that reads a byte and writes the next one".to_owned(),
         metrics: CPU_AND_RATE,
         peers: vec![
             own("mio"),
