@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use twistor_deferred::{Deferred, Failure, fail, maybe_deferred};
+use twistor_deferred::{Deferred, fail, maybe_deferred};
 
 use crate::{ConnectStage, DnsLookupError, Stream};
 
@@ -105,7 +105,7 @@ impl Connect for Tcp {
         match literal::literal(&self.host, self.port) {
             Some(Ok(address)) => {
                 on.enter(ConnectStage::Answer);
-                return attempt::attempt(handle, address, bind).add_callback(|socket| Ok(socket.into()));
+                return attempt::attempt(handle, address, bind);
             }
             Some(Err(source)) => {
                 return fail(DnsLookupError::new(&self.host, Some(source)));
@@ -117,18 +117,13 @@ impl Connect for Tcp {
         // A panic of the resolver becomes a failure to connect, so that `Reconnecting` tries again.
         let found = maybe_deferred(|| resolver.resolve(handle, &self.host, self.port));
         let (host, on) = (self.host.clone(), on.clone());
-        found
-            .add_callback(move |addresses| {
-                if addresses.is_empty() {
-                    return Err(Failure::from(DnsLookupError::new(host, None)));
-                }
-                Ok(addresses)
-            })
-            .add_callback(move |addresses| {
-                on.enter(ConnectStage::Answer);
-                race::connect_any(on.handle(), addresses, bind)
-            })
-            .add_callback(|socket| Ok(socket.into()))
+        found.add_callback(move |addresses| {
+            if addresses.is_empty() {
+                return fail(DnsLookupError::new(host, None));
+            }
+            on.enter(ConnectStage::Answer);
+            race::connect_any(on.handle(), addresses, bind)
+        })
     }
 }
 
@@ -151,6 +146,6 @@ impl Unix {
 impl Connect for Unix {
     fn connect(&self, on: &Connecting) -> Deferred<Stream> {
         on.enter(ConnectStage::Answer);
-        attempt::attempt_unix(on.handle(), self.path.clone()).add_callback(|socket| Ok(socket.into()))
+        attempt::attempt_unix(on.handle(), self.path.clone())
     }
 }

@@ -10,11 +10,11 @@ use std::rc::{Rc, Weak};
 use twistor_deferred::{Deferred, Trigger, fail};
 use twistor_reactor::{EventHandler, Handle, Progress, Ready};
 
-use crate::Address;
 use crate::errors::connect_failure;
 use crate::network;
 use crate::sockets::Socket;
 use crate::sockets::WatchedSocket;
+use crate::{Address, Stream};
 
 /// The wait before another attempt when a UNIX socket's queue of connections is full. The system does not
 /// report when there is space again.
@@ -22,7 +22,7 @@ use crate::sockets::WatchedSocket;
 const UNIX_RETRY: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// Connects a socket to `address`. Cancelling closes the socket.
-pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>) -> Deferred<WatchedSocket> {
+pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>) -> Deferred<Stream> {
     match network::connect(handle, address, bind) {
         Ok(socket) => watch(handle, socket.into(), address.into()),
         Err(error) => fail(connect_failure(address.into(), error)),
@@ -31,7 +31,7 @@ pub(crate) fn attempt(handle: &Handle, address: SocketAddr, bind: Option<IpAddr>
 
 /// Connects a UNIX socket to `path`, like [`attempt`].
 #[cfg(unix)]
-pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<WatchedSocket> {
+pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<Stream> {
     match network::connect_unix(handle, &path) {
         Ok(socket) => watch(handle, socket.into(), Address::Unix(Some(path))),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -48,12 +48,12 @@ pub(crate) fn attempt_unix(handle: &Handle, path: PathBuf) -> Deferred<WatchedSo
 struct Attempt {
     address: Address,
     socket: RefCell<Option<WatchedSocket>>,
-    trigger: Cell<Option<Trigger<WatchedSocket>>>,
+    trigger: Cell<Option<Trigger<Stream>>>,
 }
 
 /// Waits until the socket is connected. Waits for the event even if it is connected already, so that all
 /// callbacks run from the loop.
-fn watch(handle: &Handle, mut socket: WatchedSocket, address: Address) -> Deferred<WatchedSocket> {
+fn watch(handle: &Handle, mut socket: WatchedSocket, address: Address) -> Deferred<Stream> {
     let pending: Rc<OnceCell<Weak<Attempt>>> = Rc::default();
     let to_cancel = pending.clone();
     let (deferred, trigger) = Deferred::with_canceller(move |_| {
@@ -92,7 +92,7 @@ impl EventHandler for Attempt {
             },
         };
         match (self.trigger.take(), self.socket.take(), outcome) {
-            (Some(trigger), Some(socket), Ok(())) => trigger.callback(socket),
+            (Some(trigger), Some(socket), Ok(())) => trigger.callback(socket.into()),
             (Some(trigger), _, Err(error)) => trigger.errback(connect_failure(self.address.clone(), error)),
             _ => {}
         }

@@ -11,8 +11,7 @@ use twistor_reactor::{DelayedCall, Handle};
 
 use super::attempt::attempt;
 use crate::errors::{FailedAttempt, beside};
-use crate::sockets::WatchedSocket;
-use crate::{ConnectFailed, ConnectRefused, ConnectTimedOut, NoRoute};
+use crate::{ConnectFailed, ConnectRefused, ConnectTimedOut, NoRoute, Stream};
 
 /// The time without an answer after which the next address is tried in parallel, as RFC 8305 recommends.
 pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -28,7 +27,7 @@ pub(crate) fn connect_any(
     handle: &Handle,
     addresses: Vec<SocketAddr>,
     bind: Option<IpAddr>,
-) -> Deferred<WatchedSocket> {
+) -> Deferred<Stream> {
     if let [only] = addresses[..] {
         return attempt(handle, only, bind);
     }
@@ -78,7 +77,7 @@ struct Race {
     next: Cell<Option<DelayedCall>>,
     failures: RefCell<Failures>,
     /// Taken when the race ends.
-    trigger: Cell<Option<Trigger<WatchedSocket>>>,
+    trigger: Cell<Option<Trigger<Stream>>>,
 }
 
 /// The most telling failure so far, and the others in the order in which they occurred.
@@ -96,7 +95,7 @@ impl Race {
             let next = self.waiting.borrow_mut().pop_front();
             let Some(address) = next else { return self.give_up_if_over() };
             match attempt(&self.handle, address, self.bind).try_result() {
-                Ok(Ok(socket)) => return self.won(socket),
+                Ok(Ok(stream)) => return self.won(stream),
                 Ok(Err(failure)) => self.failures.borrow_mut().add(address, failure),
                 Err(pending) => {
                     self.running.borrow_mut().push((address, pending.canceller()));
@@ -110,10 +109,10 @@ impl Race {
         self.set_timer(Duration::ZERO);
     }
 
-    fn finished(self: &Rc<Self>, address: SocketAddr, result: Result<WatchedSocket, Failure>) {
+    fn finished(self: &Rc<Self>, address: SocketAddr, result: Result<Stream, Failure>) {
         self.running.borrow_mut().retain(|(running, _)| *running != address);
         match result {
-            Ok(socket) => self.won(socket),
+            Ok(stream) => self.won(stream),
             Err(failure) => {
                 self.failures.borrow_mut().add(address, failure);
                 self.go_on();
@@ -121,9 +120,9 @@ impl Race {
         }
     }
 
-    fn won(&self, socket: WatchedSocket) {
+    fn won(&self, stream: Stream) {
         if let Some(trigger) = self.end() {
-            trigger.callback(socket);
+            trigger.callback(stream);
         }
     }
 
@@ -139,7 +138,7 @@ impl Race {
     }
 
     /// Ends the race: starts no more attempts, and closes those that are pending.
-    fn end(&self) -> Option<Trigger<WatchedSocket>> {
+    fn end(&self) -> Option<Trigger<Stream>> {
         // Taken first, so that the attempts cancelled below cannot fire it.
         let trigger = self.trigger.take();
         self.stop_timer();
