@@ -184,6 +184,24 @@ impl Reactor {
     /// Runs until the Deferred, `DeferredList` or other [`Outcome`] has fired, then stops and returns its result.
     /// Twisted: `task.react`.
     ///
+    /// This is a complete run. When it returns, all else in the reactor has ended too, as after [`run`](Reactor::run):
+    /// listeners, connections, timers and tasks. To do several steps in one run, chain them, or spawn one task that does
+    /// all of them.
+    ///
+    /// ```
+    /// use twistor::prelude::*;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let handle = reactor.handle();
+    /// let sum = reactor.run_until(reactor.spawn(async move {
+    ///     let first = handle.defer_to_thread(|| Ok(20)).await?;
+    ///     let second = handle.defer_to_thread(|| Ok(22)).await?;
+    ///     Ok(first + second)
+    /// }))?;
+    /// assert_eq!(sum, 42);
+    /// # Ok::<(), Failure>(())
+    /// ```
+    ///
     /// If the reactor is stopped first, the Deferred is cancelled at the end of the shutdown, and this returns its
     /// result. If the Deferred has already fired, this returns its result without a turn.
     ///
