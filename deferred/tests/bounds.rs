@@ -1,4 +1,4 @@
-//! A million stages, Deferreds or members on a stack of 256 KiB: D7.1.
+//! A million stages, Deferreds or members on a stack of 256 KiB: D7.1. With the feature `trace`, fewer: see `MANY`.
 
 mod support;
 
@@ -6,15 +6,13 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use support::{failure_of, logged, on_a_small_stack, value_of};
+use support::{MANY, failure_of, logged, on_a_small_stack, value_of};
 use twistor_deferred::{Abandoned, Cancelled, Canceller, Deferred, Trigger, gather_results, race, succeed};
-
-const MILLION: usize = 1_000_000;
 
 /// Creates an unfired chain of a million callbacks.
 fn long_chain() -> (Deferred<usize>, Trigger<usize>) {
     let (mut deferred, trigger) = Deferred::new();
-    for _ in 0..MILLION {
+    for _ in 0..MANY {
         deferred = deferred.add_callback(|n| Ok(n + 1));
     }
     (deferred, trigger)
@@ -26,10 +24,10 @@ fn ladder() -> (Deferred<usize>, Vec<Trigger<usize>>) {
 }
 
 fn ladder_with(mut look: impl FnMut(&Deferred<usize>)) -> (Deferred<usize>, Vec<Trigger<usize>>) {
-    let mut triggers = Vec::with_capacity(MILLION);
+    let mut triggers = Vec::with_capacity(MANY);
     let (mut next, trigger) = Deferred::new();
     triggers.push(trigger);
-    for _ in 1..MILLION {
+    for _ in 1..MANY {
         look(&next);
         let (deferred, trigger) = Deferred::new();
         let waited_for = next;
@@ -42,7 +40,7 @@ fn ladder_with(mut look: impl FnMut(&Deferred<usize>)) -> (Deferred<usize>, Vec<
 /// Creates a chain of a million callbacks that each return a fired Deferred.
 fn fired_returns() -> (Deferred<usize>, Trigger<usize>) {
     let (mut deferred, trigger) = Deferred::new();
-    for _ in 0..MILLION / 2 {
+    for _ in 0..MANY / 2 {
         let (inner, inner_trigger) = Deferred::new();
         inner_trigger.callback(1);
         deferred = deferred.add_callback(move |n| inner.add_callback(move |m| Ok(n + m)));
@@ -66,14 +64,14 @@ fn a_chain_of_a_million_callbacks_runs() {
     on_a_small_stack(|| {
         let (deferred, trigger) = long_chain();
         trigger.callback(0);
-        assert_eq!(value_of(deferred), MILLION);
+        assert_eq!(value_of(deferred), MANY);
 
         let (deferred, trigger) = long_chain();
         let end = Rc::new(Cell::new(0));
         let seen = end.clone();
         drop(deferred.add_callback(move |n| seen.set(n)));
         trigger.callback(0);
-        assert_eq!(end.get(), MILLION);
+        assert_eq!(end.get(), MANY);
 
         let (deferred, _trigger) = long_chain();
         deferred.cancel();
@@ -111,7 +109,7 @@ fn a_million_waiting_deferreds_fire_from_the_first() {
         for trigger in triggers.into_iter().rev() {
             trigger.callback(0);
         }
-        assert_eq!(value_of(deferred), MILLION - 1);
+        assert_eq!(value_of(deferred), MANY - 1);
     });
 }
 
@@ -123,7 +121,7 @@ fn a_million_waiting_deferreds_fire_from_the_last() {
         for trigger in triggers {
             trigger.callback(0);
         }
-        assert_eq!(value_of(deferred), MILLION - 1);
+        assert_eq!(value_of(deferred), MANY - 1);
     });
 }
 
@@ -131,10 +129,10 @@ fn a_million_waiting_deferreds_fire_from_the_last() {
 #[test]
 fn a_million_deferreds_that_wait_at_their_end_fire() {
     fn tail_ladder() -> (Deferred<usize>, Vec<Trigger<usize>>) {
-        let mut triggers = Vec::with_capacity(MILLION);
+        let mut triggers = Vec::with_capacity(MANY);
         let (mut next, trigger) = Deferred::new();
         triggers.push(trigger);
-        for _ in 1..MILLION {
+        for _ in 1..MANY {
             let (deferred, trigger) = Deferred::<usize>::new();
             let waited_for = next;
             next = deferred.add_callback(move |_| waited_for);
@@ -173,7 +171,7 @@ fn a_million_deferreds_that_wait_at_their_end_fire() {
 #[test]
 fn a_million_waiting_deferreds_are_cancelled_one_by_one() {
     fn watched_ladder() -> (Deferred<usize>, Vec<Trigger<usize>>, Vec<Canceller>) {
-        let mut cancellers = Vec::with_capacity(MILLION);
+        let mut cancellers = Vec::with_capacity(MANY);
         let (deferred, triggers) = ladder_with(|deferred| cancellers.push(deferred.canceller()));
         (deferred, triggers, cancellers)
     }
@@ -181,18 +179,18 @@ fn a_million_waiting_deferreds_are_cancelled_one_by_one() {
         // The cancellers keep the million chains separate.
         let (deferred, triggers, cancellers) = watched_ladder();
         triggers.into_iter().rev().for_each(|trigger| trigger.callback(0));
-        assert_eq!(value_of(deferred), MILLION - 1);
+        assert_eq!(value_of(deferred), MANY - 1);
         drop(cancellers);
 
         let (deferred, triggers, cancellers) = watched_ladder();
         triggers.into_iter().for_each(|trigger| trigger.callback(0));
-        assert_eq!(value_of(deferred), MILLION - 1);
+        assert_eq!(value_of(deferred), MANY - 1);
         drop(cancellers);
 
         // Cancelled in the middle: the failure passes through all chains that wait.
         let (deferred, mut triggers, cancellers) = watched_ladder();
         triggers.drain(1..).rev().for_each(|trigger| trigger.callback(0));
-        cancellers[MILLION / 2].cancel();
+        cancellers[MANY / 2].cancel();
         assert!(!triggers[0].is_live());
         assert!(failure_of(deferred).is::<Cancelled>());
 
@@ -237,7 +235,7 @@ fn a_million_callbacks_that_return_fired_deferreds() {
     on_a_small_stack(|| {
         let (deferred, trigger) = fired_returns();
         trigger.callback(0);
-        assert_eq!(value_of(deferred), MILLION);
+        assert_eq!(value_of(deferred), MANY);
 
         let (deferred, trigger) = fired_returns();
         drop(deferred);
@@ -253,11 +251,11 @@ fn a_million_callbacks_that_return_fired_deferreds() {
 #[test]
 fn a_loop_of_a_million_returned_deferreds() {
     fn step(n: usize) -> Deferred<usize> {
-        if n == MILLION { succeed(n) } else { succeed(n + 1).add_callback(step) }
+        if n == MANY { succeed(n) } else { succeed(n + 1).add_callback(step) }
     }
     // With fired Deferreds, `step` itself would recurse. With pending ones it does not.
     fn waiting_step(n: usize, triggers: &Rc<Cell<Option<Trigger<usize>>>>) -> Deferred<usize> {
-        if n == MILLION {
+        if n == MANY {
             return succeed(n);
         }
         let (deferred, trigger) = Deferred::new();
@@ -266,7 +264,7 @@ fn a_loop_of_a_million_returned_deferreds() {
         deferred.add_callback(move |n| waiting_step(n, &triggers))
     }
     on_a_small_stack(|| {
-        assert_eq!(value_of(step(MILLION - 100)), MILLION);
+        assert_eq!(value_of(step(MANY - 100)), MANY);
         let triggers = Rc::new(Cell::new(None));
         let end = waiting_step(0, &triggers);
         let mut n = 0;
@@ -274,7 +272,7 @@ fn a_loop_of_a_million_returned_deferreds() {
             n += 1;
             trigger.callback(n);
         }
-        assert_eq!(value_of(end), MILLION);
+        assert_eq!(value_of(end), MANY);
     });
 }
 
@@ -282,18 +280,18 @@ fn a_loop_of_a_million_returned_deferreds() {
 #[test]
 fn a_million_members_fire_in_either_order_and_lose_a_race() {
     fn members() -> (Vec<Deferred<usize>>, Vec<Trigger<usize>>) {
-        (0..MILLION).map(|_| Deferred::new()).unzip()
+        (0..MANY).map(|_| Deferred::new()).unzip()
     }
     on_a_small_stack(|| {
         let (deferreds, triggers) = members();
         let all = gather_results(deferreds);
         triggers.into_iter().rev().for_each(|trigger| trigger.callback(1));
-        assert_eq!(value_of(all).len(), MILLION);
+        assert_eq!(value_of(all).len(), MANY);
 
         let (deferreds, mut triggers) = members();
         let first = race(deferreds);
         triggers.pop().unwrap().callback(1);
         assert!(!triggers[0].is_live());
-        assert_eq!(value_of(first), (MILLION - 1, 1));
+        assert_eq!(value_of(first), (MANY - 1, 1));
     });
 }

@@ -12,7 +12,8 @@ use allocation_counter::measure;
 use support::value_of;
 use twistor_deferred::{Canceller, Deferred, DeferredQueue, Trigger, succeed};
 
-const ROUNDS: usize = 1_000_000;
+/// A million; fewer with the feature `trace`. A byte for each of these, too, is more than `A_FEW_NODES`.
+const ROUNDS: usize = support::MANY;
 
 #[derive(Default)]
 struct Loop {

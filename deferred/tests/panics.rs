@@ -4,7 +4,7 @@ mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 
-use support::{Diary, failure_of, logged, on_a_small_stack, value_of};
+use support::{Diary, MANY, failure_of, logged, on_a_small_stack, value_of};
 use twistor_deferred::{
     Abandoned, Deferred, DeferredEvent, DeferredQueue, Failure, Panicked, ending, fail, guarded,
     maybe_deferred, succeed,
@@ -196,7 +196,7 @@ fn a_thread_that_ends_with_parked_calls_drops_them() {
 #[test]
 fn a_million_triggers_that_one_panic_drops_all_fire() {
     on_a_small_stack(|| {
-        let (deferreds, triggers): (Vec<_>, Vec<_>) = (0..1_000_000).map(|_| Deferred::<u64>::new()).unzip();
+        let (deferreds, triggers): (Vec<_>, Vec<_>) = (0..MANY).map(|_| Deferred::<u64>::new()).unzip();
         drop(guarded(move || {
             let _triggers = triggers;
             resume_unwind(Box::new(()));

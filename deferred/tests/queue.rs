@@ -5,7 +5,7 @@ mod support;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use support::{Diary, failure_of, on_a_small_stack, outcome, value_of};
+use support::{Diary, MANY, failure_of, on_a_small_stack, outcome, value_of};
 use twistor_deferred::{Abandoned, Cancelled, DeferredQueue, QueueOverflow, QueueUnderflow};
 
 // S1
@@ -123,7 +123,7 @@ fn a_million_waiters_receive_items_or_are_cancelled() {
         let queue = DeferredQueue::new();
         let sum = Rc::new(RefCell::new(0_u64));
         let mut waiting = Vec::new();
-        for n in 0..1_000_000 {
+        for n in 0..MANY {
             let sum = sum.clone();
             let get = queue.get().add_both(move |item| {
                 if let Ok(item) = item {
@@ -135,11 +135,11 @@ fn a_million_waiters_receive_items_or_are_cancelled() {
             }
         }
         waiting.iter().for_each(|get| get.cancel());
-        assert_eq!(queue.waiting(), 500_000);
-        for _ in 0..500_000 {
+        assert_eq!(queue.waiting(), MANY / 2);
+        for _ in 0..MANY / 2 {
             queue.put(2).unwrap();
         }
-        assert_eq!(*sum.borrow(), 1_000_000);
+        assert_eq!(*sum.borrow(), MANY as u64);
         assert!(queue.is_empty());
     });
 }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use support::{Diary, failure_of, logged, on_a_small_stack, value_of};
+use support::{Diary, MANY, failure_of, logged, on_a_small_stack, value_of};
 use twistor_deferred::{
     Abandoned, Cancelled, Deferred, DeferredLock, DeferredSemaphore, Failure, NoSlots, Panicked, Permit,
 };
@@ -250,12 +250,11 @@ fn never_more_than_the_limit_run_at_once() {
 // D7
 #[test]
 fn a_million_hand_overs_take_constant_stack() {
-    const MILLION: usize = 1_000_000;
     on_a_small_stack(|| {
         let lock = DeferredLock::new();
         let count = Rc::new(Cell::new(0));
         let held = value_of(lock.acquire());
-        for n in 0..MILLION {
+        for n in 0..MANY {
             let count = count.clone();
             let one_more = move || count.set(count.get() + 1);
             match n % 2 {
@@ -264,11 +263,11 @@ fn a_million_hand_overs_take_constant_stack() {
             }
         }
         drop(held);
-        assert_eq!(count.get(), MILLION);
+        assert_eq!(count.get(), MANY);
 
         let few = semaphore(3);
         let held: Vec<Permit> = (0..3).map(|_| value_of(few.acquire())).collect();
-        let waiting: Vec<_> = (0..MILLION).map(|_| few.run(|| ())).collect();
+        let waiting: Vec<_> = (0..MANY).map(|_| few.run(|| ())).collect();
         drop(held);
         assert_eq!((few.available(), few.waiting()), (3, 0));
         assert!(waiting.iter().all(Deferred::is_fired));
@@ -281,11 +280,11 @@ fn a_million_waiters_are_cancelled_or_dropped_with_the_lock() {
     on_a_small_stack(|| {
         let lock = DeferredLock::new();
         let held = value_of(lock.acquire());
-        let waiting: Vec<_> = (0..1_000_000).map(|_| lock.acquire()).collect();
+        let waiting: Vec<_> = (0..MANY).map(|_| lock.acquire()).collect();
         waiting.iter().for_each(Deferred::cancel);
         assert_eq!(lock.waiting(), 0);
         logged(|| drop(waiting));
-        let waiting: Vec<_> = (0..1_000_000).map(|_| lock.acquire()).collect();
+        let waiting: Vec<_> = (0..MANY).map(|_| lock.acquire()).collect();
         drop(lock);
         // Each fires with the lock as its result, and releases it when its handle is dropped.
         drop(held);

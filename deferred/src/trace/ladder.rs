@@ -301,7 +301,13 @@ impl Ladder {
     /// The same ladder for display beside another: its last stages, without the ladders beside those.
     pub(super) fn brief(&self) -> Ladder {
         let skipped = self.stages.len().saturating_sub(BRIEF);
-        let plain = |stage: &LadderStage| LadderStage { wait: None, ..stage.clone() };
+        // Field by field: a clone of the whole would copy the ladders beside it first.
+        let plain = |stage: &LadderStage| LadderStage {
+            name: stage.name.clone(),
+            left: stage.left.clone(),
+            wait: None,
+            ..*stage
+        };
         Ladder {
             name: self.name.clone(),
             fired: self.fired.clone(),

@@ -50,6 +50,9 @@ impl fmt::Debug for Observation {
 pub(crate) fn notify(event: &Event) -> Option<Moment> {
     let notify = |observers: &Observers| {
         let observers = observers.try_borrow().ok()?;
+        if observers.is_empty() {
+            return None;
+        }
         observers.iter().fold(None, |_, observer| Some(observer.observe(event)))
     };
     OBSERVERS.try_with(notify).ok().flatten()

@@ -1,7 +1,7 @@
 //! The records of live Deferreds.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::{Rc, Weak};
@@ -72,14 +72,17 @@ impl Record {
 
     /// A result came out of that stage, or out of the trigger.
     fn came<T: 'static>(&self, stage: Option<usize>, result: &Settled<T>) {
+        // The text of an error is written once for all chains that take the result over.
+        let described = OnceCell::new();
+        let came = || described.get_or_init(|| describe(result)).clone();
         match stage {
             Some(stage) if self.skips(stage) => {}
-            Some(stage) => self.happen(What::Left { stage, came: describe(result) }),
-            None => self.happen(What::Fired(describe(result))),
+            Some(stage) => self.happen(What::Left { stage, came: came() }),
+            None => self.happen(What::Fired(came())),
         }
         self.show(stage, result);
         self.pass_on(stage, |other, stage| {
-            other.happen(What::Left { stage, came: describe(result) });
+            other.happen(What::Left { stage, came: came() });
             other.show(Some(stage), result);
         });
     }
@@ -99,7 +102,9 @@ impl Record {
 
     /// If the result came out of the last stage, it is also what other chains waited for.
     fn pass_on(&self, stage: Option<usize>, tell: impl Fn(&Record, usize)) {
-        if stage.map_or(0, |stage| stage + 1) != self.ladder.borrow().length() {
+        if self.links.borrow().is_empty()
+            || stage.map_or(0, |stage| stage + 1) != self.ladder.borrow().length()
+        {
             return;
         }
         let waiting: Vec<_> = self.links.borrow().iter().filter_map(Link::stage).collect();
@@ -153,6 +158,9 @@ impl Record {
     /// Shows the value that came out of a stage, if that was asked for.
     fn show<T: 'static>(&self, stage: Option<usize>, result: &Settled<T>) {
         let Ok(value) = result else { return };
+        if self.shows.borrow().is_empty() {
+            return;
+        }
         let show = self
             .shows
             .borrow()
@@ -230,6 +238,10 @@ fn describe<T>(result: &Settled<T>) -> Came {
 /// Runs the user's `Display` or `Debug`, which may panic.
 fn text_of(write: impl FnOnce() -> String) -> Rc<str> {
     let text = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(|_| "printing it panicked".to_owned());
+    if text.len() <= LONGEST {
+        // Characters are counted only in texts that may have too many.
+        return text.into();
+    }
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]).into(),
         None => text.into(),

@@ -89,6 +89,10 @@ pub fn logged(f: impl FnOnce()) -> Vec<String> {
     LOGGED.take()
 }
 
+/// A million, for tests of depth. With the feature `trace`, whose records take several times as long, 20,000: a stack of
+/// 256 KiB has 13 bytes for each, fewer than a call takes, so recursion overflows it all the same.
+pub const MANY: usize = if cfg!(feature = "trace") { 20_000 } else { 1_000_000 };
+
 /// Runs `f` on a thread with a stack of 256 KiB.
 pub fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
     let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(f).expect("a thread");

@@ -31,7 +31,7 @@ const LABELS: usize = 80;
 /// The heading of the rest of a turn, before its number.
 const CONTINUED: &str = "more of ";
 /// The breadth of a callback's name, at most.
-const LABEL: f64 = 16.0;
+const LABEL: f64 = 18.0;
 /// The width of a name, at most, for each unit of its breadth: set normally, and set bold.
 const EM: [f64; 2] = [9.1, 10.7];
 
