@@ -97,7 +97,7 @@ fn main() -> Result<(), Failure> {
     let reactor = Reactor::new()?;
     let room = Room::default();
     let port = ServerEndpoint::tcp(Options::parse().listen).listen(&reactor, move |_peer| {
-        let lines = Lines::new().delimiter("\n").max_length(1000);
+        let lines = Lines::any_ending().max_length(1000);
         Framed::new(lines, Guest { room: room.clone(), name: None, missed: 0 })
     })?;
     println!("listening on {}", port.address());

@@ -85,7 +85,7 @@ impl FrameReceiver for Session {
     }
 
     fn frame_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
-        self.answer(transport, line.strip_suffix(b"\r").unwrap_or(line));
+        self.answer(transport, line);
         Ok(())
     }
 
@@ -117,7 +117,7 @@ fn main() -> Result<(), Failure> {
     let (handle, store) = (reactor.handle(), Store::default());
     let sessions = move |_peer| {
         let session = Session { reactor: handle.clone(), store: store.clone(), leaving: None };
-        let lines = Lines::new().delimiter("\n").max_length(1000);
+        let lines = Lines::any_ending().max_length(1000);
         IdleTimeout::new(&handle, Duration::from_secs(idle), Framed::new(lines, session))
     };
     let limited = Limited::new(sessions).total(1000).per_peer(10);

@@ -15,13 +15,13 @@ struct Echo;
 
 impl FrameReceiver for Echo {
     fn frame_received(&mut self, transport: &Transport, line: &[u8]) -> Result<(), Failure> {
-        transport.write_frame(&Lines::new().delimiter("\n"), line)?;
+        transport.write_frame(&Lines::any_ending(), line)?;
         Ok(())
     }
 }
 
 fn echo() -> Framed<Lines, Echo> {
-    Framed::new(Lines::new().delimiter("\n"), Echo)
+    Framed::new(Lines::any_ending(), Echo)
 }
 
 /// The sockets that were passed to this process (LISTEN_FDS): TCP, or else UNIX.

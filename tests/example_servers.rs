@@ -496,9 +496,9 @@ fn activated(sockets: std::os::fd::OwnedFd) -> (Running, String) {
 fn socket_activation_serves_on_sockets_that_were_passed() {
     fn echoed(mut stream: impl std::io::Read + std::io::Write) {
         stream.write_all(b"hello\n").unwrap();
-        let mut line = [0; 6];
+        let mut line = [0; 7];
         stream.read_exact(&mut line).unwrap();
-        assert_eq!(&line, b"hello\n");
+        assert_eq!(&line, b"hello\r\n");
     }
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -274,7 +274,7 @@ impl Transport {
     ///
     /// impl Finger {
     ///     fn found(&mut self, transport: &Transport, found: Result<String, Failure>) -> Result<(), Failure> {
-    ///         transport.write_frame(&Lines::new(), found?.as_bytes())?;
+    ///         transport.write_frame(&Lines::any_ending(), found?.as_bytes())?;
     ///         transport.resume_producing();
     ///         Ok(())
     ///     }

@@ -75,6 +75,35 @@ fn a_line_without_an_end_is_refused_early() {
     assert_eq!(buffer.next_frame(), Err(FrameError::TooLong { limit: 5 }));
 }
 
+// P8.6
+#[test]
+fn any_ending_accepts_both_line_ends_in_every_split() {
+    let input = b"\none\ntwo\r\n\r\nth\rree\r\r\nend\r";
+    for piece in 1..=input.len() {
+        let expected = [&b""[..], b"one", b"two", b"", b"th\rree\r"];
+        assert_eq!(frames(Lines::any_ending(), input, piece).unwrap(), expected, "in pieces of {piece}");
+    }
+    assert_eq!(encoded(&Lines::any_ending(), &[b"", b"a\r"]), b"\r\na\r\r\n");
+    let error = Lines::any_ending().encode(b"a\nb", &mut Vec::new()).unwrap_err();
+    assert_eq!(error.to_string(), "malformed frame: the line contains the delimiter at byte 1");
+}
+
+// P8.2, P8.6
+#[test]
+fn any_ending_does_not_count_the_line_end() {
+    let lines = Lines::any_ending().max_length(5);
+    let too_long = Err(FrameError::TooLong { limit: 5 });
+    for piece in 1..10 {
+        for input in [&b"12345\r\n"[..], b"12345\n"] {
+            assert_eq!(frames(lines.clone(), input, piece).unwrap(), [b"12345"]);
+        }
+        for input in [&b"123456\r\n"[..], b"123456\n", b"12345\r\r\n", b"12345\rx"] {
+            assert_eq!(frames(lines.clone(), input, piece), too_long);
+        }
+    }
+    assert_eq!(frames(lines, b"12345\r", 1), Ok(Vec::new()));
+}
+
 // P8
 #[test]
 fn a_delimiter_that_begins_twice_is_found() {

@@ -75,7 +75,7 @@ pub trait FrameReceiver: 'static {
 ///
 /// let reactor = Reactor::new()?;
 /// let endpoint = ServerEndpoint::tcp("127.0.0.1:0".parse()?);
-/// endpoint.listen(&reactor, |_peer| Framed::new(Lines::new().max_length(1000), Shout))?;
+/// endpoint.listen(&reactor, |_peer| Framed::new(Lines::any_ending().max_length(1000), Shout))?;
 /// # Ok::<(), Failure>(())
 /// ```
 pub struct Framed<F, R> {
