@@ -48,6 +48,11 @@ use super::exchange::request::Request;
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a resource",
+    label = "this is not a resource",
+    note = "pass a `Tree`, `Files`, or a closure that answers: `|request: &mut Request<'_>| …`"
+)]
 pub trait Resource: 'static {
     /// Answers a request. Treat `HEAD` like `GET`: the server leaves out the body.
     fn render(&self, request: &mut Request<'_>) -> Answer;

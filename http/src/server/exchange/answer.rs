@@ -22,6 +22,35 @@ pub enum Answer {
 
 /// A value that a handler may return: text, bytes, a [`StatusCode`], `()` (204), or a [`Response`]; a
 /// `Result` of one of these and a [`Failure`]; or a [`Deferred`] of one.
+///
+/// With only one error type, Rust infers the result of a closure that ends with `Ok(x)` and uses `?`, which converts any
+/// error to a [`Failure`]. A [`StatusError`] is returned as `Err(error.into())`.
+///
+/// ```
+/// use twistor::http::StatusCode;
+/// use twistor::http::server::{StatusError, Tree};
+/// use twistor::prelude::*;
+///
+/// let site = Tree::new()
+///     .put_child("double", Tree::new().get(|request| {
+///         let Some(text) = request.arg("n") else {
+///             return Err(StatusError::new(StatusCode::BAD_REQUEST).into());
+///         };
+///         Ok(format!("{}", 2 * text.parse::<u32>()?))
+///     }))
+///     .put_child("wait", Tree::new().get(|request| {
+///         // A future becomes a Deferred.
+///         request.reactor().spawn(async { Ok("hello") })
+///     }));
+/// # drop(site);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a valid answer of a handler",
+    label = "this handler returns `{Self}`",
+    note = "return text, bytes, a status code, a `Response`, a `Result` of one of these and a `Failure`, or a `Deferred`",
+    note = "for another error type, write `Err(error.into())` or use `?`: both convert the error to a `Failure`",
+    note = "for a future, return `request.reactor().spawn(future)`, which is a `Deferred`"
+)]
 pub trait IntoAnswer {
     /// Converts the value to an answer.
     fn into_answer(self) -> Answer;
