@@ -1,5 +1,6 @@
 //! Child processes: their pipes, and how they end.
 
+mod attempt;
 mod builder;
 #[cfg(feature = "pass-descriptors")]
 mod descriptors;
@@ -55,14 +56,20 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// If the program cannot be started; [`ReactorGone`]; `Unsupported` on a simulated reactor.
+    /// If the program cannot be started: the kind is that of the operating system's error, such as `NotFound`, and the
+    /// message names the program. [`ReactorGone`]; `Unsupported` on a simulated reactor.
     #[track_caller]
     pub fn spawn_process(&self, program: impl Into<ProcessBuilder>) -> io::Result<Process> {
         let core = self.core().ok_or_else(|| io::Error::other(ReactorGone))?;
         // A simulated reactor has to refuse before a process is started.
         core.driver.registry()?;
-        let (child, pipes, parts) = program.into().spawn()?;
-        Process::watch(self, child, pipes, parts)
+        let program = program.into();
+        let attempt = program.attempt();
+        let (child, pipes, parts) = match program.spawn() {
+            Ok(started) => started,
+            Err(error) => return Err(attempt.failed(error)),
+        };
+        Process::watch(self, child, pipes, parts).map_err(|error| attempt.failed(error))
     }
 
     /// Runs a program to completion. The Deferred fires with its exit status and everything that it wrote to its
@@ -208,7 +215,7 @@ impl Process {
     pub fn written(&self) -> Deferred<()> {
         match self.stdin.upgrade() {
             Some(stdin) => stdin.written(),
-            None => fail(io::Error::from(io::ErrorKind::BrokenPipe)),
+            None => fail(input::closed()),
         }
     }
 
@@ -285,7 +292,7 @@ impl Process {
     /// `NotFound` if the terminal is closed; an error of the operating system if the process has no terminal.
     #[cfg(feature = "pty")]
     pub fn resize_terminal(&self, rows: u16, columns: u16) -> io::Result<()> {
-        let terminal = self.outputs[0].upgrade().ok_or(io::ErrorKind::NotFound)?;
+        let terminal = self.outputs[0].upgrade().ok_or_else(terminal::closed)?;
         terminal.resize(terminal::TerminalSize { rows, columns })
     }
 
@@ -305,7 +312,10 @@ impl Process {
             Some(pid) => Some(target.send(pid, signal)),
             None => self.state.signal_orphan(target, signal),
         };
-        Ok(sent.ok_or(io::ErrorKind::NotFound)??)
+        match sent {
+            Some(sent) => Ok(sent?),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, "the process has already ended")),
+        }
     }
 
     /// Returns a Deferred that fires with the status when the process has ended. May be called any number of times.
@@ -346,5 +356,6 @@ impl fmt::Debug for Process {
 }
 
 fn named(signal: i32) -> io::Result<Signal> {
-    Ok(Signal::from_named_raw(signal).ok_or(io::ErrorKind::InvalidInput)?)
+    let unknown = || io::Error::new(io::ErrorKind::InvalidInput, format!("{signal} is not a signal number"));
+    Signal::from_named_raw(signal).ok_or_else(unknown)
 }

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use mio::unix::pipe::{Receiver, Sender};
 
+use super::attempt::Attempt;
 #[cfg(feature = "pass-descriptors")]
 use super::descriptors::Descriptors;
 use super::output::OnData;
@@ -164,6 +165,14 @@ impl ProcessBuilder {
         self.terminal = Some(TerminalSize { rows, columns });
         self.parts.group = true;
         self
+    }
+
+    /// Returns what the error names if the program cannot be started.
+    pub(super) fn attempt(&self) -> Attempt {
+        Attempt {
+            program: self.command.get_program().to_owned(),
+            folder: self.command.get_current_dir().map(Path::to_owned),
+        }
     }
 
     pub(super) fn spawn(mut self) -> io::Result<(Child, ChildPipes, ChildParts)> {

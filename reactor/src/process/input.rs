@@ -21,12 +21,20 @@ pub(super) struct StdinPipe {
     /// Data that the pipe has not accepted yet.
     rest: RefCell<VecDeque<u8>>,
     /// Fires when that data is written, or the pipe is closed.
-    written: RefCell<DeferredEvent<Result<(), ErrorKind>>>,
+    written: RefCell<DeferredEvent<Result<(), Closed>>>,
     /// Close the pipe when all data is written.
     closing: Cell<bool>,
     /// Written before the pipe is closed. On a terminal, closing alone would not end the input.
     end: &'static [u8],
     registration: RefCell<Option<Registration>>,
+}
+
+/// The pipe was closed before all data was written.
+#[derive(Clone, Copy)]
+struct Closed;
+
+pub(super) fn closed() -> io::Error {
+    io::Error::new(ErrorKind::BrokenPipe, "the standard input of the process is closed or was not piped")
 }
 
 impl StdinPipe {
@@ -68,13 +76,13 @@ impl StdinPipe {
     #[track_caller]
     pub(super) fn written(&self) -> Deferred<()> {
         if self.pipe.borrow().is_none() {
-            return fail(io::Error::from(ErrorKind::BrokenPipe));
+            return fail(closed());
         }
         if self.rest.borrow().is_empty() {
             return succeed(());
         }
         let written = self.written.borrow().wait();
-        written.add_callback(|written| Ok(written.map_err(io::Error::from)?))
+        written.add_callback(|written| Ok(written.map_err(|Closed| closed())?))
     }
 
     pub(super) fn close_when_written(&self) {
@@ -124,7 +132,7 @@ impl StdinPipe {
     fn close(&self) {
         let held = (self.pipe.take(), self.registration.take(), self.rest.take());
         drop(held);
-        self.written.take().fire(Err(ErrorKind::BrokenPipe));
+        self.written.take().fire(Err(Closed));
         drop(self.open.take());
     }
 }

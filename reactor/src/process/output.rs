@@ -81,7 +81,7 @@ impl OutputPipe {
     pub(super) fn resize(&self, size: super::terminal::TerminalSize) -> io::Result<()> {
         match &*self.pipe.borrow() {
             Some(pipe) => super::terminal::resize(pipe, size),
-            None => Err(ErrorKind::NotFound.into()),
+            None => Err(super::terminal::closed()),
         }
     }
 

@@ -33,6 +33,10 @@ pub(super) fn resize(terminal: impl AsFd, size: TerminalSize) -> io::Result<()> 
     Ok(tcsetwinsize(terminal, size)?)
 }
 
+pub(super) fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the terminal is closed")
+}
+
 fn into_io(error: Error) -> io::Error {
     match error {
         Error::Io(error) => error,

@@ -229,13 +229,51 @@ fn writing_to_a_process_that_does_not_read_fails() {
 }
 
 #[test]
-fn starting_a_missing_program_fails() {
-    // R12
+fn an_error_of_a_process_names_the_program() {
+    // R12.12
     let reactor = reactor();
-    let program = || ProcessBuilder::new("/nowhere/no-such-program");
-    assert_eq!(reactor.spawn_process(program()).unwrap_err().kind(), ErrorKind::NotFound);
-    let failure = run_until(&reactor, reactor.process_output(program())).unwrap_err();
-    assert!(failure.is::<std::io::Error>());
+    let told = |error: &std::io::Error| (error.kind(), error.to_string());
+    for name in ["/nowhere/no-such-program", "a \"\n\u{7f}"] {
+        let program = || ProcessBuilder::new(name);
+        let text = format!("cannot start {name:?}: No such file or directory (os error 2)");
+        let expected = (ErrorKind::NotFound, text);
+        assert_eq!(told(&reactor.spawn_process(program()).unwrap_err()), expected);
+        let failure = run_until(&reactor, reactor.process_output(program())).unwrap_err();
+        let error = failure.downcast_ref::<std::io::Error>().unwrap();
+        assert_eq!(told(error), expected);
+        let source =
+            std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+        assert_eq!(source.and_then(std::io::Error::raw_os_error), Some(2));
+        #[cfg(feature = "pty")]
+        assert_eq!(told(&reactor.spawn_process(program().terminal(24, 80)).unwrap_err()), expected);
+    }
+    let program = ProcessBuilder::new("true").current_dir("/nowhere");
+    let error = reactor.spawn_process(program).unwrap_err().to_string();
+    assert_eq!(error, "cannot start \"true\" in \"/nowhere\": No such file or directory (os error 2)");
+}
+
+#[test]
+fn a_signal_to_an_ended_process_says_that_it_has_ended() {
+    // R12.12
+    let reactor = reactor();
+    let process = reactor.spawn_process(script("").process_group()).unwrap();
+    run_until(&reactor, process.ended()).unwrap();
+    for refused in [process.kill(), process.signal(15), process.kill_group(), process.signal_group(15)] {
+        let error = refused.unwrap_err();
+        assert_eq!(
+            (error.kind(), &*error.to_string()),
+            (ErrorKind::NotFound, "the process has already ended")
+        );
+    }
+    let error = process.signal(12345).unwrap_err();
+    assert_eq!(
+        (error.kind(), &*error.to_string()),
+        (ErrorKind::InvalidInput, "12345 is not a signal number")
+    );
+    let (written, text) = (process.written(), "the standard input of the process is closed or was not piped");
+    let failure = run_until(&reactor, written).unwrap_err();
+    let error = failure.downcast_ref::<std::io::Error>().unwrap();
+    assert_eq!((error.kind(), &*error.to_string()), (ErrorKind::BrokenPipe, text));
 }
 
 #[test]
@@ -641,7 +679,8 @@ mod terminals {
         assert!(run_until(&reactor, process.ended()).unwrap().success());
         let text = out.take();
         assert!(text.contains("50 100\r\n"), "{text:?}");
-        assert_eq!(process.resize_terminal(24, 80).unwrap_err().kind(), ErrorKind::NotFound);
+        let error = process.resize_terminal(24, 80).unwrap_err();
+        assert_eq!((error.kind(), &*error.to_string()), (ErrorKind::NotFound, "the terminal is closed"));
     }
 
     #[test]
