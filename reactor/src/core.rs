@@ -179,6 +179,10 @@ impl Core {
         {
             let mut sources = self.sources.borrow_mut();
             self.driver.wait(&self.timers.time, wait, |token, ready| sources.wake(token, ready))?;
+            if let Some(simulated) = self.driver.simulated() {
+                // Like an operating system, which promises no order either.
+                sources.shuffle(simulated.settled(), || simulated.random());
+            }
         }
         self.fetch();
         Ok(())
@@ -252,6 +256,9 @@ impl Core {
                     self.discard(handler.call_site(), (source, handler));
                 }
             }
+        }
+        if let Some(simulated) = self.driver.simulated() {
+            simulated.settle(self.sources.borrow().batch());
         }
     }
 

@@ -151,6 +151,15 @@ impl Sources {
         }
     }
 
+    /// Draws an order for the sources that became ready after the first `settled` ones in the queue.
+    pub(crate) fn shuffle(&mut self, settled: usize, random: impl Fn() -> u64) {
+        let settled = settled.min(self.ready.len());
+        let fresh = &mut self.ready.make_contiguous()[settled..];
+        for last in (1..fresh.len()).rev() {
+            fresh.swap(last, (random() % (last as u64 + 1)) as usize);
+        }
+    }
+
     pub(crate) fn any_ready(&self) -> bool {
         !self.ready.is_empty()
     }

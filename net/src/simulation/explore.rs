@@ -24,7 +24,8 @@ const SEEDS: &str = "TWISTOR_SEEDS";
 const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Runs `body` once for each seed, each time with a new [`World`]: a simulated reactor and its network. Latencies, and the
-/// places where data is cut, are drawn from the seed; so are the faults that the body [requests](World::faults).
+/// places where data is cut, are drawn from the seed; so are the order of sockets that become ready at the same moment, and
+/// the faults that the body [requests](World::faults).
 ///
 /// ```
 /// use std::time::Duration;

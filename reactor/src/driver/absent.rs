@@ -27,6 +27,14 @@ impl Simulated {
         match *self {}
     }
 
+    pub(crate) fn settle(&self, _: usize) {
+        match *self {}
+    }
+
+    pub(crate) fn settled(&self) -> usize {
+        match *self {}
+    }
+
     pub(crate) fn random(&self) -> u64 {
         match *self {}
     }

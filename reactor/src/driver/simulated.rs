@@ -18,6 +18,8 @@ pub(crate) struct Simulated {
     parts: RefCell<Vec<(TypeId, Rc<dyn Any>)>>,
     /// The reactor that simulates the world of this one, and this one's address in it.
     host: Option<(Weak<Core>, IpAddr)>,
+    /// The number of sources that were already ready after the handlers of this turn.
+    settled: Cell<usize>,
 }
 
 impl fmt::Debug for Simulated {
@@ -28,12 +30,18 @@ impl fmt::Debug for Simulated {
 
 impl Simulated {
     pub(crate) fn new(seed: u64) -> Simulated {
-        Simulated { random: Rc::new(Cell::new(seed)), parts: RefCell::default(), host: None }
+        Simulated {
+            random: Rc::new(Cell::new(seed)),
+            parts: RefCell::default(),
+            host: None,
+            settled: Cell::new(0),
+        }
     }
 
     /// One host of a simulated world, which has the random numbers and the parts.
     pub(crate) fn host_of(&self, world: Weak<Core>, address: IpAddr) -> Simulated {
-        Simulated { random: self.random.clone(), parts: RefCell::default(), host: Some((world, address)) }
+        let (random, parts, host) = (self.random.clone(), RefCell::default(), Some((world, address)));
+        Simulated { random, parts, host, settled: Cell::new(0) }
     }
 
     pub(crate) fn host(&self) -> Option<&(Weak<Core>, IpAddr)> {
@@ -56,6 +64,14 @@ impl Simulated {
 
     pub(crate) fn parts(&self) -> &RefCell<Vec<(TypeId, Rc<dyn Any>)>> {
         &self.parts
+    }
+
+    pub(crate) fn settle(&self, ready: usize) {
+        self.settled.set(ready);
+    }
+
+    pub(crate) fn settled(&self) -> usize {
+        self.settled.get()
     }
 
     /// Returns the next random number (SplitMix64).

@@ -360,6 +360,40 @@ fn a_registration_is_two_words() {
     assert!(size_of::<Registration>() <= 2 * size_of::<usize>());
 }
 
+/// Wakes three sources at the same moment, twice, of which the first always has more to do. Returns the calls.
+fn order(seed: u64) -> String {
+    let reactor = Reactor::simulated(seed);
+    let record = Record::new();
+    let bells: Vec<Registration> = ["a", "b", "c", "d"]
+        .into_iter()
+        .map(|name| {
+            let seen = record.clone();
+            let bell = handler(move |_| {
+                seen.add(name);
+                if name == "a" { Progress::More } else { Progress::Drained }
+            });
+            reactor.attach(bell).unwrap()
+        })
+        .collect();
+    bells[0].wake(Ready::READABLE);
+    turn(&reactor);
+    for _ in 0..2 {
+        bells[1..].iter().for_each(|bell| bell.wake(Ready::READABLE));
+        turn(&reactor);
+    }
+    record.take().concat()
+}
+
+#[test]
+fn a_simulation_draws_the_order_of_sources_that_are_ready() {
+    // R15.5
+    let orders: std::collections::BTreeSet<String> = (0..200).map(order).collect();
+    // "a" was ready before.
+    assert!(orders.iter().all(|order| order.len() == 9 && order.starts_with("aa") && &order[5..6] == "a"));
+    assert_eq!(orders.len(), 36);
+    assert!((0..200).all(|seed| order(seed) == order(seed)));
+}
+
 #[test]
 fn a_simulated_reactor_refuses_sources_of_the_operating_system() {
     // R15

@@ -23,6 +23,8 @@ function apply(s, step) {
     case "T":
       s.turn = a; s.phase = ""; s.ready = s.ready.filter(source => source.host !== b);
       if (b === null) { s.outer = a; s.running = []; }
+      // A crash ends the connections of a host without an event.
+      if (a === "1 of " + b) for (const key of s.connections.keys()) if (String(key).endsWith(" of " + b)) s.connections.delete(key);
       break;
     case "W": s.phase = "wait"; break;
     case "w": s.phase = ""; break;
