@@ -378,22 +378,20 @@ impl RoutePool {
         let connection = ClientConnection::new(now, self.route.is_secured().then(|| pool.handle.clone()));
         let protocol = ClientProtocol::new(connection.clone(), Some(Box::new(permit)));
         let (trust, dial) = (pool.trust.borrow().clone(), pool.dial.borrow().clone());
-        let connected = self.route.connect(timeout, &trust, &dial, protocol, connecting);
-        let (place, pool, connecting) = (self.clone(), pool.clone(), connecting.clone());
-        let route = self.route.clone();
-        connected.add_callbacks(
-            move |_| Ok(place.lease(connection)),
-            move |failure| {
-                let give_up = give_up.or_else(|| now.checked_add(timeout));
-                let late = give_up.is_some_and(|time| pool.handle.now() >= time);
-                if late || !is_out_of_descriptors(&failure) {
-                    return fail(failure);
-                }
-                pool.starve();
-                // The pool may have dropped the route together with the failed connection.
-                pool.place(&route).queue(&pool, 0, timeout, give_up, &connecting)
-            },
-        )
+        let (place, route) = (self.clone(), self.route.clone());
+        let lend = move || place.lease(connection);
+        let connected = self.route.connect(timeout, &trust, &dial, protocol, connecting, lend);
+        let (pool, connecting) = (pool.clone(), connecting.clone());
+        connected.add_errback(move |failure| {
+            let give_up = give_up.or_else(|| now.checked_add(timeout));
+            let late = give_up.is_some_and(|time| pool.handle.now() >= time);
+            if late || !is_out_of_descriptors(&failure) {
+                return fail(failure);
+            }
+            pool.starve();
+            // The pool may have dropped the route together with the failed connection.
+            pool.place(&route).queue(&pool, 0, timeout, give_up, &connecting)
+        })
     }
 
     /// Waits for a connection, after the requests with smaller numbers.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use twistor_deferred::{Cancelled, Deferred, Failure, fail, maybe_deferred};
 use twistor_net::connect::{Connect, Connecting, Socks5, Tcp};
-use twistor_net::{ConnectStage, Protocol, Stream, Transport};
+use twistor_net::{ConnectStage, Protocol, Stream};
 use twistor_reactor::Handle;
 
 use super::errors::ProxyUnreachable;
+use super::lease::Lease;
 use super::proxy::Proxy;
 use super::trust::Trust;
 #[cfg(feature = "tls")]
@@ -71,7 +72,7 @@ impl Route {
         }
     }
 
-    /// Connects, within the timeout.
+    /// Connects, within the timeout, and returns what `lend` returns then.
     pub(super) fn connect(
         &self,
         timeout: Duration,
@@ -79,7 +80,8 @@ impl Route {
         dial: &Dial,
         protocol: impl Protocol,
         on: &Connecting,
-    ) -> Deferred<Transport> {
+        lend: impl FnOnce() -> Lease + 'static,
+    ) -> Deferred<Lease> {
         on.enter(ConnectStage::Answer);
         let starter = on.handle().clone();
         let connected = on.within(timeout, |on| {
@@ -90,7 +92,10 @@ impl Route {
             };
             connected.unwrap_or_else(fail)
         });
-        connected.add_callback(move |stream| Ok(stream.run(&starter, protocol)?))
+        connected.add_callback(move |stream| {
+            stream.run(&starter, protocol)?;
+            Ok(lend())
+        })
     }
 }
 

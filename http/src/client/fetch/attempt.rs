@@ -52,8 +52,8 @@ impl Fetch {
                 let protocol = ClientProtocol::new(connection.clone(), None);
                 let connecting = route.connecting(&self.handle);
                 let dial = self.pool.as_ref().and_then(|pool| pool.dial.borrow().clone());
-                let connected = route.connect(timeout, &trust, &dial, protocol, &connecting);
-                Found::Later(connected.add_callback(move |_| Ok(Lease::new(connection, None))), connecting)
+                let lend = move || Lease::new(connection, None);
+                Found::Later(route.connect(timeout, &trust, &dial, protocol, &connecting, lend), connecting)
             }
         };
         self.route.replace(Some(route));
