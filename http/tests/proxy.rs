@@ -651,7 +651,7 @@ fn a_silent_server_behind_a_tunnel_ends_the_handshake() {
                 assert_eq!(failed.kind(), HandshakeFailure::TimedOut);
                 assert_eq!((handle.now() - begin).as_secs(), limit.as_secs());
             };
-            // A tunnel of the program's own, secured in place.
+            // A tunnel that the program makes, secured in place.
             let endpoint = ClientEndpoint::tcp("127.0.0.1", proxy.address.port());
             let peer = endpoint.converse(&handle).await?;
             peer.write(format!("CONNECT {mute} HTTP/1.1\r\nHost: {mute}\r\n\r\n").as_bytes());

@@ -182,6 +182,41 @@ fn a_proxy_that_is_silent_or_gone_fails_the_connect() {
     });
 }
 
+// P25.3
+#[test]
+fn a_proxy_that_closes_in_the_middle_fails_the_connect() {
+    for begun in [b"\x05".as_slice(), b"\x05\x00\x05\x00\x00\x03\x10half"] {
+        let failure = simulated(|reactor| {
+            let port = listen(reactor, move |_| {
+                scripted(&Diary::new()).on_data(move |transport, _| {
+                    transport.write(begun);
+                    transport.lose_connection();
+                    Ok(())
+                })
+            });
+            let proxy = Socks5::new("127.0.0.1", address(&port).port());
+            let endpoint = ClientEndpoint::by(proxy.to("mail.inner", 25));
+            endpoint.connect(reactor, Echo).add_both(|result| Ok(result.unwrap_err()))
+        });
+        // The first answer, of two bytes, is used.
+        let left = begun.len() - if begun.len() > 1 { 2 } else { 0 };
+        let expected = format!("talking to the SOCKS proxy: unexpected end of data after {left} bytes");
+        assert_eq!(failure.to_string(), expected);
+    }
+}
+
+// P25.3: without a connection to the proxy
+#[test]
+fn a_host_name_that_is_too_long_fails_at_once() {
+    simulated(|reactor| {
+        let endpoint = ClientEndpoint::by(Socks5::new("127.0.0.1", 1).to(&"x".repeat(256), 25));
+        let connecting = endpoint.connect(reactor, Echo);
+        assert!(connecting.is_fired());
+        connecting
+            .add_both(|result| assert!(matches!(result.unwrap_err().check(), Some(SocksError::TooLong))))
+    });
+}
+
 /// Greets an echo through the proxy, and tries a port on which no one listens.
 fn talks_through(proxy: &Socks5) {
     run(|reactor| {

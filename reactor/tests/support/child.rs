@@ -46,8 +46,8 @@ pub fn output(command: &mut Command) -> io::Result<Output> {
 /// Watches a child until it is dropped.
 pub struct Watchdog(Sender<()>);
 
-/// Kills the child at the deadline. If that does not let the test continue, as a process of the child's own holds its
-/// pipes, names the test and ends the whole program.
+/// Kills the child at the deadline. If the test still waits then, because a grandchild holds the pipes, names the test
+/// and ends the whole program.
 pub fn watch(child: &Child, command: &Command) -> Watchdog {
     let (watchdog, dropped) = channel();
     let (pid, what) = (child.id(), format!("{command:?}"));
