@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use twistor_deferred::{Cancelled, Deferred, Failure, fail, maybe_deferred};
 use twistor_net::connect::{Connect, Connecting, Socks5, Tcp};
-use twistor_net::{ConnectStage, Protocol, Stream};
+use twistor_net::{ConnectStage, Stream};
 use twistor_reactor::Handle;
 
 use super::errors::ProxyUnreachable;
+use super::exchange::ClientProtocol;
 use super::lease::Lease;
 use super::proxy::Proxy;
 use super::trust::Trust;
@@ -78,23 +79,26 @@ impl Route {
         timeout: Duration,
         trust: &Trust,
         dial: &Dial,
-        protocol: impl Protocol,
+        protocol: ClientProtocol,
         on: &Connecting,
         lend: impl FnOnce() -> Lease + 'static,
     ) -> Deferred<Lease> {
-        on.enter(ConnectStage::Answer);
         let starter = on.handle().clone();
-        let connected = on.within(timeout, |on| {
+        self.reach(timeout, trust, dial, on).add_callback(move |stream| {
+            stream.run(&starter, protocol)?;
+            Ok(lend())
+        })
+    }
+
+    fn reach(&self, timeout: Duration, trust: &Trust, dial: &Dial, on: &Connecting) -> Deferred<Stream> {
+        on.enter(ConnectStage::Answer);
+        on.within(timeout, |on| {
             let connected = match self {
                 Route::Direct(origin) => reach_origin(origin, trust, dial, on),
                 Route::Forward(via) => reach_proxy(via, dial, on),
                 Route::Tunnel(origin, via) => reach_through(origin, via, trust, dial, on),
             };
             connected.unwrap_or_else(fail)
-        });
-        connected.add_callback(move |stream| {
-            stream.run(&starter, protocol)?;
-            Ok(lend())
         })
     }
 }
