@@ -31,8 +31,8 @@ pub(crate) use socket::{BoxedSocket, SimulatedListener};
 /// listeners and transports of the reactor use it unchanged. A test controls its behaviour and faults with
 /// the methods below.
 ///
-/// All other behaviour is drawn from the reactor's seed: the latency of every piece of data, and the places
-/// where data is split. The same program with the same seed produces the same trace. Another seed produces
+/// All other behaviour is drawn from the reactor's seed: the latency of every piece of data, the places where
+/// data is split, and the order of sockets that become ready at the same moment. The same program with the same seed produces the same trace. Another seed produces
 /// another possible trace. Nothing reaches the operating system.
 ///
 /// # Examples
