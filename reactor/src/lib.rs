@@ -70,6 +70,8 @@ mod errors;
 mod handle;
 mod lifecycle;
 #[cfg(unix)]
+mod line_buffer;
+#[cfg(unix)]
 mod lines;
 mod looping_call;
 mod mailbox;

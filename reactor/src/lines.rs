@@ -9,9 +9,8 @@ use std::rc::Rc;
 use twistor_deferred::Failure;
 
 use crate::Handle;
+use crate::line_buffer::{LONGEST, LineBuffer};
 
-/// The length limit of a line, in bytes.
-const LONGEST: usize = 1 << 20;
 /// The number of bytes in one read.
 const PIECE: usize = 8192;
 
@@ -44,8 +43,7 @@ impl Handle {
         Ok(LineReader {
             handle: self.clone(),
             file: Rc::new(file),
-            read: Vec::new(),
-            searched: 0,
+            buffer: LineBuffer::default(),
             ended: false,
         })
     }
@@ -55,10 +53,7 @@ impl Handle {
 pub struct LineReader {
     handle: Handle,
     file: Rc<File>,
-    /// Bytes that were read and not returned yet.
-    read: Vec<u8>,
-    /// The number of these bytes that were searched and contain no line feed.
-    searched: usize,
+    buffer: LineBuffer,
     ended: bool,
 }
 
@@ -84,7 +79,7 @@ impl LineReader {
             if self.ended {
                 return Ok(None);
             }
-            if self.read.len() > LONGEST {
+            if self.buffer.len() > LONGEST {
                 return Err(io::Error::new(ErrorKind::InvalidData, "line too long: over 1 MiB").into());
             }
             let file = self.handle.readable(self.file.clone()).await?;
@@ -97,7 +92,7 @@ impl LineReader {
         let mut piece = [0; PIECE];
         match file.read(&mut piece) {
             Ok(length) => {
-                self.read.extend_from_slice(&piece[..length]);
+                self.buffer.feed(&piece[..length]);
                 self.ended = length == 0;
                 Ok(())
             }
@@ -107,21 +102,10 @@ impl LineReader {
     }
 
     fn take_line(&mut self) -> Option<Vec<u8>> {
-        let found = self.read[self.searched..].iter().position(|byte| *byte == b'\n');
-        let Some(found) = found else {
-            self.searched = self.read.len();
-            let rest = self.ended && !self.read.is_empty();
-            self.searched = if rest { 0 } else { self.searched };
-            return rest.then(|| std::mem::take(&mut self.read));
-        };
-        let end = self.searched + found;
-        let mut line: Vec<u8> = self.read.drain(..=end).collect();
-        self.searched = 0;
-        line.pop();
-        if line.last() == Some(&b'\r') {
-            line.pop();
+        if let Some(line) = self.buffer.next_line() {
+            return Some(line.to_vec());
         }
-        Some(line)
+        if self.ended { self.buffer.take_rest() } else { None }
     }
 }
 

@@ -12,7 +12,7 @@ use mio::unix::pipe::{Receiver, Sender};
 use super::attempt::Attempt;
 #[cfg(feature = "pass-descriptors")]
 use super::descriptors::Descriptors;
-use super::output::OnData;
+use super::output::OnOutput;
 #[cfg(feature = "pty")]
 use super::terminal::{self, TerminalSize};
 
@@ -42,8 +42,8 @@ pub(super) struct ChildPipes {
 /// The options that a child was started with.
 #[derive(Default)]
 pub(super) struct ChildParts {
-    pub(super) on_stdout: Option<OnData>,
-    pub(super) on_stderr: Option<OnData>,
+    pub(super) on_stdout: Option<OnOutput>,
+    pub(super) on_stderr: Option<OnOutput>,
     pub(super) stdin_bytes: Option<Vec<u8>>,
     /// Written to standard input before it is closed.
     pub(super) stdin_end: &'static [u8],
@@ -99,20 +99,54 @@ impl ProcessBuilder {
     /// Calls `callback` with the data that the program writes to its standard output, in pieces of any size. Twisted:
     /// `outReceived`.
     ///
-    /// A panic in the callback is logged and closes the pipe.
+    /// Replaces a callback for lines. A panic in the callback is logged and closes the pipe.
     pub fn on_stdout(mut self, callback: impl FnMut(&[u8]) + 'static) -> ProcessBuilder {
         self.command.stdout(Stdio::piped());
-        self.parts.on_stdout = Some(Box::new(callback));
+        self.parts.on_stdout = Some(OnOutput::data(callback));
         self
     }
 
     /// Calls `callback` with the data that the program writes to its standard error, in pieces of any size. Twisted:
     /// `errReceived`.
     ///
-    /// A panic in the callback is logged and closes the pipe.
+    /// Replaces a callback for lines. A panic in the callback is logged and closes the pipe.
     pub fn on_stderr(mut self, callback: impl FnMut(&[u8]) + 'static) -> ProcessBuilder {
         self.command.stderr(Stdio::piped());
-        self.parts.on_stderr = Some(Box::new(callback));
+        self.parts.on_stderr = Some(OnOutput::data(callback));
+        self
+    }
+
+    /// Calls `callback` with each line that the program writes to its standard output, without the `\n` or `\r\n` at
+    /// its end.
+    ///
+    /// ```
+    /// use twistor::prelude::*;
+    /// use twistor::reactor::ProcessBuilder;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let program = ProcessBuilder::new("ls").arg("-l").on_stdout_line(|line| println!("> {line}"));
+    /// let process = reactor.spawn_process(program)?;
+    /// assert!(reactor.run_until(process.ended())?.success());
+    /// # Ok::<(), Failure>(())
+    /// ```
+    ///
+    /// The last line may lack an ending. Invalid UTF-8 is replaced by U+FFFD. A line longer than a mebibyte arrives in
+    /// pieces of a mebibyte. Many programs write to a pipe in blocks, so their lines arrive late, and to a
+    /// [`terminal`](ProcessBuilder::terminal) line by line.
+    ///
+    /// Replaces the callback of [`on_stdout`](ProcessBuilder::on_stdout). A panic in the callback is logged and closes
+    /// the pipe.
+    pub fn on_stdout_line(mut self, callback: impl FnMut(&str) + 'static) -> ProcessBuilder {
+        self.command.stdout(Stdio::piped());
+        self.parts.on_stdout = Some(OnOutput::lines(callback));
+        self
+    }
+
+    /// Calls `callback` with each line that the program writes to its standard error, as
+    /// [`on_stdout_line`](ProcessBuilder::on_stdout_line) does for its standard output.
+    pub fn on_stderr_line(mut self, callback: impl FnMut(&str) + 'static) -> ProcessBuilder {
+        self.command.stderr(Stdio::piped());
+        self.parts.on_stderr = Some(OnOutput::lines(callback));
         self
     }
 
@@ -182,7 +216,7 @@ impl ProcessBuilder {
         if let Some(size) = self.terminal {
             let (child, stdin, stdout) = terminal::spawn(self.command, size)?;
             // A terminal that is not read would stop the program.
-            self.parts.on_stdout.get_or_insert_with(|| Box::new(|_| ()));
+            self.parts.on_stdout.get_or_insert_with(|| OnOutput::data(|_| ()));
             self.parts.stdin_end = terminal::END_OF_FILE;
             let pipes = ChildPipes { stdin: Some(stdin), stdout: Some(stdout), stderr: None };
             return Ok((child, pipes, self.parts));

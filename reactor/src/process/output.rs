@@ -10,11 +10,55 @@ use mio::unix::pipe::Receiver;
 use rustix::io::Errno;
 
 use super::state::{OpenPipe, ProcessState};
+use crate::line_buffer::{LONGEST, LineBuffer};
 use crate::ready::{EventHandler, Progress, Ready};
 use crate::{CallSite, Handle, Registration};
 
-/// A callback for the data of an output.
-pub(super) type OnData = Box<dyn FnMut(&[u8])>;
+/// A callback for the data of an output, as it arrives.
+type OnData = Box<dyn FnMut(&[u8])>;
+/// A callback for the lines of an output.
+type OnLine = Box<dyn FnMut(&str)>;
+
+/// A callback for an output.
+pub(super) enum OnOutput {
+    Data(OnData),
+    Lines(LineBuffer, OnLine),
+}
+
+impl OnOutput {
+    pub(super) fn data(callback: impl FnMut(&[u8]) + 'static) -> OnOutput {
+        OnOutput::Data(Box::new(callback))
+    }
+
+    pub(super) fn lines(callback: impl FnMut(&str) + 'static) -> OnOutput {
+        OnOutput::Lines(LineBuffer::default(), Box::new(callback))
+    }
+
+    fn feed(&mut self, data: &[u8]) {
+        match self {
+            OnOutput::Data(callback) => callback(data),
+            OnOutput::Lines(buffer, _) => buffer.feed(data),
+        }
+    }
+
+    /// Delivers complete lines while `wanted` returns true.
+    fn deliver_lines(&mut self, wanted: impl Fn() -> bool) {
+        let OnOutput::Lines(buffer, callback) = self else { return };
+        while wanted() {
+            let Some(line) = buffer.next_piece(LONGEST) else { return };
+            callback(&String::from_utf8_lossy(line));
+        }
+    }
+
+    /// Delivers a last line that has no ending.
+    fn end(&mut self) {
+        if let OnOutput::Lines(buffer, callback) = self {
+            if let Some(line) = buffer.take_rest() {
+                callback(&String::from_utf8_lossy(&line));
+            }
+        }
+    }
+}
 
 /// The number of bytes in one read.
 const PIECE: usize = 16 * 1024;
@@ -27,7 +71,7 @@ pub(super) struct OutputPipe {
     pipe: RefCell<Option<Receiver>>,
     open: Cell<Option<OpenPipe>>,
     /// Taken out while it runs.
-    callback: Cell<Option<OnData>>,
+    callback: Cell<Option<OnOutput>>,
     paused: Cell<bool>,
     /// No more output is wanted.
     unwanted: Cell<bool>,
@@ -41,7 +85,7 @@ impl OutputPipe {
     pub(super) fn open(
         handle: &Handle,
         pipe: Receiver,
-        callback: OnData,
+        callback: OnOutput,
         state: &Rc<ProcessState>,
     ) -> io::Result<Weak<OutputPipe>> {
         pipe.set_nonblocking(true)?;
@@ -98,11 +142,21 @@ impl OutputPipe {
         }
     }
 
-    fn tell(&self, data: &[u8]) {
+    fn with_callback(&self, call: impl FnOnce(&mut OnOutput)) {
         if let Some(mut callback) = self.callback.take() {
-            callback(data);
+            call(&mut callback);
             self.callback.set(Some(callback));
         }
+    }
+
+    /// Whether no callback has paused or closed the output.
+    fn is_wanted(&self) -> bool {
+        !self.paused.get() && !self.unwanted.get()
+    }
+
+    fn end(&self) {
+        self.with_callback(OnOutput::end);
+        self.close();
     }
 
     fn close(&self) {
@@ -115,6 +169,8 @@ impl OutputPipe {
 impl EventHandler for OutputPipe {
     fn ready(self: Rc<Self>, _: Ready) -> Progress {
         let mut buffer = [0; PIECE];
+        // Lines that a pause has held back.
+        self.with_callback(|callback| callback.deliver_lines(|| self.is_wanted()));
         for _ in 0..PIECES {
             if self.unwanted.get() {
                 self.close();
@@ -126,20 +182,23 @@ impl EventHandler for OutputPipe {
             }
             match self.read(&mut buffer) {
                 Ok(0) => {
-                    self.close();
+                    self.end();
                     return Progress::Drained;
                 }
-                Ok(length) => self.tell(&buffer[..length]),
+                Ok(length) => self.with_callback(|callback| {
+                    callback.feed(&buffer[..length]);
+                    callback.deliver_lines(|| self.is_wanted());
+                }),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Drained,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // On Linux, no process has the terminal open any more.
                 Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
-                    self.close();
+                    self.end();
                     return Progress::Drained;
                 }
                 Err(error) => {
                     log::warn!("could not read the output of a process: {error}");
-                    self.close();
+                    self.end();
                     return Progress::Drained;
                 }
             }

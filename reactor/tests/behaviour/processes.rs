@@ -91,6 +91,98 @@ fn stdin_bytes_are_written_and_stdin_is_closed() {
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "1000000");
 }
 
+/// Returns the lines of a program that writes these bytes.
+fn lines_of(output: impl Into<Vec<u8>>) -> Vec<String> {
+    let (reactor, record) = (reactor(), Record::new());
+    let seen = record.clone();
+    let program =
+        ProcessBuilder::new("cat").stdin_bytes(output).on_stdout_line(move |line| seen.add(line.to_owned()));
+    let process = reactor.spawn_process(program).unwrap();
+    run_until(&reactor, process.ended()).unwrap();
+    record.take()
+}
+
+#[test]
+fn output_arrives_in_whole_lines() {
+    // R12.13
+    assert_eq!(lines_of(""), [""; 0]);
+    assert_eq!(lines_of("one\n\ntwo\r\nlast"), ["one", "", "two", "last"]);
+    assert_eq!(lines_of(b"a\xffb\n\r\n"), ["a\u{fffd}b", ""]);
+    // Each line is longer than a read.
+    let lines = ["\u{e4}".repeat(20_000), "x".repeat(40_001), "y".repeat(100_000)];
+    assert_eq!(lines_of(lines.join("\r\n")), lines);
+}
+
+#[test]
+fn a_line_that_is_too_long_arrives_in_pieces() {
+    // R12.13
+    let longest = "x".repeat(1 << 20);
+    assert_eq!(lines_of(format!("{longest}\r\nend")), [longest.as_str(), "end"]);
+    assert_eq!(lines_of(format!("{longest}y\nend\n")), [longest.as_str(), "y", "end"]);
+    // A character is not cut.
+    let line = format!("x{}", "\u{e4}".repeat(600_000));
+    let lines = lines_of(format!("{line}\n"));
+    assert_eq!((lines.len(), lines[0].len()), (2, (1 << 20) - 1));
+    assert_eq!(lines.concat(), line);
+}
+
+#[test]
+fn standard_error_arrives_in_lines() {
+    // R12.13
+    let (reactor, record) = (reactor(), Record::new());
+    let seen = record.clone();
+    let program =
+        script("echo one >&2; printf two >&2").on_stderr_line(move |line| seen.add(line.to_owned()));
+    let process = reactor.spawn_process(program).unwrap();
+    run_until(&reactor, process.ended()).unwrap();
+    assert_eq!(record.take(), ["one", "two"]);
+}
+
+#[test]
+fn a_pause_takes_effect_between_two_lines() {
+    // R12.14
+    let (reactor, record) = (reactor(), Record::new());
+    let (seen, handle) = (record.clone(), reactor.handle());
+    let process = Rc::new(RefCell::new(None::<Process>));
+    let own = process.clone();
+    // All lines arrive in one read, and the output stays open until the last complete one is delivered.
+    let program = script("printf 'a\\nb\\nc\\nd'; read line").piped_stdin().on_stdout_line(move |line| {
+        seen.add(line.to_owned());
+        let process = own.borrow().clone().unwrap();
+        if line == "c" {
+            process.write(b"go on\n");
+        }
+        process.pause_output();
+        let (seen, before) = (seen.clone(), seen.len());
+        handle.call_later(Duration::from_micros(100), move || {
+            assert_eq!(seen.len(), before);
+            process.resume_output();
+        });
+    });
+    process.replace(Some(reactor.spawn_process(program).unwrap()));
+    let ended = process.borrow().as_ref().unwrap().ended();
+    run_until(&reactor, ended).unwrap();
+    assert_eq!(record.take(), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn no_line_follows_a_closed_output() {
+    // R12.14
+    let (reactor, record) = (reactor(), Record::new());
+    let seen = record.clone();
+    let process = Rc::new(RefCell::new(None::<Process>));
+    let own = process.clone();
+    let program = script("printf 'a\\nb\\nc'").on_stdout_line(move |line| {
+        seen.add(line.to_owned());
+        own.borrow().iter().for_each(Process::close_output);
+    });
+    process.replace(Some(reactor.spawn_process(program).unwrap()));
+    let ended = process.borrow().as_ref().unwrap().ended();
+    run_until(&reactor, ended).unwrap();
+    assert_eq!(record.take(), ["a"]);
+    process.take();
+}
+
 #[test]
 fn ended_fires_after_exit_and_closed_pipes() {
     // R12.4
