@@ -49,7 +49,7 @@ struct LoopTask {
     run: RefCell<Option<Rc<LoopRun>>>,
 }
 
-type Function = Box<dyn FnMut(u64) -> Deferred<()>>;
+type Function = Box<dyn FnMut(&LoopingCall, u64) -> Deferred<()>>;
 
 /// The state from one `start` to its end.
 struct LoopRun {
@@ -69,7 +69,35 @@ impl LoopingCall {
     /// Creates a loop that is not running yet.
     #[track_caller]
     pub fn new<O: Outcome>(clock: &(impl Clock + ?Sized), mut f: impl FnMut() -> O + 'static) -> LoopingCall {
-        LoopingCall::with_count(clock, move |_| f())
+        LoopingCall::from_function(clock, move |_, _| f())
+    }
+
+    /// Creates a loop whose function receives the loop itself, to stop or reset it. In Twisted, the function calls
+    /// `loop.stop()`, too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use twistor::prelude::*;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// # let reactor = Reactor::simulated(0);
+    /// let mut left = 5;
+    /// let countdown = LoopingCall::with_self(&reactor, move |countdown| {
+    ///     println!("{left}");
+    ///     left -= 1;
+    ///     if left == 0 {
+    ///         countdown.stop();
+    ///     }
+    /// });
+    /// reactor.run_until(countdown.start(Duration::from_secs(1)))?;
+    /// # Ok::<(), Failure>(())
+    /// ```
+    #[track_caller]
+    pub fn with_self<O: Outcome>(
+        clock: &(impl Clock + ?Sized),
+        mut f: impl FnMut(&LoopingCall) -> O + 'static,
+    ) -> LoopingCall {
+        LoopingCall::from_function(clock, move |looping, _| f(looping))
     }
 
     /// Creates a loop whose function receives the number of intervals since its last call: one, if it keeps up. The
@@ -79,7 +107,16 @@ impl LoopingCall {
         clock: &(impl Clock + ?Sized),
         mut f: impl FnMut(u64) -> O + 'static,
     ) -> LoopingCall {
-        let function: Function = Box::new(move |count| f(count).into_deferred().add_callback(|_| ()));
+        LoopingCall::from_function(clock, move |_, count| f(count))
+    }
+
+    #[track_caller]
+    fn from_function<O: Outcome>(
+        clock: &(impl Clock + ?Sized),
+        mut f: impl FnMut(&LoopingCall, u64) -> O + 'static,
+    ) -> LoopingCall {
+        let function: Function =
+            Box::new(move |looping, count| f(looping, count).into_deferred().add_callback(|_| ()));
         LoopingCall {
             task: Rc::new(LoopTask {
                 clock: clock.shared(),
@@ -192,9 +229,10 @@ impl LoopTask {
             return;
         };
         let count = run.count(self.clock.now());
-        let outcome = maybe_deferred_at(self.place, || function(count));
+        let looping = LoopingCall { task: self.clone() };
+        let outcome = maybe_deferred_at(self.place, || function(&looping, count));
         self.function.set(Some(function));
-        let task = self.clone();
+        let LoopingCall { task } = looping;
         drop(outcome.add_both(move |result| task.done(run, result)));
     }
 

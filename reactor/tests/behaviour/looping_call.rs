@@ -66,6 +66,29 @@ fn the_first_call_can_wait_for_the_first_interval() {
 }
 
 #[test]
+fn a_function_stops_its_own_loop() {
+    // T4.7
+    let (clock, record) = (ManualClock::new(), Record::new());
+    let (seen, mut left) = (record.clone(), 5);
+    let owned = Rc::new(());
+    let kept = owned.clone();
+    let countdown = LoopingCall::with_self(&clock, move |countdown| {
+        let _ = &kept;
+        seen.add(left);
+        left -= 1;
+        if left == 0 {
+            countdown.stop();
+        }
+    });
+    let end = ended(countdown.start(S));
+    pump(&clock, 10, S);
+    assert_eq!(record.take(), [5, 4, 3, 2, 1]);
+    assert_eq!((end.take(), clock.pending()), (vec!["stopped".to_owned()], 0));
+    drop(countdown);
+    assert_eq!(Rc::strong_count(&owned), 1);
+}
+
+#[test]
 fn missed_intervals_are_skipped_and_the_counts_add_up() {
     // T4.2
     // The function itself advances the clock, as slow work would.
