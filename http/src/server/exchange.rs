@@ -7,11 +7,13 @@ pub(super) mod answer;
 pub(super) mod answered;
 mod answering;
 mod asking;
+mod name;
 mod pace;
 mod patience;
 pub(super) mod request;
 pub(super) mod response;
 
+use std::cell::Cell;
 use std::mem;
 use std::rc::Rc;
 
@@ -21,6 +23,7 @@ use twistor_net::{Address, Transport};
 
 use self::answered::{AnswerRecord, Answered};
 use self::asking::Collecting;
+use self::name::RequestName;
 use self::pace::{NEVER, Pace};
 use self::request::RequestContext;
 use self::response::{Body, Response};
@@ -92,6 +95,8 @@ pub(super) struct Exchange {
     serial: u64,
     pace: Pace,
     record: Option<Box<AnswerRecord>>,
+    /// The name of the current request, if its answer may still fail.
+    name: Cell<Option<RequestName>>,
     /// The client has ended its half of the connection.
     half_closed: bool,
     /// Input follows the request that is being answered.
@@ -108,6 +113,7 @@ impl Exchange {
             facts: RequestFacts::NONE,
             serial: 0,
             record: None,
+            name: Cell::new(None),
             half_closed: false,
             has_more: false,
         }
@@ -161,6 +167,7 @@ impl Exchange {
     #[inline]
     fn idle(&mut self) {
         self.facts = RequestFacts::NONE;
+        self.name.set(None);
         self.enter(ExchangePhase::Idle, self.shared.limits.idle);
     }
 

@@ -7,6 +7,7 @@ use twistor_http::{Method, StatusCode};
 use twistor_net::Failure;
 
 use crate::client::*;
+use crate::support::logged::{keep_log, logged};
 
 // W1.4
 #[test]
@@ -219,6 +220,57 @@ fn a_fault_in_a_handler_is_a_500() {
         assert_eq!(other.get("/")?.text(), "fine");
         Ok(())
     });
+}
+
+// W1.7: at once, later, by a panic, by an invalid response, and in a body; neither its query nor all of a long path
+#[test]
+fn the_log_names_the_request_that_failed() {
+    keep_log();
+    let fail = |_: &mut Request<'_>| Err::<String, _>(Failure::new("my bug"));
+    let later = |request: &mut Request<'_>| {
+        request.reactor().spawn(async { Err::<String, _>(Failure::new("my bug")) })
+    };
+    let body = |_: &mut Request<'_>| Response::stream(|_| Err::<(), _>(Failure::new("my bug")));
+    let root = Tree::new()
+        .get(|_| "fine")
+        .put_child("broken", Tree::new().get(fail).post(fail))
+        .put_child("later", later)
+        .put_child("faulty", Faulty)
+        .put_child("interim", Tree::new().get(|_| Response::new(StatusCode::CONTINUE)))
+        .put_child("body", Tree::new().get(body))
+        .put_child("long", Tree::new().fallback(fail));
+    serve(root, |address| {
+        let mut client = Client::connect(address)?;
+        for path in ["/broken?secret=1", "/later", "/faulty/child", "/interim"] {
+            assert_eq!(client.get(path)?.status, 500, "{path}");
+            assert_eq!(client.get("/")?.status, 200);
+        }
+        for body in ["Content-Length: 2\r\n\r\nab", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"] {
+            client.send(format!("POST /broken HTTP/1.1\r\nHost: a\r\n{body}").as_bytes())?;
+            assert_eq!(client.reply()?.status, 500);
+        }
+        assert_eq!(client.get("/missing")?.status, 404);
+        assert_eq!(client.get(&format!("/long/{}", "x".repeat(1000)))?.status, 500);
+        client.get("/body").unwrap_err();
+        Ok(())
+    });
+    let lines = logged();
+    let long = format!("GET /long/{}… failed: my bug (made at ", "x".repeat(194));
+    let expected = [
+        "GET /broken failed: my bug (made at ",
+        "GET /later failed: my bug (made at ",
+        "GET /faulty/child failed: ",
+        "GET /interim failed: 100 Continue is not a final status",
+        "POST /broken failed: my bug (made at ",
+        "POST /broken failed: my bug (made at ",
+        &long,
+        "response body of GET /body failed: my bug (made at ",
+    ];
+    assert!(
+        lines.len() == expected.len()
+            && lines.iter().zip(expected).all(|(line, start)| line.starts_with(start)),
+        "{lines:#?}"
+    );
 }
 
 // W1.5

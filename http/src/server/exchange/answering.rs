@@ -8,6 +8,7 @@ use twistor_deferred::{Failure, maybe_deferred};
 use twistor_net::{HandlerPanicked, Transport};
 
 use super::answer::{Answer, StatusError};
+use super::name::RequestName;
 use super::pace::NEVER;
 use super::response::{Body, Response, Start};
 use super::{Exchange, ExchangePhase, Work};
@@ -27,9 +28,9 @@ impl Exchange {
     pub(super) fn answer(&mut self, transport: &Transport, answer: Answer, out: &mut Vec<u8>, rest: bool) {
         match answer {
             Answer::Now(response) => self.respond(transport, response, out, rest),
-            Answer::Failed(failure) => self.respond(transport, error_response(failure), out, rest),
+            Answer::Failed(failure) => self.respond_to(transport, Err(failure), out, rest),
             Answer::Later(deferred) => match deferred.try_result() {
-                Ok(result) => self.respond(transport, result.unwrap_or_else(error_response), out, rest),
+                Ok(result) => self.respond_to(transport, result, out, rest),
                 Err(deferred) => {
                     self.has_more = rest;
                     self.wait(Work::Deferred(deferred.canceller()));
@@ -55,9 +56,8 @@ impl Exchange {
         if serial != self.serial || !matches!(self.phase, ExchangePhase::Answering(Work::Deferred(_), _)) {
             return;
         }
-        let response = result.unwrap_or_else(error_response);
         let mut out = self.shared.out.take();
-        self.respond(transport, response, &mut out, self.has_more);
+        self.respond_to(transport, result, &mut out, self.has_more);
         self.flush(transport, &mut out);
         self.shared.put_back(out);
         self.go_on_reading(transport);
@@ -83,12 +83,23 @@ impl Exchange {
         }
     }
 
+    fn respond_to(
+        &mut self,
+        transport: &Transport,
+        result: Result<Response, Failure>,
+        out: &mut Vec<u8>,
+        rest: bool,
+    ) {
+        let response = result.unwrap_or_else(|failure| self.error_response(failure));
+        self.respond(transport, response, out, rest);
+    }
+
     /// Writes a response, or the head of one whose body is streamed.
     fn respond(&mut self, transport: &Transport, response: Response, out: &mut Vec<u8>, rest: bool) {
         let mut response = match response.fault {
-            Some(failure) => error_response(failure),
+            Some(failure) => self.error_response(failure),
             None if response.status.is_informational() => {
-                error_response(Failure::new(format!("{} is not a final status", response.status)))
+                self.error_response(Failure::new(format!("{} is not a final status", response.status)))
             }
             None => response,
         };
@@ -206,9 +217,10 @@ impl Exchange {
         if let Err(failure) = result {
             body.close();
             if transport.is_closing() {
-                log::debug!("client left during a response: {failure:#}");
+                log::debug!("client left during the response to {}: {failure:#}", self.name());
             } else {
-                log::error!("response body failed: {failure:#}{}", FailurePlace(&failure));
+                let place = FailurePlace(&failure);
+                log::error!("response body of {} failed: {failure:#}{place}", self.name());
             }
             self.cut_body();
             self.phase = ExchangePhase::Closed;
@@ -238,21 +250,28 @@ impl Exchange {
             self.await_body();
         }
     }
-}
 
-/// Returns the response to a failed request. The client sees only errors that were meant for it; others are logged.
-fn error_response(failure: Failure) -> Response {
-    if let Some(error) = failure.check::<StatusError>() {
-        return error.response();
+    /// Returns the response to a failed request. The client sees only errors that were meant for it; others are
+    /// logged.
+    #[cold]
+    fn error_response(&self, failure: Failure) -> Response {
+        if let Some(error) = failure.check::<StatusError>() {
+            return error.response();
+        }
+        if let Some(refused) = failure.check::<BodyRefused>() {
+            return Response::of_status(refused.status());
+        }
+        if failure.is::<BodyCut>() {
+            return Response::of_status(StatusCode::REQUEST_TIMEOUT);
+        }
+        log::error!("{} failed: {failure:#}{}", self.name(), FailurePlace(&failure));
+        Response::of_status(StatusCode::INTERNAL_SERVER_ERROR)
     }
-    if let Some(refused) = failure.check::<BodyRefused>() {
-        return Response::of_status(refused.status());
+
+    /// Takes the name of the request, for a log message.
+    fn name(&self) -> RequestName {
+        self.name.take().unwrap_or_default()
     }
-    if failure.is::<BodyCut>() {
-        return Response::of_status(StatusCode::REQUEST_TIMEOUT);
-    }
-    log::error!("request failed: {failure:#}{}", FailurePlace(&failure));
-    Response::of_status(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// The place of a failure, unless its text contains it.

@@ -8,6 +8,7 @@ use twistor_net::{Transport, guarded_at};
 
 use super::answer::{Answer, StatusError};
 use super::answered::AnswerRecord;
+use super::name::RequestName;
 use super::pace::NEVER;
 use super::request::{KeptHead, Request, RequestContent};
 use super::{Exchange, ExchangePhase, RequestFacts, Work};
@@ -108,12 +109,12 @@ impl Exchange {
         let mut request = Request::new(head, self.place());
         let resource = match look_up(&self.shared, &mut request) {
             Ok(resource) => resource,
-            Err(answer) => return Course::Answered(answer),
+            Err(answer) => return Course::Answered(self.named(&request, answer)),
         };
         let resource = resource.as_ref().unwrap_or(&self.shared.root);
         if known == Some(0) {
             *rest = input;
-            return Course::Answered(render(&self.shared, &**resource, &mut request));
+            return Course::Answered(self.render(&**resource, &mut request));
         }
         let limit = match guard(&self.shared, || Ok(resource.body_mode(&request))) {
             Ok(BodyMode::Whole) => self.shared.settings.limits.body_size,
@@ -121,9 +122,9 @@ impl Exchange {
             Ok(BodyMode::Streamed) => {
                 let incoming = Rc::new(Incoming::new(transport.clone(), expects));
                 request.body = RequestContent::Stream(RequestBody::new(incoming.clone()));
-                return Course::Streamed(render(&self.shared, &**resource, &mut request), incoming);
+                return Course::Streamed(self.render(&**resource, &mut request), incoming);
             }
-            Err(answer) => return Course::Answered(answer),
+            Err(answer) => return Course::Answered(self.named(&request, answer)),
         };
         match known {
             Some(length) if length > limit => Course::Refused(StatusCode::PAYLOAD_TOO_LARGE),
@@ -131,7 +132,7 @@ impl Exchange {
                 let (body, behind) = input.split_at(length as usize);
                 request.body = RequestContent::Borrowed(body);
                 *rest = behind;
-                Course::Answered(render(&self.shared, &**resource, &mut request))
+                Course::Answered(self.render(&**resource, &mut request))
             }
             _ => {
                 let head = KeptHead::new(&request);
@@ -143,6 +144,21 @@ impl Exchange {
                 }))
             }
         }
+    }
+
+    #[inline]
+    fn render(&self, resource: &dyn Resource, request: &mut Request<'_>) -> Answer {
+        let answer = guard(&self.shared, || Ok(resource.render(request))).unwrap_or_else(|failed| failed);
+        self.named(request, answer)
+    }
+
+    /// Keeps the name of the request if the log may need it.
+    #[inline]
+    fn named(&self, request: &Request<'_>, answer: Answer) -> Answer {
+        if let Some(name) = RequestName::for_log(request, &answer) {
+            self.name.set(Some(name));
+        }
+        answer
     }
 
     pub(in crate::server) fn on_body(&mut self, transport: &Transport, data: &[u8], out: &mut Vec<u8>) {
@@ -175,7 +191,7 @@ impl Exchange {
                 let phase = std::mem::replace(&mut self.phase, ExchangePhase::Answering(Work::Handler, None));
                 if let ExchangePhase::Collecting(request) = phase {
                     let Collecting { head, resource, body, .. } = *request;
-                    let answer = render(&self.shared, &*resource, &mut head.request(body, self.place()));
+                    let answer = self.render(&*resource, &mut head.request(body, self.place()));
                     self.answer(transport, answer, out, !input.is_empty());
                 }
             }
@@ -244,9 +260,4 @@ fn look_up(shared: &SiteState, request: &mut Request<'_>) -> Result<Option<Rc<dy
 #[inline]
 fn guard<T>(shared: &SiteState, call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Answer> {
     guarded_at("render", shared.place, call).map_err(Answer::Failed)
-}
-
-#[inline]
-fn render(shared: &SiteState, resource: &dyn Resource, request: &mut Request<'_>) -> Answer {
-    guard(shared, || Ok(resource.render(request))).unwrap_or_else(|failed| failed)
 }

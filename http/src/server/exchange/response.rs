@@ -57,6 +57,12 @@ fn named<O: Outcome<Value = ()>>(
 }
 
 impl Response {
+    /// Returns whether it is invalid, or has a body that may fail.
+    #[inline]
+    pub(super) fn may_fail(&self) -> bool {
+        self.fault.is_some() || self.status.is_informational() || matches!(self.body, Body::Stream { .. })
+    }
+
     /// Creates a response without a body.
     pub fn new(status: StatusCode) -> Response {
         Response {
