@@ -168,7 +168,9 @@ impl Ladder {
     /// The name, or that of the first named stage: `named` names a stage if the chain has one.
     #[doc(hidden)]
     pub fn label(&self) -> Option<&Rc<str>> {
-        self.name.as_ref().or_else(|| self.stages.iter().find_map(|stage| stage.name.as_ref()))
+        let mut names = self.stages.iter().filter_map(|stage| stage.name.as_ref());
+        // The reactor names its own stage, at the end of the chain that it waits for.
+        self.name.as_ref().or_else(|| names.find(|name| ***name != *"run_until"))
     }
 
     /// The place that created the Deferred; `None` if the recording has forgotten it.

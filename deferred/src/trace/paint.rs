@@ -239,6 +239,8 @@ mod tests {
             for (text, ground) in texts.iter().flat_map(|text| [(text, p.background), (text, p.panel)]) {
                 assert!(contrast(text, ground) >= 4.5, "{text} on {ground}: {:.2}", contrast(text, ground));
             }
+            // A page sets text of the background's color on that of work.
+            assert!(contrast(p.background, p.work) >= 4.5, "{} on {}", p.background, p.work);
             for ground in [p.value, p.failure] {
                 assert!(contrast(p.on, ground) >= 4.5, "{} on {ground}", p.on);
             }

@@ -161,6 +161,7 @@ fn payload(entry: &Entry) -> (&'static str, String) {
             let side = match what {
                 What::Fired(came) | What::Left { came, .. } => word(came.side),
                 What::Entered { side, .. } => word(*side),
+                What::Waits { .. } => "waits",
                 _ => "",
             };
             ("D", format!(",{id},\"{side}\""))
@@ -179,5 +180,26 @@ fn word(side: Side) -> &'static str {
     match side {
         Side::Callbacks => "value",
         Side::Errbacks => "failure",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use twistor_deferred::trace::paint::{DARK, LIGHT, Palette};
+
+    use super::STYLE;
+
+    /// Their contrast is tested there: D19.5.
+    #[test]
+    fn the_page_has_the_colors_of_the_pictures() {
+        let colors = |p: Palette| {
+            format!(
+                "--bg:{};--panel:{};--ink:{};--mut:{};--value:{};--failure:{};--work:{};--on:{}",
+                p.background, p.panel, p.ink, p.muted, p.value_text, p.failure_text, p.work, p.background
+            )
+        };
+        for palette in [LIGHT, DARK] {
+            assert!(STYLE.contains(&colors(palette)), "{} is not in\n{STYLE}", colors(palette));
+        }
     }
 }

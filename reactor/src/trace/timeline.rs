@@ -257,7 +257,16 @@ impl Timeline {
     fn slot(&self, callback: &CallbackRun) -> f64 {
         let bar = length(callback.took()) + 3.0;
         let em = EM[usize::from(callback.blocks)];
-        if self.labels { bar.max(breadth_of(&name_of(callback)) * em + 8.0) } else { bar }
+        self.label(callback).map_or(bar, |label| bar.max(breadth_of(&label) * em + 8.0))
+    }
+
+    /// The text below a bar. One that kept others waiting always has its duration, because its color may not be seen.
+    fn label(&self, callback: &CallbackRun) -> Option<String> {
+        match (self.labels, callback.blocks) {
+            (true, _) => Some(name_of(callback)),
+            (false, true) => Some(short(callback.took())),
+            (false, false) => None,
+        }
     }
 
     fn strip(&mut self, pieces: &[Piece], top: f64, rows: &[Row]) -> std::fmt::Result {
@@ -372,8 +381,8 @@ impl Timeline {
                 y - 2.0
             )?;
         }
-        if self.labels {
-            let name = escape(&name_of(callback));
+        if let Some(name) = self.label(callback) {
+            let name = escape(&name);
             writeln!(self.svg, "<text {text} x=\"{x:.1}\" y=\"{}\">{name}</text>", y + BAR + 14.0)?;
         }
         Ok(())

@@ -168,6 +168,13 @@ fn the_timeline_shows_which_callback_keeps_others_waiting() {
     assert!(svg.contains(">wait</text>") && svg.contains(">timers</text>"), "{svg}");
     // Only rows with callbacks are drawn.
     assert!(!svg.contains(">calls from threads</text>"), "{svg}");
+    // Readers who do not see its color find it by bold text, which remains where there is no room for names.
+    let bold = "<text class=\"tw-ft\" font-weight=\"700\"";
+    assert_eq!(svg.matches(bold).count(), 1, "{svg}");
+    let many = (0..90).map(|_| defer_later(&reactor, Duration::ZERO, || ()).named("one of many"));
+    reactor.run_until(gather_results(many.collect::<Vec<_>>())).unwrap();
+    let svg = recording.timeline();
+    assert!(svg.contains(bold) && !svg.contains(">one of many<"), "{svg}");
 }
 
 /// The right ends of the bars of a timeline, and the width of the picture.
@@ -253,6 +260,8 @@ fn the_page_plays_in_a_browser_without_a_network() {
     }
     let page = std::fs::read_to_string(folder.0.join("page.html")).unwrap();
     assert!(page.contains("<title>a busy &lt;program&gt;</title>"));
+    assert!(page.contains("stage 3 \\\"ask again\\\" waits for #7\",4,\"waits\"]"), "{page}");
+    assert!(page.contains("\"ladders\":{\"1\":[\"\",\"") && page.contains("\"4\":[\"page\",\""), "{page}");
     for outside in ["src=\"http", "href=\"http", "url(", "@import", "fetch("] {
         assert!(!page.contains(outside), "{outside}");
     }
