@@ -55,7 +55,7 @@ impl Recording {
             ("TITLE", escape(title)),
             ("STYLE", STYLE.to_owned()),
             ("LADDERS", pictures),
-            ("TIMELINE", self.timeline()),
+            ("TIMELINE", self.draw_timeline(true)),
             ("NOTE", note),
             ("DATA", data),
             ("SCRIPT", SCRIPT.to_owned()),

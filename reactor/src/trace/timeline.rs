@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::time::Duration;
 
+use twistor_deferred::trace::Moment;
 use twistor_deferred::trace::paint::{breadth_of, cut, cut_front, escape, style};
 
 use super::runs::{CallbackRun, TurnRun, sentence, turns};
@@ -53,12 +54,17 @@ impl Recording {
     /// has a tooltip with its place and duration. Turns that do not fit beside each other continue in the next row of
     /// turns. A long recording is cut to its last 600 callbacks.
     pub fn timeline(&self) -> String {
+        self.draw_timeline(false)
+    }
+
+    /// As [`timeline`](Recording::timeline); with `steps`, for a page, bars carry the steps at which they begin.
+    pub(super) fn draw_timeline(&self, steps: bool) -> String {
         let entries = self.entries();
         let mut turns = without_idle(turns(&entries));
         let all = turns.iter().map(|turn| turn.callbacks.len()).sum();
         let skipped = skipped(&turns, all);
         turns.drain(..skipped);
-        let mut picture = Timeline { svg: String::new(), turns, labels: all <= LABELS };
+        let mut picture = Timeline { svg: String::new(), turns, labels: all <= LABELS, steps };
         // Writing to a string cannot fail.
         let _ = picture.draw(self.forgotten() > 0 || skipped > 0);
         picture.svg
@@ -96,6 +102,7 @@ struct Timeline {
     svg: String,
     turns: Vec<TurnRun>,
     labels: bool,
+    steps: bool,
 }
 
 /// The part of a turn that is in one strip. Strips are the rows of turns, one below the other.
@@ -260,6 +267,10 @@ impl Timeline {
         self.label(callback).map_or(bar, |label| bar.max(breadth_of(&label) * em + 8.0))
     }
 
+    fn step(&self, at: Moment) -> String {
+        if self.steps { format!(" data-at=\"{}\"", at.step) } else { String::new() }
+    }
+
     /// The text below a bar. One that kept others waiting always has its duration, because its color may not be seen.
     fn label(&self, callback: &CallbackRun) -> Option<String> {
         match (self.labels, callback.blocks) {
@@ -337,9 +348,9 @@ impl Timeline {
         };
         writeln!(
             self.svg,
-            "<rect class=\"tw-wait\" data-at=\"{}\" x=\"{x:.1}\" y=\"{}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"3\">\
+            "<rect class=\"tw-wait\"{} x=\"{x:.1}\" y=\"{}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"3\">\
              <title>waited {}, then {ready}</title></rect>",
-            from.step,
+            self.step(from),
             y + 2.0,
             length(turn.waited()),
             short(turn.waited()),
@@ -365,9 +376,9 @@ impl Timeline {
         let blocks = if callback.blocks { ", and kept others waiting" } else { "" };
         writeln!(
             self.svg,
-            "<rect class=\"{class}\" data-at=\"{}\" x=\"{x:.1}\" y=\"{}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"3\">\
+            "<rect class=\"{class}\"{} x=\"{x:.1}\" y=\"{}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"3\">\
              <title>{}{number}: {}, took {}{panicked}{blocks}</title></rect>",
-            callback.began.step,
+            self.step(callback.began),
             y + 2.0,
             length(callback.took()),
             callback.kind,
