@@ -182,7 +182,7 @@ fn a_proxy_that_is_silent_or_gone_fails_the_connect() {
     });
 }
 
-// P25.3
+// P25.5
 #[test]
 fn a_proxy_that_closes_in_the_middle_fails_the_connect() {
     for begun in [b"\x05".as_slice(), b"\x05\x00\x05\x00\x00\x03\x10half"] {
@@ -205,7 +205,7 @@ fn a_proxy_that_closes_in_the_middle_fails_the_connect() {
     }
 }
 
-// P25.3: without a connection to the proxy
+// P25.5: without a connection to the proxy
 #[test]
 fn a_host_name_that_is_too_long_fails_at_once() {
     simulated(|reactor| {
