@@ -21,7 +21,7 @@ use twistor_net::{
     DatagramTransport, DnsLookupError, Factory, Failure, ListeningPort, NetworkEventKind, NoRoute, Protocol,
     RateLimit, ServerEndpoint, SimulatedNetwork, Transport, UdpEndpoint,
 };
-use twistor_reactor::{Handle, Reactor};
+use twistor_reactor::{Clock, Handle, Reactor, defer_later};
 
 const SERVER: &str = "192.0.2.80";
 const CLIENT: &str = "192.0.2.1";
@@ -1200,6 +1200,19 @@ fn an_exploration_counts_its_seeds_and_faults() {
     }
     assert_eq!(explored.faults().get(Fault::LostDatagram), 0);
     assert!(explored.to_string().starts_with("60 seeds in ") && explored.seeds_per_second() > 0.0);
+}
+
+// P26.5
+#[test]
+fn a_world_is_the_clock_of_its_reactor() {
+    explore(0..1, |world| {
+        let start = world.now();
+        let world_clock: &dyn Clock = world;
+        world.run_until(defer_later(world_clock, Duration::from_secs(5), || ()))?;
+        assert_eq!(world_clock.now() - start, Duration::from_secs(5));
+        assert_eq!(world_clock.shared().now(), world.handle().now());
+        Ok::<(), Failure>(())
+    });
 }
 
 /// Returns the report of an exploration about the first seed that fails.

@@ -10,7 +10,7 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use twistor_deferred::{Failure, guarded};
-use twistor_reactor::{Handle, Phase, Reactor};
+use twistor_reactor::{Clock, DelayedCall, Handle, Phase, Reactor, ScheduledCall};
 
 use super::faults::{FaultCounts, Faults};
 use super::hosts::{HostState, SimulatedHost};
@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// use twistor::prelude::*;
 ///
 /// let explored = explore(0..100, |world| {
-///     world.run_until(defer_later(&world.handle(), Duration::from_secs(5), || Ok(42))).map(|answer| assert_eq!(answer, 42))
+///     world.run_until(defer_later(world, Duration::from_secs(5), || Ok(42))).map(|answer| assert_eq!(answer, 42))
 /// });
 /// assert_eq!(explored.seeds(), 100);
 /// ```
@@ -218,7 +218,7 @@ impl<E: Into<Failure>> Verdict for Result<(), E> {
     }
 }
 
-/// A simulated reactor and its network, for one seed. It dereferences to its [`Reactor`].
+/// A simulated reactor and its network, for one seed. It dereferences to its [`Reactor`], and is a [`Clock`] like it.
 pub struct World {
     /// Dropped before the reactor that drives them.
     hosts: RefCell<Vec<Rc<HostState>>>,
@@ -346,7 +346,7 @@ impl World {
 struct Limit {
     time: Cell<Duration>,
     end: Cell<Option<Instant>>,
-    timer: Cell<Option<twistor_reactor::DelayedCall>>,
+    timer: Cell<Option<DelayedCall>>,
 }
 
 /// Fails the world at the end of its time. The end of a run drops the timer, and the next start sets it again.
@@ -381,6 +381,20 @@ impl Deref for World {
 
     fn deref(&self) -> &Reactor {
         &self.reactor
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Instant {
+        self.reactor.now()
+    }
+
+    fn schedule(&self, delay: Duration, call: ScheduledCall) -> DelayedCall {
+        self.reactor.schedule(delay, call)
+    }
+
+    fn shared(&self) -> Rc<dyn Clock> {
+        self.reactor.shared()
     }
 }
 
