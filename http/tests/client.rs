@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use support::folder::Folder;
 use support::{address, closed_port, listen, run};
-use twistor_deferred::{Cancelled, Deferred, DeferredList, Trigger, succeed};
+use twistor_deferred::{Cancelled, Deferred, DeferredList, Trigger, gather_results, succeed};
 use twistor_http::{
     Agent, EncodeError, Fault, HeaderName, HeaderValue, HttpError, InvalidUrl, LimitExceeded, LimitKind,
     Malformed, NoResponse, Page, PartialDownload, RedirectError, Request, RequestStage, RequestTimedOut,
@@ -483,6 +483,31 @@ fn refused_connections_and_invalid_urls_have_their_errors() {
             drop(page.fails::<InvalidUrl>());
         }
         succeed(())
+    });
+}
+
+#[test]
+fn an_error_of_an_invalid_part_quotes_it() {
+    // H7.8
+    run(|reactor| {
+        let url = "http://127.0.0.1:1/";
+        let refused = [
+            (Request::new("G T\r", url), r#"invalid method "G T\r""#),
+            (Request::new("", url), r#"invalid method """#),
+            (
+                Request::new("CONNECT", url),
+                r#"invalid method "CONNECT": it opens tunnels and fetches nothing"#,
+            ),
+            (Request::get(url).header("A b\n", "c"), r#"invalid header name "A b\n""#),
+            (Request::get(url).header("A", "b\0"), "invalid character at byte 1 of the value of header A"),
+        ];
+        let told = refused.map(|(request, text)| {
+            request.get_page(reactor).fails_somehow().add_callback(move |failure| {
+                assert_eq!(failure.to_string(), text);
+                assert_eq!(failure.user_location().file(), file!(), "{failure:?}");
+            })
+        });
+        gather_results(told).add_callback(|_| ())
     });
 }
 

@@ -92,16 +92,16 @@ impl RequestSettings {
 impl Request {
     /// Creates a request with this method.
     #[track_caller]
-    pub fn new(method: impl TryInto<Method>, url: impl AsRef<str>) -> Request {
-        let method = method.try_into().map_err(|_| Failure::from(EncodeError::InvalidMethod));
-        let parts = method.and_then(|method| {
-            Ok(RequestParts {
-                method,
-                url: Url::parse(url.as_ref())?,
-                headers: HeaderMap::new(),
-                body: Vec::new(),
-            })
-        });
+    pub fn new(method: impl AsRef<str>, url: impl AsRef<str>) -> Request {
+        let method = method.as_ref();
+        // Without closures and `?`, which would hide the caller's place from the failures.
+        let parts = match (Method::from_bytes(method.as_bytes()), Url::parse(url.as_ref())) {
+            (Ok(method), Ok(url)) if method != Method::CONNECT => {
+                Ok(RequestParts { method, url, headers: HeaderMap::new(), body: Vec::new() })
+            }
+            (Ok(_), Err(error)) => Err(error.into()),
+            _ => Err(EncodeError::InvalidMethod { method: method.escape_default().to_string() }.into()),
+        };
         Request {
             parts,
             settings: RequestSettings {
@@ -343,9 +343,6 @@ impl RequestParts {
         cookies: Option<HeaderValue>,
         decode: bool,
     ) -> Result<Vec<u8>, EncodeError> {
-        if self.method == Method::CONNECT {
-            return Err(EncodeError::InvalidMethod);
-        }
         // The server sends all of it back, possibly to others (RFC 9110, section 9.3.8).
         let is_trace = self.method == Method::TRACE;
         if is_trace && !self.body.is_empty() {

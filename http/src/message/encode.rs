@@ -12,7 +12,10 @@ use super::diagnose::{is_token, is_value};
 #[non_exhaustive]
 pub enum EncodeError {
     /// A method that is not a token, or `CONNECT`, which opens tunnels and fetches nothing.
-    InvalidMethod,
+    InvalidMethod {
+        /// The method, escaped.
+        method: String,
+    },
     /// A `TRACE` request with a body, which it must not have (RFC 9110, section 9.3.8).
     UnexpectedBody,
     /// A target that is empty, or contains a space, a control or a non-ASCII character.
@@ -48,7 +51,14 @@ pub enum EncodeError {
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            EncodeError::InvalidMethod => f.write_str("invalid method"),
+            EncodeError::InvalidMethod { method } => {
+                write!(f, "invalid method \"{method}\"")?;
+                if method == "CONNECT" {
+                    f.write_str(": it opens tunnels and fetches nothing")
+                } else {
+                    Ok(())
+                }
+            }
             EncodeError::UnexpectedBody => f.write_str("a TRACE request must not have a body"),
             EncodeError::InvalidTarget { at } => write!(f, "invalid character at byte {at} of the target"),
             EncodeError::InvalidReason { at } => write!(f, "invalid character at byte {at} of the reason"),

@@ -237,11 +237,13 @@ fn the_log_names_the_request_that_failed() {
         .put_child("later", later)
         .put_child("faulty", Faulty)
         .put_child("interim", Tree::new().get(|_| Response::new(StatusCode::CONTINUE)))
+        .put_child("name", Tree::new().get(|_| Response::from("no").header("x y", "a")))
+        .put_child("value", Tree::new().get(|_| Response::redirect("a\r\nEvil: 1")))
         .put_child("body", Tree::new().get(body))
         .put_child("long", Tree::new().fallback(fail));
     serve(root, |address| {
         let mut client = Client::connect(address)?;
-        for path in ["/broken?secret=1", "/later", "/faulty/child", "/interim"] {
+        for path in ["/broken?secret=1", "/later", "/faulty/child", "/interim", "/name", "/value"] {
             assert_eq!(client.get(path)?.status, 500, "{path}");
             assert_eq!(client.get("/")?.status, 200);
         }
@@ -261,6 +263,8 @@ fn the_log_names_the_request_that_failed() {
         "GET /later failed: my bug (made at ",
         "GET /faulty/child failed: ",
         "GET /interim failed: 100 Continue is not a final status",
+        "GET /name failed: invalid header: invalid HTTP header name (made at http/tests/",
+        "GET /value failed: invalid header: header location: failed to parse header value (made at http/tests/",
         "POST /broken failed: my bug (made at ",
         "POST /broken failed: my bug (made at ",
         &long,

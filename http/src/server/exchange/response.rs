@@ -129,6 +129,7 @@ impl Response {
     }
 
     /// Creates a redirect with 302. Twisted: `redirectTo`.
+    #[track_caller]
     pub fn redirect(location: &str) -> Response {
         Response::new(StatusCode::FOUND).header(header::LOCATION, location)
     }
@@ -140,6 +141,7 @@ impl Response {
     }
 
     /// Sets the content type. Default: `text/plain; charset=utf-8` for text, none for bytes.
+    #[track_caller]
     pub fn content_type(self, kind: impl TryInto<HeaderValue, Error: Into<::http::Error>>) -> Response {
         self.header(header::CONTENT_TYPE, kind)
     }
@@ -148,6 +150,7 @@ impl Response {
     ///
     /// An invalid field, or one that the server writes (`content-length`, `transfer-encoding`, `connection`),
     /// is logged and makes the answer a 500.
+    #[track_caller]
     pub fn header(
         mut self,
         name: impl TryInto<HeaderName, Error: Into<::http::Error>>,
@@ -155,8 +158,10 @@ impl Response {
     ) -> Response {
         let (name, value) = match (name.try_into(), value.try_into()) {
             (Ok(name), Ok(value)) => (name, value),
-            (Err(error), _) => return self.refused(error.into()),
-            (_, Err(error)) => return self.refused(error.into()),
+            (Err(error), _) => return self.refused(Failure::from(error.into())),
+            (Ok(name), Err(error)) => {
+                return self.refused(Failure::from(error.into()).context(format!("header {name}")));
+            }
         };
         if name == header::CONTENT_TYPE {
             self.content_type = Some(value);
@@ -168,8 +173,8 @@ impl Response {
         self
     }
 
-    fn refused(mut self, error: ::http::Error) -> Response {
-        self.fault = Some(Failure::from(error).context("invalid header"));
+    fn refused(mut self, failure: Failure) -> Response {
+        self.fault = Some(failure.context("invalid header"));
         self
     }
 
