@@ -13,7 +13,7 @@ use crate::{Deferred, Failure, succeed};
 ///
 /// A late waiter receives the value immediately. In Twisted, programs keep a list of Deferreds for this.
 ///
-/// A clone is another handle to the same event.
+/// Clones share the same event.
 ///
 /// ```
 /// use twistor::deferred::DeferredEvent;
@@ -36,7 +36,7 @@ use crate::{Deferred, Failure, succeed};
 /// A cancelled waiter leaves the event without affecting the others.
 ///
 /// # Dropping
-/// When the last handle is dropped, waiters fail with [`Abandoned`](crate::Abandoned).
+/// When the last clone is dropped, waiters fail with [`Abandoned`](crate::Abandoned).
 pub struct DeferredEvent<T: Clone + 'static>(Rc<EventState<T>>);
 
 struct EventState<T: 'static> {
@@ -68,7 +68,7 @@ impl<T: Clone + 'static> DeferredEvent<T> {
     /// Waits for the event. If the event has fired, the Deferred has the value immediately.
     ///
     /// # Errors
-    /// The error passed to [`fail`](DeferredEvent::fail), or [`Abandoned`](crate::Abandoned) if the last handle is dropped
+    /// The error passed to [`fail`](DeferredEvent::fail), or [`Abandoned`](crate::Abandoned) if the last clone is dropped
     /// first.
     #[track_caller]
     pub fn wait(&self) -> Deferred<T> {
@@ -123,7 +123,7 @@ impl<T: Clone + 'static> DeferredEvent<T> {
         // Waiters that a callback adds after a `reset` are not part of this call.
         let end = self.0.waiters.end();
         self.0.outcome.replace(Some(outcome.clone()));
-        // Keeps the list alive: a callback may drop the last handle.
+        // Keeps the list alive: a callback may drop the last clone.
         let waiters = self.0.waiters.clone();
         while let Some(trigger) = waiters.first_before(end) {
             trigger.fire(outcome.result());

@@ -14,7 +14,7 @@ type Predicate = Box<dyn FnMut(usize) -> bool>;
 /// Counts the Deferreds that have not fired, and notifies waiters when the pool is empty. For example, a service waits for
 /// its requests before it stops.
 ///
-/// A clone is another handle to the same pool. A pool can become empty and fill again any number of times.
+/// Clones share the same pool. A pool can become empty and fill again any number of times.
 ///
 /// ```
 /// use twistor::prelude::*;
@@ -32,7 +32,7 @@ type Predicate = Box<dyn FnMut(usize) -> bool>;
 /// callbacks added after have not. The waiters of the pool are notified, in order of arrival, before the chain continues.
 ///
 /// # Dropping
-/// Dropping the handles of a pool does not affect its Deferreds. When all handles and all Deferreds are gone, waiters fail
+/// Dropping the clones of a pool does not affect its Deferreds. When all clones and all Deferreds are gone, waiters fail
 /// with [`Abandoned`](crate::Abandoned).
 #[derive(Clone)]
 pub struct DeferredPool(Rc<PoolState>);

@@ -13,7 +13,7 @@ use crate::{Deferred, fail};
 /// A queue whose [`get`](DeferredQueue::get) returns a Deferred of the oldest item, or of the next one to arrive.
 /// Twisted: `DeferredQueue`.
 ///
-/// A clone is another handle to the same queue.
+/// Clones share the same queue.
 ///
 /// ```
 /// use twistor::prelude::*;
@@ -31,7 +31,27 @@ use crate::{Deferred, fail};
 /// If a waiter exists, `put` fires it and returns after its callbacks have run.
 ///
 /// # Dropping
-/// When the last handle is dropped, waiters fail with [`Abandoned`](crate::Abandoned).
+/// When the last clone is dropped, waiters fail with [`Abandoned`](crate::Abandoned). A consumer that waits for the next
+/// item owns a clone itself, so its queue stays open. To end it, put an end marker after the last item, one for each
+/// consumer:
+///
+/// ```
+/// use twistor::prelude::*;
+///
+/// let reactor = Reactor::new()?;
+/// let jobs = DeferredQueue::new();
+/// let queue = jobs.clone();
+/// let worker = reactor.spawn(async move {
+///     while let Some(job) = queue.get().await? {
+///         println!("doing {job}");
+///     }
+///     Ok(())
+/// });
+/// jobs.put(Some("the dishes"))?;
+/// jobs.put(None)?; // the end
+/// reactor.run_until(worker)?;
+/// # Ok::<(), Failure>(())
+/// ```
 pub struct DeferredQueue<T: 'static>(Rc<QueueState<T>>);
 
 struct QueueState<T: 'static> {

@@ -11,7 +11,7 @@ use crate::{Deferred, Outcome, Trigger, maybe_deferred_at, succeed};
 
 /// Limits how many operations run at once. Twisted: `DeferredSemaphore`.
 ///
-/// A clone is another handle to the same semaphore.
+/// Clones share the same semaphore.
 ///
 /// ```
 /// use twistor::prelude::*;
@@ -92,7 +92,7 @@ impl fmt::Debug for DeferredSemaphore {
 
 /// Limits an operation to one caller at a time. Twisted: `DeferredLock`.
 ///
-/// A clone is another handle to the same lock. The lock is not re-entrant: a caller that holds the lock and waits for it
+/// Clones share the same lock. The lock is not re-entrant: a caller that holds the lock and waits for it
 /// waits forever.
 ///
 /// ```

@@ -116,6 +116,25 @@ fn waiters_of_a_dropped_queue_are_abandoned() {
     assert!(failure_of(waiting).is::<Abandoned>());
 }
 
+// S5.3
+#[test]
+fn a_consumer_that_owns_a_clone_keeps_its_queue_open() {
+    let queue = DeferredQueue::new();
+    let own = queue.clone();
+    let consumer = queue.get().add_callback(move |item: u64| {
+        drop(own);
+        Ok(item)
+    });
+    let waiting = queue.get();
+    let producer = queue.clone();
+    drop(queue);
+    assert!(!waiting.is_fired());
+    producer.put(1).unwrap();
+    drop(producer);
+    assert_eq!(value_of(consumer), 1);
+    assert!(failure_of(waiting).is::<Abandoned>());
+}
+
 // S1
 #[test]
 fn a_million_waiters_receive_items_or_are_cancelled() {

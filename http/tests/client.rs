@@ -758,7 +758,7 @@ fn a_kept_connection_serves_the_next_request() {
             assert_eq!((server.seen.opened.get(), agent.connections()), (1, (1, 1)));
             assert!(!server.requests()[0].contains("Connection:"));
             drop(agent);
-            // When the last handle is dropped, the connection is closed.
+            // When the last clone is dropped, the connection is closed.
             server.when_lost(1).add_callback(move |()| drop(server))
         })
     });

@@ -166,7 +166,7 @@ impl UdpEndpoint {
 ///
 /// # Dropping
 ///
-/// Dropping a handle, even the last one, does not affect the port.
+/// Dropping a clone, even the last one, does not affect the port.
 #[derive(Clone)]
 pub struct DatagramTransport {
     port: Weak<UdpPort<dyn DatagramProtocol>>,

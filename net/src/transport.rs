@@ -45,7 +45,7 @@ pub use protocol::{Factory, Protocol, part_of};
 ///
 /// # Dropping
 ///
-/// Dropping a handle, even the last one, does not affect the connection.
+/// Dropping a clone, even the last one, does not affect the connection.
 #[derive(Clone)]
 pub struct Transport {
     connection: Weak<Connection<dyn Protocol>>,

@@ -39,7 +39,7 @@ impl std::error::Error for NotPending {}
 ///
 /// # Dropping
 ///
-/// Dropping the handle does not cancel the call. Cancelling drops the callback and its captures before it returns.
+/// Dropping it does not cancel the call. Cancelling drops the callback and its captures before it returns.
 #[derive(Clone)]
 pub struct DelayedCall {
     queue: Weak<TimerQueue>,

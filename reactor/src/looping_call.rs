@@ -285,7 +285,7 @@ impl LoopDue {
 
 impl Drop for LoopDue {
     /// Dropped while the call is pending: the clock has dropped its calls, as a reactor does at the end of a run.
-    /// That ends the loop, even if handles to it are left, and its Deferred fails with `Abandoned`.
+    /// That ends the loop, even if clones of it are left, and its Deferred fails with `Abandoned`.
     fn drop(&mut self) {
         if self.run.next.take().is_some() {
             self.task.forget(&self.run);

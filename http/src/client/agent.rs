@@ -28,7 +28,7 @@ use crate::Origin;
 ///
 /// # Dropping
 ///
-/// When the last handle is dropped and all pending requests are done, the connections are closed.
+/// When the last clone is dropped and all pending requests are done, the connections are closed.
 ///
 /// # Examples
 ///

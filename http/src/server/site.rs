@@ -18,7 +18,7 @@ use super::shared::SiteState;
 
 /// Serves a [`Resource`] and everything below it over HTTP/1.1. Twisted: `Site`.
 ///
-/// A clone is another handle to the same site. A site is also a [`Factory`], so [`ServerEndpoint::listen`]
+/// Clones share the same site. A site is also a [`Factory`], so [`ServerEndpoint::listen`]
 /// accepts it. Ports opened by [`listen`](Site::listen) are closed by [`stop`](Site::stop), which is part of
 /// the reactor's shutdown.
 ///
@@ -29,7 +29,7 @@ use super::shared::SiteState;
 ///
 /// # Dropping
 ///
-/// A site without handles continues as long as a port listens for it or a connection is open.
+/// After the last clone is dropped, the site continues as long as a port listens for it or a connection is open.
 ///
 /// # Examples
 ///

@@ -29,7 +29,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 ///
 /// # Dropping
 ///
-/// Dropping the handle does not stop the listener, which the reactor owns.
+/// Dropping a clone, even the last one, does not stop the listener, which the reactor owns.
 #[derive(Clone)]
 pub struct ListeningPort {
     server: Weak<Server>,

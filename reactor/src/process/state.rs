@@ -42,7 +42,7 @@ pub(super) enum ProcessStatus {
     LeftBehind,
 }
 
-/// The state shared by the handles to a process and its pipes.
+/// The state shared by the clones of a process and its pipes.
 pub(super) struct ProcessState {
     id: u32,
     status: Cell<ProcessStatus>,
