@@ -10,14 +10,16 @@ use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
+use log::LevelFilter;
+use support::logged::{keep_log_from, logged};
 use support::peers::free_port;
 use support::*;
 use twistor_deferred::Deferred;
 use twistor_net::simulation::explore;
 use twistor_net::{
-    Backoff, ClientEndpoint, ConnectRefused, ConnectionAborted, ConnectionDone, ConnectionIdleTimedOut,
-    Conversation, Failure, IdleTimeout, IdleTimer, Limited, ListeningPort, NetworkEventKind, Protocol,
-    RateLimit, Reconnecting, SimulatedNetwork, Transport, conversations,
+    Address, Backoff, ClientEndpoint, ConnectRefused, ConnectionAborted, ConnectionDone,
+    ConnectionIdleTimedOut, Conversation, Failure, IdleTimeout, IdleTimer, Limited, ListeningPort,
+    NetworkEventKind, Protocol, RateLimit, Reconnecting, SimulatedNetwork, Transport, conversations,
 };
 use twistor_reactor::{Handle, Reactor};
 
@@ -150,6 +152,32 @@ fn connections_above_the_limit_per_peer_are_closed() {
         })
     });
     assert_eq!(got, 2);
+}
+
+// P14.17
+#[test]
+fn a_connection_above_a_limit_is_logged_with_its_peer() {
+    let clients = |limited: Limited<fn(Address) -> Echo>| {
+        keep_log_from(LevelFilter::Debug);
+        let from = run(|reactor| {
+            let port = listen(reactor, limited);
+            let place = address(&port);
+            peer(reactor, place, move |_first| {
+                let mut second = TcpStream::connect(place)?;
+                let from = second.local_addr()?;
+                second.read_to_end(&mut Vec::new())?;
+                Ok(from)
+            })
+        });
+        (from, logged())
+    };
+    let (from, lines) = clients(Limited::new((|_| Echo) as fn(Address) -> Echo).total(1));
+    let expected = format!("closed a connection from {from}: limit of 1 connections in total reached");
+    assert!(lines.contains(&expected), "{lines:?}");
+    let (from, lines) = clients(Limited::new((|_| Echo) as fn(Address) -> Echo).per_peer(1));
+    let expected =
+        format!("closed a connection from {from}: limit of 1 connections from one address reached");
+    assert!(lines.contains(&expected), "{lines:?}");
 }
 
 const RATE: u64 = 1_000_000;

@@ -12,7 +12,7 @@ use crate::{Address, Factory, Protocol};
 /// A factory that limits the number of open connections, in total and for each peer address. Twisted:
 /// `LimitTotalConnectionsFactory`, `LimitConnectionsByPeer`.
 ///
-/// A connection above a limit is closed at once. Connections over UNIX sockets count towards the total only.
+/// A connection above a limit is closed at once, and logged at debug level. Connections over UNIX sockets count towards the total only.
 ///
 /// # Examples
 ///
@@ -67,19 +67,22 @@ impl<F: Factory> Limited<F> {
         self
     }
 
-    fn admit(&self, peer: Option<IpAddr>) -> Option<Admission> {
+    /// # Errors
+    ///
+    /// The limit that is reached, and the connections that it counts.
+    fn admit(&self, peer: Option<IpAddr>) -> Result<Admission, (usize, &'static str)> {
         let mut counts = self.counts.borrow_mut();
         if counts.total >= self.total {
-            return None;
+            return Err((self.total, "in total"));
         }
         if let Some(peer) = peer {
             if counts.peers.get(&peer).is_some_and(|count| *count >= self.per_peer) || self.per_peer == 0 {
-                return None;
+                return Err((self.per_peer, "from one address"));
             }
             *counts.peers.entry(peer).or_default() += 1;
         }
         counts.total += 1;
-        Some(Admission { counts: self.counts.clone(), peer })
+        Ok(Admission { counts: self.counts.clone(), peer })
     }
 }
 
@@ -87,7 +90,15 @@ impl<F: Factory> Factory for Limited<F> {
     type Protocol = LimitedProtocol<F::Protocol>;
 
     fn build_protocol(&mut self, peer: Address) -> Option<Self::Protocol> {
-        let admission = self.admit(peer.ip().map(|address| address.ip()))?;
+        let admission = match self.admit(peer.ip().map(|address| address.ip())) {
+            Ok(admission) => admission,
+            Err((limit, counted)) => {
+                log::debug!(
+                    "closed a connection from {peer}: limit of {limit} connections {counted} reached"
+                );
+                return None;
+            }
+        };
         // If it returns `None` or panics, dropping the admission takes the connection out of the count.
         let protocol = self.factory.build_protocol(peer)?;
         Some(LimitedProtocol { protocol, _admission: admission })
