@@ -299,6 +299,23 @@ fn waits_grow_to_the_longest_with_jitter() {
     assert_eq!(backoff.delay(1, 1.0), Duration::from_millis(1500));
 }
 
+// P14.18
+#[test]
+fn a_random_delay_stays_within_the_jitter() {
+    let backoff = Backoff { factor: 1.0, jitter: 0.5, ..Backoff::default() };
+    let delays = |reactor: &Handle| -> Vec<Duration> {
+        (1..100).map(|failures| backoff.random_delay(reactor, failures)).collect()
+    };
+    let simulated = |seed| delays(&Reactor::simulated(seed));
+    for mut delays in [delays(&Reactor::new().unwrap()), simulated(1)] {
+        assert!(delays.iter().all(|delay| (0.5..=1.5).contains(&delay.as_secs_f64())), "{delays:?}");
+        delays.dedup();
+        assert!(delays.len() > 10, "{delays:?}");
+    }
+    assert_eq!(simulated(1), simulated(1));
+    assert_ne!(simulated(1), simulated(2));
+}
+
 /// Returns when a client without a server tries to connect, within ten minutes.
 fn attempts(reactor: &Reactor) -> Vec<Duration> {
     let times: Rc<RefCell<Vec<Duration>>> = Rc::default();

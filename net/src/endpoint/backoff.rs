@@ -1,9 +1,15 @@
 //! The waits of a client that reconnects.
 
+use std::hash::{self, BuildHasher, Hasher};
 use std::time::Duration;
+
+use twistor_reactor::Handle;
 
 /// The waits between attempts to connect. They grow exponentially, with jitter, so that the clients of a
 /// restarted server do not all return at once. Twisted: `backoffPolicy`.
+///
+/// They also fit any other operation that is repeated after a failure, through
+/// [`random_delay`](Backoff::random_delay).
 ///
 /// This struct stays exhaustive, so that programs can write `Backoff { longest, ..Backoff::default() }`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,4 +40,40 @@ impl Backoff {
         let wait = wait * (1.0 + self.jitter * (2.0 * chance - 1.0));
         Duration::try_from_secs_f64(wait).unwrap_or(self.longest)
     }
+
+    /// Returns the wait after `failures` consecutive failures (from 1), with random jitter. On a simulated reactor, the
+    /// jitter is drawn from its seed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use twistor::net::{Backoff, Conversation};
+    /// use twistor::prelude::*;
+    ///
+    /// async fn connect(reactor: &Handle, server: &ClientEndpoint) -> Result<Conversation, Failure> {
+    ///     let mut failures = 0;
+    ///     loop {
+    ///         match server.converse(reactor).await {
+    ///             Err(failure) if failures < 5 => println!("{failure}; trying again"),
+    ///             result => return result,
+    ///         }
+    ///         failures += 1;
+    ///         reactor.sleep(Backoff::default().random_delay(reactor, failures)).await?;
+    ///     }
+    /// }
+    /// ```
+    pub fn random_delay(&self, reactor: &Handle, failures: u32) -> Duration {
+        self.delay(failures, chance(reactor))
+    }
+}
+
+/// Returns a number from 0 to 1: in a simulation, drawn from its seed; otherwise from the random state of std's maps,
+/// since the jitter need not be unpredictable.
+#[allow(clippy::disallowed_types)] // Not reached in a simulation.
+fn chance(reactor: &Handle) -> f64 {
+    let bits = match reactor.simulation() {
+        Some(simulation) => simulation.random(),
+        None => hash::RandomState::new().build_hasher().finish(),
+    };
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
 }

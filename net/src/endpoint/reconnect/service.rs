@@ -1,7 +1,6 @@
 //! The states of a client that reconnects.
 
 use std::cell::{Cell, RefCell};
-use std::hash::{self, BuildHasher, Hasher};
 use std::io;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
@@ -248,7 +247,7 @@ impl Service {
         }
         let failures = self.failures.get().saturating_add(1);
         self.failures.set(failures);
-        let wait = self.backoff.get().delay(failures, self.chance());
+        let wait = self.backoff.get().random_delay(&self.handle, failures);
         self.begin_after(wait);
         let Some(failure) = failure else { return };
         if let Some((mut tell, place)) = self.tell.take() {
@@ -305,17 +304,6 @@ impl Service {
         self.failures.set(0);
         self.waiters.stopped();
         tell_stopped(&self.stopping);
-    }
-
-    /// Returns a number from 0 to 1: in a simulation, drawn from its seed; otherwise from the random state of
-    /// std's maps, since the jitter need not be unpredictable.
-    #[allow(clippy::disallowed_types)] // Not reached in a simulation.
-    fn chance(&self) -> f64 {
-        let bits = match self.handle.simulation() {
-            Some(simulation) => simulation.random(),
-            None => hash::RandomState::new().build_hasher().finish(),
-        };
-        (bits >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
