@@ -72,6 +72,16 @@ fn blocking_input_saves_good_pages_and_reports_the_bad_one() {
 }
 
 #[test]
+fn retry_repeats_only_requests_that_may_succeed() {
+    let expected = "attempt 1: 503 Service Unavailable\nattempt 2: 503 Service Unavailable\nhttp://SITE/page: All is well.\n\
+                    attempt 1: 503 Service Unavailable\nattempt 2: 503 Service Unavailable\n\
+                    http://SITE/down: 503 Service Unavailable\nhttp://SITE/missing: 404 Not Found\n";
+    let text = prints("retry");
+    assert!(text.starts_with(expected), "{text}");
+    assert!(text[expected.len()..].starts_with("page: invalid URL"), "{text}");
+}
+
+#[test]
 fn deferred_queue_hands_over_each_letter_when_it_is_put() {
     let expected = "putting a letter\ngot a letter\nputting another\ngot another\nputting the last one\ngot the last one\n";
     assert_eq!(prints("deferred_queue"), expected);
