@@ -574,6 +574,8 @@ fn expired_and_unknown_certificates_are_refused() {
             failure_of(endpoint(&port, authority.client()).connect(reactor, Echo))
         });
         assert_eq!(failure.kind(), HandshakeFailure::BadCertificate, "{failure}");
+        // The stranger's name is the authority's, so the fault is the signature.
+        assert!(!failure.is_untrusted(), "{failure}");
     }
 }
 
@@ -601,22 +603,50 @@ fn a_given_self_signed_certificate_is_trusted_while_valid() {
         });
         assert_eq!(failure.kind(), HandshakeFailure::BadCertificate, "{failure}");
         assert!(failure.to_string().contains(because), "{failure}");
+        assert_eq!(failure.is_untrusted(), because == "UnknownIssuer", "{failure}");
     }
 }
 
-// P12.9
+// P12.9, P12.10: most tools mark a self-signed certificate as an authority, which webpki reports in another way
 #[test]
-fn the_platform_does_not_trust_a_test_authority() {
-    let authority = Authority::new();
-    let client = match ClientTls::platform() {
-        Ok(client) => client,
-        Err(error) => return println!("skipped: {error}"),
-    };
-    let failure = run(|reactor| {
-        let port = listen_tls(reactor, authority.signs("localhost").server(), |_| Echo);
-        failure_of(endpoint(&port, client).connect(reactor, Echo))
+fn an_untrusted_certificate_says_how_to_trust_it() {
+    let plain = Authority::self_signed("localhost", |params| params.is_ca = rcgen::IsCa::NoCa);
+    let identities =
+        [Authority::new().signs("localhost"), Authority::self_signed("localhost", |_| ()), plain];
+    for identity in identities {
+        let client = match ClientTls::platform() {
+            Ok(client) => client,
+            Err(error) => return println!("skipped: {error}"),
+        };
+        let failure = run(|reactor| {
+            let port = listen_tls(reactor, identity.server(), |_| Echo);
+            failure_of(endpoint(&port, client).connect(reactor, Echo))
+        });
+        assert_eq!(failure.kind(), HandshakeFailure::BadCertificate, "{failure}");
+        assert!(failure.is_untrusted(), "{failure}");
+        let told = "the server's certificate is not trusted (a self-signed one is trusted with ClientTls::trusting_file)";
+        assert!(failure.to_string().contains(told), "{failure}");
+    }
+}
+
+// P12.10
+#[test]
+fn an_untrusted_client_is_reported_to_the_server() {
+    let (authority, diary) = (Authority::new(), Diary::new());
+    let told = run(|reactor| {
+        let tls = authority.signs("localhost").server();
+        let (tls, failed) = observed(tls.require_client_certificates(authority.pem.as_bytes()).unwrap());
+        let port = listen_tls(reactor, tls, |_| Echo);
+        let stranger = Authority::self_signed("me", |_| ());
+        let client = authority.client();
+        let client =
+            client.certificate_pem(stranger.certificate.as_bytes(), stranger.key.as_bytes()).unwrap();
+        let lost = diary.when_lost();
+        let connected = endpoint(&port, client).connect(reactor, scripted(&diary));
+        connected.add_callback(move |_| lost).add_callback(move |()| failed)
     });
-    assert_eq!(failure.kind(), HandshakeFailure::BadCertificate, "{failure}");
+    assert_eq!(told.0, HandshakeFailure::BadCertificate);
+    assert!(told.1.contains("the client's certificate is not trusted: "), "{}", told.1);
 }
 
 // P12

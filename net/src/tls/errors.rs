@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use rustls::{AlertDescription, Error as RustlsError};
+use rustls::{AlertDescription, CertificateError, Error as RustlsError};
 
 use crate::Address;
 use crate::errors::Unreachable;
@@ -23,6 +23,8 @@ pub struct HandshakeFailed {
 #[derive(Debug)]
 pub(crate) enum Cause {
     Tls(RustlsError),
+    /// The certificate of this peer has no trusted issuer.
+    Untrusted(CertificateOwner, RustlsError),
     NotTls(Opening),
     Io(io::Error),
     Closed,
@@ -33,6 +35,36 @@ pub(crate) enum Cause {
     Unreachable,
     /// The connection already uses `start_tls` or `accept_tls`.
     Repeated,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CertificateOwner {
+    Server,
+    Client,
+}
+
+impl Cause {
+    /// Returns the cause of an error of this side's session.
+    pub(super) fn of_session(error: RustlsError, session: &rustls::Connection) -> Cause {
+        match session {
+            _ if !is_untrusted(&error) => Cause::Tls(error),
+            rustls::Connection::Client(_) => Cause::Untrusted(CertificateOwner::Server, error),
+            rustls::Connection::Server(_) => Cause::Untrusted(CertificateOwner::Client, error),
+        }
+    }
+}
+
+/// Returns whether a certificate has no trusted issuer, or is self-signed and not trusted.
+fn is_untrusted(error: &RustlsError) -> bool {
+    match error {
+        RustlsError::InvalidCertificate(CertificateError::UnknownIssuer) => true,
+        // webpki refuses most self-signed certificates like this, because tools mark them as authorities. The type of
+        // its errors is not exported by rustls.
+        RustlsError::InvalidCertificate(CertificateError::Other(error)) => {
+            error.to_string() == "CaUsedAsEndEntity"
+        }
+        _ => false,
+    }
 }
 
 /// The kind of a handshake failure.
@@ -70,6 +102,7 @@ impl HandshakeFailed {
     pub(crate) fn duplicate(&self) -> HandshakeFailed {
         let cause = match &self.cause {
             Cause::Tls(error) => Cause::Tls(error.clone()),
+            Cause::Untrusted(owner, error) => Cause::Untrusted(*owner, error.clone()),
             Cause::NotTls(opening) => Cause::NotTls(*opening),
             Cause::Io(error) => Cause::Io(io::Error::new(error.kind(), error.to_string())),
             Cause::Closed => Cause::Closed,
@@ -90,6 +123,7 @@ impl HandshakeFailed {
     pub fn kind(&self) -> HandshakeFailure {
         match &self.cause {
             Cause::NotTls(_) => HandshakeFailure::NotTls,
+            Cause::Untrusted(..) => HandshakeFailure::BadCertificate,
             Cause::Tls(
                 RustlsError::InvalidCertificate(_)
                 | RustlsError::NoCertificatesPresented
@@ -104,6 +138,12 @@ impl HandshakeFailed {
             Cause::Plaintext(_) => HandshakeFailure::Plaintext,
             Cause::Unreachable | Cause::Repeated => HandshakeFailure::Unsupported,
         }
+    }
+
+    /// Returns whether the peer's certificate is valid in itself but has no trusted issuer: it is self-signed, or was
+    /// signed by an unknown authority. [`ClientTls::trusting_file`](crate::tls::ClientTls::trusting_file) trusts it.
+    pub fn is_untrusted(&self) -> bool {
+        matches!(self.cause, Cause::Untrusted(..))
     }
 
     /// Returns the alert with which the peer refused the handshake.
@@ -121,6 +161,15 @@ impl fmt::Display for HandshakeFailed {
         match &self.cause {
             Cause::NotTls(opening) => opening.fmt(f),
             Cause::Tls(error) => error.fmt(f),
+            // Ends with the source, which is not printed a second time with all causes of a failure.
+            Cause::Untrusted(CertificateOwner::Server, error) => write!(
+                f,
+                "the server's certificate is not trusted (a self-signed one is trusted with \
+                 ClientTls::trusting_file): {error}"
+            ),
+            Cause::Untrusted(CertificateOwner::Client, error) => {
+                write!(f, "the client's certificate is not trusted: {error}")
+            }
             Cause::Io(error) => error.fmt(f),
             Cause::Closed => f.write_str("the peer closed the connection"),
             Cause::TimedOut(after) => write!(f, "timed out after {after:?}"),
@@ -174,7 +223,7 @@ impl fmt::Display for Opening {
 impl Error for HandshakeFailed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {
-            Cause::Tls(error) => Some(error),
+            Cause::Tls(error) | Cause::Untrusted(_, error) => Some(error),
             Cause::Io(error) => Some(error),
             _ => None,
         }

@@ -96,7 +96,8 @@ impl TlsStream {
                     // Sends the alert, if the peer still reads.
                     let _ = self.flush();
                     let alien = matches!(error, rustls::Error::InvalidMessage(_)) && !opening.is_tls();
-                    return Err(if alien { Cause::NotTls(*opening) } else { Cause::Tls(error) });
+                    let side = &self.session;
+                    return Err(if alien { Cause::NotTls(*opening) } else { Cause::of_session(error, side) });
                 }
                 Ok(_) => {}
             }
