@@ -330,7 +330,7 @@ fn a_panic_of_a_host_fails_its_seed_and_others_go_on() {
     assert!(failed.seed() == 0 && failed.reason().contains("a bug of the host"), "{failed}");
 }
 
-/// Records an echo server that crashes and restarts, and its client, each on a host of its own.
+/// Records an echo server that crashes and restarts, and its client, on separate hosts.
 #[cfg(feature = "trace")]
 fn recorded(keep: usize) -> twistor_reactor::trace::Recording {
     let recordings = RefCell::new(Vec::new());

@@ -114,7 +114,7 @@ fn data(entries: &[Entry], ladders: &[Ladder], first: u64) -> String {
 
 /// The data of an event that a page needs in addition to its text.
 fn payload(entry: &Entry) -> (&'static str, String) {
-    // Hosts have numbers of their own.
+    // Each host counts from 1.
     let host = entry.host.map_or_else(|| "null".to_owned(), |host| format!("\"{host}\""));
     let key = |number: &u64| match entry.host {
         Some(host) => format!("\"{number} of {host}\""),
