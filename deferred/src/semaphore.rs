@@ -166,7 +166,7 @@ impl fmt::Debug for DeferredLock {
     }
 }
 
-/// A taken slot of a [`DeferredSemaphore`] or a [`DeferredLock`]. Twisted: dropping it is `release`.
+/// A taken slot of a [`DeferredSemaphore`] or a [`DeferredLock`]. Dropping it releases the slot. Twisted: `release`.
 ///
 /// # Dropping
 /// Dropping the permit, also by a panic, passes the slot to the next waiter and runs its callbacks before `drop` returns.

@@ -51,6 +51,9 @@ pub trait AddTimeout {
     /// result arrives in time, the timer is cancelled. If the run ends first, or the clock is dropped, the Deferred
     /// is cancelled then, and fails with [`Cancelled`] unless its canceller fires another result.
     ///
+    /// For an HTTP request, the timeouts of the request itself are better: their errors name the server and the stage that
+    /// took too long.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use twistor::prelude::*;

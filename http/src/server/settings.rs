@@ -43,8 +43,7 @@ impl Default for Settings {
     }
 }
 
-/// Timeouts for clients. They are checked in rounds of at most half a second, so each can take that much
-/// longer.
+/// Timeouts for clients. A connection may be closed up to half a second after its timeout.
 ///
 /// [`Duration::MAX`] means no timeout.
 #[derive(Clone, Debug, PartialEq, Eq)]

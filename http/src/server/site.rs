@@ -24,8 +24,8 @@ use super::shared::SiteState;
 ///
 /// # Ordering
 ///
-/// The requests of a connection are answered in order, one at a time. While one is being answered, at most
-/// one read of the following input is kept.
+/// The requests of a connection are answered in order, one at a time. While one is being answered, the server reads at
+/// most one buffer ahead.
 ///
 /// # Dropping
 ///
