@@ -160,7 +160,8 @@ fn live(world: &World, bug: bool) -> Result<(), Failure> {
     world.network().add_name("echo.test", [address]);
     world.host(address, move |reactor| {
         let service = ServerEndpoint::tcp((address, 7).into());
-        service.listen(reactor, |_peer| Echo { line: Vec::new() }).map(drop)
+        service.listen(reactor, |_peer| Echo { line: Vec::new() })?;
+        Ok(())
     });
 
     let clients: Vec<Rc<Client>> = (0..CLIENTS)

@@ -1231,13 +1231,15 @@ fn the_first_seed_that_fails_is_named_with_the_command_for_it() {
         return;
     }
     let failed = counterexample(|world| match world.seed() {
-        5.. => Err(io::Error::other("out of bread")),
+        5.. => Err(Failure::new("out of bread")),
         _ => Ok(()),
     });
     assert!(failed.starts_with("seed 5 failed, the 6th of those that ran: out of bread"), "{failed}");
     let command = "\n  in its world: no faults\n  run it again: TWISTOR_SEED=5 cargo test -p twistor-net --test simulation \
                    the_first_seed_that_fails_is_named_with_the_command_for_it -- --exact --nocapture";
     assert!(failed.contains(command), "{failed}");
+    let alone = try_explore(5..6, |_| Err(Failure::new("out of bread"))).unwrap_err().to_string();
+    assert!(alone.starts_with("seed 5 failed: out of bread"), "{alone}");
     // A panic that the loop catches is a failure, too.
     let failed = counterexample(|world| {
         let seed = world.seed();

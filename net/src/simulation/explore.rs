@@ -33,7 +33,9 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// use twistor::prelude::*;
 ///
 /// let explored = explore(0..100, |world| {
-///     world.run_until(defer_later(world, Duration::from_secs(5), || Ok(42))).map(|answer| assert_eq!(answer, 42))
+///     let answer = world.run_until(defer_later(world, Duration::from_secs(5), || Ok(42)))?;
+///     assert_eq!(answer, 42);
+///     Ok(())
 /// });
 /// assert_eq!(explored.seeds(), 100);
 /// ```
@@ -46,8 +48,8 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// # Panics
 ///
 /// At the first seed that fails. The message names the seed, the reason, the faults that occurred, and the command that
-/// runs this seed again. With the feature `trace`, the seed is run a second time and recorded, and the message names the page that plays the
-/// recording.
+/// runs this seed again. If the test was built with other features than the default, the command needs them too. With the
+/// feature `trace`, the seed is run a second time and recorded, and the message names the page that plays the recording.
 ///
 /// A seed fails if the body panics or returns an error; if a callback, handler or task panics on the way, although the
 /// loop catches that panic; or if the world has not ended by its [time limit](World::set_time_limit).
@@ -163,14 +165,18 @@ fn program() -> String {
     program.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The option of `cargo test` that builds this test program alone. `None` for unit tests, and for programs at another
-/// place than the usual one.
+/// The option of `cargo test` that builds this test program alone. `None` for the unit tests of a program, and for files at
+/// another place than the usual one.
 fn test_option() -> Option<String> {
-    let tests = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?).join("tests");
+    let folder = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?);
     let program = program();
     let (name, _hash) = program.rsplit_once('-')?;
-    let exists = tests.join(format!("{name}.rs")).exists() || tests.join(name).join("main.rs").exists();
-    exists.then(|| format!("--test {name} "))
+    let tests = folder.join("tests");
+    if tests.join(format!("{name}.rs")).exists() || tests.join(name).join("main.rs").exists() {
+        return Some(format!("--test {name} "));
+    }
+    let package = std::env::var("CARGO_PKG_NAME").ok()?;
+    (name == package.replace('-', "_") && folder.join("src/lib.rs").exists()).then(|| "--lib ".to_owned())
 }
 
 thread_local! {
@@ -197,6 +203,11 @@ fn add_reason(reason: String) {
 }
 
 /// A result of the body of [`explore`]: nothing, or a `Result`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a valid result of an explored world",
+    label = "this closure returns `{Self}`",
+    note = "return nothing, `Ok(())`, or `Err(failure)`; for another type of error, write `Ok(result?)`"
+)]
 pub trait Verdict {
     /// Turns it into a `Result`.
     ///
@@ -212,9 +223,10 @@ impl Verdict for () {
     }
 }
 
-impl<E: Into<Failure>> Verdict for Result<(), E> {
+// Not for other errors, as for callbacks: then the compiler could not infer the error of a closure that uses `?`.
+impl Verdict for Result<(), Failure> {
     fn into_result(self) -> Result<(), Failure> {
-        self.map_err(Into::into)
+        self
     }
 }
 
@@ -289,7 +301,8 @@ impl World {
     /// explore(0..10, |world| {
     ///     let address = std::net::IpAddr::from([192, 0, 2, 7]);
     ///     let server = world.host(address, move |reactor| {
-    ///         ServerEndpoint::tcp((address, 7).into()).listen(reactor, |_peer| Echo).map(drop)
+    ///         ServerEndpoint::tcp((address, 7).into()).listen(reactor, |_peer| Echo)?;
+    ///         Ok(())
     ///     });
     ///     server.crash();
     ///     world.call_later(Duration::from_secs(3), move || server.restart());
@@ -488,13 +501,11 @@ impl Counterexample {
 
 impl fmt::Display for Counterexample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "seed {} failed, the {} of those that ran: {}",
-            self.seed,
-            Ordinal(self.count),
-            self.reason
-        )?;
+        write!(f, "seed {} failed", self.seed)?;
+        if self.count > 1 {
+            write!(f, ", the {} of those that ran", Ordinal(self.count))?;
+        }
+        write!(f, ": {}", self.reason)?;
         write!(f, "\n  in its world: {}", self.faults)?;
         write!(f, "\n  run it again: {}", self.command())?;
         if let Some(page) = &self.page {
