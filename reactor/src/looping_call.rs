@@ -75,12 +75,11 @@ impl LoopingCall {
     /// Creates a loop whose function receives the loop itself, to stop or reset it. In Twisted, the function calls
     /// `loop.stop()`, too.
     ///
-    /// ```
+    /// ```no_run
     /// use std::time::Duration;
     /// use twistor::prelude::*;
     ///
     /// let reactor = Reactor::new()?;
-    /// # let reactor = Reactor::simulated(0);
     /// let mut left = 5;
     /// let countdown = LoopingCall::with_self(&reactor, move |countdown| {
     ///     println!("{left}");

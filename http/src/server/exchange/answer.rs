@@ -29,7 +29,6 @@ pub enum Answer {
 /// ```
 /// use twistor::http::StatusCode;
 /// use twistor::http::server::{StatusError, Tree};
-/// use twistor::prelude::*;
 ///
 /// let site = Tree::new()
 ///     .put_child("double", Tree::new().get(|request| {
