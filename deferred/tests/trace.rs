@@ -99,6 +99,11 @@ fn live_tells_what_has_not_fired_where_it_was_made_and_what_it_waits_on() {
     assert_eq!(live().0.len(), 2);
     start_trigger.callback(());
     let unfired = live();
+    let mut ids = Vec::new();
+    for unfired in &unfired {
+        ids.push(unfired.id);
+    }
+    assert!(live().into_iter().map(|unfired| unfired.id).eq(ids));
     let [page, start] = &unfired.0[..] else { panic!("{unfired}") };
     assert_eq!(page.name.as_deref(), Some("page"));
     assert_eq!(page.made_at.file(), file!());

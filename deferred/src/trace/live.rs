@@ -72,6 +72,24 @@ pub enum Waiting {
     },
 }
 
+impl IntoIterator for Live {
+    type Item = Unfired;
+    type IntoIter = std::vec::IntoIter<Unfired>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Live {
+    type Item = &'a Unfired;
+    type IntoIter = std::slice::Iter<'a, Unfired>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
 impl fmt::Display for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
