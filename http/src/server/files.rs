@@ -3,10 +3,13 @@
 mod conditions;
 mod kinds;
 
+use std::error::Error;
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use ::http::{Method, StatusCode, header};
@@ -51,12 +54,15 @@ const LONGEST_PATH: usize = 2048;
 #[derive(Clone, Debug)]
 pub struct Files {
     root: PathBuf,
+    /// Whether the log says that the root cannot be read. Clones share it.
+    reported: Arc<AtomicBool>,
 }
 
 impl Files {
-    /// Serves the files in `root`. Whether it exists is checked at each request.
+    /// Serves the files in `root`. Whether it exists is checked at each request. The first request that cannot
+    /// read it is logged as a warning.
     pub fn new(root: impl Into<PathBuf>) -> Files {
-        Files { root: root.into() }
+        Files { root: root.into(), reported: Arc::default() }
     }
 }
 
@@ -75,6 +81,7 @@ impl Resource for Files {
         let conditions = Conditions::of(request.method(), request.headers());
         let (root, handle) = (self.root.clone(), request.reactor().clone());
         let found = handle.defer_to_thread(move || Ok(Found::look_up(&root, &below, folder)?));
+        let reported = self.reported.clone();
         let found = found.add_callbacks(
             move |found| {
                 Ok(match found {
@@ -82,7 +89,12 @@ impl Resource for Files {
                     Found::File(file) => file.response(&conditions, &handle),
                 })
             },
-            |failure| Err(told(failure)),
+            move |failure| {
+                if is_of_root(&failure) && !reported.swap(true, Ordering::Relaxed) {
+                    log::warn!("{failure}");
+                }
+                Err(told(failure))
+            },
         );
         found.into_answer()
     }
@@ -169,6 +181,40 @@ fn lacks_descriptors(error: &io::Error) -> bool {
 #[cfg(windows)]
 const ERROR_TOO_MANY_OPEN_FILES: i32 = 4;
 
+/// The folder cannot be read, so no request finds a file.
+#[derive(Debug)]
+struct RootUnreadable {
+    root: PathBuf,
+    error: io::Error,
+}
+
+impl RootUnreadable {
+    /// Keeps the kind, which determines the answer, and an error that is not about the folder.
+    fn of(root: &Path, error: io::Error) -> io::Error {
+        match error.kind() {
+            kind @ (io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::PermissionDenied) => {
+                io::Error::new(kind, RootUnreadable { root: root.to_owned(), error })
+            }
+            _ => error,
+        }
+    }
+}
+
+impl fmt::Display for RootUnreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot serve files from {:?}: {}", self.root, self.error)
+    }
+}
+
+impl Error for RootUnreadable {}
+
+fn is_of_root(failure: &Failure) -> bool {
+    let error = failure.check::<io::Error>().and_then(io::Error::get_ref);
+    error.is_some_and(|error| error.is::<RootUnreadable>())
+}
+
 /// The result of looking up a path.
 enum Found {
     /// A folder, requested without a slash.
@@ -188,7 +234,7 @@ struct Opened {
 
 impl Found {
     fn look_up(root: &Path, below: &Path, folder: bool) -> io::Result<Found> {
-        let root = root.canonicalize()?;
+        let root = root.canonicalize().map_err(|error| RootUnreadable::of(root, error))?;
         let inside = |path: &Path| -> io::Result<(PathBuf, Metadata)> {
             let path = path.canonicalize().map_err(leads_nowhere)?;
             if !path.starts_with(&root) {

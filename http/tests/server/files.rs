@@ -8,6 +8,7 @@ use twistor_http::server::{Files, Tree};
 
 use crate::client::*;
 use crate::support::folder::Folder;
+use crate::support::logged::{keep_log, logged};
 use crate::support::noise;
 
 /// A folder of files to serve, with a file outside of it.
@@ -32,6 +33,35 @@ impl Pages {
     fn root(&self) -> PathBuf {
         self.0.join("root")
     }
+}
+
+// W7.9
+#[test]
+fn a_missing_folder_is_logged_once() {
+    keep_log();
+    let pages = Pages::new("no-folder");
+    let (missing, file) = (pages.0.join("no\nfolder"), pages.0.join("secret/below"));
+    let files = Files::new(&missing);
+    let root = Tree::new()
+        .put_child("a", files.clone())
+        .put_child("b", files)
+        .put_child("file", Files::new(&file))
+        .put_child("fine", Files::new(pages.root()));
+    serve(root, |address| {
+        let mut client = Client::connect(address)?;
+        for path in ["/a/page.html", "/a/", "/b/page.html", "/file/page.html", "/fine/missing"] {
+            assert_eq!(client.get(path)?.status, 404, "{path}");
+        }
+        Ok(())
+    });
+    let told = |folder: &Path, error: &str| format!("cannot serve files from {folder:?}: {error}");
+    assert_eq!(
+        logged(),
+        [
+            told(&missing, "No such file or directory (os error 2)"),
+            told(&file, "Not a directory (os error 20)"),
+        ]
+    );
 }
 
 // W7.4
