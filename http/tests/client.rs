@@ -377,6 +377,17 @@ fn an_invalid_response_is_malformed() {
 }
 
 #[test]
+fn a_client_recognizes_a_server_that_speaks_tls() {
+    // H6.8: an alert, as for a plain request, and a handshake message
+    for answer in [|| Close(b"\x15\x03\x03\0\x02\x02\x46".into()), || Close(b"\x16\x03\x03\0\x05".into())] {
+        let malformed = failure_of(answer, get).trap::<Malformed>().unwrap();
+        assert_eq!(malformed.fault, Fault::TlsRecord);
+        let told = "the server speaks TLS on this port: its URL has to begin with https";
+        assert_eq!(malformed.to_string(), told);
+    }
+}
+
+#[test]
 fn each_limit_has_its_error() {
     // H4.8, H4.9
     use twistor_http::Limits;

@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use support::{address, listen, run};
 use twistor_deferred::DeferredList;
-use twistor_http::{Agent, RedirectError, Request, get_page};
+use twistor_http::{Agent, Fault, Malformed, RedirectError, Request, get_page};
 use twistor_net::tls::{ClientTls, HandshakeFailed, ServerTls};
 use twistor_net::{Failure, ListeningPort, Protocol, ServerEndpoint, Transport};
 use twistor_reactor::Reactor;
@@ -67,6 +67,20 @@ fn a_page_is_fetched_over_tls_from_a_trusted_server() {
         DeferredList::new([trusted, stranger]).into_deferred().add_callback(move |results| {
             assert!(results.iter().all(Result::is_ok), "{results:?}");
             drop(port);
+        })
+    });
+}
+
+#[test]
+fn a_plain_request_to_a_tls_port_asks_for_https() {
+    // H6.8
+    run(|reactor| {
+        let (port, ..) = serve(reactor, HELLO);
+        get_page(reactor, format!("http://{}/", address(&port))).add_both(move |result| {
+            drop(port);
+            let malformed = result.expect_err("the server speaks TLS").trap::<Malformed>()?;
+            assert_eq!(malformed.fault, Fault::TlsRecord);
+            Ok(())
         })
     });
 }

@@ -131,6 +131,15 @@ impl Walk<'_> {
     }
 
     fn status_line(&mut self) -> Step {
+        // An alert or a handshake message, and the major version that all records share (RFC 8446, section 5.1).
+        if matches!(self.peek(), Some(0x15 | 0x16)) {
+            match self.block.get(self.checked.at + 1) {
+                Some(3) => return Err(Fault::TlsRecord),
+                Some(_) => return Err(Fault::InvalidStatusLine),
+                None => self.checked.at += 1,
+            }
+            return Ok(());
+        }
         self.version(Fault::InvalidStatusLine)?;
         self.expect(|byte| byte == b' ', Fault::InvalidStatusLine)?;
         for _ in 0..3 {

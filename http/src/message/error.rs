@@ -144,6 +144,9 @@ impl Malformed {
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.fault == Fault::TlsRecord {
+            return f.write_str("the server speaks TLS on this port: its URL has to begin with https");
+        }
         let part = match self.part {
             MessagePart::Head => "head",
             MessagePart::Body => "body",
@@ -196,6 +199,8 @@ faults! {
     InvalidVersion = "no valid HTTP version";
     /// A major version other than 1.
     UnsupportedVersion = "an unsupported HTTP version";
+    /// The start of a TLS record instead of a response: the server, or the proxy, speaks TLS on this port.
+    TlsRecord = "a TLS record instead of a response";
     /// A status line that does not begin with `HTTP/`, a version and three digits.
     InvalidStatusLine = "an invalid status line";
     /// A field name that is not a token.
