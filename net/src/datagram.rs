@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 
 use mio::net::UdpSocket;
 use twistor_deferred::{Deferred, DeferredEvent, Failure, guarded, succeed};
-use twistor_reactor::{EventHandler, Handle, Progress, Ready, Registration};
+use twistor_reactor::{CallSite, EventHandler, Handle, Progress, Ready, Registration};
 
 pub use self::multicast::MulticastInterface;
 use crate::errors::has_no_buffers;
@@ -270,6 +270,10 @@ impl<P: DatagramProtocol> EventHandler for UdpPort<P> {
     fn ready(self: Rc<Self>, ready: Ready) -> Progress {
         let port: Rc<UdpPort<dyn DatagramProtocol>> = self;
         port.ready(ready)
+    }
+
+    fn call_site(&self) -> CallSite {
+        CallSite::Handler(std::any::type_name::<P>())
     }
 }
 

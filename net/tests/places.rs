@@ -226,3 +226,16 @@ fn log_lines_of_tls_name_the_users_line() {
         }),
     ]);
 }
+
+// R19.1
+#[test]
+fn watched_names_the_line_that_opened_a_port() {
+    let reactor = Reactor::simulated(1);
+    let line = line!() + 1;
+    let port = ServerEndpoint::tcp("10.0.0.1:80".parse().unwrap()).listen(&reactor, |_| Idle).unwrap();
+    let watched = reactor.watched();
+    let text = watched.iter().map(ToString::to_string).collect::<String>();
+    assert!(text.starts_with(&format!("source: the port opened at {}:{line}:", file!())), "{text}");
+    drop(port.stop_listening());
+    assert_eq!(reactor.watched(), []);
+}

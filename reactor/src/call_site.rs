@@ -9,6 +9,8 @@ use std::panic::Location;
 pub enum CallSite {
     /// A callback that was added or scheduled at this place.
     AddedAt(&'static Location<'static>),
+    /// A port that was opened at this place, which accepts connections.
+    PortOpenedAt(&'static Location<'static>),
     /// A handler of this type. For a connection, this is the type of its protocol.
     Handler(&'static str),
 }
@@ -23,6 +25,7 @@ impl fmt::Display for CallSite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CallSite::AddedAt(place) => write!(f, "the callback added at {place}"),
+            CallSite::PortOpenedAt(place) => write!(f, "the port opened at {place}"),
             CallSite::Handler(name) => write!(f, "the handler {name}"),
         }
     }

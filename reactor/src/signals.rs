@@ -135,6 +135,18 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Removes the source of this module from a list, and returns the places that added callbacks to it.
+    pub(crate) fn callbacks_instead(
+        &self,
+        handlers: &mut Vec<Rc<dyn EventHandler>>,
+    ) -> Vec<&'static Location<'static>> {
+        let Some(source) = self.source.borrow().upgrade() else { return Vec::new() };
+        handlers.retain(|handler| !std::ptr::addr_eq(Rc::as_ptr(handler), Rc::as_ptr(&source)));
+        source.callbacks.borrow().iter().map(|callback| callback.place).collect()
+    }
+}
+
 /// The source that signal handlers write to, and the loop reads.
 struct SignalSource {
     handle: Handle,

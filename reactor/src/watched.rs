@@ -23,7 +23,7 @@ pub struct Watched {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum WatchedKind {
-    /// A source: a socket, a pipe, another descriptor, or a handler without one.
+    /// A source: a socket, a pipe, another descriptor, a handler without one, or a callback for a signal.
     Source,
     /// A delayed call.
     Timer,
@@ -52,7 +52,7 @@ impl fmt::Display for Watched {
 
 impl Handle {
     /// Lists everything that the reactor waits for, to find out why a program does not end, or to test that nothing
-    /// is left. Twisted: `getReaders`, `getWriters`, `getDelayedCalls`.
+    /// is left. The reactor's own handling of Ctrl-C and SIGTERM is not listed. Twisted: `getReaders`, `getWriters`, `getDelayedCalls`.
     ///
     /// The cost grows with the number of things. The list is empty after the reactor is gone.
     ///
@@ -77,8 +77,15 @@ impl Handle {
     pub fn watched(&self) -> Vec<Watched> {
         let Some(core) = self.core() else { return Vec::new() };
         // Nothing may stay borrowed while the user's `call_site` runs.
-        let handlers = core.sources.borrow().handlers();
-        let sources = handlers.iter().map(|handler| (WatchedKind::Source, handler.call_site(), None));
+        #[allow(unused_mut, reason = "not needed without signals")]
+        let mut handlers = core.sources.borrow().handlers();
+        #[cfg(all(unix, feature = "signals"))]
+        let signals = core.signals.callbacks_instead(&mut handlers);
+        #[cfg(not(all(unix, feature = "signals")))]
+        let signals: [&'static std::panic::Location<'static>; 0] = [];
+        let sources = handlers.iter().map(|handler| handler.call_site());
+        let sources = sources.chain(signals.into_iter().map(CallSite::from));
+        let sources = sources.map(|call_site| (WatchedKind::Source, call_site, None));
         let timers = core.timers.places().into_iter();
         let timers = timers.map(|(due, place)| (WatchedKind::Timer, place.into(), Some(due)));
         let tasks = core.tasks.places().into_iter().map(|place| (WatchedKind::Task, place.into(), None));

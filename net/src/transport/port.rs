@@ -98,7 +98,7 @@ struct Server {
 /// The actions of a listener that depend on its factory, the only part that is compiled again for each.
 trait Welcome {
     fn connected(&self, server: &Rc<Server>, socket: Socket, peer: Address);
-    fn type_name(&self) -> &'static str;
+    fn place(&self) -> &'static Location<'static>;
 }
 
 impl Listener {
@@ -171,7 +171,7 @@ impl EventHandler for Server {
     }
 
     fn call_site(&self) -> CallSite {
-        CallSite::Handler(self.welcome.type_name())
+        CallSite::PortOpenedAt(self.welcome.place())
     }
 }
 
@@ -198,8 +198,8 @@ impl<F: Factory> Welcome for FactoryWelcome<F> {
         }
     }
 
-    fn type_name(&self) -> &'static str {
-        std::any::type_name::<F>()
+    fn place(&self) -> &'static Location<'static> {
+        self.place
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
+use std::panic::Location;
 use std::rc::Rc;
 
 use mio::Interest;
@@ -11,7 +12,7 @@ use twistor_deferred::{Deferred, DeferredEvent, fail, succeed};
 
 use super::state::{OpenPipe, ProcessState};
 use crate::ready::{EventHandler, Progress, Ready};
-use crate::{Handle, Registration};
+use crate::{CallSite, Handle, Registration};
 
 /// The pipe to a process's standard input. Owned by the reactor's table of sources.
 pub(super) struct StdinPipe {
@@ -27,6 +28,8 @@ pub(super) struct StdinPipe {
     /// Written before the pipe is closed. On a terminal, closing alone would not end the input.
     end: &'static [u8],
     registration: RefCell<Option<Registration>>,
+    /// The place that started the process.
+    place: &'static Location<'static>,
 }
 
 /// The pipe was closed before all data was written.
@@ -38,6 +41,7 @@ pub(super) fn closed() -> io::Error {
 }
 
 impl StdinPipe {
+    #[track_caller]
     pub(super) fn open(
         handle: &Handle,
         pipe: Sender,
@@ -53,6 +57,7 @@ impl StdinPipe {
             closing: Cell::new(false),
             end,
             registration: RefCell::default(),
+            place: Location::caller(),
         });
         if let Some(pipe) = &mut *input.pipe.borrow_mut() {
             let registration = handle.register(pipe, Interest::WRITABLE, input.clone())?;
@@ -146,5 +151,9 @@ impl EventHandler for StdinPipe {
             self.flush();
         }
         Progress::Drained
+    }
+
+    fn call_site(&self) -> CallSite {
+        self.place.into()
     }
 }

@@ -158,7 +158,7 @@ fn mark_blocking(turns: &mut [TurnRun]) {
 /// Returns a name for a callback that fits below a bar.
 pub(super) fn label(call_site: &CallSite) -> String {
     match call_site {
-        CallSite::AddedAt(at) => place(at),
+        CallSite::AddedAt(at) | CallSite::PortOpenedAt(at) => place(at),
         CallSite::Handler(name) => type_name(name),
     }
 }
@@ -167,7 +167,8 @@ pub(super) fn label(call_site: &CallSite) -> String {
 pub(super) fn sentence(call_site: &CallSite) -> String {
     match call_site {
         CallSite::AddedAt(at) => format!("the callback added at {}", full_place(at)),
-        handler => handler.to_string(),
+        CallSite::PortOpenedAt(at) => format!("the port opened at {}", full_place(at)),
+        CallSite::Handler(_) => call_site.to_string(),
     }
 }
 

@@ -408,7 +408,7 @@ fn clock(time: Duration) -> String {
 fn name_of(callback: &CallbackRun) -> String {
     let label = callback.label();
     // Of a place, the line is worth more than the beginning.
-    let is_place = callback.name.is_none() && matches!(callback.call_site, CallSite::AddedAt(_));
+    let is_place = callback.name.is_none() && !matches!(callback.call_site, CallSite::Handler(_));
     let name = if is_place { cut_front(&label, LABEL) } else { cut(&label, LABEL) };
     match callback.took() {
         took if took >= Duration::from_millis(1) => format!("{name} {}", short(took)),

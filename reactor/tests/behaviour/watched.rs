@@ -57,6 +57,37 @@ fn watched_lists_what_the_reactor_waits_for() {
     assert_eq!(handle.watched(), []);
 }
 
+#[cfg(all(unix, feature = "signals"))]
+#[test]
+fn watched_lists_callbacks_for_signals_only() {
+    // R19.1
+    let reactor = Reactor::new().unwrap();
+    let line = line!() + 1;
+    let callback = reactor.on_signal(twistor_reactor::signal::SIGWINCH, || ()).unwrap();
+    let texts: Vec<String> = reactor.watched().iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(texts[0].starts_with(&format!("source: the callback added at {}:{line}:", file!())), "{texts:?}");
+    // The reactor keeps its source for signals, which is not the program's.
+    assert!(callback.remove() && format!("{reactor:?}").contains("sources: 1"), "{reactor:?}");
+    assert_eq!(reactor.watched(), []);
+}
+
+#[cfg(all(unix, feature = "process"))]
+#[test]
+fn watched_names_the_line_that_started_a_process() {
+    // R19.1
+    let reactor = Reactor::new().unwrap();
+    let program = twistor_reactor::ProcessBuilder::new("cat").piped_stdin().on_stdout(|_| ()).kill_at_end();
+    let line = line!() + 1;
+    let process = reactor.spawn_process(program).unwrap();
+    process.write(&vec![0; 1_000_000]);
+    let texts: Vec<String> = reactor.watched().iter().map(ToString::to_string).collect();
+    assert!(texts.len() >= 3, "{texts:?}");
+    for text in &texts {
+        assert!(text.contains(&format!("{}:{line}:", file!())), "{texts:?}");
+    }
+}
+
 #[test]
 fn a_delayed_calls_canceller_cancels_the_call() {
     // T3.1
