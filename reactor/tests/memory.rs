@@ -71,6 +71,10 @@ fn a_burst_of_timers_returns_its_memory() {
 }
 
 #[test]
+#[cfg_attr(
+    feature = "trace",
+    ignore = "the table of live Deferreds keeps its length while its last entry lives"
+)]
 fn a_burst_of_tasks_returns_its_memory() {
     // R18.1
     let task = |reactor: &Reactor| reactor.spawn(pending::<()>());
