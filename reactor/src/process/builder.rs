@@ -201,7 +201,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Returns what the error names if the program cannot be started.
+    /// Returns the program, as the error names it if it cannot be started.
     pub(super) fn attempt(&self) -> Attempt {
         Attempt {
             program: self.command.get_program().to_owned(),

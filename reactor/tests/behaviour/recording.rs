@@ -170,7 +170,7 @@ fn the_timeline_shows_which_callback_keeps_others_waiting() {
     assert!(svg.contains(">wait</text>") && svg.contains(">timers</text>"), "{svg}");
     // Only rows with callbacks are drawn.
     assert!(!svg.contains(">calls from threads</text>"), "{svg}");
-    // Bold text marks it for readers who do not see its color, also where there is no room for names.
+    // Bold text marks it for readers who do not see its color, also where names do not fit.
     let bold = "<text class=\"tw-ft\" font-weight=\"700\"";
     assert_eq!(svg.matches(bold).count(), 1, "{svg}");
     let many = (0..90).map(|_| defer_later(&reactor, Duration::ZERO, || ()).named("one of many"));

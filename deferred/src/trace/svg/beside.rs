@@ -1,4 +1,4 @@
-//! What is drawn beside and below a ladder: awaited Deferreds, the members of a list, the legend.
+//! The parts of a picture beside and below a ladder: awaited Deferreds, the members of a list, the legend.
 
 use std::fmt::Write;
 
