@@ -11,7 +11,6 @@ use twistor_reactor::Handle;
 
 use super::errors::ProxyUnreachable;
 use super::exchange::ClientProtocol;
-use super::lease::Lease;
 use super::proxy::Proxy;
 use super::trust::Trust;
 #[cfg(feature = "tls")]
@@ -74,15 +73,15 @@ impl Route {
     }
 
     /// Connects, within the timeout, and returns what `lend` returns then.
-    pub(super) fn connect(
+    pub(super) fn connect<L: 'static>(
         &self,
         timeout: Duration,
         trust: &Trust,
         dial: &Dial,
         protocol: ClientProtocol,
         on: &Connecting,
-        lend: impl FnOnce() -> Lease + 'static,
-    ) -> Deferred<Lease> {
+        lend: impl FnOnce() -> L + 'static,
+    ) -> Deferred<L> {
         let starter = on.handle().clone();
         self.reach(timeout, trust, dial, on).add_callback(move |stream| {
             stream.run(&starter, protocol)?;
