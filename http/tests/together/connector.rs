@@ -6,7 +6,9 @@ use twistor_http::{Agent, Origin};
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::support::{on_every_network, simulated};
+#[cfg(unix)]
+use crate::support::on_every_network;
+use crate::support::simulated;
 use twistor_deferred::Failure;
 use twistor_net::connect::{Connect, Tcp};
 use twistor_net::{ConnectRefused, ServerEndpoint};
