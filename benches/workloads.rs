@@ -71,7 +71,11 @@ pub const REASONS: &[(&str, &str)] = &[
     ("tls", "the difference is smaller than the spread of the ratios."),
     (
         "fairness",
-        "calloop reads from each ready connection once per turn. twistor lets a connection use its whole share.",
+        "calloop reads from each ready connection once per turn. twistor lets a connection use its whole share. Without the flood, the differences are smaller than the spread of the ratios.",
+    ),
+    (
+        "late_responses",
+        "the timers of tokio count in milliseconds, so more responses share a turn, and each is later: the rate is half that of twistor.",
     ),
     (
         "http_client",
