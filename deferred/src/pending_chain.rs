@@ -128,7 +128,7 @@ fn cancel_awaited(origin: Rc<dyn Origin>) {
 }
 
 impl<T: 'static> PendingChain<T> {
-    // As above. Out of line, adding to a pending chain takes half as long again.
+    // Inlined for the reason of `Deferred::then`. Out of line, adding to a pending chain takes half as long again.
     #[inline(always)]
     pub(crate) fn then<C: StageFunction<T>>(
         self,

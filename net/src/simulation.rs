@@ -32,8 +32,8 @@ pub(crate) use socket::{BoxedSocket, SimulatedListener};
 /// the methods below.
 ///
 /// All other behaviour is drawn from the reactor's seed: the latency of every piece of data, the places where
-/// data is split, and the order of sockets that become ready at the same moment. The same program with the same seed produces the same trace. Another seed produces
-/// another possible trace. Nothing reaches the operating system.
+/// data is split, and the order of sockets that become ready at the same moment. The same program with the same
+/// seed produces the same trace. Another seed produces another possible trace. Nothing reaches the operating system.
 ///
 /// # Examples
 ///

@@ -140,8 +140,8 @@ impl Handle {
 ///
 /// # Dropping
 ///
-/// Dropping a clone, even the last one, changes nothing: the reactor owns the process and its callbacks. When the run ends, or the
-/// reactor is dropped, the pipes are closed and the Deferreds fail with [`Abandoned`](twistor_deferred::Abandoned).
+/// Dropping a clone, even the last one, changes nothing: the reactor owns the process and its callbacks. When the run
+/// ends, or the reactor is dropped, the pipes are closed and the Deferreds fail with [`Abandoned`](twistor_deferred::Abandoned).
 /// The process continues, unless [`kill_at_end`](ProcessBuilder::kill_at_end) was set; [`kill`](Process::kill) and
 /// [`signal`](Process::signal) still reach it. A thread waits for its end, so that it does not stay as a zombie.
 #[derive(Clone)]

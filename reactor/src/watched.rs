@@ -52,7 +52,8 @@ impl fmt::Display for Watched {
 
 impl Handle {
     /// Lists everything that the reactor waits for, to find out why a program does not end, or to test that nothing
-    /// is left. The reactor's own handling of Ctrl-C and SIGTERM is not listed. Twisted: `getReaders`, `getWriters`, `getDelayedCalls`.
+    /// is left. The reactor's own handling of Ctrl-C and SIGTERM is not listed. Twisted: `getReaders`,
+    /// `getWriters`, `getDelayedCalls`.
     ///
     /// The cost grows with the number of things. The list is empty after the reactor is gone.
     ///

@@ -12,7 +12,8 @@ use crate::{Address, Factory, Protocol};
 /// A factory that limits the number of open connections, in total and for each peer address. Twisted:
 /// `LimitTotalConnectionsFactory`, `LimitConnectionsByPeer`.
 ///
-/// A connection above a limit is closed at once, and logged at debug level. Connections over UNIX sockets count towards the total only.
+/// A connection above a limit is closed at once, and logged at debug level. Connections over UNIX sockets
+/// count towards the total only.
 ///
 /// # Examples
 ///
