@@ -225,6 +225,25 @@ fn a_deferred_without_callbacks_fires_at_any_depth() {
     value_of(nest(100));
 }
 
+// D6.1
+#[test]
+fn a_returned_deferred_that_fires_beyond_the_depth_completes_its_chain() {
+    fn fire_below(levels: u32, trigger: Trigger<u32>) {
+        drop(succeed(()).add_callback(move |()| match levels {
+            0 => trigger.callback(42),
+            _ => fire_below(levels - 1, trigger),
+        }));
+    }
+    for levels in [0, 30, 31, 32, 33, 100] {
+        let (inner, trigger) = Deferred::new();
+        let (start, begin) = Deferred::new();
+        let outer = start.add_callback(move |()| inner);
+        begin.callback(());
+        fire_below(levels, trigger);
+        assert_eq!(value_of(outer), 42, "{levels}");
+    }
+}
+
 // D1, D2.1
 #[test]
 fn callbacks_added_to_a_parked_chain_run_after_it() {
